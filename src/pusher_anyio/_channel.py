@@ -1,0 +1,219 @@
+"""What an application holds in its hands: streams, bindings, and the handle of a channel."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+import anyio
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
+from pusher_proto.client import (
+    END,
+    PENDING,
+    BindingBase,
+    ChannelBase,
+    End,
+    Invalid,
+    Overflow,
+    Selector,
+    SourceBase,
+    StreamBase,
+    UserBase,
+)
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+__all__ = ["Binding", "Channel", "Source", "Stream", "User"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+YIELD_AFTER = 64
+"""Calls of a handler, or steps of a stream, that do not wait, until others on the event loop have their turn."""
+
+
+class Stream(StreamBase[T]):
+    """The events that one consumer iterates over: `async for`, and `async with` to close it on the way out."""
+
+    _client: Client
+    _steps = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        self._steps += 1
+        if self._steps % YIELD_AFTER == 0:
+            await checkpoint()
+        event = self._next()
+        if event is PENDING:
+            waited: T | End = await self._client._wait(self._next, self.signal)
+            event = waited
+        if event is END:
+            raise StopAsyncIteration
+        return event
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+
+class Binding(BindingBase):
+    """A handler that `bind` made known; `cancel()` ends it."""
+
+    _client: Client
+    _running = False
+
+    def put(self, event: Event) -> None:
+        """Take an event, and see to it that somebody calls the handler."""
+        super().put(event)
+        if not (self._running or self._client._ended):
+            self._running = True
+            self._client._start(self._run)
+
+    async def _run(self) -> None:
+        client = self._client
+        calls = 0
+        try:
+            await checkpoint_if_cancelled()
+            while (event := self.take()) is not None:
+                client._took(self)
+                try:
+                    began = time.monotonic()
+                    result = self.fn(event)
+                    self.took(time.monotonic() - began)
+                    if result is not None and inspect.isawaitable(result):
+                        await result
+                except anyio.get_cancelled_exc_class():
+                    # This goes on when it was only something within the handler that was cancelled.
+                    await checkpoint_if_cancelled()
+                    self.failed(event)
+                except Exception:
+                    if client._on_handler_error == "raise":
+                        raise
+                    self.failed(event)
+                calls += 1
+                if calls % YIELD_AFTER == 0:
+                    await checkpoint()
+        finally:
+            self._running = False
+
+
+class Source(SourceBase):
+    """Where events come from: a channel, or the client with all its channels."""
+
+    _client: Client
+
+    @overload
+    def events(
+        self, selector: type[E], *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[E]: ...
+    @overload
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        type: type[T],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        decoder: Callable[[str], T],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[Any]: ...
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        type: Any = None,  # noqa: A002 - the word of msgspec
+        decoder: Callable[[str], Any] | None = None,
+        invalid: Invalid = "raise",
+    ) -> Stream[Any]:
+        """Return a stream of the events that `selector` means, of this channel or, on the client, of all.
+
+        It is opened at this call. `buffer` events are kept; `overflow` says what happens to more: "wait" stops reading
+        from the network and loses nothing, "drop_oldest" and "drop_newest" count what they drop, "raise" raises
+        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `decoder` by a function of the text; what
+        does not fit raises `DataError`, or is skipped and counted with `invalid="skip"`.
+        """
+        return Stream(
+            self._client,
+            self._scope,
+            selector,
+            buffer=buffer,
+            overflow=overflow,
+            type=type,
+            decoder=decoder,
+            invalid=invalid,
+        )
+
+    async def wait_for(
+        self,
+        selector: Selector,
+        predicate: Callable[[Any], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait for one event that `selector` means and `predicate` accepts, and return it.
+
+        Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
+        `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
+        wanted, `ConnectionFailed` and `ClientClosed`.
+        """
+        stream: Stream[Any] = Stream(
+            self._client, self._scope, selector, once=True, where=predicate
+        )
+        try:
+            return await self._client._wait(
+                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
+            )
+        finally:
+            stream.close()
+
+
+class Channel(ChannelBase, Source):
+    """The handle of one channel. `async for event in channel` gives its messages."""
+
+    def __aiter__(self) -> Stream[ChannelEvent]:
+        return self.events(ChannelEvent)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def wait_subscribed(self, timeout: float | None = None) -> Self:
+        """Wait until the server has confirmed the subscription, and return this channel.
+
+        Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
+        `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
+        """
+        client, what = self._client, f"{self._name!r} was not subscribed"
+        return await client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+
+
+class User(UserBase, Source):
+    """The user who signs in: what is known of it, and the messages for it alone. `async for` gives these."""
+
+    def __aiter__(self) -> Stream[UserEvent]:
+        return self.events(UserEvent)

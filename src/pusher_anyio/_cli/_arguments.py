@@ -1,0 +1,242 @@
+"""What may stand on the command line, and the words of its help. Knows no client and no server."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NoReturn
+
+from pusher_proto import __version__
+
+__all__ = ["Exit", "UsageError", "parse"]
+
+
+class Exit(IntEnum):
+    """The exit statuses, which the help and the README list."""
+
+    DONE = 0
+    TROUBLE = 1
+    USAGE = 2
+    APP_REFUSED = 3
+    CHANNEL_REFUSED = 4
+    TIMED_OUT = 5
+    INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """The arguments make no sense; the message is one line that helps."""
+
+
+_STATUSES = """
+exit status:
+  0  done: --count events came, the event was sent, or Ctrl+C or SIGTERM ended listen, serve, demo --keep
+  1  something else went wrong, such as a port that is taken
+  2  the arguments make no sense
+  3  the server refused the app (its key, its path, or our trust in its certificate)
+  4  a channel was refused
+  5  timed out
+"""
+
+_EXAMPLES = """
+examples:
+  pusher-proto demo
+  pusher-proto serve --port 6001
+  pusher-proto listen --host 127.0.0.1 --port 6001 --no-tls --key demo room
+  pusher-proto listen --cluster eu --key KEY --secret SECRET --count 1 private-orders
+  pusher-proto trigger --env private-orders client-note '{"text": "hello"}'
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage of `listen` would fill the screen."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments, `command` among them.
+
+    Raises `UsageError`, and SystemExit after `--help` and `--version`.
+    """
+    parser = _Parser(
+        prog="pusher-proto",
+        description="A client and a development server for the Pusher Channels protocol.",
+        epilog=_EXAMPLES + _STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_demo(commands)
+    _add_serve(commands)
+    _add_listen(commands)
+    _add_trigger(commands)
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.error("which command? demo, serve, listen or trigger")
+    return arguments
+
+
+_Commands = argparse._SubParsersAction  # the only name there is for what add_subparsers returns
+
+
+def _add(commands: _Commands[_Parser], name: str, summary: str, more: str = "") -> _Parser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def _add_demo(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "demo",
+        "a server and two clients in one process, with nothing to configure",
+        "Ends by itself within 10 s.",
+    )
+    parser.add_argument("--keep", action="store_true", help="go on until Ctrl+C")
+    _add_verbose(parser)
+
+
+def _add_serve(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "serve",
+        "a server for development, on this machine",
+        "Prints one line of JSON when it is ready,\n"
+        '{"port": N, "apps": [{"id": ..., "key": ..., "secret": ...}]}, and ends on SIGTERM or Ctrl+C.',
+    )
+    parser.add_argument(
+        "--port", type=_port_or_zero, default=0, help="where to listen; 0, the default: any"
+    )
+    parser.add_argument(
+        "--app",
+        dest="apps",
+        metavar="ID:KEY:SECRET",
+        action="append",
+        default=[],
+        help="an app to serve; may be repeated; without it 1:demo:demo-secret",
+    )
+    _add_verbose(parser)
+
+
+def _add_listen(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "listen",
+        "print the events of channels",
+        "With --json, and when stdout is no terminal, one JSON object a\n"
+        "line: channel, event, data, and user_id where there is one. What happens to the connection\n"
+        "is told on stderr.",
+    )
+    _add_server(parser)
+    parser.add_argument(
+        "--event",
+        dest="events",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="print only events of this name; may be repeated",
+    )
+    parser.add_argument("--count", type=_count, metavar="N", help="end after N printed events")
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="end after S seconds, with status 5"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON to a terminal too")
+    _add_verbose(parser)
+    parser.add_argument("channels", metavar="CHANNEL", nargs="+", help="a channel to listen to")
+
+
+def _add_trigger(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "trigger",
+        "send one client event to the other subscribers of a channel",
+        "Ends when it is out.",
+    )
+    _add_server(parser)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        default=15.0,
+        help="how long it may take to connect and to subscribe, 15 by default",
+    )
+    _add_verbose(parser)
+    parser.add_argument("channel", metavar="CHANNEL", help="a private or presence channel")
+    parser.add_argument("event", metavar="EVENT", help="a name that starts with client-")
+    parser.add_argument("data", metavar="JSON", help="""the data, such as '{"a": 1}' or '"text"'""")
+
+
+def _add_server(parser: _Parser) -> None:
+    group = parser.add_argument_group("server, one of the first four")
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument("--cluster", metavar="C", help="a cluster of pusher.com, such as eu")
+    which.add_argument("--host", metavar="H", help="a server of one's own: Reverb, Soketi, serve")
+    which.add_argument("--url", metavar="URL", help="wss://host:port/prefix/app/KEY")
+    which.add_argument(
+        "--env",
+        action="store_true",
+        help="REVERB_* or PUSHER_* of the environment, as Laravel names them",
+    )
+    group.add_argument(
+        "--port", type=_port, metavar="N", help="with --host; 443, or 80 without TLS"
+    )
+    group.add_argument("--no-tls", action="store_true", help="with --host: ws in place of wss")
+    group.add_argument("--path", metavar="P", help="with --host: what stands before /app/KEY")
+    group.add_argument("--key", metavar="K", help="the key of the app")
+    group.add_argument(
+        "--ca", metavar="FILE", help="certificates (PEM) to trust beside those of the system"
+    )
+    grants = parser.add_argument_group("for private and presence channels, one of")
+    how = grants.add_mutually_exclusive_group()
+    how.add_argument("--secret", metavar="S", help="the secret of the app (other users see it: ps)")
+    how.add_argument("--auth-url", metavar="U", help="an endpoint of the application that signs")
+    grants.add_argument(
+        "--header",
+        dest="headers",
+        metavar="'K: V'",
+        action="append",
+        default=[],
+        help="a header for --auth-url; may be repeated",
+    )
+
+
+def _add_verbose(parser: _Parser) -> None:
+    parser.add_argument("--verbose", action="store_true", help="debug logs on stderr")
+
+
+def _port(text: str) -> int:
+    port = _port_or_zero(text)
+    if port == 0:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535, not '0'")
+    return port
+
+
+def _port_or_zero(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"a port is a number up to 65535, not {text!r}")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number from 1 is needed, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise argparse.ArgumentTypeError(f"a positive number of seconds is needed, not {text!r}")
+    return seconds

@@ -1,0 +1,173 @@
+"""`pusher-proto demo`: a server and two clients in one process, and a connection that breaks and comes back."""
+
+from __future__ import annotations
+
+import random
+import time
+from argparse import Namespace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from pusher_proto import ChannelEvent, Event, Options, OwnKey
+from pusher_proto.testing import DEMO_APP, Server
+
+from .._client import Client, open_pusher
+from ..testing import RunningServer, serve
+from ._arguments import Exit
+from ._output import as_text, describe, give_up_stdout, print_line, tell
+from ._signals import until_signal
+
+__all__ = ["run"]
+
+PUBLIC, PRIVATE = "news", "private-orders"
+PRESENCE, ENCRYPTED = "presence-room", "private-encrypted-notes"
+CHANNELS = (PUBLIC, PRIVATE, PRESENCE, ENCRYPTED)
+_PAUSE = 0.4  # seconds, so that a person can follow
+_LIMIT = 9.0  # seconds; on this machine alone nothing takes so long
+
+
+def run(arguments: Namespace) -> int:
+    """Show it, and return the exit status."""
+    try:
+        return anyio.run(_keep if arguments.keep else _show)
+    except BrokenPipeError:
+        give_up_stdout()
+        return Exit.DONE
+    except OSError as error:  # a TimeoutError is one too
+        tell(f"the demo got stuck: {error.strerror or type(error).__name__}")
+        return Exit.TROUBLE
+
+
+class _Screen:
+    """Prints what happens as it happens, and tells when so many events were there."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._events = 0
+        self._printed = anyio.Event()
+
+    def say(self, who: str, text: str) -> None:
+        """Print a line with the time."""
+        print_line(f"{time.monotonic() - self._began:4.1f} s  {who:<7} {text}")
+
+    def show(self, event: Event) -> None:
+        """Print an event of the client's. This is the handler that is bound to all of them."""
+        if isinstance(event, ChannelEvent):
+            self.say("event", as_text(event))
+            self._events += 1
+            self._printed.set()
+            self._printed = anyio.Event()
+        elif (text := describe(event)) is not None:
+            self.say("client", text)
+
+    async def next_event(self) -> None:
+        """Wait until one more event was printed; call it before anything can print one."""
+        before = self._events
+        while self._events == before:
+            await self._printed.wait()
+
+
+async def _show(pause: float = _PAUSE) -> int:
+    """Tell the story once."""
+    with anyio.fail_after(_LIMIT):
+        async with _opened() as (running, client, other):
+            await _tell_the_story(running, client, other, pause)
+    return Exit.DONE
+
+
+async def _keep(pause: float = _PAUSE) -> int:
+    """Tell the story, and go on publishing until a signal comes."""
+
+    async def go_on() -> int:
+        await _tell_the_story(running, client, other, pause)
+        print_line("In another terminal, until Ctrl+C here:")
+        print_line(
+            f"  pusher-proto listen --host {running.host} --port {running.port} --no-tls "
+            f"--key {DEMO_APP.key} --secret {DEMO_APP.secret} {PUBLIC} {PRIVATE}"
+        )
+        while True:
+            # Nobody waits for these to arrive: the machine may sleep meanwhile, and the client will come back.
+            await anyio.sleep(4 * pause)
+            running.publish(PUBLIC, "headline", {"text": "Still here"})
+
+    async with _opened() as (running, client, other):
+        return await until_signal(go_on)
+
+
+@asynccontextmanager
+async def _opened() -> AsyncIterator[tuple[RunningServer, Client, Client]]:
+    """Open a server and two clients of it."""
+    # The first client's events are printed, and a reader who has gone ends it all.
+    async with (
+        serve(Server(rng=random.Random())) as running,  # noqa: S311 - no secrets
+        open_pusher(_options(running, "ada"), on_handler_error="raise") as client,
+        open_pusher(_options(running, "bob")) as other,
+    ):
+        yield running, client, other
+
+
+def _options(running: RunningServer, name: str) -> Options:
+    """Return options for somebody of this name."""
+    member = {"user_id": name, "user_info": {"name": name.title()}}
+    key = DEMO_APP.encryption_master_key
+    return running.options(
+        auth=OwnKey(DEMO_APP.key, DEMO_APP.secret, member=member, master_key=key)
+    )
+
+
+async def _tell_the_story(
+    running: RunningServer, client: Client, other: Client, pause: float
+) -> None:
+    screen = _Screen()
+    print_line("A server and two clients of it, in this process.")
+    screen.say("server", f"listens on ws://{running.host}:{running.port}, app key {DEMO_APP.key}")
+    client.bind(None, screen.show)
+    for name in CHANNELS:
+        await client.subscribe(name).wait_subscribed()
+    note = await other.subscribe(PRIVATE).wait_subscribed()
+    await other.subscribe(PRESENCE).wait_subscribed()
+    room = client.channel(PRESENCE)
+    await running.wait_until(lambda _server: len(room.members) == 2)
+    screen.say("client", f"{' and '.join(room.members)} are in {PRESENCE}")
+    await _publish(running, screen, pause)
+
+    note.trigger("client-note", {"text": "from the other client, past the server's API"})
+    await screen.next_event()
+    await anyio.sleep(pause)
+
+    await _break(running, client, screen, pause)
+    await _publish(running, screen, pause)
+    count = client.stats.connections
+    screen.say("client", f"had {count} connections and kept its channels across them")
+
+
+async def _publish(running: RunningServer, screen: _Screen, pause: float) -> None:
+    """Publish to a channel of each kind that carries messages here."""
+    for name, event, data in (
+        (PUBLIC, "headline", {"text": "Anybody may read this"}),
+        (PRIVATE, "created", {"order": 42, "total": "19.90"}),
+        (ENCRYPTED, "note", {"text": "The server that passes this on cannot read it"}),
+    ):
+        running.publish(name, event, data)
+        await screen.next_event()
+        await anyio.sleep(pause)
+
+
+async def _break(running: RunningServer, client: Client, screen: _Screen, pause: float) -> None:
+    """Break the client's connection as a crash would, and wait until all channels are back."""
+    screen.say("server", "breaks the client's connection")
+    numbers = {socket_id: number for number, socket_id in running.connections.items()}
+    assert client.socket_id is not None
+    running.drop(connection=numbers[client.socket_id])
+    running.publish(PUBLIC, "headline", {"text": "Nobody reads this"})
+    screen.say("server", f"publishes to {PUBLIC} while nobody is there")
+    # As the server sees it: the client may not even know yet that its connection is gone.
+    await running.wait_until(
+        lambda server: (
+            all(server.subscriptions(name) for name in CHANNELS)
+            and len(server.subscriptions(PRIVATE)) == len(server.subscriptions(PRESENCE)) == 2
+        )
+    )
+    await anyio.sleep(pause)

@@ -1,0 +1,187 @@
+"""What is printed: events on stdout, and everything else on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+
+from pusher_proto import (
+    CacheMiss,
+    ChannelEvent,
+    ConnectionEstablished,
+    ConnectionLost,
+    DecryptionFailed,
+    Event,
+    EventsDropped,
+    MemberAdded,
+    MemberRemoved,
+    MemberUpdated,
+    ProtocolViolation,
+    RetryScheduled,
+    ServerError,
+    Subscribed,
+    SubscriptionFailed,
+)
+
+__all__ = [
+    "as_json",
+    "as_text",
+    "await_print",
+    "describe",
+    "give_up_stdout",
+    "logs_on_stderr",
+    "print_line",
+    "printable",
+    "tell",
+]
+
+_PIECE = 512  # bytes; POSIX says that a pipe with any room has room for so many at once (PIPE_BUF)
+_PATIENCE = 0.1  # seconds between looks at whether the command was told to end
+
+
+def printable(text: str) -> str:
+    """Return `text` without what a terminal would obey: what comes from a network commands no terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_json(event: ChannelEvent) -> str:
+    """Return one JSON object: channel, event, data, and user_id where there is one."""
+    shown: dict[str, Any] = {"channel": event.channel, "event": event.name, "data": event.data}
+    if event.user_id is not None:
+        shown["user_id"] = event.user_id
+    return msgspec.json.encode(shown).decode()
+
+
+def as_text(event: ChannelEvent) -> str:
+    """Return one line for a person."""
+    data = event.data
+    text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
+    sender = f"  (from {event.user_id})" if event.user_id is not None else ""
+    return printable(f"{event.channel}  {event.name}  {text}{sender}")
+
+
+def describe(event: Event) -> str | None:
+    """Return what happened to the connection or to a channel, in words; None for other events."""
+    match event:
+        case ConnectionEstablished(offline_for=None):
+            return f"connected, socket id {event.socket_id}"
+        case ConnectionEstablished():
+            return f"connected again after {event.offline_for:.1f} s, socket id {event.socket_id}"
+        case ConnectionLost():
+            code = None if event.code is None else f"code {event.code}"
+            return f"no connection ({', '.join(filter(None, (code, event.reason)))})"
+        case RetryScheduled():
+            return f"trying again in {event.delay:.1f} s" if event.delay else "trying again at once"
+        case Subscribed(offline_for=None):
+            return f"subscribed to {event.channel}"
+        case Subscribed():
+            return (
+                f"subscribed to {event.channel} again; what was published in "
+                f"{event.offline_for:.1f} s was missed"
+            )
+        case SubscriptionFailed(retry_in=None):
+            return str(event.error)
+        case SubscriptionFailed():
+            return f"{event.error}; asking again in {event.retry_in:.1f} s"
+        case CacheMiss():
+            return f"{event.channel} has no cached event"
+        case MemberAdded():
+            return f"{event.channel}: {event.member.id} joined"
+        case MemberUpdated():
+            return f"{event.channel}: {event.member.id} changed"
+        case MemberRemoved():
+            return f"{event.channel}: {event.member.id} left"
+        case ServerError():
+            return f"the server says: {event.message or 'error'} ({event.code})"
+        case DecryptionFailed():
+            return f"{event.channel}: {event.error}"
+        case EventsDropped():
+            return f"{event.count} events were dropped"
+        case ProtocolViolation():
+            return f"the server sent nonsense: {event.reason}"
+        case _:
+            return None
+
+
+def tell(text: str) -> None:
+    """Print a line on stderr; nobody reading it is no error."""
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
+
+
+async def await_print(line: str) -> None:
+    """Print a line on stdout, without holding up the connection while nobody reads.
+
+    Raises BrokenPipeError when nobody will.
+    """
+    await anyio.to_thread.run_sync(_print_patiently, line)
+
+
+def _print_patiently(line: str) -> None:
+    """Write a piece whenever there is room for it; cancelling ends this even when there never is."""
+    data = _encoded(line)
+    for start in range(0, len(data), _PIECE):
+        while not _has_room():
+            anyio.from_thread.check_cancelled()
+        sys.stdout.buffer.write(data[start : start + _PIECE])
+        sys.stdout.buffer.flush()
+
+
+def _has_room() -> bool:
+    """Return whether a piece can be written without waiting; False only after waiting for a while."""
+    try:
+        return bool(select.select([], [sys.stdout.fileno()], [], _PATIENCE)[1])
+    except (OSError, ValueError):  # Windows, or no file at all: then the write itself waits
+        return True
+
+
+def print_line(line: str) -> None:
+    """Print a line on stdout, now."""
+    sys.stdout.buffer.write(_encoded(line))
+    sys.stdout.buffer.flush()
+
+
+def _encoded(line: str) -> bytes:
+    # JSON is UTF-8 whatever the terminal speaks; a terminal that cannot show something shows an escape.
+    encoding = (sys.stdout.encoding or "utf-8") if sys.stdout.isatty() else "utf-8"
+    return f"{line}\n".encode(encoding, "backslashreplace")
+
+
+def give_up_stdout() -> None:
+    """Let nothing more be written to a pipe that nobody reads, not even when Python ends."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+@contextlib.contextmanager
+def logs_on_stderr(*, verbose: bool) -> Iterator[None]:
+    """Show warnings, or everything. What `describe` tells is not shown a second time."""
+    handler = logging.StreamHandler()
+    if verbose:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    else:
+        handler.setLevel(logging.WARNING)
+        handler.addFilter(lambda record: record.name != "pusher_proto.connection")
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    if verbose:
+        root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)

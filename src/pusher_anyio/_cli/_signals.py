@@ -1,0 +1,44 @@
+"""Ends a command on Ctrl+C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from ._arguments import Exit
+
+__all__ = ["until_signal"]
+
+
+async def until_signal(work: Callable[[], Awaitable[int]]) -> int:
+    """Return what `work` returns, or `Exit.DONE` when a signal ended it. Exceptions come out as they are.
+
+    To be called within the blocks of clients and servers, so that a signal leaves these in order.
+    """
+    status: int = Exit.DONE
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        await group.start(_cancel_on_signal, group.cancel_scope)
+        try:
+            status = await work()
+        except Exception as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return status
+
+
+async def _cancel_on_signal(
+    scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
+) -> None:
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                scope.cancel()
+    except NotImplementedError:
+        # asyncio on Windows has no signal handlers; there KeyboardInterrupt ends the program.
+        task_status.started()

@@ -1,0 +1,95 @@
+"""`pusher-proto trigger`: send one client event."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from typing import Any, NoReturn
+
+import anyio
+
+from pusher_proto import (
+    ConnectionFailed,
+    Event,
+    LocalProtocolError,
+    PusherError,
+    PusherTimeout,
+    SubscriptionError,
+)
+from pusher_proto.names import ChannelKind, check_client_event, kind_of
+
+from .._client import open_pusher
+from ._arguments import Exit, UsageError
+from ._output import describe, tell
+from ._server import options_from, ssl_context_from
+
+__all__ = ["run"]
+
+
+def run(arguments: Namespace) -> int:
+    """Send the event, and return the exit status. Raises `UsageError`."""
+    channel, event, data = arguments.channel, arguments.event, _data(arguments.data)
+    _check(channel, event)
+    options = options_from(arguments, [channel])
+    context = ssl_context_from(arguments)
+
+    async def send() -> None:
+        async with open_pusher(options, ssl_context=context) as client:
+            client.bind(None, _tell)
+            handle = client.subscribe(channel)
+            await handle.wait_subscribed(arguments.timeout)
+            handle.trigger(event, data)
+        # Leaving the block has closed the connection, and that comes after what was to be sent.
+
+    try:
+        anyio.run(send)
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error
+    except PusherError as error:
+        tell(str(error))
+        return _status(error)
+    tell(f"sent {event} to {channel}")
+    return Exit.DONE
+
+
+def _status(error: PusherError) -> Exit:
+    match error:
+        case ConnectionFailed():
+            return Exit.APP_REFUSED
+        case SubscriptionError():
+            return Exit.CHANNEL_REFUSED
+        case PusherTimeout():
+            return Exit.TIMED_OUT
+        case _:
+            return Exit.TROUBLE
+
+
+def _tell(event: Event) -> None:
+    text = describe(event)
+    if text is not None:
+        tell(text)
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except ValueError as error:
+        raise UsageError(f"""the data is not JSON: {error} (text is written '"text"')""") from error
+    except RecursionError as error:
+        raise UsageError("the data is nested too deeply") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")
+
+
+def _check(channel: str, event: str) -> None:
+    """Say before any connection what would never work."""
+    if kind_of(channel) not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
+        raise UsageError(
+            f"client events are for private- and presence- channels, which {channel!r} is not"
+        )
+    try:
+        check_client_event(event)
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error

@@ -1,0 +1,290 @@
+"""The client for asyncio and trio: carries out what the session asks, and waits."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import Any, Literal, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+from anyio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint,
+    checkpoint_if_cancelled,
+    current_token,
+)
+
+from pusher_proto import (
+    Authorize,
+    AuthorizeMany,
+    AuthRequest,
+    ClientClosed,
+    CloseTransport,
+    Effect,
+    OpenTransport,
+    Options,
+    PusherTimeout,
+    SendData,
+)
+from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
+
+from ._channel import Binding, Channel, Source, User
+from ._transport import Connect, Transport
+
+__all__ = ["Authorizer", "Client", "open_pusher"]
+
+T = TypeVar("T")
+
+Authorizer = Callable[[AuthRequest], Any]
+"""Returns a `Grant`, or an awaitable of one. A plain function runs in a worker thread. When it has a method
+`authorize_many`, that is given a list of requests instead and returns a list of grants, or a mapping by channel."""
+
+
+class Client(ClientBase[Channel, User], Source):
+    """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
+
+    _channel_class = Channel
+    _user_class = User
+    _binding_class = Binding
+
+    def __init__(
+        self,
+        options: Options,
+        authorizer: Authorizer | None,
+        ssl_context: ssl.SSLContext | None,
+        connect: Connect | None,
+        on_handler_error: HandlerErrors,
+        group: anyio.abc.TaskGroup,
+        write: Callable[[str], object] | None,
+    ) -> None:
+        super().__init__(options, session_for(options, authorizer, write), authorizer)
+        self._guard = nullcontext()
+        self._given_context = ssl_context
+        self._connect: Connect = connect if connect is not None else anyio.connect_tcp
+        self._on_handler_error = on_handler_error
+        self._transports: dict[int, Transport] = {}
+        self._group = group
+        self._errors: list[BaseException] = []
+        self._ended = False
+        self._armed = float("inf")
+        self._rearm = anyio.Event()
+        token: Any = current_token()
+        loop = getattr(
+            token, "native_token", token
+        )  # anyio gives trio's own, or wraps asyncio's loop
+        self._soon = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+        self.connect()
+        self._start(self._run_timers)
+
+    async def wait_connected(self, timeout: float | None = None) -> str:
+        """Wait until the connection is established, and return its socket id.
+
+        Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
+        """
+        return await self._wait(self._check_connected, self._lifecycle, timeout, "not connected")
+
+    async def wait_signed_in(self, timeout: float | None = None) -> str:
+        """Wait until the user is signed in, and return its id.
+
+        Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
+        `signin` was not called, and `PusherTimeout` after `timeout` seconds.
+        """
+        return await self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
+
+    async def run(self) -> None:
+        """Wait until the client is closed, while handlers are called. Raises `ConnectionFailed`."""
+        await self._wait(self._check_run, self._lifecycle)
+
+    async def close(self) -> None:
+        """End everything, within `Options.close_timeout`. The same as leaving the block."""
+        if not self._session.closed:
+            self._session.close(now=self._now())
+            self._changed()
+        await self._wait(self._check_closed, self._lifecycle)
+
+    def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Let a part of the client live beside the block. An exception of it ends the block, and comes out there."""
+        self._group.start_soon(self._do, work, *args)
+
+    async def _do(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
+        try:
+            await work(*args)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            # Not by way of the task: groups would be taken apart, and asyncio would stop its loop for some of them.
+            self._errors.append(error)
+            self._end()
+
+    def _end(self) -> None:
+        """End what belongs to the block, at once and without goodbye. No handler is called any more."""
+        self._ended = True
+        self._group.cancel_scope.cancel()
+        if not self._session.closed:
+            self._session.close(now=self._now())
+            for transport in self._transports.values():
+                transport.close(abort=True)
+            self._changed()
+
+    def _now(self) -> float:
+        return anyio.current_time()
+
+    def _tell(self, answer: Callable[..., None], *details: object) -> None:
+        """Tell the session what happened."""
+        answer(*details, now=anyio.current_time())
+        self._changed()
+
+    def _changed(self) -> None:
+        session = self._session
+        while (effect := session.next_effect()) is not None:
+            self._carry_out(effect)
+        self._deliver()
+        for transport in self._transports.values():
+            transport.resume()
+        deadline = session.next_deadline()
+        if session.closed or (deadline is not None and deadline < self._armed):
+            self._rearm.set()
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # the event loop is over
+            self._soon(self._changed)
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case SendData():
+                self._transports[effect.transport].send(effect.data)
+            case OpenTransport():
+                transport = self._transports[effect.transport] = Transport(self, effect)
+                self._start(transport.run)
+            case CloseTransport():
+                self._transports[effect.transport].close(abort=effect.abort)
+            case Authorize() | AuthorizeMany():
+                self._start(self._authorize, effect)
+
+    async def _run_timers(self) -> None:
+        while not self._session.closed:
+            deadline = self._session.next_deadline()
+            self._armed = float("inf") if deadline is None else deadline
+            self._rearm = anyio.Event()
+            with anyio.CancelScope(deadline=self._armed, shield=True):
+                await self._rearm.wait()
+            if self._now() >= self._armed:
+                self._tell(self._session.handle_timeout)
+
+    async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+        result: object
+        await checkpoint_if_cancelled()
+        try:
+            authorizer, question = self._question(effect)
+            if inspect.iscoroutinefunction(authorizer):
+                result = await authorizer(question)
+            else:
+                # Within a tuple: trio refuses functions that return an awaitable.
+                (result,) = await anyio.to_thread.run_sync(
+                    lambda: (authorizer(question),), abandon_on_cancel=True
+                )
+                if inspect.isawaitable(result):
+                    result = await result
+        except (Exception, anyio.get_cancelled_exc_class()) as error:
+            # This goes on when it was only something within the authorizer that was cancelled.
+            await checkpoint_if_cancelled()
+            result = error
+        self._granted(effect, result)
+
+    async def _wait(
+        self,
+        check: Callable[[], T | Literal[Nothing.PENDING]],
+        signal: Signal,
+        timeout: float | None = None,
+        what: str = "",
+    ) -> T:
+        await checkpoint_if_cancelled()
+        waited = False
+        with anyio.move_on_after(timeout):
+            while True:
+                outcome = check()
+                if outcome is not PENDING:
+                    if not waited:
+                        await cancel_shielded_checkpoint()
+                    return outcome
+                waited, event = True, anyio.Event()
+                signal.add(event.set)
+                try:
+                    await event.wait()
+                finally:
+                    signal.discard(event.set)
+        raise PusherTimeout(self._why_not(what, timeout))
+
+    def _context(self) -> ssl.SSLContext:
+        if self._given_context is None:
+            self._given_context = ssl.create_default_context()
+        return self._given_context
+
+
+@asynccontextmanager
+async def open_pusher(
+    options: Options,
+    *,
+    authorizer: Authorizer | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    connect: Connect | None = None,
+    on_handler_error: HandlerErrors = "log",
+    record: str | os.PathLike[str] | None = None,
+) -> AsyncIterator[Client]:
+    """Open a client for the length of the block: `async with open_pusher(options) as client`.
+
+    Entering starts connecting and does not wait. `authorizer` answers requests for grants when `options.auth` is None;
+    `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened. With
+    `on_handler_error="raise"` the exception of a handler ends the block and comes out of it. `record` names a file
+    that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for
+    what is masked in it and what is not.
+
+    Leaving closes the connection within `options.close_timeout`. An exception of the block comes out as itself.
+    """
+    file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - once, closed below
+    write = None if file is None else file.write
+    cancelled = anyio.get_cancelled_exc_class()
+    errors: list[BaseException] = []
+    try:
+        async with anyio.create_task_group() as group:
+            client = Client(
+                options, authorizer, ssl_context, connect, on_handler_error, group, write
+            )
+            errors = client._errors
+            try:
+                yield client
+            except (cancelled, GeneratorExit):
+                raise
+            except BaseException as error:
+                with suppress(cancelled):
+                    await client.close()
+                if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled):
+                    raise  # what is cancelled within it is the group's to catch
+                if not (errors and isinstance(error, ClientClosed)):  # else it only follows
+                    errors.append(error)
+            else:
+                await client.close()
+                await checkpoint()  # handlers hear of the end
+            finally:
+                client._end()
+    except BaseExceptionGroup as group_error:
+        errors += (each for each in group_error.exceptions if not isinstance(each, cancelled))
+    except cancelled:
+        if not errors:
+            raise
+    finally:
+        if file is not None:
+            file.close()
+    if errors:
+        alone = len(errors) == 1
+        raised = errors[0] if alone else BaseExceptionGroup("errors in and beside a block", errors)
+        context = raised.__context__
+        try:
+            raise raised
+        finally:
+            raised.__context__ = context

@@ -1,0 +1,237 @@
+"""The levers of a server that runs: those of the machine, without their `now`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pusher_proto import AuthEndpoint, Options, OwnKey
+from pusher_proto.testing import Answers, App, AuthRequest, ReceivedMessage, Server, Shape
+
+__all__ = ["Levers"]
+
+R = TypeVar("R")
+
+
+class Levers(ABC):
+    """What can be done to a server that runs, and seen of it. `pusher_proto.testing.Server` says what each does."""
+
+    server: Server
+    """The machine. Use its levers through this object, which carries out what follows from them."""
+    host: str
+    port: int
+    tls: bool
+
+    @abstractmethod
+    def do(self, action: Callable[[Server, float], R]) -> R:
+        """Call `action(server, now)` where the server runs, carry out what follows, return what it returned."""
+
+    # For clients of this server
+
+    def options(
+        self, app: App | None = None, *, auth_endpoint: bool = False, **more: Any
+    ) -> Options:
+        """Return options for clients of this server, and of its first app unless another is given.
+
+        Grants are signed with the app's secret, or with `auth_endpoint` asked from the server's own endpoint. `more`
+        is for `Options` and wins.
+        """
+        if app is None:
+            app = self.server._realm(None).app
+        if auth_endpoint:
+            more.setdefault("auth", AuthEndpoint(self.auth_url, user_url=self.user_auth_url))
+        else:
+            more.setdefault("auth", OwnKey(app.key, app.secret))
+        where: dict[str, Any] = {"host": self.host, "port": self.port, "tls": self.tls}
+        return Options(**(where | {"key": app.key} | more))
+
+    @property
+    def auth_url(self) -> str:
+        """Where the server's own auth endpoint signs for channels."""
+        return self._url("/pusher/auth")
+
+    @property
+    def user_auth_url(self) -> str:
+        """Where the server's own auth endpoint signs users in."""
+        return self._url("/pusher/user-auth")
+
+    def _url(self, path: str) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}{path}"
+
+    # Publishing
+
+    def publish(
+        self,
+        channels: str | Iterable[str],
+        event: str,
+        data: object,
+        *,
+        app: str | None = None,
+        exclude_socket_id: str | None = None,
+    ) -> int:
+        """Publish an event as the HTTP API would; return how many sockets it was sent to."""
+        return self.do(
+            lambda server, now: server.publish(
+                channels, event, data, app=app, exclude_socket_id=exclude_socket_id, now=now
+            )
+        )
+
+    def send_to_user(
+        self, user_id: str, event: str, data: object, *, app: str | None = None
+    ) -> int:
+        """Send an event to a signed-in user; return how many sockets it was sent to."""
+        return self.do(
+            lambda server, now: server.send_to_user(user_id, event, data, app=app, now=now)
+        )
+
+    def terminate_user(self, user_id: str, *, app: str | None = None) -> None:
+        """Close all connections that are signed in as a user, with 4009."""
+        self.do(lambda server, now: server.terminate_user(user_id, app=app, now=now))
+
+    # Breaking connections
+
+    def drop(
+        self,
+        code: int | None = None,
+        reason: str = "",
+        connection: int | None = None,
+        *,
+        error_event: bool = False,
+        close_frame: bool = True,
+    ) -> None:
+        """End one connection, or all WebSockets: with a close code, or abruptly without one."""
+        self.do(
+            lambda server, now: server.drop(
+                code,
+                reason,
+                connection,
+                error_event=error_event,
+                close_frame=close_frame,
+                now=now,
+            )
+        )
+
+    def mute(self, connection: int | None = None) -> None:
+        """Be silent to one connection, or to all and to those that come."""
+        self.do(lambda server, now: server.mute(connection, now=now))
+
+    def unmute(self, connection: int | None = None) -> None:
+        """Answer again from here on."""
+        self.do(lambda server, now: server.unmute(connection, now=now))
+
+    def send_raw(self, connection: int | None, data: str | bytes) -> None:
+        """Send text as a message, or bytes as they are, to one connection or all WebSockets."""
+        self.do(lambda server, now: server.send_raw(connection, data, now=now))
+
+    # Refusing
+
+    def refuse(
+        self,
+        *,
+        code: int | None = None,
+        status: int | None = None,
+        reason: str = "",
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        close_frame: bool = True,
+        times: int | None = None,
+    ) -> None:
+        """Refuse the WebSockets that come, the next `times` of them or until `allow`."""
+        self.do(
+            lambda server, now: server.refuse(
+                code=code,
+                status=status,
+                reason=reason,
+                retry_after=retry_after,
+                headers=headers,
+                close_frame=close_frame,
+                times=times,
+                now=now,
+            )
+        )
+
+    def allow(self) -> None:
+        """Undo `refuse`."""
+        self.do(lambda server, now: server.allow(now=now))
+
+    def refuse_channel(
+        self,
+        channel: str,
+        *,
+        shape: Shape = "pusher",
+        code: int | None = None,
+        message: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Refuse subscriptions to a channel, the next `times` of them or until `allow_channel`."""
+        self.do(
+            lambda server, now: server.refuse_channel(
+                channel, shape=shape, code=code, message=message, times=times, now=now
+            )
+        )
+
+    def allow_channel(self, channel: str) -> None:
+        """Undo `refuse_channel`."""
+        self.do(lambda server, now: server.allow_channel(channel, now=now))
+
+    def delay(self, seconds: float, what: Answers = "all") -> None:
+        """Hold answers of a kind for that long from now on; 0 holds none."""
+        self.do(lambda server, now: server.delay(seconds, what, now=now))
+
+    def auth_answer(
+        self,
+        status: int | None = None,
+        body: object = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Make the auth endpoint answer this, the next `times` or until called without a status."""
+        self.do(
+            lambda server, now: server.auth_answer(
+                status, body, headers=headers, times=times, now=now
+            )
+        )
+
+    def rotate_key(self, encryption_master_key: bytes | None, *, app: str | None = None) -> None:
+        """Change the master key: grants and events of encrypted channels have new keys from here on."""
+        self.do(lambda server, now: server.rotate_key(encryption_master_key, app=app, now=now))
+
+    def rotate_secret(self, secret: str, *, app: str | None = None) -> None:
+        """Change the secret that grants and publishers' requests are signed with."""
+        self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
+
+    # Looking
+
+    @property
+    def connections(self) -> dict[int, str]:
+        """The live WebSockets: the server's number and the socket id of each."""
+        return self.do(lambda server, _now: server.connections)
+
+    def channels(self, *, app: str | None = None) -> list[str]:
+        """Return the channels that somebody is subscribed to."""
+        return self.do(lambda server, _now: server.channels(app=app))
+
+    def subscriptions(self, channel: str, *, app: str | None = None) -> set[str]:
+        """Return the ids of the sockets that are subscribed to a channel."""
+        return self.do(lambda server, _now: server.subscriptions(channel, app=app))
+
+    def members(self, channel: str, *, app: str | None = None) -> dict[str, Any]:
+        """Return the users on a presence channel and what is known of each."""
+        return self.do(lambda server, _now: dict(server.members(channel, app=app)))
+
+    def users(self, *, app: str | None = None) -> dict[str, set[str]]:
+        """Return the signed-in users and the socket ids of each."""
+        return self.do(lambda server, _now: server.users(app=app))
+
+    @property
+    def received(self) -> list[ReceivedMessage]:
+        """What clients sent, the newest last."""
+        return self.do(lambda server, _now: list(server.received))
+
+    @property
+    def auth_requests(self) -> list[AuthRequest]:
+        """Requests to the auth endpoint, the newest last."""
+        return self.do(lambda server, _now: list(server.auth_requests))

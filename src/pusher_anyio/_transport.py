@@ -1,0 +1,155 @@
+"""One byte stream of the client: opening it, reading, writing in order, closing."""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.streams.tls import TLSStream
+
+from pusher_proto import ConnectionUnsafe, OpenTransport
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+__all__ = ["Connect", "Transport"]
+
+Connect = Callable[[str, int], Awaitable[ByteStream]]
+"""Opens a byte stream to a host and port."""
+
+READ_SIZE = (
+    65536  # what one system call brings at most on common kernels; larger reads gain nothing
+)
+
+
+class Transport:
+    """Tells the client's session what happens, and does what it is told by `send` and `close`."""
+
+    def __init__(self, client: Client, effect: OpenTransport) -> None:
+        self._client = client
+        self._effect = effect
+        self._scope = anyio.CancelScope(shield=True)  # it lives as long as the client's block
+        self._outbox: deque[bytes] = deque()
+        self._closing = False
+        self._paused = False
+        self._wake = anyio.Event()
+        self._readable = anyio.Event()
+
+    def send(self, data: bytes) -> None:
+        """Write `data` after what was given before."""
+        self._outbox.append(data)
+        self._wake.set()
+
+    def close(self, *, abort: bool) -> None:
+        """Close after what was given, or at once."""
+        self._closing = True
+        self._wake.set()
+        if abort:
+            self._scope.cancel()
+
+    def resume(self) -> None:
+        """Read again, if reading was stopped and the session wants data."""
+        if self._paused and self._client._session.wants_data(self._effect.transport):
+            self._paused = False
+            self._readable.set()
+
+    async def run(self) -> None:
+        """Live from opening to the end; tell the session of each, exactly once."""
+        number, client = self._effect.transport, self._client
+        session = client._session
+        answer = session.transport_failed
+        error: BaseException | str = "given up"
+        try:
+            await checkpoint_if_cancelled()
+            with self._scope:
+                stream = await self._open()
+                answer, error = session.transport_closed, ""
+                client._tell(session.transport_opened, number)
+                await self._live(stream)
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, ConnectionUnsafe) as failed:
+            error = _cause(failed)
+        except BaseException:
+            client._end()
+            raise
+        finally:
+            client._tell(answer, number, error)
+            del client._transports[number]
+
+    async def _open(self) -> ByteStream:
+        effect = self._effect
+        stream = await self._client._connect(effect.host, effect.port)
+        if not effect.tls:
+            return stream
+        try:
+            return await TLSStream.wrap(
+                stream,
+                hostname=effect.host,
+                ssl_context=self._client._context(),
+                standard_compatible=False,
+            )
+        except BaseException as error:
+            await anyio.aclose_forcefully(stream)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise ConnectionUnsafe(
+                    f"the certificate of {effect.host} is not good: {error.verify_message}"
+                ) from error
+            raise
+
+    async def _live(self, stream: ByteStream) -> None:
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._write, stream, group.cancel_scope)
+                await self._read(stream)
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(stream)
+
+    async def _read(self, stream: ByteStream) -> None:
+        client, number = self._client, self._effect.transport
+        session = client._session
+        while True:
+            if not session.wants_data(number):
+                self._paused, self._readable = True, anyio.Event()
+                await self._readable.wait()
+            try:
+                data = await stream.receive(READ_SIZE)
+            except anyio.EndOfStream:
+                return
+            client._tell(session.receive_data, number, data)
+
+    async def _write(self, stream: ByteStream, scope: anyio.CancelScope) -> None:
+        client, number = self._client, self._effect.transport
+        while True:
+            while self._outbox:
+                data = self._outbox.popleft()
+                await stream.send(data)
+                client._tell(client._session.data_sent, number, len(data))
+            if self._closing:
+                scope.cancel()
+                return
+            self._wake = anyio.Event()
+            await self._wake.wait()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _cause(error: Exception) -> BaseException:
+    """Return what went wrong below: anyio hides errors of the system behind its own."""
+    cause = error.__cause__
+    if isinstance(cause, BaseExceptionGroup):
+        cause = _first(cause)
+    hidden = isinstance(cause, OSError) and not isinstance(error, ConnectionUnsafe)
+    return cause if hidden and cause is not None else error

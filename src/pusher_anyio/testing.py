@@ -1,0 +1,285 @@
+"""The server machine of `pusher_proto.testing` on a loopback port: for tests, and for `pusher-proto serve`.
+
+`serve` runs it on the event loop of the moment, asyncio or trio; `serve_in_thread` runs it beside a blocking
+program. Both give an object with `port`, `server` and all levers of the server, without their `now`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import Enum
+from typing import TypeVar
+
+import anyio
+from anyio.abc import ByteStream, SocketAttribute
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.streams.tls import TLSStream
+
+from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerSend
+
+from ._levers import Levers
+
+__all__ = ["RunningServer", "ServerInThread", "serve", "serve_in_thread"]
+
+R = TypeVar("R")
+
+_READ_SIZE = 65536
+_LINGER = 1.0  # seconds in which a client may read what was sent last and go by itself
+_UNSENT = 64 * 1024 * 1024  # bytes for a client that does not read; above it the client is dropped
+
+
+class _End(Enum):
+    """How a connection is to end."""
+
+    POLITE = "after what is to be sent, and when the client has gone or the patience with it"
+    ABORT = "at once"
+
+
+class _Peer:
+    """One client: what is to be sent to it, and how it ends."""
+
+    def __init__(self) -> None:
+        self.outbox: deque[bytes] = deque()
+        self.unsent = 0
+        self.end: _End | None = None
+        self.wake = anyio.Event()
+        self.scope = anyio.CancelScope()
+
+    def send(self, data: bytes) -> None:
+        self.outbox.append(data)
+        self.unsent += len(data)
+        self.wake.set()
+        if self.unsent > _UNSENT:
+            self.finish(_End.ABORT)
+
+    def finish(self, end: _End) -> None:
+        self.end = end
+        self.wake.set()
+        if end is _End.ABORT:
+            self.scope.cancel()
+
+
+class RunningServer(Levers):
+    """A server on the event loop of the moment. Made by `serve`; all calls belong on that event loop."""
+
+    def __init__(
+        self, server: Server, host: str, port: int, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        self.server = server
+        self.host = host
+        self.port = port
+        self.tls = ssl_context is not None
+        self._ssl_context = ssl_context
+        self._peers: dict[int, _Peer] = {}
+        self._count = 0
+        self._rearm = anyio.Event()
+        self._happened = anyio.Event()
+
+    def do(self, action: Callable[[Server, float], R]) -> R:
+        """Call `action(server, now)`, carry out what follows from it, and return what it returned."""
+        try:
+            return action(self.server, anyio.current_time())
+        finally:
+            self._carry_out()
+
+    async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError."""
+        with anyio.fail_after(timeout):
+            while not (seen := look(self.server)):
+                await self._happened.wait()
+        return seen
+
+    def _carry_out(self) -> None:
+        while (effect := self.server.next_effect()) is not None:
+            self._carry_out_one(effect)
+        self._rearm.set()
+        self._happened.set()
+        self._happened = anyio.Event()
+
+    def _carry_out_one(self, effect: ServerEffect) -> None:
+        peer = self._peers.get(effect.connection)
+        if peer is None:
+            return
+        match effect:
+            case ServerSend():
+                peer.send(effect.data)
+            case ServerClose():
+                peer.finish(_End.ABORT if effect.abort else _End.POLITE)
+
+    async def _run_timers(self) -> None:
+        while True:
+            due = self.server.next_deadline()
+            self._rearm = anyio.Event()
+            with anyio.CancelScope(deadline=float("inf") if due is None else due):
+                await self._rearm.wait()
+            if due is not None and anyio.current_time() >= due:
+                self.do(lambda server, now: server.handle_timeout(now=now))
+
+    async def _serve(self, raw: ByteStream) -> None:
+        """Live with one client until it has gone."""
+        self._count += 1
+        number, stream = self._count, raw
+        peer = _Peer()
+        try:
+            with peer.scope:
+                if self._ssl_context is not None:
+                    stream = await TLSStream.wrap(
+                        raw,
+                        server_side=True,
+                        ssl_context=self._ssl_context,
+                        standard_compatible=False,
+                    )
+                self._peers[number] = peer
+                self.do(lambda server, now: server.connection_opened(number, now=now))
+                await self._live(number, peer, stream)
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            pass  # the client has gone, or does not like our certificate
+        finally:
+            if peer.end is _End.ABORT:
+                _reset_on_close(raw)
+            if self._peers.pop(number, None) is not None:
+                self.do(lambda server, now: server.connection_closed(number, now=now))
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(raw)
+
+    async def _live(self, number: int, peer: _Peer, stream: ByteStream) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._read, number, peer, stream)
+            await self._write(peer, stream)
+            group.cancel_scope.cancel()
+        await _linger(stream)
+
+    async def _read(self, number: int, peer: _Peer, stream: ByteStream) -> None:
+        try:
+            while True:
+                data = await stream.receive(_READ_SIZE)
+                self.server.receive_data(number, data, now=anyio.current_time())
+                self._carry_out()
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            # What was answered before is still sent: some clients end their side after a request.
+            peer.finish(_End.POLITE)
+            self.do(lambda server, now: server.connection_closed(number, now=now))
+
+    async def _write(self, peer: _Peer, stream: ByteStream) -> None:
+        while True:
+            try:
+                while peer.outbox:
+                    data = peer.outbox.popleft()
+                    await stream.send(data)
+                    peer.unsent -= len(data)
+            except (OSError, anyio.BrokenResourceError):
+                return
+            if peer.end is not None:
+                return
+            peer.wake = anyio.Event()
+            await peer.wake.wait()
+
+
+async def _linger(stream: ByteStream) -> None:
+    """End our side and read on for a moment: closing with bytes unread would take back what was sent last."""
+    with anyio.move_on_after(_LINGER):
+        try:
+            if isinstance(stream, TLSStream):
+                try:
+                    await stream.unwrap()
+                finally:
+                    stream = stream.transport_stream  # type: ignore[assignment]
+            await stream.send_eof()
+            while True:
+                await stream.receive(_READ_SIZE)
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+            pass
+
+
+def _reset_on_close(stream: ByteStream) -> None:
+    """Make closing look like a crash."""
+    format_of_linger = "hh" if os.name == "nt" else "ii"
+    try:
+        there = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(format_of_linger, 1, 0))
+    except OSError:
+        pass  # it has gone already
+
+
+@asynccontextmanager
+async def serve(
+    server: Server | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[RunningServer]:
+    """Run a server for the length of the block: `async with serve() as running`.
+
+    `server` is the machine, by default one with the demonstration app; port 0 takes a free one, which `running.port`
+    tells; with `ssl_context` it speaks TLS. Leaving the block drops all clients and frees the port. An exception of
+    the block comes out as itself.
+    """
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    async with listener:
+        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+        running = RunningServer(server or Server(), host, port, ssl_context)
+        raised: BaseException | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(running._run_timers)
+            group.start_soon(listener.serve, running._serve)
+            try:
+                yield running
+            except (anyio.get_cancelled_exc_class(), GeneratorExit):
+                raise
+            except BaseException as error:
+                raised = error
+            group.cancel_scope.cancel()
+    if raised is not None:
+        raise raised
+
+
+class ServerInThread(Levers):
+    """A server in a thread of its own. Made by `serve_in_thread`; may be used from any thread."""
+
+    def __init__(self, running: RunningServer, portal: BlockingPortal) -> None:
+        self.server = running.server
+        self.host = running.host
+        self.port = running.port
+        self.tls = running.tls
+        self._running = running
+        self._portal = portal
+
+    def do(self, action: Callable[[Server, float], R]) -> R:
+        """Call `action(server, now)` in the server's thread and return what it returned."""
+        result: R = self._portal.call(self._running.do, action)
+        return result
+
+    def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError.
+
+        `look` is called in the server's thread.
+        """
+        result: R = self._portal.call(self._running.wait_until, look, timeout)
+        return result
+
+
+@contextmanager
+def serve_in_thread(
+    server: Server | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Iterator[ServerInThread]:
+    """Run a server beside a blocking program for the length of the block: `with serve_in_thread() as running`.
+
+    The parameters are those of `serve`.
+    """
+    serving = serve(server, host=host, port=port, ssl_context=ssl_context)
+    with (
+        start_blocking_portal("asyncio") as portal,
+        portal.wrap_async_context_manager(serving) as running,
+    ):
+        yield ServerInThread(running, portal)

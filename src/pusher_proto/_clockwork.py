@@ -1,0 +1,82 @@
+"""Which machine hears of which deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from ._connector import Connector
+from ._endpoint import Endpoint
+from ._grants import Answer, Grants
+from ._subscriptions import Subscriptions
+from ._timers import Timer, Timers
+from ._transports import Transports
+from ._user import User
+
+__all__ = ["Clockwork"]
+
+
+class Clockwork:
+    """Fires the timers of a session, in the order of their deadlines. `answer` takes what becomes of grants."""
+
+    def __init__(
+        self,
+        timers: Timers,
+        transports: Transports,
+        connector: Connector,
+        subscriptions: Subscriptions,
+        user: User,
+        grants: Grants,
+        endpoint: Endpoint,
+        answer: Callable[[Answer | None], None],
+    ) -> None:
+        self._timers = timers
+        self._transports = transports
+        self._connector = connector
+        self._subscriptions = subscriptions
+        self._user = user
+        self._grants = grants
+        self._endpoint = endpoint
+        self._answer = answer
+
+    def fire(self, now: float) -> None:
+        """See to all deadlines that have come, those that firing sets for now included."""
+        while (due := self._timers.pop_due(now)) is not None:
+            self._fire(*due, now)
+
+    def _fire(self, timer: Timer, of: Any, now: float) -> None:
+        """See to one deadline: of a transport, a request or a channel, or of the connection."""
+        connector = self._connector
+        match timer:
+            case Timer.OPEN:
+                connector.open_due(now)
+            case Timer.ACTIVITY:
+                connector.activity_due(now)
+            case Timer.PONG:
+                connector.pong_due(now)
+            case Timer.RETRY:
+                connector.retry_due(now)
+            case Timer.STABLE:
+                connector.stable_due()
+            case Timer.UNAVAILABLE:
+                connector.unavailable_due()
+            case Timer.CLOSE:
+                self._transports.close_due(of)
+                connector.finish_closing()
+            case Timer.IDLE:
+                self._endpoint.idle_due(of, now)
+            case Timer.GRANT:
+                self._answer(self._grants.grant_due(of, now))
+            case Timer.GATHER:
+                for answer in self._grants.gather_due(now):
+                    self._answer(answer)
+            case Timer.GRANT_RETRY:
+                self._answer(self._grants.retry_due(of, now))
+            case Timer.REGRANT:
+                self._subscriptions.regrant_due(of, now)
+            case Timer.SUBSCRIBE:
+                self._subscriptions.subscribe_due(of)
+            case Timer.SIGN_IN:
+                self._user.signin_due(now)
+            case _:
+                assert_never(timer)

@@ -1,0 +1,212 @@
+"""From the session to the sinks: the part of a client that moves events.
+
+Events are moved until a sink that may not drop is full. Then they stay in the session's own queue; when that is full
+too, the session wants no more data, and the driver stops reading. So a consumer with the policy `wait` that does not
+read holds up all others, once they have read what they have; one that drops holds up nobody. At the end of the
+session, or when it has failed, nothing is held up any more: what is left is moved, so that everybody comes to the end.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+
+from ._streams import Router, Signal, Sink
+from ._unclaimed import Unclaimed
+from .errors import ConnectionFailed, excerpt
+from .events import USER_SCOPE, ChannelEvent, ConnectionState, EventsDropped, UserEvent
+from .options import Options
+from .session import Session
+
+__all__ = ["Delivery"]
+
+_log = logging.getLogger("pusher_proto.client")
+
+
+class Delivery(ABC):
+    """The sinks of a client, and what is on the way to them. Everything here is called under the client's guard."""
+
+    def __init__(self, options: Options, session: Session) -> None:
+        self._session = session
+        self._router = Router()
+        self._unclaimed = Unclaimed(options.unclaimed_limit)
+        self._unclaimed.begin(USER_SCOPE)
+        self._lifecycle = Signal()
+        self._seen_changes = 0
+        self._failed: ConnectionFailed | None = None
+        self._waits: dict[Sink, None] = {}
+        self._stalled: set[Sink] = set()
+        self._abandoned: deque[Sink] = deque()
+        self._untold: deque[tuple[Sink, EventsDropped]] = deque()
+        self._dropped_before = 0
+        self._delivering = False
+
+    @abstractmethod
+    def _changed(self) -> None:
+        """Something was said to the session: see to its effects, events and deadline."""
+
+    def _wake(self) -> None:  # noqa: B027 - a driver may do without
+        """See to it that `_changed` is called soon. It is called anywhere: by any thread, in the midst of anything.
+
+        Without it what an abandoned stream held up goes on with the next command, step or deadline.
+        """
+
+    # Sinks come and go
+
+    def _add(self, sink: Sink) -> None:
+        """Let `sink` have events from now on, and before them the messages that nobody claimed."""
+        swept = self._sweep()
+        self._router.add(sink)
+        if sink.once:
+            self._waits[sink] = None
+        before, self._delivering = self._delivering, True
+        try:
+            self._unclaimed.serve(sink)
+        finally:
+            self._delivering = before
+        if sink.once and sink.queue:
+            self._router.remove(sink)
+        elif sink.full:
+            self._stalled.add(sink)
+        if swept or sink.picky:  # a predicate may have given commands
+            self._changed()
+
+    def _remove(self, sink: Sink) -> None:
+        """Let `sink` have no more events, free what it holds, and wake who waits for it."""
+        if not sink.closed:
+            stalled = bool(self._stalled)
+            self._forget(sink)
+            if (stalled and not self._stalled) or self._untold:
+                self._changed()
+
+    def _abandon(self, sink: Sink) -> None:
+        """Nobody can read from `sink` any more. Called by any thread, in the midst of anything."""
+        sink.close()
+        self._abandoned.append(sink)
+        self._wake()
+
+    def _sweep(self) -> bool:
+        """Remove the sinks that were abandoned; return whether there were any."""
+        any_there = bool(self._abandoned)
+        while self._abandoned:
+            self._forget(self._abandoned.popleft())
+        return any_there
+
+    def _forget(self, sink: Sink) -> None:
+        self._router.remove(sink)
+        self._waits.pop(sink, None)
+        self._stalled.discard(sink)
+        self._dropped_before += sink.dropped
+        self._tell_dropped(sink)
+        if sink.place is not None and sink.queue:
+            event = sink.queue[0]
+            assert isinstance(event, ChannelEvent)  # only messages have a place
+            self._unclaimed.give_back(_scope(event), event, sink.place)
+        sink.close()
+        sink.signal.notify()
+
+    # Events move
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing more will come of the session as it is."""
+        return self._session.closed or self._session.failure is not None
+
+    @property
+    def _terminal_error(self) -> ConnectionFailed | None:
+        """Why nothing more will come. It stays when the client is closed after it: not everybody has looked yet."""
+        return self._failed if self._session.closed else self._session.failure
+
+    def _deliver(self) -> None:
+        """Move events into sinks until any that may not drop is full; wake who waits for what changed."""
+        if self._delivering:
+            return  # a predicate gave a command: who asked it goes on
+        if self._abandoned:
+            self._sweep()
+        session = self._session
+        if not self._stalled or self._is_over:
+            self._delivering = True
+            try:
+                self._move()
+            finally:
+                self._delivering = False
+        if session.changes != self._seen_changes:
+            self._seen_changes = session.changes
+            if session.state is not ConnectionState.DISCONNECTED:
+                self._failed = session.failure
+            self._lifecycle.notify()
+            for sink in tuple(self._router if self._is_over else self._waits):
+                sink.signal.notify()  # what is waited for may not come any more
+
+    def _move(self) -> None:
+        next_event, router, stalled = self._session.next_event, self._router, self._stalled
+        known, route = router.known, router.route
+        while self._untold:
+            self._announce(*self._untold.popleft())
+            if stalled and not self._is_over:
+                return
+        while (event := next_event()) is not None:
+            sinks = known.get((event.channel, event.name)) if type(event) is ChannelEvent else None
+            if sinks is None:
+                sinks = route(event)
+            claims, only = 0, None
+            for sink in sinks:
+                if sink.special:
+                    if not sink.wants(event) or sink.closed:
+                        continue
+                    if sink.once:
+                        router.remove(sink)
+                        only = sink
+                claims += 1
+                sink.put(event)
+                if len(sink.queue) >= sink.limit:
+                    stalled.add(sink)
+            if isinstance(event, ChannelEvent):
+                if not claims:
+                    self._unheard(event)
+                elif only is not None and claims == 1:
+                    only.place = self._unclaimed.next_place()
+            if stalled and not self._is_over:
+                return
+
+    def _unheard(self, event: ChannelEvent) -> None:
+        scope = _scope(event)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(
+                "%s on %s has no taker; bound there: %s; on the client: %s",
+                excerpt(event.name, 64),
+                excerpt(event.channel, 64),
+                self._router.asked_for(scope),
+                self._router.asked_for(None),
+            )
+        if self._unclaimed.keep(scope, event) and not self._router.has(scope):
+            self._unclaimed.warn(scope)
+
+    def _took(self, sink: Sink) -> None:
+        """A consumer took an event: go on with what was held up, and say what was dropped meanwhile."""
+        if (sink.episode or sink in self._stalled) and sink.has_room:
+            stalled = sink in self._stalled
+            self._stalled.discard(sink)
+            self._tell_dropped(sink)
+            if (stalled and not self._stalled) or self._untold:
+                self._changed()
+
+    def _tell_dropped(self, sink: Sink) -> None:
+        """An episode of dropping is over: let the others know."""
+        if sink.episode:
+            self._untold.append((sink, EventsDropped(sink.channel, sink.episode)))
+            sink.episode = 0
+
+    def _announce(self, about: Sink, dropped: EventsDropped) -> None:
+        for sink in self._router.route(dropped):
+            if sink is not about and sink.wants(dropped):
+                sink.put(dropped)
+                if sink.once:
+                    self._router.remove(sink)
+                elif sink.full:
+                    self._stalled.add(sink)
+
+
+def _scope(event: ChannelEvent) -> str:
+    return USER_SCOPE if isinstance(event, UserEvent) else event.channel

@@ -1,0 +1,356 @@
+"""WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
+
+Two lanes. The fast one cuts whole, final, unmasked text frames between messages (and pings) out of
+what was received. Everything else goes to wsproto, one frame at a time. In both lanes a header is
+judged as soon as it is there, text as far as it is there, and other payloads once they are whole: so
+they agree on every byte string and every split of it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections import deque
+from enum import Enum, auto
+from typing import TypeAlias
+
+from msgspec import Struct
+from wsproto.frame_protocol import (
+    LOCAL_ONLY_CLOSE_REASONS,
+    Frame,
+    FrameProtocol,
+    Opcode,
+    ParseFailed,
+)
+
+from .errors import LocalProtocolError
+
+__all__ = ["BinaryReceived", "FrameItem", "Frames", "PeerClosed", "PongReceived", "Violation"]
+
+# The first bytes that a frame may have: no RSV bit, an opcode that exists, FIN on control frames
+# (RFC 6455, 5.2 and 5.5).
+_FIRST_BYTES = frozenset(b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a")
+
+_PONGS = 16
+"""How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
+
+_NOT_UTF8 = "text that is not UTF-8"
+
+
+class BinaryReceived(Struct, frozen=True):
+    """A binary message came and was ignored: the protocol above has none."""
+
+    size: int
+
+
+class PongReceived(Struct, frozen=True):
+    """The server answered a ping, or sent a pong unasked (RFC 6455, 5.5.3)."""
+
+
+class PeerClosed(Struct, frozen=True):
+    """The server's close frame came; our answer to it is in the output (RFC 6455, 5.5.1)."""
+
+    code: int
+    """1005 when the frame carried none (RFC 6455, 7.1.5)."""
+    reason: str
+
+
+class Violation(Struct, frozen=True):
+    """The server broke HTTP, RFC 6455 or a limit of ours; whatever it sends next is ignored."""
+
+    code: int | None
+    """The code of the close frame in the output, unless ours went before. None: no upgrade came."""
+    reason: str
+
+
+FrameItem: TypeAlias = bytes | BinaryReceived | PongReceived | PeerClosed | Violation
+
+
+class _State(Enum):
+    OPEN = auto()
+    CLOSING = auto()  # our close frame was sent, the server's is awaited
+    ENDED = auto()
+
+
+class Frames:
+    """The frames of one connection.
+
+    `output` collects the pongs and close frames that receiving makes due; the owner takes them out.
+    Between two calls of `another_second` it takes `control_frame_rate` pings and pongs.
+    """
+
+    def __init__(
+        self, *, max_message_size: int, max_fragments: int, control_frame_rate: int, fast: bool
+    ) -> None:
+        if max_fragments < 1:
+            raise ValueError("max_fragments must be at least 1")
+        self.output = bytearray()
+        self._max_message_size = max_message_size
+        self._max_fragments = max_fragments
+        self._control_frame_rate = self._controls_left = control_frame_rate
+        self._fast = fast
+        self._state = _State.OPEN
+        self._wsproto = FrameProtocol(client=True, extensions=[])
+        # The start of a frame that is not whole yet, and how long it must be to go on with it.
+        self._held = bytearray()
+        self._need = 0
+        # The message of which some frames came but not the last.
+        self._fragments = 0
+        self._size = 0
+        self._is_text = False
+        self._text = bytearray()
+        # Of the frame in `_held` so much text has been checked; of a character its beginning.
+        self._checked = 0
+        self._cut = b""
+        self._pings: deque[bytes] = deque(maxlen=_PONGS)
+        self._turns = 0
+
+    def send_text(self, text: str | bytes) -> bytes:
+        """Return one masked text frame. Raises ValueError for what cannot be UTF-8."""
+        self._require_open("a message")
+        return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
+
+    def send_ping(self, payload: bytes) -> bytes:
+        """Return a ping. Raises ValueError past 125 bytes."""
+        self._require_open("a ping")
+        return bytes(self._wsproto.ping(payload))
+
+    def send_close(self, code: int, reason: str) -> bytes:
+        """Return our close frame, or b"" when one was sent. Raises ValueError for a bad code."""
+        if not 1000 <= code <= 4999 or code in LOCAL_ONLY_CLOSE_REASONS:
+            raise ValueError(f"a close frame cannot carry the code {code}")
+        if self._state is not _State.OPEN:
+            return b""
+        frame = bytes(self._wsproto.close(code, reason))
+        self._state = _State.CLOSING
+        return frame
+
+    def receive_data(self, data: bytes) -> list[FrameItem]:
+        """Take bytes of any shape and return what they complete."""
+        items: list[FrameItem] = []
+        held = self._held
+        at = 0
+        while held:
+            missing = self._need - len(held)
+            held += data[at : at + missing]
+            at += missing
+            if len(held) < self._need:
+                self._check_held(items)
+                return items
+            # Now the frame is whole, or only its length is known and `_need` has grown.
+            if self._split(bytes(held), 0, items):
+                held.clear()
+        at = self._split(data, at, items)
+        if self._state is not _State.ENDED:
+            held += data[at:]
+            self._check_held(items)
+            self._answer_pings()
+        return items
+
+    def another_second(self) -> None:
+        """Take as many pings and pongs as may come in a second, from now on."""
+        self._controls_left = self._control_frame_rate
+
+    def end(self) -> None:
+        """Drop what is incomplete and ignore everything from now on."""
+        self._state = _State.ENDED
+        self._held.clear()
+        self._text.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close."""
+        return self._state is _State.OPEN
+
+    @property
+    def under_way(self) -> int | None:
+        """A number for the message, or the frame outside of one, that has begun and not ended."""
+        return self._turns if self._held or self._fragments else None
+
+    def _split(self, data: bytes, at: int, items: list[FrameItem]) -> int:
+        """Take the whole frames from `at` on; return where the first begins that is not whole."""
+        while self._state is not _State.ENDED:
+            if self._fast and not self._fragments and self._state is _State.OPEN:
+                start, at = at, self._split_fast(data, at, items)
+                if at > start:
+                    self._begin_anew()
+            end = self._take_frame(data, at, items)
+            if end == at:
+                break
+            at = end
+            if not self._fragments:
+                self._begin_anew()
+        return at
+
+    def _begin_anew(self) -> None:
+        """Whatever comes next is another message."""
+        self._turns += 1
+        self._checked = 0
+        self._cut = b""
+
+    def _split_fast(self, data: bytes, at: int, items: list[FrameItem]) -> int:
+        """The fast lane: take text frames and pings; return where something else begins."""
+        append = items.append
+        limit = self._max_message_size
+        size = len(data)
+        # Four bytes hold either of the short headers; what is smaller is left to the other lane.
+        last = size - 4
+        while at <= last:
+            first = data[at]
+            length = data[at + 1]
+            start = at + 2
+            if length > 125:
+                if length == 126:
+                    start = at + 4
+                    length = data[at + 2] << 8 | data[at + 3]
+                    if length < 126:
+                        break  # not minimal (RFC 6455, 5.2)
+                elif length == 127:
+                    start = at + 10
+                    length = int.from_bytes(data[at + 2 : start], "big")
+                    if length < 65536:
+                        break  # not minimal, or the header is cut off
+                else:
+                    break  # masked
+            end = start + length
+            if end > size:
+                break
+            if first == 0x81 and length <= limit:
+                text = data[start:end]
+                if not text.isascii():
+                    try:
+                        text.decode()
+                    except UnicodeDecodeError:
+                        break
+                append(text)
+            elif first == 0x89 and length < 126 and self._controls_left:
+                self._controls_left -= 1
+                self._pings.append(data[start:end])
+            else:
+                break
+            at = end
+        return at
+
+    def _take_frame(self, data: bytes, at: int, items: list[FrameItem]) -> int:
+        """Take the frame at `at` and return its end; when not whole set `_need` and return `at`."""
+        have = len(data) - at
+        self._need = 2
+        if have < 2:
+            return at
+        first = data[at]
+        length = data[at + 1] & 0x7F
+        control = first & 0x08
+        wrong = first not in _FIRST_BYTES or data[at + 1] > 0x7F or (control and length > 125)
+        header = 2
+        if length > 125:
+            self._need = header = 4 if length == 126 else 10
+            if have < header:
+                return at
+            least = 126 if length == 126 else 65536
+            length = int.from_bytes(data[at + 2 : at + header], "big")
+            wrong = wrong or not least <= length < 1 << 63
+        if wrong:
+            # wsproto says what is wrong from the header alone; no payload is waited for.
+            self._give(data[at : at + header], b"", items)
+            return at + header
+        if control:
+            if first != 0x88 and not self._controls_left:
+                rate = self._control_frame_rate
+                self._fail(1008, f"more than {rate} pings and pongs in a second", items)
+                return at + header
+        elif (first & 0x0F == 0) != (self._fragments > 0):
+            # wsproto would say so only when there is some payload (RFC 6455, 5.4).
+            expected = "expected" if self._fragments else "unexpected"
+            self._fail(1002, f"{expected} CONTINUATION", items)
+            return at + header
+        elif self._size + length > self._max_message_size:
+            self._fail(1009, f"message of more than {self._max_message_size} bytes", items)
+            return at + header
+        elif self._fragments >= self._max_fragments:
+            self._fail(1009, f"message of more than {self._max_fragments} frames", items)
+            return at + header
+        self._need = header + length
+        if have < self._need:
+            return at
+        end = at + self._need
+        self._give(data[at:end], data[at + header : end], items)
+        return end
+
+    def _give(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
+        """Give wsproto one whole frame, or a wrong header, and take in what it says."""
+        self._wsproto.receive_bytes(frame)
+        try:
+            for parsed in self._wsproto.received_frames():
+                self._take_in(parsed, payload, items)
+        except ParseFailed as error:
+            code = int(error.code)
+            # wsproto's text tells where in the frame: that is not the same for every split.
+            self._fail(code, _NOT_UTF8 if code == 1007 else str(error), items)
+
+    def _take_in(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
+        if isinstance(frame.payload, tuple):
+            code, reason = frame.payload
+            self._answer_pings()
+            if self._state is _State.OPEN:
+                self.output += self._wsproto.close(code, reason)
+            items.append(PeerClosed(int(code), reason))
+            self.end()
+        elif frame.opcode is Opcode.PING:
+            self._controls_left -= 1
+            if self._state is _State.OPEN:
+                self._pings.append(payload)
+        elif frame.opcode is Opcode.PONG:
+            self._controls_left -= 1
+            if self._state is _State.OPEN:
+                items.append(PongReceived())
+        else:
+            self._fragments += 1
+            self._size += len(payload)
+            self._is_text = frame.opcode is Opcode.TEXT
+            if self._is_text:
+                self._text += payload
+            if frame.message_finished:
+                if self._state is _State.OPEN:
+                    items.append(bytes(self._text) if self._is_text else BinaryReceived(self._size))
+                self._fragments = self._size = 0
+                self._text.clear()
+            elif self._is_text:
+                self._check_text(payload[self._checked :])
+                self._checked = 0
+
+    def _check_held(self, items: list[FrameItem]) -> None:
+        """Fail at once when text, though not whole, cannot become UTF-8 (RFC 6455, 8.1)."""
+        held = self._held
+        if len(held) < 3:
+            return
+        opcode = held[0] & 0x0F
+        if opcode == 1 or (opcode == 0 and self._is_text):
+            start = {126: 4, 127: 10}.get(held[1], 2)
+            fresh = bytes(memoryview(held)[start + self._checked :])
+            self._checked += len(fresh)
+            try:
+                self._check_text(fresh)
+            except UnicodeDecodeError:
+                self._fail(1007, _NOT_UTF8, items)
+
+    def _check_text(self, text: bytes) -> None:
+        """Raise UnicodeDecodeError unless this goes on with the message so that it can be UTF-8."""
+        text = self._cut + text
+        end = len(text) if text.isascii() else codecs.utf_8_decode(text, "strict", False)[1]
+        self._cut = text[end:]
+
+    def _fail(self, code: int, reason: str, items: list[FrameItem]) -> None:
+        """Fail the connection (RFC 6455, 7.1.7)."""
+        self._answer_pings()
+        if self._state is _State.OPEN:
+            self.output += self._wsproto.close(code, reason)
+        items.append(Violation(code, reason))
+        self.end()
+
+    def _answer_pings(self) -> None:
+        for ping in self._pings:
+            self.output += self._wsproto.pong(ping)
+        self._pings.clear()
+
+    def _require_open(self, what: str) -> None:
+        if self._state is not _State.OPEN:
+            raise LocalProtocolError(f"{what} cannot be sent: a close frame was sent or received")

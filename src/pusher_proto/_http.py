@@ -1,0 +1,124 @@
+"""One HTTP/1.1 connection to an auth endpoint: a request goes out, an answer comes in, perhaps many in turn.
+
+h11 does the protocol; here its answers are bounded and put into one response. No redirect is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h11
+from msgspec import Struct
+
+__all__ = ["HttpConnection", "HttpFailed", "HttpRequest", "HttpResponse"]
+
+
+class HttpFailed(Exception):
+    """The answer was no HTTP, or too large, or ended early; says which."""
+
+
+class HttpRequest(Struct, frozen=True):
+    """A POST; `headers` go out beside those that the body needs."""
+
+    target: str
+    authority: str
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+class HttpResponse(Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: dict[str, str]
+    """Names in lower case; the last of several wins."""
+    body: bytes
+
+
+class HttpConnection:
+    """The client side of one connection."""
+
+    def __init__(self, *, max_head: int, max_body: int) -> None:
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
+        self._max_head = max_head
+        self._max_body = max_body
+        self._head_size = 0
+        self._surplus = False
+        self._head: h11.Response | None = None
+        self._body = bytearray()
+        self.heard = False
+        """Whether a byte of the answer under way has come."""
+
+    def send(self, request: HttpRequest) -> bytes:
+        """Return the bytes of `request`. The connection must be new or `reusable`."""
+        if self._h11.our_state is h11.DONE:
+            self._h11.start_next_cycle()
+        self._head, self._head_size, self._body, self.heard = None, 0, bytearray(), False
+        head = h11.Request(
+            method="POST",
+            target=request.target,
+            headers=[
+                ("Host", request.authority),
+                *request.headers,
+                ("Content-Length", str(len(request.body))),
+            ],
+        )
+        parts = (head, h11.Data(data=request.body), h11.EndOfMessage())
+        return b"".join(self._h11.send(part) or b"" for part in parts)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent: both sides are done, neither wants to close, and no byte is left.
+
+        What came behind the answer would be taken for the answer to the next request.
+        """
+        both_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        return both_done and not self._surplus
+
+    def receive_data(self, data: bytes) -> HttpResponse | None:
+        """Take bytes, b"" for the end of the stream; return the answer once it is whole. Raises `HttpFailed`."""
+        self.heard = self.heard or bool(data)
+        try:
+            return self._receive(data)
+        except h11.RemoteProtocolError:
+            # h11 would quote what came, with cookies and all, and say another thing when it came in other pieces.
+            raise HttpFailed("the answer is not HTTP") from None
+
+    def _receive(self, data: bytes) -> HttpResponse | None:
+        """Give h11 no more of a head than may come: a long one that comes whole would pass its own limit."""
+        at = 0
+        while True:
+            end = len(data) if self._head else at + self._max_head - self._head_size
+            self._h11.receive_data(data[at:end])
+            self._head_size += len(data[at:end])
+            at = end
+            answer = self._read()
+            if answer is not None:
+                self._surplus = at < len(data) or bool(self._h11.trailing_data[0])
+                return answer
+            if self._head is None and self._head_size == self._max_head:
+                raise HttpFailed(f"the head of the answer is larger than {self._max_head} bytes")
+            if at >= len(data):
+                return None
+
+    def _read(self) -> HttpResponse | None:
+        while True:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Response):
+                self._head = event
+            elif isinstance(event, h11.Data):
+                if len(self._body) + len(event.data) > self._max_body:
+                    raise HttpFailed(f"the answer is larger than {self._max_body} bytes")
+                self._body += event.data
+            elif isinstance(event, h11.EndOfMessage) and self._head is not None:
+                headers = {
+                    name.decode("latin-1"): value.decode("latin-1")
+                    for name, value in self._head.headers
+                }
+                return HttpResponse(self._head.status_code, headers, bytes(self._body))
+            elif isinstance(event, h11.InformationalResponse):
+                continue
+            elif isinstance(event, h11.ConnectionClosed):
+                raise HttpFailed("the connection ended before the answer did")
+            else:  # NEED_DATA, or PAUSED by a server that talks on after its answer
+                return None

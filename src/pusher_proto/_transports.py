@@ -1,0 +1,135 @@
+"""The numbered byte streams of a session, who owns each, and the queue of effects.
+
+Knows nothing of what goes over a stream. Answers for unknown or finished numbers are told apart here, once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from ._timers import Timer, Timers
+from ._urls import Address
+from .effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport, SendData
+
+__all__ = ["Owner", "Transports"]
+
+
+class Owner(Protocol):
+    """Whoever asked for a stream and hears of it."""
+
+    def transport_opened(self, transport: int) -> None:
+        """The stream is open."""
+
+
+class _Stream:
+    __slots__ = ("is_open", "owner", "unsent")
+
+    def __init__(self, owner: Owner | None) -> None:
+        self.owner = owner
+        self.is_open = False
+        self.unsent = 0
+
+
+class Transports:
+    """Hands out numbers, keeps owners, and sees to it that a stream which was told to close is gone in time."""
+
+    def __init__(self, timers: Timers, close_timeout: float) -> None:
+        self.effects: deque[Effect] = deque()
+        self._timers = timers
+        self._close_timeout = close_timeout
+        self._streams: dict[int, _Stream] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __contains__(self, transport: int) -> bool:
+        return transport in self._streams
+
+    def owner(self, transport: int) -> Owner | None:
+        """Return who has the bytes of this stream; None for one that is unknown, not open yet or told to close."""
+        stream = self._streams.get(transport)
+        return stream.owner if stream is not None and stream.is_open else None
+
+    def unsent(self, transport: int) -> int:
+        """Return how many bytes the driver has still to send on this stream."""
+        stream = self._streams.get(transport)
+        return stream.unsent if stream else 0
+
+    def open(self, address: Address, owner: Owner) -> int:
+        """Ask for a stream to `address` and return its number."""
+        self._last += 1
+        self._streams[self._last] = _Stream(owner)
+        self.effects.append(OpenTransport(self._last, address.host, address.port, address.tls))
+        return self._last
+
+    def send(self, transport: int, data: bytes) -> None:
+        """Ask for `data` to be written; nothing for a stream that is not open or was told to close."""
+        stream = self._streams.get(transport)
+        if data and stream is not None and stream.is_open and stream.owner is not None:
+            stream.unsent += len(data)
+            self.effects.append(SendData(transport, data))
+
+    def linger(self, transport: int, now: float) -> None:
+        """Give the stream close_timeout from now to end; then it is aborted."""
+        if transport in self._streams and not self._timers.is_set(Timer.CLOSE, transport):
+            self._timers.set(Timer.CLOSE, now + self._close_timeout, transport)
+
+    def close(self, transport: int, now: float, *, abort: bool = False) -> None:
+        """Ask for the end of a stream; its owner hears no more of it."""
+        stream = self._streams[transport]
+        stream.owner = None
+        self.effects.append(CloseTransport(transport, abort=abort or not stream.is_open))
+        self.linger(transport, now)
+
+    def opened(self, transport: int) -> Owner | None:
+        """Note that a stream is open; return its owner the first time, if it has one."""
+        stream = self._streams.get(transport)
+        if stream is None or stream.is_open:
+            return None
+        stream.is_open = True
+        return stream.owner
+
+    def sent(self, transport: int, size: int) -> None:
+        """Note that the driver wrote `size` bytes."""
+        stream = self._streams[transport]
+        stream.unsent = max(0, stream.unsent - size)
+
+    def gone(self, transport: int) -> Owner | None:
+        """Note that a stream failed to open or ended; return its owner, if it still has one.
+
+        What was still to be done with it is void: a driver hears no more of a stream whose end it told.
+        """
+        stream = self._streams.pop(transport, None)
+        for effect in [
+            e
+            for e in self.effects
+            if not isinstance(e, Authorize | AuthorizeMany) and e.transport == transport
+        ]:
+            self.effects.remove(effect)
+        self._timers.stop(Timer.CLOSE, transport)
+        return stream.owner if stream else None
+
+    def close_due(self, transport: int) -> None:
+        """Give up on an orderly end: abort, and count the stream as gone whatever the driver says."""
+        del self._streams[transport]
+        self.effects.append(CloseTransport(transport, abort=True))
+
+    def next_effect(self) -> Effect | None:
+        """Return the next effect; what is to be sent on one stream in a row comes as one."""
+        effects = self.effects
+        if not effects:
+            return None
+        effect = effects.popleft()
+        if type(effect) is SendData and effects:
+            chunks = [effect.data]
+            while effects:
+                following = effects[0]
+                if type(following) is not SendData or following.transport != effect.transport:
+                    break
+                chunks.append(following.data)
+                effects.popleft()
+            if len(chunks) > 1:
+                return SendData(effect.transport, b"".join(chunks))
+        return effect

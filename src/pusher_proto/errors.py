@@ -1,0 +1,166 @@
+"""What public calls raise, and what events carry when the other side did wrong.
+
+A `LocalProtocolError` is raised at once and changes nothing. What a server did wrong is never raised by
+an input of the session: it is carried by an event, or raised by the wait or the iteration that it ends.
+Messages never hold a secret, a signature or a whole payload.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthorizationError",
+    "ClientClosed",
+    "ConnectionFailed",
+    "ConnectionUnsafe",
+    "DataError",
+    "DecryptionError",
+    "InvalidName",
+    "LocalProtocolError",
+    "NotSubscribed",
+    "OutboxFull",
+    "PusherError",
+    "PusherTimeout",
+    "SignInError",
+    "StreamOverflow",
+    "SubscriptionError",
+    "UnsupportedFeature",
+    "describe",
+    "excerpt",
+]
+
+
+def excerpt(value: object, limit: int = 128) -> str:
+    """Return `value` as one line of text of at most `limit` characters, for messages and logs."""
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def describe(error: BaseException | str | None) -> str:
+    """Return one line that says what `error` is; an empty text for None."""
+    if error is None or isinstance(error, str):
+        return excerpt(error or "", 200)
+    text = str(error)
+    return excerpt(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)
+
+
+class PusherError(Exception):
+    """The root: everything that this library raises about the protocol is one of these."""
+
+
+class LocalProtocolError(PusherError):
+    """A call that is wrong now or always. Nothing was changed and nothing was sent."""
+
+
+class InvalidName(LocalProtocolError, ValueError):
+    """A channel or event name that the protocol does not allow; says which character is wrong."""
+
+
+class NotSubscribed(LocalProtocolError):
+    """The channel is not subscribed, and what was asked needs it to be."""
+
+
+class OutboxFull(LocalProtocolError):
+    """More bytes wait to be sent than `Options.outbox_limit`: the network does not take them."""
+
+
+class UnsupportedFeature(LocalProtocolError):
+    """The protocol, the options or the installation do not allow what was asked."""
+
+
+class ConnectionFailed(PusherError):
+    """The server refused for good (close codes 4000 to 4099 and the like); no retry will come.
+
+    `code` is the close code, the code of the `pusher:error` that stood for it, or the HTTP status that
+    answered the upgrade; None where there was none. `reason` is the server's text, cut short.
+    """
+
+    def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+        text = "the server refused the connection"
+        if code is not None:
+            text += f" with code {code}"
+        if reason:
+            text += f": {excerpt(reason)}"
+        super().__init__(f"{text} ({hint})" if hint else text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, self.reason, self.hint)
+
+
+class ConnectionUnsafe(PusherError):
+    """The certificate of the other side is not good: nothing was sent, and trying again would not mend it.
+
+    A driver gives it to `transport_failed`; it ends the session as `ConnectionFailed`.
+    """
+
+
+class SubscriptionError(PusherError):
+    """The server refused a channel, or did not answer the subscribe in time.
+
+    `channel` is its name, `code` the server's code or status where it gave one.
+    """
+
+    def __init__(self, message: str, *, channel: str | None, code: int | None = None) -> None:
+        super().__init__(message)
+        self.channel = channel
+        self.code = code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class AuthorizationError(SubscriptionError):
+    """No grant could be got for a channel or for signing in (`channel` None).
+
+    `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        channel: str | None,
+        status: int | None = None,
+        body: str = "",
+        temporary: bool = False,
+    ) -> None:
+        super().__init__(message, channel=channel, code=status)
+        self.status = status
+        self.body = body
+        self.temporary = temporary
+
+
+class SignInError(PusherError):
+    """Signing in the user failed: no grant, a refusal, or no answer in time."""
+
+
+class DecryptionError(PusherError):
+    """An event of an encrypted channel could not be opened."""
+
+
+class DataError(PusherError):
+    """The data of an event does not fit the type that was asked for."""
+
+
+class StreamOverflow(PusherError):
+    """A stream opened with `overflow="raise"` was not read fast enough."""
+
+
+class ClientClosed(PusherError):
+    """The client was closed; it takes no commands and will deliver nothing more."""
+
+
+class PusherTimeout(PusherError, TimeoutError):
+    """What was waited for did not come within the timeout that the call was given."""
+
+
+def _rebuild(
+    cls: type[SubscriptionError], args: tuple[object, ...], state: dict[str, object]
+) -> object:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error

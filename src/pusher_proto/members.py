@@ -1,0 +1,47 @@
+"""Who is on a presence channel: what an application sees, never changing under its hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+__all__ = ["Member", "Members"]
+
+
+class Member(Struct, frozen=True):
+    """A member of a presence channel."""
+
+    id: str
+    info: Any = None
+    """What the application said of the member when it granted the subscription; None when it said nothing."""
+
+
+class Members(Mapping[str, Member]):
+    """The members at one moment, by their id as a str; iteration is over the ids."""
+
+    __slots__ = ("_members",)
+
+    def __init__(self, members: Mapping[str, Member] | None = None) -> None:
+        self._members: Mapping[str, Member] = members if members is not None else {}
+
+    def __getitem__(self, user_id: str) -> Member:
+        return self._members[user_id]
+
+    def __contains__(self, user_id: object) -> bool:
+        return user_id in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __repr__(self) -> str:
+        return f"Members({len(self)})"
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._members)

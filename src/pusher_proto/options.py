@@ -1,0 +1,282 @@
+"""All that can be set, in one frozen object, and the addresses that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from ._checks import check_header, check_option, is_token
+from ._urls import Address, address_of, app_target, check_host, split_app_url
+from ._version import __version__
+from .auth import AuthEndpoint, Grant, OwnKey
+from .errors import excerpt
+
+__all__ = ["CLIENT", "PROTOCOL", "Metadata", "Options", "check_header"]
+
+PROTOCOL = 7
+"""The version of the protocol that is spoken."""
+CLIENT = "pusher-proto-python"
+"""How this client introduces itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What `Options.resolve_url` is given: all that belongs into the URL of a server."""
+
+    key: str
+    protocol: int = PROTOCOL
+    client: str = CLIENT
+    version: str = __version__
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """The settings of a session. Made by `from_cluster`, `from_host`, `from_url`, `from_env`, or with `resolve_url`.
+
+    Times are in seconds, sizes in bytes. Wrong values raise ValueError or TypeError here, not later.
+    """
+
+    key: str = ""
+    """The key of the app. It is public."""
+    host: str = ""
+    port: int | None = None
+    """443 with TLS and 80 without, when None."""
+    tls: bool = True
+    path: str = ""
+    """What stands before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
+    resolve_url: Callable[[Metadata], str] | None = None
+    """Called before each attempt in place of host, port, tls and path; returns the whole ws or wss URL."""
+
+    auth: OwnKey | AuthEndpoint | Grant | None = None
+    """How grants are got; None asks the `authorizer` given to `open_pusher`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the upgrade."""
+    origin: str | None = None
+    """The Origin header; Reverb may demand one."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Further query parameters of the upgrade; they win over those of `metadata`."""
+    metadata: bool = True
+    """Whether `protocol`, `client` and `version` stand in the URL; Pusher refuses connections without them."""
+    subprotocols: tuple[str, ...] = ()
+
+    connect_timeout: float = 15.0
+    """Name lookup, TCP, TLS, upgrade and greeting together."""
+    activity_timeout: float = 120.0
+    """Silence before a ping; the server's own number counts when it is smaller."""
+    activity_override: float | None = None
+    """Silence before a ping whatever the server says, for networks that need more or less; None: see above."""
+    pong_timeout: float = 30.0
+    """Silence after a ping before the connection counts as lost."""
+    close_timeout: float = 2.0
+    """An orderly end takes no longer."""
+    grant_timeout: float = 10.0
+    """One request for a grant."""
+    grant_attempts: int = 3
+    """How often a grant is asked for when the answer was 5xx, 408 or 429, or the network failed."""
+    subscribe_timeout: float = 30.0
+    """The server's answer to a subscribe."""
+    signin_timeout: float = 10.0
+    """The server's answer to a sign-in; Soketi gives none when sign-in is switched off."""
+    key_refresh: float = 10.0
+    """At most one new key of an encrypted channel is asked for in this time."""
+    unavailable_after: float = 10.0
+    """Trying for longer than this is called UNAVAILABLE."""
+
+    reconnect: bool = True
+    """Whether a lost connection, or an attempt that failed, is followed by another."""
+    max_attempts: int | None = None
+    """Attempts in a row without a stable connection before giving up; None never gives up."""
+    retry_base: float = 1.0
+    """The first delay is uniform between 0 and this; each further one doubles the upper end."""
+    retry_cap: float = 30.0
+    """No delay is longer."""
+    stable_after: float = 30.0
+    """Being connected this long makes the delays start anew."""
+
+    max_message_size: int = 1024 * 1024
+    """Of one message, all its frames together, before decoding; a longer one ends the connection with 1009."""
+    max_fragments: int = 65536
+    """Frames of one message; more end the connection with 1009."""
+    control_frame_rate: int = 10_000
+    """WebSocket pings and pongs in a second; more end the connection with 1008."""
+    max_head: int = 16 * 1024
+    """The head of an HTTP answer: to the upgrade, and of an auth endpoint."""
+    max_auth_body: int = 64 * 1024
+    """The answer of an auth endpoint without its head."""
+    max_channels: int = 10_000
+    max_members: int = 100_000
+    """Of one presence channel."""
+    max_held: int = 1000
+    """Messages of one encrypted channel that wait while its key is refreshed."""
+    max_client_event: int = 10 * 1024
+    """The data of a client event, as JSON; Pusher and Reverb take 10 KB."""
+    client_event_rate: int | None = None
+    """Client events in a second before `trigger` raises; Pusher refuses more than 10. None: no limit here."""
+    unclaimed_limit: int = 1000
+    """Messages that a channel keeps until a stream or a handler asks for them."""
+    outbox_limit: int = 1024 * 1024
+    """Bytes that may wait to be sent before `trigger` raises `OutboxFull`."""
+    event_queue: int = 1000
+    """Events that wait to be pulled before the session stops reading."""
+    max_authorizing: int = 8
+    """Grants that the application's authorizer is asked for at once."""
+    auth_connections: int = 6
+    """Connections to an auth endpoint at once."""
+    auth_idle: float = 15.0
+    """A connection to the auth endpoint is kept this long for the next request."""
+    strict_names: bool = True
+    """Whether channel names are held to Pusher's rules; servers of one's own may allow more."""
+    decrypted_text: Callable[[bytes], str] | None = None
+    """Makes text of the bytes of a decrypted event; UTF-8 when None."""
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            check_option(spec.name, getattr(self, spec.name), str(spec.type))
+        ways = OwnKey | AuthEndpoint | Grant | None
+        if not isinstance(self.auth, ways) and not callable(self.auth):
+            raise TypeError(
+                "Options(auth=...) is an OwnKey, an AuthEndpoint, a Grant or a function, not "
+                f"{type(self.auth).__name__}"
+            )
+        for name in ("headers", "query"):  # a copy, so that what was checked stays
+            object.__setattr__(self, name, dict(getattr(self, name)))
+        if self.resolve_url is None:
+            if not self.host:
+                raise ValueError(
+                    "Options needs a host (or a cluster, or a URL): use Options.from_cluster or the like"
+                )
+            object.__setattr__(self, "host", check_host(self.host))
+            if not self.key or not self.key.isprintable() or " " in self.key:
+                raise ValueError(f"not the key of an app: {excerpt(self.key, 64)!r}")
+        elif self.host:
+            raise ValueError("give either resolve_url or a host, cluster or URL")
+        if self.port is not None and not (0 < self.port < 65536):
+            raise ValueError(f"a port is a number from 1 to 65535, not {self.port!r}")
+        if (
+            not self.path.isprintable()
+            or not self.path.isascii()
+            or " " in self.path
+            or "?" in self.path
+        ):
+            raise ValueError(f"not the path of a URL: {excerpt(self.path, 64)!r}")
+        for name, value in self.upgrade_headers():
+            check_header(name, value)
+        for name in self.subprotocols:
+            if not is_token(name):
+                raise ValueError(f"not a subprotocol: {excerpt(name, 64)!r}")
+        try:
+            app_target("", "", self.query)
+        except UnicodeEncodeError:
+            raise ValueError("Options(query=...) holds text that is not Unicode") from None
+
+    @classmethod
+    def from_cluster(
+        cls, cluster: str, *, key: str, domain: str = "pusher.com", **more: Any
+    ) -> Self:
+        """Return options for a cluster of Pusher's own, such as "eu" or "us2" (the host `ws-{cluster}.{domain}`)."""
+        if not re.fullmatch(r"[a-z0-9-]+", cluster):
+            raise ValueError(
+                f"a cluster is a short name such as 'eu' or 'mt1', not {excerpt(cluster, 64)!r}"
+            )
+        return cls(host=f"ws-{cluster}.{domain}", key=key, **more)
+
+    @classmethod
+    def from_host(
+        cls,
+        host: str,
+        *,
+        key: str,
+        port: int | None = None,
+        tls: bool = True,
+        path: str = "",
+        **more: Any,
+    ) -> Self:
+        """Return options for a server at a host of its own: Reverb, Soketi, Sockudo."""
+        return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
+
+    @classmethod
+    def from_url(cls, url: str, **more: Any) -> Self:
+        """Return options for `wss://host:port/prefix/app/KEY`; query parameters in it are kept."""
+        host, port, tls, path, key, query = split_app_url(url)
+        query.update(more.pop("query", {}))
+        return cls(
+            host=host, port=port, tls=tls, path=path, key=more.pop("key", key), query=query, **more
+        )
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], **more: Any) -> Self:
+        """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
+
+        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH are taken when REVERB_APP_KEY is there; else the
+        same with PUSHER_, and PUSHER_APP_CLUSTER where there is no PUSHER_HOST. A secret becomes `OwnKey`.
+        """
+        prefix = "REVERB_" if env.get("REVERB_APP_KEY") else "PUSHER_"
+        key, secret = (
+            env.get(f"{prefix}APP_{n}") or env.get(prefix + n) for n in ("KEY", "SECRET")
+        )
+        if not key:
+            raise ValueError("neither REVERB_APP_KEY nor PUSHER_APP_KEY is set")
+        if secret:
+            more.setdefault("auth", OwnKey(key, secret))
+        host = env.get(f"{prefix}HOST")
+        cluster = env.get("PUSHER_APP_CLUSTER") or env.get("PUSHER_CLUSTER")
+        if not host and cluster and prefix == "PUSHER_":
+            return cls.from_cluster(cluster, key=key, **more)
+        if not host:
+            needed = "REVERB_HOST" if prefix == "REVERB_" else "PUSHER_APP_CLUSTER or PUSHER_HOST"
+            raise ValueError(f"{prefix}APP_KEY is set, but {needed} is not")
+        scheme, port = env.get(f"{prefix}SCHEME") or "https", env.get(f"{prefix}PORT")
+        if scheme not in ("http", "https", "ws", "wss"):
+            raise ValueError(f"{prefix}SCHEME is http or https, not {excerpt(scheme, 64)!r}")
+        if port and not port.isdecimal():
+            raise ValueError(f"{prefix}PORT is a number, not {excerpt(port, 64)!r}")
+        return cls.from_host(
+            host,
+            key=key,
+            port=int(port) if port else None,
+            tls=scheme in ("https", "wss"),
+            path=env.get(f"{prefix}PATH") or "",
+            **more,
+        )
+
+    def address(self) -> Address:
+        """Return where the next attempt goes. Asks `resolve_url` where there is one; what that raises comes out."""
+        if self.resolve_url is not None:
+            return address_of(self.resolve_url(Metadata(self.key)))
+        query: dict[str, str] = {}
+        if self.metadata:
+            query = {"protocol": str(PROTOCOL), "client": CLIENT, "version": __version__}
+        query.update(self.query)
+        port = self.port if self.port is not None else (443 if self.tls else 80)
+        return Address(self.host, port, self.tls, app_target(self.path, self.key, query))
+
+    def upgrade_headers(self) -> list[tuple[str, str]]:
+        """Return the headers of the upgrade beyond those of the handshake itself."""
+        headers = list(self.headers.items())
+        if self.origin is not None:
+            headers.append(("Origin", self.origin))
+        return headers
+
+    def __repr__(self) -> str:
+        where = (
+            "resolve_url=..."
+            if self.resolve_url
+            else f"{'wss' if self.tls else 'ws'}://{f'[{self.host}]' if ':' in self.host else self.host}"
+        )
+        if self.port is not None:
+            where += f":{self.port}"
+        shown = [repr(where), f"key={self.key!r}"]
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            if spec.name in ("headers", "query"):
+                if value:  # the names help, the values may be tokens
+                    shown.append(f"{spec.name}={{{', '.join(f'{name!r}: ***' for name in value)}}}")
+            elif (
+                spec.name not in ("key", "host", "port", "tls", "resolve_url")
+                and value != spec.default
+            ):
+                shown.append(f"{spec.name}={value!r}")
+        return f"Options({', '.join(shown)})"

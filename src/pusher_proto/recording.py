@@ -1,0 +1,269 @@
+"""A session's inputs as JSON lines, so that what happened to a user can be run again as a test.
+
+`recording_session` makes a session that writes down every input with its time before it acts on it; `replay` runs
+such lines through a session of its own. The core decides nothing else by anything else, so the effects and
+events are the same again.
+
+What is secret is masked where replaying can do without: the keys and tokens in the options, signatures in grants of the
+application. What a server or an auth endpoint sent is written as it came, because it is what is to be replayed: it
+holds the application's messages, signatures for connections that are gone, and the keys of encrypted channels.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from ._version import __version__
+from .auth import AuthEndpoint, Grant, OwnKey
+from .effects import Effect
+from .errors import describe
+from .events import Event
+from .options import Options
+from .session import Session
+
+__all__ = ["INPUTS", "LIMIT", "RecordingSession", "recording_session", "replay"]
+
+INPUTS = (
+    "connect",
+    "disconnect",
+    "close",
+    "subscribe",
+    "unsubscribe",
+    "trigger",
+    "signin",
+    "ping",
+    "transport_opened",
+    "transport_failed",
+    "transport_closed",
+    "receive_data",
+    "data_sent",
+    "authorized",
+    "authorization_failed",
+    "handle_timeout",
+)
+"""The inputs of a session: all that changes it, beside pulling events."""
+
+LIMIT = 64 * 1024 * 1024
+"""Bytes after which a recording ends, with a line that says so."""
+
+_MASK = "***"
+_NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin")
+
+
+class RecordingSession(Session):
+    """A session that writes down what it is told. Made by `recording_session`."""
+
+    def __init__(
+        self,
+        options: Options,
+        write: Callable[[str], object],
+        seed: int,
+        limit: int,
+        authorize_many: bool,
+    ) -> None:
+        rng = random.Random(seed)  # noqa: S311 - jitter, not cryptography
+        super().__init__(options, rng=rng, authorize_many=authorize_many)
+        self._write = write
+        self._room = limit
+        self._pulled = 0
+        settings = {"seed": seed, "authorize_many": authorize_many, "options": _options(options)}
+        self._note({"pusher_proto": __version__, **settings})
+
+    def next_event(self) -> Event | None:
+        """Return the next event, and count it: what is pulled decides when reading goes on."""
+        event = super().next_event()
+        if event is not None:
+            self._pulled += 1
+        return event
+
+    def _record(
+        self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float
+    ) -> None:
+        line: dict[str, Any] = {"now": now, "input": name}
+        if self._pulled:
+            line["pulled"], self._pulled = self._pulled, 0
+        if args:
+            line["args"] = [_plain(value) for value in args]
+        if more.get("auth") is not None:
+            line["auth"] = _auth(more["auth"])
+        self._note(line)
+
+    def _note(self, line: Mapping[str, Any]) -> None:
+        if self._room <= 0:
+            return
+        text = msgspec.json.encode(line).decode()
+        self._room -= len(text)
+        self._write(text + "\n")
+        if self._room <= 0:
+            self._write('{"truncated":true}\n')
+
+
+def _recorded(name: str) -> Callable[..., None]:
+    original: Callable[..., None] = getattr(Session, name)
+
+    @functools.wraps(original)
+    def method(self: RecordingSession, *args: Any, now: float, **more: Any) -> None:
+        self._record(name, args, more, now)
+        original(self, *args, now=now, **more)
+
+    return method
+
+
+for _name in INPUTS:
+    setattr(RecordingSession, _name, _recorded(_name))
+
+
+def recording_session(
+    options: Options,
+    write: Callable[[str], object],
+    *,
+    limit: int = LIMIT,
+    authorize_many: bool = False,
+) -> Session:
+    """Return a session that gives `write` one line of JSON for each input, until `limit` bytes are written."""
+    seed = random.Random().getrandbits(64)  # noqa: S311 - it must be told, not kept
+    return RecordingSession(options, write, seed, limit, authorize_many)
+
+
+def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]:
+    """Run recorded lines again; yield each input as (time, what), and the effects and events that follow from it.
+
+    Raises ValueError for what is no recording.
+    """
+    session: Session | None = None
+    for text in lines:
+        line = _read(text)
+        if session is None:
+            if "options" not in line:
+                raise ValueError("the first line of a recording names its options")
+            session = Session(
+                _rebuilt(line["options"]),
+                rng=random.Random(line["seed"]),  # noqa: S311 - as above
+                authorize_many=line.get("authorize_many", False),
+            )
+            continue
+        if "truncated" in line:
+            break
+        for _ in range(line.get("pulled", 0)):
+            event = session.next_event()
+            if event is not None:
+                yield event
+        name, args = line.get("input"), [_value(value) for value in line.get("args", [])]
+        if name not in INPUTS:
+            raise ValueError(f"not an input of a session: {name!r}")
+        yield line["now"], name
+        more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
+        getattr(session, name)(*args, now=line["now"], **more)
+        while (effect := session.next_effect()) is not None:
+            yield effect
+    while session is not None and (event := session.next_event()) is not None:
+        yield event
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        line = msgspec.json.decode(text)
+    except ValueError as error:
+        raise ValueError(f"not a line of a recording: {error}") from None
+    if not isinstance(line, dict):
+        raise ValueError("not a line of a recording: an object was expected")
+    return line
+
+
+def _options(options: Options) -> dict[str, Any]:
+    kept: dict[str, Any] = {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.name not in _NOT_KEPT and getattr(options, field.name) != field.default
+    }
+    kept["auth"] = _auth(options.auth)
+    if options.resolve_url is not None:
+        kept["host"] = "resolved.invalid"
+    return kept
+
+
+def _rebuilt(kept: dict[str, Any]) -> Options:
+    kept = dict(kept)
+    auth = _rebuilt_auth(kept.pop("auth", None))
+    if "subprotocols" in kept:
+        kept["subprotocols"] = tuple(kept["subprotocols"])
+    return Options(**{"key": "recorded", **kept}, auth=auth)
+
+
+def _auth(auth: object) -> dict[str, Any] | None:
+    """Return how grants are got, without what is secret."""
+    match auth:
+        case OwnKey():
+            member = auth.member if isinstance(auth.member, Mapping) else None
+            return {
+                "own_key": auth.key,
+                "member": member,
+                "user": auth.user,
+                "encrypts": auth.master_key is not None,
+            }
+        case AuthEndpoint():
+            return {"endpoint": auth.url.partition("?")[0], "body": auth.body, "batch": auth.batch}
+        case Grant():
+            return {"grant": _grant(auth)}
+        case None:
+            return None
+        case _:
+            return {"application": True}
+
+
+def _rebuilt_auth(kept: dict[str, Any] | None) -> Any:
+    if kept is None:
+        return None
+    match kept:
+        case {"own_key": key}:
+            master = bytes(32) if kept["encrypts"] else None
+            return OwnKey(key, _MASK, member=kept["member"], user=kept["user"], master_key=master)
+        case {"endpoint": url}:
+            return AuthEndpoint(url, body=kept["body"], batch=kept["batch"])
+        case {"grant": grant}:
+            return msgspec.convert(grant, Grant)
+        case _:
+            return _never
+
+
+def _never(_request: object) -> None:
+    """Stand for the application's authorizer; its answers are inputs of the recording."""
+
+
+def _grant(grant: Grant) -> dict[str, Any]:
+    masked: dict[str, Any] = msgspec.to_builtins(grant)
+    masked["auth"] = grant.auth.partition(":")[0] + ":" + _MASK
+    return masked
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bytes():
+            return {"b64": base64.b64encode(value).decode()}
+        case Grant():
+            return {"grant": _grant(value)}
+        case BaseException():
+            return {"error": describe(value)}
+        case _:
+            return {"value": value}
+
+
+def _value(kept: Any) -> Any:
+    match kept:
+        case {"b64": text}:
+            return base64.b64decode(text)
+        case {"grant": grant}:
+            return msgspec.convert(grant, Grant)
+        case {"error": text}:
+            return OSError(text)
+        case {"value": value}:
+            return value
+        case _:
+            raise ValueError(f"not an argument of a recording: {kept!r}")

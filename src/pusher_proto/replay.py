@@ -1,0 +1,41 @@
+"""`python -m pusher_proto.replay FILE`: run a recording again, and print its inputs, effects and events."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from .effects import Authorize, CloseTransport, OpenTransport, SendData
+from .errors import excerpt
+from .recording import replay
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what happens in the recording that `argv` names; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pusher_proto.replay",
+        description="Run a recording (open_pusher(record=...)) through the core again.",
+    )
+    parser.add_argument("file", help="what was recorded, JSON lines")
+    arguments = parser.parse_args(argv)
+    began: float | None = None
+    try:
+        with open(arguments.file, encoding="utf-8") as lines:
+            for step in replay(lines):
+                if isinstance(step, tuple):
+                    now, name = step
+                    began = now if began is None else began
+                    print(f"{now - began:12.3f}  {name}")  # noqa: T201 - printing is what it is for
+                elif isinstance(step, OpenTransport | SendData | CloseTransport | Authorize):
+                    print(f"{'':12}    effect  {excerpt(step, 160)}")  # noqa: T201
+                else:
+                    print(f"{'':12}    event   {excerpt(step, 160)}")  # noqa: T201
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,377 @@
+"""The session: all that a driver sees, and all that decides.
+
+A driver calls an input when something happened, carries out every effect, hands out the events, and calls
+`handle_timeout` when `next_deadline` has come. The contract, each line of it a property in the tests:
+
+1.  Drain. After any input call `next_effect` until None, then read `next_deadline` again.
+2.  One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
+    `transport_closed`; no effect concerns it afterwards. Every Authorize gets exactly one answer.
+3.  Late is harmless. Answers for finished or unknown numbers are ignored; numbers are never reused.
+4.  Order. Effects of one transport are carried out in order; a close without `abort` comes after what was queued.
+5.  Time. `now` is monotonic seconds; going backwards is clamped. Only `handle_timeout` fires timers, all that are
+    due, in deadline order; afterwards no deadline is `<= now`.
+6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
+7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
+8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, grants under way: each has a limit in Options.
+9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
+    low one; while it is False pings still go out and only the pong deadline is suspended. Auth transports always
+    want data.
+10. A grant belongs to one socket_id. Losing the connection drops every request under way.
+11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
+12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from ._channel import ChannelSnapshot
+from ._client_events import ClientEvents
+from ._clockwork import Clockwork
+from ._connector import Connector
+from ._endpoint import Endpoint, Outcome
+from ._grants import Answer, Grants
+from ._inbox import Events, Inbox
+from ._link import Link
+from ._subscriptions import Subscriptions
+from ._timers import Timer, Timers
+from ._transports import Transports
+from ._user import User, UserSnapshot
+from .auth import Auth
+from .effects import Effect
+from .errors import ConnectionFailed, OutboxFull, describe
+from .events import ConnectionState, Event
+from .options import Options
+from .stats import Stats
+
+__all__ = ["Session"]
+
+
+class Session:
+    """One client of one app, across all its connections. See the contract at the head of this module."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        rng: random.Random | None = None,
+        authorize_many: bool = False,
+    ) -> None:
+        """`authorize_many` says that the application's authorizer answers several requests in one call."""
+        self.options = options
+        rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
+        self._now = float("-inf")
+        self._timers = Timers()
+        self._transports = Transports(self._timers, options.close_timeout)
+        self._events = Events(options.event_queue, self._stop_reading)
+        self._full = False
+        self._endpoint = Endpoint(
+            self._transports,
+            self._timers,
+            connections=options.auth_connections,
+            idle=options.auth_idle,
+            max_head=options.max_head,
+            max_body=options.max_auth_body,
+        )
+        self._grants = Grants(
+            options,
+            self._timers,
+            rng,
+            self._endpoint,
+            self._transports.effects.append,
+            many=authorize_many,
+        )
+        emit = self._events.emit
+        self._user = User(options, self._timers, self._grants, emit, self._send, self._signed)
+        self._subscriptions = Subscriptions(
+            options, self._timers, rng, self._grants, emit, self._send, self._user
+        )
+        self._connector = Connector(
+            options, self._timers, self._transports, rng, emit, self._established, self._lost
+        )
+        self._clockwork = Clockwork(
+            self._timers,
+            self._transports,
+            self._connector,
+            self._subscriptions,
+            self._user,
+            self._grants,
+            self._endpoint,
+            self._answer,
+        )
+        self._inbox = Inbox(self._events, self._connector, self._subscriptions, self._user)
+        self._client_events = ClientEvents(options)
+        self._received = self._sent = 0
+
+    # The application wants something
+
+    def connect(self, *, now: float) -> None:
+        """Connect, now: also while waiting to retry, and again after a refusal or a `disconnect`."""
+        self._advance_clock(now)
+        self._connector.connect(self._now)
+
+    def disconnect(self, *, now: float) -> None:
+        """End the connection, or the attempts; wishes are kept and `connect` may follow."""
+        self._advance_clock(now)
+        self._connector.disconnect(self._now)
+
+    def close(self, *, now: float) -> None:
+        """End everything, for good. `Closed` follows within close_timeout."""
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._connector.close(self._now)
+            self._endpoint.close(self._now)
+            self._connector.finish_closing()
+
+    def subscribe(self, channel: str, *, auth: Auth | None = None, now: float) -> None:
+        """Want a channel, until `unsubscribe`, across all connections.
+
+        `auth` overrides `Options.auth` for this channel. Raises `InvalidName`, or `LocalProtocolError` past
+        `Options.max_channels`.
+        """
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._subscriptions.subscribe(channel, auth, self._now)
+
+    def unsubscribe(self, channel: str, *, now: float) -> None:
+        """No longer want a channel."""
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._subscriptions.unsubscribe(channel, self._now)
+
+    def trigger(self, channel: str, event: str, data: Any, *, now: float) -> None:
+        """Send a client event.
+
+        Raises `InvalidName`, `UnsupportedFeature` for a kind of channel that has none, `NotSubscribed`,
+        `OutboxFull`, and `LocalProtocolError` for data that is too large or no JSON. Then nothing was sent.
+        """
+        self._advance_clock(now)
+        if self._connector.ending:
+            return
+        known = self._subscriptions.channels.get(channel)
+        frame = self._client_events.frame(channel, known, event, data, self._now)
+        link = self._connector.link
+        assert link is not None  # a channel is subscribed on a connection
+        waiting = self._transports.unsent(link.transport)
+        if waiting + len(frame) > self.options.outbox_limit:
+            raise OutboxFull(f"{waiting} bytes wait to be sent already (Options.outbox_limit)")
+        link.send(frame)
+
+    def signin(self, *, now: float) -> None:
+        """Sign the user in, on this connection and on all that follow."""
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._user.signin(self._now)
+
+    def ping(self, *, now: float) -> None:
+        """Ask the server for a sign of life, now: for programs that hear of a change of network."""
+        self._advance_clock(now)
+        if self._connector.link is not None:
+            self._connector.link.ping(self._now)
+
+    # The world answers
+
+    def transport_opened(self, transport: int, *, now: float) -> None:
+        """The stream is open, with TLS where it was asked for."""
+        self._advance_clock(now)
+        owner = self._transports.opened(transport)
+        if owner is not None:
+            if owner is self._connector.link:
+                self._connector.opened()
+            owner.transport_opened(transport)
+
+    def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
+        """The stream could not be opened. A `ConnectionUnsafe` ends the session's attempts."""
+        self.transport_closed(transport, error, now=now)
+
+    def transport_closed(
+        self, transport: int, error: BaseException | str | None = None, *, now: float
+    ) -> None:
+        """The stream ended: by the other side (`error` None), by an error, or because the session said so."""
+        self._advance_clock(now)
+        owner = self._transports.gone(transport)
+        text = describe(error)
+        if owner is self._endpoint:
+            self._settle(self._endpoint.transport_gone(transport, text, self._now))
+        elif owner is not None and owner is self._connector.link:
+            self._connector.transport_gone(error, text, self._now)
+        self._connector.finish_closing()
+
+    def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
+        """Take bytes that came. Pings are answered before this returns."""
+        self._advance_clock(now)
+        owner = self._transports.owner(transport)
+        if owner is None or not data:
+            return
+        self._received += len(data)
+        if owner is self._endpoint:
+            self._settle(self._endpoint.receive_data(transport, data, self._now))
+        else:
+            assert isinstance(owner, Link)
+            self._inbox.take(owner.receive_data(data, self._now), self._now)
+
+    def data_sent(self, transport: int, size: int, *, now: float) -> None:
+        """`size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
+        self._advance_clock(now)
+        if transport in self._transports:
+            self._sent += size
+            self._transports.sent(transport, size)
+
+    def authorized(self, request: int, grant: object, *, now: float) -> None:
+        """The application answered an Authorize with a `Grant`."""
+        self._advance_clock(now)
+        self._answer(self._grants.authorized(request, grant, self._now))
+
+    def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
+        """The application's authorizer raised."""
+        self._advance_clock(now)
+        self._answer(self._grants.authorized(request, error, self._now))
+
+    def handle_timeout(self, *, now: float) -> None:
+        """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
+        self._advance_clock(now)
+        self._clockwork.fire(self._now)
+
+    # Pull until None
+
+    def next_effect(self) -> Effect | None:
+        """Return the next thing for the driver to do, or None."""
+        return self._transports.next_effect()
+
+    def next_event(self) -> Event | None:
+        """Return the next event for the application, or None."""
+        events = self._events.queue
+        if not events:
+            return None
+        event = events.popleft()
+        if self._full and len(events) <= self.options.event_queue // 4:
+            self._full = False
+            assert (
+                self._connector.link is not None
+            )  # reading stops on a connection, and begins anew on the next
+            self._connector.link.reading(True, self._now)
+        return event
+
+    # Look, changing nothing
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` is to be called, in the seconds of `now`, or None."""
+        return self._timers.next()
+
+    def wants_data(self, transport: int) -> bool:
+        """Return whether the driver should read from this stream now."""
+        if not self._full:
+            return True
+        link = self._connector.link
+        return link is None or link.transport != transport
+
+    @property
+    def state(self) -> ConnectionState:
+        """The state of the connection."""
+        return self._connector.public_state
+
+    @property
+    def socket_id(self) -> str | None:
+        """The id of the connection of the moment, or None: an old one is worth nothing."""
+        return self._connector.socket_id
+
+    @property
+    def changes(self) -> int:
+        """A number that grows with every event that is not a message: what waits look at may have changed."""
+        return self._events.changes
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is at its end."""
+        return self._connector.closed
+
+    @property
+    def failure(self) -> ConnectionFailed | None:
+        """Why the state is FAILED, or None."""
+        return self._connector.failure
+
+    @property
+    def last_loss(self) -> str:
+        """Why the connection, or the last attempt at one, ended; an empty text at first."""
+        return self._connector.last_loss
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the next attempt begins, or None."""
+        return self._timers.at(Timer.RETRY)
+
+    @property
+    def stats(self) -> Stats:
+        """Counts since the session began."""
+        connector = self._connector
+        return Stats(
+            self._received,
+            self._sent,
+            self._inbox.messages,
+            connector.connections,
+            connector.attempts,
+            self._events.violations,
+            connector.link.round_trip if connector.link is not None else None,
+        )
+
+    @property
+    def user(self) -> UserSnapshot:
+        """What is known of the user who signs in."""
+        return self._user.snapshot()
+
+    @property
+    def wants_user(self) -> bool:
+        """Whether `signin` was called."""
+        return self._user.wanted
+
+    def channel(self, name: str) -> ChannelSnapshot:
+        """Return what is known of a channel, wanted or not."""
+        return self._subscriptions.snapshot(name)
+
+    def channels(self) -> tuple[str, ...]:
+        """Return the names of the channels that are wanted or being left, in the order of wanting."""
+        return tuple(self._subscriptions.channels)
+
+    # Within
+
+    def _stop_reading(self) -> None:
+        """Too much waits for the application. What belongs to connecting is read nonetheless."""
+        connector = self._connector
+        if not self._full and connector.link is not None and connector.socket_id is not None:
+            self._full = True
+            connector.link.reading(False, self._now)
+
+    def _established(self, socket_id: str, now: float) -> None:
+        self._user.established(socket_id, now)
+        if not self._user.asking:  # else when the sign-in has gone out
+            self._subscriptions.established(socket_id, now)
+
+    def _signed(self, now: float) -> None:
+        """The sign-in went out, or was answered, or will not be."""
+        assert self.socket_id is not None  # there is no sign-in without a connection
+        self._subscriptions.established(self.socket_id, now)
+        self._subscriptions.user_settled(now)
+
+    def _lost(self, now: float) -> None:
+        self._full = False
+        self._user.lost()
+        self._subscriptions.lost(now)
+
+    def _advance_clock(self, now: float) -> None:
+        self._now = max(self._now, now)
+
+    def _send(self, frame: bytes) -> None:
+        assert self._connector.link is not None  # what is sent belongs to a connection
+        self._connector.link.send(frame)
+
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        for number, outcome in outcomes:
+            for answer in self._grants.answered(number, outcome, self._now):
+                self._answer(answer)
+
+    def _answer(self, answer: Answer | None) -> None:
+        if answer is not None:
+            owner = self._user if answer[0].channel is None else self._subscriptions
+            owner.granted(answer[0], answer[1], self._now)

@@ -1,0 +1,25 @@
+"""Counts of a session, for metrics and for a look."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+__all__ = ["Stats"]
+
+
+class Stats(Struct, frozen=True):
+    """Counts since the session began."""
+
+    bytes_received: int
+    bytes_sent: int
+    messages_received: int
+    connections: int
+    """How often a connection was established."""
+    attempts: int
+    """How often one was tried."""
+    violations: int
+    """Messages that made no sense."""
+    round_trip: float | None
+    """Seconds from the last answered ping to its pong."""
+    dropped: int = 0
+    """Events that streams dropped because they were not read fast enough; a session by itself drops none."""

@@ -1,0 +1,147 @@
+"""The endpoints that an application's own web server would have: grants for channels and for users."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import msgspec
+
+from ..signing import sign_channel, sign_user
+from ._faults import Faults
+from ._frames import Json, json_text, parse_json
+from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
+from ._limits import ServerLimits
+from ._names import Kind, is_name, kind_of
+from ._realm import Realm
+from .apps import App
+
+__all__ = ["AuthEndpoint", "AuthRequest", "AuthUser"]
+
+AuthUser: TypeAlias = (
+    "Callable[[Mapping[str, str]], Mapping[str, object] | None] "
+    "| Mapping[str, Mapping[str, object]]"
+)
+"""Who asks: a function of the request's headers (names in lower case), or a mapping from the value
+of the `Authorization` header. A user is `{"id": ..., "user_info": ..., "watchlist": [...]}`."""
+
+_CHANNEL_PATHS = ("/pusher/auth", "/broadcasting/auth")
+_USER_PATHS = ("/pusher/user-auth", "/broadcasting/user-auth")
+
+
+class AuthRequest(msgspec.Struct, frozen=True):
+    """A request to an auth endpoint, as a test may want to see it."""
+
+    connection: int
+    path: str
+    headers: dict[str, str]
+    """Names are in lower case."""
+    fields: dict[str, str]
+    """The form, or the JSON object with its values as text."""
+
+
+class AuthEndpoint:
+    """Signs for whoever asks, as a web server would for its users."""
+
+    def __init__(
+        self,
+        realms: Callable[[], list[Realm]],
+        limits: ServerLimits,
+        faults: Faults,
+        log: Callable[[AuthRequest], None],
+        *,
+        auth_user: AuthUser | None,
+        auth_token: str | None,
+    ) -> None:
+        self._realms = realms
+        self._limits = limits
+        self._faults = faults
+        self._log = log
+        self._auth_user = auth_user
+        self._auth_token = auth_token
+
+    def answer(self, connection: int, request: HttpRequest) -> HttpResponse | None:
+        """Return the grant, or why there is none; None when the request is not for an endpoint."""
+        for_channel = request.path.endswith(_CHANNEL_PATHS)
+        if not for_channel and not request.path.endswith(_USER_PATHS):
+            return None
+        headers = request.header_map
+        fields = _fields(headers.get("content-type", ""), request.body)
+        self._log(AuthRequest(connection, request.path, headers, fields or {}))
+        if (other := self._faults.take_auth_answer()) is not None:
+            return other
+        if request.method != "POST":
+            return failure(405, "An auth endpoint wants POST")
+        if self._auth_token is not None and headers.get("authorization") != self._bearer:
+            return failure(403, "Missing or wrong bearer token")
+        if fields is None:
+            return failure(400, "The body is neither a form nor a JSON object")
+        socket_id = fields.get("socket_id", "")
+        realm, user = self._realm_of(socket_id), self._user_of(headers, socket_id)
+        if user is None:
+            return failure(403, "No such user")
+        try:
+            if for_channel:
+                return self._channel(realm.app, socket_id, fields.get("channel_name", ""), user)
+            return self._user(realm.app, socket_id, user)
+        except ValueError as wrong:
+            return failure(400, str(wrong))
+
+    @property
+    def _bearer(self) -> str:
+        return f"Bearer {self._auth_token}"
+
+    def _realm_of(self, socket_id: str) -> Realm:
+        realms = self._realms()
+        return next((realm for realm in realms if socket_id in realm.sockets), realms[0])
+
+    def _user_of(self, headers: Mapping[str, str], socket_id: str) -> Mapping[str, object] | None:
+        if callable(self._auth_user):
+            return self._auth_user(headers)
+        if self._auth_user is not None:
+            return self._auth_user.get(headers.get("authorization", ""))
+        sockets = (realm.sockets.get(socket_id) for realm in self._realms())
+        serial = next((socket.serial for socket in sockets if socket is not None), 0)
+        return {"id": f"user-{serial}"}
+
+    def _channel(
+        self, app: App, socket_id: str, channel: str, user: Mapping[str, object]
+    ) -> HttpResponse:
+        if not is_name(channel, self._limits.name):
+            return failure(400, f"Invalid channel_name {channel[:50]!r}")
+        grant: dict[str, Json] = {}
+        channel_data = None
+        match kind_of(channel):
+            case Kind.PRESENCE:
+                member = {"user_id": user.get("id", user.get("user_id"))}
+                if "user_info" in user:
+                    member["user_info"] = user["user_info"]
+                channel_data = grant["channel_data"] = json_text(member)
+            case Kind.ENCRYPTED:
+                shared_secret = app.shared_secret(channel)
+                if shared_secret is None:
+                    return failure(500, "The app has no encryption master key")
+                grant["shared_secret"] = base64.b64encode(shared_secret).decode()
+            case _:
+                pass
+        auth = sign_channel(
+            app.key, app.secret, socket_id, channel, channel_data, strict_names=False
+        )
+        return json_response(200, {"auth": auth} | grant)
+
+    def _user(self, app: App, socket_id: str, user: Mapping[str, object]) -> HttpResponse:
+        user_data = json_text({**user, "id": user.get("id", user.get("user_id"))})
+        auth = sign_user(app.key, app.secret, socket_id, user_data)
+        return json_response(200, {"auth": auth, "user_data": user_data})
+
+
+def _fields(content_type: str, body: bytes) -> dict[str, str] | None:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        return parse_form(body.decode("utf-8", "replace"))
+    value = parse_json(body)
+    if not isinstance(value, dict):
+        return None
+    return {
+        name: each if isinstance(each, str) else json_text(each) for name, each in value.items()
+    }

@@ -1,0 +1,191 @@
+"""One client's connection: bytes to HTTP requests and WebSocket messages, and back.
+
+It knows neither events nor channels nor routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from enum import Enum, auto
+from typing import TypeAlias, assert_never
+
+import msgspec
+
+from ._effects import ServerClose, ServerEffect, ServerSend
+from ._http import HttpRequest, HttpResponse
+from ._limits import ServerLimits
+from ._requests import RequestReader
+from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, WebSocket
+
+__all__ = ["Connection", "Item", "Left", "State"]
+
+
+class State(Enum):
+    """What a connection is doing."""
+
+    READING = auto()
+    """A request is awaited or half read."""
+    ANSWERING = auto()
+    """A request was handed out and has no answer yet; what follows it waits."""
+    OPEN = auto()
+    """A WebSocket."""
+    CLOSING = auto()
+    """A WebSocket whose close frame was sent; the peer's is awaited."""
+    OVER = auto()
+    """Nothing more is read; the client is expected to go."""
+    ENDED = auto()
+    """The connection was given up: nothing more is read or sent."""
+
+
+class Left(msgspec.Struct, frozen=True):
+    """The WebSocket is over: the peer closed it, or broke the rules and was closed."""
+
+
+Item: TypeAlias = HttpRequest | str | BinaryMessage | Left
+
+
+class Connection:
+    """The two protocols of one connection. Feed it, pull items until None, answer each request."""
+
+    def __init__(
+        self,
+        number: int,
+        limits: ServerLimits,
+        emit: Callable[[Connection, ServerEffect], None],
+    ) -> None:
+        self.number = number
+        self.state = State.READING
+        self.silent = False
+        """Whether nothing is sent of its own accord; what comes is still read, and goes nowhere."""
+        self.unsent = 0
+        """Bytes that were emitted and that nobody pulled yet."""
+        self.held: dict[Hashable, None] = {}
+        """The deadlines of answers that are being held back."""
+        self.last_received = 0.0
+        """When the client sent anything."""
+        self._limits = limits
+        self._emit = emit
+        self._http = RequestReader(limits, self._send_unless_silent)
+        self._websocket: WebSocket | None = None
+
+    @property
+    def is_websocket(self) -> bool:
+        """Whether this is a WebSocket on which messages can still be sent."""
+        return self.state is State.OPEN
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes; `next_item` says what they mean."""
+        if self.state in (State.OVER, State.ENDED):
+            return
+        if self._websocket is not None:
+            self._websocket.receive_data(data)
+        else:
+            self._http.receive_data(data)
+
+    def next_item(self) -> Item | None:
+        """Return the next request or message that is complete and whose turn it is."""
+        match self.state:
+            case State.READING:
+                return self._next_request()
+            case State.ANSWERING:
+                self._bound_what_waits()
+                return None
+            case State.OPEN | State.CLOSING:
+                return self._next_message()
+            case State.OVER | State.ENDED:
+                return None
+            case _:
+                assert_never(self.state)
+
+    def answer(self, response: HttpResponse, *, close: bool = False) -> None:
+        """Answer the request that was handed out last."""
+        data, goes_on = self._http.respond(response, close=close)
+        self.state = State.READING
+        self._send(data)
+        if not goes_on:
+            self.end(abort=False)
+
+    def upgrade(self, request: HttpRequest) -> bool:
+        """Turn into a WebSocket; False when the request was not fit for it and has been refused."""
+        accepted = WebSocket.accept(request, self._limits.message)
+        if isinstance(accepted, HttpResponse):
+            self.answer(accepted)
+            return False
+        self._websocket, data = accepted
+        self._websocket.receive_data(self._http.take_rest())
+        self.state = State.OPEN
+        self._send(data)
+        return True
+
+    def send_text(self, text: str, *, force: bool = False) -> None:
+        """Send one text message, unless this is no open WebSocket, or is silent and not forced."""
+        if self.state is State.OPEN and self._websocket is not None and (force or not self.silent):
+            self._send(self._websocket.text(text))
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are, whatever the peer makes of them."""
+        self._send(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame and wait for the peer's; what is no WebSocket ends at once."""
+        if self.state is State.OPEN and self._websocket is not None:
+            self.state = State.CLOSING
+            self._send(self._websocket.close(code, reason))
+        elif self.state is not State.CLOSING:
+            self.end(abort=False)
+
+    def end(self, *, abort: bool) -> None:
+        """End the connection."""
+        if self.state is not State.ENDED:
+            self.state = State.ENDED
+            self._emit(self, ServerClose(self.number, abort))
+
+    def _next_request(self) -> HttpRequest | None:
+        request = self._http.next_request()
+        if isinstance(request, HttpResponse):
+            if self.silent:
+                self.state = State.OVER
+            else:
+                self.answer(request, close=True)
+            return None
+        if request is not None:
+            self.state = State.ANSWERING
+        return request
+
+    def _bound_what_waits(self) -> None:
+        if self.silent:
+            self._http.take_rest()
+        elif self._http.waiting > self._limits.head + self._limits.body:
+            self.end(abort=True)
+
+    def _next_message(self) -> str | BinaryMessage | Left | None:
+        assert self._websocket is not None
+        while (message := self._websocket.next_message()) is not None:
+            if self.state is State.CLOSING:
+                if isinstance(message, PeerClosed | Broken):
+                    self.end(abort=False)
+                    return None
+                continue
+            match message:
+                case Ping():
+                    self._send_unless_silent(message.pong)
+                case PeerClosed():
+                    self.state = State.OVER
+                    if not self.silent:
+                        self._send(message.reply)
+                        self.end(abort=False)
+                    return Left()
+                case Broken():
+                    self.state = State.OVER
+                    self._send_unless_silent(self._websocket.close(message.code, message.reason))
+                    return Left()
+                case _:
+                    return message
+        return None
+
+    def _send_unless_silent(self, data: bytes) -> None:
+        if not self.silent:
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        self._emit(self, ServerSend(self.number, data))

@@ -1,0 +1,310 @@
+"""What a test does to the server beside talking to it: publish, break things, and look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import get_args
+
+import msgspec
+
+from ._connection import Connection
+from ._faults import Answers, AuthAnswer, ChannelRefusal, Refusal, Shape
+from ._frames import Json, error, json_text, parse_json
+from ._http import HttpResponse
+from ._names import USER_CHANNEL, Kind, kind_of
+from ._world import World
+
+__all__ = ["Levers"]
+
+
+class Levers(World):
+    """Levers and looks.
+
+    After a lever, drain as after any other call. `app` is the key of an app and means the first one
+    where it is left out. A lever that is used wrongly raises and changes nothing.
+    """
+
+    # ---- publishing
+
+    def publish(
+        self,
+        channels: str | Iterable[str],
+        event: str,
+        data: object,
+        *,
+        app: str | None = None,
+        exclude_socket_id: str | None = None,
+        now: float,
+    ) -> int:
+        """Publish an event as the HTTP API would; return how many sockets it was sent to.
+
+        `data` is text, sent as it is, or anything that JSON can hold. On an encrypted channel it is
+        encrypted. Raises LocalProtocolError without a master key, TypeError for what JSON cannot hold.
+        """
+        now = self._advance(now)
+        realm = self._realm(app)
+        text = data if isinstance(data, str) else json_text(data)
+        names = [channels] if isinstance(channels, str) else list(channels)
+        ready = [
+            (name, realm.encrypt(name, text) if kind_of(name) is Kind.ENCRYPTED else text)
+            for name in names
+        ]
+        self.stats.published += len(ready)
+        count = sum(
+            realm.publish(name, event, each, but=exclude_socket_id, now=now) for name, each in ready
+        )
+        self._settle(now)
+        return count
+
+    def send_to_user(
+        self, user_id: str, event: str, data: object, *, app: str | None = None, now: float
+    ) -> int:
+        """Send an event to a signed-in user; return how many sockets it was sent to."""
+        return self.publish(USER_CHANNEL + user_id, event, data, app=app, now=now)
+
+    def terminate_user(self, user_id: str, *, app: str | None = None, now: float) -> None:
+        """Close all connections that are signed in as a user, with 4009."""
+        now = self._advance(now)
+        for socket in self._realm(app).sockets_of(user_id):
+            self._close(socket.connection, 4009, "You got disconnected by the app.", now)
+        self._settle(now)
+
+    # ---- breaking connections
+
+    def drop(
+        self,
+        code: int | None = None,
+        reason: str = "",
+        connection: int | None = None,
+        *,
+        error_event: bool = False,
+        close_frame: bool = True,
+        now: float,
+    ) -> None:
+        """End one connection, or all WebSockets.
+
+        Without a code the connection is aborted. With one, a close frame carries it, or with
+        `close_frame=False` only the end of the stream comes. `error_event` sends a `pusher:error`
+        with code and reason first: without a close frame, that is how Reverb ends connections.
+        """
+        _check_close(code, reason)
+        now = self._advance(now)
+        chosen = self._chosen(connection)
+        for each in chosen:
+            if error_event:
+                each.send_text(error(code, reason), force=True)
+            if code is None:
+                each.end(abort=not error_event)
+            elif close_frame:
+                each.close(code, reason)
+            else:
+                each.end(abort=False)
+        # Only now, so that those who are dropped do not hear of one another.
+        for each in chosen:
+            self._forget(each, now)
+            self._await_end(each, now)
+        self._settle(now)
+
+    def mute(self, connection: int | None = None, *, now: float) -> None:
+        """Be silent to one connection, or to all and to those that come.
+
+        What the client sends is still read and stands in `received`, but nothing comes of it.
+        """
+        self._advance(now)
+        chosen = self._chosen(connection, anything=True)
+        if connection is None:
+            self._faults.mute_all = True
+        for each in chosen:
+            each.silent = True
+
+    def unmute(self, connection: int | None = None, *, now: float) -> None:
+        """Answer again from here on. What was asked or published meanwhile is lost."""
+        now = self._advance(now)
+        chosen = self._chosen(connection, anything=True)
+        if connection is None:
+            self._faults.mute_all = False
+        for each in chosen:
+            each.silent = False
+            self._await_end(each, now)
+
+    def send_raw(self, connection: int | None, data: str | bytes, *, now: float) -> None:
+        """Send text as a message, or bytes as they are, to one connection or all WebSockets."""
+        now = self._advance(now)
+        for each in self._chosen(connection):
+            if isinstance(data, str):
+                each.send_text(data, force=True)
+            else:
+                each.send_bytes(data)
+        self._settle(now)
+
+    # ---- refusing
+
+    def refuse(
+        self,
+        *,
+        code: int | None = None,
+        status: int | None = None,
+        reason: str = "",
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        close_frame: bool = True,
+        times: int | None = None,
+        now: float,
+    ) -> None:
+        """Refuse the WebSockets that come, the next `times` of them or until `allow`.
+
+        With a status the upgrade is answered by it; with a code it is accepted, and a `pusher:error`
+        and a close frame follow (`close_frame=False`: only the end); with neither it is aborted.
+        """
+        if code is not None and status is not None:
+            raise ValueError("refuse by a code or by a status, not both")
+        _check_close(code, reason)
+        response = None
+        if status is not None:
+            fields = dict(headers or {})
+            if retry_after is not None:
+                fields["Retry-After"] = str(retry_after)
+            response = _response(status, reason, fields)
+        self._advance(now)
+        self._faults.refusal = Refusal(
+            times, response=response, code=code, reason=reason, close_frame=close_frame
+        )
+
+    def allow(self, *, now: float) -> None:
+        """Undo `refuse`."""
+        self._advance(now)
+        self._faults.refusal = None
+
+    def refuse_channel(
+        self,
+        channel: str,
+        *,
+        shape: Shape = "pusher",
+        code: int | None = None,
+        message: str | None = None,
+        times: int | None = None,
+        now: float,
+    ) -> None:
+        """Refuse subscriptions to a channel, the next `times` of them or until `allow_channel`.
+
+        The shapes: "pusher", a `pusher:error` that names the channel only in its text; "error", one
+        with a channel; "soketi", a `pusher:subscription_error` with `code` as its status; "internal",
+        a `pusher_internal:subscription_error`; "silent", no answer.
+        """
+        if shape not in get_args(Shape):
+            raise ValueError(f"no such shape: {shape!r}")
+        self._advance(now)
+        self._faults.channels[channel] = ChannelRefusal(
+            times, shape=shape, code=code, message=message
+        )
+
+    def allow_channel(self, channel: str, *, now: float) -> None:
+        """Undo `refuse_channel`."""
+        self._advance(now)
+        self._faults.channels.pop(channel, None)
+
+    def delay(self, seconds: float, what: Answers = "all", *, now: float) -> None:
+        """Hold answers of a kind for that long from now on; 0 holds none.
+
+        A held subscribe takes effect only when it is answered, as on servers that ask elsewhere first.
+        """
+        if what not in get_args(Answers):
+            raise ValueError(f"no such kind of answer: {what!r}")
+        self._advance(now)
+        self._faults.delays[what] = seconds
+        if what == "all":
+            self._faults.delays = {"all": seconds}
+
+    def auth_answer(
+        self,
+        status: int | None = None,
+        body: object = "",
+        *,
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+        now: float,
+    ) -> None:
+        """Make the auth endpoint answer this, the next `times` or until called without a status.
+
+        `body` is text or bytes, sent as they are, or anything that JSON can hold.
+        """
+        self._advance(now)
+        self._faults.auth_answer = (
+            None
+            if status is None
+            else AuthAnswer(times, response=_response(status, body, dict(headers or {})))
+        )
+
+    def rotate_key(
+        self, encryption_master_key: bytes | None, *, app: str | None = None, now: float
+    ) -> None:
+        """Change the master key: grants and events of encrypted channels have new keys from here on."""
+        self._advance(now)
+        realm = self._realm(app)
+        realm.app = replace(realm.app, encryption_master_key=encryption_master_key)
+
+    def rotate_secret(self, secret: str, *, app: str | None = None, now: float) -> None:
+        """Change the secret that grants and publishers' requests are signed with."""
+        self._advance(now)
+        realm = self._realm(app)
+        realm.app = replace(realm.app, secret=secret)
+
+    # ---- looking
+
+    @property
+    def connections(self) -> dict[int, str]:
+        """The live WebSockets: the caller's number and the socket id of each."""
+        return {connection.number: socket.id for connection, socket in self._sockets.items()}
+
+    def channels(self, *, app: str | None = None) -> list[str]:
+        """Return the channels that somebody is subscribed to."""
+        return list(self._realm(app).channels)
+
+    def subscriptions(self, channel: str, *, app: str | None = None) -> set[str]:
+        """Return the ids of the sockets that are subscribed to a channel."""
+        there = self._realm(app).channels.get(channel)
+        return {socket.id for socket in there.subscribers} if there else set()
+
+    def members(self, channel: str, *, app: str | None = None) -> dict[str, Json]:
+        """Return the users on a presence channel and what is known of each."""
+        there = self._realm(app).channels.get(channel)
+        return {
+            user_id: None if member.info is msgspec.UNSET else _value(member.info)
+            for user_id, member in (there.members.items() if there else ())
+        }
+
+    def users(self, *, app: str | None = None) -> dict[str, set[str]]:
+        """Return the signed-in users and the socket ids of each."""
+        return self._realm(app).users.online()
+
+    # ---- helpers
+
+    def _chosen(self, connection: int | None, *, anything: bool = False) -> list[Connection]:
+        if connection is not None:
+            return [self._known(connection)]
+        return [each for each in self._connections.values() if anything or each.is_websocket]
+
+
+def _value(raw: msgspec.Raw) -> Json:
+    value = parse_json(raw)
+    return None if value is msgspec.UNSET else value
+
+
+def _check_close(code: int | None, reason: str) -> None:
+    if code is not None and not 1000 <= code <= 4999:
+        raise ValueError(f"not a close code: {code}")
+    if len(reason.encode()) > 123:
+        raise ValueError("the reason does not fit into a close frame of 125 bytes")
+
+
+def _response(status: int, body: object, headers: dict[str, str]) -> HttpResponse:
+    content = body if isinstance(body, bytes) else b""
+    if isinstance(body, str):
+        content = body.encode()
+    elif not isinstance(body, bytes):
+        content = json_text(body).encode()
+        headers.setdefault("Content-Type", "application/json")
+    response = HttpResponse(status, content, tuple(headers.items()))
+    response.head()  # raises now what would raise when it is sent
+    return response

@@ -1,0 +1,135 @@
+"""Bytes to whole HTTP requests, and answers to bytes, over h11.
+
+What is read does not depend on how the bytes were split: a head goes to h11 only when it is whole,
+and every limit is decided by a count that the peer's bytes alone determine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import h11
+
+from ._http import HttpRequest, HttpResponse, failure
+from ._limits import ServerLimits
+
+__all__ = ["RequestReader"]
+
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # what h11 takes for the end of a head
+_NO_BODY = frozenset({204, 304})
+
+
+class RequestReader:
+    """The server's half of HTTP/1.1 on one connection, one request at a time.
+
+    Call `next_request` until None, and `respond` after each request before asking for the next.
+    """
+
+    def __init__(self, limits: ServerLimits, send_interim: Callable[[bytes], None]) -> None:
+        self._limits = limits
+        self._send_interim = send_interim
+        self._incoming = bytearray()
+        self._searched = 0
+        self._http: h11.Connection | None = None
+        self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._room = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes came that belong to no request yet."""
+        return len(self._incoming)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes; `next_request` says what they mean."""
+        self._incoming += data
+
+    def take_rest(self) -> bytes:
+        """Hand out the bytes that follow the request, for another protocol to read."""
+        rest = bytes(self._incoming)
+        self._incoming.clear()
+        return rest
+
+    def next_request(self) -> HttpRequest | HttpResponse | None:
+        """Return the next whole request, or the answer with which the connection is to end."""
+        if self._http is None and (refusal := self._read_head()) is not None:
+            return refusal
+        if self._http is None or self._request is None:
+            return None
+        if (refusal := self._read_body(self._http)) is not None:
+            return refusal
+        if self._http.their_state is h11.SEND_BODY:
+            return None
+        request = self._request
+        self._incoming[:0] = self._http.trailing_data[0]
+        path, _, query = request.target.decode("ascii").partition("?")
+        upgrade = next((value for name, value in request.headers if name == b"upgrade"), b"")
+        return HttpRequest(
+            method=request.method.decode("ascii"),
+            path=path,
+            query=query,
+            headers=list(request.headers),
+            body=bytes(self._body),
+            upgrade=request.method == b"GET" and upgrade.lower() == b"websocket",
+        )
+
+    def respond(self, response: HttpResponse, *, close: bool = False) -> tuple[bytes, bool]:
+        """Return the bytes of an answer, and whether another request may follow."""
+        http = self._http or h11.Connection(h11.SERVER)
+        without_body = self._request is not None and self._request.method == b"HEAD"
+        data = http.send(response.head(close=close))
+        if not without_body and response.status not in _NO_BODY:
+            data += http.send(h11.Data(data=response.body))
+        data += http.send(h11.EndOfMessage())
+        self._http = self._request = None
+        return data, http.our_state is h11.DONE
+
+    def _read_head(self) -> HttpResponse | None:
+        if not self._incoming:
+            return None
+        if self._incoming[0] < 0x21:
+            # No request line starts so; it may be TLS. The rest need not be awaited.
+            return failure(400, "not HTTP")
+        end = _END_OF_HEAD.search(self._incoming, max(0, self._searched - 2))
+        self._searched = len(self._incoming)
+        size = end.end() if end else self._searched
+        if size > self._limits.head:
+            return failure(431, "the head of the request is too large")
+        if end is None:
+            return None
+        self._searched = 0
+        # h11's own limit looks at what is buffered, which depends on how the bytes were split.
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=2**62)
+        http.receive_data(bytes(self._incoming[:size]))
+        del self._incoming[:size]
+        try:
+            request = http.next_event()
+        except h11.RemoteProtocolError as wrong:
+            return failure(wrong.error_status_hint, "not a request that can be understood")
+        assert isinstance(request, h11.Request)
+        self._http, self._request = http, request
+        self._body.clear()
+        self._room = self._limits.body
+        length = next((value for name, value in request.headers if name == b"content-length"), b"0")
+        if int(length) > self._room:
+            return failure(413, "the body of the request is too large")
+        if http.they_are_waiting_for_100_continue:
+            self._send_interim(http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        return None
+
+    def _read_body(self, http: h11.Connection) -> HttpResponse | None:
+        data = bytes(self._incoming[: self._room])
+        del self._incoming[: len(data)]
+        self._room -= len(data)
+        if data:
+            # An empty call would tell h11 that the peer has gone.
+            http.receive_data(data)
+        try:
+            while isinstance(event := http.next_event(), h11.Data):
+                self._body += event.data
+        except h11.RemoteProtocolError as wrong:
+            return failure(wrong.error_status_hint, "not a body that can be understood")
+        if event is h11.NEED_DATA and self._incoming:
+            return failure(413, "the body of the request is too large")
+        return None

@@ -1,0 +1,153 @@
+"""Bytes to WebSocket messages and back, over wsproto.
+
+wsproto hands out a frame in pieces and limits nothing. Here it gets whole frames only, so that what
+is read does not depend on how the bytes were split, and a frame too large is known by its head.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import h11
+import msgspec
+from wsproto import ConnectionType, WSConnection
+from wsproto import events as ws
+from wsproto.connection import ConnectionState
+from wsproto.utilities import RemoteProtocolError
+
+from ._http import HttpRequest, HttpResponse, failure
+
+__all__ = ["BinaryMessage", "Broken", "Message", "PeerClosed", "Ping", "WebSocket"]
+
+
+class BinaryMessage(msgspec.Struct, frozen=True):
+    """A binary message, which the protocol has no use for."""
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """A ping of the WebSocket protocol itself; `pong` is the frame that answers it."""
+
+    pong: bytes
+
+
+class PeerClosed(msgspec.Struct, frozen=True):
+    """A close frame; `reply` is the one that answers it, if one is due."""
+
+    reply: bytes
+
+
+class Broken(msgspec.Struct, frozen=True):
+    """The peer broke the rules: close with this, for nothing more can be read."""
+
+    code: int
+    reason: str
+
+
+Message: TypeAlias = str | BinaryMessage | Ping | PeerClosed | Broken
+
+
+class WebSocket:
+    """The server's half of one WebSocket. Nothing is to be asked of it after `Broken`."""
+
+    def __init__(self, connection: WSConnection, limit: int) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._incoming = bytearray()
+        self._pieces: list[str] = []
+        self._message_size = 0
+
+    @classmethod
+    def accept(cls, request: HttpRequest, limit: int) -> tuple[WebSocket, bytes] | HttpResponse:
+        """Return a WebSocket and the answer that opens it, or the answer that refuses it."""
+        connection = WSConnection(ConnectionType.SERVER)
+        try:
+            connection.initiate_upgrade_connection(request.headers, request.path)
+            list(connection.events())
+        except RemoteProtocolError as wrong:
+            response = failure(400, f"not a WebSocket upgrade: {wrong}")
+            if isinstance(wrong.event_hint, ws.RejectConnection) and wrong.event_hint.headers:
+                # The hint that names the version we speak: answer with it as RFC 6455 4.4 wants.
+                version = ("Sec-WebSocket-Version", "13")
+                status = wrong.event_hint.status_code
+                response = HttpResponse(status, response.body, (*response.headers, version))
+            return response
+        except (h11.LocalProtocolError, UnicodeError):
+            # A header that is not ASCII, or HTTP/1.0 without a host.
+            return failure(400, "not a WebSocket upgrade")
+        return cls(connection, limit), connection.send(ws.AcceptConnection())
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes; `next_message` says what they mean."""
+        self._incoming += data
+
+    def next_message(self) -> Message | None:
+        """Return the next whole message, or what else the peer said."""
+        while (frame := self._next_frame()) is not None:
+            if (message := self._read(frame)) is not None:
+                return message
+        return None
+
+    def text(self, text: str) -> bytes:
+        """Return the frame of a text message."""
+        return bytes(self._connection.send(ws.TextMessage(data=text)))
+
+    def close(self, code: int, reason: str) -> bytes:
+        """Return a close frame. Nothing else may be sent after it."""
+        return bytes(self._connection.send(ws.CloseConnection(code=code, reason=reason)))
+
+    def _next_frame(self) -> bytes | None:
+        """Return the next whole frame; nothing (b"") when it would make its message too large."""
+        buffer, size = self._incoming, 2
+        if len(buffer) < size:
+            return None
+        control, length = buffer[0] & 0x08, buffer[1] & 0x7F
+        if length > 125 and not control:
+            size = 4 if length == 126 else 10
+            if len(buffer) < size:
+                return None
+            length = int.from_bytes(buffer[2:size], "big")
+        if not control:
+            if self._message_size + length > self._limit:
+                return b""
+        elif length > 125:
+            length = 0  # illegal, and its head is enough for wsproto to say so
+        size += length + (4 if buffer[1] & 0x80 else 0)
+        if len(buffer) < size:
+            return None
+        frame = bytes(buffer[:size])
+        del buffer[:size]
+        return frame
+
+    def _read(self, frame: bytes) -> Message | None:
+        if not frame:
+            return Broken(1009, "the message is too large")
+        if not frame[0] & 0x08:
+            # The heads count too, or a message of endless empty pieces would never be too large.
+            self._message_size = 0 if frame[0] & 0x80 else self._message_size + len(frame)
+        self._connection.receive_data(frame)
+        for event in self._connection.events():
+            match event:
+                case ws.TextMessage():
+                    self._pieces.append(event.data)
+                    if event.message_finished:
+                        text = "".join(self._pieces)
+                        self._pieces.clear()
+                        return text
+                case ws.BytesMessage() if event.message_finished:
+                    return BinaryMessage()
+                case ws.Ping() if self._connection.state is ConnectionState.OPEN:
+                    return Ping(bytes(self._connection.send(event.response())))
+                case ws.CloseConnection():
+                    return self._closed(event)
+                case _:
+                    pass
+        return None
+
+    def _closed(self, event: ws.CloseConnection) -> PeerClosed | Broken:
+        match self._connection.state:
+            case ConnectionState.REMOTE_CLOSING:
+                return PeerClosed(bytes(self._connection.send(event.response())))
+            case ConnectionState.CLOSED:
+                return PeerClosed(b"")
+            case _:
+                return Broken(event.code, event.reason or "")

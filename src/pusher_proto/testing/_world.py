@@ -1,0 +1,213 @@
+"""What the server has: connections, sockets, apps, deadlines, and the queue of effects.
+
+It says how connections end and how answers wait; what is answered is decided above it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+
+from ..errors import LocalProtocolError
+from ._auth_endpoint import AuthRequest
+from ._connection import Connection, State
+from ._effects import ServerClose, ServerEffect, ServerSend
+from ._faults import Answers, Faults
+from ._frames import ClientMessage, Json, parse_json
+from ._limits import ServerLimits
+from ._realm import Realm, Socket
+from ._timers import Timers
+from .apps import App
+
+__all__ = ["ReceivedMessage", "ServerStats", "World"]
+
+# How long a client may take to go after the close frames, before its connection is given up.
+_CLOSE_TIMEOUT = 5.0
+
+
+class ReceivedMessage(NamedTuple):
+    """A message that a client sent."""
+
+    connection: int
+    event: str
+    channel: str | None
+    """For subscribe and unsubscribe, the channel that the data names."""
+    data: Json
+    """Decoded; None when there was none."""
+
+
+@dataclass
+class ServerStats:
+    """What the server has counted since it was made."""
+
+    connections: int = 0
+    """Connections opened, of any kind."""
+    websockets: int = 0
+    """WebSockets accepted."""
+    refused: int = 0
+    """WebSockets turned away."""
+    requests: int = 0
+    """HTTP requests, upgrades included."""
+    messages: int = 0
+    """Text messages received."""
+    published: int = 0
+    """Events published, counted once for each channel."""
+
+
+class World:
+    """The state that the levers and the machine share."""
+
+    def __init__(self, apps: Sequence[App], *, rng: random.Random, limits: ServerLimits) -> None:
+        if not apps:
+            raise ValueError("a server needs an app")
+        if len({app.key for app in apps}) < len(apps) or len({app.id for app in apps}) < len(apps):
+            raise ValueError("two apps have the same id or key")
+        self.received: deque[ReceivedMessage] = deque(maxlen=limits.log)
+        """What clients sent, the newest last; also while they were muted."""
+        self.auth_requests: deque[AuthRequest] = deque(maxlen=limits.log)
+        """Requests to the auth endpoint, the newest last."""
+        self.stats = ServerStats()
+        self._limits = limits
+        self._timers = Timers()
+        self._faults = Faults()
+        self._realms = {
+            app.key: Realm(app, rng=rng, limits=limits, timers=self._timers) for app in apps
+        }
+        self._connections: dict[int, Connection] = {}
+        self._sockets: dict[Connection, Socket] = {}
+        self._effects: deque[tuple[Connection, ServerEffect]] = deque()
+        self._ended: deque[Connection] = deque()
+        self._held = 0
+        self._now = float("-inf")
+
+    # ---- time
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` is to be called, if nothing else happens."""
+        return self._timers.next_due()
+
+    def _advance(self, now: float) -> float:
+        """Return the time, which never goes back."""
+        self._now = max(self._now, now)
+        return self._now
+
+    def _after(
+        self,
+        what: Answers,
+        connection: Connection,
+        action: Callable[[float], None],
+        now: float,
+    ) -> None:
+        """Do something for a connection now, or when answers of its kind are due."""
+        delay = self._faults.delay_of(what)
+        if delay <= 0:
+            action(now)
+        elif len(connection.held) >= self._limits.held_answers:
+            self._close(connection, 4100, "Too many answers are held back", now)
+        else:
+            self._held += 1
+            timer = ("held", self._held)
+            connection.held[timer] = None
+            self._timers.set(timer, now + delay, partial(self._release, connection, timer, action))
+
+    def _release(
+        self,
+        connection: Connection,
+        timer: Hashable,
+        action: Callable[[float], None],
+        now: float,
+    ) -> None:
+        del connection.held[timer]
+        if not connection.silent:
+            action(now)
+
+    # ---- effects
+
+    def next_effect(self) -> ServerEffect | None:
+        """Return the next thing to carry out, or None when there is no more."""
+        if not self._effects:
+            return None
+        connection, effect = self._effects.popleft()
+        if isinstance(effect, ServerSend):
+            connection.unsent -= len(effect.data)
+        return effect
+
+    def _emit(self, connection: Connection, effect: ServerEffect) -> None:
+        self._effects.append((connection, effect))
+        if isinstance(effect, ServerClose):
+            self._connections.pop(connection.number, None)
+            self._ended.append(connection)
+            return
+        connection.unsent += len(effect.data)
+        if connection.unsent > self._limits.unsent:
+            connection.end(abort=True)
+
+    # ---- ends
+
+    def _close(self, connection: Connection, code: int, reason: str, now: float) -> None:
+        """Close a WebSocket with a close frame; anything else just ends."""
+        connection.close(code, reason)
+        self._forget(connection, now)
+        self._await_end(connection, now)
+
+    def _await_end(self, connection: Connection, now: float) -> None:
+        """Give a connection up if it is over and the client does not go by itself."""
+        over = connection.state is State.CLOSING
+        over = over or (connection.state is State.OVER and not connection.silent)
+        if over and ("end", connection) not in self._timers:
+            end = partial(self._give_up, connection)
+            self._timers.set(("end", connection), now + _CLOSE_TIMEOUT, end)
+
+    def _give_up(self, connection: Connection, _now: float) -> None:
+        connection.end(abort=True)
+
+    def _forget(self, connection: Connection, now: float) -> None:
+        """Take a connection's socket out of its app; those who stay hear of it."""
+        self._timers.cancel(("ping", connection))
+        for timer in connection.held:
+            self._timers.cancel(timer)
+        connection.held.clear()
+        socket = self._sockets.pop(connection, None)
+        if socket is not None:
+            socket.realm.leave(socket, now)
+
+    def _settle(self, now: float) -> None:
+        """Tidy up after connections that ended meanwhile; telling others may end more."""
+        while self._ended:
+            connection = self._ended.popleft()
+            self._timers.cancel(("end", connection))
+            self._forget(connection, now)
+
+    # ---- helpers of both
+
+    def _realms_in_order(self) -> list[Realm]:
+        return list(self._realms.values())
+
+    def _realm(self, app: str | None) -> Realm:
+        key = next(iter(self._realms)) if app is None else app
+        if key not in self._realms:
+            raise LocalProtocolError(f"no app has the key {key!r}")
+        return self._realms[key]
+
+    def _known(self, connection: int) -> Connection:
+        if connection not in self._connections:
+            raise LocalProtocolError(f"there is no connection {connection}")
+        return self._connections[connection]
+
+    def _log(self, connection: Connection, message: ClientMessage) -> None:
+        data: Json = None
+        if message.data is not msgspec.UNSET:
+            value = parse_json(message.data)
+            # Text that JSON allows and msgspec does not read is passed on to others as it is.
+            data = bytes(message.data).decode() if value is msgspec.UNSET else value
+        channel = message.channel
+        if channel is None and isinstance(data, dict):
+            named = data.get("channel")
+            channel = named if isinstance(named, str) else None
+        self.received.append(ReceivedMessage(connection.number, message.event, channel, data))

@@ -1,0 +1,6 @@
+"""A client for the Pusher Channels protocol in blocking code: `with open_pusher(options) as client`."""
+
+from ._channel import Binding, Channel, Stream, User
+from ._client import Authorizer, Client, open_pusher
+
+__all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]

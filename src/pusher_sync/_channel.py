@@ -1,0 +1,195 @@
+"""What an application holds in its hands: streams, bindings, and the handle of a channel."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
+from pusher_proto.client import (
+    END,
+    BindingBase,
+    ChannelBase,
+    End,
+    Invalid,
+    Overflow,
+    Selector,
+    SourceBase,
+    StreamBase,
+    UserBase,
+)
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+__all__ = ["Binding", "Channel", "Source", "Stream", "User"]
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+_log = logging.getLogger("pusher_sync")
+
+
+class Stream(StreamBase[T]):
+    """The events that one consumer iterates over: `for`, and `with` to close it on the way out."""
+
+    _client: Client
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        event: T | End = self._client._wait(self._next, self.signal)
+        if event is END:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Binding(BindingBase):
+    """A handler that `bind` made known; `cancel()` ends it."""
+
+    _client: Client
+
+    def put(self, event: Event) -> None:
+        """Take an event, and see to it that somebody calls the handler."""
+        super().put(event)
+        client = self._client
+        client._calls.append(self)
+        client._lifecycle.notify()
+        if self.full and not (client._running or client._warned_of_run):
+            client._warned_of_run = True
+            _log.warning("events wait for handlers, but client.run() is not being called")
+
+    def cancel(self) -> None:
+        with self._client._guard:
+            super().cancel()
+            self._client._calls = deque(each for each in self._client._calls if each is not self)
+
+    def _run(self, event: Event) -> None:
+        try:
+            self.fn(event)
+        except Exception:
+            if self._client._on_handler_error == "raise":
+                raise
+            self.failed(event)
+
+
+class Source(SourceBase):
+    """Where events come from: a channel, or the client with all its channels."""
+
+    _client: Client
+
+    @overload
+    def events(
+        self, selector: type[E], *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[E]: ...
+    @overload
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        type: type[T],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        decoder: Callable[[str], T],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[Any]: ...
+    def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        type: Any = None,  # noqa: A002 - the word of msgspec
+        decoder: Callable[[str], Any] | None = None,
+        invalid: Invalid = "raise",
+    ) -> Stream[Any]:
+        """Return a stream of the events that `selector` means, of this channel or, on the client, of all.
+
+        It is opened at this call. `buffer` events are kept; `overflow` says what happens to more: "wait" stops reading
+        from the network and loses nothing, "drop_oldest" and "drop_newest" count what they drop, "raise" raises
+        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `decoder` by a function of the text; what
+        does not fit raises `DataError`, or is skipped and counted with `invalid="skip"`.
+        """
+        return Stream(
+            self._client,
+            self._scope,
+            selector,
+            buffer=buffer,
+            overflow=overflow,
+            type=type,
+            decoder=decoder,
+            invalid=invalid,
+        )
+
+    def wait_for(
+        self,
+        selector: Selector,
+        predicate: Callable[[Any], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Wait for one event that `selector` means and `predicate` accepts, and return it.
+
+        Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
+        `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
+        wanted, `ConnectionFailed` and `ClientClosed`.
+        """
+        stream: Stream[Any] = Stream(
+            self._client, self._scope, selector, once=True, where=predicate
+        )
+        try:
+            return self._client._wait(
+                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
+            )
+        finally:
+            stream.close()
+
+
+class Channel(ChannelBase, Source):
+    """The handle of one channel. `for event in channel` gives its messages."""
+
+    def __iter__(self) -> Stream[ChannelEvent]:
+        return self.events(ChannelEvent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def wait_subscribed(self, timeout: float | None = None) -> Self:
+        """Wait until the server has confirmed the subscription, and return this channel.
+
+        Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
+        `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
+        """
+        client, what = self._client, f"{self._name!r} was not subscribed"
+        return client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+
+
+class User(UserBase, Source):
+    """The user who signs in: what is known of it, and the messages for it alone. `for` gives these."""
+
+    def __iter__(self) -> Stream[UserEvent]:
+        return self.events(UserEvent)

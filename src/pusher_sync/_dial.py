@@ -1,0 +1,72 @@
+"""How a TCP connection is opened: all addresses of a host, the first that answers wins."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
+from typing import Any
+
+__all__ = ["connect_tcp"]
+
+_STAGGER = 0.25  # RFC 8305, section 5: the delay before the next address is tried as well
+
+
+def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.socket:
+    """Return a connected, blocking socket ("Happy Eyeballs", RFC 8305). Raises OSError.
+
+    `given_up` is asked now and then; when it says so, the attempts end.
+    """
+    addresses = _in_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    error = OSError(f"{host} has no address")
+    with selectors.DefaultSelector() as attempts:
+        try:
+            while not given_up():
+                if (info := next(addresses, None)) is not None:
+                    try:
+                        _begin(attempts, info)
+                    except OSError as failed:
+                        error = failed
+                        continue
+                elif not attempts.get_map():
+                    break
+                for key, _ in attempts.select(_STAGGER):
+                    sock = key.data
+                    attempts.unregister(sock)
+                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not code:
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                        sock.setblocking(True)
+                        return sock  # type: ignore[no-any-return]
+                    sock.close()
+                    error = OSError(code, os.strerror(code))
+            raise error
+        finally:
+            for key in attempts.get_map().values():
+                key.data.close()
+
+
+def _begin(attempts: selectors.BaseSelector, info: tuple[Any, ...]) -> None:
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            pass
+        attempts.register(sock, selectors.EVENT_WRITE, sock)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _in_turns(infos: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Yield the addresses of alternating families, and of each family in the system's order."""
+    families: dict[int, list[tuple[Any, ...]]] = {}
+    for info in infos:
+        families.setdefault(info[0], []).append(info)
+    for group in zip_longest(*families.values()):
+        yield from filter(None, group)

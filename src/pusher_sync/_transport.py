@@ -1,0 +1,195 @@
+"""One byte stream of the client: opening it, reading, writing in order, closing."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import TYPE_CHECKING
+
+from pusher_proto import ConnectionUnsafe, OpenTransport
+
+from ._dial import connect_tcp
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+__all__ = ["Connect", "Transport"]
+
+Connect = Callable[[str, int], socket.socket]
+"""Opens a connected socket to a host and port."""
+
+READ_SIZE = 65536  # what one call of the system brings at most on common kernels
+
+
+class Transport:
+    """Tells the client's session what happens, and does what it is told by `send` and `close`.
+
+    It is opened by a thread of its own; then all is done by the loop, under the client's guard.
+    """
+
+    def __init__(self, client: Client, effect: OpenTransport) -> None:
+        self._client = client
+        self._effect = effect
+        self._answer = client._session.transport_failed
+        self._error: BaseException | str = ""
+        self._outbox: deque[memoryview] = deque()
+        self._closing = False
+        self._handshaking: socket.socket | None = None
+        self._socket: socket.socket | None = None
+        self._watched = 0
+        self._read_on, self._write_on = EVENT_READ, EVENT_WRITE  # TLS may need the other one
+
+    def send(self, data: bytes) -> None:
+        """Write `data` after what was given before."""
+        if not self._error:
+            self._outbox.append(memoryview(data))
+            if len(self._outbox) == 1:
+                self._write()
+
+    def close(self, *, abort: bool) -> None:
+        """Close after what was given, or at once."""
+        self._closing = True
+        if abort or not self._outbox:
+            self._end("given up" if self._socket is None else self._error)
+
+    def resume(self) -> None:
+        """Let the loop tell when there is something to read, if the session wants data, or room to write."""
+        if self._socket is None:
+            return
+        wanted = self._write_on if self._outbox else 0
+        if self._client._session.wants_data(self._effect.transport):
+            wanted |= self._read_on
+        if wanted != self._watched:
+            selector = self._client._loop.selector
+            if not self._watched:
+                selector.register(self._socket, wanted, self._ready)
+            elif wanted:
+                selector.modify(self._socket, wanted, self._ready)
+            else:
+                selector.unregister(self._socket)
+            self._watched = wanted
+
+    def release(self) -> None:
+        """Close the socket, and tell nobody."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def run(self) -> None:
+        """Open the stream, in a thread of its own; tell the session, or close it if it was given up meanwhile."""
+        client, number = self._client, self._effect.transport
+        session = client._session
+        try:
+            sock = self._open()
+        except (OSError, ConnectionUnsafe) as error:
+            with client._guard:
+                if not self._is_over():
+                    self._end(error)
+                    client._changed()
+        except BaseException as error:
+            client._loop.fail(error)
+        else:
+            with client._guard:
+                self._handshaking = None
+                if self._is_over():
+                    sock.close()
+                else:
+                    self._socket, self._answer = sock, session.transport_closed
+                    client._tell(session.transport_opened, number)
+
+    def _open(self) -> socket.socket:
+        effect, connect = self._effect, self._client._connect
+        if connect is not None:
+            sock = connect(effect.host, effect.port)
+        else:
+            sock = connect_tcp(effect.host, effect.port, self._is_over)
+        try:
+            if effect.tls:
+                sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
+                sock = self._client._context().wrap_socket(
+                    sock, server_hostname=effect.host, do_handshake_on_connect=False
+                )
+                self._handshaking = sock
+                if self._is_over():
+                    raise OSError("given up")
+                sock.do_handshake()
+            sock.setblocking(False)
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise ConnectionUnsafe(
+                    f"the certificate of {effect.host} is not good: {error.verify_message}"
+                ) from error
+            raise
+        return sock
+
+    def _is_over(self) -> bool:
+        return self._effect.transport not in self._client._transports
+
+    def _end(self, error: BaseException | str) -> None:
+        client, number = self._client, self._effect.transport
+        if self._socket is not None and self._watched:
+            client._loop.selector.unregister(self._socket)
+        self.release()
+        self._outbox.clear()
+        if self._handshaking is not None:
+            _shut_down(self._handshaking)  # its thread sees the end, and closes it
+        del client._transports[number]
+        self._answer(number, error, now=client._now())
+
+    def _ready(self, mask: int) -> None:
+        if mask & self._write_on and self._outbox:
+            self._write()
+        if mask & self._read_on and self._socket is not None:
+            self._read(self._socket)
+
+    def _read(self, sock: socket.socket) -> None:
+        client, number = self._client, self._effect.transport
+        self._read_on = EVENT_READ
+        try:
+            data = sock.recv(READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except ssl.SSLWantWriteError:
+            self._read_on = EVENT_WRITE
+            return
+        except OSError as error:
+            self._end(self._error or error)
+            return
+        if not data:
+            self._end(self._error)
+            return
+        client._session.receive_data(number, data, now=client._now())
+        if isinstance(sock, ssl.SSLSocket) and sock.pending():
+            self._read(sock)  # no selector tells of what is decrypted already
+
+    def _write(self) -> None:
+        client, number, sock = self._client, self._effect.transport, self._socket
+        assert sock is not None
+        self._write_on = EVENT_WRITE
+        try:
+            while self._outbox:
+                sent = sock.send(self._outbox[0])
+                client._session.data_sent(number, sent, now=client._now())
+                if rest := self._outbox.popleft()[sent:]:
+                    self._outbox.appendleft(rest)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return
+        except ssl.SSLWantReadError:
+            self._write_on = EVENT_READ
+            return
+        except OSError as error:
+            self._error = error
+            self._outbox.clear()
+            _shut_down(sock)  # reading brings what came before, and then the end
+        if self._closing:
+            self._end(self._error)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own forgets that it is TLS

@@ -1,0 +1,204 @@
+"""What may stand on the command line, and what is said of what may not."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from pusher_anyio.__main__ import main
+from pusher_anyio._cli._arguments import UsageError, parse
+from pusher_anyio._cli._server import options_from, ssl_context_from
+from pusher_proto import AuthEndpoint, Options, OwnKey, __version__
+
+HOST = ["--host", "h", "--key", "k"]
+
+
+def options_of(*arguments: str) -> Options:
+    parsed = parse(["listen", *arguments])
+    return options_from(parsed, parsed.channels)
+
+
+@pytest.mark.parametrize("command", ["demo", "serve", "listen", "trigger"])
+def test_the_help_of_a_command_tells_its_exit_statuses(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    out, err = capsys.readouterr()
+    for status, word in ((2, "arguments"), (3, "app"), (4, "channel"), (5, "timed out")):
+        (line,) = (line for line in out.splitlines() if line.startswith(f"  {status}  "))
+        assert word in line
+    assert err == ""
+
+
+def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n    {name} " in out for name in ("demo", "serve", "listen", "trigger"))
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"pusher-proto {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ([], "which command?"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["listen"], "CHANNEL"),
+        (["listen", "room"], "--cluster --host --url --env is required"),
+        (["listen", "--host", "h", "--cluster", "c", "room"], "not allowed with argument"),
+        (["listen", "--host", "h", "room"], "--key is missing"),
+        (["listen", "--cluster", "eu", "room"], "--key is missing"),
+        (["listen", "--cluster", "E U", "--key", "k", "room"], "a cluster is a short name"),
+        (["listen", "--cluster", "eu", "--key", "k", "--port", "1", "room"], "--port goes with"),
+        (["listen", "--cluster", "eu", "--key", "k", "--no-tls", "room"], "--no-tls goes with"),
+        (["listen", "--url", "ws://h/app/k", "--path", "p", "room"], "--path goes with --host"),
+        (["listen", "--url", "ws://h/nothing", "room"], "ends in /app/KEY"),
+        (["listen", "--env", "room"], "neither REVERB_APP_KEY nor PUSHER_APP_KEY is set"),
+        (["listen", "--env", "--key", "k", "room"], "--key does not go with --env"),
+        (["listen", "--host", "ws://h", "--key", "k", "room"], "not a host name"),
+        (["listen", *HOST, "--port", "0", "room"], "a port is a number from 1 to 65535"),
+        (["listen", *HOST, "--port", "65536", "room"], "a port is a number"),
+        (["listen", *HOST, "--count", "0", "room"], "a number from 1 is needed, not '0'"),
+        (["listen", *HOST, "--count", "x", "room"], "a number from 1 is needed, not 'x'"),
+        (["listen", *HOST, "--timeout", "0", "room"], "a positive number of seconds"),
+        (["listen", *HOST, "--timeout", "soon", "room"], "a positive number of seconds"),
+        (["listen", *HOST, "a room"], "the character ' ' at position 1"),
+        (["listen", *HOST, "private-x"], "private-x needs --secret, or --auth-url"),
+        (["listen", *HOST, "room", "presence-x"], "presence-x needs --secret, or --auth-url"),
+        (["listen", *HOST, "--secret", "s", "private-encrypted-x"], "needs --auth-url"),
+        (["listen", *HOST, "--secret", "s", "--auth-url", "http://a/", "x"], "not allowed with"),
+        (["listen", *HOST, "--auth-url", "/auth", "private-x"], "absolute http or https URL"),
+        (["listen", *HOST, "--header", "A: b", "room"], "--header is for --auth-url"),
+        (
+            ["listen", *HOST, "--auth-url", "http://a/", "--header", "token", "private-x"],
+            "--header is written 'Name: value'",
+        ),
+        (
+            ["listen", *HOST, "--auth-url", "http://a/", "--header", "A b: c", "private-x"],
+            "not a header that can be set here",
+        ),
+        (["listen", *HOST, "--ca", "/no/such/file", "room"], "--ca /no/such/file: No such file"),
+        (["serve", "--port", "-1"], "--port"),
+        (["serve", "--port", "many"], "a port is a number"),
+        (["serve", "--app", "1:key"], "--app is written ID:KEY:SECRET"),
+        (["serve", "--app", "1::secret"], "--app is written ID:KEY:SECRET"),
+        (["serve", "--app", "1:a:s", "--app", "1:b:s"], "two apps have the same id or key"),
+        (["trigger", *HOST, "--secret", "s", "room", "client-x", "1"], "private- and presence-"),
+        (["trigger", *HOST, "--secret", "s", "private-encrypted-x", "client-x", "1"], "which"),
+        (["trigger", *HOST, "--secret", "s", "private-x", "x", "1"], "starts with 'client-'"),
+        (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "{"], "not JSON"),
+        (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "text"], """'"text"'"""),
+        (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "NaN"], "no NaN"),
+        (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "[" * 99999], "deeply"),
+        (["trigger", *HOST, "private-x", "client-x", "1"], "needs --secret, or --auth-url"),
+        (["demo", "now"], "unrecognized arguments: now"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_bad_input_gets_one_line_and_status_2(
+    line: list[str],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("REVERB_APP_KEY", "PUSHER_APP_KEY", "PUSHER_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(line) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("pusher-proto: ")
+    assert says in err
+
+
+def test_secrets_are_not_repeated_in_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    header = ["--auth-url", "http://a/", "--header", "Authorization Bearer hush"]
+    assert main(["listen", *HOST, *header, "private-x"]) == 2
+    assert main(["serve", "--app", "hush"]) == 2
+    assert "hush" not in capsys.readouterr().err
+
+
+def test_a_file_without_certificates_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "empty.pem"
+    path.write_text("nothing")
+    with pytest.raises(UsageError, match=r"empty\.pem"):
+        ssl_context_from(parse(["listen", *HOST, "--ca", str(path), "room"]))
+
+
+def test_a_certificate_of_ones_own_is_trusted_beside_others(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    context = ssl_context_from(parse(["listen", *HOST, "--ca", str(path), "room"]))
+    assert context is not None
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert len(context.get_ca_certs()) == len(ssl.create_default_context().get_ca_certs()) + 1
+
+
+def test_without_a_file_the_client_makes_its_own_context() -> None:
+    assert ssl_context_from(parse(["listen", *HOST, "room"])) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["--cluster", "eu", "--key", "k"], Options.from_cluster("eu", key="k")),
+        (["--host", "h", "--key", "k"], Options.from_host("h", key="k")),
+        (
+            ["--host", "h", "--key", "k", "--port", "99", "--no-tls", "--path", "/p"],
+            Options.from_host("h", key="k", port=99, tls=False, path="/p"),
+        ),
+        (["--url", "wss://h:1/p/app/k?a=b"], Options.from_url("wss://h:1/p/app/k?a=b")),
+        (["--url", "wss://h/app/k", "--key", "other"], Options.from_host("h", key="other")),
+        (["--env"], Options.from_cluster("mt1", key="from-env")),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_server_can_be_named_in_each_way(
+    arguments: list[str], options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REVERB_APP_KEY", raising=False)
+    monkeypatch.delenv("PUSHER_HOST", raising=False)
+    monkeypatch.delenv("PUSHER_APP_SECRET", raising=False)
+    monkeypatch.delenv("PUSHER_SECRET", raising=False)
+    monkeypatch.setenv("PUSHER_APP_KEY", "from-env")
+    monkeypatch.setenv("PUSHER_APP_CLUSTER", "mt1")
+    made = options_of(*arguments, "room")
+    assert made.address() == options.address()
+    assert (made.key, made.auth) == (options.key, None)
+
+
+def test_a_secret_signs_for_the_app_that_the_url_names() -> None:
+    auth = options_of("--url", "wss://h/app/k", "--secret", "s", "private-x").auth
+    assert isinstance(auth, OwnKey)
+    assert replace(auth, member=None) == OwnKey("k", "s")
+
+
+def test_a_secret_of_the_environment_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVERB_APP_KEY", "k")
+    monkeypatch.setenv("REVERB_APP_SECRET", "s")
+    monkeypatch.setenv("REVERB_HOST", "h")
+    assert isinstance(options_of("--env", "private-x").auth, OwnKey)
+
+
+def test_two_listeners_on_a_presence_channel_are_two_members() -> None:
+    members = []
+    for _ in range(2):
+        auth = options_of(*HOST, "--secret", "s", "presence-x").auth
+        assert isinstance(auth, OwnKey)
+        members.append(auth.member)
+    assert members[0] != members[1]
+
+
+def test_an_endpoint_is_asked_with_the_headers_that_are_given() -> None:
+    headers = ["--header", "Authorization: Bearer a:b", "--header", "X-Team:tea"]
+    auth = options_of(*HOST, "--auth-url", "https://a/auth", *headers, "private-x").auth
+    assert auth == AuthEndpoint(
+        "https://a/auth", headers={"Authorization": "Bearer a:b", "X-Team": "tea"}
+    )

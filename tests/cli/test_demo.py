@@ -1,0 +1,99 @@
+"""`pusher-proto demo`."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import anyio
+import pytest
+
+from pusher_anyio.__main__ import main
+from pusher_anyio._cli import _demo
+
+from .processes import command, end, line_with
+
+STORY = [
+    r"server +listens on ws://127\.0\.0\.1:\d+, app key demo",
+    r"client +connected, socket id [\d.]+",
+    r"client +subscribed to news",
+    r"client +subscribed to private-orders",
+    r"client +subscribed to presence-room",
+    r"client +subscribed to private-encrypted-notes",
+    r"client +ada and bob are in presence-room",
+    r"event +news  headline  \{.*\}",
+    r"event +private-orders  created  \{.*\}",
+    r"event +private-encrypted-notes  note  \{.*\}",
+    r"event +private-orders  client-note  \{.*\}",
+    r"server +breaks the client's connection",
+    r"client +no connection",
+    r"client +trying again",
+    r"client +connected again after [\d.]+ s",
+    r"client +subscribed to news again",
+    r"client +subscribed to private-orders again",
+    r"client +subscribed to presence-room again",
+    r"client +subscribed to private-encrypted-notes again",
+    r"event +news  headline  \{.*\}",
+    r"event +private-orders  created  \{.*\}",
+    r"client +had 2 connections",
+]
+
+
+def assert_tells_the_story(text: str) -> None:
+    assert re.search(r"(.|\n)*".join(STORY), text), text
+    assert "presence-room: bob joined" in text  # before or after what is said of it
+    assert "Nobody reads this" not in text
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_it_tells_its_story_on_both_event_loops(
+    backend: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert anyio.run(_demo._show, 0.0, backend=backend) == 0
+    assert_tells_the_story(capfd.readouterr().out)
+
+
+def test_it_ends_by_itself_in_less_than_10_seconds() -> None:
+    began = time.monotonic()
+    with command("demo") as process:
+        status, out, err = end(process)
+    assert time.monotonic() - began < 10
+    assert (status, err) == (0, "")
+    assert_tells_the_story(out)
+
+
+def test_it_keeps_on_until_ctrl_c_and_others_may_listen_meanwhile() -> None:
+    with command("demo", "--keep") as process:
+        line = line_with(process.stdout, "pusher-proto listen").split()
+        listen = [*line[1:-2], "--count", "1", *line[-2:]]
+        with command(*listen) as listener:
+            status, out, _ = end(listener)
+        assert (status, "Still here" in out) == (0, True)
+        assert end(process, signal.SIGINT)[::2] == (0, "")
+
+
+def test_nobody_reading_it_is_no_error() -> None:
+    with command("demo") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert end(process)[::2] == (0, "")
+
+
+def test_it_gives_up_rather_than_hang(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_demo, "_LIMIT", 0.0)
+    assert main(["demo"]) == 1
+    assert capsys.readouterr().err == "the demo got stuck: TimeoutError\n"
+
+
+def test_help_imports_neither_a_server_nor_an_event_loop() -> None:
+    script = (
+        "import sys; from pusher_anyio.__main__ import main; main(['--help']); "
+        "sys.exit(not {'pusher_proto.testing', 'asyncio', 'trio'}.isdisjoint(sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)

@@ -1,0 +1,13 @@
+"""What all tests share: how Hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No limit on the time of one example: that would be a timed test, and fail on a busy machine. In CI the search is
+# the same each time, so that a red run means a change; on a developer's machine it goes on looking.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")

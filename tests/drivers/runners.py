@@ -1,0 +1,239 @@
+"""Plays a scenario on asyncio, on trio, and with the blocking client, and looks for what is left behind.
+
+A scenario is written once, for the asynchronous client. For the blocking one an adapter has the same methods and runs
+what waits in worker threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self, cast
+
+import anyio
+import anyio.to_thread
+
+import pusher_anyio
+import pusher_sync
+from pusher_anyio.testing import RunningServer, serve
+from pusher_proto import Options
+from pusher_proto.client import HandlerErrors
+from pusher_proto.testing import Server
+
+PATIENCE = 10.0
+"""Seconds that anything may take that is expected; a test that needs them has failed."""
+
+RUNNERS = ("asyncio", "trio", "blocking")
+
+
+class Driver:
+    """Opens clients of one kind: `async with driver(options) as client`."""
+
+    def __init__(self, runner: str) -> None:
+        self.runner = runner
+        self.is_blocking = runner == "blocking"
+
+    def __call__(
+        self,
+        options: Options,
+        *,
+        authorizer: Callable[..., object] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        connect: Callable[..., Any] | None = None,
+        on_handler_error: HandlerErrors = "log",
+        record: str | os.PathLike[str] | None = None,
+    ) -> AbstractAsyncContextManager[pusher_anyio.Client]:
+        opened: Any = (pusher_sync if self.is_blocking else pusher_anyio).open_pusher(
+            options,
+            authorizer=authorizer,
+            ssl_context=ssl_context,
+            connect=connect,
+            on_handler_error=on_handler_error,
+            record=record,
+        )
+        if self.is_blocking:
+            opened = _Blocking(opened)
+        return cast("AbstractAsyncContextManager[pusher_anyio.Client]", opened)
+
+    def connector(self, host: str, port: int, asked: list[tuple[str, int]]) -> Callable[..., Any]:
+        """Return a `connect=` that notes what it is asked for, and connects to `host` and `port`."""
+
+        async def connect(wanted_host: str, wanted_port: int) -> anyio.abc.ByteStream:
+            asked.append((wanted_host, wanted_port))
+            return await anyio.connect_tcp(host, port)
+
+        def connect_blocking(wanted_host: str, wanted_port: int) -> socket.socket:
+            asked.append((wanted_host, wanted_port))
+            return socket.create_connection((host, port))
+
+        return connect_blocking if self.is_blocking else connect
+
+    def failing_connector(self, error: BaseException) -> Callable[..., Any]:
+        """Return a `connect=` that raises."""
+
+        async def connect(host: str, port: int) -> anyio.abc.ByteStream:
+            raise error
+
+        def connect_blocking(host: str, port: int) -> socket.socket:
+            raise error
+
+        return connect_blocking if self.is_blocking else connect
+
+
+Scenario = Callable[[Driver, RunningServer], Awaitable[None]]
+
+
+class _Blocking:
+    """An object of the blocking client as if it were asynchronous."""
+
+    _WAITING = ("wait_connected", "wait_signed_in", "wait_subscribed", "wait_for", "run", "close")
+    _HANDLES = (pusher_sync.Channel, pusher_sync.User, pusher_sync.Client)
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if name in self._WAITING and not isinstance(self._inner, pusher_sync.Stream):
+            return partial(_in_thread, value)
+        if name in ("subscribe", "channel", "events"):
+            return lambda *args, **kwargs: _wrapped(value(*args, **kwargs))
+        return _wrapped(value)
+
+    def __aiter__(self) -> _Blocking:
+        return _Blocking(iter(self._inner))
+
+    async def __anext__(self) -> Any:
+        event = await _in_thread(next, self._inner, _END)
+        if event is _END:
+            raise StopAsyncIteration
+        return event
+
+    async def __aenter__(self) -> Any:
+        return await _in_thread(self._inner.__enter__)
+
+    async def __aexit__(self, *error: object) -> Any:
+        # Leaving must not be abandoned, or the next test would find what it has not closed yet.
+        with anyio.CancelScope(shield=True):
+            return await _in_thread(self._inner.__exit__, *error)
+
+
+_END = object()
+
+
+def _wrapped(value: Any) -> Any:
+    return (
+        _Blocking(value) if isinstance(value, (*_Blocking._HANDLES, pusher_sync.Stream)) else value
+    )
+
+
+async def _in_thread(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    call = partial(call, *args, **kwargs)
+    return _wrapped(await anyio.to_thread.run_sync(call, abandon_on_cancel=True))
+
+
+def play(scenario: Scenario, runner: str, server: Server | None = None) -> None:
+    """Run `scenario` with a server of its own; fail when a thread, a socket or a file is left behind."""
+
+    async def main() -> None:
+        with anyio.fail_after(PATIENCE * 2):
+            async with serve(server or Server()) as running:
+                await scenario(Driver(runner), running)
+
+    with leaves_nothing():
+        anyio.run(main, backend="trio" if runner == "trio" else "asyncio")
+
+
+class leaves_nothing:
+    """Fail when threads of the client, or files, are there at the end that were not at the beginning."""
+
+    def __enter__(self) -> None:
+        self._before = open_files()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            gc.collect()
+            assert poll(lambda: not client_threads()), client_threads()
+            assert poll(lambda: open_files() <= self._before), open_files() - self._before
+
+
+def client_threads() -> list[threading.Thread]:
+    """Return the threads of blocking clients that live."""
+    return [each for each in threading.enumerate() if each.name.startswith("pusher")]
+
+
+def open_files() -> frozenset[tuple[int, str]]:
+    """Return the descriptors of this process and what they are, where the system tells."""
+    found = set()
+    if sys.platform == "linux":
+        for each in os.listdir("/proc/self/fd"):
+            try:
+                found.add((int(each), os.readlink(f"/proc/self/fd/{each}")))
+            except OSError:
+                pass  # the descriptor of the listing itself
+    return frozenset(found)
+
+
+def poll(look: Callable[[], object], patience: float = PATIENCE) -> bool:
+    """Wait for what nobody tells of; return whether it came."""
+    deadline = time.monotonic() + patience
+    while not look():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+async def until(look: Callable[[], object], patience: float = PATIENCE) -> None:
+    """The same in a scenario; raises TimeoutError when it does not come."""
+    with anyio.fail_after(patience):
+        while not look():  # noqa: ASYNC110 - nobody tells
+            await anyio.sleep(0.002)
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[int]:
+    """Accept connections and say nothing, for the length of the block; gives the port."""
+
+    async def hold(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            async for _ in stream:
+                pass
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, hold)
+        yield listener.extra(anyio.abc.SocketAttribute.local_port)
+        group.cancel_scope.cancel()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@dataclass
+class Clock:
+    """How long a block took: `with Clock() as clock`, and then `clock.seconds`."""
+
+    seconds: float = 0.0
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.monotonic() - self._began

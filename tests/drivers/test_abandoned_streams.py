@@ -1,0 +1,53 @@
+"""Leaving a loop over a channel closes its stream: what it held up goes on, without a further command."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+import pusher_sync
+from pusher_anyio import open_pusher
+from pusher_anyio.testing import serve, serve_in_thread
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
+    async with serve() as server, open_pusher(server.options()) as client:
+        channel = await client.subscribe("room").wait_subscribed(5)
+        seen: list[int] = []
+        done = anyio.Event()
+
+        @client.bind("count")
+        def count(event: object) -> None:
+            seen.append(event.data)  # type: ignore[attr-defined]  # a message
+            if event.data == 19:  # type: ignore[attr-defined]  # a message
+                done.set()
+
+        stream = channel.events("count", buffer=2)
+        for n in range(20):
+            server.publish("room", "count", n)
+        async for event in stream:
+            assert event.data == 0
+            break
+        with anyio.move_on_after(0.2):
+            await done.wait()
+        assert len(seen) < 20  # held up by the stream, which nobody reads
+        del stream
+        with anyio.fail_after(5):
+            await done.wait()
+        assert seen == list(range(20))
+
+
+def test_the_blocking_client_goes_on_after_a_loop_was_left() -> None:
+    with serve_in_thread() as server, pusher_sync.open_pusher(server.options()) as client:
+        channel = client.subscribe("room").wait_subscribed(5)
+        everything = client.events("count")
+        stream = channel.events("count", buffer=2)
+        for n in range(20):
+            server.publish("room", "count", n)
+        for event in stream:
+            assert event.data == 0
+            break
+        del stream
+        assert [next(everything).data for _ in range(20)] == list(range(20))

@@ -1,0 +1,744 @@
+"""What only the blocking client does: threads, signals, processes, sockets in every state."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from pusher_anyio.testing import ServerInThread, serve_in_thread
+from pusher_proto import (
+    ChannelEvent,
+    ClientClosed,
+    Closed,
+    ConnectionFailed,
+    ConnectionLost,
+    ConnectionState,
+    LocalProtocolError,
+    Options,
+    PusherError,
+    PusherTimeout,
+)
+from pusher_sync import Client, _loop, _transport, open_pusher
+
+from .runners import Clock, client_threads, free_port, leaves_nothing, poll
+from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
+
+AT_ONCE = 0.1
+"""Seconds in which a person sees no delay."""
+
+
+@pytest.fixture(autouse=True)
+def _leaves_nothing() -> Iterator[None]:
+    with leaves_nothing():
+        yield
+
+
+@pytest.fixture
+def server(_leaves_nothing: None) -> Iterator[ServerInThread]:
+    with serve_in_thread() as running:
+        yield running
+
+
+def quick(server: ServerInThread, **more: Any) -> Options:
+    return server.options(**(QUICK | more))
+
+
+@pytest.fixture
+def silent(_leaves_nothing: None) -> Iterator[Options]:
+    """Options for a server that accepts and says nothing: the backlog accepts."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield Options(host="127.0.0.1", port=port, tls=False, key="demo", close_timeout=0.2)
+
+
+# Ctrl+C, and other threads
+
+WAITS: dict[str, Callable[[Client], object]] = {
+    "wait_connected": lambda client: client.wait_connected(),
+    "wait_connected_timeout": lambda client: client.wait_connected(timeout=60),
+    "wait_subscribed": lambda client: client.subscribe("room").wait_subscribed(),
+    "wait_for": lambda client: client.subscribe("room").wait_for("price"),
+    "iteration": lambda client: next(iter(client.subscribe("room"))),
+    "run": lambda client: client.run(),
+    "run_timeout": lambda client: client.run(timeout=60),
+}
+
+
+class Later:
+    """Calls a function in another thread once the main thread waits, and tells when that was."""
+
+    def __init__(self, client: Client, function: Callable[[], object]) -> None:
+        self.at = 0.0
+        self._client = client
+        self._function = function
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+    def _run(self) -> None:
+        assert poll(self._is_waited)
+        self.at = time.monotonic()
+        self._function()
+
+    def _is_waited(self) -> bool:
+        with self._client._guard:
+            signals = (self._client._lifecycle, *(each.signal for each in self._client._router))
+            return any(each.waiters for each in signals)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def quickest(measure: Callable[[], float], limit: float) -> float:
+    """Return the least of a few measurements, as the machine may have been busy with something else."""
+    return next((taken for _ in range(3) if (taken := measure()) < limit), limit)
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_ctrl_c_ends_a_wait_at_once(wait: Callable[[Client], object], silent: Options) -> None:
+    def measure() -> float:
+        with pytest.raises(KeyboardInterrupt), Later(client, interrupt) as later:  # noqa: PT012
+            try:
+                wait(client)
+            finally:
+                end = time.monotonic()
+        assert not client._lifecycle.waiters
+        return end - later.at
+
+    with open_pusher(silent) as client:
+        assert quickest(measure, AT_ONCE) < AT_ONCE
+
+
+def test_ctrl_c_in_a_handler_comes_out_of_the_block(server: ServerInThread) -> None:
+    def handler(event: object) -> None:
+        interrupt()
+        time.sleep(10)
+
+    with Clock() as clock, pytest.raises(KeyboardInterrupt), open_pusher(quick(server)) as client:  # noqa: PT012
+        room = client.subscribe("room").wait_subscribed(5)
+        room.bind("n", handler)
+        server.publish("room", "n", 1)
+        client.run()
+    assert clock.seconds < CLOSED_IN + 5
+
+
+def test_ctrl_c_ends_waiting_for_the_end(server: ServerInThread) -> None:
+    def measure() -> float:
+        end = 0.0
+        with (  # noqa: PT012
+            pytest.raises(KeyboardInterrupt),
+            open_pusher(quick(server, close_timeout=0.3)) as client,
+        ):
+            client.wait_connected(5)
+            server.mute()
+            with Later(client, interrupt) as later:
+                try:
+                    client.close()
+                finally:
+                    end = time.monotonic()
+        server.unmute()
+        return end - later.at
+
+    assert quickest(measure, AT_ONCE) < AT_ONCE
+
+
+@pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
+def test_closing_in_another_thread_ends_a_wait(
+    wait: Callable[[Client], object], silent: Options
+) -> None:
+    with open_pusher(silent) as client, Later(client, client.close):
+        try:
+            assert wait(client) is None  # what runs ends without an error
+        except (ClientClosed, StopIteration):
+            pass
+        assert client.state is ConnectionState.DISCONNECTED
+
+
+def test_two_threads_may_do_everything_at_once(server: ServerInThread) -> None:
+    wanted: list[set[str]] = [set(), set()]
+    problems: list[BaseException] = []
+    end = time.monotonic() + 2
+
+    def hammer(number: int, client: Client) -> None:
+        mine, count = wanted[number], 0
+        try:
+            while time.monotonic() < end:
+                count += 1
+                name = f"private-{number}-{count % 7}"
+                channel = client.subscribe(name)
+                mine.add(name)
+                try:
+                    channel.trigger("client-hello", {"count": count})
+                    channel.wait_subscribed(timeout=0.001)
+                except (PusherTimeout, LocalProtocolError):
+                    pass
+                if count % 3 == 0:
+                    client.unsubscribe(name)
+                    mine.discard(name)
+        except BaseException as error:
+            problems.append(error)
+
+    with open_pusher(quick(server)) as client:
+        client.wait_connected(5)
+        threads = [threading.Thread(target=hammer, args=(n, client)) for n in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert problems == []
+        model = wanted[0] | wanted[1]
+        assert set(client.channels) == model
+        assert poll(lambda: set(server.channels()) == model), (server.channels(), model)
+        assert client.stats.connections == 1
+
+
+def test_the_number_of_threads_stays_the_same_over_reconnects(server: ServerInThread) -> None:
+    with open_pusher(quick(server)) as client:
+        for _ in range(20):
+            before = client.wait_connected(5)
+            assert poll(lambda: len(client_threads()) == 1)
+            client.reconnect()
+            assert poll(lambda: client.socket_id not in (None, before))  # noqa: B023
+        assert client.stats.connections >= 20
+
+
+def test_many_threads_may_wait_for_the_same(server: ServerInThread) -> None:
+    ids: list[str] = []
+    with open_pusher(quick(server)) as client:
+        threads = [
+            threading.Thread(target=lambda: ids.append(client.wait_connected(5))) for _ in range(10)
+        ]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        assert ids == [client.socket_id] * 10
+
+
+def test_a_function_that_the_clients_own_thread_calls_cannot_wait(server: ServerInThread) -> None:
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        stream = room.events(lambda event: room.wait_for("never"))
+        server.publish("room", "price", 1)
+        with pytest.raises(LocalProtocolError, match="cannot wait"):
+            next(stream)
+
+
+def test_a_function_that_the_clients_own_thread_calls_may_give_commands(
+    server: ServerInThread,
+) -> None:
+    def subscribes(event: object) -> bool:
+        client.subscribe("second")
+        return isinstance(event, ChannelEvent)
+
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        stream = room.events(subscribes)
+        server.publish("room", "price", 1)
+        assert next(stream).data == 1
+        client.channel("second").wait_subscribed(5)
+
+
+# Running handlers
+
+
+def test_run_with_no_time_handles_what_waits(server: ServerInThread) -> None:
+    seen: list[object] = []
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        binding = room.bind("price", lambda event: seen.append(event.data))
+        for n in range(5):
+            server.publish("room", "price", n)
+        assert poll(lambda: len(binding.queue) == 5)
+        assert seen == []
+        client.run(timeout=0)
+        assert seen == [0, 1, 2, 3, 4]
+        client.run(timeout=0)
+
+
+def test_run_returns_after_its_timeout(server: ServerInThread) -> None:
+    def slow(event: object) -> None:
+        server.publish("room", "price", 1)  # there is always one more
+        time.sleep(0.02)
+
+    with open_pusher(quick(server)) as client:
+        with Clock() as clock:
+            client.run(timeout=0.1)
+        assert 0.1 <= clock.seconds < 1
+        room = client.subscribe("room")
+        room.bind("price", slow)
+        room.wait_subscribed(5)
+        server.publish("room", "price", 0)
+        with Clock() as clock:
+            client.run(timeout=0.1)
+        assert 0.1 <= clock.seconds < 1
+
+
+def test_handlers_are_called_in_the_order_of_arrival_over_all(server: ServerInThread) -> None:
+    seen: list[str] = []
+    with open_pusher(quick(server)) as client:
+        one, other = client.subscribe("one"), client.subscribe("other")
+        one.wait_subscribed(5)
+        other.wait_subscribed(5)
+        one.bind("n", lambda event: seen.append(f"one {event.data}"))
+        last = other.bind("n", lambda event: seen.append(f"other {event.data}"))
+        for n, name in enumerate(("one", "one", "other", "one", "other")):
+            server.publish(name, "n", n)
+        assert poll(lambda: len(last.queue) == 2)
+        client.run(timeout=0)
+        assert seen == ["one 0", "one 1", "other 2", "one 3", "other 4"]
+
+
+def test_what_a_cancelled_binding_had_not_handled_is_forgotten(server: ServerInThread) -> None:
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        binding = room.bind("n", lambda event: pytest.fail("it was cancelled"))
+        server.publish("room", "n", 1)
+        assert poll(lambda: binding.queue)
+        binding.cancel()
+        assert not client._calls
+        client.run(timeout=0)
+
+
+def test_run_handles_what_came_before_the_end(server: ServerInThread) -> None:
+    seen: list[object] = []
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        room.bind("n", lambda event: seen.append(event.data))
+        server.publish("room", "n", 1)
+        server.drop(4001, "no such app")
+        with pytest.raises(ConnectionFailed):
+            client.wait_for("never")
+        with pytest.raises(ConnectionFailed):
+            client.run()
+        assert seen == [1]
+
+
+def test_only_one_thread_runs_the_handlers(server: ServerInThread) -> None:
+    problems: list[str] = []
+
+    def handler(event: object) -> None:
+        try:
+            client.run()
+        except LocalProtocolError as error:
+            problems.append(str(error))
+        client.close()
+
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room").wait_subscribed(5)
+        room.bind("n", handler)
+        server.publish("room", "n", 1)
+        client.run()
+    assert problems == ["run() is running already: one thread calls the handlers"]
+
+
+def test_it_is_said_once_that_nobody_runs_the_handlers(
+    server: ServerInThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said() -> list[str]:
+        return [each.getMessage() for each in caplog.records if each.name == "pusher_sync"]
+
+    with caplog.at_level(logging.WARNING), open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        room.bind("n", lambda event: None)
+        for n in range(1100):
+            server.publish("room", "n", n)
+        assert poll(said)
+        client.run(timeout=0)
+        for n in range(1100):
+            server.publish("room", "n", n)
+        client.run(timeout=0)
+        assert said() == ["events wait for handlers, but client.run() is not being called"]
+
+
+# The end of clients, of threads, of processes
+
+
+def test_goodbye_is_said_at_the_end_of_the_interpreter(server: ServerInThread) -> None:
+    with open_pusher(quick(server)) as client:
+        client.wait_connected(5)
+        _loop._at_exit()
+        assert poll(lambda: not server.connections)
+        assert poll(lambda: not client_threads())
+    _loop._at_exit()
+
+
+def test_a_client_that_is_forgotten_ends_by_itself(server: ServerInThread) -> None:
+    opened = open_pusher(quick(server))
+    client = opened.__enter__()
+    client.wait_connected(5)
+    del opened
+    gc.collect()
+    assert poll(lambda: not server.connections)
+    assert poll(lambda: not client_threads())
+    with pytest.raises(ClientClosed):
+        client.wait_connected()
+
+
+def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(
+    server: ServerInThread, tmp_path: Path
+) -> None:
+    opened = open_pusher(quick(server), record=tmp_path / "recording")
+    opened.__enter__().wait_connected(5)
+    del opened
+    gc.collect()
+    assert poll(lambda: not server.connections)
+
+
+def test_an_error_of_the_loop_comes_out_of_everything(server: ServerInThread) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"), open_pusher(quick(server)) as client:  # noqa: PT012
+        client.wait_connected(5)
+        client._session.receive_data = broken  # type: ignore[method-assign]
+        client.ping()
+        for wait in (client.run, lambda: client.wait_for("never"), client.wait_connected):
+            with pytest.raises(ZeroDivisionError):
+                wait()
+
+
+def test_what_a_stream_had_not_read_at_the_end_can_be_read(server: ServerInThread) -> None:
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room")
+        room.wait_subscribed(5)
+        assert poll(lambda: room.subscription_count is not None)
+        before = client.stats.messages_received
+        stream = room.events("n", buffer=2)
+        for n in range(10):
+            server.publish("room", "n", n)
+        assert poll(lambda: client.stats.messages_received == before + 10)
+        client.close()
+        assert [event.data for event in stream] == list(range(10))
+
+
+def test_a_stream_hears_of_the_end(server: ServerInThread) -> None:
+    for _ in range(20):
+        with open_pusher(lost_port(retry_base=30.0)) as client:
+            ends = client.events(Closed)
+            assert poll(lambda: client._session.retry_at)
+            client.close()
+            assert next(ends) == Closed()
+
+
+SCRIPTS = {
+    "connected": "client.wait_connected(5)",
+    "trying": "server.close(); client.reconnect(); client.wait_for(ConnectionLost, timeout=5)",
+    "blocked": "time.sleep(0.05)",
+    "running": "threading.Thread(target=client.run, daemon=True).start(); client.wait_connected(5)",
+}
+
+
+@pytest.mark.parametrize("what", SCRIPTS)
+def test_the_interpreter_ends_with_a_client_that_runs(what: str, server: ServerInThread) -> None:
+    assert quickest(lambda: end_of_interpreter(what, server), 1.0) < 1.0
+
+
+def end_of_interpreter(what: str, server: ServerInThread) -> float:
+    """Return how long an interpreter with an open client takes to end."""
+    script = f"""
+        import logging, socket, threading, time
+        from pusher_proto import ConnectionLost, Options
+        from pusher_sync import open_pusher
+
+        def blocks(host, port):
+            time.sleep(60)
+
+        server = socket.create_server(("127.0.0.1", 0))
+        port = server.getsockname()[1] if {what!r} == "trying" else {server.port}
+        options = Options(host="127.0.0.1", port=port, tls=False, key="demo")
+        logging.disable()
+        opened = open_pusher(options, connect=blocks if {what!r} == "blocked" else None)
+        client = opened.__enter__()
+        {SCRIPTS[what]}
+        server.close()
+        print("end", flush=True)
+    """
+    with start(script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "end\n"
+        with Clock() as clock:
+            assert process.wait(10) == 0
+        assert process.stdout.read() == ""
+    assert poll(lambda: not server.connections)
+    return clock.seconds
+
+
+def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(server: ServerInThread) -> None:
+    script = f"""
+        import os, warnings
+        warnings.simplefilter("ignore")
+        from pusher_proto import LocalProtocolError, Options
+        from pusher_sync import open_pusher
+
+        options = Options(host="127.0.0.1", port={server.port}, tls=False, key="demo")
+        with open_pusher(options) as client:
+            room = client.subscribe("room").wait_subscribed(5)
+            stream, binding = room.events(), room.bind("n", print)
+            sockets = [each._socket.fileno() for each in client._transports.values()]
+            child = os.fork()
+            if child == 0:
+                calls = [
+                    client.wait_connected, client.close, client.run, client.connect, lambda: client.state,
+                    lambda: client.subscribe("x"), room.wait_subscribed, lambda: next(stream), stream.close,
+                    binding.cancel, lambda: room.wait_for("n"), lambda: room.members,
+                ]
+                for call in calls:
+                    try:
+                        call()
+                    except LocalProtocolError as error:
+                        assert "fork" in str(error)
+                    else:
+                        os._exit(1)
+                for each in sockets:
+                    try:
+                        os.fstat(each)
+                    except OSError:
+                        continue
+                    os._exit(2)
+                os._exit(42)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+            print(room.wait_for("n", timeout=5).data)
+    """
+    with start(script) as process:
+        assert poll(lambda: [server.publish("room", "n", 7)] and process.poll() is not None)
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines()[-1:] == ["7"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="the system cannot stop processes")
+def test_after_a_suspension_what_came_meanwhile_counts_first(server: ServerInThread) -> None:
+    script = f"""
+        import logging
+        from pusher_proto import ConnectionLost, Options
+        from pusher_sync import open_pusher
+
+        logging.disable()
+        options = Options(
+            host="127.0.0.1", port={server.port}, tls=False, key="demo",
+            activity_timeout=0.3, pong_timeout=0.3, close_timeout=0.2,
+        )
+        with open_pusher(options) as client:
+            lost = client.events(ConnectionLost)
+            client.wait_connected(5)
+            print("connected", flush=True)
+            print(next(lost).code)
+            client.wait_connected(5)
+            print("connected", flush=True)
+    """
+    with start(script) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "connected\n"
+        process.send_signal(signal.SIGSTOP)
+        server.drop(4200, "restart")
+        time.sleep(0.8)  # longer than both timeouts
+        process.send_signal(signal.SIGCONT)
+        assert process.stdout.read() == "4200\nconnected\n"
+
+
+@contextmanager
+def start(script: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a script in a process of its own, which must write nothing to its standard error."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+
+
+# Sockets
+
+
+def test_a_lookup_that_hangs_holds_nobody_up(
+    silent: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[Any]:
+        assert go_on.wait(10)
+        raise socket.gaierror("nobody cares any more")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with Clock() as clock, open_pusher(silent) as client, pytest.raises(PusherTimeout):
+        client.wait_connected(0.05)
+    assert clock.seconds < CLOSED_IN
+    assert len(client_threads()) == 1
+    go_on.set()
+
+
+def test_what_is_opened_too_late_is_closed(server: ServerInThread) -> None:
+    go_on = threading.Event()
+    opened: list[socket.socket] = []
+
+    def late(host: str, port: int) -> socket.socket:
+        assert go_on.wait(10)
+        opened.append(socket.create_connection((host, port)))
+        return opened[0]
+
+    with open_pusher(quick(server), connect=late):
+        pass
+    go_on.set()
+    assert poll(lambda: opened and opened[0].fileno() == -1)
+
+
+def test_an_attempt_that_takes_too_long_is_given_up(silent: Options) -> None:
+    options = Options(host="127.0.0.1", port=silent.port, key="demo", connect_timeout=0.1)
+    with open_pusher(options) as client:
+        lost = client.wait_for(ConnectionLost, timeout=5)
+        assert "name lookup, TCP or TLS did not end" in lost.reason
+        assert poll(lambda: client.stats.attempts >= 2)
+
+
+class Moody(socket.socket):
+    """A socket that fails when told to, or answers as TLS does when it needs the other direction first."""
+
+    reads_need_writes = 0
+    writes_need_reads = 0
+    failure: OSError | None = None
+    """What the next call raises."""
+
+    @classmethod
+    def connector(cls, made: list[Moody]) -> Callable[[str, int], socket.socket]:
+        """Return a `connect=` that appends what it makes to `made`; the first one reads badly at first."""
+
+        def connect(host: str, port: int) -> socket.socket:
+            made.append(cls(fileno=socket.create_connection((host, port)).detach()))
+            made[-1].reads_need_writes = len(made) == 1
+            return made[-1]
+
+        return connect
+
+    def _fail(self) -> None:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+
+    def recv(self, *args: Any) -> bytes:
+        self._fail()
+        if self.reads_need_writes:
+            self.reads_need_writes -= 1
+            raise ssl.SSLWantWriteError
+        return super().recv(*args)
+
+    def send(self, *args: Any) -> int:
+        self._fail()
+        if self.writes_need_reads:
+            self.writes_need_reads -= 1
+            raise ssl.SSLWantReadError
+        return super().send(*args)
+
+
+def test_tls_may_need_the_other_direction_first(server: ServerInThread) -> None:
+    sockets: list[Moody] = []
+    with open_pusher(quick(server), connect=Moody.connector(sockets)) as client:
+        room = client.subscribe("private-room").wait_subscribed(5)
+        stream = room.events("n")
+        assert poll(lambda: room.subscription_count)  # nothing else is on its way
+        sockets[0].writes_need_reads = 1
+        room.trigger("client-hello", {})
+        assert poll(lambda: not sockets[0].writes_need_reads)
+        assert not any(each.event == "client-hello" for each in server.received)
+        server.publish("private-room", "n", 1)
+        assert next(stream).data == 1
+        assert poll(lambda: any(each.event == "client-hello" for each in server.received))
+
+
+def test_a_stream_is_closed_after_what_waits_to_be_written(server: ServerInThread) -> None:
+    sockets: list[Moody] = []
+    with open_pusher(quick(server), connect=Moody.connector(sockets)) as client:
+        room = client.subscribe("private-room").wait_subscribed(5)
+        assert poll(lambda: room.subscription_count)
+        lost = client.events(ConnectionLost)
+        sockets[0].writes_need_reads = 2
+        room.trigger("client-hello", {})
+        server.drop(4200, "restart")
+        assert next(lost).code == 4200
+        assert poll(lambda: sockets[0].fileno() == -1)
+        assert not sockets[0].writes_need_reads
+
+
+@pytest.mark.parametrize("way", ["reading", "writing"])
+def test_a_stream_that_fails_is_replaced(way: str, server: ServerInThread) -> None:
+    sockets: list[Moody] = []
+    with open_pusher(quick(server), connect=Moody.connector(sockets)) as client:
+        room = client.subscribe("private-room").wait_subscribed(5)
+        assert poll(lambda: room.subscription_count)
+        lost = client.events(ConnectionLost)
+        sockets[0].failure = ConnectionResetError("on the way")
+        if way == "writing":
+            client.ping()
+        else:
+            server.publish("private-room", "n", 1)
+        assert next(lost).reason == "ConnectionResetError: on the way"
+        assert poll(lambda: len(sockets) == 2)
+        room.wait_subscribed(5)
+        assert sockets[0].fileno() == -1
+
+
+def test_what_tls_has_decrypted_already_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_transport, "READ_SIZE", 1000)
+    authority = Authority()
+    with serve_in_thread(ssl_context=authority.server) as server:
+        options = quick(server)
+        with open_pusher(options, ssl_context=authority.client) as client:
+            room = client.subscribe("private-room").wait_subscribed(5)
+            stream = room.events("n")
+            for n in range(3):
+                server.publish("private-room", "n", [n, "x" * 20_000])
+            assert [next(stream).data[0] for _ in range(3)] == [0, 1, 2]
+
+
+def test_much_is_written_over_tls() -> None:
+    authority = Authority()
+    with serve_in_thread(ssl_context=authority.server) as server, ExitStack() as stack:
+        options = quick(server, outbox_limit=10_000_000)
+        one, other = (
+            stack.enter_context(open_pusher(options, ssl_context=authority.client))
+            for _ in range(2)
+        )
+        mine = one.subscribe("private-room").wait_subscribed(5)
+        yours = other.subscribe("private-room").wait_subscribed(5)
+        stream = yours.events("client-n")
+        for n in range(400):
+            mine.trigger("client-n", [n, "x" * 10_000])
+        assert [next(stream).data[0] for _ in range(400)] == list(range(400))
+
+
+def test_a_port_that_refuses_is_an_error_of_the_network() -> None:
+    options = Options(host="127.0.0.1", port=free_port(), tls=False, key="demo", reconnect=False)
+    with open_pusher(options) as client, pytest.raises(PusherError, match=r"[Rr]efused"):
+        client.wait_connected(5)

@@ -1,0 +1,131 @@
+"""Opening a TCP connection to a host with several addresses (RFC 8305)."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from pusher_sync._dial import _in_turns, connect_tcp
+
+from .runners import Clock, free_port, leaves_nothing
+
+LOCAL = "127.0.0.1"
+Info = tuple[Any, ...]
+
+
+@pytest.fixture(autouse=True)
+def stack() -> Iterator[ExitStack]:
+    with leaves_nothing(), ExitStack() as stack:
+        yield stack
+
+
+def info(port: int, host: str = LOCAL) -> Info:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return family, socket.SOCK_STREAM, 0, "", (host, port)
+
+
+def listening(stack: ExitStack) -> int:
+    listener = stack.enter_context(socket.create_server((LOCAL, 0)))
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def swallowing(stack: ExitStack) -> int:
+    """Return a port that neither accepts nor refuses: its queue is full."""
+    listener = stack.enter_context(socket.create_server((LOCAL, 0), backlog=0))
+    port: int = listener.getsockname()[1]
+    for _ in range(4):
+        filler = stack.enter_context(socket.socket())
+        filler.setblocking(False)
+        filler.connect_ex((LOCAL, port))
+    return port
+
+
+@pytest.fixture
+def addresses(monkeypatch: pytest.MonkeyPatch) -> list[Info]:
+    """What the name `host` stands for."""
+    found: list[Info] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    return found
+
+
+def never() -> bool:
+    return False
+
+
+def test_the_addresses_of_both_families_take_turns() -> None:
+    six = [info(port, "::1") for port in (1, 2, 3)]
+    four = [info(port) for port in (4, 5)]
+    assert list(_in_turns([*six, *four])) == [six[0], four[0], six[1], four[1], six[2]]
+
+
+def test_a_socket_is_connected_and_ready_for_blocking_calls(
+    stack: ExitStack, addresses: list[Info]
+) -> None:
+    addresses.append(info(listening(stack)))
+    with connect_tcp("host", 1, never) as sock:
+        assert sock.getpeername() == addresses[0][4]
+        assert sock.gettimeout() is None
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_address_that_refuses_is_followed_by_the_next_at_once(
+    stack: ExitStack, addresses: list[Info]
+) -> None:
+    addresses += [info(free_port()), info(listening(stack))]
+    with Clock() as clock, connect_tcp("host", 1, never) as sock:
+        assert sock.getpeername() == addresses[1][4]
+    assert clock.seconds < 0.25
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
+)
+def test_an_address_that_does_not_answer_is_overtaken(
+    stack: ExitStack, addresses: list[Info]
+) -> None:
+    addresses += [info(swallowing(stack)), info(listening(stack))]
+    with Clock() as clock, connect_tcp("host", 1, never) as sock:
+        assert sock.getpeername() == addresses[1][4]
+    assert 0.25 <= clock.seconds + 0.01 < 1
+
+
+def test_when_all_fail_the_last_error_comes_out(addresses: list[Info]) -> None:
+    addresses += [info(free_port()), info(free_port())]
+    with pytest.raises(ConnectionRefusedError):
+        connect_tcp("host", 1, never)
+
+
+def test_an_address_that_cannot_be_tried_is_followed_by_the_next(
+    stack: ExitStack, addresses: list[Info]
+) -> None:
+    impossible = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOCAL, 0))
+    addresses += [impossible, (9999, socket.SOCK_STREAM, 0, "", ()), info(listening(stack))]
+    with connect_tcp("host", 1, never) as sock:
+        assert sock.getpeername() == addresses[2][4]
+    del addresses[2]
+    with pytest.raises(OSError, match=r"Address family") as caught:
+        connect_tcp("host", 1, never)
+    assert caught.value.errno == errno.EAFNOSUPPORT
+
+
+def test_a_name_without_an_address_is_an_error(addresses: list[Info]) -> None:
+    with pytest.raises(OSError, match="host has no address"):
+        connect_tcp("host", 1, never)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
+)
+def test_attempts_end_when_they_are_given_up(stack: ExitStack, addresses: list[Info]) -> None:
+    addresses.append(info(swallowing(stack)))
+    answers = iter([False, False, True])
+    with Clock() as clock, pytest.raises(OSError, match="no address"):
+        connect_tcp("host", 1, lambda: next(answers))
+    assert clock.seconds < 1

@@ -1,0 +1,135 @@
+"""Both clients have the same names, parameters, defaults, annotations and docstrings."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+import pusher_anyio
+import pusher_sync
+
+CLASSES = ("Client", "Channel", "Stream", "Binding", "User")
+TWINS = {
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+}
+MORE_IN_BLOCKING = {"Client.run": {"timeout"}}
+"""Parameters that only the blocking twin has: it calls the handlers in `run`, and so must be able to come back."""
+OTHER_WORDS = {"Client", "Client.run", "open_pusher", "Binding._run"}
+"""Where the docstrings say how the twins differ; all others are the same."""
+
+
+def members(cls: type) -> dict[str, Any]:
+    """Return what belongs to the vocabulary of a class, under the names of the blocking twin."""
+    found: dict[str, Any] = {}
+    for name in dir(cls):
+        if not name.startswith("_") or name in TWINS or name in TWINS.values():
+            found[TWINS.get(name, name)] = inspect.getattr_static(cls, name)
+    return found
+
+
+def function_of(member: Any) -> FunctionType | None:
+    if isinstance(member, property):
+        member = member.fget
+    member = getattr(member, "__func__", member)
+    return member if isinstance(member, FunctionType) else None
+
+
+def parameters(function: Any, more: frozenset[str] = frozenset()) -> list[str]:
+    signature = inspect.signature(function)
+    return [
+        *(str(each) for name, each in signature.parameters.items() if name not in more),
+        f"-> {signature.return_annotation}".replace("AsyncIterator", "Iterator"),
+    ]
+
+
+def words(documented: Any) -> str:
+    text = inspect.getdoc(documented) or ""
+    return re.sub(r"\b(?:async|await) ", "", text)
+
+
+def test_both_packages_export_the_same_names() -> None:
+    assert pusher_anyio.__all__ == pusher_sync.__all__
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_classes_have_the_same_members(name: str) -> None:
+    one, other = getattr(pusher_anyio, name), getattr(pusher_sync, name)
+    assert members(one).keys() == members(other).keys()
+    assert [each.__name__.replace("Source", "") for each in one.__mro__] == [
+        each.__name__.replace("Source", "") for each in other.__mro__
+    ]
+    if name not in OTHER_WORDS:
+        assert words(one) == words(other)
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_methods_have_the_same_parameters_and_docstrings(name: str) -> None:
+    one, other = members(getattr(pusher_anyio, name)), members(getattr(pusher_sync, name))
+    for method, mine in one.items():
+        where, mine, yours = f"{name}.{method}", function_of(mine), function_of(other[method])
+        assert (mine is None) == (yours is None), where
+        if mine is None:
+            continue
+        more = frozenset(MORE_IN_BLOCKING.get(where, ()))
+        assert parameters(mine) == parameters(yours, more), where
+        assert not more or more <= inspect.signature(yours).parameters.keys()  # type: ignore[arg-type]
+        if where not in OTHER_WORDS:
+            assert words(mine) == words(yours), where
+
+
+def test_clients_are_opened_in_the_same_way() -> None:
+    assert parameters(pusher_anyio.open_pusher) == parameters(pusher_sync.open_pusher)
+
+
+@pytest.mark.parametrize("module", ["_client", "_channel", "_transport"])
+def test_the_files_have_the_same_order(module: str) -> None:
+    mine, yours = (definitions(package, module) for package in (pusher_anyio, pusher_sync))
+    common = set(mine) & set(yours)
+    assert [each for each in mine if each in common] == [each for each in yours if each in common]
+    assert {each for each in mine if not each.split(".")[-1].startswith("_")} <= common
+
+
+def definitions(package: Any, module: str) -> list[str]:
+    """Return the classes and functions of a module, in the order of the file."""
+    tree = ast.parse(Path(package.__file__).with_name(f"{module}.py").read_text())
+    found: list[str] = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            found.append(node.name)
+        if isinstance(node, ast.ClassDef):
+            found += [
+                f"{node.name}.{TWINS.get(each.name, each.name)}"
+                for each in node.body
+                if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+    return list(dict.fromkeys(found))
+
+
+@pytest.mark.parametrize(
+    "package", [pusher_anyio, pusher_sync], ids=lambda package: package.__name__
+)
+def test_a_driver_says_no_word_of_the_protocol(package: Any) -> None:
+    names = ("__init__", "_client", "_channel", "_transport", "_loop", "_dial")
+    for file in (Path(package.__file__).with_name(f"{name}.py") for name in names):
+        if file.exists():
+            tree = ast.parse(file.read_text())
+            for node in ast.walk(tree):  # what is documentation may say anything
+                body = getattr(node, "body", None)
+                if isinstance(body, list):
+                    node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
+            code = ast.unparse(tree).lower()
+            for word in ("pusher:", "json", "websocket", "http"):
+                assert word not in code, (file, word)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

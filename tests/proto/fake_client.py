@@ -1,0 +1,332 @@
+"""A client in the simulated world: what is the same in all drivers, with a driver in memory below it.
+
+Waiting lets virtual time pass, and looks again only when it was woken, so a wake-up that is forgotten shows as `Stuck`.
+The session may be touched under the guard alone, as between threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+
+from pusher_proto import (
+    Authorize,
+    AuthorizeMany,
+    ChannelEvent,
+    Event,
+    Options,
+    PusherTimeout,
+    Session,
+    UserEvent,
+)
+from pusher_proto.client import (
+    END,
+    BindingBase,
+    ChannelBase,
+    ClientBase,
+    End,
+    Nothing,
+    Selector,
+    Signal,
+    SourceBase,
+    StreamBase,
+    UserBase,
+)
+from simulation import Device, World
+
+if TYPE_CHECKING:
+    import random
+
+__all__ = ["FakeChannel", "FakeClient", "FakeStream", "Stuck", "connected", "subscribed"]
+
+T = TypeVar("T")
+
+PATIENCE = 3600.0
+"""Virtual seconds after which a wait without a timeout counts as one that never ends."""
+
+
+class Stuck(AssertionError):
+    """What was waited for did not come, and nobody woke who waits."""
+
+
+class FakeStream(StreamBase[T]):
+    """A stream whose step lets virtual time pass."""
+
+    _client: FakeClient
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        event: T | End = self._client._wait(self._next, self.signal)
+        if event is END:
+            raise StopIteration
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ready(self) -> list[T]:
+        """Return what can be had without time passing; what is raised comes out."""
+        taken: list[T] = []
+        while True:
+            with self._client._guard:
+                event = self._next()
+            if isinstance(event, Nothing):
+                return taken
+            taken.append(event)
+
+
+class FakeBinding(BindingBase):
+    """A binding whose handler is called as soon as the world goes on, one event at a time."""
+
+    _client: FakeClient
+    _running = False
+
+    def put(self, event: Event) -> None:
+        super().put(event)
+        if not self._running and not self._client.handlers_stall:
+            self._running = True
+            self._client.world.at(0, self.run)
+
+    def run(self) -> None:
+        """Call the handler for all that waits."""
+        client = self._client
+        while (event := self._take()) is not None:
+            began = client.world.now
+            try:
+                self.fn(event)
+            except Exception:
+                self.failed(event)
+            self.took(client.world.now - began)
+        self._running = False
+
+    def _take(self) -> Event | None:
+        with self._client._guard:
+            event = self.take()
+            if event is not None:
+                self._client._took(self)
+        return event
+
+
+class FakeSource(SourceBase):
+    _client: FakeClient
+
+    def events(self, selector: Selector = None, **options: Any) -> FakeStream[Any]:
+        return FakeStream(self._client, self._scope, selector, **options)
+
+    def wait_for(
+        self,
+        selector: Selector,
+        predicate: Callable[[Any], bool] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        stream: FakeStream[Any] = FakeStream(
+            self._client, self._scope, selector, once=True, where=predicate
+        )
+        try:
+            return self._client._wait(
+                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
+            )
+        finally:
+            stream.close()
+
+
+class FakeChannel(ChannelBase, FakeSource):
+    def __iter__(self) -> FakeStream[ChannelEvent]:
+        return self.events(ChannelEvent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def wait_subscribed(self, timeout: float | None = None) -> Self:
+        client, what = self._client, f"{self._name!r} was not subscribed"
+        return client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+
+
+class FakeUser(UserBase, FakeSource):
+    def __iter__(self) -> FakeStream[UserEvent]:
+        return self.events(UserEvent)
+
+
+class FakeGuard:
+    """Knows how deep it is held."""
+
+    depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+
+
+class WatchedSession:
+    """A session that may be touched under a guard alone."""
+
+    def __init__(self, session: Session, guard: FakeGuard) -> None:
+        self._session = session
+        self._guard = guard
+
+    def __getattr__(self, name: str) -> Any:
+        if isinstance(getattr(Session, name, None), FunctionType):
+            return partial(self._call, getattr(self._session, name))
+        return self._call(getattr, self._session, name)
+
+    def _call(self, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        assert self._guard.depth, f"{what} of the session without the guard"
+        return what(*args, **kwargs)
+
+
+@dataclass
+class ClientDevice(Device):
+    """A driver in memory that hands the events to a client."""
+
+    client: FakeClient | None = None
+
+    def pump(self) -> None:
+        assert self.client is not None
+        with self.client._guard:
+            self.client._changed()
+
+
+class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
+    """A client of the world's server. It begins to connect when it is made."""
+
+    _channel_class = FakeChannel
+    _user_class = FakeUser
+    _binding_class = FakeBinding
+
+    def __init__(
+        self,
+        world: World,
+        options: Options | None = None,
+        *,
+        authorizer: Callable[..., Any] | None = None,
+        connect: bool = True,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.world = world
+        self._guard: FakeGuard = FakeGuard()
+        self.handlers_stall = False
+        """Whether handlers are not called."""
+        options = options or world.options()
+        many = hasattr(authorizer, "authorize_many")
+        session = Session(options, rng=rng or world.rng, authorize_many=many)
+        super().__init__(options, cast("Session", WatchedSession(session, self._guard)), authorizer)
+        self.session = session
+        self.device = ClientDevice(world, session, client=self)
+        world.devices.append(self.device)
+        if connect:
+            self.connect()
+
+    @property
+    def reads(self) -> bool:
+        """Whether the driver would read from all its transports."""
+        return all(self.session.wants_data(transport) for transport in self.device.wires)
+
+    def wait_connected(self, timeout: float | None = None) -> str:
+        return self._wait(self._check_connected, self._lifecycle, timeout, "not connected")
+
+    def wait_signed_in(self, timeout: float | None = None) -> str:
+        return self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
+
+    def run(self) -> None:
+        self._wait(self._check_run, self._lifecycle)
+
+    def close(self) -> None:
+        with self._guard:
+            self._session.close(now=self._now())
+            self._changed()
+        self._wait(self._check_closed, self._lifecycle)
+
+    @contextmanager
+    def no_time(self) -> Iterator[None]:
+        """Fail when time passes within the block."""
+        before = self.world.now
+        yield
+        assert self.world.now == before
+
+    def _now(self) -> float:
+        return self.world.now
+
+    def _changed(self) -> None:
+        session, device = self._session, self.device
+        while True:
+            while (effect := session.next_effect()) is not None:
+                if isinstance(effect, Authorize | AuthorizeMany):
+                    self.world.at(self.world.network.latency, partial(self._authorize, effect))
+                else:
+                    self.world.carry_out(device, effect)
+            self._deliver()
+            if not device._read():
+                return
+
+    def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+        result: object
+        try:
+            authorizer, question = self._question(effect)
+            result = authorizer(question)
+        except Exception as error:
+            result = error
+        self._granted(effect, result)
+
+    def _wait(
+        self,
+        check: Callable[[], T | Literal[Nothing.PENDING]],
+        signal: Signal,
+        timeout: float | None = None,
+        what: str = "",
+    ) -> T:
+        world, woken = self.world, list[bool]()
+        limit = world.now + (PATIENCE if timeout is None else timeout)
+
+        def wake() -> None:
+            woken.append(True)
+
+        while True:
+            with self._guard:
+                outcome = check()
+                if outcome is not Nothing.PENDING:
+                    return outcome
+                woken.clear()
+                signal.add(wake)
+            try:
+                while not woken:
+                    at = world._next()
+                    if at > limit:
+                        world.now = limit
+                        if timeout is None:
+                            raise Stuck(what or "no event came")
+                        with self._guard:
+                            raise PusherTimeout(self._why_not(what, timeout))
+                    world.now = max(world.now, at)
+                    world._step()
+            finally:
+                with self._guard:
+                    signal.discard(wake)
+
+
+def connected(world: World, options: Options | None = None, **more: Any) -> FakeClient:
+    """Return a client that is connected."""
+    client = FakeClient(world, options, **more)
+    client.wait_connected()
+    return client
+
+
+def subscribed(
+    world: World, *names: str, options: Options | None = None, **more: Any
+) -> tuple[FakeClient, list[FakeChannel]]:
+    """Return a client with channels that are subscribed."""
+    client = connected(world, options, **more)
+    return client, [client.subscribe(name).wait_subscribed() for name in names]

@@ -1,0 +1,241 @@
+"""Ways to get a grant: what each is made of, what it signs, and that none of them shows a secret."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from proto.strategies import json_objects, tried
+from pusher_proto._secret import Secret
+from pusher_proto.auth import AuthEndpoint, AuthRequest, Grant, OwnKey
+from pusher_proto.errors import AuthorizationError, InvalidName, UnsupportedFeature
+from pusher_proto.signing import shared_secret, sign_channel, sign_user
+
+KEY = "278d425bdf160c739803"
+SECRET = "7ad3773142a6692b25b8"
+SOCKET = "1234.1234"
+MASTER = bytes(range(32))
+
+
+def asked(channel: str | None) -> AuthRequest:
+    return AuthRequest(SOCKET, channel)
+
+
+# Signing here.
+
+
+def test_a_private_channel_is_signed_with_the_secret() -> None:
+    grant = OwnKey(KEY, SECRET).grant(asked("private-foobar"))
+    assert grant == Grant(auth=sign_channel(KEY, SECRET, SOCKET, "private-foobar"))
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"user_id": "10", "user_info": {"name": "Mr. Channels"}},
+        lambda channel: {"user_id": "10", "user_info": {"name": "Mr. Channels"}},
+    ],
+    ids=["mapping", "function"],
+)
+def test_a_presence_channel_is_signed_with_the_member(member: Any) -> None:
+    data = '{"user_id":"10","user_info":{"name":"Mr. Channels"}}'
+    assert OwnKey(KEY, SECRET, member=member).grant(asked("presence-foobar")) == Grant(
+        auth=sign_channel(KEY, SECRET, SOCKET, "presence-foobar", data), channel_data=data
+    )
+
+
+def test_a_function_is_asked_who_the_member_of_each_channel_is() -> None:
+    own = OwnKey(KEY, SECRET, member=lambda channel: {"user_id": channel[-1]})
+    grants = [own.grant(asked(f"presence-{name}")).channel_data for name in "ab"]
+    assert grants == ['{"user_id":"a"}', '{"user_id":"b"}']
+
+
+def test_a_presence_channel_without_a_member_is_left_to_the_user_who_is_signed_in() -> None:
+    grant = OwnKey(KEY, SECRET).grant(asked("presence-foobar"))
+    assert grant == Grant(auth=sign_channel(KEY, SECRET, SOCKET, "presence-foobar"))
+
+
+def test_a_member_is_signed_into_presence_channels_only() -> None:
+    own = OwnKey(KEY, SECRET, member={"user_id": "10"})
+    assert own.grant(asked("private-foobar")).channel_data is None
+
+
+def test_an_encrypted_channel_gets_its_key_from_the_master_key() -> None:
+    name = "private-encrypted-foobar"
+    assert OwnKey(KEY, SECRET, master_key=MASTER).grant(asked(name)) == Grant(
+        auth=sign_channel(KEY, SECRET, SOCKET, name), shared_secret=shared_secret(name, MASTER)
+    )
+
+
+def test_a_master_key_is_for_encrypted_channels_only() -> None:
+    own = OwnKey(KEY, SECRET, master_key=MASTER)
+    assert own.grant(asked("private-foobar")).shared_secret is None
+
+
+def test_an_encrypted_channel_without_a_master_key_is_an_authorization_error() -> None:
+    message = "OwnKey has no `master_key`, and 'private-encrypted-foobar' is encrypted"
+    with pytest.raises(AuthorizationError, match=message) as raised:
+        OwnKey(KEY, SECRET).grant(asked("private-encrypted-foobar"))
+    assert (raised.value.channel, raised.value.temporary) == ("private-encrypted-foobar", False)
+
+
+def test_a_user_is_signed_for_signing_in() -> None:
+    grant = OwnKey(KEY, SECRET, user={"id": "12345"}).grant(asked(None))
+    data = '{"id":"12345"}'
+    assert grant == Grant(auth=sign_user(KEY, SECRET, SOCKET, data), user_data=data)
+
+
+def test_signing_in_without_a_user_is_an_authorization_error() -> None:
+    with pytest.raises(AuthorizationError, match="OwnKey has no `user` to sign in") as raised:
+        OwnKey(KEY, SECRET).grant(asked(None))
+    assert (raised.value.channel, raised.value.temporary) == (None, False)
+
+
+@pytest.mark.parametrize("channel", ["private-x", None])
+def test_a_socket_id_that_no_server_issues_is_not_signed(channel: str | None) -> None:
+    own = OwnKey(KEY, SECRET, user={"id": "1"})
+    with pytest.raises(ValueError, match="not a socket id"):
+        own.grant(AuthRequest("1.1:private-x", channel))
+
+
+def test_channel_names_of_a_server_of_one_s_own_are_signed_and_control_characters_never() -> None:
+    own, name = OwnKey(KEY, SECRET), "private-market:btc"
+    grant = own.grant(asked(name), strict_names=False)
+    assert grant.auth == sign_channel(KEY, SECRET, SOCKET, name, strict_names=False)
+    with pytest.raises(InvalidName):
+        own.grant(asked(name))
+    with pytest.raises(InvalidName):
+        own.grant(asked("private-x\r\n"), strict_names=False)
+
+
+@tried
+@given(json_objects)
+def test_what_is_signed_is_the_member_as_json_byte_for_byte(member: Mapping[str, Any]) -> None:
+    grant = OwnKey(KEY, SECRET, member=member).grant(asked("presence-x"))
+    assert grant.channel_data is not None
+    assert json.loads(grant.channel_data) == member
+    assert grant.auth == sign_channel(KEY, SECRET, SOCKET, "presence-x", grant.channel_data)
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "master_key", "error", "message"),
+    [
+        ("", SECRET, None, ValueError, "OwnKey needs the key and the secret of the app"),
+        (KEY, "", None, ValueError, "OwnKey needs the key and the secret of the app"),
+        (KEY, Secret(""), None, ValueError, "OwnKey needs the key and the secret of the app"),
+        (KEY, SECRET, b"short", ValueError, "a master key has 32 bytes; the dashboard shows it in base64"),
+        (KEY, SECRET, "x" * 32, TypeError, "a master key is bytes, not str"),
+    ],
+)  # fmt: skip
+def test_an_own_key_without_its_parts_is_refused(
+    key: str, secret: Any, master_key: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        OwnKey(key, secret, master_key=master_key)
+    assert str(raised.value) == message
+
+
+# Asking an endpoint.
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://app.test/auth", "https://app.test/broadcasting/auth", "HTTPS://app.test:8443/a?b=c"],
+)
+def test_an_endpoint_has_an_absolute_http_url(url: str) -> None:
+    assert AuthEndpoint(url).url == url
+    assert AuthEndpoint("https://app.test", user_url=url).user_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "message"),
+    [
+        ("", UnsupportedFeature, "an auth endpoint is an absolute http or https URL, not ''"),
+        (
+            "/auth",
+            UnsupportedFeature,
+            "an auth endpoint is an absolute http or https URL, not '/auth'",
+        ),
+        ("file:///etc/passwd", UnsupportedFeature, "not 'file:///etc/passwd'"),
+        ("ws://app.test/", UnsupportedFeature, "not 'ws://app.test/'"),
+        ("ftp://me:pa/ss@app.test/?a=b", UnsupportedFeature, "not 'ftp://***@app.test/?***'"),
+        ("http://", ValueError, "an absolute ws, wss, http or https URL is needed, not 'http://'"),
+        ("https:///auth", ValueError, "not 'https:///auth'"),
+        ("http://app.test:0/", ValueError, "a port is a number from 1 to 65535"),
+        ("http://me:pass@app.test:99999/", ValueError, "not a URL: 'http://***@app.test:99999/'"),
+        ("http://a b/", ValueError, "not a host name: 'a b'"),
+        (None, TypeError, "the URL of an auth endpoint is a str, not NoneType"),
+    ],
+)
+def test_another_url_is_refused_at_once(url: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as raised:
+        AuthEndpoint(url)
+    assert message in str(raised.value)
+    if url is not None:
+        with pytest.raises(error):
+            AuthEndpoint("https://app.test", user_url=url)
+
+
+def test_a_body_is_a_form_or_json() -> None:
+    assert AuthEndpoint("https://app.test").body == "form"
+    assert AuthEndpoint("https://app.test", body="json").body == "json"
+    with pytest.raises(ValueError) as raised:
+        AuthEndpoint("https://app.test", body="xml")  # type: ignore[arg-type]
+    assert str(raised.value) == "AuthEndpoint(body=...) is 'form' or 'json', not 'xml'"
+
+
+@pytest.mark.parametrize("batch", [0, -1])
+def test_a_request_is_for_one_channel_at_least(batch: int) -> None:
+    with pytest.raises(ValueError) as raised:
+        AuthEndpoint("https://app.test", batch=batch)
+    assert str(raised.value) == f"AuthEndpoint(batch=...) is 1 at least, not {batch}"
+
+
+def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_known() -> None:
+    with pytest.raises(ValueError) as raised:
+        AuthEndpoint("https://app.test", headers={"Authorization": "Bearer hidden\n"})
+    message = "the value of the header 'Authorization' holds characters that no header may have"
+    assert str(raised.value) == message
+    AuthEndpoint("https://app.test", headers=lambda: {"Authorization": "Bearer hidden\n"})
+
+
+# Nothing is shown.
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (OwnKey(KEY, SECRET), f"OwnKey(key={KEY!r})"),
+        (
+            OwnKey(KEY, SECRET, member={"user_id": "x"}, user={"id": "x"}, master_key=MASTER),
+            f"OwnKey(key={KEY!r})",
+        ),
+        (AuthEndpoint("https://app.test/auth"), "AuthEndpoint(url='https://app.test/auth', body='form')"),
+        (
+            AuthEndpoint(
+                "https://me:hidden@app.test/auth?token=hidden",
+                headers={"Authorization": "Bearer hidden"},
+                params={"token": "hidden"},
+                body="json",
+                user_url="http://:hidden@app.test/user",
+            ),
+            "AuthEndpoint(url='https://***@app.test/auth?***', body='json', user_url='http://***@app.test/user')",
+        ),
+        (Grant(f"{KEY}:hidden", "hidden", "hidden", "hidden"), f"Grant(auth='{KEY}:***')"),
+        (Grant("hidden"), "Grant(auth='***')"),
+        (Grant(b"hidden"), "Grant(auth='***')"),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_a_repr_shows_nothing_that_is_secret(value: object, shown: str) -> None:
+    assert repr(value) == shown
+    assert str(value) == shown
+
+
+def test_an_own_key_cannot_be_pickled() -> None:
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        pickle.dumps(OwnKey(KEY, SECRET))

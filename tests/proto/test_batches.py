@@ -1,0 +1,208 @@
+"""Many channels in one request: to an auth endpoint that knows the form, and to an application that answers many."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from proto.scripted_endpoint import Post, ScriptedEndpoint
+from pusher_proto import (
+    AuthEndpoint,
+    AuthorizationError,
+    AuthorizeMany,
+    AuthRequest,
+    Grant,
+    Options,
+    Session,
+)
+from pusher_proto._batches import split_answer
+from pusher_proto._grant_answers import each_of
+from pusher_proto._http import HttpFailed, HttpResponse
+
+URL = "http://app.test/auth"
+ENDPOINT = AuthEndpoint(URL, batch=2)
+NAMES = ["private-a", "private-b", "private-c"]
+
+
+def granted(*names: str) -> bytes:
+    return json.dumps({name: {"auth": f"key:{name}"} for name in names}).encode()
+
+
+def sent(post: Post) -> dict[str, str]:
+    return post.form()
+
+
+def test_channels_wanted_in_one_turn_go_in_as_few_requests_as_may_be() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    world.subscribe(*NAMES)
+    assert [sent(post) for post in world.posts()] == [
+        {"socket_id": "1.1", "channel_name[0]": "private-a", "channel_name[1]": "private-b"},
+        {"socket_id": "1.1", "channel_name[0]": "private-c"},
+    ]
+    world.answer(200, granted("private-a", "private-b"))
+    world.answer(200, granted("private-c"))
+    assert world.subscribed() == ["private-a", "private-b", "private-c"]
+
+
+def test_a_json_body_carries_a_list() -> None:
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=9, body="json"))
+    world.subscribe("private-a", "private-b")
+    (post,) = world.posts()
+    assert json.loads(post.body) == {"socket_id": "1.1", "channel_name": ["private-a", "private-b"]}
+
+
+def test_one_channel_that_is_refused_in_a_batch_costs_no_other() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    body = {
+        "1.1": {
+            "private-a": {"status": 200, "data": {"auth": "key:a"}},
+            "private-b": {"status": 403},
+        }
+    }
+    world.answer(200, json.dumps(body).encode())
+    assert world.subscribed() == ["private-a"]
+    error = world.session.channel("private-b").last_error
+    assert isinstance(error, AuthorizationError)
+    assert error.status == 403
+
+
+def test_a_failure_for_the_moment_is_asked_again_together() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    world.answer(503, b"")
+    world.pass_time(3)
+    assert [len(sent(post)) for post in world.posts()] in (
+        [3],
+        [2, 2],
+    )  # each after a delay of its own
+
+
+def test_one_refresh_serves_the_whole_batch() -> None:
+    calls: list[int] = []
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=5, refresh=lambda: calls.append(1)))
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    world.answer(401, b"{}")
+    (again,) = world.posts()
+    assert (len(sent(again)), calls) == (3, [1])
+    world.answer(401, b"{}")
+    assert calls == [1]
+    assert [world.status(name) for name in NAMES[:2]] == [401, 401]
+
+
+def test_a_refresh_that_raises_fails_the_whole_batch() -> None:
+    def refresh() -> None:
+        raise KeyError("no token")
+
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=5, refresh=refresh))
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    world.answer(403, b"{}")
+    assert world.posts() == []
+    assert ["refresh raised" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+
+
+def test_a_request_that_cannot_be_made_fails_its_channels() -> None:
+    def headers() -> dict[str, str]:
+        raise KeyError("no token")
+
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=5, headers=headers))
+    world.subscribe("private-a", "private-b")
+    assert world.posts() == []
+    assert ["cannot be made" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+
+
+def test_what_was_left_before_the_turn_was_over_is_not_asked_for() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    for name in NAMES[:2]:
+        world.session.subscribe(name, now=world.now)
+    world.session.unsubscribe("private-a", now=world.now)
+    world.pass_time(0)
+    assert [sent(post) for post in world.posts()] == [
+        {"socket_id": "1.1", "channel_name[0]": "private-b"}
+    ]
+    world.session.unsubscribe("private-b", now=world.now)
+    assert world.closed() == 1  # nobody waits for the answer any more
+
+
+def test_silence_fails_every_channel_of_the_batch_in_time() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    world.pass_time(10)
+    assert ["did not answer" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+    assert world.closed() == 1
+
+
+def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None:
+    world = ScriptedEndpoint(ENDPOINT)
+    world.subscribe("private-a", "private-b")
+    world.posts()
+    world.session.disconnect(now=world.now)
+    assert world.closed() == 1
+    assert world.subscribed() == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HttpFailed("it broke"),
+        HttpResponse(500, {}, b"{}"),
+        HttpResponse(200, {}, b"[]"),
+        HttpResponse(200, {}, b"no"),
+    ],
+)
+def test_what_is_no_object_from_channel_to_grant_is_everybodys(answer: Any) -> None:
+    assert split_answer(ENDPOINT, "1.1", NAMES, answer) == [answer] * 3
+
+
+def test_what_the_answer_leaves_out_or_garbles_is_that_channels_alone() -> None:
+    body = (
+        b'{"private-a": {"auth": "k:1"}, "private-b": 7, "private-d": {"status": true, "data": {}}}'
+    )
+    answers = split_answer(ENDPOINT, "1.1", [*NAMES, "private-d"], HttpResponse(200, {}, body))
+    assert answers == [
+        HttpResponse(200, {}, b'{"auth":"k:1"}'),
+        HttpResponse(404, {}, b""),
+        HttpResponse(404, {}, b""),
+        HttpResponse(200, {}, b"{}"),
+    ]
+
+
+def test_the_applications_parser_reads_the_whole_answer() -> None:
+    endpoint = AuthEndpoint(
+        URL, batch=2, parse=lambda body: {"private-a": msgspec.json.decode(body)[0]}
+    )
+    answer = HttpResponse(200, {}, b'[{"auth": "k:1"}]')
+    assert split_answer(endpoint, "1.1", ["private-a"], answer) == [
+        HttpResponse(200, {}, b'{"auth":"k:1"}')
+    ]
+
+
+def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:
+    session = Session(Options.from_host("h", key="k", tls=False), authorize_many=True)
+    world = ScriptedEndpoint(session=session)
+    world.subscribe(*NAMES)
+    (asked,) = [e for e in world.effects() if isinstance(e, AuthorizeMany)]
+    assert asked == AuthorizeMany((1, 2, 3), tuple(AuthRequest("1.1", name) for name in NAMES))
+    session.authorized(1, Grant("k:1"), now=world.now)
+    session.authorization_failed(2, KeyError("no"), now=world.now)
+    assert world.subscribed() == ["private-a"]
+    assert "KeyError" in str(world.error("private-b"))
+
+
+def test_authorize_many_may_return_a_list_or_a_mapping() -> None:
+    details = [AuthRequest("1.1", "private-a"), AuthRequest("1.1", "private-b")]
+    grants = [Grant("k:a"), Grant("k:b")]
+    assert each_of(grants, details) == grants
+    found = each_of({"private-b": grants[1]}, details)
+    assert found[1] == grants[1]
+    assert isinstance(found[0], LookupError)
+    with pytest.raises(ValueError):
+        each_of(grants[:1], details)

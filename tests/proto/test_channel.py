@@ -1,0 +1,168 @@
+"""One channel: its moves by the table, what it receives, and which message a cache channel begins with."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from pusher_proto import ChannelKind, ChannelState, Grant, Member, SubscriptionError
+from pusher_proto._channel import Channel, ChannelSnapshot
+from pusher_proto._tables import CHANNEL, CHANNEL_IGNORED, ChannelInput
+from simulation import World
+
+C, J = ChannelState, ChannelInput
+
+WAYS: dict[ChannelState, tuple[ChannelInput, ...]] = {
+    C.OUT: (),
+    C.WANTED: (J.WANT,),
+    C.GRANTING: (J.WANT, J.ASK),
+    C.SUBSCRIBING: (J.WANT, J.SEND),
+    C.SUBSCRIBED: (J.WANT, J.SEND, J.SUCCEED),
+    C.UNANSWERED: (J.WANT, J.SEND, J.EXPIRE),
+    C.REFUSED: (J.WANT, J.SEND, J.REFUSE),
+    C.LEAVING: (J.WANT, J.SEND, J.LEAVE),
+}
+"""How each state is reached."""
+
+
+def channel_in(state: ChannelState, name: str = "room") -> Channel:
+    channel = Channel(name, 10)
+    for given in WAYS[state]:
+        assert channel.handle(given)
+    assert channel.state is state
+    return channel
+
+
+def test_every_pair_of_state_and_input_is_decided_once() -> None:
+    assert set(CHANNEL) | CHANNEL_IGNORED == set(product(C, J))
+    assert set(CHANNEL) & CHANNEL_IGNORED == set()
+
+
+@pytest.mark.parametrize(("state", "given"), list(product(C, J)))
+def test_a_channel_moves_by_the_table_and_says_whether_it_did(
+    state: ChannelState, given: ChannelInput
+) -> None:
+    channel = channel_in(state)
+    moved = channel.handle(given)
+    assert channel.state is CHANNEL.get((state, given), state)
+    assert moved is ((state, given) in CHANNEL)
+
+
+@pytest.mark.parametrize("state", C)
+def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
+    expected = state in (C.SUBSCRIBING, C.SUBSCRIBED, C.UNANSWERED)
+    assert channel_in(state).receives is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "plain", "sealed", "has_roster"),
+    [
+        ("room", ChannelKind.PUBLIC, True, False, False),
+        ("cache-room", ChannelKind.PUBLIC, False, False, False),
+        ("room-cache-x", ChannelKind.PUBLIC, True, False, False),
+        ("private-room", ChannelKind.PRIVATE, True, False, False),
+        ("private-cache-room", ChannelKind.PRIVATE, False, False, False),
+        ("private-encrypted-room", ChannelKind.ENCRYPTED, False, True, False),
+        ("private-encrypted-cache-room", ChannelKind.ENCRYPTED, False, True, False),
+        ("presence-room", ChannelKind.PRESENCE, True, False, True),
+        ("presence-cache-room", ChannelKind.PRESENCE, False, False, True),
+        ("Private-room", ChannelKind.PUBLIC, True, False, False),
+        ("privateer", ChannelKind.PUBLIC, True, False, False),
+        ("#server-to-user-1", ChannelKind.USER, True, False, False),
+    ],
+)
+def test_the_name_says_what_a_channel_is(
+    name: str, kind: ChannelKind, plain: bool, sealed: bool, has_roster: bool
+) -> None:
+    channel = Channel(name, 10)
+    assert (channel.kind, channel.plain, channel.sealed) == (kind, plain, sealed)
+    assert (channel.roster is not None) is has_roster
+
+
+# The cached event.
+
+
+def test_the_first_message_after_the_success_is_the_cached_one() -> None:
+    channel = channel_in(C.SUBSCRIBED, "cache-x")
+    assert [channel.is_cached("price") for _ in range(3)] == [True, False, False]
+
+
+def test_without_a_cache_no_message_is() -> None:
+    assert not channel_in(C.SUBSCRIBED, "room").is_cached("price")
+
+
+def test_a_message_before_the_success_is_not_the_cached_one() -> None:
+    channel = channel_in(C.SUBSCRIBING, "cache-x")
+    assert not channel.is_cached("price")
+    channel.handle(J.SUCCEED)
+    assert channel.is_cached("price")
+
+
+def test_a_client_event_is_never_the_cached_one() -> None:
+    channel = channel_in(C.SUBSCRIBED, "private-cache-x")
+    assert [channel.is_cached(name) for name in ("client-a", "price")] == [False, True]
+
+
+def test_after_a_miss_the_next_message_is_a_new_one() -> None:
+    channel = channel_in(C.SUBSCRIBED, "cache-x")
+    channel.cache_missed()
+    assert not channel.is_cached("price")
+
+
+def test_a_second_success_does_not_make_the_next_message_a_cached_one() -> None:
+    channel = channel_in(C.SUBSCRIBED, "cache-x")
+    channel.is_cached("price")
+    assert not channel.handle(J.SUCCEED)
+    assert not channel.is_cached("price")
+
+
+def test_what_did_not_come_before_a_drop_is_not_awaited_after_it() -> None:
+    channel = channel_in(C.SUBSCRIBED, "cache-x")
+    channel.handle(J.LOSE)
+    channel.handle(J.SEND)
+    assert not channel.is_cached("price")
+    channel.handle(J.SUCCEED)
+    assert channel.is_cached("price")
+
+
+# What is known.
+
+
+def test_a_channel_that_nobody_wants_is_out() -> None:
+    snapshot = World().device(connect=False).session.channel("presence-x")
+    assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.OUT)
+    assert (dict(snapshot.members), snapshot.me) == ({}, None)
+
+
+def test_a_snapshot_has_all_that_is_known_and_stays_as_it_is() -> None:
+    channel = channel_in(C.SUBSCRIBED, "presence-x")
+    assert channel.roster is not None
+    channel.roster.introduce('{"user_id":1}', None)
+    channel.roster.replace({"presence": {"ids": [1], "count": 5}})
+    channel.subscription_count = 0
+    channel.last_error = error = SubscriptionError("no", channel="presence-x")
+    snapshot = channel.snapshot()
+    channel.handle(J.LEAVE)
+    channel.roster.clear()
+    assert snapshot == ChannelSnapshot(
+        "presence-x",
+        ChannelKind.PRESENCE,
+        C.SUBSCRIBED,
+        error,
+        0,
+        snapshot.members,
+        Member("1"),
+        5,
+    )
+    assert dict(snapshot.members) == {"1": Member("1")}
+
+
+def test_a_renounced_channel_keeps_nothing_of_its_wish() -> None:
+    channel = channel_in(C.LEAVING, "presence-x")
+    channel.auth = channel.held_grant = Grant("key:x")
+    channel.lost_at = channel.key_asked_at = 5.0
+    channel.renounce()
+    kept = [channel.auth, channel.held_grant, channel.key, channel.lost_at]
+    assert kept == [None] * 4
+    assert channel.key_asked_at == float("-inf")

@@ -1,0 +1,139 @@
+"""Checks: headers and options that make no sense are refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto.strategies import tried
+from pusher_proto._checks import check_header, check_option, is_token
+
+# Headers.
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "a:",
+        "a\n",
+        "ä",
+        "Host",
+        "host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Upgrade",
+        "Connection",
+        "Sec-WebSocket-Key",
+        "sec-websocket-protocol",
+    ],
+)
+def test_a_header_that_is_none_or_not_to_be_set_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a header that can be set here: "):
+        check_header(name, "x")
+
+
+@pytest.mark.parametrize(
+    "value", ["a\r\nX-Evil: 1", "\n", "token\n", "ä", "\0", "\x7f", " token", "token ", " "]
+)
+def test_a_value_that_no_header_may_have_is_refused_without_being_shown(value: str) -> None:
+    message = "the value of the header 'X-A' holds characters that no header may have"
+    with pytest.raises(ValueError) as raised:
+        check_header("X-A", value)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (7, "x", "headers are strings: 7 is not"),
+        (b"X-A", "x", "headers are strings: b'X-A' is not"),
+        ("X-A", None, "the header 'X-A' is not a string"),
+        ("X-A", b"hidden", "the header 'X-A' is not a string"),
+    ],
+)
+def test_a_header_that_is_no_text_is_a_type_error(name: Any, value: Any, message: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        check_header(name, value)
+    assert str(raised.value) == message
+
+
+@tried
+@given(st.text() | st.text("abc-", min_size=1), st.text() | st.text("abc -"))
+def test_a_header_that_passes_is_one_line_of_ascii(name: str, value: str) -> None:
+    try:
+        check_header(name, value)
+    except ValueError:
+        return
+    line = f"{name}: {value}"
+    assert line.isascii()
+    assert line.isprintable()
+    assert value == value.strip()
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("declared", "good", "bad", "needed"),
+    [
+        ("str", "", b"", "is a str, not bytes"),
+        ("str | None", None, 7, "is a str, not int"),
+        ("bool", False, 0, "is True or False, not int"),
+        ("float", 1, True, "is a number, not bool"),
+        ("float", 0.5, "1", "is a number, not str"),
+        ("int", 1, 1.0, "is a number, not float"),
+        ("int | None", None, 1.0, "is a number, not float"),
+        ("int", 10**400, None, "is a number, not NoneType"),
+        ("Callable[[str], str] | None", print, "print", "is a function, not str"),
+        ("tuple[str, ...]", (), [], "is a tuple, not list"),
+        ("Mapping[str, str]", {"a": "b"}, [], "is a mapping, not list"),
+        ("OwnKey | None", object(), None, ""),
+    ],
+)
+def test_an_option_is_what_it_is_declared_to_be(
+    declared: str, good: object, bad: object, needed: str
+) -> None:
+    check_option("name", good, declared)
+    if needed:
+        with pytest.raises(TypeError) as raised:
+            check_option("name", bad, declared)
+        assert str(raised.value) == f"Options(name=...) {needed}"
+
+
+@pytest.mark.parametrize(
+    ("value", "declared", "message"),
+    [
+        (("a", 7), "tuple[str, ...]", "Options(name=...): 7 is not a string"),
+        ({7: "a"}, "Mapping[str, str]", "Options(name=...): 7 is not a string"),
+        ({"a": 7}, "Mapping[str, str]", "Options(name=...): what 'a' is set to is not a string"),
+    ],
+)
+def test_what_an_option_holds_are_strings(value: object, declared: str, message: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        check_option("name", value, declared)
+    assert str(raised.value) == message
+
+
+@tried
+@given(st.floats() | st.integers())
+def test_a_number_is_finite_and_positive_or_zero_where_that_means_something(value: float) -> None:
+    for name, least in (("pong_timeout", 5e-324), ("retry_cap", 0)):
+        if least <= value < float("inf"):
+            check_option(name, value, "float")
+        else:
+            with pytest.raises(ValueError, match="a positive number is needed"):
+                check_option(name, value, "float")
+    check_option("port", value, "float")  # has a range of its own
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [("soap.v1", True), ("a_b~c", True), ("", False), ("a b", False), ("a\n", False)],
+)
+def test_a_token_is_what_http_calls_one(text: str, fits: bool) -> None:
+    assert is_token(text) is fits

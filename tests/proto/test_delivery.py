@@ -1,0 +1,579 @@
+"""From the session to the consumers: overflow, backpressure, order, and what is said when nobody listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from itertools import count
+from typing import Any
+from weakref import ref
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pusher_proto._inbox
+from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
+from proto.websocket_peer import frame
+from pusher_proto import (
+    ChannelEvent,
+    ConnectionEstablished,
+    ConnectionFailed,
+    ConnectionLost,
+    Event,
+    EventsDropped,
+    MemberAdded,
+    StreamOverflow,
+)
+from pusher_proto._streams import Router, Sink
+from pusher_proto.client import Overflow
+from simulation import World
+
+EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
+tried = settings(max_examples=EXAMPLES, deadline=None)
+
+DROPPING: list[Overflow] = ["drop_oldest", "drop_newest", "raise"]
+
+
+def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
+    """Return a client with one public channel that is subscribed."""
+    world = World()
+    client, [channel] = subscribed(world, "room", options=world.options(**options))
+    return world, client, channel
+
+
+def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
+    for value in values:
+        world.act(world.server.publish, channel, event, value)
+    world.run(2 * world.network.latency)
+
+
+def datas(events: list[Any]) -> list[Any]:
+    return [event.data for event in events]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+# What happens when one does not read fast enough
+
+
+class Model:
+    """What a stream of one policy is to do."""
+
+    def __init__(self, overflow: Overflow, buffer: int) -> None:
+        self.overflow = overflow
+        self.buffer = buffer
+        self.queue: deque[int] = deque()
+        self.dropped = 0
+        self.overflowed = False
+        self.episode = 0
+        self.episodes: list[int] = []
+        self.began = 0
+
+    def put(self, value: int) -> None:
+        if self.overflowed:
+            self.dropped += 1
+        elif len(self.queue) < self.buffer:
+            self.queue.append(value)
+        elif self.overflow == "raise":
+            self.overflowed = True
+            self.dropped += 1
+        else:
+            self.began += not self.episode
+            self.dropped += 1
+            self.episode += 1
+            if self.overflow == "drop_oldest":
+                self.queue.popleft()
+                self.queue.append(value)
+
+    def take(self) -> int | str | None:
+        if not self.queue:
+            overflowed, self.overflowed = self.overflowed, False
+            return "overflow" if overflowed else None
+        value = self.queue.popleft()
+        if len(self.queue) <= self.buffer // 2:
+            self.end_episode()
+        return value
+
+    def end_episode(self) -> None:
+        if self.episode:
+            self.episodes.append(self.episode)
+        self.episode = 0
+
+
+def take(stream: FakeStream[Any]) -> Any:
+    """Return the data of the next event, "overflow", or None."""
+    with stream._client._guard:
+        try:
+            event = stream._next()
+        except StreamOverflow:
+            return "overflow"
+    return event.data if isinstance(event, ChannelEvent) else None
+
+
+@tried
+@given(
+    st.sampled_from(DROPPING),
+    st.integers(1, 6),
+    st.lists(st.tuples(st.booleans(), st.integers(1, 9)), max_size=16),
+)
+def test_what_is_dropped_is_counted_exactly_and_told_once_an_episode(
+    overflow: Overflow, buffer: int, steps: list[tuple[bool, int]]
+) -> None:
+    world, client, channel = room()
+    stream = channel.events("price", buffer=buffer, overflow=overflow)
+    told = client.events(EventsDropped)
+    model, numbers = Model(overflow, buffer), count()
+    handler = Warnings()
+    logging.getLogger("pusher_proto.streams").addHandler(handler)
+    try:
+        for publishes, many in steps:
+            for _ in range(many):
+                if publishes:
+                    number = next(numbers)
+                    publish(world, number)
+                    model.put(number)
+                else:
+                    assert take(stream) == model.take()
+            assert stream.dropped == model.dropped
+            assert client.stats.dropped == model.dropped
+        stream.close()
+        model.end_episode()
+    finally:
+        logging.getLogger("pusher_proto.streams").removeHandler(handler)
+    assert told.ready() == [EventsDropped("room", many) for many in model.episodes]
+    assert handler.messages == (
+        ["a consumer of room does not keep up: events are dropped"] * model.began
+    )
+    assert client.stats.dropped == model.dropped
+    assert client.reads
+
+
+class Warnings(logging.Handler):
+    """Keeps messages; `caplog` does not work within a property."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_the_oldest_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    world, client, channel = room()
+    stream = channel.events("price", buffer=3, overflow="drop_oldest")
+    of_client = client.events("price", buffer=3, overflow="drop_oldest")
+    told = client.events(EventsDropped)
+    publish(world, 1, 2, 3, 4, 5)
+    assert told.ready() == []
+    assert datas(stream.ready()) == [3, 4, 5]
+    assert datas(of_client.ready()) == [3, 4, 5]
+    assert told.ready() == [EventsDropped("room", 2), EventsDropped(None, 2)]
+    assert (stream.dropped, client.stats.dropped) == (2, 4)
+    assert warnings(caplog) == [
+        "a consumer of room does not keep up: events are dropped",
+        "a consumer of the client does not keep up: events are dropped",
+    ]
+
+
+def test_the_newest_are_dropped() -> None:
+    world, _, channel = room()
+    stream = channel.events("price", buffer=3, overflow="drop_newest")
+    publish(world, 1, 2, 3, 4, 5)
+    assert datas(stream.ready()) == [1, 2, 3]
+    publish(world, 6)
+    assert datas(stream.ready()) == [6]
+    assert stream.dropped == 2
+
+
+def test_what_was_dropped_is_told_to_all_others_and_not_to_the_stream_itself() -> None:
+    world, client, channel = room()
+    stream = channel.events(buffer=2, overflow="drop_oldest")
+    others = [channel.events(EventsDropped), client.events(EventsDropped)]
+    picky = client.events(lambda event: isinstance(event, EventsDropped) and event.count > 1)
+    full = client.events(EventsDropped, buffer=1)
+    waits = [FakeStream[Any](client, None, EventsDropped, once=True) for _ in range(2)]
+    expected = [EventsDropped("room", 2), EventsDropped("room", 1)]
+    publish(world, 1, 2, 3, 4)
+    assert datas(stream.ready()) == [3, 4]
+    assert not client.device.session.closed
+    assert full.ready() == expected[:1]
+    publish(world, 5, 6, 7)
+    assert datas(stream.ready()) == [6, 7]
+    assert [other.ready() for other in others] == [expected, expected]
+    assert picky.ready() == expected[:1]
+    assert full.ready() == expected[1:]
+    assert [wait.ready() for wait in waits] == [expected[:1]] * 2
+
+
+def test_what_was_dropped_waits_when_who_is_to_be_told_is_full() -> None:
+    world, client, channel = room()
+    streams = [channel.events("price", buffer=1, overflow="drop_oldest") for _ in range(3)]
+    told = client.events(EventsDropped, buffer=1)
+    publish(world, 1, 2)
+    assert [datas(stream.ready()) for stream in streams] == [[2], [2], [2]]
+    publish(world, 3)
+    assert streams[0].ready() == []
+    with client._guard:
+        assert told._next() == EventsDropped("room", 1)
+    assert streams[0].ready() == []  # the next one who is told is full already
+    assert told.ready() == [EventsDropped("room", 1)] * 2
+    assert datas(streams[0].ready()) == [3]
+
+
+def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
+    world, client, channel = room()
+    told = client.events(EventsDropped)
+    stream = channel.events("price", buffer=1, overflow="drop_newest")
+    publish(world, 1, 2, 3)
+    stream.close()
+    assert told.ready() == [EventsDropped("room", 2)]
+    channel.events("price", buffer=1, overflow="drop_newest")  # and nobody holds it
+    publish(world, 1)
+    assert client.stats.dropped == 2
+
+
+# Backpressure
+
+
+def test_a_stream_that_waits_loses_nothing_and_reading_stops_meanwhile() -> None:
+    world, client, channel = room(event_queue=20)
+    stream = channel.events("price", buffer=10)
+    publish(world, *range(100))
+    assert not client.reads
+    assert len(client.session._events.queue) == 20
+    assert [next(stream).data for _ in range(5)] == [0, 1, 2, 3, 4]  # half: now it goes on
+    assert datas(stream.ready()) == list(range(5, 100))
+    assert client.reads
+    publish(world, 100)
+    assert datas(stream.ready()) == [100]
+    assert stream.dropped == 0
+
+
+def test_a_consumer_that_waits_and_does_not_read_holds_up_all_others() -> None:
+    world, client, channel = room(event_queue=20)
+    stalled = channel.events("price", buffer=10)
+    others = [channel.events("price"), client.events("price", buffer=5, overflow="drop_oldest")]
+    publish(world, *range(100))
+    assert [datas(other.ready()) for other in others] == [list(range(10)), [5, 6, 7, 8, 9]]
+    stalled.close()
+    assert [datas(other.ready()) for other in others] == [
+        list(range(10, 100)),
+        [95, 96, 97, 98, 99],
+    ]
+    assert client.reads
+
+
+@pytest.mark.parametrize("overflow", DROPPING)
+def test_a_consumer_that_drops_and_does_not_read_holds_up_nobody(overflow: Overflow) -> None:
+    world, client, channel = room(event_queue=20)
+    stalled = channel.events("price", buffer=1, overflow=overflow)
+    stream = channel.events("price", buffer=10)
+    for value in range(100):
+        publish(world, value)
+        assert datas(stream.ready()) == [value]
+        assert client.reads
+    assert stalled.dropped == 99
+
+
+def test_other_channels_and_changes_are_held_up_too_but_not_the_waits_for_them() -> None:
+    world, client, channel = room()
+    stalled = channel.events("price", buffer=1)
+    changes = client.events(ConnectionEstablished)
+    publish(world, 1, 2)
+    client.reconnect()
+    client.wait_connected()
+    other = client.subscribe("other").wait_subscribed()
+    assert changes.ready() == []
+    assert datas(stalled.ready()) == [1, 2]
+    assert [type(event) for event in changes.ready()] == [ConnectionEstablished]
+    stream = other.events("price")
+    publish(world, 3, channel="other")
+    assert datas(stream.ready()) == [3]
+
+
+def test_several_consumers_that_are_full_at_the_same_event_lose_nothing() -> None:
+    world, _, channel = room()
+    streams = [channel.events("price", buffer=2) for _ in range(3)]
+    publish(world, *range(5))
+    taken: list[list[Any]] = [datas([next(stream), next(stream)]) for stream in streams]
+    for index in (2, 0, 1):
+        taken[index] += datas(streams[index].ready())
+    for index in range(3):
+        taken[index] += datas(streams[index].ready())
+    assert taken == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_a_handler_that_is_not_called_holds_everything_up_until_it_is_cancelled() -> None:
+    world, client, channel = room()
+    client.handlers_stall = True
+    binding = channel.bind("price", print)
+    stream = channel.events("price", buffer=10_000)
+    publish(world, *range(1500))
+    assert len(stream.ready()) == 1000
+    binding.cancel()
+    assert len(stream.ready()) == 500
+
+
+@tried
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["wait", *DROPPING]), st.integers(1, 5)), min_size=1, max_size=4
+    ),
+    st.lists(st.tuples(st.integers(0, 4), st.integers(1, 6)), max_size=24),
+    st.sampled_from([1, 3, 10]),
+)
+def test_who_waits_loses_nothing_and_who_drops_knows_how_much(
+    kinds: list[tuple[Overflow, int]], steps: list[tuple[int, int]], event_queue: int
+) -> None:
+    world, client, channel = room(event_queue=event_queue)
+    streams = [channel.events("price", overflow=kind, buffer=size) for kind, size in kinds]
+    taken: list[list[int]] = [[] for _ in streams]
+    numbers = count()
+    for which, many in steps:
+        if which >= len(streams):
+            publish(world, *(next(numbers) for _ in range(many)))
+            continue
+        for _ in range(many):
+            value = take(streams[which])
+            if isinstance(value, int):
+                taken[which].append(value)
+    waits = any(kind == "wait" for kind, _ in kinds)
+    assert client.reads or waits
+    for _ in range(next(numbers) + 2):
+        for stream, values in zip(streams, taken, strict=True):
+            value = take(stream)
+            if isinstance(value, int):
+                values.append(value)
+    sent = next(numbers) - 1
+    assert client.reads
+    for (kind, _), stream, values in zip(kinds, streams, taken, strict=True):
+        assert values == sorted(set(values))
+        assert len(values) + stream.dropped == sent
+        assert kind != "wait" or stream.dropped == 0
+
+
+def test_a_connection_lives_on_while_nobody_reads() -> None:
+    world = World(ping_after=150.0)  # the server itself gives up those who are silent
+    client, [channel] = subscribed(world, "room", options=world.options(event_queue=10))
+    stream = channel.events("price", buffer=1)
+    lost = client.events(ConnectionLost)
+    publish(world, *range(50))
+    world.run(3600)
+    assert not client.reads
+    assert datas(stream.ready()) == list(range(50))
+    world.run(3600)
+    assert (lost.ready(), client.stats.connections) == ([], 1)
+
+
+def test_when_the_session_fails_everybody_gets_the_rest_though_somebody_does_not_read() -> None:
+    world, client, channel = room()
+    stalled = channel.events("price", buffer=2)
+    stream, dropping = (
+        channel.events("price"),
+        channel.events("price", buffer=1, overflow="drop_oldest"),
+    )
+    publish(world, *range(10))
+    world.act(world.server.drop, 4001, "no such app")
+    world.run(1)
+    assert [next(stream).data for _ in range(10)] == list(range(10))
+    with pytest.raises(ConnectionFailed):
+        next(stream)
+    assert next(dropping).data == 9
+    client.close()
+    assert [next(stalled).data for _ in range(10)] == list(range(10))
+    with pytest.raises(ConnectionFailed):
+        next(stalled)
+
+
+def test_when_the_client_is_closed_everybody_gets_the_rest_though_somebody_does_not_read() -> None:
+    world, client, channel = room()
+    stalled, stream = channel.events("price", buffer=2), channel.events("price")
+    publish(world, *range(10))
+    client.close()
+    assert datas(list(stream)) == datas(list(stalled)) == list(range(10))
+
+
+def test_closing_the_client_from_a_predicate_lets_everybody_come_to_the_end() -> None:
+    world = World()
+    client = FakeClient(world, connect=False)
+
+    def close(event: Event) -> bool:
+        client.device.do(client.session.close)
+        return False
+
+    stalled, stream = client.events(buffer=1), client.events()
+    client.events(close).close()
+    closing = client.events(close)
+    world.network.refuse = True
+    client.connect()
+    world.run(1)
+    assert [type(event).__name__ for event in list(stream)] == [
+        "StateChanged",
+        "StateChanged",
+        "Closed",
+    ]
+    assert len(list(stalled)) == 3
+    assert list(closing) == []
+
+
+# Order and routes
+
+
+def test_events_of_many_channels_and_names_come_in_order() -> None:
+    world = World()
+    names = [f"room-{n}" for n in range(3)]
+    client, channels = subscribed(world, *names)
+    everything = client.events(ChannelEvent)
+    of_channels = [channel.events(("a", "b")) for channel in channels]
+    sent = [(names[n % 3], "abc"[n % 2], n) for n in range(60)]
+    for channel, event, n in sent:
+        world.act(world.server.publish, channel, event, n)
+    world.run(1)
+    assert [(e.channel, e.name, e.data) for e in everything.ready()] == sent
+    for name, stream in zip(names, of_channels, strict=True):
+        assert [e.data for e in stream.ready()] == [n for c, _, n in sent if c == name]
+
+
+def test_any_number_of_names_is_routed_and_a_bounded_number_remembered() -> None:
+    world, client, channel = room()
+    stream, none = channel.events(ChannelEvent, buffer=10_000), channel.events("nothing")
+    names = [f"event-{n}" for n in range(5000)]
+    for name in names:
+        world.act(world.server.publish, "room", name, 1)
+    world.run(1)
+    assert [event.name for event in stream.ready()] == names
+    assert none.ready() == []
+    assert len(client._router.known) <= 4096
+
+
+def test_presence_changes_do_not_go_to_who_asks_for_messages() -> None:
+    world = World()
+    first = connected(world, world.options(auth=world.own_key(member={"user_id": "1"})))
+    channel = first.subscribe("presence-room").wait_subscribed()
+    messages, members = channel.events("price"), first.events(MemberAdded)
+    second = connected(world, world.options(auth=world.own_key(member={"user_id": "2"})))
+    second.subscribe("presence-room").wait_subscribed()
+    world.run(1)
+    assert messages.ready() == []
+    assert [event.member.id for event in members.ready()] == ["2"]
+
+
+def test_a_router_knows_its_sinks() -> None:
+    router, sinks = Router(), [Sink(channel, None, 1, "wait") for channel in ("room", "room", None)]
+    for sink in sinks:
+        router.add(sink)
+    router.remove(sinks[0])
+    router.remove(sinks[0])
+    assert list(router) == sinks[1:]
+    assert [sink in router for sink in sinks] == [False, True, True]
+    assert [router.has(channel) for channel in ("room", None, "other")] == [True, True, False]
+    elsewhere = ChannelEvent("other", "price")
+    assert [sink.wants(elsewhere) for sink in sinks] == [False, False, True]
+    assert router.route(elsewhere) == (sinks[2],)
+
+
+# What is said when nobody listens
+
+
+def test_a_message_without_a_taker_is_told_with_what_is_bound(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def is_cheap(event: Event) -> bool:
+        return False
+
+    class Dear:
+        def __call__(self, event: Event) -> bool:
+            return False
+
+    world, client, channel = room()
+    caplog.set_level(logging.DEBUG, "pusher_proto.client")
+    publish(world, 1, event="Price")
+    channel.bind("price", print)
+    channel.bind(("price", MemberAdded), print)
+    channel.bind("price", print)
+    client.bind((is_cheap, Dear()), print)
+    publish(world, 1, event="Price")
+    channel.bind(callable)(print)
+    publish(world, 1, event="x" * 100)
+    of_client = f"on the client: {is_cheap.__qualname__}, {Dear.__qualname__}"
+    assert [
+        record.getMessage() for record in caplog.records if record.name == "pusher_proto.client"
+    ] == [
+        "Price on room has no taker; bound there: nothing; on the client: nothing",
+        f"Price on room has no taker; bound there: 'price', MemberAdded; {of_client}",
+        f"{'x' * 63}… on room has no taker; bound there: 'price', MemberAdded, callable; {of_client}",
+    ]
+
+
+def test_a_stream_of_everything_is_told_as_such() -> None:
+    _, client, channel = room()
+    stream = channel.events()
+    assert client._router.asked_for("room") == "everything"
+    stream.close()
+    assert client._router.asked_for("room") == "nothing"
+
+
+def test_nothing_is_made_ready_for_the_debug_line_when_nobody_reads_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world, client, channel = room()
+    monkeypatch.setattr(type(client._router), "asked_for", None)
+    publish(world, 1)
+    assert datas(channel.events("price").ready()) == [1]
+
+
+# Memory
+
+
+class Counted(ChannelEvent, frozen=True, eq=False, gc=True, weakref=True):
+    """A message that is counted while it lives."""
+
+
+class Census:
+    """Makes messages, and knows how many of them live."""
+
+    def __init__(self) -> None:
+        self.alive: dict[int, ref[Counted]] = {}
+        self.most = self.made = 0
+
+    def __call__(self, *args: Any) -> Counted:
+        event, number = Counted(*args), self.made
+        self.made += 1
+        self.alive[number] = ref(event, lambda _: self.alive.pop(number))
+        self.most = max(self.most, len(self.alive))
+        return event
+
+
+@pytest.mark.parametrize("overflow", [None, "wait", *DROPPING])
+def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
+    monkeypatch: pytest.MonkeyPatch, overflow: Overflow | None
+) -> None:
+    world, _, channel = room(unclaimed_limit=500)
+    census = Census()
+    monkeypatch.setattr(pusher_proto._inbox, "ChannelEvent", census)
+    stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
+    if overflow is None:
+        stream.close()
+    message = b'{"event":"price","channel":"room","data":"%d"}'
+    for first in range(0, 100_000, 1000):
+        frames = b"".join(frame(message % value) for value in range(first, first + 1000))
+        world.act(world.server.send_raw, None, frames)
+        world.run(0.1)
+    dropped = stream.dropped
+    expected = {
+        None: (100_000, 500, 0),
+        "wait": (1000, 1000, 0),  # what the session holds, and this consumer
+        "drop_oldest": (100_000, 100, 99_900),
+        "drop_newest": (100_000, 100, 99_900),
+        "raise": (100_000, 100, 99_900),
+    }[overflow]
+    assert (census.made, len(census.alive), dropped) == expected
+    assert census.most <= 1500  # one read is a thousand
+    if overflow == "wait":
+        assert datas(stream.ready()) == list(range(100_000))
+        assert (census.made, len(census.alive)) == (100_000, 0)

@@ -1,0 +1,265 @@
+"""Liveness in virtual time: a ping after silence, a limit on the silence after it, and none while nothing is read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto.strategies import tried
+from pusher_proto._liveness import Liveness
+from pusher_proto._timers import Timer, Timers
+
+ACTIVITY = 120.0
+PONG = 30.0
+
+Told = list[tuple[float, str]]
+
+
+class Connection:
+    """A connection under a clock: what Liveness decides is written down with its time."""
+
+    def __init__(self, activity: float = ACTIVITY, pong: float = PONG, now: float = 0.0) -> None:
+        self.timers = Timers()
+        self.now = now
+        self.life = Liveness(self.timers, activity=activity, pong=pong, now=now)
+        self.told: Told = []
+        self.dead = False
+
+    def until(self, now: float) -> None:
+        """Let time pass; each deadline fires when it is due."""
+        while (at := self.timers.next()) is not None and at <= now:
+            due = self.timers.pop_due(at)
+            assert due is not None
+            self.now = at
+            if due[0] is Timer.PONG:
+                self.told.append((at, "dead"))
+                self.life.stop()
+                self.dead = True
+            elif self.life.activity_due(at):
+                self.ping()
+        self.now = now
+
+    def ping(self) -> None:
+        self.told.append((self.now, "ping"))
+        self.life.asked(self.now)
+
+    def hears(self, *times: float) -> None:
+        for at in times:
+            self.until(at)
+            self.life.heard(at)
+
+    def reads(self, reads: bool, at: float) -> None:
+        self.until(at)
+        self.life.reading(reads, at)
+
+
+def test_a_silent_server_is_asked_after_activity_timeout_and_given_up_after_pong_timeout() -> None:
+    connection = Connection(now=5.0)
+    connection.until(1000)
+    assert connection.told == [(125.0, "ping"), (155.0, "dead")]
+    assert connection.timers.next() is None
+
+
+def test_the_ping_comes_exactly_activity_timeout_after_the_last_byte() -> None:
+    connection = Connection()
+    connection.hears(1.0, 50.0, 119.9, 130.0)
+    connection.until(250.0 - 1e-6)
+    assert connection.told == []
+    connection.until(250.0)
+    assert connection.told == [(250.0, "ping")]
+
+
+def test_hearing_moves_no_timer_until_it_is_due() -> None:
+    connection = Connection()
+    assert connection.timers.at(Timer.ACTIVITY) == 120.0
+    connection.hears(*range(100))
+    assert connection.timers.at(Timer.ACTIVITY) == 120.0
+    connection.until(120.0)
+    assert connection.timers.at(Timer.ACTIVITY) == 99.0 + 120.0
+
+
+def test_any_byte_in_time_is_an_answer() -> None:
+    connection = Connection()
+    connection.hears(149.9)
+    connection.until(269.8)
+    assert connection.told == [(120.0, "ping")]
+    connection.until(500)
+    assert connection.told == [(120.0, "ping"), (269.9, "ping"), (299.9, "dead")]
+
+
+def test_pings_of_the_application_do_not_put_the_deadline_off() -> None:
+    connection = Connection()
+    for at in (10.0, 20.0, 30.0, 39.9):
+        connection.until(at)
+        connection.ping()
+    connection.until(1000)
+    assert connection.told == [
+        *((at, "ping") for at in (10.0, 20.0, 30.0, 39.9)),
+        (40.0, "dead"),
+    ]
+
+
+def test_the_round_trip_is_from_a_ping_to_its_pong() -> None:
+    connection = Connection()
+    life = connection.life
+    assert life.round_trip is None
+    life.pong(1.0)  # to nothing
+    assert life.round_trip is None
+    connection.until(120.0)
+    connection.hears(120.25)
+    life.pong(120.25)
+    assert life.round_trip == 0.25
+    life.pong(121.0)  # a second one
+    assert life.round_trip == 0.25
+
+
+def test_of_pings_in_a_row_the_first_is_answered_first() -> None:
+    connection = Connection()
+    for at in (10.0, 11.0):
+        connection.until(at)
+        connection.ping()
+    connection.hears(12.0)
+    connection.life.pong(12.0)
+    assert connection.life.round_trip == 2.0
+
+
+# While nothing is read.
+
+
+def test_while_nothing_is_read_pings_go_out_and_no_answer_is_missed() -> None:
+    connection = Connection()
+    connection.reads(False, 10.0)
+    connection.until(500)
+    assert connection.told == [(120.0, "ping"), (240.0, "ping"), (360.0, "ping"), (480.0, "ping")]
+
+
+def test_stopping_to_read_suspends_the_wait_for_a_pong() -> None:
+    connection = Connection()
+    connection.until(120.0)
+    connection.reads(False, 149.0)
+    assert not connection.timers.is_set(Timer.PONG)
+    connection.until(300)
+    assert connection.told == [(120.0, "ping"), (269.0, "ping")]
+
+
+def test_a_pause_does_not_bring_the_ping_forward() -> None:
+    connection = Connection()
+    connection.hears(119.0)
+    connection.reads(False, 119.5)
+    connection.until(300)
+    assert connection.told == [(239.0, "ping")]
+
+
+def test_after_a_pause_silence_is_counted_from_its_end() -> None:
+    connection = Connection()
+    connection.reads(False, 10.0)
+    connection.reads(True, 200.0)
+    connection.until(1000)
+    assert connection.told == [(120.0, "ping"), (320.0, "ping"), (350.0, "dead")]
+
+
+def test_saying_again_that_it_is_read_changes_little() -> None:
+    connection = Connection()
+    connection.reads(True, 10.0)
+    connection.reads(False, 20.0)
+    connection.reads(False, 30.0)
+    connection.until(131.0)
+    assert connection.told == [(130.0, "ping")]
+
+
+def test_when_the_connection_is_gone_nothing_is_due() -> None:
+    for silent in (0.0, 130.0):
+        connection = Connection()
+        connection.until(silent)
+        connection.life.stop()
+        assert connection.timers.next() is None
+        connection.life.heard(200.0)
+        assert connection.timers.next() is None
+
+
+def test_a_message_that_began_has_a_limit_of_its_own() -> None:
+    assert Connection(activity=1.0, pong=30.0).life.message_limit == 32.0
+
+
+@pytest.mark.parametrize("late", [0.0, 5.0, 1000.0])
+def test_a_ping_that_goes_out_late_leaves_the_server_its_whole_time(late: float) -> None:
+    # The event loop was blocked by the application: faults K3 and K5.
+    connection = Connection()
+    now = 120.0 + late
+    assert connection.timers.pop_due(now) == (Timer.ACTIVITY, None)
+    assert connection.life.activity_due(now)
+    connection.now = now
+    connection.ping()
+    assert connection.timers.pop_due(now) is None
+    assert connection.timers.next() == now + 30.0
+
+
+# Against a model.
+
+moves = st.lists(
+    st.tuples(st.floats(0.01, 9), st.sampled_from(["hear", "hear", "ping", "stop", "go"])),
+    max_size=30,
+)
+
+
+def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: float) -> Told:
+    """Return what is to be told: all that counts is when silence began, and whether an answer is awaited."""
+    told: Told = []
+    silent, asked, reads = 0.0, None, True
+    at = 0.0
+    for pause, move in [*moves, (end, "end")]:
+        at += pause
+        while True:
+            if asked is not None:
+                if asked + pong > at:
+                    break
+                return [*told, (asked + pong, "dead")]
+            if silent + activity > at:
+                break
+            silent += activity
+            told.append((silent, "ping"))
+            asked = silent if reads else None
+        match move:
+            case "hear":
+                silent, asked = at, None
+            case "ping":
+                told.append((at, "ping"))
+                if asked is None:
+                    silent, asked = at, at if reads else None
+            case "stop":
+                if asked is not None:
+                    silent, asked = at, None
+                reads = False
+            case "go":
+                if not reads:
+                    silent = at
+                reads = True
+    return told
+
+
+@tried
+@given(moves, st.floats(0.5, 20), st.floats(0.5, 20))
+def test_every_ping_and_the_end_come_when_they_are_foreseen(
+    moves: list[tuple[float, str]], activity: float, pong: float
+) -> None:
+    connection = Connection(activity, pong)
+    at = 0.0
+    for pause, move in moves:
+        at += pause
+        connection.until(at)
+        if connection.dead:
+            break
+        match move:
+            case "hear":
+                connection.hears(at)
+            case "ping":
+                connection.ping()
+            case "stop":
+                connection.reads(False, at)
+            case "go":
+                if not connection.life._reading:
+                    connection.reads(True, at)
+    else:
+        connection.until(at + 50.0)
+    assert connection.told == foreseen(moves, activity, pong, 50.0)

@@ -1,0 +1,178 @@
+"""Recordings: what a session was told runs again, with the same effects and events, and without the secrets."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pusher_proto.replay
+from pusher_proto import (
+    AuthEndpoint,
+    ChannelEvent,
+    Grant,
+    OpenTransport,
+    Options,
+    OwnKey,
+    SendData,
+    Session,
+)
+from pusher_proto.recording import INPUTS, recording_session, replay
+from pusher_proto.signing import sign_channel
+from simulation import Device, World
+
+
+def recorded(world: World, options: Options, **kw: Any) -> tuple[Device, list[str]]:
+    """Return a device whose session is recorded, and the lines so far."""
+    lines: list[str] = []
+    device = Device(world, recording_session(options, lines.append), **kw)
+    world.devices.append(device)
+    device.connect()
+    return device, lines
+
+
+def comparable(steps: list[Any]) -> tuple[list[str], list[Any]]:
+    """Return effects and events apart; masks and signatures differ, sizes of what is sent do not."""
+    effects = [
+        f"{type(s).__name__} {s.transport}" + (f" {len(s.data)}" if isinstance(s, SendData) else "")
+        for s in steps
+        if hasattr(s, "transport")
+    ]
+    events = [repr(s) for s in steps if not hasattr(s, "transport") and not isinstance(s, tuple)]
+    return effects, events
+
+
+@given(seed=st.integers(0, 2**32), chunk=st.sampled_from([None, 1, 7, 100]))
+def test_a_recording_gives_the_same_effects_and_events_again(seed: int, chunk: int | None) -> None:
+    rng = random.Random(seed)
+    world = World(seed)
+    world.network.chunk = chunk
+    options = world.options(auth=OwnKey("demo", "demo-secret", member={"user_id": "me"}))
+    device, lines = recorded(world, options)
+    for _ in range(12):
+        match rng.randrange(6):
+            case 0 | 1:
+                device.subscribe(rng.choice(["a", "b", "presence-c", "private-d"]))
+            case 2:
+                device.unsubscribe(rng.choice(["a", "b", "presence-c", "private-d"]))
+            case 3:
+                world.act(world.server.drop, rng.choice([None, 4200, 4100]))
+            case 4:
+                world.publish(["a", "private-d"], "ev", {"n": rng.random()})
+            case 5:
+                world.run(rng.choice([0.005, 0.05, 3.0]))
+    device.close()
+    world.run(5)
+    assert comparable(list(replay(lines))) == comparable([*device.effects, *device.events])
+
+
+def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered() -> None:
+    world = World()
+    endpoint = AuthEndpoint(
+        "http://pusher.test/pusher/auth", headers={"Authorization": "Bearer hunter2"}
+    )
+    options = world.options(auth=endpoint)
+
+    def authorizer(request: Any) -> Grant:
+        return Grant(sign_channel("demo", "demo-secret", request.socket_id, request.channel))
+
+    device, lines = recorded(world, options, authorizer=authorizer)
+    device.subscribe("private-a")
+    device.subscribe("private-b", auth=authorizer)
+    device.subscribe("private-c", auth=OwnKey("demo", "demo-secret"))
+    device.subscribe("private-d", auth=Grant("demo:wrong"))
+    world.run(2)
+    world.publish(["private-a", "private-b"], "ev", 1)
+    subscribed = [s for s in replay(lines) if isinstance(s, ChannelEvent)]
+    assert subscribed == [
+        ChannelEvent("private-a", "ev", "1"),
+        ChannelEvent("private-b", "ev", "1"),
+    ]
+    assert not [line for line in lines if "hunter2" in line or "demo-secret" in line]
+
+
+def test_what_the_application_failed_to_grant_is_replayed_as_a_failure() -> None:
+    world = World()
+    options = Options.from_host("pusher.test", key="demo", tls=False)
+    device, lines = recorded(world, options, authorizer=lambda _request: KeyError("no"))
+    device.subscribe("private-a")
+    world.run(2)
+    assert "SubscriptionFailed" in repr(list(replay(lines)))
+    assert device.session.channel("private-a").last_error is not None
+
+
+def test_a_recording_is_bounded_and_says_so() -> None:
+    lines: list[str] = []
+    session = recording_session(Options.from_host("h", key="k"), lines.append, limit=400)
+    for n in range(100):
+        session.subscribe(f"channel-{n}", now=n)
+    assert sum(map(len, lines)) < 600
+    assert lines[-1] == '{"truncated":true}\n'
+    assert len(list(replay(lines))) == len(lines) - 2
+
+
+def test_a_resolver_of_the_application_is_not_called_again() -> None:
+    lines: list[str] = []
+    options = Options(
+        resolve_url=lambda meta: f"ws://real.test/app/{meta.key}", key="k", subprotocols=("a",)
+    )
+    session = recording_session(options, lines.append)
+    session.connect(now=1)
+    opened = [s for s in replay(lines) if isinstance(s, OpenTransport)]
+    assert opened == [OpenTransport(1, "resolved.invalid", 443, True)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["nonsense"],
+        ["[]"],
+        ['{"input":"connect"}'],
+        ['{"options":{"host":"h"},"seed":1}', '{"input":"explode","now":1}'],
+        ['{"options":{"host":"h"},"seed":1}', '{"input":"connect","now":1,"args":[1]}'],
+    ],
+)
+def test_what_is_no_recording_is_told_so(lines: list[str]) -> None:
+    with pytest.raises(ValueError):
+        list(replay(lines))
+
+
+def test_every_input_of_the_session_is_recorded() -> None:
+    takes_now = {
+        name
+        for name, member in inspect.getmembers(Session, inspect.isfunction)
+        if not name.startswith("_") and "now" in inspect.signature(member).parameters
+    }
+    assert takes_now == set(INPUTS)
+
+
+def test_the_command_prints_what_happens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World()
+    device, lines = recorded(world, world.options())
+    device.subscribe("a")
+    world.run(1)
+    file = tmp_path / "recording.jsonl"
+    file.write_text("".join(lines))
+    assert pusher_proto.replay.main([str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert "subscribe" in printed
+    assert "effect  OpenTransport" in printed
+    assert "event   Subscribed" in printed
+
+
+def test_the_command_says_what_is_wrong_with_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "no.jsonl"
+    file.write_text("no\n")
+    with pytest.raises(SystemExit) as ended:
+        pusher_proto.replay.main([str(file)])
+    assert ended.value.code == 2
+    assert "not a line of a recording" in capsys.readouterr().err

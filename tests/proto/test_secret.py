@@ -1,0 +1,62 @@
+"""Secrets: shown by `reveal()` and by nothing else."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import traceback
+
+import pytest
+
+from pusher_proto._secret import Secret
+
+HIDDEN = "7ad3773142a6692b25b8"
+
+
+def test_a_secret_reveals_its_text_when_asked() -> None:
+    assert Secret(HIDDEN).reveal() == HIDDEN
+    assert Secret(Secret(HIDDEN)).reveal() == HIDDEN
+
+
+@pytest.mark.parametrize("show", [repr, str, format, "{0!r} {0}".format, "%s %r".__mod__])
+def test_no_way_of_showing_it_shows_it(show: object) -> None:
+    secret = Secret(HIDDEN)
+    shown = show((secret, secret) if show == "%s %r".__mod__ else secret)  # type: ignore[operator]
+    assert HIDDEN not in shown
+    assert "Secret('***')" in shown
+
+
+def test_a_traceback_with_locals_does_not_show_it() -> None:
+    def fail(secret: Secret) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as raised:
+        fail(Secret(HIDDEN))
+    shown = "".join(
+        traceback.TracebackException.from_exception(raised.value, capture_locals=True).format()
+    )
+    assert "secret = Secret('***')" in shown
+    # The line of this file that made the secret names a constant, not its value.
+    assert HIDDEN not in shown.replace(f"HIDDEN = {HIDDEN!r}", "")
+
+
+@pytest.mark.parametrize("take", [vars, dict, list, json.dumps, len], ids=lambda f: f.__name__)
+def test_it_cannot_be_taken_apart(take: object) -> None:
+    with pytest.raises(TypeError):
+        take(Secret(HIDDEN))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_it_cannot_be_pickled(protocol: int) -> None:
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        pickle.dumps(Secret(HIDDEN), protocol)
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        copy.deepcopy(Secret(HIDDEN))
+
+
+def test_secrets_are_equal_when_their_texts_are_and_never_equal_to_a_text() -> None:
+    assert Secret(HIDDEN) == Secret(HIDDEN)
+    assert Secret(HIDDEN) != Secret("other")
+    assert Secret(HIDDEN) != HIDDEN
+    assert {Secret(HIDDEN), Secret(HIDDEN)} == {Secret(HIDDEN)}

@@ -1,0 +1,725 @@
+"""Signing in: on each connection before the channels, in every shape of answer; the user's events, the watchlist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+
+from pusher_proto import (
+    AuthorizationError,
+    AuthRequest,
+    ChannelState,
+    ConnectionLost,
+    ConnectionState,
+    Event,
+    Grant,
+    Member,
+    OwnKey,
+    ProtocolViolation,
+    ServerError,
+    SignedIn,
+    SignInError,
+    SignInFailed,
+    Subscribed,
+    SubscriptionCount,
+    SubscriptionFailed,
+    UserEvent,
+    WatchlistOffline,
+    WatchlistOnline,
+)
+from pusher_proto._tables import USER, USER_IGNORED, UserInput, UserState
+from pusher_proto._user import UserSnapshot
+from pusher_proto.testing import DEMO_APP
+from simulation import Device, World
+
+ADA = {"id": "ada", "user_info": {"name": "Ada"}}
+
+
+def device_of(world: World, user: dict[str, Any] | None = None, **options: Any) -> Device:
+    """Return a connected device that signs in as `user` when it is told to."""
+    return world.connected(world.options(auth=world.own_key(user=user or ADA), **options))
+
+
+def signed_in(world: World, user: dict[str, Any] | None = None, **options: Any) -> Device:
+    device = device_of(world, user, **options)
+    device.do(device.session.signin)
+    world.run(1)
+    device.take()
+    world.heard()
+    return device
+
+
+def mute(world: World) -> Device:
+    """Return a device that has signed in with a server that says nothing by itself."""
+    device = device_of(world)
+    world.server.mute(now=world.now)
+    device.do(device.session.signin)
+    world.run(0.1)
+    assert world.heard() == [("pusher:signin", None)]
+    return device
+
+
+def failure(device: Device) -> str:
+    """Return why the sign-in failed, which is all that was told."""
+    (failed,) = device.take()
+    assert isinstance(failed, SignInFailed)
+    assert isinstance(failed.error, SignInError)
+    assert device.session.user == UserSnapshot(UserState.REFUSED, last_error=failed.error)
+    return str(failed.error)
+
+
+def test_every_pair_of_state_and_input_is_decided_once() -> None:
+    assert set(USER) | USER_IGNORED == set(product(UserState, UserInput))
+    assert set(USER) & USER_IGNORED == set()
+
+
+# Signing in.
+
+
+def test_the_user_is_signed_in_and_their_channel_subscribed() -> None:
+    world = World()
+    device = device_of(world)
+    device.do(device.session.signin)
+    world.run(1)
+    assert device.take() == [SignedIn("ada", ADA)]
+    assert device.session.user == UserSnapshot(UserState.IN, "ada", ADA)
+    assert world.server.users() == {"ada": {device.session.socket_id}}
+    assert world.heard() == [
+        ("pusher:signin", None),
+        ("pusher:subscribe", "#server-to-user-ada"),
+    ]
+
+
+def test_nobody_signs_in_who_was_not_told_to() -> None:
+    world = World()
+    device = device_of(world)
+    world.run(1)
+    assert device.session.user == UserSnapshot(UserState.OUT)
+    assert (device.session.wants_user, world.heard()) == (False, [])
+
+
+def test_signing_in_twice_is_signing_in_once() -> None:
+    world = World()
+    device = device_of(world)
+    device.do(device.session.signin)
+    device.do(device.session.signin)
+    world.run(1)
+    device.do(device.session.signin)
+    world.run(1)
+    assert [event for event, _ in world.heard()] == ["pusher:signin", "pusher:subscribe"]
+    assert device.take() == [SignedIn("ada", ADA)]
+
+
+def test_the_sign_in_goes_out_before_the_channels_on_each_connection() -> None:
+    world = World()
+    device = world.device(
+        world.options(auth=world.own_key(user=ADA, member={"user_id": "x"})), connect=False
+    )
+    device.subscribe("room", "private-room", "presence-room")
+    device.do(device.session.signin)
+    device.connect()
+    world.run(1)
+    order = [
+        ("pusher:signin", None),
+        ("pusher:subscribe", "room"),
+        ("pusher:subscribe", "private-room"),
+        ("pusher:subscribe", "presence-room"),
+        ("pusher:subscribe", "#server-to-user-ada"),
+    ]
+    assert world.heard() == order
+    world.act(world.server.drop, 4200)
+    world.run(1)
+    assert world.heard() == order
+    assert device.of(SignedIn) == [SignedIn("ada", ADA)] * 2
+    assert world.server.users() == {"ada": {device.session.socket_id}}
+
+
+def test_the_channels_wait_for_the_grant_of_the_sign_in_and_go_on_without_it() -> None:
+    world = World()
+    device = world.device(world.options(auth=None, grant_timeout=5.0), connect=False)
+    device.subscribe("room")
+    device.do(device.session.signin)
+    device.connect()
+    world.run(4)
+    assert world.heard() == []
+    device.take()
+    world.run(2)
+    assert world.heard() == [("pusher:subscribe", "room")]
+    assert [type(e) for e in device.take()] == [SignInFailed, Subscribed, SubscriptionCount]
+
+
+def test_a_channel_wanted_while_the_sign_in_waits_for_its_grant_follows_it() -> None:
+    world = World()
+    device = world.device(world.options(auth=None))
+    device.do(device.session.signin)
+    world.run(1)
+    device.subscribe("room")
+    world.run(1)
+    assert world.heard() == []
+    number, request = device.asked[-1]
+    assert request == AuthRequest(str(device.session.socket_id))
+    device.do(device.session.authorized, number, world.grant(request, user=ADA))
+    world.run(1)
+    assert world.heard() == [
+        ("pusher:signin", None),
+        ("pusher:subscribe", "room"),
+        ("pusher:subscribe", "#server-to-user-ada"),
+    ]
+
+
+def test_while_there_is_no_connection_nobody_is_signed_in() -> None:
+    world = World()
+    device = signed_in(world)
+    world.network.refuse = True
+    world.reset(device)
+    assert device.session.user == UserSnapshot(UserState.OUT)
+    assert device.session.wants_user
+
+
+def test_a_grant_for_a_lost_connection_signs_nobody_in() -> None:
+    world = World()
+    device = world.connected(world.options(auth=None))
+    device.do(device.session.signin)
+    number, request = device.asked[-1]
+    world.act(world.server.drop, 4200)
+    world.run(1)
+    stale = world.grant(request, user=ADA)
+    device.do(device.session.authorized, number, stale)
+    world.run(1)
+    assert world.heard() == []
+    fresh_number, fresh = device.asked[-1]
+    assert (fresh_number > number, fresh) == (True, AuthRequest(str(device.session.socket_id)))
+    device.do(device.session.authorized, fresh_number, world.grant(fresh, user=ADA))
+    world.run(1)
+    assert device.of(SignedIn) == [SignedIn("ada", ADA)]
+
+
+# The server's answer.
+
+
+@pytest.mark.parametrize(
+    ("data", "user_id", "user"),
+    [
+        ({"user_data": '{"id":"ada"}'}, "ada", {"id": "ada"}),
+        ('{"user_data":"{\\"id\\":\\"ada\\"}"}', "ada", {"id": "ada"}),
+        ({"auth": "key:x", "user_data": '{"id":"ada"}'}, "ada", {"id": "ada"}),
+        ({"user_data": {"id": "ada", "x": 1}}, "ada", {"id": "ada", "x": 1}),
+        ({"user_data": '{"id":7}'}, "7", {"id": 7}),
+    ],
+)
+def test_a_success_is_read_in_every_shape(data: Any, user_id: str, user: dict[str, Any]) -> None:
+    world = World()
+    device = mute(world)
+    world.say("pusher:signin_success", data)
+    assert device.take() == [SignedIn(user_id, user)]
+    assert device.session.user == UserSnapshot(UserState.IN, user_id, user)
+    assert world.heard() == [("pusher:subscribe", f"#server-to-user-{user_id}")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        "no JSON",
+        [],
+        {"user_data": None},
+        {"user_data": "no JSON"},
+        {"user_data": "{}"},
+        {"user_data": '{"id":""}'},
+        {"user_data": '{"id":null}'},
+        {"user_data": '{"id":true}'},
+        {"user_data": '{"id":["ada"]}'},
+        {"user_data": "[1]"},
+    ],
+)
+def test_a_success_that_names_no_user_is_a_failure(data: Any) -> None:
+    world = World()
+    device = mute(world)
+    world.say("pusher:signin_success", data)
+    violation, *_ = device.take()
+    assert isinstance(violation, ProtocolViolation)
+    assert violation.reason == "a signin_success without a user"
+    assert device.session.user.state is UserState.REFUSED
+    assert str(device.session.user.last_error) == "the server's answer to the sign-in names no user"
+    world.run(60)
+    assert world.heard() == []  # until the next connection
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (None, "Invalid signature: Expected HMAC SHA256 hex digest of 1.2::user::{}, but got x"),
+        (4009, "Connection not authorized"),
+        (4200, "Invalid message format"),
+        (None, "User authentication is not enabled for this app"),
+    ],
+)
+def test_an_error_while_signing_in_is_its_refusal(code: int | None, message: str) -> None:
+    world = World()
+    device = mute(world)
+    world.say("pusher:error", {"code": code, "message": message})
+    assert failure(device) == f"the server refused the sign-in: {message}"
+    assert device.session.state is ConnectionState.CONNECTED
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "channel"),
+    [
+        (4301, "Client event rejected", None),
+        (4302, "The watchlist has more than 100 users", None),
+        (None, "Invalid key in subscription auth data: 'x'", None),
+        (None, "Existing subscription to channel room", "room"),
+    ],
+)
+def test_an_error_about_something_else_is_not(
+    code: int | None, message: str, channel: str | None
+) -> None:
+    world = World()
+    device = mute(world)
+    world.say("pusher:error", {"code": code, "message": message})
+    assert device.take() == [ServerError(code, message, channel)]
+    assert device.session.user.state is UserState.SIGNING
+
+
+def test_a_wrong_signature_is_refused_by_the_server() -> None:
+    world = World()
+    device = world.connected(
+        world.options(auth=OwnKey(world.app.key, "another secret", user={"id": "ada"}))
+    )
+    device.do(device.session.signin)
+    world.run(1)
+    assert failure(device).startswith("the server refused the sign-in: Invalid signature")
+
+
+def test_soketi_s_refusal_ends_the_connection_for_good() -> None:
+    world = World()
+    device = mute(world)
+    reason = "Connection not authorized within timeout."
+    world.act(world.server.drop, 4009, reason, error_event=True)
+    world.run(1)
+    told = device.take()
+    assert [type(event) for event in told[:1]] == [SignInFailed]
+    assert [event for event in told if isinstance(event, ConnectionLost)] == [
+        ConnectionLost(4009, reason, will_retry=False)
+    ]
+    assert device.session.state is ConnectionState.FAILED
+    assert not device.session.user.id
+
+
+def test_a_user_whom_the_app_terminates_is_not_connected_again() -> None:
+    world = World()
+    device = signed_in(world)
+    world.act(world.server.terminate_user, "ada")
+    world.run(100)
+    assert device.of(ConnectionLost) == [
+        ConnectionLost(4009, "You got disconnected by the app.", will_retry=False)
+    ]
+    assert device.session.user == UserSnapshot(UserState.OUT)
+
+
+def test_silence_is_a_failure_after_signin_timeout() -> None:
+    world = World()
+    device = device_of(world, signin_timeout=10.0)
+    world.server.mute(now=world.now)
+    began = world.now
+    device.do(device.session.signin)
+    world.run_until(lambda: device.events)
+    assert world.now - began == pytest.approx(10.0)
+    assert failure(device) == (
+        "the server did not answer the sign-in within 10 s: "
+        "it may not have the feature, or have it off"
+    )
+    world.say("pusher:signin_success", {"user_data": '{"id":"ada"}'})  # too late
+    assert device.take() == []
+    assert device.session.user.state is UserState.REFUSED
+
+
+def test_a_sign_in_that_was_answered_or_lost_does_not_time_out() -> None:
+    world = World()
+    device = device_of(world, signin_timeout=10.0)
+    device.do(device.session.signin)
+    world.run(30)
+    assert device.take() == [SignedIn("ada", ADA)]
+    world = World()
+    device = mute(world)
+    world.network.refuse = True
+    world.reset(device)
+    world.run(30)
+    assert len(device.of(SignInFailed)) == 1
+
+
+def test_a_connection_that_ends_meanwhile_is_a_failure_and_the_next_tries_again() -> None:
+    world = World()
+    device = mute(world)
+    world.server.unmute(now=world.now)
+    world.reset(device)
+    (failed, *_) = device.take()
+    assert isinstance(failed, SignInFailed)
+    assert str(failed.error) == "the connection ended before the server answered the sign-in"
+    world.run(10)
+    assert device.of(SignedIn) == [SignedIn("ada", ADA)]
+    assert device.session.user.last_error is None
+
+
+def test_after_a_refusal_asking_anew_tries_anew() -> None:
+    world = World()
+    device = mute(world)
+    world.say("pusher:error", {"code": 4009, "message": "no"})
+    device.take()
+    world.server.unmute(now=world.now)
+    device.do(device.session.signin)
+    world.run(1)
+    assert device.take() == [SignedIn("ada", ADA)]
+    assert device.session.user == UserSnapshot(UserState.IN, "ada", ADA)
+
+
+def test_a_success_that_nobody_asked_for_is_ignored() -> None:
+    world = World()
+    device = device_of(world)
+    world.say("pusher:signin_success", {"user_data": '{"id":"eve"}'})
+    assert (device.take(), world.heard()) == ([], [])
+    assert device.session.user.state is UserState.OUT
+
+
+def test_a_second_success_is_ignored() -> None:
+    world = World()
+    device = signed_in(world)
+    world.say("pusher:signin_success", {"user_data": '{"id":"eve"}'})
+    assert (device.take(), world.heard()) == ([], [])
+    assert device.session.user.id == "ada"
+
+
+# The grant.
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (PermissionError("not you"), "the authorizer raised: PermissionError: not you"),
+        (AuthorizationError("expired", channel=None, status=401), "expired"),
+        (Grant("key:x"), "the grant has no user_data with an id"),
+        (Grant("key:x", user_data="no JSON"), "the grant has no user_data with an id"),
+        (Grant("key:x", user_data='{"id":""}'), "the grant has no user_data with an id"),
+        (Grant("", user_data='{"id":"a"}'), "the grant has no `auth`"),
+        ({"auth": "key:x"}, "an authorizer returns a Grant, not dict"),
+    ],
+)
+def test_without_a_good_grant_nothing_is_sent(answer: Any, why: str) -> None:
+    world = World()
+    device = world.connected(world.options(auth=None), authorizer=lambda request: answer)
+    device.do(device.session.signin)
+    world.run(1)
+    assert failure(device) == f"no grant to sign in with: {why}"
+    assert isinstance(device.session.user.last_error, SignInError)
+    assert isinstance(device.session.user.last_error.__cause__, AuthorizationError)
+    assert world.heard() == []
+
+
+def test_a_key_of_ones_own_without_a_user_signs_nobody_in() -> None:
+    world = World()
+    device = world.connected()
+    device.subscribe("room")
+    world.run(1)
+    device.take()
+    device.do(device.session.signin)
+    assert failure(device) == "no grant to sign in with: OwnKey has no `user` to sign in"
+
+
+def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
+    world = World()
+    device = world.connected(world.options(auth=None, grant_timeout=1.0))
+    device.do(device.session.signin)
+    world.run(2)
+    number, request = device.asked[-1]
+    assert "did not answer within 1 s" in failure(device)
+    device.do(device.session.authorized, number, world.grant(request, user=ADA))
+    world.run(1)
+    assert (device.take(), world.heard()) == ([], [])
+
+
+# Presence as the user who is signed in.
+
+
+def without_channel_data(world: World) -> Callable[[AuthRequest], Grant]:
+    """Return an application that vouches for the user, and on presence channels leaves out who it is."""
+    return lambda request: world.grant(request, user=ADA)
+
+
+def test_a_presence_grant_without_channel_data_waits_for_the_sign_in() -> None:
+    world = World()
+    device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
+    world.act(world.server.delay, 2.0, "signin")
+    device.do(device.session.signin)
+    device.subscribe("presence-room")
+    world.run(1)
+    assert world.heard() == [("pusher:signin", None)]
+    assert device.session.channel("presence-room").state is ChannelState.GRANTING
+    world.run(2)
+    assert device.take() == [SignedIn("ada", ADA), Subscribed("presence-room")]
+    assert device.session.channel("presence-room").me == Member("ada", {"name": "Ada"})
+    data = [m.data for m in world.server.received if m.channel == "presence-room"]
+    assert [sorted(d) for d in data if isinstance(d, dict)] == [["auth", "channel"]]
+
+
+def test_it_is_subscribed_again_as_the_user_after_each_reconnect() -> None:
+    world = World()
+    device = world.device(world.options(auth=None), authorizer=without_channel_data(world))
+    device.subscribe("presence-room")
+    device.do(device.session.signin)
+    for _ in range(3):
+        world.run(2)
+        assert device.session.channel("presence-room").me == Member("ada", {"name": "Ada"})
+        assert device.of(SubscriptionFailed) == []
+        world.act(world.server.drop, 4200)
+
+
+def test_it_is_refused_when_nobody_signs_in() -> None:
+    world = World()
+    device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
+    device.subscribe("presence-room")
+    world.run(1)
+    (failed,) = device.take()
+    assert isinstance(failed, SubscriptionFailed)
+    why = "the grant for 'presence-room' has no channel_data, and no user is signed in"
+    assert (str(failed.error), failed.retry_in) == (why, None)
+    assert world.heard() == []
+
+
+def test_it_is_refused_when_the_sign_in_is() -> None:
+    world = World()
+    device = mute(world)
+    device.subscribe("presence-room")
+    world.say("pusher:error", {"code": 4009, "message": "no"})
+    assert [type(event) for event in device.take()] == [SignInFailed, SubscriptionFailed]
+    assert device.session.channel("presence-room").state is ChannelState.REFUSED
+
+
+def test_what_waits_for_the_sign_in_is_forgotten_when_it_is_left_or_the_connection_is_lost() -> (
+    None
+):
+    world = World()
+    device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
+    world.act(world.server.delay, 2.0, "signin")
+    device.do(device.session.signin)
+    device.subscribe("presence-left", "presence-kept")
+    world.run(1)
+    device.unsubscribe("presence-left")
+    world.act(world.server.drop, 4200)
+    world.run(3)
+    assert [heard for heard in world.heard() if heard[0] == "pusher:subscribe"] == [
+        ("pusher:subscribe", "#server-to-user-ada"),
+        ("pusher:subscribe", "presence-kept"),
+    ]
+    assert device.of(SubscriptionFailed) == []
+
+
+def test_a_grant_that_waited_for_a_sign_in_is_not_used_on_the_next_connection() -> None:
+    world = World()
+    vouch = without_channel_data(world)
+    device = world.connected(world.options(auth=None))
+
+    def answer(which: int) -> None:
+        number, request = device.asked[which]
+        device.do(device.session.authorized, number, vouch(request))
+
+    world.act(world.server.delay, 2.0, "signin")
+    device.do(device.session.signin)
+    answer(0)
+    device.subscribe("presence-room")
+    answer(1)
+    world.run(1)
+    world.act(world.server.drop, 4200)
+    world.run(1)
+    answer(2)  # the sign-in alone
+    world.run(4)
+    assert [heard for heard in world.heard() if heard[1] == "presence-room"] == []
+    answer(3)
+    world.run(1)
+    assert device.of(Subscribed) == [Subscribed("presence-room")]
+
+
+def test_channel_data_of_the_grant_counts_more_than_the_sign_in() -> None:
+    world = World()
+    auth = world.own_key(user=ADA, member={"user_id": "somebody-else"})
+    device = world.connected(world.options(auth=auth))
+    world.server.mute(now=world.now)
+    device.do(device.session.signin)
+    device.subscribe("presence-room")
+    world.run(1)
+    assert world.heard() == [("pusher:signin", None), ("pusher:subscribe", "presence-room")]
+
+
+# Messages for the user.
+
+
+def test_messages_for_the_user_are_told_as_such() -> None:
+    world = World()
+    device = signed_in(world)
+    world.act(world.server.send_to_user, "ada", "notice", {"n": 1})
+    world.run(1)
+    (event,) = device.take()
+    assert event == UserEvent("#server-to-user-ada", "notice", '{"n":1}')
+    assert isinstance(event, UserEvent)
+    assert event.data == {"n": 1}
+
+
+def test_messages_for_another_user_are_dropped() -> None:
+    world = World()
+    device = signed_in(world)
+    world.say("notice", {}, "#server-to-user-eve")
+    assert device.take() == []
+
+
+def test_control_messages_of_the_user_s_channel_are_not_for_the_application() -> None:
+    world = World()
+    device = signed_in(world)
+    for name in ("subscription_succeeded", "subscription_count", "whatever"):
+        world.say(f"pusher_internal:{name}", {}, "#server-to-user-ada")
+    world.say("pusher:cache_miss", None, "#server-to-user-ada")
+    assert device.take() == []
+
+
+@pytest.mark.parametrize(
+    "event", ["pusher:subscription_error", "pusher_internal:subscription_error"]
+)
+def test_a_refusal_of_the_user_s_channel_is_told(event: str) -> None:
+    world = World()
+    device = signed_in(world)
+    world.say(event, {"error": "no", "status": 401}, "#server-to-user-ada")
+    assert device.take() == [ServerError(401, "no", "#server-to-user-ada")]
+
+
+# The watchlist.
+
+
+def test_the_watchlist_tells_who_comes_and_goes() -> None:
+    world = World()
+    eve = signed_in(world, {"id": "eve"})
+    ada = device_of(world, {"id": "ada", "watchlist": ["bob", "eve"]})
+    ada.do(ada.session.signin)
+    world.run(1)
+    user = {"id": "ada", "watchlist": ["bob", "eve"]}
+    assert ada.take() == [
+        SignedIn("ada", user),
+        WatchlistOnline(("eve",)),
+        WatchlistOffline(("bob",)),
+    ]
+    assert ada.session.user.online == {"eve"}
+    signed_in(world, {"id": "bob"})
+    eve.close()
+    world.run(1)
+    assert ada.take() == [WatchlistOnline(("bob",)), WatchlistOffline(("eve",))]
+    assert ada.session.user.online == {"bob"}
+
+
+def test_nobody_is_known_to_be_online_without_a_connection() -> None:
+    world = World()
+    signed_in(world, {"id": "eve"})
+    ada = signed_in(world, {"id": "ada", "watchlist": ["eve"]})
+    assert ada.session.user.online == {"eve"}
+    world.network.refuse = True
+    world.reset(ada)
+    assert ada.session.user.online == frozenset()
+
+
+@pytest.mark.parametrize("channel", [None, "#server-to-user-ada"])
+def test_pusher_s_shape_of_the_watchlist(channel: str | None) -> None:
+    world = World()
+    device = signed_in(world)
+    events = [
+        {"name": "online", "user_ids": ["a", 2]},
+        {"name": "offline", "user_ids": ["c"]},
+        {"name": "online", "user_ids": []},
+    ]
+    world.say("pusher_internal:watchlist_events", {"events": events}, channel)
+    assert device.take() == [
+        WatchlistOnline(("a", "2")),
+        WatchlistOffline(("c",)),
+        WatchlistOnline(()),
+    ]
+    assert device.session.user.online == {"a", "2"}
+
+
+def test_sockudo_s_shape_of_the_watchlist() -> None:
+    world = World()
+    device = signed_in(world)
+    world.say("online", {"user_ids": ["a", "b", True, None]})
+    world.say("offline", '{"user_ids":["a"]}')
+    assert device.take() == [WatchlistOnline(("a", "b")), WatchlistOffline(("a",))]
+    assert device.session.user.online == {"b"}
+
+
+def test_an_event_called_online_is_nothing_special_unless_signed_in_and_without_a_channel() -> None:
+    world = World()
+    device = device_of(world)
+    device.subscribe("room")
+    world.run(1)
+    device.take()
+    world.say("online", {"user_ids": ["a"]})
+    assert device.take() == []
+    world.say("online", {"user_ids": ["a"]}, "room")
+    (event,) = device.take()
+    assert (event.name, event.channel) == ("online", "room")  # type: ignore[attr-defined]
+    assert device.session.user.online == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("event", "data", "told"),
+    [
+        ("pusher_internal:watchlist_events", None, "watchlist_events without events"),
+        ("pusher_internal:watchlist_events", {"events": {}}, "watchlist_events without events"),
+        ("pusher_internal:watchlist_events", {"events": ["x"]}, "a watchlist event without users"),
+        (
+            "pusher_internal:watchlist_events",
+            {"events": [{"name": "away", "user_ids": []}]},
+            "a watchlist event without users",
+        ),
+        (
+            "pusher_internal:watchlist_events",
+            {"events": [{"name": ["online"], "user_ids": "x"}]},
+            "a watchlist event without users",
+        ),
+        ("online", {"user_ids": "a"}, "a watchlist event without users"),
+        ("offline", "x", "a watchlist event without users"),
+    ],
+)
+def test_a_watchlist_that_makes_no_sense_is_reported(event: str, data: Any, told: str) -> None:
+    world = World()
+    device = signed_in(world)
+    world.say(event, data)
+    reports: list[Event] = device.take()
+    assert [e.reason for e in reports if isinstance(e, ProtocolViolation)] == [told]
+    assert len(reports) == 1
+
+
+def test_a_watchlist_that_is_cut_refuses_neither_the_sign_in_nor_a_channel() -> None:
+    world = World()
+    user = {"id": "ada", "watchlist": [str(n) for n in range(101)]}
+    device = device_of(world, user)
+    world.act(world.server.delay, 1.0, "subscribe")
+    device.do(device.session.signin)
+    device.subscribe("room")
+    world.run(0.5)
+    told = device.take()
+    assert [event for event in told if isinstance(event, SignedIn | ServerError)] == [
+        SignedIn("ada", user),
+        ServerError(
+            4302, "The watchlist has more than 100 users; the others are not watched", None
+        ),
+    ]
+    world.run(2)
+    assert device.session.channel("room").state is ChannelState.SUBSCRIBED
+
+
+def test_a_server_without_the_feature_refuses_or_is_silent_and_the_channels_live() -> None:
+    world = World(apps=(replace(DEMO_APP, user_authentication=False),))
+    device = device_of(world)
+    device.do(device.session.signin)
+    device.subscribe("room")
+    world.run(1)
+    assert [type(event) for event in device.take()] == [SignInFailed, Subscribed, SubscriptionCount]

@@ -1,0 +1,348 @@
+"""The upgrade: the request, its answers good and bad, and what may be called when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from proto.websocket_peer import (
+    ACCEPT,
+    CLOSE,
+    PING,
+    TEXT,
+    Pieces,
+    answer,
+    bytewise,
+    frame,
+    in_any_pieces,
+    receive,
+    sent,
+    upgraded,
+    upgrading,
+)
+from pusher_proto._websocket import UpgradeAccepted, UpgradeRefused, Violation, WebSocket
+from pusher_proto.errors import LocalProtocolError
+
+UPGRADE = ("Upgrade", "websocket")
+CONNECTION = ("Connection", "Upgrade")
+OUR_ACCEPT = ("Sec-WebSocket-Accept", ACCEPT)
+HEAD_LIMIT = 16384
+
+
+def head_of(size: int) -> bytes:
+    """A good 101 whose head has exactly this many bytes."""
+    padding = ("Padding", "x" * (size - len(answer()) - len("Padding: \r\n")))
+    head = answer(headers=[UPGRADE, CONNECTION, OUR_ACCEPT, padding])
+    assert len(head) == size
+    return head
+
+
+# The request.
+
+
+def test_the_request_asks_for_the_upgrade_and_offers_no_extension() -> None:
+    client = WebSocket(host="ws.test:8080", target="/app/key?protocol=7")
+    lines = client.open().split(b"\r\n")
+    assert lines[4].startswith(b"Sec-WebSocket-Key: ")
+    assert [line for line in lines if line is not lines[4]] == [
+        b"GET /app/key?protocol=7 HTTP/1.1",
+        b"Host: ws.test:8080",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Version: 13",
+        b"",
+        b"",
+    ]
+
+
+def test_headers_and_subprotocols_of_the_caller_are_sent() -> None:
+    client = WebSocket(
+        host="ws.test", target="/", headers=[("Origin", "https://a.test")], subprotocols=["a", "b"]
+    )
+    lines = client.open().split(b"\r\n")
+    assert b"Origin: https://a.test" in lines
+    assert b"Sec-WebSocket-Protocol: a, b" in lines
+
+
+def test_each_connection_has_a_key_of_its_own() -> None:
+    one, two = (WebSocket(host="ws.test", target="/").open() for _ in range(2))
+    assert one != two
+
+
+def test_the_request_is_made_once() -> None:
+    client = upgrading()
+    with pytest.raises(LocalProtocolError, match="requested before"):
+        client.open()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"target": "/with space"},
+        {"target": "/line\r\nX-Evil: 1"},
+        {"target": "/é"},
+        {"target": ""},
+        {"host": "a\r\nb"},
+        {"headers": [("X-Token", "secret\r\nX-Evil: 1")]},
+        {"headers": [("X Token", "secret")]},
+        {"headers": [("X-Token", "secrét")]},
+        {"headers": [("host", "other.test")]},
+        {"headers": [("Sec-WebSocket-Extensions", "permessage-deflate")]},
+        {"headers": [("Content-Length", "5")]},
+    ],
+)
+def test_what_http_does_not_allow_is_refused_at_construction(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        WebSocket(**{"host": "ws.test", "target": "/", **wrong})
+    assert "secr" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+# The answer that accepts.
+
+
+def test_a_101_opens_the_connection() -> None:
+    client = upgrading()
+    assert not client.is_open
+    headers = [UPGRADE, CONNECTION, OUR_ACCEPT, ("Set-Cookie", "a=1"), ("Set-Cookie", "b=é")]
+    assert client.receive_data(answer(headers=headers)) == [
+        UpgradeAccepted(
+            headers=(
+                ("upgrade", "websocket"),
+                ("connection", "Upgrade"),
+                ("sec-websocket-accept", ACCEPT),
+                ("set-cookie", "a=1"),
+                ("set-cookie", "b=é"),
+            ),
+            subprotocol=None,
+        )
+    ]
+    assert client.is_open
+    assert client.data_to_send() == b""
+
+
+def test_case_and_further_tokens_do_not_matter() -> None:
+    client = upgrading()
+    headers = [("UPGRADE", "WebSocket"), ("connection", "keep-alive, UPGRADE"), OUR_ACCEPT]
+    client.receive_data(answer(headers=headers))
+    assert client.is_open
+
+
+def test_the_subprotocol_that_the_server_chose_is_told() -> None:
+    client = upgrading(subprotocols=["a", "b"])
+    headers = [UPGRADE, CONNECTION, OUR_ACCEPT, ("Sec-WebSocket-Protocol", "b")]
+    [accepted] = client.receive_data(answer(headers=headers))
+    assert isinstance(accepted, UpgradeAccepted)
+    assert accepted.subprotocol == "b"
+
+
+def test_a_server_may_choose_no_subprotocol() -> None:
+    [accepted] = upgrading(subprotocols=["a"]).receive_data(answer())
+    assert isinstance(accepted, UpgradeAccepted)
+    assert accepted.subprotocol is None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_frames_in_the_same_bytes_as_the_101_are_not_lost(cut: int) -> None:
+    client = upgrading()
+    data = answer() + frame(b"first") + frame(b"second")
+    items, _ = receive(client, [data[: len(data) - cut], data[len(data) - cut :]])
+    assert items[1:] == [b"first", b"second"]
+
+
+def test_other_informational_answers_are_passed_over() -> None:
+    client = upgrading()
+    early = answer("100 Continue", []) + answer("103 Early Hints", [("Link", "</a>")])
+    items, _ = receive(client, bytewise(early + answer()))
+    assert [type(item) for item in items] == [UpgradeAccepted]
+
+
+# Answers that break the upgrade.
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ([CONNECTION, OUR_ACCEPT], "no header 'Upgrade: websocket'"),
+        ([("Upgrade", "h2c"), CONNECTION, OUR_ACCEPT], "no header 'Upgrade: websocket'"),
+        ([UPGRADE, OUR_ACCEPT], "no header 'Connection: Upgrade'"),
+        ([UPGRADE, ("Connection", "close"), OUR_ACCEPT], "no header 'Connection: Upgrade'"),
+        ([UPGRADE, CONNECTION], "Sec-WebSocket-Accept"),
+        ([UPGRADE, CONNECTION, ("Sec-WebSocket-Accept", "x")], "Sec-WebSocket-Accept"),
+        ([UPGRADE, CONNECTION, ("Sec-WebSocket-Accept", "é")], "Sec-WebSocket-Accept"),
+        ([UPGRADE, CONNECTION, OUR_ACCEPT, OUR_ACCEPT], "Sec-WebSocket-Accept"),
+        (
+            [UPGRADE, CONNECTION, OUR_ACCEPT, ("Sec-WebSocket-Extensions", "permessage-deflate")],
+            "extension",
+        ),
+        ([UPGRADE, CONNECTION, OUR_ACCEPT, ("Sec-WebSocket-Protocol", "c")], "subprotocol"),
+        ([UPGRADE, CONNECTION, OUR_ACCEPT, ("Sec-WebSocket-Protocol", "é")], "subprotocol"),
+        ([UPGRADE, CONNECTION, OUR_ACCEPT, *[("Sec-WebSocket-Protocol", "a")] * 2], "subprotocol"),
+        ([UPGRADE, CONNECTION, OUR_ACCEPT, ("Bad Name", "x")], "not valid HTTP"),
+    ],
+)
+def test_a_wrong_101_fails_the_upgrade(headers: list[tuple[str, str]], reason: str) -> None:
+    client = upgrading(subprotocols=["a", "b"])
+    [violation] = client.receive_data(answer(headers=headers) + frame(b"not delivered"))
+    assert isinstance(violation, Violation)
+    assert violation.code is None
+    assert reason in violation.reason
+    assert not client.is_open
+    assert client.receive_data(frame(b"ignored")) == []
+    assert client.receive_eof() == []
+    assert client.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00",
+        b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+        b"\r\n",
+        b"HTTP/1.1 999999 Odd\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\n\r\n",
+    ],
+)
+@in_any_pieces
+def test_what_is_not_http_fails_the_upgrade(garbage: bytes, pieces: Pieces) -> None:
+    items, output = receive(upgrading(), pieces(garbage))
+    assert items == [Violation(None, "the answer is not valid HTTP")]
+    assert output == b""
+
+
+# Answers that refuse.
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 403, 404, 429, 500, 502, 503, 504])
+@in_any_pieces
+def test_another_status_refuses(status: int, pieces: Pieces) -> None:
+    body = b"" if status == 204 else b"why"
+    headers = [("Content-Length", str(len(body))), ("Retry-After", "9")]
+    items, output = receive(upgrading(), pieces(answer(f"{status} Sorry", headers, body)))
+    assert items == [
+        UpgradeRefused(
+            status=status,
+            reason="Sorry",
+            headers=(("content-length", str(len(body))), ("retry-after", "9")),
+            body=body,
+        )
+    ]
+    assert output == b""
+
+
+@in_any_pieces
+@pytest.mark.parametrize(
+    ("headers", "raw", "body"),
+    [
+        ([("Transfer-Encoding", "chunked")], b"3\r\nwhy\r\n2\r\n??\r\n0\r\n\r\n", b"why??"),
+        ([("Transfer-Encoding", "chunked")], b"3\r\nwhy\r\nnot hex\r\n", b"why"),
+        ([("Content-Length", "3")], b"why, and more than was said", b"why"),
+    ],
+)
+def test_the_body_ends_where_http_says(
+    headers: list[tuple[str, str]], raw: bytes, body: bytes, pieces: Pieces
+) -> None:
+    client = upgrading()
+    items, _ = receive(client, pieces(answer("503 Busy", headers, raw)))
+    [refused] = items
+    assert isinstance(refused, UpgradeRefused)
+    assert refused.body == body
+    assert client.receive_eof() == []
+
+
+@pytest.mark.parametrize("headers", [[], [("Content-Length", "100")]])
+def test_the_end_of_the_stream_ends_the_body(headers: list[tuple[str, str]]) -> None:
+    client = upgrading()
+    assert client.receive_data(answer("403 No", headers, b"because")) == []
+    [refused] = client.receive_eof()
+    assert isinstance(refused, UpgradeRefused)
+    assert refused.body == b"because"
+    assert client.receive_data(b"more") == []
+    assert client.receive_eof() == []
+
+
+@pytest.mark.parametrize("size", [1, 1000, 70000])
+def test_a_long_body_is_cut_and_the_rest_ignored(size: int) -> None:
+    client = upgrading()
+    data = answer("502 Bad Gateway", [("Content-Length", "10000000")], b"x" * 200_000)
+    items, _ = receive(client, [data[at : at + size] for at in range(0, len(data), size)])
+    [refused] = items
+    assert isinstance(refused, UpgradeRefused)
+    assert refused.body == b"x" * 65536
+
+
+def test_the_limit_of_the_body_can_be_set() -> None:
+    for limit, body in ((0, b""), (2, b"wh"), (3, b"why")):
+        [refused] = upgrading(body_limit=limit).receive_data(answer("403 No", [], b"why"))
+        assert isinstance(refused, UpgradeRefused)
+        assert refused.body == body
+
+
+def test_a_chunk_header_without_end_ends_the_body() -> None:
+    client = upgrading()
+    raw = b"3\r\nwhy\r\n1;" + b"x" * 100_000
+    items, _ = receive(
+        client, [answer("403 No", [("Transfer-Encoding", "chunked")]), raw[:50_000], raw[50_000:]]
+    )
+    [refused] = items
+    assert isinstance(refused, UpgradeRefused)
+    assert refused.body == b"why"
+
+
+# The limit of the head.
+
+
+@in_any_pieces
+def test_a_head_of_exactly_the_limit_is_accepted(pieces: Pieces) -> None:
+    items, _ = receive(upgrading(), pieces(head_of(HEAD_LIMIT) + frame(b"first")))
+    assert [type(item) for item in items] == [UpgradeAccepted, bytes]
+
+
+@in_any_pieces
+@pytest.mark.parametrize(
+    "head",
+    [
+        head_of(HEAD_LIMIT + 1),
+        answer("200 OK", [("Padding", "x" * 100_000)]),
+        answer("103 Early Hints", []) * 1000 + answer(),
+        b"HTTP/1.1 101 " + b"x" * 100_000,
+    ],
+)
+def test_a_longer_head_fails_the_upgrade(head: bytes, pieces: Pieces) -> None:
+    items, _ = receive(upgrading(), pieces(head))
+    assert items == [Violation(None, "the answer's head exceeds 16384 bytes")]
+
+
+# What may be called when.
+
+
+def test_nothing_is_sent_before_the_upgrade() -> None:
+    client = upgrading()
+    with pytest.raises(LocalProtocolError, match="not open"):
+        client.send_text("x")
+    with pytest.raises(LocalProtocolError, match="not open"):
+        client.send_ping()
+    assert client.send_close() == b""
+    client.receive_data(answer())
+    assert sent(client.send_text("x")) == [(TEXT, b"x")]
+    assert sent(client.send_ping()) == [(PING, b"")]
+    assert sent(client.send_close()) == [(CLOSE, b"\x03\xe8")]
+
+
+def test_the_end_of_the_stream_before_the_answer_reports_nothing() -> None:
+    client = upgrading()
+    client.receive_data(b"HTTP/1.1 ")
+    assert client.receive_eof() == []
+    assert client.receive_data(b"101 Switching Protocols\r\n\r\n") == []
+
+
+def test_after_the_end_of_the_stream_nothing_is_open() -> None:
+    client = upgraded()
+    client.receive_data(frame(b"not whole")[:5])
+    assert client.receive_eof() == []
+    assert not client.is_open
+    assert client.receive_data(frame(b"ignored")) == []
+    assert client.send_close() == b""
+    with pytest.raises(LocalProtocolError, match="not open"):
+        client.send_text("x")

@@ -1,0 +1,167 @@
+"""The endpoints that sign for clients."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from pusher_proto.signing import sign_channel, sign_user
+from pusher_proto.testing import DEMO_APP, App, Server
+
+from .client import World, form, request
+
+SOCKET = "1234.1234"
+
+
+def ask(world: World, channel: str, *, socket_id: str = SOCKET, **headers: str) -> tuple[int, Any]:
+    fields = {"socket_id": socket_id, "channel_name": channel}
+    return world.http(form("/pusher/auth", headers, **fields))
+
+
+@pytest.mark.parametrize("path", ["/pusher/auth", "/broadcasting/auth", "/api/pusher/auth"])
+def test_private_channels_are_signed(path: str) -> None:
+    data = form(path, socket_id=SOCKET, channel_name="private-x")
+    auth = sign_channel("demo", "demo-secret", SOCKET, "private-x")
+    assert World().http(data) == (200, {"auth": auth})
+
+
+def test_a_json_body_is_as_good_as_a_form() -> None:
+    world = World()
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    body = {"socket_id": SOCKET, "channel_name": "private-x", "more": [1]}
+    data = request("POST", "/pusher/auth", json.dumps(body).encode(), headers)
+    assert world.http(data)[0] == 200
+    assert world.server.auth_requests[0].fields["more"] == "[1]"
+    for wrong in (b"[]", b"{", b"\xff"):
+        assert world.http(request("POST", "/pusher/auth", wrong, headers))[0] == 400
+
+
+def test_encrypted_channels_come_with_their_secret() -> None:
+    world = World()
+    status, grant = ask(world, "private-encrypted-x")
+    assert status == 200
+    assert base64.b64decode(grant["shared_secret"]) == DEMO_APP.shared_secret("private-encrypted-x")
+    world.do(world.server.rotate_key, None)
+    assert ask(world, "private-encrypted-x")[0] == 500
+
+
+def test_presence_users_are_numbered_by_their_sockets() -> None:
+    world = World()
+    world.client()
+    second = world.client()
+    _, grant = ask(world, "presence-x", socket_id=second.socket_id)
+    assert grant["channel_data"] == '{"user_id":"user-2"}'
+    second.say("pusher:subscribe", {"channel": "presence-x", **grant})
+    assert second.take()[0]["event"] == "pusher_internal:subscription_succeeded"
+    assert json.loads(ask(world, "presence-x")[1]["channel_data"]) == {"user_id": "user-0"}
+
+
+def test_a_function_or_a_mapping_says_who_asks() -> None:
+    def by_cookie(headers: Mapping[str, str]) -> dict[str, Any] | None:
+        name = headers.get("cookie")
+        return {"user_id": name, "user_info": {"name": name}} if name else None
+
+    world = World(Server(auth_user=by_cookie))
+    assert ask(world, "presence-x")[0] == 403
+    _, grant = ask(world, "presence-x", Cookie="ann")
+    assert json.loads(grant["channel_data"]) == {"user_id": "ann", "user_info": {"name": "ann"}}
+    world = World(Server(auth_user={"Bearer ann": {"id": "ann", "watchlist": ["bob"]}}))
+    assert ask(world, "presence-x", Authorization="Bearer bob")[0] == 403
+    _, grant = ask(world, "presence-x", Authorization="Bearer ann")
+    assert grant["channel_data"] == '{"user_id":"ann"}'
+    _, grant = world.http(
+        form("/pusher/user-auth", {"Authorization": "Bearer ann"}, socket_id=SOCKET)
+    )
+    assert json.loads(grant["user_data"]) == {"id": "ann", "watchlist": ["bob"]}
+
+
+@pytest.mark.parametrize("path", ["/pusher/user-auth", "/broadcasting/user-auth"])
+def test_sign_ins_are_signed(path: str) -> None:
+    user_data = '{"id":"user-0"}'
+    auth = sign_user("demo", "demo-secret", SOCKET, user_data)
+    assert World().http(form(path, socket_id=SOCKET)) == (
+        200,
+        {"auth": auth, "user_data": user_data},
+    )
+
+
+def test_a_token_can_be_demanded() -> None:
+    world = World(Server(auth_token="secret"))
+    assert ask(world, "private-x")[0] == 403
+    assert ask(world, "private-x", Authorization="Bearer wrong")[0] == 403
+    assert ask(world, "private-x", Authorization="Bearer secret")[0] == 200
+
+
+def test_the_app_is_the_one_of_the_socket() -> None:
+    world = World(Server([DEMO_APP, App(id="2", key="two", secret="s")]))
+    client = world.client("/app/two?protocol=7")
+    assert ask(world, "private-x", socket_id=client.socket_id)[1]["auth"].startswith("two:")
+    assert ask(world, "private-x")[1]["auth"].startswith("demo:")
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request("GET", "/pusher/auth"), 405),
+        (form("/pusher/auth", socket_id=SOCKET), 400),
+        (form("/pusher/auth", socket_id=SOCKET, channel_name="a b"), 400),
+        (form("/pusher/auth", socket_id="1:2", channel_name="private-x"), 400),
+        (form("/pusher/user-auth"), 400),
+        (request("POST", "/pusher/auth", b"&".join([b"a=b"] * 201)), 400),
+    ],
+)
+def test_what_cannot_be_signed_is_refused(data: bytes, status: int) -> None:
+    given, answer = World().http(data)
+    assert given == status
+    assert list(answer) == ["error"]
+
+
+def test_requests_are_kept_to_be_looked_at() -> None:
+    world = World()
+    ask(world, "private-x", Cookie="a=b")
+    [seen] = world.server.auth_requests
+    assert (seen.connection, seen.path) == (1, "/pusher/auth")
+    assert seen.headers["cookie"] == "a=b"
+    assert seen.fields == {"socket_id": SOCKET, "channel_name": "private-x"}
+
+
+def test_repeated_headers_are_joined() -> None:
+    world = World()
+    world.http(b"POST /pusher/auth HTTP/1.1\r\nHost: t\r\nX-A: 1\r\nX-A: 2\r\n\r\n")
+    assert world.server.auth_requests[0].headers["x-a"] == "1, 2"
+
+
+def test_the_endpoint_can_be_made_to_answer_anything() -> None:
+    world = World()
+    world.do(world.server.auth_answer, 500, "down", times=2, headers={"Retry-After": "1"})
+    assert ask(world, "private-x") == (500, b"down")
+    assert ask(world, "private-x") == (500, b"down")
+    assert ask(world, "private-x")[0] == 200
+    world.do(world.server.auth_answer, 200, {"auth": "nonsense"})
+    assert ask(world, "private-x") == (200, {"auth": "nonsense"})
+    world.do(world.server.auth_answer, 200, b"\xff")
+    assert ask(world, "private-x") == (200, b"\xff")
+    world.do(world.server.auth_answer, 204)
+    assert ask(world, "private-x") == (204, b"")
+    world.do(world.server.auth_answer)
+    assert ask(world, "private-x")[0] == 200
+    for status, headers in ((99, {}), (200, {"a b": "c"})):
+        with pytest.raises(ValueError):
+            world.do(world.server.auth_answer, status, headers=headers)
+
+
+def test_answers_can_be_held_and_requests_behind_them_wait() -> None:
+    world = World()
+    world.do(world.server.delay, 2, "auth")
+    wire = world.wire()
+    wire.send(form("/pusher/auth", socket_id=SOCKET, channel_name="private-x"))
+    wire.send(request("GET", "/"))
+    assert wire.raw == b""
+    world.pass_time(1.9)
+    assert wire.raw == b""
+    world.pass_time(0.1)
+    assert wire.raw.count(b"200 OK") == 2

@@ -1,0 +1,365 @@
+"""A world in memory under a virtual clock: sessions, the server machine, and a network between them.
+
+Seconds cost microseconds, and the same seed gives the same run. A test acts (`device.session.subscribe(...)`,
+`world.server.drop(...)`), lets time pass with `world.run(...)`, and compares what happened.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from pusher_proto import (
+    Authorize,
+    AuthRequest,
+    CloseTransport,
+    Event,
+    Grant,
+    OpenTransport,
+    Options,
+    OwnKey,
+    SendData,
+    Session,
+)
+from pusher_proto.testing import DEMO_APP, Server, ServerClose, ServerSend
+
+HOST = "pusher.test"
+
+
+@dataclass
+class Network:
+    """How bytes travel. Times are in seconds; each may be changed while the world runs."""
+
+    latency: float = 0.01
+    chunk: int | None = None
+    """The largest piece that arrives at once; None delivers what was sent as it was sent."""
+    refuse: bool = False
+    """New connections are refused."""
+    swallow_opens: bool = False
+    """New connections are neither accepted nor refused."""
+    blackhole: bool = False
+    """Nothing arrives any more, in either direction, and nobody is told."""
+
+
+@dataclass
+class Wire:
+    """One connection: a transport of a device, and a number at the server."""
+
+    device: Device
+    transport: int
+    connection: int
+    open: bool = False
+    dead: bool = False
+    """Nothing goes over it any more, and the device has not been told."""
+    ended: bool = False
+    arrivals: dict[str, float] = field(default_factory=dict)
+    """When the last bytes of each direction arrive."""
+
+
+@dataclass
+class Device:
+    """A driver in memory: carries out effects, and keeps the events for the test."""
+
+    world: World
+    session: Session
+    authorizer: Callable[[AuthRequest], Grant | BaseException | None] | None = None
+    events: list[Event] = field(default_factory=list)
+    effects: list[Any] = field(default_factory=list)
+    wires: dict[int, Wire] = field(default_factory=dict)
+    pulls: bool = True
+    """Whether the application takes events; a stalled one does not."""
+    unread: dict[int, list[bytes]] = field(default_factory=dict)
+    asked: list[tuple[int, AuthRequest]] = field(default_factory=list)
+
+    def do(self, command: Callable[..., None], *args: Any, **kw: Any) -> None:
+        """Give a command to the session, and see to its effects."""
+        command(*args, now=self.world.now, **kw)
+        self.pump()
+
+    def connect(self) -> None:
+        self.do(self.session.connect)
+
+    def subscribe(self, *channels: str, **kw: Any) -> None:
+        for channel in channels:
+            self.do(self.session.subscribe, channel, **kw)
+
+    def unsubscribe(self, channel: str) -> None:
+        self.do(self.session.unsubscribe, channel)
+
+    def trigger(self, channel: str, event: str, data: Any) -> None:
+        self.do(self.session.trigger, channel, event, data)
+
+    def close(self) -> None:
+        self.do(self.session.close)
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """Return the events of one class so far, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def take(self) -> list[Event]:
+        """Return the events so far, and begin anew."""
+        taken, self.events = self.events, []
+        return taken
+
+    def pump(self) -> None:
+        """Carry out all effects, take the events, and read what reading was stopped for."""
+        while True:
+            while (effect := self.session.next_effect()) is not None:
+                self.effects.append(effect)
+                self.world.carry_out(self, effect)
+            if self.pulls:
+                while (event := self.session.next_event()) is not None:
+                    self.events.append(event)
+            if not self._read():
+                return
+
+    def _read(self) -> bool:
+        for transport, waiting in list(self.unread.items()):
+            while waiting and self.session.wants_data(transport):
+                self.session.receive_data(transport, waiting.pop(0), now=self.world.now)
+                return True
+            if not waiting:
+                del self.unread[transport]
+        return False
+
+
+class World:
+    """The clock, the queue of what happens next, and everybody in it."""
+
+    def __init__(self, seed: int = 0, server: Server | None = None, **server_options: Any) -> None:
+        self.rng = random.Random(seed)
+        self.now = 1000.0
+        self.network = Network()
+        self.server = server or Server(rng=random.Random(seed), **server_options)
+        self.app = server_options.get("apps", (DEMO_APP,))[0]
+        self.devices: list[Device] = []
+        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = 0
+        self._connections = 0
+        self._by_connection: dict[int, Wire] = {}
+
+    def options(self, **more: Any) -> Options:
+        """Return options for the world's server, with the app's own key unless `auth` is given."""
+        more.setdefault("auth", self.own_key())
+        return Options.from_host(HOST, key=self.app.key, tls=False, **more)
+
+    def own_key(self, **more: Any) -> OwnKey:
+        """Return the app's own key, with the master key that it had at first."""
+        app = self.app
+        return OwnKey(app.key, app.secret, master_key=app.encryption_master_key, **more)
+
+    def grant(self, request: AuthRequest, **more: Any) -> Grant:
+        """Return the grant that the application gives now, which knows the secrets of the moment."""
+        app = self.server._realm(None).app
+        return OwnKey(app.key, app.secret, master_key=app.encryption_master_key, **more).grant(
+            request
+        )
+
+    def device(self, options: Options | None = None, *, connect: bool = True, **kw: Any) -> Device:
+        """Return a new device, which begins to connect."""
+        session = Session(options or self.options(), rng=random.Random(self.rng.random()))
+        device = Device(self, session, **kw)
+        self.devices.append(device)
+        if connect:
+            device.connect()
+        return device
+
+    def connected(self, options: Options | None = None, **kw: Any) -> Device:
+        """Return a device that is connected, its events so far taken."""
+        device = self.device(options, **kw)
+        self.run(1)
+        assert device.session.socket_id is not None
+        device.take()
+        return device
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        """Let time pass: deliver, and fire every deadline when it has come."""
+        end = self.now + seconds
+        while (at := self._next()) <= end:
+            self.now = max(self.now, at)
+            self._step()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], object], limit: float = 600.0) -> float:
+        """Let time pass until `condition` holds; return the seconds it took."""
+        began = self.now
+        while not condition():
+            at = self._next()
+            if at > began + limit:
+                raise AssertionError(f"it did not happen within {limit:g} s")
+            self.now = max(self.now, at)
+            self._step()
+        return self.now - began
+
+    def at(self, delay: float, action: Callable[[], None]) -> None:
+        """Let `action` happen after `delay` seconds."""
+        self._order += 1
+        heapq.heappush(self._queue, (self.now + delay, self._order, action))
+
+    def _next(self) -> float:
+        times = [self._queue[0][0]] if self._queue else []
+        times += [d for device in self.devices if (d := device.session.next_deadline()) is not None]
+        due = self.server.next_deadline()
+        return min([*times, due] if due is not None else times, default=float("inf"))
+
+    def _step(self) -> None:
+        """Deliver what is due before firing timers, as a driver does that reads first."""
+        while self._queue and self._queue[0][0] <= self.now:
+            heapq.heappop(self._queue)[2]()
+        due = self.server.next_deadline()
+        if due is not None and due <= self.now:
+            self.server.handle_timeout(now=self.now)
+        self.flush()
+        for device in self.devices:
+            deadline = device.session.next_deadline()
+            if deadline is not None and deadline <= self.now:
+                device.do(device.session.handle_timeout)
+
+    # Levers
+
+    def publish(self, channels: str | list[str], event: str, data: Any, **kw: Any) -> None:
+        """Publish through the server, and let it arrive."""
+        self.server.publish(channels, event, data, now=self.now, **kw)
+        self.flush()
+        self.run(2 * self.network.latency)
+
+    def act(self, lever: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        """Use a lever of the server and carry out what follows."""
+        result = lever(*args, now=self.now, **kw)
+        self.flush()
+        return result
+
+    def say(self, event: str, data: Any = None, channel: str | None = None, **more: Any) -> None:
+        """Let the server send everybody a message of the test's making, and let it arrive.
+
+        `data` stands in it as it is given, and is left out when None.
+        """
+        fields: dict[str, Any] = {"event": event}
+        fields |= {} if channel is None else {"channel": channel}
+        fields |= {} if data is None else {"data": data}
+        self.act(self.server.send_raw, None, json.dumps(fields | more))
+        self.run(2 * self.network.latency)
+
+    def heard(self) -> list[tuple[str, str | None]]:
+        """Return event and channel of each message that clients sent, and begin anew."""
+        heard = [(message.event, message.channel) for message in self.server.received]
+        self.server.received.clear()
+        return heard
+
+    def reset(self, device: Device) -> None:
+        """End all connections of a device as a reset of the network would: both sides hear of it at once."""
+        for wire in list(device.wires.values()):
+            self._end(wire, "connection reset")
+
+    def sever(self, device: Device) -> None:
+        """Cut all links of a device without telling it: half-open, as after a reboot of a router."""
+        for wire in device.wires.values():
+            wire.dead = True
+            if self._by_connection.pop(wire.connection, None) is not None:
+                self.server.connection_closed(wire.connection, now=self.now)
+        self.flush()
+
+    # The network
+
+    def carry_out(self, device: Device, effect: Any) -> None:
+        match effect:
+            case OpenTransport():
+                self._connections += 1
+                wire = Wire(device, effect.transport, self._connections)
+                device.wires[effect.transport] = wire
+                self.at(self.network.latency, lambda: self._opened(wire))
+            case SendData():
+                wire = device.wires[effect.transport]
+                device.session.data_sent(effect.transport, len(effect.data), now=self.now)
+                self._deliver(wire, effect.data, self._to_server)
+            case CloseTransport():
+                wire = device.wires.get(effect.transport)  # type: ignore[assignment]  # may be gone
+                if wire is not None:
+                    delay = 0 if effect.abort else self._after_all(wire)
+                    self.at(delay, partial(self._end, wire, None))
+            case Authorize():
+                device.asked.append((effect.request, effect.details))
+                if device.authorizer is not None:
+                    self.at(self.network.latency, lambda: self._authorize(device, effect))
+
+    def flush(self) -> None:
+        """Carry out what the server wants."""
+        while (effect := self.server.next_effect()) is not None:
+            wire = self._by_connection.get(effect.connection)
+            if wire is None:
+                continue
+            if isinstance(effect, ServerSend):
+                self._deliver(wire, effect.data, self._to_device)
+            elif isinstance(effect, ServerClose):
+                del self._by_connection[effect.connection]
+                self.at(self._after_all(wire), partial(self._end, wire, ""))
+
+    def _deliver(self, wire: Wire, data: bytes, arrive: Callable[[Wire, bytes], None]) -> None:
+        """Let `data` arrive, after all that was sent before: bytes of one connection never overtake each other."""
+        size = self.network.chunk or len(data)
+        way = wire.arrivals
+        key = arrive.__name__
+        way[key] = at = max(way.get(key, 0.0), self.now + self.network.latency)
+        for start in range(0, len(data), size):
+            self.at(at - self.now, partial(arrive, wire, data[start : start + size]))
+
+    def _after_all(self, wire: Wire) -> float:
+        """Return the delay after which an end is seen: not before what was sent has arrived."""
+        return max([self.network.latency, *(at - self.now for at in wire.arrivals.values())])
+
+    def _opened(self, wire: Wire) -> None:
+        if wire.ended or self.network.swallow_opens:
+            return
+        if self.network.refuse:
+            self._end(wire, "connection refused")
+            return
+        wire.open = True
+        self._by_connection[wire.connection] = wire
+        self.server.connection_opened(wire.connection, now=self.now)
+        wire.device.do(wire.device.session.transport_opened, wire.transport)
+        self.flush()
+
+    def _to_server(self, wire: Wire, data: bytes) -> None:
+        if not wire.ended and not wire.dead and not self.network.blackhole:
+            self.server.receive_data(wire.connection, data, now=self.now)
+            self.flush()
+
+    def _to_device(self, wire: Wire, data: bytes) -> None:
+        device = wire.device
+        if wire.ended or wire.dead or self.network.blackhole:
+            return
+        if wire.transport in device.unread or not device.session.wants_data(wire.transport):
+            device.unread.setdefault(wire.transport, []).append(data)
+        else:
+            device.do(device.session.receive_data, wire.transport, data)
+
+    def _end(self, wire: Wire, error: str | None) -> None:
+        if wire.ended:
+            return
+        wire.ended = True
+        device, session = wire.device, wire.device.session
+        device.wires.pop(wire.transport, None)
+        for piece in device.unread.pop(
+            wire.transport, ()
+        ):  # what came is read before the end is seen
+            session.receive_data(wire.transport, piece, now=self.now)
+        if self._by_connection.pop(wire.connection, None) is not None:
+            self.server.connection_closed(wire.connection, now=self.now)
+        answer = session.transport_closed if wire.open else session.transport_failed
+        device.do(answer, wire.transport, error or "")
+        self.flush()
+
+    def _authorize(self, device: Device, effect: Authorize) -> None:
+        assert device.authorizer is not None
+        result = device.authorizer(effect.details)
+        if isinstance(result, BaseException):
+            device.do(device.session.authorization_failed, effect.request, result)
+        elif result is not None:
+            device.do(device.session.authorized, effect.request, result)

@@ -1,0 +1,321 @@
+"""Our clients on Soketi: messages of the official library, client events, and what is refused."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import trustme
+
+from drivers.runners import Driver, until
+from pusher_proto import (
+    ChannelState,
+    ConnectionFailed,
+    ConnectionState,
+    NotSubscribed,
+    Options,
+    OwnKey,
+    ServerError,
+    SubscriptionError,
+    SubscriptionFailed,
+)
+from soketi.clients import TIMEOUT, Publisher, first, fresh, next_of, options_for, said, take
+from soketi.harness import DEFAULT_APPS, HOST, PLAIN_APP, App, Soketi, Tls
+
+pytestmark = pytest.mark.anyio
+
+QUIET_APP = App(id="1003", key="quiet-key", secret="quiet-secret", client_messages=False)
+SLOW_APP = App(id="1004", key="slow-key", secret="slow-secret", max_client_events_per_second=1)
+DISABLED_APP = App(id="1005", key="disabled-key", secret="disabled-secret", enabled=False)
+
+
+@pytest.fixture(scope="module")
+def server(soketi_ready: None) -> Iterator[Soketi]:
+    with Soketi.start([*DEFAULT_APPS, QUIET_APP, SLOW_APP, DISABLED_APP]) as server:
+        yield server
+        assert server.returncode is None, server.log
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def trust(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def secure_server(
+    soketi_ready: None, authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Soketi]:
+    there, certificate = tmp_path_factory.mktemp("tls"), authority.issue_cert(HOST)
+    tls = Tls(there / "cert.pem", there / "key.pem", there / "ca.pem")
+    authority.cert_pem.write_to_path(tls.ca)
+    certificate.cert_chain_pems[0].write_to_path(tls.cert)
+    certificate.private_key_pem.write_to_path(tls.key)
+    with Soketi.start(tls=tls) as server:
+        yield server
+
+
+@pytest.mark.parametrize("prefix", ["news", "private-news"])
+async def test_what_the_library_publishes_arrives_in_order(
+    driver: Driver, server: Soketi, prefix: str
+) -> None:
+    name, publisher = fresh(prefix), Publisher(server, PLAIN_APP)
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        data: list[object] = [{"text": "Grüße"}, [1, 2.5, None], "x" * 20_000, 7, "0"]
+        for each in data:
+            publisher.trigger(name, "headline", each)
+        async with channel.events() as stream:
+            assert await take(stream, len(data)) == [
+                *[("headline", each) for each in data[:-1]],
+                ("headline", 0),
+            ]
+
+
+async def test_many_events_at_once_arrive_in_order(driver: Driver, server: Soketi) -> None:
+    name, publisher = fresh("news"), Publisher(server, PLAIN_APP)
+    async with driver(options_for(server, PLAIN_APP, event_queue=10)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        async with channel.events(buffer=10) as stream:
+            for ten in range(0, 300, 10):
+                publisher.batch(name, "tick", range(ten, ten + 10))
+            assert await take(stream, 300) == [("tick", number) for number in range(300)]
+
+
+async def test_a_quiet_connection_is_kept_alive_by_pings(driver: Driver, server: Soketi) -> None:
+    name = fresh("news")
+    async with driver(options_for(server, PLAIN_APP, activity_timeout=0.05)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        socket_id, received = client.socket_id, client.stats.bytes_received
+        # Soketi says nothing of its own accord: what comes are answers.
+        await until(
+            lambda: client.stats.bytes_received > received + 3 * len('{"event":"pusher:pong"}')
+        )
+        assert client.stats.round_trip is not None
+        assert client.socket_id == socket_id
+        Publisher(server, PLAIN_APP).trigger(name, "still", "here")
+        assert said(await next_of(channel)) == ("still", "here")
+
+
+async def test_tls_carries_all_the_same(
+    driver: Driver, secure_server: Soketi, trust: ssl.SSLContext
+) -> None:
+    name, publisher = fresh("private-orders"), Publisher(secure_server, PLAIN_APP)
+    options = options_for(secure_server, PLAIN_APP, tls=True)
+    async with driver(options, ssl_context=trust) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        for number in range(3):
+            publisher.trigger(name, "order", "x" * (1 + 10_000 * number))
+        heard = [await next_of(channel) for _ in range(3)]
+        assert [len(event.raw_data) for event in heard] == [1, 10_001, 20_001]
+    async with driver(options) as stranger:  # who does not know the authority
+        with pytest.raises(ConnectionFailed, match="certificate"):
+            await stranger.wait_connected(TIMEOUT)
+
+
+async def test_one_event_for_many_channels_arrives_on_each(driver: Driver, server: Soketi) -> None:
+    names = [fresh("room"), fresh("private-room"), fresh("presence-room")]
+    auth = OwnKey(PLAIN_APP.key, PLAIN_APP.secret, member={"user_id": "me"})
+    async with driver(options_for(server, PLAIN_APP, auth=auth)) as client:
+        channels = [client.subscribe(name) for name in names]
+        for channel in channels:
+            await channel.wait_subscribed(TIMEOUT)
+        Publisher(server, PLAIN_APP).trigger(names, "tick", {"n": 1})
+        assert [said(await next_of(channel)) for channel in channels] == [("tick", {"n": 1})] * 3
+
+
+async def test_a_channel_that_is_left_is_silent_and_may_be_wanted_again(
+    driver: Driver, server: Soketi
+) -> None:
+    left, kept = fresh("left"), fresh("kept")
+    publisher = Publisher(server, PLAIN_APP)
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        channel = client.subscribe(left)
+        witness = client.subscribe(kept)
+        await witness.wait_subscribed(TIMEOUT)
+        channel.unsubscribe()
+        client.subscribe(left).unsubscribe()  # before and after the server has answered
+        await client.subscribe(fresh("after")).wait_subscribed(TIMEOUT)
+        publisher.trigger([left, kept], "missed", 1)
+        assert said(await next_of(witness)) == ("missed", 1)
+        await client.subscribe(left).wait_subscribed(TIMEOUT)
+        publisher.trigger(left, "heard", 2)
+        assert said(await next_of(channel)) == ("heard", 2)
+
+
+async def test_an_excluded_socket_does_not_hear_what_others_do(
+    driver: Driver, server: Soketi
+) -> None:
+    name, publisher = fresh("private-room"), Publisher(server, PLAIN_APP)
+    options = options_for(server, PLAIN_APP)
+    async with driver(options) as author, driver(options) as reader:
+        rooms = [await each.subscribe(name).wait_subscribed(TIMEOUT) for each in (author, reader)]
+        publisher.trigger(name, "order", 1, socket_id=author.socket_id)
+        publisher.trigger(name, "order", 2)
+        assert said(await next_of(rooms[0])) == ("order", 2)
+        assert [said(await next_of(rooms[1])) for _ in range(2)] == [("order", 1), ("order", 2)]
+
+
+@pytest.mark.parametrize("prefix", ["private-chat", "presence-chat"])
+async def test_client_events_go_both_ways_between_two_clients(
+    driver: Driver, server: Soketi, prefix: str
+) -> None:
+    """The one is asynchronous; the other is asynchronous too, and blocking in its turn."""
+    name = fresh(prefix)
+
+    def options(user: str) -> Options:
+        auth = OwnKey(PLAIN_APP.key, PLAIN_APP.secret, member={"user_id": user})
+        return options_for(server, PLAIN_APP, auth=auth)
+
+    async with Driver("asyncio")(options("ann")) as ann, driver(options("bob")) as bob:
+        hers = await ann.subscribe(name).wait_subscribed(TIMEOUT)
+        his = await bob.subscribe(name).wait_subscribed(TIMEOUT)
+        hers.trigger("client-hello", {"text": "hé"})
+        heard = await next_of(his)
+        his.trigger("client-answer", [1, 2])
+        answer = await next_of(hers)
+        assert [said(heard), said(answer)] == [
+            ("client-hello", {"text": "hé"}),
+            ("client-answer", [1, 2]),
+        ]
+        is_presence = prefix.startswith("presence-")
+        assert [heard.user_id, answer.user_id] == (["ann", "bob"] if is_presence else [None, None])
+
+
+async def test_a_wrong_key_ends_it_from_the_wait_and_from_the_iteration(
+    driver: Driver, server: Soketi
+) -> None:
+    options = options_for(server, replace(PLAIN_APP, key="nobody"))
+    async with driver(options) as client:
+        with pytest.raises(ConnectionFailed, match="check the key") as waited:
+            await client.wait_connected(TIMEOUT)
+        with pytest.raises(ConnectionFailed) as iterated:
+            async for _ in client.subscribe("news"):
+                pass
+        with pytest.raises(ConnectionFailed) as ran:
+            await client.run()
+        reason = "App key nobody does not exist."
+        for caught in (waited, iterated, ran):
+            assert (caught.value.code, caught.value.reason) == (4001, reason)
+        assert client.state is ConnectionState.FAILED
+
+
+async def test_a_disabled_app_ends_it(driver: Driver, server: Soketi) -> None:
+    async with driver(options_for(server, DISABLED_APP)) as client:
+        with pytest.raises(ConnectionFailed) as caught:
+            await client.wait_connected(TIMEOUT)
+        assert caught.value.code == 4003
+
+
+@pytest.mark.parametrize("prefix", ["private-orders", "presence-room", "private-encrypted-x"])
+async def test_a_bad_signature_is_the_error_of_that_channel_alone(
+    driver: Driver, server: Soketi, prefix: str
+) -> None:
+    forger = OwnKey(PLAIN_APP.key, "wrong", member={"user_id": "1"}, master_key=bytes(32))
+    good, bad = fresh("private-orders"), fresh(prefix)
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        failures = client.events(SubscriptionFailed)
+        refused = client.subscribe(bad, auth=forger)
+        orders = client.subscribe(good)
+        with pytest.raises(SubscriptionError) as caught:
+            await refused.wait_subscribed(TIMEOUT)
+        assert (caught.value.channel, caught.value.code) == (bad, 401)
+        with pytest.raises(SubscriptionError):
+            await refused.wait_for("order", timeout=TIMEOUT)
+        failure = await first(failures)
+        assert (failure.channel, failure.retry_in) == (bad, None)
+        assert refused.state is ChannelState.REFUSED
+        await orders.wait_subscribed(TIMEOUT)
+        publisher = Publisher(server, PLAIN_APP, bytes(32))
+        publisher.trigger(bad, "order", 0)
+        publisher.trigger(good, "order", 1)
+        assert said(await next_of(orders)) == ("order", 1)
+
+
+async def test_a_channel_refused_for_its_signature_is_got_with_a_good_one(
+    driver: Driver, server: Soketi
+) -> None:
+    name = fresh("private-orders")
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        channel = client.subscribe(name, auth=OwnKey(PLAIN_APP.key, "wrong"))
+        with pytest.raises(SubscriptionError):
+            await channel.wait_subscribed(TIMEOUT)
+        client.subscribe(name, auth=OwnKey(PLAIN_APP.key, PLAIN_APP.secret))
+        await channel.wait_subscribed(TIMEOUT)
+        assert channel.last_error is None
+
+
+@pytest.mark.parametrize("name", ["not allowed", "n" * 201], ids=["character", "length"])
+async def test_a_name_that_the_server_refuses_is_the_error_of_that_channel_alone(
+    driver: Driver, server: Soketi, name: str
+) -> None:
+    async with driver(options_for(server, PLAIN_APP, strict_names=False)) as client:
+        refused, news = client.subscribe(name), client.subscribe(fresh("news"))
+        with pytest.raises(SubscriptionError) as caught:
+            await refused.wait_subscribed(TIMEOUT)
+        assert (caught.value.channel, caught.value.code) == (name, 4009)
+        await news.wait_subscribed(TIMEOUT)
+
+
+async def test_client_events_that_the_app_does_not_allow_are_answered_with_4301(
+    driver: Driver, server: Soketi
+) -> None:
+    name = fresh("private-chat")
+    async with driver(options_for(server, QUIET_APP)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        errors = channel.events(ServerError)
+        channel.trigger("client-hello", {})
+        error = await first(errors)
+        assert (error.code, error.channel) == (4301, name)
+        Publisher(server, QUIET_APP).trigger(name, "still", "here")
+        assert said(await next_of(channel)) == ("still", "here")
+
+
+async def test_too_many_client_events_are_answered_with_4301(
+    driver: Driver, server: Soketi
+) -> None:
+    name = fresh("private-chat")
+    async with driver(options_for(server, SLOW_APP)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        errors = channel.events("pusher:error")
+        for number in range(3):
+            channel.trigger("client-hello", number)
+        error = await first(errors)
+        assert (error.code, error.channel) == (4301, name)
+        assert channel.state is ChannelState.SUBSCRIBED
+
+
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [("client-" + "x" * 200, {}), ("client-hello", "x" * 101 * 1024)],
+    ids=["name", "data"],
+)
+async def test_too_large_client_events_are_answered_with_4301(
+    driver: Driver, server: Soketi, event: str, data: object
+) -> None:
+    name = fresh("private-chat")
+    options = options_for(server, PLAIN_APP, strict_names=False, max_client_event=10**6)
+    async with driver(options) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        errors = channel.events(ServerError)
+        channel.trigger(event, data)
+        error = await first(errors)
+        assert (error.code, error.channel) == (4301, name)
+
+
+async def test_waiting_for_a_channel_that_is_left_is_an_error(
+    driver: Driver, server: Soketi
+) -> None:
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        channel = await client.subscribe(fresh("news")).wait_subscribed(TIMEOUT)
+        channel.unsubscribe()
+        with pytest.raises(NotSubscribed):
+            await channel.wait_for("headline", timeout=TIMEOUT)

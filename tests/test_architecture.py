@@ -1,0 +1,299 @@
+"""The architecture, checked on the source: layers, purity, vocabulary, what is public, and size."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import pusher_anyio
+import pusher_proto
+import pusher_proto.testing
+import pusher_sync
+
+SRC = Path(__file__).parents[1] / "src"
+CORE = SRC / "pusher_proto"
+SERVER = CORE / "testing"
+DRIVERS = [SRC / "pusher_anyio", SRC / "pusher_sync"]
+
+LONGEST = 380
+
+# A module imports only from rows above its own. Where names seem to belong together and stand apart, imports do it.
+ROWS = [
+    ["errors", "members", "stats", "_secret", "_tables", "_version"],
+    ["backoff", "closing", "names", "_checks", "_messages", "_timers", "_turns", "_urls"],
+    ["events", "signing", "_secretbox"],
+    ["auth"],
+    ["effects", "options"],
+    ["_frames", "_http", "_liveness", "_presence", "_transports"],
+    ["_channel", "_endpoint", "_grant_answers", "_websocket"],
+    ["_batches", "_client_events", "_link_items", "_sealed"],
+    ["_grants", "_link"],
+    ["_connector", "_refusals"],
+    ["_user"],
+    ["_admission"],
+    ["_subscriptions"],
+    ["_clockwork", "_inbox"],
+    ["session"],
+    ["recording"],
+    ["replay"],
+    ["_streams"],
+    ["_unclaimed", "_consumers"],
+    ["_delivery", "_handle"],
+    ["_waits"],
+    ["client"],
+]
+
+IMPURE = {
+    "anyio", "asyncio", "os", "secrets", "select", "selectors", "signal", "socket", "ssl",
+    "subprocess", "sys", "threading", "time", "trio",
+}  # fmt: skip
+INSTALLED = {"h11", "msgspec", "nacl", "wsproto"}
+"""What the core may import beside the standard library."""
+
+FOR_THE_SERVER = {"errors", "names", "signing"}
+"""What the server in `testing` may know of the client's core."""
+
+PROTOCOL = re.compile(r"pusher:|pusher_internal|json|websocket|http", re.IGNORECASE)
+
+PACKAGES = [pusher_proto, pusher_proto.testing, pusher_anyio, pusher_sync]
+
+files = sorted(SRC.rglob("*.py"))
+core_files = sorted(CORE.rglob("*.py"))
+in_every_file = pytest.mark.parametrize("path", files, ids=lambda path: str(path.relative_to(SRC)))
+in_the_core = pytest.mark.parametrize(
+    "path", core_files, ids=lambda path: str(path.relative_to(CORE))
+)
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def for_types_alone(tree: ast.Module) -> set[ast.AST]:
+    """Return all that stands under `if TYPE_CHECKING:`; it is not imported when the program runs."""
+    return {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+
+
+def imports(path: Path) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
+    """Yield the full name of each module that `path` imports when it runs."""
+    tree = parsed(path)
+    unseen = for_types_alone(tree)
+    package = path.relative_to(SRC).with_suffix("").parts[:-1]
+    for node in ast.walk(tree):
+        if node in unseen:
+            continue
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            yield ".".join([*above, *([node.module] if node.module else [])]), node
+
+
+def within(path: Path, package: str) -> set[str]:
+    """Return the modules right under `package` that `path` imports."""
+    found = [
+        name.removeprefix(f"{package}.") for name, _ in imports(path) if name.startswith(package)
+    ]
+    return {name.partition(".")[0] for name in found}
+
+
+# Layers.
+
+
+def test_every_module_of_the_core_has_its_row() -> None:
+    listed = [name for row in ROWS for name in row]
+    there = {path.stem for path in CORE.glob("*.py")} - {"__init__"}
+    new, gone = there - set(listed), set(listed) - there
+    assert not new, f"add {sorted(new)} to ROWS, above all that imports them"
+    assert not gone, f"take {sorted(gone)} out of ROWS"
+    assert len(listed) == len(set(listed))
+
+
+@pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.stem)
+def test_a_module_imports_only_from_rows_above_its_own(path: Path) -> None:
+    if path.stem == "__init__":
+        return
+    row = next((n for n, row in enumerate(ROWS) if path.stem in row), 0)
+    above = {name for names in ROWS[:row] for name in names}
+    assert within(path, "pusher_proto") - above == set()
+
+
+@pytest.mark.parametrize("path", sorted(SERVER.glob("*.py")), ids=lambda path: path.stem)
+def test_the_server_knows_little_of_the_client(path: Path) -> None:
+    assert within(path, "pusher_proto") - {"testing"} <= FOR_THE_SERVER
+
+
+@pytest.mark.parametrize(
+    "package", ["pusher_proto", "pusher_proto.testing", *(d.name for d in DRIVERS)]
+)
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    folder = SRC.joinpath(*package.split("."))
+    graph = {path.stem: within(path, package) for path in folder.glob("*.py")}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
+
+
+@pytest.mark.parametrize("folder", DRIVERS, ids=lambda folder: folder.name)
+def test_a_driver_knows_the_public_modules_of_the_core_and_no_other_driver(folder: Path) -> None:
+    others = {driver.name for driver in DRIVERS} - {folder.name}
+    for path in sorted(folder.rglob("*.py")):
+        for name, node in imports(path):
+            parts = name.split(".")
+            assert parts[0] not in others, ast.unparse(node)
+            if parts[0] == "pusher_proto":
+                assert not any(part.startswith("_") for part in parts), ast.unparse(node)
+
+
+# Purity.
+
+
+@in_the_core
+def test_the_core_has_no_sockets_threads_clocks_or_environment(path: Path) -> None:
+    for name, node in imports(path):
+        top = name.partition(".")[0]
+        assert name not in IMPURE, ast.unparse(node)
+        assert top not in IMPURE, ast.unparse(node)
+        known = top == "pusher_proto" or top in sys.stdlib_module_names or top in INSTALLED
+        assert known, ast.unparse(node)
+
+
+@in_the_core
+def test_the_core_has_no_chance_of_its_own(path: Path) -> None:
+    tree = parsed(path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "random" or [a.name for a in node.names] == ["Random"]
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "random":
+            assert node.attr == "Random", ast.unparse(node)
+
+
+@in_the_core
+def test_the_core_asks_nobody_what_time_it_is(path: Path) -> None:
+    asked = [
+        ast.unparse(node)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("now", "utcnow", "today")
+        and ast.unparse(node.value).split(".")[-1] in ("datetime", "date")
+    ]
+    assert asked == []
+
+
+# Vocabulary.
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """Yield all names and strings of a file but docstrings and comments."""
+    tree = parsed(path)
+    # A string that stands alone says something about what is above it.
+    said = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in said:
+            yield node.value
+        for field in ("id", "attr", "name", "arg", "asname", "module", "names"):
+            value = getattr(node, field, None)
+            yield from [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(SRC / "pusher_anyio" / f"_{name}.py" for name in ("client", "channel", "transport")),
+        *sorted((SRC / "pusher_sync").glob("*.py")),
+    ],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_a_driver_knows_no_word_of_the_protocol(path: Path) -> None:
+    assert [word for word in words_of(path) if PROTOCOL.search(word)] == []
+
+
+# What is public.
+
+
+def modules() -> list[ModuleType]:
+    found = []
+    for package in (pusher_proto, pusher_anyio, pusher_sync):
+        found.append(package)
+        names = [m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        found += [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_all_names_of_a_package_that_are_public_are_exported(package: ModuleType) -> None:
+    public = {
+        name
+        for name, value in vars(package).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    } - {"annotations"}  # of the future
+    if hasattr(package, "__version__"):
+        public.add("__version__")
+    assert set(package.__all__) == public
+    assert len(package.__all__) == len(public)
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+def test_all_that_a_module_exports_is_there(module: ModuleType) -> None:
+    missing = [name for name in getattr(module, "__all__", ()) if not hasattr(module, name)]
+    assert missing == []
+
+
+@in_every_file
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(parsed(path))
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
+def test_every_public_class_function_and_method_has_a_docstring(module: ModuleType) -> None:
+    silent = []
+    assert module.__file__ is not None
+    for node in parsed(Path(module.__file__)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node):
+                silent.append(node.name)
+            if isinstance(node, ast.ClassDef):
+                cls = getattr(module, node.name)
+                silent += [
+                    f"{node.name}.{name}" for name in methods_of(node) if not doc_of(cls, name)
+                ]
+    assert silent == []
+
+
+def methods_of(cls: ast.ClassDef) -> set[str]:
+    return {
+        node.name
+        for node in cls.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+    }
+
+
+def doc_of(cls: type, name: str) -> str | None:
+    """Return what a method says of itself, or what the one says that it stands in for."""
+    return inspect.getdoc(inspect.getattr_static(cls, name)) or inspect.getdoc(getattr(cls, name))
+
+
+# Size.
+
+
+@in_every_file
+def test_no_file_is_too_long(path: Path) -> None:
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST, f"{lines} lines: it holds more than one idea"

@@ -1,0 +1,128 @@
+"""What type checkers infer of the blocking client. Nothing here runs: mypy reads it with the rest of the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict, assert_type
+
+import msgspec
+
+from pusher_proto import (
+    ChannelEvent,
+    ChannelState,
+    ConnectionState,
+    Event,
+    Member,
+    MemberAdded,
+    Members,
+    Options,
+    StateChanged,
+    Stats,
+    TypedEvent,
+    UserEvent,
+)
+from pusher_proto.client import BindingBase
+from pusher_sync import Channel, Client, Stream, User, open_pusher
+
+
+class Trade(msgspec.Struct):
+    price: float
+
+
+@dataclass
+class Point:
+    x: int
+
+
+class Named(TypedDict):
+    name: str
+
+
+def parse(text: str) -> Trade:
+    return msgspec.json.decode(text, type=Trade)
+
+
+def the_client(options: Options) -> None:
+    with open_pusher(options) as client:
+        assert_type(client, Client)
+        assert_type(client.subscribe("room"), Channel)
+        assert_type(client.channel("room"), Channel)
+        assert_type(client.channels, dict[str, Channel])
+        assert_type(client.user, User)
+        assert_type(client.state, ConnectionState)
+        assert_type(client.socket_id, str | None)
+        assert_type(client.stats, Stats)
+        assert_type(client.wait_connected(timeout=1), str)
+        assert_type(client.wait_signed_in(), str)
+        assert_type(client.subscribe("room").wait_subscribed(), Channel)
+
+
+def elements(client: Client, channel: Channel) -> None:
+    assert_type(channel.events("price"), Stream[Any])
+    assert_type(channel.events(("price", MemberAdded)), Stream[Any])
+    assert_type(channel.events(ChannelEvent), Stream[ChannelEvent])
+    assert_type(channel.events(MemberAdded), Stream[MemberAdded])
+    assert_type(client.events(StateChanged, buffer=1, overflow="raise"), Stream[StateChanged])
+    assert_type(channel.events("price", type=Trade), Stream[TypedEvent[Trade]])
+    assert_type(channel.events(type=Point, invalid="skip"), Stream[TypedEvent[Point]])
+    assert_type(channel.events(("a", "b"), type=Named), Stream[TypedEvent[Named]])
+    assert_type(client.events("count", type=int), Stream[TypedEvent[int]])
+    assert_type(channel.events("prices", type=list[Trade]), Stream[TypedEvent[list[Trade]]])
+    assert_type(channel.events("price", decoder=parse), Stream[TypedEvent[Trade]])
+    assert_type(channel.events("size", decoder=len), Stream[TypedEvent[int]])
+    for message in channel:
+        assert_type(message, ChannelEvent)
+        assert_type(message.data, Any)
+        assert_type(message.raw_data, str)
+        assert_type(message.user_id, str | None)
+    for note in client.user:
+        assert_type(note, UserEvent)
+    for joined in channel.events(MemberAdded):
+        assert_type(joined.member, Member)
+    with channel.events("price", type=Trade, overflow="drop_oldest") as stream:
+        assert_type(stream, Stream[TypedEvent[Trade]])
+        assert_type(stream.dropped, int)
+        assert_type(stream.skipped, int)
+        for event in stream:
+            assert_type(event, TypedEvent[Trade])
+            assert_type(event.data, Trade)
+            assert_type(event.data.price, float)
+            assert_type(event.channel, str)
+    assert_type(next(channel.events(MemberAdded)), MemberAdded)
+
+
+def handlers(client: Client, channel: Channel) -> None:
+    def later(event: ChannelEvent) -> None: ...
+
+    def now(event: MemberAdded) -> int:
+        return 1
+
+    assert_type(channel.bind("price", later), BindingBase)
+    assert_type(client.bind(MemberAdded, now), BindingBase)
+
+    @channel.bind("price")
+    @client.bind()
+    def decorated(event: Event) -> str:
+        return ""
+
+    assert_type(decorated.__name__, str)
+
+
+def looks(channel: Channel) -> None:
+    assert_type(channel.members, Members)
+    members: Mapping[str, Member] = channel.members
+    assert_type(members["7"].info, Any)
+    assert_type(channel.me, Member | None)
+    assert_type(channel.state, ChannelState)
+    assert_type(channel.subscription_count, int | None)
+
+
+def wrong(channel: Channel) -> None:
+    # Each of these is an error; an ignore that is not needed is one too.
+    channel.events("price", type=Trade, decoder=parse)  # type: ignore[call-overload]
+    channel.events("price", overflow="block")  # type: ignore[call-overload]
+    channel.events("price", invalid="skip")  # type: ignore[call-overload]
+    channel.events(5)  # type: ignore[call-overload]
+    channel.events("price", 10)  # type: ignore[call-overload]
+    channel.bind("price", "handler")  # type: ignore[call-overload]
