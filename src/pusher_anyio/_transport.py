@@ -148,8 +148,13 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _cause(error: Exception) -> BaseException:
     """Return what went wrong below: anyio hides errors of the system behind its own."""
+    if isinstance(error, ConnectionUnsafe):
+        return error
     cause = error.__cause__
     if isinstance(cause, BaseExceptionGroup):
         cause = _first(cause)
-    hidden = isinstance(cause, OSError) and not isinstance(error, ConnectionUnsafe)
-    return cause if hidden and cause is not None else error
+    if isinstance(cause, OSError):
+        return cause
+    if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not tell what broke
+        return ConnectionError("the connection broke")
+    return error
