@@ -231,7 +231,8 @@ class Connector:
             self._emit(ConnectionLost(ended.code, reason, will_retry=False))
             return
         delay = max(pause, self._delay(ended, unstable))
-        _log.warning("no connection (%s, %s); next attempt in %.2f s", ended.code, reason, delay)
+        why = ", ".join(filter(None, (f"code {ended.code}" if ended.code else "", reason)))
+        _log.warning("no connection (%s); next attempt in %.2f s", why, delay)
         self._begin_trying(now)
         self._move(G.LOST, reason, before)
         self._timers.set(Timer.RETRY, now + delay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -765,3 +766,15 @@ def test_reasons_and_socket_ids_are_cut_to_a_line_in_events_and_logs(
 
 def test_an_error_without_text_has_the_name_of_its_class() -> None:
     assert connecting().fail(TimeoutError()).lost() == (None, "TimeoutError", True)
+
+
+def test_the_log_tells_why_there_is_no_connection_and_when_the_next_attempt_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connecting().fail(OSError("no route"))
+    connected().close(4200)
+    messages = [re.sub(r"[0-9.]+ s$", "N s", record.getMessage()) for record in caplog.records]
+    assert messages == [
+        "no connection (OSError: no route); next attempt in N s",
+        "no connection (code 4200); next attempt in N s",
+    ]
