@@ -8,7 +8,7 @@ from ._channel import ChannelSnapshot
 from ._tables import ChannelState, UserState
 from ._user import UserSnapshot
 from ._version import __version__
-from .auth import AuthEndpoint, AuthRequest, Grant, OwnKey
+from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
 from .effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport, SendData
 from .errors import (
     AuthorizationError,
@@ -65,6 +65,7 @@ from .stats import Stats
 __all__ = [
     "CLIENT",
     "PROTOCOL",
+    "Auth",
     "AuthEndpoint",
     "AuthRequest",
     "AuthorizationError",

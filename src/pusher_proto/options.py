@@ -11,7 +11,7 @@ from typing import Any, Self
 from ._checks import check_header, check_option, is_token
 from ._urls import Address, address_of, app_target, check_host, split_app_url
 from ._version import __version__
-from .auth import AuthEndpoint, Grant, OwnKey
+from .auth import Auth, AuthEndpoint, Grant, OwnKey
 from .errors import excerpt
 
 __all__ = ["CLIENT", "PROTOCOL", "Metadata", "Options", "check_header"]
@@ -50,8 +50,8 @@ class Options:
     resolve_url: Callable[[Metadata], str] | None = None
     """Called before each attempt in place of host, port, tls and path; returns the whole ws or wss URL."""
 
-    auth: OwnKey | AuthEndpoint | Grant | None = None
-    """How grants are got; None asks the `authorizer` given to `open_pusher`."""
+    auth: Auth | None = None
+    """How grants are got: a function is asked as the `authorizer` of `open_pusher` is, which None leaves it to."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further headers of the upgrade."""
     origin: str | None = None

@@ -10,10 +10,13 @@ import msgspec
 
 from pusher_anyio import Channel, Client, Stream, User, open_pusher
 from pusher_proto import (
+    Auth,
+    AuthRequest,
     ChannelEvent,
     ChannelState,
     ConnectionState,
     Event,
+    Grant,
     Member,
     MemberAdded,
     Members,
@@ -126,3 +129,14 @@ def wrong(channel: Channel) -> None:
     channel.events(5)  # type: ignore[call-overload]
     channel.events("price", 10)  # type: ignore[call-overload]
     channel.bind("price", "handler")  # type: ignore[call-overload]
+
+
+async def asks_a_function(request: AuthRequest) -> Grant:
+    return Grant(auth="KEY:signature")
+
+
+def ways_to_get_a_grant(auth: Auth) -> list[Options]:
+    return [
+        Options(host="reverb.test", key="KEY", auth=auth),
+        Options(host="reverb.test", key="KEY", auth=asks_a_function),
+    ]
