@@ -12,7 +12,7 @@ from ._tables import SESSION, SessionInput, SessionState, advance
 from ._timers import Timer, Timers
 from ._transports import Transports
 from .backoff import delay_before
-from .closing import Next, hint_for
+from .closing import Next, explained, hint_for
 from .errors import ConnectionFailed, ConnectionUnsafe, describe, excerpt
 from .events import (
     Closed,
@@ -158,7 +158,7 @@ class Connector:
         if isinstance(error, ConnectionUnsafe):
             self._end(Ended(None, text, Next.REFUSE), now)
         else:
-            self._end(self.link.transport_gone(text, now), now)
+            self._end(self.link.transport_gone(explained(text), now), now)
 
     # Deadlines
 

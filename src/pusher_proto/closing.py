@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["Next", "hint_for", "next_after", "next_after_status"]
+__all__ = ["Next", "explained", "hint_for", "next_after", "next_after_status"]
 
 
 class Next(Enum):
@@ -65,3 +65,18 @@ _HINTS = {
 def hint_for(code: int | None) -> str:
     """Return what a person can do about `code`, or an empty text."""
     return _HINTS.get(code, "") if code is not None else ""
+
+
+_NOT_TLS = "the server does not speak TLS on this port: tls=False connects without"
+_OPAQUE = {  # what OpenSSL calls an answer that is no TLS: up to 3.1, and since
+    "WRONG_VERSION_NUMBER": _NOT_TLS,
+    "RECORD_LAYER_FAILURE": _NOT_TLS,
+}
+
+
+def explained(reason: str) -> str:
+    """Return why no connection came about, with what a person can do where the system's words do not tell."""
+    for words, hint in _OPAQUE.items():
+        if words in reason:
+            return f"{hint} ({reason})"
+    return reason

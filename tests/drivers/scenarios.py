@@ -7,6 +7,7 @@ import ssl
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -657,6 +658,14 @@ async def a_timeout_tells_why_the_last_attempt_failed(
     async with driver(lost_port()) as client:
         await until(lambda: client._session.last_loss)
         with pytest.raises(PusherTimeout, match=r"the last attempt: .*[Rr]efused"):
+            await client.wait_connected(timeout=0)
+
+
+@scenario
+async def tls_to_a_port_without_it_says_what_to_do(driver: Driver, server: RunningServer) -> None:
+    async with driver(replace(quick(server), tls=True)) as client:
+        await until(lambda: client._session.last_loss)
+        with pytest.raises(PusherTimeout, match="does not speak TLS on this port: tls=False"):
             await client.wait_connected(timeout=0)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto.closing import Next, hint_for, next_after, next_after_status
+from pusher_proto.closing import Next, explained, hint_for, next_after, next_after_status
 
 RANGES = [
     (4000, 4099, Next.REFUSE),
@@ -70,3 +70,15 @@ def test_a_wrong_key_or_cluster_is_named_in_the_hint_for_4001() -> None:
 @pytest.mark.parametrize("code", [None, 0, 1006, 4200, -1])
 def test_other_codes_have_none(code: int | None) -> None:
     assert hint_for(code) == ""
+
+
+@pytest.mark.parametrize("name", ["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"])
+def test_an_answer_that_is_no_tls_is_explained(name: str) -> None:
+    words = f"SSLError: [SSL: {name}] (_ssl.c:1006)"
+    assert explained(words) == (
+        f"the server does not speak TLS on this port: tls=False connects without ({words})"
+    )
+
+
+def test_what_speaks_for_itself_is_left_alone() -> None:
+    assert explained("ConnectionRefusedError: refused") == "ConnectionRefusedError: refused"
