@@ -628,6 +628,8 @@ class Moody(socket.socket):
 
     reads_need_writes = 0
     writes_need_reads = 0
+    is_full = False
+    """Whether nothing can be written for the moment."""
     failure: OSError | None = None
     """What the next call raises."""
 
@@ -659,6 +661,8 @@ class Moody(socket.socket):
         if self.writes_need_reads:
             self.writes_need_reads -= 1
             raise ssl.SSLWantReadError
+        if self.is_full:
+            raise BlockingIOError
         return super().send(*args)
 
 
@@ -679,16 +683,18 @@ def test_tls_may_need_the_other_direction_first(server: ServerInThread) -> None:
 
 def test_a_stream_is_closed_after_what_waits_to_be_written(server: ServerInThread) -> None:
     sockets: list[Moody] = []
-    with open_pusher(quick(server), connect=Moody.connector(sockets)) as client:
+    options = quick(server, close_timeout=60.0)
+    with open_pusher(options, connect=Moody.connector(sockets)) as client:
         room = client.subscribe("private-room").wait_subscribed(5)
         assert poll(lambda: room.subscription_count)
         lost = client.events(ConnectionLost)
-        sockets[0].writes_need_reads = 2
+        sockets[0].is_full = True
         room.trigger("client-hello", {})
         server.drop(4200, "restart")
         assert next(lost).code == 4200
+        assert sockets[0].fileno() != -1
+        sockets[0].is_full = False
         assert poll(lambda: sockets[0].fileno() == -1)
-        assert not sockets[0].writes_need_reads
 
 
 @pytest.mark.parametrize("way", ["reading", "writing"])
