@@ -17,7 +17,7 @@ import pytest
 import trustme
 
 from pusher_anyio import Client
-from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
+from pusher_anyio.testing import RunningServer, ServerInThread, serve_in_thread
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
@@ -38,7 +38,7 @@ from pusher_proto import (
     UnsupportedFeature,
     UserEvent,
 )
-from pusher_proto.testing import DEMO_APP, Server
+from pusher_proto.testing import DEMO_APP
 from pusher_proto.testing._frames import encode
 
 from .runners import Clock, Driver, free_port, poll, silent_server, until
@@ -911,35 +911,3 @@ class Authority:
         authority.issue_cert(name).configure_cert(self.server)
         self.client = ssl.create_default_context()
         authority.configure_trust(self.client)
-
-
-@scenario
-async def tls_protects_the_connection_and_the_auth_endpoint(
-    driver: Driver, server: RunningServer
-) -> None:
-    authority = Authority()
-    async with serve(Server(), ssl_context=authority.server) as safe:
-        options = quick(safe, auth_endpoint=True)
-        async with driver(options, ssl_context=authority.client) as client:
-            await _a_private_channel_opens(client, safe)
-            text = "x" * 300_000  # many records of TLS
-            safe.publish("private-room", "large", text)
-            assert (await client.wait_for("large", timeout=5)).data == text
-        await until(lambda: not safe.connections)
-
-
-@scenario
-async def a_certificate_that_is_not_good_ends_it_before_a_byte_is_sent(
-    driver: Driver, server: RunningServer
-) -> None:
-    for authority, context, why in (
-        (Authority(), None, "issuer certificate|self.signed"),
-        (wrong := Authority("elsewhere.example"), wrong.client, "is not valid for"),
-    ):
-        async with serve(Server(), ssl_context=authority.server) as unsafe:
-            async with driver(quick(unsafe), ssl_context=context) as client:
-                with pytest.raises(ConnectionFailed, match=why):
-                    await client.wait_connected(5)
-            assert unsafe.server.stats.requests == 0
-            assert client.stats.attempts == 1
-            assert client.stats.bytes_sent == 0

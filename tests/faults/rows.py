@@ -1,0 +1,42 @@
+"""How the test of one fault is written: once, named after the fault, and played on every driver.
+
+The first line of a test's docstring says what the client does about the fault.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from drivers.runners import RUNNERS, play
+from pusher_proto import Options
+
+__all__ = ["QUICK", "on_every_driver", "options_for"]
+
+QUICK: dict[str, Any] = {"close_timeout": 0.5, "retry_base": 0.01, "retry_cap": 0.05}
+"""Options that let a test be fast."""
+
+
+def options_for(port: int, host: str = "127.0.0.1", **more: Any) -> Options:
+    """Return options for a server of the test's own, without TLS unless that is asked for."""
+    where: dict[str, Any] = {"host": host, "port": port, "tls": False, "key": "demo"}
+    return Options(**(where | QUICK | more))
+
+
+def on_every_driver(scenario: Callable[..., Any]) -> Callable[..., None]:
+    """Make a test of `async def test_...(driver, server, ...)`; what follows is fixtures."""
+
+    def test(runner: str, **fixtures: Any) -> None:
+        play(partial(scenario, **fixtures), runner)
+
+    of_scenario = list(inspect.signature(scenario).parameters.values())
+    runner = inspect.Parameter("runner", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    test.__signature__ = inspect.Signature([runner, *of_scenario[2:]])  # type: ignore[attr-defined]  # pytest reads it
+    test.__name__, test.__qualname__ = scenario.__name__, scenario.__qualname__
+    test.__doc__, test.__module__ = scenario.__doc__, scenario.__module__
+    marked: Callable[..., None] = pytest.mark.parametrize("runner", RUNNERS)(test)
+    return marked
