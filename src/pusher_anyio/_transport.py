@@ -107,7 +107,8 @@ class Transport:
                 await self._read(stream)
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
-            raise _first(errors) from None
+            error = _first(errors)
+            raise error from error.__cause__  # which tells what the system said
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.aclose_forcefully(stream)

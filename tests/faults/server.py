@@ -47,7 +47,7 @@ class Peer:
         """The events that the client sent."""
         self.bytes_received = 0
         self.ended = False
-        """Whether the client is known to have gone, or the server ended it."""
+        """Whether it is closed here."""
         self._incoming = bytearray()
         self._greeted = False
 
@@ -278,18 +278,13 @@ class FaultServer:
 
     def _play(self, peer: Peer) -> None:
         try:
-            with peer.sock:
-                try:
-                    self.script(peer)
-                except Gone:
-                    pass
-                # Of an SSL socket that a script made of it, closing the plain one is not enough.
-                peer.ended = True
-        except ssl.SSLError:
+            self.script(peer)
+        except (Gone, ssl.SSLError):
             pass
         except BaseException as error:
             self._errors.append(error)
         finally:
+            peer.sock.close()
             peer.ended = True
 
 

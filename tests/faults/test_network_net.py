@@ -49,6 +49,7 @@ async def test_N2_the_connection_is_reset(
             assert [(await anext(numbers)).data for _ in range(2)] == [1, 2]
             event = await anext(lost)
             assert (event.code, event.will_retry) == (1006, True)
+            assert "reset by peer" in event.reason
             assert len(broken.peers) == 2
 
 
