@@ -174,6 +174,10 @@ class Client(ClientBase[Channel, User], Source):
             with anyio.CancelScope(deadline=self._armed, shield=True):
                 await self._rearm.wait()
             if self._now() >= self._armed:
+                # After a suspension what came meanwhile counts first. The event loop may not have looked at its sockets
+                # yet: it does so within one turn, and whoever reads has his turn in the next.
+                await cancel_shielded_checkpoint()
+                await cancel_shielded_checkpoint()
                 self._tell(self._session.handle_timeout)
 
     async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:

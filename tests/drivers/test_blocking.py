@@ -8,13 +8,10 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,7 +32,7 @@ from pusher_proto import (
 )
 from pusher_sync import Client, _loop, _transport, open_pusher
 
-from .runners import Clock, client_threads, free_port, leaves_nothing, poll
+from .runners import Clock, client_threads, free_port, leaves_nothing, poll, quickest
 from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
 
 AT_ONCE = 0.1
@@ -110,11 +107,6 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def quickest(measure: Callable[[], float], limit: float) -> float:
-    """Return the least of a few measurements, as the machine may have been busy with something else."""
-    return next((taken for _ in range(3) if (taken := measure()) < limit), limit)
-
-
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_ctrl_c_ends_a_wait_at_once(wait: Callable[[Client], object], silent: Options) -> None:
     def measure() -> float:
@@ -173,44 +165,6 @@ def test_closing_in_another_thread_ends_a_wait(
         except (ClientClosed, StopIteration):
             pass
         assert client.state is ConnectionState.DISCONNECTED
-
-
-def test_two_threads_may_do_everything_at_once(server: ServerInThread) -> None:
-    wanted: list[set[str]] = [set(), set()]
-    problems: list[BaseException] = []
-    end = time.monotonic() + 2
-
-    def hammer(number: int, client: Client) -> None:
-        mine, count = wanted[number], 0
-        try:
-            while time.monotonic() < end:
-                count += 1
-                name = f"private-{number}-{count % 7}"
-                channel = client.subscribe(name)
-                mine.add(name)
-                try:
-                    channel.trigger("client-hello", {"count": count})
-                    channel.wait_subscribed(timeout=0.001)
-                except (PusherTimeout, LocalProtocolError):
-                    pass
-                if count % 3 == 0:
-                    client.unsubscribe(name)
-                    mine.discard(name)
-        except BaseException as error:
-            problems.append(error)
-
-    with open_pusher(quick(server)) as client:
-        client.wait_connected(5)
-        threads = [threading.Thread(target=hammer, args=(n, client)) for n in range(2)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        assert problems == []
-        model = wanted[0] | wanted[1]
-        assert set(client.channels) == model
-        assert poll(lambda: set(server.channels()) == model), (server.channels(), model)
-        assert client.stats.connections == 1
 
 
 def test_the_number_of_threads_stays_the_same_over_reconnects(server: ServerInThread) -> None:
@@ -390,18 +344,6 @@ def test_goodbye_is_said_at_the_end_of_the_interpreter(server: ServerInThread) -
     _loop._at_exit()
 
 
-def test_a_client_that_is_forgotten_ends_by_itself(server: ServerInThread) -> None:
-    opened = open_pusher(quick(server))
-    client = opened.__enter__()
-    client.wait_connected(5)
-    del opened
-    gc.collect()
-    assert poll(lambda: not server.connections)
-    assert poll(lambda: not client_threads())
-    with pytest.raises(ClientClosed):
-        client.wait_connected()
-
-
 def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(
     server: ServerInThread, tmp_path: Path
 ) -> None:
@@ -446,138 +388,6 @@ def test_a_stream_hears_of_the_end(server: ServerInThread) -> None:
             assert poll(lambda: client._session.retry_at)
             client.close()
             assert next(ends) == Closed()
-
-
-SCRIPTS = {
-    "connected": "client.wait_connected(5)",
-    "trying": "server.close(); client.reconnect(); client.wait_for(ConnectionLost, timeout=5)",
-    "blocked": "time.sleep(0.05)",
-    "running": "threading.Thread(target=client.run, daemon=True).start(); client.wait_connected(5)",
-}
-
-
-@pytest.mark.parametrize("what", SCRIPTS)
-def test_the_interpreter_ends_with_a_client_that_runs(what: str, server: ServerInThread) -> None:
-    assert quickest(lambda: end_of_interpreter(what, server), 1.0) < 1.0
-
-
-def end_of_interpreter(what: str, server: ServerInThread) -> float:
-    """Return how long an interpreter with an open client takes to end."""
-    script = f"""
-        import logging, socket, threading, time
-        from pusher_proto import ConnectionLost, Options
-        from pusher_sync import open_pusher
-
-        def blocks(host, port):
-            time.sleep(60)
-
-        server = socket.create_server(("127.0.0.1", 0))
-        port = server.getsockname()[1] if {what!r} == "trying" else {server.port}
-        options = Options(host="127.0.0.1", port=port, tls=False, key="demo")
-        logging.disable()
-        opened = open_pusher(options, connect=blocks if {what!r} == "blocked" else None)
-        client = opened.__enter__()
-        {SCRIPTS[what]}
-        server.close()
-        print("end", flush=True)
-    """
-    with start(script) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "end\n"
-        with Clock() as clock:
-            assert process.wait(10) == 0
-        assert process.stdout.read() == ""
-    assert poll(lambda: not server.connections)
-    return clock.seconds
-
-
-def test_after_a_fork_the_child_is_told_and_the_parent_goes_on(server: ServerInThread) -> None:
-    script = f"""
-        import os, warnings
-        warnings.simplefilter("ignore")
-        from pusher_proto import LocalProtocolError, Options
-        from pusher_sync import open_pusher
-
-        options = Options(host="127.0.0.1", port={server.port}, tls=False, key="demo")
-        with open_pusher(options) as client:
-            room = client.subscribe("room").wait_subscribed(5)
-            stream, binding = room.events(), room.bind("n", print)
-            sockets = [each._socket.fileno() for each in client._transports.values()]
-            child = os.fork()
-            if child == 0:
-                calls = [
-                    client.wait_connected, client.close, client.run, client.connect, lambda: client.state,
-                    lambda: client.subscribe("x"), room.wait_subscribed, lambda: next(stream), stream.close,
-                    binding.cancel, lambda: room.wait_for("n"), lambda: room.members,
-                ]
-                for call in calls:
-                    try:
-                        call()
-                    except LocalProtocolError as error:
-                        assert "fork" in str(error)
-                    else:
-                        os._exit(1)
-                for each in sockets:
-                    try:
-                        os.fstat(each)
-                    except OSError:
-                        continue
-                    os._exit(2)
-                os._exit(42)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
-            print(room.wait_for("n", timeout=5).data)
-    """
-    with start(script) as process:
-        assert poll(lambda: [server.publish("room", "n", 7)] and process.poll() is not None)
-        assert process.stdout is not None
-        assert process.stdout.read().splitlines()[-1:] == ["7"]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="the system cannot stop processes")
-def test_after_a_suspension_what_came_meanwhile_counts_first(server: ServerInThread) -> None:
-    script = f"""
-        import logging
-        from pusher_proto import ConnectionLost, Options
-        from pusher_sync import open_pusher
-
-        logging.disable()
-        options = Options(
-            host="127.0.0.1", port={server.port}, tls=False, key="demo",
-            activity_timeout=0.3, pong_timeout=0.3, close_timeout=0.2,
-        )
-        with open_pusher(options) as client:
-            lost = client.events(ConnectionLost)
-            client.wait_connected(5)
-            print("connected", flush=True)
-            print(next(lost).code)
-            client.wait_connected(5)
-            print("connected", flush=True)
-    """
-    with start(script) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "connected\n"
-        process.send_signal(signal.SIGSTOP)
-        server.drop(4200, "restart")
-        time.sleep(0.8)  # longer than both timeouts
-        process.send_signal(signal.SIGCONT)
-        assert process.stdout.read() == "4200\nconnected\n"
-
-
-@contextmanager
-def start(script: str) -> Iterator[subprocess.Popen[str]]:
-    """Run a script in a process of its own, which must write nothing to its standard error."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-            assert process.stderr is not None
-            assert process.stderr.read() == ""
 
 
 # Sockets
