@@ -754,32 +754,6 @@ async def handlers_are_called_in_order(driver: Driver, server: RunningServer) ->
 
 
 @scenario
-async def a_handler_that_raises_is_logged_and_called_again(
-    driver: Driver, server: RunningServer
-) -> None:
-    seen: list[object] = []
-
-    def clumsy(event: ChannelEvent) -> None:
-        seen.append(event.data)
-        raise LookupError("clumsy")
-
-    with logged("pusher_proto.client") as records:
-        async with driver(quick(server)) as client, anyio.create_task_group() as group:
-            room = client.subscribe("room")
-            room.bind("price", clumsy)
-            await room.wait_subscribed(5)
-            group.start_soon(client.run)
-            server.publish("room", "price", 1)
-            server.publish("room", "price", 2)
-            await until(lambda: seen == [1, 2])
-            await client.close()
-    assert ["clumsy raised for price on room" in each.getMessage() for each in records] == [
-        True
-    ] * 2
-    assert all(each.exc_info is not None for each in records)
-
-
-@scenario
 async def a_handler_that_raises_ends_the_run_when_that_is_asked_for(
     driver: Driver, server: RunningServer
 ) -> None:
@@ -794,33 +768,6 @@ async def a_handler_that_raises_ends_the_run_when_that_is_asked_for(
             server.publish("room", "price", 1)
             await client.run()
             pytest.fail("the run ended without an error")
-
-
-@scenario
-async def a_handler_may_call_everything(driver: Driver, server: RunningServer) -> None:
-    seen: list[object] = []
-    async with driver(quick(server)) as client, anyio.create_task_group() as group:
-        room, second = client.subscribe("room"), client.channel("second")
-
-        def once(event: ChannelEvent) -> None:
-            seen.append(event.data)
-            binding.cancel()
-            client.subscribe("second")
-            room.unsubscribe()
-            second.bind("price", lambda event: seen.append(event.data))
-
-        binding = room.bind("price", once)
-        await room.wait_subscribed(5)
-        server.publish("room", "price", 1)
-        server.publish("room", "price", 2)
-        await until(lambda: len(binding.queue) == 2 or seen)
-        group.start_soon(client.run)
-        await until(lambda: "second" in client.channels and "room" not in client.channels)
-        await second.wait_subscribed(5)
-        server.publish("second", "price", 3)
-        await until(lambda: len(seen) == 2)
-        assert seen == [1, 3]
-        await client.close()
 
 
 @scenario

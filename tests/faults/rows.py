@@ -6,6 +6,7 @@ The first line of a test's docstring says what the client does about the fault.
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from drivers.runners import RUNNERS, play
 from pusher_proto import Options
 
-__all__ = ["QUICK", "on_every_driver", "options_for"]
+__all__ = ["QUICK", "on_every_driver", "options_for", "written_for"]
 
 QUICK: dict[str, Any] = {"close_timeout": 0.5, "retry_base": 0.01, "retry_cap": 0.05}
 """Options that let a test be fast."""
@@ -40,3 +41,20 @@ def on_every_driver(scenario: Callable[..., Any]) -> Callable[..., None]:
     test.__doc__, test.__module__ = scenario.__doc__, scenario.__module__
     marked: Callable[..., None] = pytest.mark.parametrize("runner", RUNNERS)(test)
     return marked
+
+
+def written_for(runner: str, script: str) -> str:
+    """Return a script for asyncio as it is for trio, or for the blocking client."""
+    script = textwrap.dedent(script).replace("BACKEND", repr(runner))
+    if runner != "blocking":
+        return script
+    for old, new in (
+        ("await ", ""),
+        ("async ", ""),
+        ("anext", "next"),
+        ("pusher_anyio", "pusher_sync"),
+        ("anyio.sleep", "time.sleep"),
+        ("anyio.run(main, backend='blocking')", "main()"),
+    ):
+        script = script.replace(old, new)
+    return script

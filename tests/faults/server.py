@@ -49,7 +49,7 @@ class Peer:
         self.ended = False
         """Whether it is closed here."""
         self._incoming = bytearray()
-        self._greeted = False
+        self._upgraded = False
 
     # What the client sends
 
@@ -141,13 +141,13 @@ class Peer:
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
         )
+        self._upgraded = True
         return head
 
     def greet(self) -> None:
         """Accept the upgrade and establish the connection."""
         self.upgrade()
         self.send(greeting(self.socket_id))
-        self._greeted = True
 
     def say(self, event: str, data: object = None, channel: str | None = None) -> None:
         """Send an event."""
@@ -170,7 +170,7 @@ class Peer:
     def hold(self) -> None:
         """Say nothing more (but goodbye), until the client goes or `Peer.end` is called. Never returns."""
         while True:
-            if self._greeted:
+            if self._upgraded:
                 self.event()
             else:
                 self.receive()
@@ -245,7 +245,8 @@ class FaultServer:
 
     def listen(self) -> None:
         """Accept connections from now on."""
-        assert self._acceptor is None
+        if self._acceptor is not None:
+            return
         self._listener = self._given or _bound(self.port)
         self._listener.listen(128)
         self._waker, waker = socket.socketpair()

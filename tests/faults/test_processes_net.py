@@ -19,7 +19,7 @@ from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ClientClosed, Options
 from pusher_sync import open_pusher
 
-from .rows import QUICK
+from .rows import QUICK, written_for
 
 
 @pytest.fixture
@@ -48,22 +48,6 @@ def start(script: str, *, quiet: bool = True) -> Iterator[subprocess.Popen[str]]
             assert process.stderr is not None
             if quiet:
                 assert process.stderr.read() == ""
-
-
-def written_for(runner: str, script: str) -> str:
-    """Return a script for asyncio as it is for trio, or for the blocking client."""
-    script = textwrap.dedent(script).replace("BACKEND", repr(runner))
-    if runner != "blocking":
-        return script
-    for old, new in (
-        ("await ", ""),
-        ("async ", ""),
-        ("anext", "next"),
-        ("pusher_anyio", "pusher_sync"),
-        ("anyio.run(main, backend='blocking')", "main()"),
-    ):
-        script = script.replace(old, new)
-    return script
 
 
 def test_A7_a_blocking_client_is_forgotten(server: ServerInThread) -> None:

@@ -15,6 +15,8 @@ import pytest
 import trustme
 from anyio.lowlevel import checkpoint
 
+from drivers.checkpoints import Checkpoints, CountedStream, run, tasks
+from drivers.runners import poll
 from pusher_anyio import Channel, Client, open_pusher
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import (
@@ -30,9 +32,6 @@ from pusher_proto import (
     StateChanged,
 )
 from pusher_proto.testing import DEMO_APP
-
-from .checkpoints import Checkpoints, CountedStream, run, tasks
-from .runners import poll
 
 KEY = OwnKey(DEMO_APP.key, DEMO_APP.secret, user={"id": "ada"})
 BACKENDS = ("asyncio", "trio")
@@ -229,7 +228,8 @@ def test_running_and_closing_may_be_cancelled_anywhere(
         ("task", "asyncio"),
     ],
 )
-def test_a_block_may_be_cancelled_at_every_checkpoint_of_its(what: str, backend: str) -> None:
+def test_A3_everything_is_cancelled_at_every_checkpoint(what: str, backend: str) -> None:
+    """Nothing is left behind: no task, thread, file or lock, and nothing comes or begins afterwards."""
     authority = trustme.CA()
     serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)

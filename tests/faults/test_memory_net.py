@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from drivers.runners import poll
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto.testing._frames import encode
 
-from .runners import poll
+from .rows import written_for
 
 EVENTS = 100_000
 KILOBYTE = 1000
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = """
-    import json, resource, sys
+    import json, resource, sys, time
     import anyio
     from pusher_anyio import open_pusher
     from pusher_proto import Options, StreamOverflow
@@ -106,13 +107,19 @@ def flood(server: ServerInThread) -> None:
 
 @pytest.mark.parametrize(
     ("overflow", "backend"),
-    [*product(["wait", "drop_oldest", "drop_newest", "raise"], ["asyncio"]), ("wait", "trio")],
+    [
+        *product(["wait", "drop_oldest", "drop_newest", "raise"], ["asyncio"]),
+        ("wait", "trio"),
+        ("wait", "blocking"),
+    ],
 )
-def test_memory_stays_small_against_a_stalled_consumer_with(overflow: str, backend: str) -> None:
+def test_R5_the_consumer_is_slow(overflow: str, backend: str) -> None:
+    """Memory stays small: reading stops and nothing is lost, or what does not fit is dropped and counted."""
     with serve_in_thread() as server, ThreadPoolExecutor(1) as thread:
         script = textwrap.dedent(SCRIPT).format(
             events=EVENTS, pings=PINGS, port=server.port, overflow=overflow, backend=backend
         )
+        script = written_for(backend, script)
         with subprocess.Popen(
             [sys.executable, "-c", script],
             stdout=subprocess.PIPE,

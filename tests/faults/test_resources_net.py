@@ -1,0 +1,138 @@
+"""What is left over and what piles up: after many reconnects, and against a consumer that never reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import anyio
+import pytest
+
+from drivers.checkpoints import tasks
+from drivers.runners import Clock, Driver, open_files, until
+from pusher_anyio.testing import RunningServer
+from pusher_proto import ConnectionEstablished, ConnectionLost, ConnectionState
+from pusher_proto._timers import Timer
+from pusher_proto.client import Overflow
+
+from .rows import QUICK, on_every_driver, options_for
+from .server import FaultServer, Peer
+
+RECONNECTS = 300
+
+
+@pytest.mark.parametrize("overflow", ["wait", "drop_oldest"])
+@on_every_driver
+async def test_R6_the_consumer_never_reads(
+    driver: Driver, server: RunningServer, overflow: Overflow
+) -> None:
+    """Reading stops, or the oldest events are dropped and counted; pings go on, and closing works."""
+    options = server.options(event_queue=10, activity_override=0.05, pong_timeout=10.0, **QUICK)
+    async with driver(options) as client:
+        room = client.subscribe("room")
+        await room.wait_subscribed(10)
+        stream = room.events("n", buffer=4, overflow=overflow)
+        number = next(iter(client._transports))
+        for n in range(100):
+            server.publish("room", "n", n)
+        if overflow == "wait":
+            await until(lambda: not client._session.wants_data(number))
+        else:
+            await until(lambda: stream.dropped == 96)
+        before = pings(server)
+        await until(lambda: pings(server) >= before + 3)
+        assert (client.state, client.stats.attempts) == (ConnectionState.CONNECTED, 1)
+        with Clock() as clock:
+            await client.close()
+        assert clock.seconds < 5
+        expected = range(100) if overflow == "wait" else range(96, 100)
+        assert [event.data async for event in stream][:4] == [*expected][:4]
+
+
+def pings(server: RunningServer) -> int:
+    return sum(each.event == "pusher:ping" for each in server.received)
+
+
+@on_every_driver
+async def test_R7_hundreds_of_reconnects(driver: Driver, server: RunningServer) -> None:
+    """Afterwards there are as many tasks, threads and files as before."""
+
+    def there() -> tuple[int, int, int]:
+        return len(tasks()), threading.active_count(), len(open_files())
+
+    async with driver(server.options(stable_after=0.001, **QUICK)) as client:
+        room = client.subscribe("private-room")
+        established = client.events(ConnectionEstablished)
+        lasting: list[tuple[int, int, int]] = []
+        for n in range(RECONNECTS + 1):
+            await anext(established)
+            await room.wait_subscribed(10)
+            await until(lambda: not client._session._timers.is_set(Timer.STABLE))
+            await until(lambda: len(server.connections) == 1)
+            if n == 3:  # by now there are all workers that the event loop keeps
+                lasting.append(await settled(there))
+            match n % 3:
+                case 0:
+                    server.drop(4200)
+                case 1:
+                    server.drop()
+                case _:
+                    client.reconnect()
+        await anext(established)
+        await room.wait_subscribed(10)
+        (before,) = lasting
+        await until(lambda: all(now <= then for now, then in zip(there(), before, strict=True)))
+        assert client.stats.connections == RECONNECTS + 2
+
+
+async def settled(look: Callable[[], tuple[int, int, int]]) -> tuple[int, int, int]:
+    """Return what is there once nothing of earlier connections goes any more."""
+    least = look()
+    for _ in range(20):
+        await anyio.sleep(0.01)
+        least = min(least, look())
+    return least
+
+
+@on_every_driver
+async def test_K5_the_application_blocks_for_long(driver: Driver, server: RunningServer) -> None:
+    """One ping goes out late (the blocking client's in time), and it has the whole pong timeout for its answer."""
+    activity, pong, blocked = 0.2, 0.6, 1.0
+    answering = threading.Event()
+    answering.set()
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        while True:
+            peer.expect("pusher:ping")
+            if answering.is_set():
+                peer.say("pusher:pong")
+
+    with FaultServer(script) as pinged:
+        options = options_for(pinged.port, activity_override=activity, pong_timeout=pong)
+        async with driver(options) as client:
+            lost = client.events(ConnectionLost)
+            await client.wait_connected(10)
+            before = None
+            while before is None:
+                await until(lambda: not awaits_pong(client))
+                with client._guard:
+                    if not awaits_pong(client):
+                        answering.clear()
+                        before = pinged.last.count("pusher:ping")
+            began = time.monotonic()
+            if not driver.is_blocking:
+                time.sleep(blocked)  # noqa: ASYNC251 - that is the fault
+            free = time.monotonic()
+            event = await anext(lost)
+            took = time.monotonic() - (began if driver.is_blocking else free)
+            assert event.reason == "the server did not answer a ping"
+            assert took >= pong
+            await until(lambda: pinged.peers[0].ended)
+            assert pinged.peers[0].count("pusher:ping") == before + 1
+
+
+def awaits_pong(client: object) -> bool:
+    is_set: bool = client._session._timers.is_set(Timer.PONG)  # type: ignore[attr-defined]  # of a client
+    return is_set
