@@ -1,0 +1,105 @@
+"""The table of faults in docs/reliability.md, made from the tests of this package.
+
+A test is called `test_ID_what_happens`, and the first paragraph of its docstring says what the client does then.
+`python -m tests.faults.table` writes the table anew; a test compares it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+__all__ = ["AREAS", "PAGE", "Fault", "collected", "table", "with_table"]
+
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "reliability.md"
+
+AREAS = {
+    "N": "Network",
+    "P": "Closing and pings",
+    "M": "Messages",
+    "U": "Authorization",
+    "C": "Encrypted channels",
+    "R": "Resources",
+    "K": "Clocks",
+    "A": "The application",
+    "S": "Secrets",
+}
+"""What the letters of the ids stand for, in the order of the table."""
+
+BEGIN, END = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
+
+_NAME = re.compile(r"test_([A-Z])([0-9]+)([a-z]?)_(\w+)")
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """One test: where it stands in the table, what happens, and what the client does then."""
+
+    area: int
+    number: int
+    letter: str
+    what: str
+    outcome: str
+
+    @property
+    def id(self) -> str:
+        """The name of the row."""
+        return f"{list(AREAS)[self.area]}{self.number}{self.letter}"
+
+
+def collected(folder: Path = HERE) -> list[Fault]:
+    """Return the faults that the tests in `folder` show, in the order of the table."""
+    return sorted(fault for path in folder.glob("test_*.py") for fault in _faults_of(path))
+
+
+def _faults_of(path: Path) -> Iterator[Fault]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        found = _NAME.fullmatch(node.name)
+        if found is None:
+            continue
+        area, number, letter, words = found.groups()
+        outcome = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+        if not outcome:
+            raise ValueError(f"{path.name}: {node.name} has no docstring that says what happens")
+        what = words.replace("_", " ")
+        yield Fault(
+            list(AREAS).index(area), int(number), letter, what[0].upper() + what[1:], outcome
+        )
+
+
+def table(faults: list[Fault]) -> str:
+    """Return the table in Markdown, a part of it for each area."""
+    parts = []
+    for area, rows in groupby(faults, lambda fault: fault.area):
+        lines = [f"### {list(AREAS.values())[area]}", ""]
+        lines += ["| | fault | what the client does |", "| --- | --- | --- |"]
+        lines += [f"| {row.id} | {_cell(row.what)} | {_cell(row.outcome)} |" for row in rows]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def with_table(page: str, rows: str) -> str:
+    """Return the page with `rows` between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page has no marks {BEGIN.strip()} and {END.strip()}")
+    return f"{before}{begin}\n{rows}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(with_table(page, table(collected())), encoding="utf-8")
+    sys.stdout.write(f"{len(collected())} rows\n")

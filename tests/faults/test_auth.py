@@ -1,0 +1,337 @@
+"""Whoever vouches for the client fails: the endpoint, the application's function, or the grant itself.
+
+It concerns one channel; the others live, and nothing is sent that the server would have to refuse.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from faults.conversation import SUCCEEDED, confirm, messages
+from proto.scripted import Script, connected, forgetful, message, options
+from proto.test_limits import MEGABYTE, flood
+from proto.websocket_peer import answer, frame
+from pusher_proto import (
+    AuthEndpoint,
+    AuthorizationError,
+    AuthRequest,
+    ChannelState,
+    CloseTransport,
+    Grant,
+    OpenTransport,
+    OwnKey,
+    SubscriptionFailed,
+    UnsupportedFeature,
+)
+from pusher_proto.signing import sign_channel
+
+URL = "http://auth.test/auth"
+ROOM = "private-room"
+SECRET_BODY = json.dumps({"auth": ["key:c0ffee"], "token": "c0ffee"})
+
+
+def asking(endpoint: AuthEndpoint | None = None, channel: str = ROOM, **more: Any) -> Script:
+    """Return a script on "other" whose request for a channel has gone to the endpoint, on transport 2."""
+    script = confirm(
+        connected(auth=endpoint or AuthEndpoint(URL), **more).subscribe("other"), "other"
+    )
+    return forgetful(script.subscribe(channel).open())
+
+
+def http(status: int, body: str | bytes = b"", *headers: tuple[str, str]) -> bytes:
+    body = body if isinstance(body, bytes) else body.encode()
+    return answer(f"{status} X", [("Content-Length", str(len(body))), *headers], body)
+
+
+def from_server(script: Script, text: bytes) -> None:
+    """Let a message come on the WebSocket; the endpoint has the transports after the first."""
+    script.do(script.session.receive_data, 1, frame(text))
+
+
+def failure(script: Script, channel: str = ROOM) -> SubscriptionFailed:
+    """Return how the channel failed, the one event since the last look; no subscribe went out, and "other" lives."""
+    (failed,) = script.take()
+    assert isinstance(failed, SubscriptionFailed)
+    assert failed.channel == channel
+    assert isinstance(failed.error, AuthorizationError)
+    assert script.session.channel(channel).state is ChannelState.REFUSED
+    assert [act for act in script.acts() if isinstance(act, dict)] == []
+    from_server(script, message("ev", "1", "other"))
+    assert messages(script) == [("other", 1)]
+    return failed
+
+
+def error_of(script: Script) -> AuthorizationError:
+    """Return why the channel failed for good: it is not tried anew on this connection."""
+    failed = failure(script)
+    assert failed.retry_in is None
+    script.wait(100)
+    assert not [act for act in script.acts() if isinstance(act, OpenTransport)]
+    assert isinstance(failed.error, AuthorizationError)
+    return failed.error
+
+
+def subscribes(script: Script) -> list[str]:
+    """Return the signatures of the subscribes since the last look."""
+    return [
+        act["data"]["auth"]
+        for act in script.acts()
+        if isinstance(act, dict) and act["event"] == "pusher:subscribe"
+    ]
+
+
+def test_U1_the_endpoint_fails() -> None:
+    """After 5xx, 408 and 429 it is asked `grant_attempts` times; then the channel has failed, and is tried anew after a
+    delay that grows."""
+    script = asking()
+    for attempt in (1, 2, 3):
+        assert script.take() == []
+        script.receive(http(500, "oops")).wait(attempt if attempt < 3 else 0)
+    failed = failure(script)
+    assert isinstance(failed.error, AuthorizationError)
+    assert failed.error.status == 500
+    assert failed.retry_in is not None
+    script.wait(failed.retry_in)
+    forgetful(script).receive(http(200, '{"auth":"key:good"}'))
+    assert subscribes(script) == ["key:good"]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 419, 422])
+def test_U2_the_endpoint_refuses(status: int) -> None:
+    """After any other 4xx the channel has failed at once, with the status, until the next connection."""
+    error = error_of(asking().receive(http(status, "no")))
+    assert (error.status, error.body) == (status, "no")
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ("<html><h1>Log in</h1>" + "x" * 1000, "answered a page where JSON was expected"),
+        ("", "cannot be read"),
+        ("no JSON", "cannot be read"),
+        ("[]", "answered list"),
+        ("null", "answered NoneType"),
+        ('"key:c0ffee"', "answered str"),
+    ],
+)
+def test_U3_the_endpoint_answers_no_JSON_object(body: str, wrong: str) -> None:
+    """The error names what came instead, cut short; nothing is sent to the server."""
+    error = error_of(asking().receive(http(200, body)))
+    assert wrong in str(error)
+    assert len(error.body) <= 128
+    assert "c0ffee" not in f"{error}{error.body}"
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ("{}", "has no `auth`"),
+        ('{"auth":""}', "has no `auth`"),
+        ('{"auth":null,"channel_data":"{}"}', "has no `auth`"),
+        (SECRET_BODY, "`auth` in the answer of the auth endpoint is not a string"),
+        ('{"auth":"key:c0ffee","channel_data":{}}', "`channel_data` in the answer"),
+        ('{"auth":"key:c0ffee","shared_secret":5}', "`shared_secret` in the answer"),
+    ],
+)
+def test_U4_the_endpoint_answers_no_grant(body: str, wrong: str) -> None:
+    """The error names the field, and quotes nothing of the answer; nothing is sent to the server."""
+    error = error_of(asking().receive(http(200, body)))
+    assert wrong in str(error)
+    assert "c0ffee" not in f"{error}{error.body}"
+
+
+def test_U5_the_endpoint_never_answers() -> None:
+    """Other channels are subscribed at once; this one fails after `grant_timeout` and is tried anew after a delay."""
+    script = asking()
+    script.wait(9.99).subscribe("third")
+    from_server(script, message(SUCCEEDED, "{}", "third"))
+    assert script.session.channel("third").state is ChannelState.SUBSCRIBED
+    forgetful(script).wait(0.02)
+    failed = failure(script)
+    assert str(failed.error) == "the auth endpoint did not answer within 10 s"
+    assert failed.retry_in is not None
+    script.wait(failed.retry_in).open().receive(http(200, '{"auth":"key:good"}'))
+    assert subscribes(script) == ["key:good"]
+
+
+def test_U6_a_grant_comes_after_the_connection_was_replaced() -> None:
+    """It is dropped: a new one is asked for, and only that is sent, once."""
+    script = forgetful(connected(auth=None).subscribe(ROOM))
+    script.eof().retry().greet({"socket_id": "2.2", "activity_timeout": 120})
+    old, new = (effect.request for effect in script.asked)
+    assert [effect.details.socket_id for effect in script.asked] == ["1.1", "2.2"]
+    script.do(script.session.authorized, old, Grant("key:old"))
+    assert subscribes(script) == []
+    script.do(script.session.authorized, new, Grant("key:new"))
+    script.do(script.session.authorized, old, Grant("key:old"))
+    assert subscribes(script) == ["key:new"]
+
+
+@pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close"])
+def test_U6b_a_grant_comes_after_the_channel_was_left(end: str) -> None:
+    """After unsubscribe, disconnect and close it is dropped: nothing is subscribed."""
+    script = connected(auth=None).subscribe(ROOM)
+    given = [ROOM] if end == "unsubscribe" else []
+    script.do(getattr(script.session, end), *given)
+    script.do(script.session.authorized, script.asked[0].request, Grant("key:late"))
+    assert subscribes(script) == []
+    script.do(script.session.authorization_failed, script.asked[0].request, OSError("late"))
+    assert script.take(SubscriptionFailed) == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("location", ["https://elsewhere.test/x?token=c0ffee", "/login", ""])
+def test_U7_the_endpoint_redirects(status: int, location: str) -> None:
+    """It is not followed, wherever it leads: no header and no field of the request reaches another place. The error
+    says so and names the place, without its query."""
+    script = asking(AuthEndpoint(URL, headers={"Authorization": "Bearer c0ffee"}))
+    script.receive(http(status, b"", ("Location", location)))
+    error = error_of(script)
+    assert error.status == status
+    assert "redirects are not followed" in str(error)
+    assert "c0ffee" not in f"{error!r}{error.body}"
+    assert script.transport == 2
+
+
+@pytest.mark.parametrize(
+    "start", [answer("200 OK", []), answer("200 OK", [("Content-Length", "200000000")])]
+)
+def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
+    """It is refused past `max_auth_body` (64 KiB) and nothing of the rest is kept."""
+    script = asking(grant_attempts=1)
+    script.answers = False  # the driver has not closed yet, and goes on to read
+    peak = flood(script, start, b"x", 200 * MEGABYTE, transport=2)
+    assert peak.value < 5 * MEGABYTE
+    assert CloseTransport(2, abort=True) in script.acts()
+    assert str(failure(script).error) == "the auth endpoint: the answer is larger than 65536 bytes"
+
+
+def test_U8_the_endpoint_answers_compressed() -> None:
+    """It was not asked to, so the bytes are taken as they are, and are no JSON: no bomb can go off."""
+    bomb = gzip.compress(bytes(10 * MEGABYTE))
+    script = asking().receive(http(200, bomb, ("Content-Encoding", "gzip")))
+    assert "cannot be read" in str(error_of(script))
+
+
+def test_U8_the_answer_of_the_endpoint_drips() -> None:
+    """`grant_timeout` is for the whole of it."""
+    script = asking().receive(answer("200 OK", [("Content-Length", "1000")]))
+    for _ in range(9):
+        script.wait(1).receive(b" ")
+        assert script.take() == []
+    script.wait(1)
+    assert str(failure(script).error) == "the auth endpoint did not answer within 10 s"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told", "again"),
+    [
+        (RuntimeError("boom"), "the authorizer raised: RuntimeError: boom", False),
+        (OSError("no route"), "the authorizer raised: OSError: no route", True),
+        (None, "an authorizer returns a Grant, not NoneType", False),
+        ("key:c0ffee", "an authorizer returns a Grant, not str", False),
+        ({"auth": "key:c0ffee"}, "an authorizer returns a Grant, not dict", False),
+        (Grant(""), "the grant has no `auth`", False),
+        (Grant(5), "the grant has a `auth` that is int", False),  # type: ignore[arg-type]  # on purpose
+    ],
+)
+def test_U9_the_application_s_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
+    """What it raises or returns is in the error of that channel; after a network error it is asked again."""
+    script = confirm(connected(auth=None).subscribe("other"), "other")
+    forgetful(script.subscribe(ROOM))
+    (asked,) = script.asked
+    failed_ = isinstance(outcome, Exception)
+    give = script.session.authorization_failed if failed_ else script.session.authorized
+    failed = failure(script.do(give, asked.request, outcome))
+    assert str(failed.error).startswith(told)
+    assert "c0ffee" not in str(failed.error)
+    assert (failed.retry_in is not None) is again
+
+
+def test_U9_the_application_s_authorizer_never_returns() -> None:
+    """The channel fails after `grant_timeout` and is tried anew; what it returns an hour later is dropped."""
+    script = confirm(connected(auth=None).subscribe("other"), "other")
+    forgetful(script.subscribe(ROOM)).wait(10)
+    failed = failure(script)
+    assert str(failed.error) == "the authorizer did not answer within 10 s"
+    assert failed.retry_in is not None
+    script.send("pusher:ping").wait(100)
+    late = script.asked[0].request
+    forgetful(script).do(script.session.authorized, late, Grant("key:late"))
+    assert subscribes(script) == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_U10_a_grant_is_for_another_channel(named: bool) -> None:
+    """The server refuses it: that is told, and the channel is not tried again on this connection."""
+    script = forgetful(connected(auth=None).subscribe(ROOM))
+    script.do(script.session.authorized, script.asked[0].request, Grant("key:for-another"))
+    assert subscribes(script) == ["key:for-another"]
+    data = {"code": 4009, "message": "Invalid signature"}
+    script.send("pusher:error", data, **({"channel": ROOM} if named else {}))
+    (failed,) = script.take()
+    assert isinstance(failed, SubscriptionFailed)
+    assert failed.channel == ROOM
+    assert failed.retry_in is None
+    script.wait(110)
+    assert len(script.asked) == 1
+    assert subscribes(script) == []
+
+
+def test_U11_a_grant_is_for_another_app(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning is logged, without the signature, and the grant is sent as it is."""
+    script = forgetful(connected(auth=Grant("another:c0ffee")))
+    with caplog.at_level(logging.DEBUG):
+        script.subscribe(ROOM)
+    assert "not for the key of this client" in caplog.text
+    assert "c0ffee" not in caplog.text
+    assert subscribes(script) == ["another:c0ffee"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/passwd", "ftp://auth.test/", "//auth.test/", "/auth", "http:///x", "http://"],
+)
+def test_U12_the_URL_of_the_endpoint_leads_nowhere(url: str) -> None:
+    """Anything but an absolute http or https URL with a host is refused when the options are made."""
+    with pytest.raises((UnsupportedFeature, ValueError)):
+        AuthEndpoint(url)
+
+
+def test_U12_the_URL_of_the_endpoint_has_a_password() -> None:
+    """It goes into a header of the request and is never shown. Which hosts may be asked is not judged."""
+    endpoint = AuthEndpoint("http://me:c0ffee@169.254.169.254/auth")
+    script = connected(auth=endpoint).subscribe(ROOM).open()
+    assert script.acts()[0] == OpenTransport(2, "169.254.169.254", 80, False)
+    request = script.streams[2].sent
+    assert b"\r\nAuthorization: Basic bWU6YzBmZmVl\r\n" in request
+    assert b"c0ffee" not in request
+    assert "c0ffee" not in f"{endpoint!r}{options(auth=endpoint)!r}"
+
+
+@pytest.mark.parametrize(
+    ("socket_id", "channel"),
+    [
+        ("1.1:private-x", ROOM),
+        ("1.1\n", ROOM),
+        ("\u0661.\u0661", ROOM),
+        ("1", ROOM),
+        ("", ROOM),
+        ("1.1", "private-a\r\nb"),
+        ("1.1", "private-" + "x" * 201),
+        ("1.1", "private-a:b"),
+        ("1.1", ""),
+    ],
+)
+def test_U13_the_application_signs_what_no_server_would_send(socket_id: str, channel: str) -> None:
+    """A socket id that is not digits, a dot and digits, and a channel's name that is not allowed, are refused before
+    anything is signed: a signature for one thing can never serve as one for another."""
+    with pytest.raises(ValueError):
+        sign_channel("key", "secret", socket_id, channel)
+    with pytest.raises(ValueError):
+        OwnKey("key", "secret").grant(AuthRequest(socket_id, channel))

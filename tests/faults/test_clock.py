@@ -1,0 +1,93 @@
+"""Clocks that jump, stop or run backwards. The core reads none: it is told the time, and only monotonic time counts."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import pusher_proto
+from faults.conversation import AT_ONCE, assert_kept, assert_returns, listening, lost, pings
+from pusher_proto import CloseTransport
+
+SRC = Path(pusher_proto.__file__).parents[1]
+
+
+def test_K1b_a_laptop_sleeps_while_its_peer_goes_away() -> None:
+    """If the clock stood still meanwhile, the loss is seen within the activity timeout and `pong_timeout` of waking;
+    after `client.ping()`, for programs that hear of it, within `pong_timeout`."""
+    script = listening(activity=120).wait(60)
+    # It sleeps here, and nothing of it can be seen.
+    script.do(script.session.ping)
+    assert pings(script) == 1
+    script.wait(29.9)
+    assert script.take() == []
+    script.wait(0.2)
+    assert CloseTransport(1, abort=True) in script.acts()
+    assert lost(script, AT_ONCE).code == 1006
+    assert_returns(script)
+
+
+def test_K3_the_clock_jumps_an_hour_ahead() -> None:
+    """One ping goes out, and the server has all of `pong_timeout` to answer it; then all is as before."""
+    script = listening(activity=120)
+    script.now += 3600
+    script.do(script.session.handle_timeout)
+    assert pings(script) == 1
+    assert script.take() == []
+    assert script.session.next_deadline() == script.now + 30
+    script.wait(29).send("pusher:pong").wait(119)
+    assert script.acts() == []
+    assert_kept(script)
+
+
+def test_K3_the_clock_jumps_an_hour_ahead_with_data_waiting() -> None:
+    """What waits is read before timers fire, so that not even a ping is needed."""
+    script = listening(activity=120)
+    script.now += 3600
+    script.send("ev", "1", "room")
+    script.do(script.session.handle_timeout)
+    assert script.acts() == []
+    assert_kept(script)
+
+
+def test_K3_the_clock_jumps_ahead_while_an_attempt_waits() -> None:
+    """There is one attempt, not one for each delay that would have passed."""
+    script = listening().eof()
+    script.take()
+    script.now += 3600
+    script.do(script.session.handle_timeout)
+    assert script.session.stats.attempts == 2
+    assert_returns(script)
+
+
+@pytest.mark.parametrize("back", [1, 86_400])
+def test_K4_the_clock_jumps_back(back: float) -> None:
+    """The time of day is used nowhere; a clock that runs backwards all the same stands still until it has caught up."""
+    script = listening(activity=120)
+    deadline = script.session.next_deadline()
+    now, script.now = script.now, script.now - back
+    script.do(script.session.handle_timeout)
+    script.send("ev", "1", "room")
+    assert script.session.next_deadline() == deadline
+    assert script.acts() == []
+    script.now = now
+    assert_kept(script)
+
+
+def test_K4_the_time_of_day_is_asked_for_nowhere() -> None:
+    """No module of the three packages reads it, but for the command line's server."""
+    readers = {"time", "time_ns", "now", "utcnow", "today", "localtime", "gmtime"}
+    found = [
+        f"{path.relative_to(SRC)}: {ast.unparse(node)}"
+        for package in ("pusher_proto", "pusher_anyio", "pusher_sync")
+        for path in (SRC / package).rglob("*.py")
+        if path.parent.name != "_cli"  # `serve` checks the timestamps of publishers with it
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and node.attr in readers
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("time", "datetime", "date")
+    ]
+    assert found == []

@@ -1,0 +1,177 @@
+"""What would use up memory, time or patience: it is refused, or bounded, or held back, and the client lives on."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from collections import Counter
+from itertools import count, islice
+
+import pytest
+
+from faults.conversation import (
+    PATIENT_DELAY,
+    assert_kept,
+    assert_returns,
+    confirm,
+    listening,
+    lost,
+    messages,
+)
+from proto import fake_client
+from proto.scripted import message
+from proto.test_leaks import BLOCKS, forget, quiet, repeat
+from proto.test_limits import CHUNK, MEGABYTE, flood, measured, text_of_size
+from proto.websocket_peer import CONTINUATION, frame
+from pusher_proto import ChannelEvent, ConnectionState, EventsDropped
+from pusher_proto.client import Overflow
+from simulation import World
+
+__all__ = ["quiet"]
+
+
+@pytest.mark.parametrize("megabytes", [10, 100])
+def test_R1_an_event_of_a_hundred_megabytes_comes(megabytes: int) -> None:
+    """The connection is closed with 1009 as soon as the length is known, nothing of the event is kept, and the next
+    attempt follows after a second or two."""
+    script = listening()
+    script.receive(frame(b"", length=megabytes * MEGABYTE))
+    assert ("close", 1009, "message of more than 1048576 bytes") in script.acts()
+    assert lost(script, PATIENT_DELAY).code == 1009
+    assert_returns(script)
+
+
+def test_R2_an_event_of_a_hundred_megabytes_goes_on_and_on() -> None:
+    """What still comes of it is not kept. With a larger `max_message_size` an event of ten is delivered."""
+    script = listening()
+    script.answers = False  # the driver has not closed yet, and goes on to read
+    size = 100 * MEGABYTE
+    assert flood(script, frame(b"", length=size), b"x", size, 1).value < 5 * MEGABYTE
+    script = listening("room", max_message_size=10 * MEGABYTE)
+    data = frame(text_of_size(10 * MEGABYTE))
+    for at in range(0, len(data), CHUNK):
+        script.receive(data[at : at + CHUNK])
+    ((_, text),) = messages(script)
+    assert len(text) > 9.9 * MEGABYTE
+
+
+def test_R3b_ten_million_empty_frames_come() -> None:
+    """The connection is closed with 1009 after `max_fragments` (65 536) frames of one message, and the rest is not even
+    looked at."""
+    script = listening(max_fragments=5000)
+    script.answers = False
+    empty = frame(b"", CONTINUATION, fin=False)
+    peak = flood(script, frame(b"x", fin=False), empty, 10_000_000 * len(empty), 1)
+    assert peak.value < 5 * MEGABYTE
+    assert ("close", 1009, "message of more than 5000 frames") in script.acts()
+    assert lost(script, PATIENT_DELAY).code == 1009
+    assert_returns(script)
+
+
+Flooded = tuple[fake_client.FakeClient, fake_client.FakeStream[ChannelEvent], Counter[str]]
+
+
+def flooded(overflow: Overflow) -> Flooded:
+    """Let the server send 100 events a second for 12 s, and a consumer take ten a second; return also what was seen."""
+    world = World()
+    options = world.options(event_queue=100, activity_timeout=1)
+    client, (channel,) = fake_client.subscribed(world, "room", options=options)
+    stream, numbers, seen = (
+        channel.events("ev", buffer=50, overflow=overflow),
+        count(),
+        Counter[str](),
+    )
+    for _ in range(120):
+        for _ in range(10):
+            world.act(world.server.publish, "room", "ev", next(numbers))
+        world.run(0.1)
+        assert next(stream).data is not None
+        seen["paused"] += not client.reads
+        seen["most"] = max(
+            seen["most"], len(stream._sink.queue) + len(client.session._events.queue)
+        )
+        seen["pings"] += sum(event == "pusher:ping" for event, _ in world.heard())
+    assert client.session.stats.connections == 1
+    return client, stream, seen
+
+
+def test_R5_a_consumer_is_slower_than_the_server() -> None:
+    """By default (`overflow="wait"`) reading pauses, pings still go out, only what fits into the buffers waits, and
+    nothing is lost."""
+    client, stream, seen = flooded("wait")
+    assert seen["paused"] > 90
+    assert seen["most"] <= 150
+    assert seen["pings"] >= 8
+    rest = [event.data for event in islice(stream, 1200 - 120)]
+    assert rest == list(range(120, 1200))
+    assert client.reads
+    assert client.session.stats.connections == 1
+
+
+def test_R5_a_consumer_that_drops_is_slower_than_the_server() -> None:
+    """With `overflow="drop_oldest"` nothing is held back, the newest are kept, and it is told how many were dropped."""
+    client, stream, seen = flooded("drop_oldest")
+    assert seen["paused"] == 0
+    assert seen["most"] <= 51
+    told = client.events(EventsDropped)
+    kept = [event.data for event in stream.ready()]
+    assert kept == list(range(1151, 1200))
+    (dropped,) = told.ready()
+    assert dropped == EventsDropped("room", stream.dropped)
+    assert stream.dropped == 1200 - 120 - 49
+
+
+@pytest.mark.parametrize("overflow", ["wait", "drop_oldest", "drop_newest"])
+def test_R6_a_consumer_never_reads(overflow: Overflow) -> None:
+    """The connection is kept by pings, whether reading pauses or events are dropped, until the server has enough of it;
+    closing the client works as ever."""
+    world = World()
+    options = world.options(event_queue=100, activity_timeout=10)
+    client, (channel,) = fake_client.subscribed(world, "room", options=options)
+    stream = channel.events("ev", buffer=50, overflow=overflow)
+    for number in range(300):
+        world.act(world.server.publish, "room", "ev", number)
+    for _ in range(60):
+        world.run(60)
+        assert ("pusher:ping", None) in world.heard()
+    assert client.session.stats.connections == 1
+    assert client.reads is (overflow != "wait")
+    client.close()
+    assert client.session.closed
+    assert len(stream.ready()) == (50 + 100 if overflow == "wait" else 50)
+
+
+def test_R7_thousands_of_connections_and_channels_come_and_go() -> None:
+    """No memory stays behind."""
+    script = listening(retry_base=0.01, retry_cap=0.01)
+    numbers = count()
+
+    def come_and_go() -> None:
+        channel = f"private-{next(numbers)}"
+        confirm(script.subscribe(channel), channel).send("ev", "{}", channel)
+        script.do(script.session.unsubscribe, channel)
+        script.eof("reset").retry().greet()
+        confirm(script, "room", "private-room")
+        forget(script)
+
+    before = repeat(come_and_go, 200, sys.getallocatedblocks)
+    assert repeat(come_and_go, 1000, sys.getallocatedblocks) - before < BLOCKS
+    assert script.session.stats.connections > 1200
+    assert script.session.state is ConnectionState.CONNECTED
+
+
+def test_R8_a_megabyte_of_small_objects_comes() -> None:
+    """Decoded it takes less than 30 MB, and all of it is freed with the event."""
+    script = listening()
+    text = frame(message("ev", "[" + "{}," * (MEGABYTE // 3) + "{}]", "room"))
+    with measured() as peak:
+        script.receive(text)
+        ((_, value),) = messages(script)
+        assert len(value) == MEGABYTE // 3 + 1
+        del value
+        gc.collect()
+        left = tracemalloc.get_traced_memory()[0]
+    assert peak.value < 30 * MEGABYTE
+    assert left < MEGABYTE
+    assert_kept(script)
