@@ -30,7 +30,18 @@ LONGEST = 380
 # A module imports only from rows above its own. Where names seem to belong together and stand apart, imports do it.
 ROWS = [
     ["errors", "members", "stats", "_secret", "_tables", "_version"],
-    ["backoff", "closing", "names", "_checks", "_messages", "_timers", "_turns", "_urls"],
+    [
+        "backoff",
+        "closing",
+        "names",
+        "_checks",
+        "_deflate",
+        "_frame_items",
+        "_messages",
+        "_timers",
+        "_turns",
+        "_urls",
+    ],
     ["events", "signing", "_secretbox"],
     ["auth"],
     ["effects", "options"],

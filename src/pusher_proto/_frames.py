@@ -1,7 +1,8 @@
 """WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
 
 Two lanes. The fast one cuts whole, final, unmasked text frames between messages (and pings) out of
-what was received. Everything else goes to wsproto, one frame at a time. In both lanes a header is
+what was received. Everything else goes to wsproto, one frame at a time, but for compressed messages,
+which are inflated here (RFC 7692). In both lanes a header is
 judged as soon as it is there, text as far as it is there, and other payloads once they are whole: so
 they agree on every byte string and every split of it.
 """
@@ -11,9 +12,7 @@ from __future__ import annotations
 import codecs
 from collections import deque
 from enum import Enum, auto
-from typing import TypeAlias
 
-from msgspec import Struct
 from wsproto.frame_protocol import (
     LOCAL_ONLY_CLOSE_REASONS,
     Frame,
@@ -22,47 +21,22 @@ from wsproto.frame_protocol import (
     ParseFailed,
 )
 
+from ._deflate import InflateError, Inflater
+from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from .errors import LocalProtocolError
 
-__all__ = ["BinaryReceived", "FrameItem", "Frames", "PeerClosed", "PongReceived", "Violation"]
+__all__ = ["Frames"]
 
 # The first bytes that a frame may have: no RSV bit, an opcode that exists, FIN on control frames
 # (RFC 6455, 5.2 and 5.5).
 _FIRST_BYTES = frozenset(b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a")
+# With RSV1, which begins a compressed message (RFC 7692, 6).
+_DEFLATED = frozenset(b"\x41\x42\xc1\xc2")
 
 _PONGS = 16
 """How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
 
 _NOT_UTF8 = "text that is not UTF-8"
-
-
-class BinaryReceived(Struct, frozen=True):
-    """A binary message came and was ignored: the protocol above has none."""
-
-    size: int
-
-
-class PongReceived(Struct, frozen=True):
-    """The server answered a ping, or sent a pong unasked (RFC 6455, 5.5.3)."""
-
-
-class PeerClosed(Struct, frozen=True):
-    """The server's close frame came; our answer to it is in the output (RFC 6455, 5.5.1)."""
-
-    code: int
-    """1005 when the frame carried none (RFC 6455, 7.1.5)."""
-    reason: str
-
-
-class Violation(Struct, frozen=True):
-    """The server broke HTTP, RFC 6455 or a limit of ours; whatever it sends next is ignored."""
-
-    code: int | None
-    """The code of the close frame in the output, unless ours went before. None: no upgrade came."""
-    reason: str
-
-
-FrameItem: TypeAlias = bytes | BinaryReceived | PongReceived | PeerClosed | Violation
 
 
 class _State(Enum):
@@ -103,6 +77,15 @@ class Frames:
         self._cut = b""
         self._pings: deque[bytes] = deque(maxlen=_PONGS)
         self._turns = 0
+        self._first_bytes = _FIRST_BYTES
+        self._inflater: Inflater | None = None
+        # Whether the message under way is compressed.
+        self._deflated = False
+
+    def inflate(self, *, forgets: bool) -> None:
+        """Take compressed messages from now on. `forgets` says that each has a window of its own."""
+        self._first_bytes = _FIRST_BYTES | _DEFLATED
+        self._inflater = Inflater(max_size=self._max_message_size, forgets=forgets)
 
     def send_text(self, text: str | bytes) -> bytes:
         """Return one masked text frame. Raises ValueError for what cannot be UTF-8."""
@@ -239,7 +222,7 @@ class Frames:
         first = data[at]
         length = data[at + 1] & 0x7F
         control = first & 0x08
-        wrong = first not in _FIRST_BYTES or data[at + 1] > 0x7F or (control and length > 125)
+        wrong = first not in self._first_bytes or data[at + 1] > 0x7F or (control and length > 125)
         header = 2
         if length > 125:
             self._need = header = 4 if length == 126 else 10
@@ -262,7 +245,7 @@ class Frames:
             expected = "expected" if self._fragments else "unexpected"
             self._fail(1002, f"{expected} CONTINUATION", items)
             return at + header
-        elif self._size + length > self._max_message_size:
+        elif self._size + length > self._most(first):
             self._fail(1009, f"message of more than {self._max_message_size} bytes", items)
             return at + header
         elif self._fragments >= self._max_fragments:
@@ -272,8 +255,18 @@ class Frames:
         if have < self._need:
             return at
         end = at + self._need
-        self._give(data[at:end], data[at + header : end], items)
+        payload = data[at + header : end]
+        if first in _DEFLATED or (self._deflated and not control):
+            self._take_deflated(first, payload, items)
+        else:
+            self._give(data[at:end], payload, items)
         return end
+
+    def _most(self, first: int) -> int:
+        """Return how many bytes the frames of the message may have that this one begins or goes on with."""
+        if self._inflater is not None and (first in _DEFLATED or self._deflated):
+            return self._inflater.max_deflated
+        return self._max_message_size
 
     def _give(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
         """Give wsproto one whole frame, or a wrong header, and take in what it says."""
@@ -309,19 +302,48 @@ class Frames:
             if self._is_text:
                 self._text += payload
             if frame.message_finished:
-                if self._state is _State.OPEN:
-                    items.append(bytes(self._text) if self._is_text else BinaryReceived(self._size))
-                self._fragments = self._size = 0
-                self._text.clear()
+                self._finish(self._size, items)
             elif self._is_text:
                 self._check_text(payload[self._checked :])
                 self._checked = 0
 
+    def _take_deflated(self, first: int, payload: bytes, items: list[FrameItem]) -> None:
+        """Take a frame of a compressed message. wsproto hears nothing of it."""
+        inflater = self._inflater
+        assert inflater is not None  # without one no message begins so
+        if first in _DEFLATED:
+            self._deflated, self._is_text = True, first & 0x0F == 1
+        self._fragments += 1
+        self._size += len(payload)
+        last = first > 0x7F
+        size = inflater.size
+        try:
+            inflated = inflater.take(payload, last=last)
+            size += len(inflated)
+            if self._is_text:
+                self._text += inflated
+            if last:
+                if self._is_text:
+                    self._text.decode()
+                self._finish(size, items)
+        except InflateError as error:
+            self._fail(error.code, str(error), items)
+        except UnicodeDecodeError:
+            self._fail(1007, _NOT_UTF8, items)
+
+    def _finish(self, size: int, items: list[FrameItem]) -> None:
+        """A message of some bytes is whole."""
+        if self._state is _State.OPEN:
+            items.append(bytes(self._text) if self._is_text else BinaryReceived(size))
+        self._fragments = self._size = 0
+        self._deflated = False
+        self._text.clear()
+
     def _check_held(self, items: list[FrameItem]) -> None:
         """Fail at once when text, though not whole, cannot become UTF-8 (RFC 6455, 8.1)."""
         held = self._held
-        if len(held) < 3:
-            return
+        if len(held) < 3 or self._deflated or held[0] & 0x40:
+            return  # what is compressed is judged when it is whole
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):
             start = {126: 4, 127: 10}.get(held[1], 2)

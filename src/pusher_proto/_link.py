@@ -79,6 +79,7 @@ class Link:
             target=address.target,
             headers=options.upgrade_headers(),
             subprotocols=options.subprotocols,
+            compression=options.compression,
             max_message_size=options.max_message_size,
             max_fragments=options.max_fragments,
             control_frame_rate=options.control_frame_rate,

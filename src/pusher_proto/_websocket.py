@@ -14,7 +14,9 @@ import h11
 from msgspec import Struct
 from wsproto.utilities import generate_accept_token, generate_nonce
 
-from ._frames import BinaryReceived, FrameItem, Frames, PeerClosed, PongReceived, Violation
+from ._deflate import OFFER, read_agreement
+from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
+from ._frames import Frames
 from .errors import LocalProtocolError, excerpt
 
 __all__ = [
@@ -65,8 +67,9 @@ class WebSocket:
 
     Send what `open` returns, give every byte received to `receive_data`, and after each call send
     what `data_to_send` returns; call `another_second` when one has passed. The limits count bytes
-    before decoding, and a message of exactly the limit passes. `fast=False` sends every frame
-    through wsproto, for tests.
+    before decoding, those of a compressed message once they are inflated, and a message of exactly
+    the limit passes. `compression` offers permessage-deflate for what is received. `fast=False`
+    sends every frame through wsproto, for tests.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class WebSocket:
         target: str,
         headers: Sequence[tuple[str, str]] = (),
         subprotocols: Sequence[str] = (),
+        compression: bool = False,
         max_message_size: int = 1024 * 1024,
         max_fragments: int = 65536,
         control_frame_rate: int = 10_000,
@@ -91,7 +95,10 @@ class WebSocket:
         self._state = _State.UPGRADING
         self._nonce = nonce if nonce is not None else generate_nonce()
         self._subprotocols = tuple(subprotocols)
-        self._request = _upgrade_request(host, target, headers, self._subprotocols, self._nonce)
+        self._compression = compression
+        self._request = _upgrade_request(
+            host, target, headers, self._subprotocols, self._nonce, OFFER if compression else ""
+        )
         # h11 measures only what is incomplete: a long head that comes in one read would pass. So it
         # is given no more bytes than the limit, and its own limit is out of reach.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=head_limit + body_limit)
@@ -108,7 +115,7 @@ class WebSocket:
         )
 
     def open(self) -> bytes:
-        """Return the upgrade request (RFC 6455, 4.1); it offers no extension. To be called once."""
+        """Return the upgrade request (RFC 6455, 4.1). To be called once."""
         try:
             return self._http.send(self._request) + self._http.send(h11.EndOfMessage())
         except h11.LocalProtocolError as error:
@@ -235,13 +242,26 @@ class WebSocket:
             self._end_upgrade("the answer has no header 'Connection: Upgrade'", items)
         elif values.get(b"sec-websocket-accept") != [generate_accept_token(self._nonce)]:
             self._end_upgrade("the answer's Sec-WebSocket-Accept does not fit our key", items)
-        elif any(_tokens(values.get(b"sec-websocket-extensions", ()))):
-            self._end_upgrade("the server chose an extension that was not offered", items)
+        elif (wrong := self._extend(values.get(b"sec-websocket-extensions", ()))) is not None:
+            self._end_upgrade(wrong, items)
         elif chosen and (len(chosen) > 1 or chosen[0] not in self._subprotocols):
             self._end_upgrade("the server chose a subprotocol that was not offered", items)
         else:
             self._state = _State.UPGRADED
             items.append(UpgradeAccepted(_text(answer.headers), chosen[0] if chosen else None))
+
+    def _extend(self, values: Iterable[bytes]) -> str | None:
+        """Use the extension that the server chose; return what is wrong with it, if anything is."""
+        if not any(_tokens(values)):
+            return None
+        if not self._compression:
+            return "the server chose an extension that was not offered"
+        try:
+            forgets = read_agreement(value.decode("latin-1") for value in values)
+        except ValueError as error:
+            return str(error)
+        self._frames.inflate(forgets=forgets)
+        return None
 
     def _end_upgrade(self, wrong: str, items: list[Item]) -> None:
         """Report the refusal with what came of its body, or else what was wrong."""
@@ -265,6 +285,7 @@ def _upgrade_request(
     headers: Sequence[tuple[str, str]],
     subprotocols: Sequence[str],
     nonce: bytes,
+    extension: str,
 ) -> h11.Request:
     for name, _ in headers:
         if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-websocket-"):
@@ -278,6 +299,8 @@ def _upgrade_request(
     ]
     if subprotocols:
         ours.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if extension:
+        ours.append(("Sec-WebSocket-Extensions", extension))
     try:
         return h11.Request(method="GET", target=target, headers=[*ours, *headers])
     except (h11.LocalProtocolError, UnicodeEncodeError):

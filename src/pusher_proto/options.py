@@ -61,6 +61,9 @@ class Options:
     metadata: bool = True
     """Whether `protocol`, `client` and `version` stand in the URL; Pusher refuses connections without them."""
     subprotocols: tuple[str, ...] = ()
+    compression: bool = False
+    """Whether the server may compress what it sends (permessage-deflate), where it can: less traffic for more work and
+    32 KiB a connection. `max_message_size` counts what it becomes."""
 
     connect_timeout: float = 15.0
     """Name lookup, TCP, TLS, upgrade and greeting together."""

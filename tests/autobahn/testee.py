@@ -19,7 +19,8 @@ from contextlib import suppress
 
 from wsproto.frame_protocol import Frame, Opcode
 
-from pusher_proto._frames import FrameItem, Frames
+from pusher_proto._frame_items import FrameItem
+from pusher_proto._frames import Frames
 from pusher_proto._websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
 
 AGENT = "pusher-proto"

@@ -11,6 +11,7 @@ from itertools import count, islice
 import pytest
 
 from faults.conversation import (
+    CHANNELS,
     PATIENT_DELAY,
     assert_kept,
     assert_returns,
@@ -20,7 +21,8 @@ from faults.conversation import (
     messages,
 )
 from proto import fake_client
-from proto.scripted import message
+from proto.scripted import forgetful, message, upgrade_for, upgrading
+from proto.test_deflate import RSV1, Deflater, bomb
 from proto.test_leaks import BLOCKS, forget, quiet, repeat
 from proto.test_limits import CHUNK, MEGABYTE, flood, measured, text_of_size
 from proto.websocket_peer import CONTINUATION, frame
@@ -94,6 +96,30 @@ def flooded(overflow: Overflow) -> Flooded:
         seen["pings"] += sum(event == "pusher:ping" for event, _ in world.heard())
     assert client.session.stats.connections == 1
     return client, stream, seen
+
+
+@pytest.mark.parametrize("compression", [True, False])
+def test_R4_a_bomb_comes_that_inflates_to_a_hundred_megabytes(compression: bool) -> None:
+    """Compression is not offered by default, and then a compressed message closes the connection with 1002. With
+    `compression=True` it is inflated to `max_message_size` and no further: the connection is closed with 1009."""
+    script = upgrading(compression=compression).subscribe(*CHANNELS)
+    accepted = upgrade_for(script.streams[1].sent)
+    if compression:
+        accepted = accepted[:-2] + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+    confirm(script.receive(accepted).greet(), *CHANNELS)
+    if compression:
+        script.receive(frame(Deflater().body(message("ev", "1", "room")), rsv=RSV1))
+        assert messages(script) == [("room", 1)]
+    forgetful(script)
+    body = bomb(100 * MEGABYTE)
+    assert len(body) < 105_000
+    with measured() as peak:
+        script.receive(frame(body, rsv=RSV1))
+    assert peak.value < 5 * MEGABYTE
+    code = 1009 if compression else 1002
+    assert [act[1] for act in script.acts() if isinstance(act, tuple)] == [code]
+    assert lost(script, PATIENT_DELAY).code == code
+    assert_returns(script)
 
 
 def test_R5_a_consumer_is_slower_than_the_server() -> None:
