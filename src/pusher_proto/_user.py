@@ -71,7 +71,7 @@ class User:
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
-        self._online: frozenset[str] = frozenset()
+        self._online: set[str] = set()
         self.id: str | None = None
 
     @property
@@ -91,7 +91,9 @@ class User:
 
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
-        return UserSnapshot(self._state, self.id, self._data, self._last_error, self._online)
+        return UserSnapshot(
+            self._state, self.id, self._data, self._last_error, frozenset(self._online)
+        )
 
     def signin(self, now: float) -> None:
         """Want the user to be signed in, on this connection and on all that follow."""
@@ -110,7 +112,7 @@ class User:
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
         self._socket_id = self.id = self._data = None
-        self._online = frozenset()
+        self._online.clear()
         if failed:
             self._last_error = SignInError(
                 "the connection ended before the server answered the sign-in"
@@ -147,7 +149,7 @@ class User:
         elif event == "pusher_internal:watchlist_events":
             self._watch(envelope)
         elif event in ("online", "offline") and envelope.channel is None and self._state is U.IN:
-            self._watch_one(event, value_of(envelope.data), envelope)  # Sockudo's shape
+            self._watch_each([(event, value_of(envelope.data))], envelope)  # Sockudo's shape
         elif self.id is not None and envelope.channel == USER_PREFIX + self.id:
             if event.endswith(":subscription_error"):
                 return False  # told as an error of the server
@@ -216,27 +218,34 @@ class User:
                 )
             )
             return
-        for one in events:
-            self._watch_one(one.get("name") if isinstance(one, dict) else None, one, envelope)
+        self._watch_each(
+            [(one.get("name") if isinstance(one, dict) else None, one) for one in events], envelope
+        )
 
-    def _watch_one(self, name: object, data: Any, envelope: Envelope) -> None:
+    def _watch_each(self, changes: list[tuple[object, Any]], envelope: Envelope) -> None:
+        """Take the changes of one message, and say once when something is wrong with it."""
+        wrong = [why for name, data in changes if (why := self._watch_one(name, data))]
+        if wrong:
+            self._emit(ProtocolViolation(wrong[0], excerpt(text_of(envelope.data))))
+
+    def _watch_one(self, name: object, data: Any) -> str:
+        """Take one change; return what is wrong with it, or an empty text."""
         ids = data.get("user_ids") if isinstance(data, dict) else None
         if name not in ("online", "offline") or not isinstance(ids, list):
-            self._emit(
-                ProtocolViolation(
-                    "a watchlist event without users", excerpt(text_of(envelope.data))
-                )
-            )
-            return
+            return "a watchlist event without users"
         users = tuple(
             str(one) for one in ids if isinstance(one, str | int) and not isinstance(one, bool)
         )
         if name == "online":
-            self._online = self._online.union(users)
+            limit = self._options.max_members
+            if len(self._online) + len(set(users) - self._online) > limit:
+                return f"more than {limit} users are online (Options.max_members)"
+            self._online.update(users)
             self._emit(WatchlistOnline(users))
         else:
-            self._online = self._online.difference(users)
+            self._online.difference_update(users)
             self._emit(WatchlistOffline(users))
+        return ""
 
     def _move(self, given: UserInput) -> bool:
         before = self._state

@@ -111,7 +111,7 @@ class Options:
     """The answer of an auth endpoint without its head."""
     max_channels: int = 10_000
     max_members: int = 100_000
-    """Of one presence channel."""
+    """Of one presence channel, and users of the watchlist who are online."""
     max_held: int = 1000
     """Messages of one encrypted channel that wait while its key is refreshed."""
     max_client_event: int = 10 * 1024

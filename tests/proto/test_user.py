@@ -697,6 +697,33 @@ def test_a_watchlist_that_makes_no_sense_is_reported(event: str, data: Any, told
     assert len(reports) == 1
 
 
+def online(*user_ids: str) -> dict[str, Any]:
+    return {"name": "online", "user_ids": list(user_ids)}
+
+
+def test_exactly_max_members_of_the_watchlist_may_be_online() -> None:
+    world = World()
+    device = signed_in(world, max_members=3)
+    world.say("pusher_internal:watchlist_events", {"events": [online("a", "b"), online("b", "c")]})
+    assert device.take() == [WatchlistOnline(("a", "b")), WatchlistOnline(("b", "c"))]
+    world.say("pusher_internal:watchlist_events", {"events": [online("c", "d"), online("c")]})
+    fits, refused = device.take()
+    assert fits == WatchlistOnline(("c",))
+    assert isinstance(refused, ProtocolViolation)
+    assert refused.reason == "more than 3 users are online (Options.max_members)"
+    assert device.session.user.online == {"a", "b", "c"}
+
+
+def test_a_message_with_many_wrong_changes_is_reported_once() -> None:
+    world = World()
+    device = signed_in(world)
+    events = [online("a"), *[{}] * 50_000, online("b")]
+    world.say("pusher_internal:watchlist_events", {"events": events})
+    one, two, wrong = device.take()
+    assert (one, two) == (WatchlistOnline(("a",)), WatchlistOnline(("b",)))
+    assert isinstance(wrong, ProtocolViolation)
+
+
 def test_a_watchlist_that_is_cut_refuses_neither_the_sign_in_nor_a_channel() -> None:
     world = World()
     user = {"id": "ada", "watchlist": [str(n) for n in range(101)]}
