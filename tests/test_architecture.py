@@ -62,6 +62,7 @@ ROWS = [
     ["_delivery", "_handle"],
     ["_waits"],
     ["client"],
+    ["laravel"],
 ]
 
 IMPURE = {

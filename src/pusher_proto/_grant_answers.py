@@ -86,7 +86,7 @@ def read_answer(
             "go along: give the right URL, or send Accept: application/json when it is a login page"
         )
     if not 200 <= status < 300:
-        hint = _HINTS.get(status, "")
+        hint = endpoint.hints.get(status) or _HINTS.get(status, "")
         return wrong(
             f"the auth endpoint answered {status}{f' ({hint})' if hint else ''}",
             temporary=_may_pass(status),

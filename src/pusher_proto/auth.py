@@ -118,7 +118,7 @@ class AuthEndpoint:
     made once more.
     `user_url` is the endpoint for signing in when it is another one. `batch` is how many channels may go into one
     request; more than 1 needs an endpoint that knows the form (`channel_name[0]` and so on, answered by an object
-    from channel to grant).
+    from channel to grant). `hints` says by HTTP status what errors tell a person to do about a refusal.
     """
 
     url: str
@@ -129,6 +129,7 @@ class AuthEndpoint:
     refresh: Callable[[], object] | None = field(default=None, repr=False)
     user_url: str | None = None
     batch: int = 1
+    hints: Mapping[int, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -1,0 +1,304 @@
+"""Laravel's names over a client, asyncio, trio or blocking: the vocabulary of Laravel Echo, and nothing else.
+
+Laravel publishes the event class `App\\Events\\OrderShipped` under that name, and a private channel `orders.1` as
+`private-orders.1`; who subscribes by hand has to know both. `Echo(client)` knows them. What it hands out is the
+client's own: handlers get the client's events, and `EchoChannel.channel` is the client's handle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, Generic, TypeVar, overload
+from urllib.parse import unquote
+
+from ._handle import ChannelBase
+from .auth import Auth, AuthEndpoint
+from .client import BindingBase, ClientBase
+from .events import ChannelEvent, MemberAdded, MemberRemoved, Subscribed, SubscriptionFailed
+
+__all__ = [
+    "NOTIFICATION",
+    "Echo",
+    "EchoChannel",
+    "EchoPresence",
+    "bearer_auth",
+    "event_name",
+    "session_auth",
+    "short_name",
+]
+
+ChannelT = TypeVar("ChannelT", bound=ChannelBase)
+Handler = Callable[..., Any]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+
+NAMESPACE = "App.Events"
+NOTIFICATION = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"
+"""The event of every notification that is broadcast; its data has `id`, `type` and what the notification adds."""
+
+_KINDS = ("", "private-", "private-encrypted-", "presence-")
+
+_HINTS = {
+    401: "Laravel knows nobody by what was sent: the token or the session is wrong or has expired, or the route uses "
+    "another guard (for Sanctum: Broadcast::routes(['middleware' => ['auth:sanctum']]))",
+    403: "the callback for this channel in routes/channels.php returned nothing true, or there is none whose pattern "
+    "fits (patterns there have no private- or presence- in front); with sessions, 403 may also mean: not logged in",
+    404: "no such route: see `php artisan route:list --path=broadcasting`; it is /broadcasting/auth, or "
+    "/api/broadcasting/auth where Broadcast::routes() has the prefix api",
+    419: "Laravel wants a CSRF token: use a route with auth:sanctum and a bearer token, or give session_auth the "
+    "cookies of a visit that was made just now, XSRF-TOKEN among them",
+}
+
+
+def event_name(event: str, namespace: str | None = NAMESPACE) -> str:
+    """Return the name on the wire of what is listened for.
+
+    `OrderShipped` stands in the namespace, and dots stand for backslashes; a leading dot or backslash means the rest
+    as it is (what `broadcastAs` returns). Without a namespace only the dots are replaced.
+    """
+    if event.startswith((".", "\\")):
+        return event[1:]
+    return (f"{namespace}.{event}" if namespace else event).replace(".", "\\")
+
+
+def short_name(name: str, namespace: str | None = NAMESPACE) -> str:
+    """Return what to listen for to get the events of this name: the other way round."""
+    prefix = namespace.replace(".", "\\") + "\\" if namespace else ""
+    rest = name.removeprefix(prefix)
+    return f".{name}" if rest == name or rest.startswith("\\") or "." in rest else rest
+
+
+class EchoChannel(Generic[ChannelT]):
+    """One channel with Laravel's names for its events. Made by `Echo`.
+
+    A handler is a function such as the client calls, plain or, for the asynchronous client, async. What takes one
+    returns the client's `Binding`, whose `cancel()` ends it.
+    """
+
+    def __init__(self, channel: ChannelT, namespace: str | None) -> None:
+        self.channel = channel
+        """The client's own handle: waits, members, state."""
+        self._namespace = namespace
+        self._bindings: list[tuple[object, BindingBase]] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.channel.name!r} {self.channel.state.name}>"
+
+    def named(self, event: str) -> str:
+        """Return the name of an event on the wire, for what takes such names: `channel.events(orders.named(...))`."""
+        return event_name(event, self._namespace)
+
+    @overload
+    def listen(self, event: str, fn: Handler) -> BindingBase: ...
+    @overload
+    def listen(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
+    def listen(self, event: str, fn: Any = None) -> Any:
+        """Call `fn(event)` for an event: "OrderShipped", or ".order.shipped" for a name that is meant as it is.
+
+        Without `fn`: a decorator.
+        """
+        return self._bind(self.named(event), fn)
+
+    def listen_to_all(self, fn: Handler) -> BindingBase:
+        """Call `fn(name, event)` for each message, with the name by which one would listen for it."""
+        namespace = self._namespace
+        return self._add(
+            ChannelEvent, fn, lambda event: fn(short_name(event.name, namespace), event)
+        )
+
+    def notification(self, fn: Handler) -> BindingBase:
+        """Call `fn(event)` for each notification of the user whose channel this is (`App.Models.User.{id}`)."""
+        return self._add(NOTIFICATION, fn)
+
+    @overload
+    def listen_for_whisper(self, event: str, fn: Handler) -> BindingBase: ...
+    @overload
+    def listen_for_whisper(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
+    def listen_for_whisper(self, event: str, fn: Any = None) -> Any:
+        """Call `fn(event)` for what another client whispers. Without `fn`: a decorator."""
+        return self._bind(f"client-{event}", fn)
+
+    def whisper(self, event: str, data: Mapping[str, Any] | list[Any] | None = None) -> None:
+        """Send a client event `client-{event}` to the others, without Laravel taking part.
+
+        Raises what `channel.trigger` raises, and TypeError for data that is no object or list: Reverb refuses it.
+        """
+        if not isinstance(data, Mapping | list | None):
+            raise TypeError(
+                f"what is whispered is a mapping or a list, not {type(data).__name__}: Reverb takes nothing else"
+            )
+        self.channel.trigger(f"client-{event}", {} if data is None else data)
+
+    def subscribed(self, fn: Handler) -> BindingBase:
+        """Call `fn(event)` whenever the server has confirmed the subscription: after each reconnect, too."""
+        return self._add(Subscribed, fn)
+
+    def error(self, fn: Handler) -> BindingBase:
+        """Call `fn(event)` whenever the channel is refused; `event.error` says why."""
+        return self._add(SubscriptionFailed, fn)
+
+    def stop_listening(self, event: str | None = None) -> None:
+        """Call the handlers no more that were given here: those for an event, named as in `listen`, or all."""
+        selector = None if event is None else self.named(event)
+        for own, binding in self._bindings:
+            if selector is None or own == selector:
+                binding.cancel()
+
+    def _bind(
+        self,
+        selector: str | type[Any],
+        fn: Handler | None,
+    ) -> Any:
+        if fn is None:
+
+            def decorate(handler: HandlerT) -> HandlerT:
+                self._add(selector, handler)
+                return handler
+
+            return decorate
+        return self._add(selector, fn)
+
+    def _add(
+        self, selector: str | type[Any], fn: Handler, called: Handler | None = None
+    ) -> BindingBase:
+        """Bind `called`, which calls `fn` in its way, under the name of `fn`."""
+        binding = self.channel.bind(selector, fn if called is None else wraps(fn)(called))
+        self._bindings = [each for each in self._bindings if not each[1].closed]
+        self._bindings.append((selector, binding))
+        return binding
+
+
+class EchoPresence(EchoChannel[ChannelT]):
+    """A presence channel: `Echo.join`."""
+
+    def here(self, fn: Handler) -> BindingBase:
+        """Call `fn(members)` with everybody who is there, whenever the channel is subscribed."""
+        return self._add(Subscribed, fn, lambda _event: fn(self.channel.members))
+
+    def joining(self, fn: Handler) -> BindingBase:
+        """Call `fn(member)` for each who comes."""
+        return self._add(MemberAdded, fn, lambda event: fn(event.member))
+
+    def leaving(self, fn: Handler) -> BindingBase:
+        """Call `fn(member)` for each who goes."""
+        return self._add(MemberRemoved, fn, lambda event: fn(event.member))
+
+
+class Echo(Generic[ChannelT]):
+    """A client of either kind with Laravel's names for its channels. It keeps no connection of its own.
+
+    `namespace` is where the application's events are, with dots; None for none.
+    """
+
+    def __init__(
+        self, client: ClientBase[ChannelT, Any], *, namespace: str | None = NAMESPACE
+    ) -> None:
+        self.client = client
+        self._namespace = namespace
+        self._channels: dict[str, EchoChannel[ChannelT]] = {}
+
+    def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
+        """Want a public channel, or one whose whole name on the wire is given. Raises what `subscribe` raises."""
+        kind = EchoPresence if name.startswith("presence-") else EchoChannel
+        known = self._channels.get(name)
+        if known is None:
+            known = kind(self.client.subscribe(name, auth=auth), self._namespace)
+            self._channels[name] = known
+        return known
+
+    def private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
+        """Want the private channel that Laravel calls `name`."""
+        return self.channel(f"private-{name}", auth=auth)
+
+    def encrypted_private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
+        """Want the encrypted private channel that Laravel calls `name`."""
+        return self.channel(f"private-encrypted-{name}", auth=auth)
+
+    def join(self, name: str, *, auth: Auth | None = None) -> EchoPresence[ChannelT]:
+        """Want the presence channel that Laravel calls `name`."""
+        joined = self.channel(f"presence-{name}", auth=auth)
+        assert isinstance(joined, EchoPresence)  # by its name
+        return joined
+
+    def leave(self, name: str) -> None:
+        """Leave the channel that Laravel calls `name`: the public one, the private, the encrypted and the presence."""
+        for kind in _KINDS:
+            self.leave_channel(kind + name)
+
+    def leave_channel(self, name: str) -> None:
+        """Leave the one channel that has this name on the wire, and forget the handlers that it was given here."""
+        channel = self._channels.pop(name, None)
+        if channel is not None:
+            channel.stop_listening()
+            self.client.unsubscribe(name)
+
+    def leave_all(self) -> None:
+        """Leave all channels that were wanted here."""
+        for name in list(self._channels):
+            self.leave_channel(name)
+
+    def headers(self) -> dict[str, str]:
+        """Return headers for requests to Laravel, so that `toOthers()` leaves this client out; none while offline."""
+        socket_id = self.client.socket_id
+        return {} if socket_id is None else {"X-Socket-ID": socket_id}
+
+
+Token = str | Callable[[], str]
+Cookies = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+
+def bearer_auth(
+    app_url: str, token: Token, *, path: str = "/broadcasting/auth", **more: Any
+) -> AuthEndpoint:
+    """Return the auth endpoint of a Laravel application, asked with a bearer token (Sanctum, Passport).
+
+    `token` is text, or a function that is called for each request, so that it may change. `app_url` is the
+    application's, such as "https://example.com"; `path` is often "/api/broadcasting/auth". `more` is for
+    `AuthEndpoint`: with `refresh` a token that is refused is renewed once.
+    """
+
+    def headers() -> dict[str, str]:
+        return {"Authorization": f"Bearer {token() if callable(token) else token}"}
+
+    return _endpoint(app_url, path, headers, more)
+
+
+def session_auth(
+    app_url: str,
+    cookies: Cookies,
+    *,
+    path: str = "/broadcasting/auth",
+    csrf_token: Token | None = None,
+    **more: Any,
+) -> AuthEndpoint:
+    """Return the auth endpoint of a Laravel application, asked with the cookies of somebody who logged in.
+
+    `cookies` is a mapping, or a function called for each request. Its XSRF-TOKEN is sent as X-XSRF-TOKEN; a page's
+    `csrf_token` is sent as X-CSRF-TOKEN where one is given. The Origin is the application's own, as Sanctum asks of
+    its first-party clients.
+    """
+
+    def headers() -> dict[str, str]:
+        jar = cookies() if callable(cookies) else cookies
+        sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
+        if "XSRF-TOKEN" in jar:
+            sent["X-XSRF-TOKEN"] = unquote(jar["XSRF-TOKEN"])
+        if csrf_token is not None:
+            sent["X-CSRF-TOKEN"] = csrf_token() if callable(csrf_token) else csrf_token
+        return sent | {"Origin": app_url.rstrip("/"), "X-Requested-With": "XMLHttpRequest"}
+
+    return _endpoint(app_url, path, headers, more)
+
+
+def _endpoint(
+    app_url: str, path: str, headers: Callable[[], Mapping[str, str]], more: dict[str, Any]
+) -> AuthEndpoint:
+    url = app_url.rstrip("/")
+    further = more.pop("headers", {})
+
+    def all_headers() -> dict[str, str]:
+        given = further() if callable(further) else further
+        return {"Accept": "application/json", **headers(), **given}
+
+    more.setdefault("user_url", f"{url}{path.removesuffix('/auth')}/user-auth")
+    return AuthEndpoint(f"{url}{path}", headers=all_headers, hints=_HINTS, **more)

@@ -1,0 +1,336 @@
+"""Laravel's names: the rules of Laravel Echo, over a client in memory, and the ways to ask a Laravel application."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto.fake_client import FakeChannel, FakeClient, connected
+from pusher_proto import AuthEndpoint, AuthorizationError, ChannelState, NotSubscribed
+from pusher_proto._grant_answers import read_answer, request_for
+from pusher_proto._http import HttpResponse
+from pusher_proto.auth import AuthRequest
+from pusher_proto.laravel import (
+    NOTIFICATION,
+    Echo,
+    bearer_auth,
+    event_name,
+    session_auth,
+    short_name,
+)
+from simulation import World
+
+# What is listened for, the namespace, and the name on the wire. By the documents and the formatter of Laravel Echo 2.
+GOLDEN = [
+    ("OrderShipped", "App.Events", r"App\Events\OrderShipped"),
+    ("Orders.Shipped", "App.Events", r"App\Events\Orders\Shipped"),
+    (r"Orders\Shipped", "App.Events", r"App\Events\Orders\Shipped"),
+    (".order.shipped", "App.Events", "order.shipped"),
+    (".OrderShipped", "App.Events", "OrderShipped"),
+    (r"\App\Orders\Shipped", "App.Events", r"App\Orders\Shipped"),
+    (r".App\Orders\Shipped", "App.Events", r"App\Orders\Shipped"),
+    ("..leading", "App.Events", ".leading"),
+    ("OrderShipped", "App.Other.Namespace", r"App\Other\Namespace\OrderShipped"),
+    ("OrderShipped", r"App\Events", r"App\Events\OrderShipped"),
+    ("OrderShipped", None, "OrderShipped"),
+    ("OrderShipped", "", "OrderShipped"),
+    ("Orders.Shipped", None, r"Orders\Shipped"),
+    (".order.shipped", None, "order.shipped"),
+    (f".{NOTIFICATION}", "App.Events", NOTIFICATION),
+    (".client-typing", "App.Events", "client-typing"),
+]
+
+
+@pytest.mark.parametrize(("event", "namespace", "name"), GOLDEN)
+def test_what_is_listened_for_has_the_name_that_echo_gives_it(
+    event: str, namespace: str | None, name: str
+) -> None:
+    assert event_name(event, namespace) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "event"),
+    [
+        (r"App\Events\OrderShipped", "App.Events", "OrderShipped"),
+        (r"App\Events\Orders\Shipped", "App.Events", r"Orders\Shipped"),
+        (r"App\EventsOther\Shipped", "App.Events", r".App\EventsOther\Shipped"),
+        (r"App\Events\order.shipped", "App.Events", r".App\Events\order.shipped"),
+        (r"App\Events\\Odd", "App.Events", r".App\Events\\Odd"),
+        ("order.shipped", "App.Events", ".order.shipped"),
+        ("OrderShipped", None, ".OrderShipped"),
+        ("OrderShipped", "", ".OrderShipped"),
+    ],
+)
+def test_a_name_is_told_as_one_would_listen_for_it(
+    name: str, namespace: str | None, event: str
+) -> None:
+    assert short_name(name, namespace) == event
+
+
+@given(
+    st.text(alphabet="AEv.\\", max_size=12) | st.text(max_size=8).map(lambda t: rf"App\Events\{t}"),
+    st.sampled_from(["App.Events", "A", "", None]),
+)
+def test_listening_for_what_was_told_gives_the_name_again(name: str, namespace: str | None) -> None:
+    assert event_name(short_name(name, namespace), namespace) == name
+
+
+# Channels.
+
+
+def echo_in(world: World, **more: Any) -> tuple[Echo[FakeChannel], FakeClient]:
+    options = world.options(auth=world.own_key(member={"user_id": "7", "user_info": {"n": "Ada"}}))
+    client = connected(world, options)
+    return Echo(client, **more), client
+
+
+def test_channels_are_named_by_their_kind_and_are_the_same_object_for_the_same_name() -> None:
+    echo, client = echo_in(World())
+    kinds = [
+        echo.channel("orders"),
+        echo.private("orders.1"),
+        echo.encrypted_private("deals"),
+        echo.join("room"),
+    ]
+    assert [each.channel.name for each in kinds] == [
+        "orders",
+        "private-orders.1",
+        "private-encrypted-deals",
+        "presence-room",
+    ]
+    assert list(client.channels) == [each.channel.name for each in kinds]
+    assert echo.private("orders.1") is kinds[1]
+    assert echo.channel("presence-room") is kinds[3]
+    assert repr(kinds[0]) == "<EchoChannel 'orders' SUBSCRIBING>"
+
+
+def test_listen_gets_the_clients_own_events_under_laravels_names() -> None:
+    world = World()
+    echo, _ = echo_in(world)
+    orders = echo.private("orders.1")
+    got: list[Any] = []
+    binding = orders.listen("OrderShipped", lambda event: got.append(("shipped", event.data)))
+
+    @orders.listen(".order.paid")
+    def paid(event: Any) -> None:
+        got.append(("paid", event.data))
+
+    orders.notification(lambda event: got.append(("told", event.data["id"])))
+    orders.listen_to_all(lambda name, event: got.append((name, event.channel)))
+    world.run(1)
+    world.publish("private-orders.1", r"App\Events\OrderShipped", {"id": 1})
+    assert got == [("shipped", {"id": 1}), ("OrderShipped", "private-orders.1")]
+    got.clear()
+    world.publish("private-orders.1", "order.paid", {"id": 2})
+    assert got == [("paid", {"id": 2}), (".order.paid", "private-orders.1")]
+    got.clear()
+    world.publish("private-orders.1", NOTIFICATION, {"id": "n-1", "type": r"App\Told"})
+    assert got[0] == ("told", "n-1")
+    binding.cancel()
+    got.clear()
+    world.publish("private-orders.1", r"App\Events\OrderShipped", {})
+    assert got == [("OrderShipped", "private-orders.1")]
+
+
+def test_stop_listening_ends_the_handlers_of_one_event() -> None:
+    world = World()
+    echo, _ = echo_in(world, namespace="Shop")
+    orders = echo.channel("orders")
+    got: list[str] = []
+    orders.listen("Shipped", lambda event: got.append(event.name))
+    orders.listen("Paid", lambda event: got.append(event.name))
+    world.run(1)
+    orders.stop_listening("Shipped")
+    world.publish("orders", r"Shop\Shipped", {})
+    world.publish("orders", r"Shop\Paid", {})
+    assert got == [r"Shop\Paid"]
+
+
+def test_here_joining_and_leaving_tell_who_is_there() -> None:
+    world = World()
+    echo, client = echo_in(world)
+    room = echo.join("room")
+    got: list[Any] = []
+    room.here(lambda members: got.append(("here", sorted(members))))
+    room.joining(lambda member: got.append(("joining", member.id, member.info)))
+    room.leaving(lambda member: got.append(("leaving", member.id)))
+    room.subscribed(lambda event: got.append(("subscribed", event.channel)))
+    world.run(1)
+    assert got == [("here", ["7"]), ("subscribed", "presence-room")]
+    got.clear()
+    other = world.connected(world.options(auth=world.own_key(member={"user_id": "8"})))
+    other.subscribe("presence-room")
+    world.run(1)
+    other.close()
+    world.run(1)
+    assert got == [("joining", "8", None), ("leaving", "8")]
+    got.clear()
+    client.reconnect()
+    world.run(1)
+    assert got == [("here", ["7"]), ("subscribed", "presence-room")]
+
+
+def test_a_handler_keeps_its_name_in_the_logs() -> None:
+    echo, _ = echo_in(World())
+
+    def greet(members: Any) -> None:
+        """Greet all."""
+
+    assert "greet" in echo.join("room").here(greet).name
+
+
+def test_whispers_are_client_events() -> None:
+    world = World()
+    echo, _ = echo_in(world)
+    other, _ = echo_in(world)
+    got: list[Any] = []
+    mine, theirs = echo.private("room"), other.private("room")
+    theirs.listen_for_whisper("typing", lambda event: got.append((event.name, event.data)))
+    with pytest.raises(NotSubscribed):
+        mine.whisper("typing")
+    world.run(1)
+    mine.whisper("typing", {"who": "Ada"})
+    mine.whisper("typing")
+    mine.whisper("typing", [1])
+    world.run(1)
+    assert got == [
+        ("client-typing", {"who": "Ada"}),
+        ("client-typing", {}),
+        ("client-typing", [1]),
+    ]
+
+
+@pytest.mark.parametrize("data", ["text", 3, True, b"x"])
+def test_a_whisper_that_reverb_would_refuse_is_an_error_here(data: Any) -> None:
+    world = World()
+    echo, _ = echo_in(world)
+    room = echo.private("room")
+    world.run(1)
+    with pytest.raises(TypeError, match="a mapping or a list"):
+        room.whisper("typing", data)
+
+
+def test_error_is_told_why_a_channel_was_refused() -> None:
+    world = World()
+    echo, _ = echo_in(world)
+    world.act(world.server.refuse_channel, "private-orders", code=4009)
+    got: list[Any] = []
+    echo.private("orders").error(lambda event: got.append(event.error.code))
+    world.run(1)
+    assert got == [4009]
+
+
+def test_leave_leaves_all_kinds_of_a_name_and_no_other() -> None:
+    world = World()
+    echo, client = echo_in(world)
+    for each in (echo.channel, echo.private, echo.encrypted_private, echo.join):
+        each("room")
+    echo.private("room.1")
+    client.subscribe("orders")
+    world.run(1)
+    echo.leave("room")
+    world.run(1)
+    assert sorted(world.server.channels()) == ["orders", "private-room.1"]
+    echo.leave("orders")  # not wanted here: whoever subscribed to it keeps it
+    echo.leave_all()
+    world.run(1)
+    assert world.server.channels() == ["orders"]
+
+
+def test_handlers_of_a_channel_that_was_left_are_gone_when_it_is_wanted_again() -> None:
+    world = World()
+    echo, _ = echo_in(world)
+    got: list[str] = []
+    echo.channel("orders").listen("Paid", lambda _: got.append("old"))
+    world.run(1)
+    echo.leave_channel("orders")
+    assert echo.client.channel("orders").state in (ChannelState.LEAVING, ChannelState.OUT)
+    echo.channel("orders").listen("Paid", lambda _: got.append("new"))
+    world.run(1)
+    world.publish("orders", r"App\Events\Paid", {})
+    assert got == ["new"]
+
+
+def test_requests_carry_the_socket_id_while_there_is_one() -> None:
+    world = World()
+    echo, client = echo_in(world)
+    assert echo.headers() == {"X-Socket-ID": client.socket_id}
+    client.disconnect()
+    assert echo.headers() == {}
+
+
+# Grants.
+
+
+def asked(endpoint: AuthEndpoint, channel: str | None = "private-x") -> tuple[Any, dict[str, str]]:
+    address, request = request_for(endpoint, AuthRequest("1.2", channel))
+    return address, {name.lower(): value for name, value in request.headers}
+
+
+def test_a_bearer_token_is_asked_for_each_time() -> None:
+    tokens = iter(["first", "second"])
+    endpoint = bearer_auth(
+        "https://shop.test/", lambda: next(tokens), path="/api/broadcasting/auth"
+    )
+    address, headers = asked(endpoint)
+    assert (address.host, address.target) == ("shop.test", "/api/broadcasting/auth")
+    assert headers["authorization"] == "Bearer first"
+    assert headers["accept"] == "application/json"
+    assert asked(endpoint)[1]["authorization"] == "Bearer second"
+
+
+def test_signing_in_asks_the_endpoint_beside_it() -> None:
+    assert asked(bearer_auth("https://shop.test", "t"), None)[0].target == "/broadcasting/user-auth"
+    other = bearer_auth("https://shop.test", "t", user_url="https://id.test/in")
+    assert asked(other, None)[0].host == "id.test"
+
+
+def test_cookies_bring_their_csrf_token_and_the_origin() -> None:
+    token = "eyJpdiI6=="
+    jar = {"laravel_session": "s", "XSRF-TOKEN": quote(token)}
+    _, headers = asked(session_auth("https://shop.test", jar))
+    assert headers["cookie"] == f"laravel_session=s; XSRF-TOKEN={quote(token)}"
+    assert headers["x-xsrf-token"] == token
+    assert headers["origin"] == "https://shop.test"
+    assert "x-csrf-token" not in headers
+
+
+@pytest.mark.parametrize("csrf_token", ["page", lambda: "page"])
+def test_a_page_has_a_csrf_token_of_its_own(csrf_token: Any) -> None:
+    endpoint = session_auth("https://shop.test", lambda: {"s": "1"}, csrf_token=csrf_token)
+    _, headers = asked(endpoint)
+    assert headers["x-csrf-token"] == "page"
+    assert "x-xsrf-token" not in headers
+
+
+@pytest.mark.parametrize("own", [{"X-Tenant": "a"}, lambda: {"X-Tenant": "a"}])
+def test_further_headers_go_along(own: Any) -> None:
+    _, headers = asked(bearer_auth("https://shop.test", "t", headers=own))
+    assert (headers["x-tenant"], headers["authorization"]) == ("a", "Bearer t")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (401, '{"message":"Unauthenticated."}', "auth:sanctum"),
+        (403, '{"message":""}', "routes/channels.php"),
+        (404, "<html>", "route:list --path=broadcasting"),
+        (419, '{"message":"CSRF token mismatch."}', "XSRF-TOKEN"),
+        (200, "<!DOCTYPE html><html>Login", "a login page"),
+        (302, "", "login page"),
+        (405, "", "answered 405"),
+    ],
+)
+def test_a_refusal_says_what_to_do_in_laravel(status: int, body: str, says: str) -> None:
+    answer = HttpResponse(status, {"location": "/login"} if status == 302 else {}, body.encode())
+    endpoint = bearer_auth("https://shop.test", "very-secret")
+    error = read_answer(endpoint, "private-x", answer)
+    assert isinstance(error, AuthorizationError)
+    assert re.search(re.escape(says), str(error))
+    assert (error.status, error.channel) == (status, "private-x")
+    assert "very-secret" not in f"{error} {endpoint!r}"
