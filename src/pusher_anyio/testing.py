@@ -14,16 +14,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import Enum
+from functools import partial
 from typing import TypeVar
 
 import anyio
+import anyio.to_thread
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.tls import TLSStream
 
 from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerSend
-
-from ._levers import Levers
+from pusher_proto.testing.expectations import AsyncExpectations, Expectations
+from pusher_proto.testing.running import Levers
 
 __all__ = ["RunningServer", "ServerInThread", "serve", "serve_in_thread"]
 
@@ -65,7 +67,7 @@ class _Peer:
             self.scope.cancel()
 
 
-class RunningServer(Levers):
+class RunningServer(Levers, AsyncExpectations):
     """A server on the event loop of the moment. Made by `serve`; all calls belong on that event loop."""
 
     def __init__(
@@ -240,7 +242,7 @@ async def serve(
         raise raised
 
 
-class ServerInThread(Levers):
+class ServerInThread(Levers, Expectations):
     """A server in a thread of its own. Made by `serve_in_thread`; may be used from any thread."""
 
     def __init__(self, running: RunningServer, portal: BlockingPortal) -> None:
@@ -248,6 +250,8 @@ class ServerInThread(Levers):
         self.host = running.host
         self.port = running.port
         self.tls = running.tls
+        self.aio = _AwaitedServer(self)
+        """The waits for tests that await them: `await server.aio.expect_subscribed(...)`."""
         self._running = running
         self._portal = portal
 
@@ -263,6 +267,21 @@ class ServerInThread(Levers):
         """
         result: R = self._portal.call(self._running.wait_until, look, timeout)
         return result
+
+
+class _AwaitedServer(AsyncExpectations):
+    """The waits of a server in another thread, on whatever event loop they are awaited."""
+
+    def __init__(self, there: ServerInThread) -> None:
+        self.server = there.server
+        self._there = there
+
+    def do(self, action: Callable[[Server, float], R]) -> R:
+        return self._there.do(action)
+
+    async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
+        wait = partial(self._there.wait_until, look, timeout)
+        return await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
 
 
 @contextmanager

@@ -11,14 +11,15 @@ import msgspec
 from ._connection import Connection
 from ._faults import Answers, AuthAnswer, ChannelRefusal, Refusal, Shape
 from ._frames import Json, error, json_text, parse_json
+from ._guests import Guests
 from ._http import HttpResponse
 from ._names import USER_CHANNEL, Kind, kind_of
-from ._world import World
+from .apps import App
 
 __all__ = ["Levers"]
 
 
-class Levers(World):
+class Levers(Guests):
     """Levers and looks.
 
     After a lever, drain as after any other call. `app` is the key of an app and means the first one
@@ -251,6 +252,11 @@ class Levers(World):
         realm.app = replace(realm.app, secret=secret)
 
     # ---- looking
+
+    @property
+    def app(self) -> App:
+        """The first app, as it is now."""
+        return self._realm(None).app
 
     @property
     def connections(self) -> dict[int, str]:

@@ -154,12 +154,14 @@ class Realm:
         there = self.channels.get(channel)
         return self._tell(there, text, self.sockets.get(but or "")) if there else 0
 
-    def relay(self, sender: Socket, channel: str, event: str, data: object) -> None:
-        """Send a client's event to the others on the channel, with the sender's name on presence."""
-        there = self.channels[channel]
-        member = there.subscribers[sender]
+    def relay(self, sender: Socket | None, channel: str, event: str, data: object) -> int:
+        """Send a client's event to the others on the channel, with the sender's name on presence; to how many."""
+        there = self.channels.get(channel)
+        if there is None:
+            return 0
+        member = there.subscribers[sender] if sender is not None else None
         user_id = member.user_id if member else None
-        self._tell(there, encode(event, channel=channel, data=data, user_id=user_id), sender)
+        return self._tell(there, encode(event, channel=channel, data=data, user_id=user_id), sender)
 
     def encrypt(self, channel: str, text: str) -> str:
         """Return the data of an event on an encrypted channel."""

@@ -6,8 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from pusher_proto import AuthEndpoint, Options, OwnKey
-from pusher_proto.testing import Answers, App, AuthRequest, ReceivedMessage, Server, Shape
+from ..auth import AuthEndpoint, OwnKey
+from ..options import Options
+from ._auth_endpoint import AuthRequest
+from ._faults import Answers, Shape
+from ._server import Server
+from ._world import ReceivedMessage
+from .apps import App
 
 __all__ = ["Levers"]
 
@@ -38,13 +43,26 @@ class Levers(ABC):
         is for `Options` and wins.
         """
         if app is None:
-            app = self.server._realm(None).app
+            app = self.server.app
         if auth_endpoint:
             more.setdefault("auth", AuthEndpoint(self.auth_url, user_url=self.user_auth_url))
         else:
             more.setdefault("auth", OwnKey(app.key, app.secret))
         where: dict[str, Any] = {"host": self.host, "port": self.port, "tls": self.tls}
         return Options(**(where | {"key": app.key} | more))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables from which `Options.from_env`, or a program in any language, finds this server and its app."""
+        app = self.server.app
+        return {
+            "PUSHER_APP_ID": app.id,
+            "PUSHER_APP_KEY": app.key,
+            "PUSHER_APP_SECRET": app.secret,
+            "PUSHER_HOST": self.host,
+            "PUSHER_PORT": str(self.port),
+            "PUSHER_SCHEME": "https" if self.tls else "http",
+        }
 
     @property
     def auth_url(self) -> str:
@@ -89,6 +107,32 @@ class Levers(ABC):
     def terminate_user(self, user_id: str, *, app: str | None = None) -> None:
         """Close all connections that are signed in as a user, with 4009."""
         self.do(lambda server, now: server.terminate_user(user_id, app=app, now=now))
+
+    # Others on a channel
+
+    def join(
+        self, channel: str, user_id: str, info: object = None, *, app: str | None = None
+    ) -> None:
+        """Let a user join a presence channel, of whom no client exists, until `leave`."""
+        self.do(lambda server, now: server.join(channel, user_id, info, app=app, now=now))
+
+    def leave(self, channel: str, user_id: str, *, app: str | None = None) -> None:
+        """Let a user leave who was let in by `join`."""
+        self.do(lambda server, now: server.leave(channel, user_id, app=app, now=now))
+
+    def client_event(
+        self,
+        channel: str,
+        event: str,
+        data: object,
+        user_id: str | None = None,
+        *,
+        app: str | None = None,
+    ) -> int:
+        """Send a client event as another client would; return how many sockets it was sent to."""
+        return self.do(
+            lambda server, now: server.client_event(channel, event, data, user_id, app=app, now=now)
+        )
 
     # Breaking connections
 

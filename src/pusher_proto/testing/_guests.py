@@ -1,0 +1,95 @@
+"""Users and senders who are there for a test's sake: no client stands behind them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import msgspec
+
+from ..errors import LocalProtocolError
+from ._channels import Member
+from ._connection import Connection
+from ._frames import json_text
+from ._limits import ServerLimits
+from ._names import Kind, kind_of
+from ._realm import Socket
+from ._world import World
+from .apps import App
+
+__all__ = ["Guests"]
+
+
+class Guests(World):
+    """What others on a channel do, as its subscribers see it."""
+
+    def __init__(self, apps: Sequence[App], *, rng: random.Random, limits: ServerLimits) -> None:
+        super().__init__(apps, rng=rng, limits=limits)
+        self._guests: dict[tuple[str, str, str], Socket] = {}
+
+    def join(
+        self,
+        channel: str,
+        user_id: str,
+        info: object = None,
+        *,
+        app: str | None = None,
+        now: float,
+    ) -> None:
+        """Let a user join a presence channel, of whom no client exists, until `leave`.
+
+        `info` is anything that JSON can hold. Raises ValueError for another kind of channel, and LocalProtocolError
+        for a user who was let in already.
+        """
+        if kind_of(channel) is not Kind.PRESENCE:
+            raise ValueError(f"{channel!r} is no presence channel: nobody joins it")
+        realm = self._realm(app)
+        key = (realm.app.key, channel, user_id)
+        if key in self._guests:
+            raise LocalProtocolError(f"{user_id!r} has joined {channel!r} already")
+        known = msgspec.UNSET if info is None else msgspec.Raw(json_text(info).encode())
+        now = self._advance(now)
+        nobody = Connection(0, self._limits, self._emit)
+        nobody.silent = True
+        guest = self._guests[key] = realm.enter(nobody, 0)
+        realm.subscribe(guest, channel, Member(user_id, known), now)
+        self._settle(now)
+
+    def leave(self, channel: str, user_id: str, *, app: str | None = None, now: float) -> None:
+        """Let a user leave who was let in by `join`. Raises LocalProtocolError for others."""
+        realm = self._realm(app)
+        guest = self._guests.pop((realm.app.key, channel, user_id), None)
+        if guest is None:
+            raise LocalProtocolError(f"{user_id!r} was not let into {channel!r} by `join`")
+        now = self._advance(now)
+        realm.leave(guest, now)
+        self._settle(now)
+
+    def client_event(
+        self,
+        channel: str,
+        event: str,
+        data: object,
+        user_id: str | None = None,
+        *,
+        app: str | None = None,
+        now: float,
+    ) -> int:
+        """Send a client event as another client would; return how many sockets it was sent to.
+
+        `user_id` is a user who was let in by `join`, and needed on a presence channel. Raises ValueError for a name
+        without `client-` in front, and LocalProtocolError for a user who was not let in.
+        """
+        if not event.startswith("client-"):
+            raise ValueError(f"a client event is named client-..., not {event!r}")
+        realm = self._realm(app)
+        guest = None
+        if user_id is not None or kind_of(channel) is Kind.PRESENCE:
+            guest = self._guests.get((realm.app.key, channel, user_id or ""))
+            if guest is None:
+                raise LocalProtocolError(f"{user_id!r} was not let into {channel!r} by `join`")
+        text = json_text(data)  # raises now what could not be sent
+        now = self._advance(now)
+        count = realm.relay(guest, channel, event, msgspec.Raw(text.encode()))
+        self._settle(now)
+        return count
