@@ -33,7 +33,7 @@ _log = logging.getLogger("pusher_proto.auth")
 
 
 class _Request:
-    __slots__ = ("attempt", "details", "refreshed", "source")
+    __slots__ = ("attempt", "details", "outdated", "refreshed", "source")
 
     def __init__(
         self, details: AuthRequest, source: AuthEndpoint | Callable[..., object] | None
@@ -42,6 +42,8 @@ class _Request:
         self.source = source
         self.attempt = 1
         self.refreshed = False
+        self.outdated = False
+        """Whether `refresh` was called since it was made, for another request."""
 
 
 class Grants:
@@ -153,16 +155,9 @@ class Grants:
         if request is None or not isinstance(request.source, AuthEndpoint):
             return None
         result = read_answer(request.source, request.details.channel, outcome)
-        refresh = request.source.refresh
-        if (
-            refresh is not None
-            and _wants_refresh(request.source, outcome)
-            and not request.refreshed
-        ):
-            request.refreshed = True
-            try:
-                refresh()
-            except Exception as error:  # the application's function
+        if _wants_refresh(request.source, outcome) and not request.refreshed:
+            error = self._refresh(request.source, [request])
+            if error is not None:
                 failed = caused_by(error, "AuthEndpoint.refresh raised", request.details.channel)
                 return self._settle(number, failed, now)
             return self._submit_again(number, request, now)
@@ -230,6 +225,8 @@ class Grants:
         self._timers.set(Timer.GATHER, now)
 
     def _submit_batch(self, source: AuthEndpoint, group: list[int], now: float) -> list[Answer]:
+        for number in group:
+            self._requests[number].outdated = False
         details = [self._requests[number].details for number in group]
         channels = [one.channel or "" for one in details]
         try:
@@ -253,12 +250,10 @@ class Grants:
         assert isinstance(source, AuthEndpoint)
         answers: list[Answer] = []
         if _wants_refresh(source, outcome) and not any(one.refreshed for one in requests):
-            for number, request in zip(live, requests, strict=True):
-                request.refreshed = True
+            for number in live:
                 self._gather(number, now)
-            try:
-                source.refresh()  # type: ignore[misc]  # _wants_refresh has seen that there is one
-            except Exception as error:  # the application's function
+            error = self._refresh(source, requests)
+            if error is not None:
                 for number in live:
                     channel = self._requests[number].details.channel
                     failed = caused_by(error, "AuthEndpoint.refresh raised", channel)
@@ -273,6 +268,23 @@ class Grants:
             if answer is not None:
                 answers.append(answer)
         return answers
+
+    def _refresh(self, source: AuthEndpoint, requests: list[_Request]) -> Exception | None:
+        """Have the token renewed that these were made with; return what the application's function raised.
+
+        Nothing is to be done when it was renewed since: of many requests with an old token, one renews it for all.
+        """
+        renewed = any(request.outdated for request in requests)
+        for request in requests:
+            request.refreshed = True
+        if not renewed:
+            try:
+                source.refresh()  # type: ignore[misc]  # _wants_refresh has seen that there is one
+            except Exception as error:
+                return error
+            for other in self._requests.values():
+                other.outdated = other.source is source
+        return None
 
     def _drop_empty_batches(self, now: float) -> None:
         """Give up requests to the endpoint that nobody waits for any more."""
@@ -305,6 +317,7 @@ class Grants:
     def _submit(
         self, number: int, request: _Request, source: AuthEndpoint, now: float
     ) -> AuthorizationError | None:
+        request.outdated = False
         try:
             address, outgoing = request_for(source, request.details)
         except Exception as error:  # a bad URL or header, or the application's functions

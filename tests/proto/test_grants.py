@@ -514,14 +514,54 @@ def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
 def test_each_request_may_refresh_and_keeps_its_time() -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
-    for number in (world.number(), world.number()):
+    for _ in range(2):
+        number = world.number()
         world.passes(4)
         world.answered(number, HttpResponse(401, {}, b""))
     assert tokens.refreshed == 2
     world.passes(1.9)
     assert world.told() == []
-    world.passes(0.1)
+    world.passes(4.1)
     assert world.told() == [("private-x", "the auth endpoint did not answer within 10 s")] * 2
+
+
+def test_many_requests_with_an_old_token_refresh_it_once() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint(), auth_connections=2)
+    names = ["private-a", "private-b", "private-c"]
+    for name in names:
+        world.number(name)
+    world.passes(0)
+    for number in list(world.endpoint.under_way):  # a and b; c waits for its turn
+        world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 1
+    for _ in names:
+        world.passes(0)
+        for number in list(world.endpoint.under_way):
+            world.answered(number)
+    assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 3
+    assert world.told() == [(name, "grant") for name in names]
+
+
+def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    for name in "abc":
+        world.number(f"private-{name}")
+    for _ in range(2):
+        for number in list(world.endpoint.under_way):
+            world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 1
+    assert [channel for channel, _ in world.told()] == ["private-a", "private-b", "private-c"]
+    assert len(world.endpoint.bodies) == 6
+
+
+def test_a_refresh_for_one_endpoint_is_none_for_another() -> None:
+    tokens, others = Tokens(), Tokens()
+    world = World()
+    for number in [world.number(auth=one.endpoint()) for one in (tokens, others)]:
+        world.answered(number, HttpResponse(401, {}, b""))
+    assert (tokens.refreshed, others.refreshed) == (1, 1)
 
 
 @pytest.mark.parametrize("status", [400, 419, 503])
@@ -737,6 +777,22 @@ def test_a_request_for_several_is_refreshed_once(error: Exception | None) -> Non
     assert [channel for channel, _ in told] == ["private-a", "private-b"]
     assert all(text.startswith(why) for _, text in told)
     assert (world.endpoint.under_way, world.timers.at(Timer.GRANT)) == ([], None)
+
+
+def test_several_requests_for_several_with_an_old_token_refresh_it_once() -> None:
+    tokens = Tokens()
+    endpoint = AuthEndpoint(
+        "https://app.test/", batch=2, params=tokens.params, refresh=tokens.refresh
+    )
+    world = World(endpoint)
+    for name in "abcd":
+        world.number(f"private-{name}")
+    world.passes(0)
+    for number in list(world.endpoint.under_way):
+        world.answered(number, HttpResponse(401, {}, b""))
+    world.passes(0)
+    assert tokens.refreshed == 1
+    assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 2
 
 
 def test_a_request_for_several_that_cannot_be_made_fails_each() -> None:
