@@ -76,7 +76,7 @@ class RunningServer(Levers, AsyncExpectations):
         self.server = server
         self.host = host
         self.port = port
-        self.tls = ssl_context is not None
+        self.tls: bool = ssl_context is not None
         self._ssl_context = ssl_context
         self._peers: dict[int, _Peer] = {}
         self._count = 0
@@ -246,10 +246,10 @@ class ServerInThread(Levers, Expectations):
     """A server in a thread of its own. Made by `serve_in_thread`; may be used from any thread."""
 
     def __init__(self, running: RunningServer, portal: BlockingPortal) -> None:
-        self.server = running.server
-        self.host = running.host
-        self.port = running.port
-        self.tls = running.tls
+        self.server: Server = running.server
+        self.host: str = running.host
+        self.port: int = running.port
+        self.tls: bool = running.tls
         self.aio = _AwaitedServer(self)
         """The waits for tests that await them: `await server.aio.expect_subscribed(...)`."""
         self._running = running

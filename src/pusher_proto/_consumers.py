@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from ._streams import Overflow, Selector, Sink
+from ._streams import Overflow, Selector, Signal, Sink
 from .errors import ClientClosed, DataError, excerpt
 from .events import ChannelEvent, Event, TypedEvent, decode_as
 
@@ -99,8 +99,8 @@ class StreamBase(Generic[T]):
             where=where,
             only_messages=self._decode is not None,
         )
-        self.signal = sink.signal
-        self.skipped = 0
+        self.signal: Signal = sink.signal
+        self.skipped: int = 0
         """How many events did not fit the type, with `invalid="skip"`."""
         with client._guard:
             client._add(sink)

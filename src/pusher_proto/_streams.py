@@ -77,18 +77,18 @@ class Sink:
         self.place: int | None = None
         """Where that one stood among the messages of all channels, when nobody else had a claim to it."""
         self.queue: deque[Event] = deque()
-        self.dropped = 0
+        self.dropped: int = 0
         """How many events this consumer lost because it did not read fast enough."""
-        self.episode = 0
+        self.episode: int = 0
         """How many of them since it last had room."""
-        self.overflowed = False
-        self.closed = False
-        self.signal = Signal()
+        self.overflowed: bool = False
+        self.closed: bool = False
+        self.signal: Signal = Signal()
         self._names, self._types, self._predicates = _sort(selector)
         self._where = where
-        self.picky = bool(self._predicates) or where is not None
+        self.picky: bool = bool(self._predicates) or where is not None
         """Whether `wants` is to be asked about each single event."""
-        self.special = self.picky or once
+        self.special: bool = self.picky or once
         """Whether more is to be done for an event than to put it."""
         self._all = selector is None
         self._only_messages = only_messages
@@ -97,7 +97,7 @@ class Sink:
         self._buffer = buffer
         self._overflow = overflow
         waits = overflow == "wait"
-        self.limit = buffer if waits else _UNLIMITED
+        self.limit: int = buffer if waits else _UNLIMITED
         """With how many events in it delivery stops."""
         self._room = _UNLIMITED if waits else buffer  # with `wait`, who delivers stops in time
 

@@ -20,8 +20,7 @@ from .apps import App
 __all__ = ["AuthEndpoint", "AuthRequest", "AuthUser"]
 
 AuthUser: TypeAlias = (
-    "Callable[[Mapping[str, str]], Mapping[str, object] | None] "
-    "| Mapping[str, Mapping[str, object]]"
+    Callable[[Mapping[str, str]], Mapping[str, object] | None] | Mapping[str, Mapping[str, object]]
 )
 """Who asks: a function of the request's headers (names in lower case), or a mapping from the value
 of the `Authorization` header. A user is `{"id": ..., "user_info": ..., "watchlist": [...]}`."""

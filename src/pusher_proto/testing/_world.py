@@ -72,7 +72,7 @@ class World:
         """What clients sent, the newest last; also while they were muted."""
         self.auth_requests: deque[AuthRequest] = deque(maxlen=limits.log)
         """Requests to the auth endpoint, the newest last."""
-        self.stats = ServerStats()
+        self.stats: ServerStats = ServerStats()
         self._limits = limits
         self._timers = Timers()
         self._faults = Faults()
