@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
+
+import pusher_proto
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -28,3 +34,34 @@ def test_the_constraints_for_the_lowest_versions_are_the_lower_bounds() -> None:
     lines = CONSTRAINTS.read_text().splitlines()
     constraints = [line for line in lines if not line.startswith("#")]
     assert constraints == [f"{name}=={low}" for name, low in sorted(lower_bounds().items())]
+
+
+# What an import may not bring in: a program that starts often pays for it each time.
+HEAVY = {
+    "pusher_proto": {
+        "anyio",
+        "argparse",
+        "asyncio",
+        "pusher_proto.testing",
+        "socket",
+        "ssl",
+        "trio",
+    },
+    "pusher_sync": {"anyio", "argparse", "asyncio", "pusher_proto.testing", "trio"},
+    "pusher_anyio": {"argparse", "asyncio", "pusher_proto.testing", "trio"},
+}
+
+
+@pytest.mark.parametrize("package", HEAVY)
+def test_importing_a_package_brings_in_nothing_heavy_that_it_can_do_without(package: str) -> None:
+    code = f"import sys, {package}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert package in modules
+    assert modules & HEAVY[package] == set()
+
+
+def test_the_version_stands_in_one_place() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert PROJECT["dynamic"] == ["version"]
+    assert re.findall(r"^## ([0-9.]+)", text, re.MULTILINE)[0] == pusher_proto.__version__

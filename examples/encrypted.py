@@ -1,0 +1,51 @@
+"""Read an encrypted channel: the server of Pusher carries its messages and cannot read them.
+
+    python examples/encrypted.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
+        private-encrypted-notes
+
+The key of the channel comes with the grant, from your own endpoint. When the key was changed there, the first message
+that cannot be opened makes the client ask for the new one; what came meanwhile waits, and the order is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from pusher_proto import AuthEndpoint, ChannelEvent, DecryptionFailed, Options, SubscriptionError
+from pusher_sync import open_pusher
+
+
+def main(options: Options, name: str, count: int | None) -> None:
+    with open_pusher(options) as client:
+        notes = client.subscribe(name)
+        events = notes.events((ChannelEvent, DecryptionFailed))
+        notes.wait_subscribed(timeout=30)
+        done = 0
+        for event in events:
+            if isinstance(event, DecryptionFailed):
+                print(f"not readable: {event.error}", file=sys.stderr)
+                continue
+            print(event.name, json.dumps(event.data), flush=True)
+            done += 1
+            if done == count:
+                return
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", required=True, help="wss://host/app/KEY")
+    parser.add_argument("--auth-url", required=True, help="the endpoint that signs for you")
+    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument(
+        "channel", metavar="CHANNEL", help="its name begins with private-encrypted-"
+    )
+    given = parser.parse_args()
+    options = Options.from_url(given.url, auth=AuthEndpoint(given.auth_url))
+    try:
+        main(options, given.channel, given.count)
+    except SubscriptionError as error:  # an AuthorizationError is one
+        sys.exit(f"{error}")
+    except KeyboardInterrupt:
+        pass

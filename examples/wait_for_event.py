@@ -1,0 +1,52 @@
+"""Wait for one event, for so long and no longer: for scripts, jobs and tests of a backend.
+
+    python examples/wait_for_event.py --cluster eu --key KEY --timeout 30 builds finished
+
+Prints its data as JSON and ends with status 0; 1 when it did not come in time, 2 when it cannot come (a wrong key, a
+channel that is refused). Starts listening before it says `ready`, so that a script may do then what causes the event.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from pusher_proto import Options, OwnKey, PusherError, PusherTimeout
+from pusher_sync import open_pusher
+
+
+def main(options: Options, name: str, event: str, timeout: float) -> int:
+    with open_pusher(options) as client:
+        channel = client.subscribe(name)
+        try:
+            channel.wait_subscribed(timeout=timeout)
+            print("ready", file=sys.stderr, flush=True)
+            came = channel.wait_for(event, timeout=timeout)
+        except PusherTimeout as error:
+            print(error, file=sys.stderr)  # tells what it waited for, and in which state
+            return 1
+        except PusherError as error:
+            print(error, file=sys.stderr)
+            return 2
+    print(json.dumps(came.data))
+    return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--cluster", help="with --key")
+    where.add_argument("--url", help="wss://host/app/KEY")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--secret", help="for private channels, in a program that may hold it")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    parser.add_argument("channel", metavar="CHANNEL")
+    parser.add_argument("event", metavar="EVENT")
+    given = parser.parse_args()
+    url, cluster = given.url, given.cluster
+    app = Options.from_url(url) if url else Options.from_cluster(cluster, key=given.key)
+    auth = OwnKey(app.key, given.secret) if given.secret else None
+    options = dataclasses.replace(app, auth=auth)
+    sys.exit(main(options, given.channel, given.event, given.timeout))

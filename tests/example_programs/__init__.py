@@ -1,0 +1,1 @@
+"""The programs of `examples/`, each as a process of its own against a server in this one."""
