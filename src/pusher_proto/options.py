@@ -214,7 +214,7 @@ class Options:
         """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
 
         REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH are taken when REVERB_APP_KEY is there; else the
-        same with PUSHER_, and PUSHER_APP_CLUSTER where there is no PUSHER_HOST. A secret becomes `OwnKey`.
+        same with `PUSHER_`, and PUSHER_APP_CLUSTER where there is no PUSHER_HOST. A secret becomes `OwnKey`.
         """
         prefix = "REVERB_" if env.get("REVERB_APP_KEY") else "PUSHER_"
         key, secret = (

@@ -50,16 +50,16 @@ class Server(Levers):
     and call `handle_timeout` when it has come. `now` is in seconds and only goes forward. Nothing
     that a peer sends makes a call raise, and however its bytes are split, the answers are the same.
 
-    apps          whom it serves; the first is the one that levers and looks mean by default
-    rng           for socket ids; without one every server draws the same ids in the same order
-    activity_timeout  what clients are told; the server itself does not act on it
-    ping_after    seconds of silence after which the server sends a `pusher:ping` and, when nothing
-                  comes within 30 more, closes with 4201; None never does
-    auth_user     who asks the auth endpoint (see `AuthUser`); by default the user `user-<n>` for the
-                  n-th socket that the server greeted
-    auth_token    what requests to the auth endpoint must bear, `Authorization: Bearer <auth_token>`
-    path_prefix   what precedes `/app/<key>`; None allows anything
-    wall_clock    Unix time, to check publishers' timestamps; None does not check them
+    - `apps`: whom it serves; the first is the one that levers and looks mean by default
+    - `rng`: for socket ids; without one every server draws the same ids in the same order
+    - `activity_timeout`: what clients are told; the server itself does not act on it
+    - `ping_after`: seconds of silence after which the server sends a `pusher:ping` and, when nothing
+      comes within 30 more, closes with 4201; None never does
+    - `auth_user`: who asks the auth endpoint (see `AuthUser`); by default the user `user-<n>` for the
+      n-th socket that the server greeted
+    - `auth_token`: what requests to the auth endpoint must bear, `Authorization: Bearer <auth_token>`
+    - `path_prefix`: what precedes `/app/<key>`; None allows anything
+    - `wall_clock`: Unix time, to check publishers' timestamps; None does not check them
     """
 
     def __init__(
