@@ -342,7 +342,9 @@ class Frames:
     def _check_held(self, items: list[FrameItem]) -> None:
         """Fail at once when text, though not whole, cannot become UTF-8 (RFC 6455, 8.1)."""
         held = self._held
-        if len(held) < 3 or self._deflated or held[0] & 0x40:
+        if len(held) < 3 or held[1] > 0x7F:  # masked: wrong, once its header is whole
+            return
+        if self._deflated or held[0] & 0x40:
             return  # what is compressed is judged when it is whole
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):

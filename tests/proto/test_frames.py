@@ -317,6 +317,13 @@ def test_text_is_refused_before_it_is_whole(data: bytes, pieces: Pieces, fast: b
 
 
 @in_any_pieces
+def test_the_length_of_a_masked_frame_is_not_taken_for_text(pieces: Pieces, fast: bool) -> None:
+    client = upgraded(fast=fast)
+    items, _ = receive(client, pieces(b"\x81\xfe\x80\x00"))
+    assert items == [Violation(1002, "client received unexpected masked frame")]
+
+
+@in_any_pieces
 def test_a_character_may_be_cut_anywhere_and_binary_is_not_text(pieces: Pieces, fast: bool) -> None:
     data = (
         frame(EURO[:1], fin=False)
