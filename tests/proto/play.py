@@ -47,7 +47,7 @@ from pusher_proto import (
 )
 from pusher_proto._timers import Timer
 
-__all__ = ["Play", "Played", "played"]
+__all__ = ["Play", "Played", "comparable", "is_frame", "played"]
 
 _NAMES = (*CHANNELS, *CHANNELS, "bad name!", "#server-to-user-u", "", "x" * 201)
 _SECONDS = (0.0, 0.001, 0.3, 1.0, 3.0, 10.0, 31.0, 150.0, 3600.0, -0.5, -2000.0)
@@ -530,3 +530,19 @@ class _WatchedTimers:
 def played(sequence: Sequence, **how: Any) -> list[Played]:
     """Play a sequence to the end of its steps."""
     return Play(sequence, **how).run()
+
+
+def is_frame(act: Any, kind: str) -> bool:
+    return isinstance(act, tuple) and act[0] == kind
+
+
+def comparable(step: Played) -> Played:
+    """Leave out what RFC 6455 leaves open: how many pings are answered, and what is still sent to one who closes."""
+    ended = {number for number, act in step.acts if isinstance(act, CloseTransport)}
+    acts = [
+        (number, act)
+        for number, act in step.acts
+        if not is_frame(act, "pong")
+        if not (number in ended and isinstance(act, dict | tuple))
+    ]
+    return step._replace(acts=acts)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proto.bad_server import AUTH_HOST
 from proto.inputs import Sequence, random_sequence, sequences, tried
-from proto.play import Play, Played, played
+from proto.play import Play, comparable, is_frame, played
 from pusher_proto import (
     Authorize,
     ChannelState,
@@ -152,22 +152,6 @@ def letter(act: Any) -> str:
             return "a" if act.abort else "c"
         case _:
             return "s"
-
-
-def is_frame(act: Any, kind: str) -> bool:
-    return isinstance(act, tuple) and act[0] == kind
-
-
-def comparable(step: Played) -> Played:
-    """Leave out what RFC 6455 leaves open: how many pings are answered, and what is still sent to one who closes."""
-    ended = {number for number, act in step.acts if isinstance(act, CloseTransport)}
-    acts = [
-        (number, act)
-        for number, act in step.acts
-        if not is_frame(act, "pong")
-        if not (number in ended and isinstance(act, dict | tuple))
-    ]
-    return step._replace(acts=acts)
 
 
 @tried

@@ -1,0 +1,61 @@
+"""The answers of an auth endpoint.
+
+Whatever bytes come in answer to a request: the only exception is HttpFailed; the answer, or the failure with its
+text, is the same however the bytes were split; head and body are within their limits; the answer means a grant with
+an `auth`, or an AuthorizationError whose text quotes nothing of an answer that is nearly right; and a connection
+that is taken for reusable carries the next request.
+"""
+
+from __future__ import annotations
+
+from fuzz.source import Source, splits
+from pusher_proto import AuthEndpoint, AuthorizationError, Grant
+from pusher_proto._grant_answers import read_answer
+from pusher_proto._http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
+
+__all__ = ["fuzz_one"]
+
+HEAD, BODY = 300, 200
+REQUEST = HttpRequest("/auth", "auth.test", (), b"socket_id=1.1")
+ENDPOINT = AuthEndpoint("http://auth.test/auth")
+CHANNELS = ("private-a", "presence-a", "private-encrypted-a", None)
+
+
+def fuzz_one(data: bytes) -> None:
+    """Check the invariant on one input: a byte that says for what, and what comes."""
+    source = Source(data)
+    channel = source.one_of(CHANNELS)
+    stream = source.rest()
+    whole = _answer([stream])
+    for pieces in splits(stream):
+        assert _answer(pieces) == whole, "splitting changed the answer"
+    grant = read_answer(ENDPOINT, channel, HttpFailed(whole) if isinstance(whole, str) else whole)
+    if isinstance(grant, AuthorizationError):
+        if isinstance(whole, HttpResponse) and 200 <= whole.status < 300 and b"<" not in whole.body:
+            assert "hunter2" not in f"{grant} {grant.body}"
+        assert len(str(grant)) < 1000
+    else:
+        assert isinstance(grant, Grant)
+        assert grant.auth
+        assert grant.auth.partition(":")[2] in ("", "***") or grant.auth not in repr(grant)
+
+
+def _answer(pieces: list[bytes]) -> HttpResponse | str:
+    connection = HttpConnection(max_head=HEAD, max_body=BODY)
+    connection.send(REQUEST)
+    try:
+        for piece in pieces:
+            if not piece:  # it would mean the end
+                continue
+            answer = connection.receive_data(piece)
+            assert len(connection._body) <= BODY
+            if answer is not None:
+                assert len(answer.body) <= BODY
+                if connection.reusable:
+                    assert connection.send(REQUEST).endswith(REQUEST.body)
+                return answer
+        answer = connection.receive_data(b"")
+        return answer if answer is not None else "the end was not seen"
+    except HttpFailed as failed:
+        assert len(str(failed)) < 200
+        return str(failed)

@@ -1,0 +1,84 @@
+"""The client side of a WebSocket, in both lanes.
+
+Whatever bytes come after the upgrade was asked for, or after it was accepted, and wherever we say goodbye in between:
+nothing raises; the fast lane and wsproto alone report the same items and send the same frames; splitting the bytes
+changes no item and no frame, but how many of the pings in one read are answered; no more is held than a message may
+have; and after a violation or a close nothing is reported.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuzz.source import Source, splits
+from proto.websocket_peer import KEY, PONG, answer, sent
+from pusher_proto._websocket import Item, PeerClosed, UpgradeRefused, Violation, WebSocket
+
+__all__ = ["fuzz_one"]
+
+LIMIT = 200
+FRAGMENTS = 4
+CONTROLS = 20
+HEAD = 300
+
+Outcome = tuple[list[Item], list[tuple[int, bytes]]]
+
+
+def fuzz_one(data: bytes) -> None:
+    """Check the invariant on one input: a byte of choices, a byte that says where we close, and what comes."""
+    source = Source(data)
+    choices, close_at = source.number(), source.number()
+    stream = source.rest()
+    upgraded, closes = bool(choices & 1), bool(choices & 2)
+    body_limit = (0, 4, 100, 65536)[choices >> 2 & 3]
+    before = stream[:close_at] if closes else stream
+    after = stream[close_at:] if closes else b""
+
+    def talk(fast: bool, first: list[bytes], second: list[bytes]) -> Outcome:
+        websocket = WebSocket(
+            host="ws.test",
+            target="/app/key",
+            nonce=KEY,
+            subprotocols=("a",),
+            max_message_size=LIMIT,
+            max_fragments=FRAGMENTS,
+            control_frame_rate=CONTROLS,
+            head_limit=HEAD,
+            body_limit=body_limit,
+            fast=fast,
+        )
+        websocket.open()
+        if upgraded:
+            websocket.receive_data(answer())
+            assert websocket.is_open
+        items: list[Item] = []
+        output = b""
+        over = False
+        for pieces in (first, second):
+            for piece in pieces:
+                fresh = websocket.receive_data(piece)
+                assert not (over and fresh), "something was reported after the end"
+                over = any(isinstance(i, PeerClosed | Violation | UpgradeRefused) for i in fresh)
+                items += fresh
+                output += websocket.data_to_send()
+                frames = websocket._frames
+                assert len(frames._held) + len(frames._text) <= LIMIT + 14
+                assert len(websocket._body) <= body_limit or not websocket.is_open
+            if closes and pieces is first:
+                output += websocket.send_close(1000, "bye")
+        return [*items, *websocket.receive_eof()], sent(output)
+
+    whole = talk(True, [before], [after])
+    assert talk(False, [before], [after]) == whole, "the lanes disagree"
+    for first, second in zip(splits(before), splits(after), strict=True):
+        for fast in (True, False):
+            outcome = talk(fast, first, second)
+            assert outcome[0] == whole[0], "splitting changed an item"
+            assert _comparable(outcome) == _comparable(whole), "splitting changed a frame"
+
+
+def _comparable(outcome: Outcome) -> tuple[Any, ...]:
+    """Leave out the pongs that a whole read does not send: all but its last."""
+    frames = outcome[1]
+    pongs = [frame for frame in frames if frame[0] == PONG]
+    return [frame for frame in frames if frame[0] != PONG], pongs[-1:]
