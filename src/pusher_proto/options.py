@@ -210,11 +210,56 @@ class Options:
         )
 
     @classmethod
+    def for_reverb(
+        cls,
+        host: str = "localhost",
+        *,
+        key: str,
+        port: int | None = None,
+        tls: bool | None = None,
+        path: str = "",
+        origin: str | None = None,
+        **more: Any,
+    ) -> Self:
+        """Return options for Laravel Reverb: REVERB_HOST, _APP_KEY, _PORT, _SCHEME and _SERVER_PATH of its `.env`.
+
+        On this machine it is taken to speak without TLS on port 8080, elsewhere with TLS on 443. `origin` is needed
+        where `allowed_origins` names any, such as "https://example.com". Client events are held to Reverb's limit of
+        10,000 bytes for a whole message; it has no rules for the names of channels.
+        """
+        tls = not _is_here(host) if tls is None else tls
+        more = {"strict_names": False, "max_client_event": 9500} | more
+        port = 8080 if port is None and not tls else port
+        return cls(host=host, key=key, port=port, tls=tls, path=path, origin=origin, **more)
+
+    @classmethod
+    def for_soketi(
+        cls,
+        host: str = "localhost",
+        *,
+        key: str,
+        port: int | None = None,
+        tls: bool | None = None,
+        path: str = "",
+        **more: Any,
+    ) -> Self:
+        """Return options for Soketi; `path` is its `pathPrefix`.
+
+        On this machine it is taken to speak without TLS on port 6001, elsewhere with TLS on 443. Client events may be
+        as large as Soketi takes them, 100 KB.
+        """
+        tls = not _is_here(host) if tls is None else tls
+        more = {"max_client_event": 100 * 1024} | more
+        port = 6001 if port is None and not tls else port
+        return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
+
+    @classmethod
     def from_env(cls, env: Mapping[str, str], **more: Any) -> Self:
         """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
 
-        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH are taken when REVERB_APP_KEY is there; else the
-        same with `PUSHER_`, and PUSHER_APP_CLUSTER where there is no PUSHER_HOST. A secret becomes `OwnKey`.
+        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) are taken when REVERB_APP_KEY is
+        there, for `for_reverb`; else PUSHER_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH, and PUSHER_APP_CLUSTER
+        where there is no PUSHER_HOST. A scheme that is not set means https. A secret becomes `OwnKey`.
         """
         prefix = "REVERB_" if env.get("REVERB_APP_KEY") else "PUSHER_"
         key, secret = (
@@ -236,12 +281,13 @@ class Options:
             raise ValueError(f"{prefix}SCHEME is http or https, not {excerpt(scheme, 64)!r}")
         if port and not port.isdecimal():
             raise ValueError(f"{prefix}PORT is a number, not {excerpt(port, 64)!r}")
-        return cls.from_host(
+        make = cls.for_reverb if prefix == "REVERB_" else cls.from_host
+        return make(
             host,
             key=key,
             port=int(port) if port else None,
             tls=scheme in ("https", "wss"),
-            path=env.get(f"{prefix}PATH") or "",
+            path=env.get(f"{prefix}SERVER_PATH") or env.get(f"{prefix}PATH") or "",
             **more,
         )
 
@@ -283,3 +329,8 @@ class Options:
             ):
                 shown.append(f"{spec.name}={value!r}")
         return f"Options({', '.join(shown)})"
+
+
+def _is_here(host: str) -> bool:
+    """Return whether a host is this machine: nobody has a certificate for it."""
+    return host in ("localhost", "::1", "[::1]") or host.startswith("127.")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pusher_proto import __version__
+from pusher_proto._messages import encode
 from pusher_proto._urls import Address
 from pusher_proto.auth import AuthEndpoint, Grant, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
@@ -160,6 +161,49 @@ def test_options_from_the_variables_that_laravel_names(
     options = Options.from_env(env)
     assert url_of(options) == url
     assert options.auth == (OwnKey("KEY", secret) if secret else None)
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        (Options.for_reverb(key="KEY"), "ws://localhost:8080/app/KEY"),
+        (Options.for_reverb("127.0.0.1", key="KEY", port=9000), "ws://127.0.0.1:9000/app/KEY"),
+        (Options.for_reverb("ws.test", key="KEY"), "wss://ws.test/app/KEY"),
+        (Options.for_reverb("ws.test", key="KEY", tls=False), "ws://ws.test:8080/app/KEY"),
+        (Options.for_reverb("ws.test", key="KEY", path="/ws"), "wss://ws.test/ws/app/KEY"),
+        (Options.for_reverb("localhost", key="KEY", tls=True), "wss://localhost/app/KEY"),
+        (Options.for_soketi(key="KEY"), "ws://localhost:6001/app/KEY"),
+        (Options.for_soketi("::1", key="KEY"), "ws://[::1]:6001/app/KEY"),
+        (Options.for_soketi("soketi.test", key="KEY", port=443), "wss://soketi.test/app/KEY"),
+        (
+            Options.for_soketi("s.test", key="KEY", tls=False, path="p"),
+            "ws://s.test:6001/p/app/KEY",
+        ),
+    ],
+)
+def test_options_for_a_server_by_its_name(options: Options, url: str) -> None:
+    assert url_of(options) == url + META
+
+
+def test_options_for_a_server_know_its_limits_and_give_way_to_what_is_given() -> None:
+    reverb = Options.for_reverb(key="KEY", origin="https://shop.test")
+    assert (reverb.origin, reverb.strict_names, reverb.max_client_event) == (
+        "https://shop.test",
+        False,
+        9500,
+    )
+    # The largest message of such an event, its names as long as they may be, is one that Reverb takes.
+    frame = encode("client-" + "e" * 193, "x" * 9498, channel="private-" + "c" * 192)
+    assert len(frame) <= 10_000
+    soketi = Options.for_soketi(key="KEY")
+    assert (soketi.strict_names, soketi.max_client_event) == (True, 102_400)
+    assert Options.for_soketi(key="KEY", max_client_event=5).max_client_event == 5
+    assert Options.for_reverb(key="KEY", strict_names=True).strict_names
+    env = {"REVERB_APP_KEY": "KEY", "REVERB_HOST": "h.test", "REVERB_SERVER_PATH": "/ws"}
+    from_env = Options.from_env(env, origin="https://shop.test")
+    assert from_env == Options.for_reverb(
+        "h.test", key="KEY", path="/ws", origin="https://shop.test"
+    )
 
 
 def test_variables_are_completed_by_keywords() -> None:
