@@ -6,9 +6,10 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self, Unpack
 
 from ._checks import check_header, check_option, is_token
+from ._more_options import MoreOptions
 from ._urls import Address, address_of, app_target, check_host, split_app_url
 from ._version import __version__
 from .auth import Auth, AuthEndpoint, Grant, OwnKey
@@ -177,14 +178,21 @@ class Options:
 
     @classmethod
     def from_cluster(
-        cls, cluster: str, *, key: str, domain: str = "pusher.com", **more: Any
+        cls,
+        cluster: str,
+        *,
+        key: str,
+        domain: str = "pusher.com",
+        port: int | None = None,
+        tls: bool = True,
+        **more: Unpack[MoreOptions],
     ) -> Self:
         """Return options for a cluster of Pusher's own, such as "eu" or "us2" (the host `ws-{cluster}.{domain}`)."""
         if not re.fullmatch(r"[a-z0-9-]+", cluster):
             raise ValueError(
                 f"a cluster is a short name such as 'eu' or 'mt1', not {excerpt(cluster, 64)!r}"
             )
-        return cls(host=f"ws-{cluster}.{domain}", key=key, **more)
+        return cls(host=f"ws-{cluster}.{domain}", key=key, port=port, tls=tls, **more)
 
     @classmethod
     def from_host(
@@ -195,19 +203,18 @@ class Options:
         port: int | None = None,
         tls: bool = True,
         path: str = "",
-        **more: Any,
+        **more: Unpack[MoreOptions],
     ) -> Self:
         """Return options for a server at a host of its own: Reverb, Soketi, Sockudo."""
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 
     @classmethod
-    def from_url(cls, url: str, **more: Any) -> Self:
-        """Return options for `wss://host:port/prefix/app/KEY`; query parameters in it are kept."""
-        host, port, tls, path, key, query = split_app_url(url)
-        query.update(more.pop("query", {}))
-        return cls(
-            host=host, port=port, tls=tls, path=path, key=more.pop("key", key), query=query, **more
-        )
+    def from_url(cls, url: str, *, key: str | None = None, **more: Unpack[MoreOptions]) -> Self:
+        """Return options for `wss://host:port/prefix/app/KEY`; query parameters in it are kept. `key` wins over it."""
+        host, port, tls, path, in_url, query = split_app_url(url)
+        more["query"] = query | dict(more.get("query", {}))
+        key = in_url if key is None else key
+        return cls(host=host, port=port, tls=tls, path=path, key=key, **more)
 
     @classmethod
     def for_reverb(
@@ -218,8 +225,7 @@ class Options:
         port: int | None = None,
         tls: bool | None = None,
         path: str = "",
-        origin: str | None = None,
-        **more: Any,
+        **more: Unpack[MoreOptions],
     ) -> Self:
         """Return options for Laravel Reverb: REVERB_HOST, _APP_KEY, _PORT, _SCHEME and _SERVER_PATH of its `.env`.
 
@@ -228,9 +234,10 @@ class Options:
         10,000 bytes for a whole message; it has no rules for the names of channels.
         """
         tls = not _is_here(host) if tls is None else tls
-        more = {"strict_names": False, "max_client_event": 9500} | more
+        more.setdefault("strict_names", False)
+        more.setdefault("max_client_event", 9500)
         port = 8080 if port is None and not tls else port
-        return cls(host=host, key=key, port=port, tls=tls, path=path, origin=origin, **more)
+        return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 
     @classmethod
     def for_soketi(
@@ -241,7 +248,7 @@ class Options:
         port: int | None = None,
         tls: bool | None = None,
         path: str = "",
-        **more: Any,
+        **more: Unpack[MoreOptions],
     ) -> Self:
         """Return options for Soketi; `path` is its `pathPrefix`.
 
@@ -249,12 +256,12 @@ class Options:
         as large as Soketi takes them, 100 KB.
         """
         tls = not _is_here(host) if tls is None else tls
-        more = {"max_client_event": 100 * 1024} | more
+        more.setdefault("max_client_event", 100 * 1024)
         port = 6001 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str], **more: Any) -> Self:
+    def from_env(cls, env: Mapping[str, str], **more: Unpack[MoreOptions]) -> Self:
         """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
 
         REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) are taken when REVERB_APP_KEY is

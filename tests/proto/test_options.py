@@ -11,6 +11,7 @@ import pytest
 
 from pusher_proto import __version__
 from pusher_proto._messages import encode
+from pusher_proto._more_options import MoreOptions
 from pusher_proto._urls import Address
 from pusher_proto.auth import AuthEndpoint, Grant, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
@@ -530,3 +531,9 @@ def test_a_repr_shows_what_was_set_and_nothing_that_is_secret(options: Options, 
 
 def test_an_address_has_a_host_a_port_and_tls() -> None:
     assert host().address() == Address("ws.test", 443, True, f"/app/KEY{META}")
+
+
+def test_every_way_to_make_options_takes_all_of_them_by_their_type() -> None:
+    named = {"key", "host", "port", "tls", "path", "resolve_url"}  # which server is meant
+    more = {name: hint.__forward_arg__ for name, hint in MoreOptions.__annotations__.items()}
+    assert more == {it.name: it.type for it in dataclasses.fields(Options) if it.name not in named}

@@ -1,0 +1,59 @@
+"""The options that every way to make `Options` takes by keyword, so that type checkers and editors know them.
+
+What they mean, and their defaults, is told in `options`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypedDict
+
+from .auth import Auth
+
+__all__ = ["MoreOptions"]
+
+
+class MoreOptions(TypedDict, total=False):
+    """Fields of `Options`, without those that say which server is meant."""
+
+    auth: Auth | None
+    headers: Mapping[str, str]
+    origin: str | None
+    query: Mapping[str, str]
+    metadata: bool
+    subprotocols: tuple[str, ...]
+    compression: bool
+    connect_timeout: float
+    activity_timeout: float
+    activity_override: float | None
+    pong_timeout: float
+    close_timeout: float
+    grant_timeout: float
+    grant_attempts: int
+    subscribe_timeout: float
+    signin_timeout: float
+    key_refresh: float
+    unavailable_after: float
+    reconnect: bool
+    max_attempts: int | None
+    retry_base: float
+    retry_cap: float
+    stable_after: float
+    max_message_size: int
+    max_fragments: int
+    control_frame_rate: int
+    max_head: int
+    max_auth_body: int
+    max_channels: int
+    max_members: int
+    max_held: int
+    max_client_event: int
+    client_event_rate: int | None
+    unclaimed_limit: int
+    outbox_limit: int
+    event_queue: int
+    max_authorizing: int
+    auth_connections: int
+    auth_idle: float
+    strict_names: bool
+    decrypted_text: Callable[[bytes], str] | None
