@@ -6,6 +6,7 @@ Called by the session; sends by the function it was given and tells by `emit`. I
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ class Subscriptions:
         self._send = send
         self._user = user
         self._admission = Admission(options, timers, rng, grants, emit, send, user)
-        self._abandoned: set[str] = set()
+        self._abandoned = Counter[str]()
         self.channels: dict[str, Channel] = {}
 
     # What the application wants
@@ -179,7 +180,10 @@ class Subscriptions:
             case "pusher_internal:subscription_succeeded":
                 if channel is not None:
                     self._succeed(channel, envelope.data, now)
-                elif name in self._abandoned:  # so late that it was left without an answer
+                elif self._abandoned[name]:  # so late that it was left without an answer
+                    self._abandoned[name] -= (
+                        1  # each subscribe has one answer, however often it is given
+                    )
                     self._send_unsubscribe(name)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
                 self._refuse(name, read_refusal(envelope), now)
@@ -286,7 +290,7 @@ class Subscriptions:
         """Let a channel go. One whose subscribe the server did not answer may yet be subscribed, and is left then."""
         del self.channels[channel.name]
         if not answered and len(self._abandoned) < self._options.max_channels:
-            self._abandoned.add(channel.name)
+            self._abandoned[channel.name] += 1
 
     def _send_unsubscribe(self, name: str) -> None:
         self._send(encode("pusher:unsubscribe", {"channel": name}))

@@ -463,6 +463,19 @@ def test_a_success_that_comes_after_all_for_a_channel_that_was_left_is_undone(wh
     assert [e for e in device.take() if isinstance(e, Subscribed | ChannelEvent)] == []
 
 
+def test_a_thousand_such_successes_are_undone_once() -> None:
+    world, device = world_with(subscribe_timeout=1.0)
+    world.act(world.server.refuse_channel, "room", shape="silent")
+    device.subscribe("room")
+    world.run(2)
+    device.unsubscribe("room")
+    world.run(1)
+    world.heard()
+    for _ in range(1000):
+        world.say("pusher_internal:subscription_succeeded", "{}", "room")
+    assert world.heard() == [(UNSUBSCRIBE, "room")]
+
+
 def test_what_was_given_up_is_remembered_for_its_connection_and_to_a_limit() -> None:
     world, device = world_with(subscribe_timeout=1.0, max_channels=2)
     for name in ("a", "b", "c"):
