@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from faults.table import PAGE, collected, table, with_table
+from pusher_proto import Options
+from pusher_proto._messages import MAX_DEPTH
 
 IN_THE_CORE = """
 N1 N1d N1e N2 N3 N4 N5 N5b N5c N6 N7 N10 N12 N20 N21 N22 N23
@@ -42,3 +46,16 @@ def test_the_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text("".join(tests) + "def test_other(): ...\n")
     assert [fault.id for fault in collected(tmp_path)] == ["N2", "N2b", "N10", "P1"]
     assert "| N2 | A | a \\| so |\n| N2b | B |" in table(collected(tmp_path))
+
+
+def test_the_limits_are_those_of_the_options() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
+    limits = ("max_", "limit", "_rate", "_queue", "auth_connections")
+    defaults = {
+        spec.name: str(spec.default)
+        for spec in dataclasses.fields(Options)
+        if any(part in spec.name for part in limits) and spec.name != "max_attempts"
+    }
+    assert told == defaults
+    assert f"JSON is decoded to {MAX_DEPTH} levels" in page
