@@ -128,6 +128,28 @@ def test_U3_the_endpoint_answers_no_JSON_object(body: str, wrong: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "rubbish",
+    [
+        b"\x15\x03\x01\x00\x02\x02\x46",  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        answer("101 Switching Protocols", [("Upgrade", "h2c"), ("Connection", "Upgrade")]),
+        b"HTTP/1.1 099 X\r\n\r\n",
+        answer("200 OK", [("Content-Length", "2"), ("Content-Length", "3")]),
+        answer("200 OK", [("Content-Length", "-2")]),
+        answer("200 OK", [("Transfer-Encoding", "gzip, chunked")]),
+        answer("200 OK", [("Transfer-Encoding", "chunked")], b"f" * 30 + b"\r\n"),
+        answer("200 OK", [("X", "a\0b")]),
+    ],
+)
+def test_U3_the_endpoint_answers_no_HTTP(rubbish: bytes) -> None:
+    """That connection is dropped, and the request made again on another, as after a failure of the network."""
+    script = asking().receive(rubbish)
+    assert script.acts() == [CloseTransport(2, abort=True)]
+    script.wait(1).open().receive(http(200, '{"auth":"key:good"}'))
+    assert subscribes(script) == ["key:good"]
+
+
+@pytest.mark.parametrize(
     ("body", "wrong"),
     [
         ("{}", "has no `auth`"),

@@ -176,9 +176,11 @@ def test_N5c_a_thousand_clients_lose_one_server() -> None:
     assert max(returns.values()) <= 200
 
 
-def attempt_ends(script: Script, phase: str) -> None:
-    """The attempt ends 15 s after its beginning, in this phase, and another follows."""
-    script.wait(14.999)
+def attempt_ends(script: Script, phase: str, drip: bytes) -> None:
+    """The attempt ends 15 s after its beginning, in this phase, whatever drips meanwhile; and another follows."""
+    for at in range(14):
+        script.wait(1).receive(drip[at : at + 1])
+    script.wait(0.999)
     assert script.acts() == []
     script.wait(0.002)
     assert CloseTransport(1, abort=True) in script.acts()
@@ -187,14 +189,18 @@ def attempt_ends(script: Script, phase: str) -> None:
     assert script.session.state is ConnectionState.CONNECTED
 
 
-def test_N6_the_upgrade_is_never_answered() -> None:
-    """The attempt ends `connect_timeout` after it began, says in which phase, and the next one follows."""
-    attempt_ends(upgrading(), "the upgrade")
+@pytest.mark.parametrize("drip", [b"", b"HTTP/1.1 101 Switching Protocols\r\n"])
+def test_N6_the_upgrade_is_never_answered(drip: bytes) -> None:
+    """The attempt ends `connect_timeout` after it began, though a byte may come now and then; it says in which phase,
+    and the next one follows."""
+    attempt_ends(upgrading(), "the upgrade", drip)
 
 
-def test_N7_established_never_comes() -> None:
-    """The attempt ends `connect_timeout` after it began, says in which phase, and the next one follows."""
-    attempt_ends(upgraded(), "the greeting")
+@pytest.mark.parametrize("drip", [b"", frame(greeting())])
+def test_N7_established_never_comes(drip: bytes) -> None:
+    """The attempt ends `connect_timeout` after it began, though a byte may come now and then; it says in which phase,
+    and the next one follows."""
+    attempt_ends(upgraded(), "the greeting", drip)
 
 
 def test_N10_bytes_come_one_at_a_time_or_split_anywhere() -> None:
