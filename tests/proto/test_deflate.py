@@ -46,7 +46,7 @@ from pusher_proto._websocket import (
 )
 
 in_both_lanes = pytest.mark.parametrize("fast", [True, False])
-tried = settings(max_examples=EXAMPLES // 3, deadline=None)
+tried = settings(max_examples=EXAMPLES // 5, deadline=None)
 
 RSV1 = 4
 HEADERS = [
@@ -201,7 +201,7 @@ TEXTS = [
 
 
 @in_both_lanes
-@in_any_pieces
+@pytest.mark.parametrize("pieces", [whole, in_small_pieces])
 @pytest.mark.parametrize("level", [0, 1, 9])
 @pytest.mark.parametrize(
     ("extension", "deflater"),
