@@ -101,6 +101,25 @@ def test_U1_the_endpoint_fails() -> None:
     assert subscribes(script) == ["key:good"]
 
 
+@pytest.mark.parametrize("heard", [b"", answer("200 OK", [("Content-Length", "99")], b"{")])
+def test_U14_the_connection_to_the_endpoint_breaks(heard: bytes) -> None:
+    """The request is made again on another connection, as after a failure of the endpoint."""
+    script = asking().receive(heard).eof(ConnectionResetError("reset"))
+    assert script.take() == []
+    script.wait(1).open().receive(http(200, '{"auth":"key:good"}'))
+    assert subscribes(script) == ["key:good"]
+
+
+def test_U14_a_kept_connection_to_the_endpoint_has_gone_meanwhile() -> None:
+    """The request is made again at once on a fresh one: the endpoint may have closed the other as idle just then."""
+    script = asking().receive(http(200, '{"auth":"key:one"}'))
+    script.do(script.session.subscribe, "private-two")
+    assert script.transport == 2
+    script.eof().open().receive(http(200, '{"auth":"key:two"}'))
+    assert script.transport == 3
+    assert subscribes(script) == ["key:one", "key:two"]
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 419, 422])
 def test_U2_the_endpoint_refuses(status: int) -> None:
     """After any other 4xx the channel has failed at once, with the status, until the next connection."""

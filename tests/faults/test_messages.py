@@ -48,6 +48,7 @@ from pusher_proto import (
     SignInFailed,
     SubscriptionCount,
     SubscriptionFailed,
+    WatchlistOnline,
 )
 
 ROOM = "room"
@@ -451,3 +452,16 @@ def test_M23_an_event_of_the_connection_comes_on_a_channel(event: str, channel: 
     assert script.acts() == []
     assert script.session.socket_id == "1.1"
     assert_kept(script)
+
+
+def test_M24_a_watchlist_comes_that_makes_no_sense() -> None:
+    """What can be understood of it counts, and the rest is reported once, however much of it there is."""
+    script = signing_in().send("pusher:signin_success", {"user_data": '{"id":"u"}'})
+    script.take()
+    events = [{"name": "online", "user_ids": ["a"]}, *[{}] * 20_000]
+    script.send("pusher_internal:watchlist_events", {"events": events})
+    online, wrong = script.take()
+    assert online == WatchlistOnline(("a",))
+    assert isinstance(wrong, ProtocolViolation)
+    assert wrong.reason == "a watchlist event without users"
+    assert_kept(forgetful(script))

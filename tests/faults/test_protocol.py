@@ -14,11 +14,12 @@ from faults.conversation import (
     listening,
     lost,
     messages,
+    violations,
 )
 from proto.scripted import HOST, Script, message, upgraded
 from proto.test_limits import measured
 from proto.websocket_peer import PING, frame
-from pusher_proto import ConnectionState, Options, ServerError
+from pusher_proto import Closed, CloseTransport, ConnectionState, Options, ServerError
 
 
 def test_P1_the_server_closes_in_form() -> None:
@@ -165,4 +166,44 @@ def test_P7_a_thousand_pings_come_in_a_burst() -> None:
     assert script.acts() == [("pong", str(number).encode()) for number in range(984, 1000)]
     assert messages(script) == [("room", 1)]
     assert peak.value < 500_000
+    assert_kept(script)
+
+
+def test_P8_the_server_closes_and_does_not_end_the_stream() -> None:
+    """The client has answered and ends it within `close_timeout`, by force at last; the next attempt does not wait for
+    that."""
+    script = listening()
+    script.answers = False
+    script.close(1001)
+    assert script.acts() == [("close", 1001, ""), CloseTransport(1)]
+    assert lost(script).code == 1001
+    script.wait(2)
+    assert CloseTransport(1, abort=True) in script.acts()
+    script.answers = True
+    assert_returns(script)
+
+
+def test_P8_the_server_does_not_answer_the_client_s_close_frame() -> None:
+    """Closing ends within `close_timeout`, by force at last, and pings, events and errors that come meanwhile change
+    nothing."""
+    script = listening()
+    script.answers = False
+    script.end()
+    assert script.acts() == [("close", 1000, "")]
+    script.take()
+    for _ in range(19):
+        script.wait(0.1).ping().send("ev", "1", "room").error(4001).send("pusher:ping")
+    assert script.acts() == []
+    assert script.take() == []
+    script.wait(0.11)
+    assert script.acts() == [CloseTransport(1, abort=True)]
+    assert script.take() == [Closed()]
+    assert script.session.next_deadline() is None
+
+
+def test_P9_the_server_greets_twice() -> None:
+    """The second greeting is reported, and the socket id stays: grants were made for it."""
+    script = listening().greet({"socket_id": "6.6", "activity_timeout": 1})
+    assert violations(script) == ["a second greeting"]
+    assert script.session.socket_id == "1.1"
     assert_kept(script)

@@ -13,6 +13,7 @@ import pytest
 from faults.conversation import (
     CHANNELS,
     PATIENT_DELAY,
+    SUCCEEDED,
     assert_kept,
     assert_returns,
     confirm,
@@ -202,3 +203,18 @@ def test_R8_a_megabyte_of_small_objects_comes() -> None:
     assert peak.value < 30 * size
     assert left < size
     assert_kept(script)
+
+
+def test_R9_a_server_asks_for_answers_and_reads_none() -> None:
+    """Past `outbox_limit` its pings stay unanswered, and what it confirms after the channel was left is undone once:
+    what waits to be sent does not grow."""
+    script = listening("room", "left", subscribe_timeout=1, outbox_limit=10_000)
+    script.subscribe("given-up").wait(1)
+    script.do(script.session.unsubscribe, "given-up")
+    script.writes = False
+    stream = script.streams[1]
+    before = len(stream.sent)
+    for _ in range(2000):
+        script.ping(b"x" * 125).send("pusher:ping").send(SUCCEEDED, "{}", "given-up")
+    assert 10_000 < len(stream.sent) - before < 10_500
+    assert forgetful(script).session.state is ConnectionState.CONNECTED

@@ -382,6 +382,16 @@ def test_a_bomb_of_a_hundred_megabytes_does_not_go_off(count: int, opcode: int, 
     assert peak.value < 5 * MEGABYTE
 
 
+def test_a_larger_bomb_takes_no_more_memory() -> None:
+    peaks = []
+    for megabytes in (2, 10, 100):
+        stream = [frame(bomb(megabytes * MEGABYTE), rsv=RSV1)]
+        items, peak = explode(inflating(), stream)
+        assert isinstance(items[0], Violation)
+        peaks.append(peak.value)
+    assert max(peaks) - min(peaks) < MEGABYTE  # what is sent differs by 100 KB
+
+
 def test_many_bombs_below_the_limit_take_the_memory_of_one() -> None:
     client, one = inflating(max_message_size=MEGABYTE), frame(bomb(MEGABYTE), rsv=RSV1)
     with measured() as peak:
