@@ -1,11 +1,14 @@
-"""What all tests share: how Hypothesis searches, and that Ctrl+C works."""
+"""What all tests share: how Hypothesis searches, that Ctrl+C works, and the watch over what is logged."""
 
 from __future__ import annotations
 
 import os
 import signal
 
+import pytest
 from hypothesis import settings
+
+from secrecy import Watch
 
 # No limit on the time of one example: that would be a timed test, and fail on a busy machine. In CI the search is
 # the same each time, so that a red run means a change; on a developer's machine it goes on looking.
@@ -17,3 +20,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 # wait in vain.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Watch(), "secrecy")

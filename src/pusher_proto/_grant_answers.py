@@ -13,6 +13,7 @@ import msgspec
 from ._checks import check_header
 from ._http import HttpFailed, HttpRequest, HttpResponse
 from ._messages import loads
+from ._secret import masked
 from ._secretbox import KEY_SIZE, read_key
 from ._urls import Address, address_of, credentials_of, form, shown_url
 from .auth import AuthEndpoint, AuthRequest, Grant
@@ -72,7 +73,7 @@ def read_answer(
     status = answer.status
     # The start of the page, never of JSON: an answer that is nearly right may hold a signature.
     text = answer.body[:256].decode("utf-8", "replace")
-    body = excerpt(text) if not 200 <= status < 300 or text.lstrip().startswith("<") else ""
+    body = excerpt(masked(text)) if not 200 <= status < 300 or text.lstrip().startswith("<") else ""
 
     def wrong(message: str, *, temporary: bool = False) -> AuthorizationError:
         return AuthorizationError(
@@ -121,7 +122,7 @@ def caused_by(error: BaseException, what: str, channel: str | None) -> Authoriza
         temporary = _may_pass(status)
     else:
         temporary = isinstance(error, OSError) and not isinstance(error, PermissionError)
-    text = f"{what}: {type(error).__name__}: {excerpt(str(error))}"
+    text = f"{what}: {type(error).__name__}: {excerpt(masked(str(error)))}"
     caused = AuthorizationError(text, channel=channel, status=status, temporary=temporary)
     caused.__cause__ = error
     return caused

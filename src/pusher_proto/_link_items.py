@@ -5,13 +5,14 @@ Pure functions: what servers write differs, and is told apart here, in every sha
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from ._messages import Envelope, text_of, value_of
+from ._secret import masked
+from ._urls import shown_url
 from ._websocket import UpgradeRefused
 from .closing import Next, next_after_status
 from .errors import excerpt
@@ -73,13 +74,10 @@ LinkNews = Upgraded | Greeted | ErrorReceived | Malformed | Ended
 
 LinkItem = Envelope | LinkNews
 
-# Not within a name: channels may be called after a digest.
-_SIGNATURE = re.compile(r"(?<![-\w.=@,;])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
-
 
 def shown(text: str, limit: int = 128) -> str:
     """Return the start of what a server wrote, without the signatures that errors quote (Pusher: "but got KEY:...")."""
-    return excerpt(_SIGNATURE.sub("***", text[: 2 * limit]), limit)
+    return excerpt(masked(text[: 2 * limit]), limit)
 
 
 class _SocketId(Struct):
@@ -129,7 +127,8 @@ def read_refused_upgrade(item: UpgradeRefused) -> Ended:
     headers = dict(item.headers)
     reason = f"the upgrade was answered with HTTP {item.status} {item.reason}".rstrip()
     if 300 <= item.status < 400:
-        reason += f" to {excerpt(headers.get('location', '?'), 100)} (redirects are not followed)"
+        location = shown_url(headers.get("location", "")) or "an unknown place"
+        reason += f" to {location} (redirects are not followed)"
     wait = headers.get("retry-after", "")
     retry_after = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
     return Ended(item.status, reason, next_after_status(item.status), retry_after, at_fault=True)

@@ -18,8 +18,8 @@ from ._checks import check_header
 from ._secret import Secret
 from ._urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
-from .names import ChannelKind, kind_of
-from .signing import shared_secret, sign_channel, sign_user
+from .names import ChannelKind, check_channel, kind_of
+from .signing import check_socket_id, shared_secret, sign_channel, sign_user
 
 __all__ = ["Auth", "AuthEndpoint", "AuthRequest", "Grant", "OwnKey"]
 
@@ -84,23 +84,31 @@ class OwnKey:
         that is not allowed (`strict_names` as in `Options`), and `AuthorizationError` when the user or the master
         key that the request needs was not given.
         """
-        secret = Secret(self.secret).reveal()
+        # First what may be wrong: an exception must not show a local variable that holds something secret.
+        check_socket_id(request.socket_id)
         if request.channel is None:
             if self.user is None:
                 raise AuthorizationError("OwnKey has no `user` to sign in", channel=None)
             user_data = msgspec.json.encode(self.user).decode()
-            token = sign_user(self.key, secret, request.socket_id, user_data)
+            token = sign_user(self.key, self.secret, request.socket_id, user_data)
             return Grant(auth=token, user_data=user_data)
         channel, kind = request.channel, kind_of(request.channel)
+        check_channel(channel, strict=strict_names)
         channel_data = shared = None
-        if kind is ChannelKind.PRESENCE and self.member is not None:
-            member = self.member(channel) if callable(self.member) else self.member
-            channel_data = msgspec.json.encode(member).decode()
         if kind is ChannelKind.ENCRYPTED and self.master_key is None:
             why = f"OwnKey has no `master_key`, and {excerpt(channel, 64)!r} is encrypted"
             raise AuthorizationError(why, channel=channel)
+        if kind is ChannelKind.PRESENCE and self.member is not None:
+            channel_data = msgspec.json.encode(
+                self.member(channel) if callable(self.member) else self.member
+            ).decode()
         token = sign_channel(
-            self.key, secret, request.socket_id, channel, channel_data, strict_names=strict_names
+            self.key,
+            self.secret,
+            request.socket_id,
+            channel,
+            channel_data,
+            strict_names=strict_names,
         )
         if kind is ChannelKind.ENCRYPTED and self.master_key is not None:
             shared = shared_secret(channel, self.master_key)

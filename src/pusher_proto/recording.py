@@ -4,9 +4,10 @@
 such lines through a session of its own. The core decides nothing else by anything else, so the effects and
 events are the same again.
 
-What is secret is masked where replaying can do without: the keys and tokens in the options, signatures in grants of the
-application. What a server or an auth endpoint sent is written as it came, because it is what is to be replayed: it
-holds the application's messages, signatures for connections that are gone, and the keys of encrypted channels.
+What is secret is masked: the keys and tokens in the options; signatures, keys and all but the ids of users in grants of
+the application (so messages of encrypted channels cannot be opened in a replay). What a server or an auth endpoint sent
+is written as it came, in base64, because it is what is to be replayed: it holds the application's messages, signatures
+for connections that are gone, and the keys of encrypted channels that an endpoint gave.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import base64
 import dataclasses
 import functools
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -54,6 +56,8 @@ LIMIT = 64 * 1024 * 1024
 """Bytes after which a recording ends, with a line that says so."""
 
 _MASK = "***"
+_NO_KEY = base64.b64encode(bytes(32)).decode()
+_LOGIN = re.compile(r"(?<=//)[^/]*@")
 _NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin")
 
 
@@ -204,12 +208,13 @@ def _auth(auth: object) -> dict[str, Any] | None:
             member = auth.member if isinstance(auth.member, Mapping) else None
             return {
                 "own_key": auth.key,
-                "member": member,
-                "user": auth.user,
+                "member": _who(member),
+                "user": _who(auth.user),
                 "encrypts": auth.master_key is not None,
             }
         case AuthEndpoint():
-            return {"endpoint": auth.url.partition("?")[0], "body": auth.body, "batch": auth.batch}
+            url = _LOGIN.sub("", auth.url.partition("?")[0])
+            return {"endpoint": url, "body": auth.body, "batch": auth.batch}
         case Grant():
             return {"grant": _grant(auth)}
         case None:
@@ -238,9 +243,28 @@ def _never(_request: object) -> None:
 
 
 def _grant(grant: Grant) -> dict[str, Any]:
-    masked: dict[str, Any] = msgspec.to_builtins(grant)
-    masked["auth"] = grant.auth.partition(":")[0] + ":" + _MASK
-    return masked
+    kept: dict[str, Any] = {"auth": grant.auth.partition(":")[0] + ":" + _MASK}
+    for name in ("channel_data", "user_data"):
+        text = getattr(grant, name)
+        if text is not None:
+            kept[name] = msgspec.json.encode(_who(_read_json(text))).decode()
+    if grant.shared_secret is not None:
+        kept["shared_secret"] = _NO_KEY
+    return kept
+
+
+def _who(data: object) -> dict[str, Any] | None:
+    """Return who is meant, and nothing else that is told of the user."""
+    if not isinstance(data, Mapping):
+        return None
+    return {name: data[name] for name in ("id", "user_id") if name in data}
+
+
+def _read_json(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except ValueError:
+        return None
 
 
 def _plain(value: Any) -> Any:

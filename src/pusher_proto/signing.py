@@ -1,6 +1,7 @@
 """HMAC signatures: of channels and users for the server that checks them (and of requests to its HTTP API).
 
-Pure functions of strings. `OwnKey` signs with them here; the server in `testing` checks with them.
+Pure functions of strings. `OwnKey` signs with them here; the server in `testing` checks with them. A `Secret` is
+revealed within one expression only, so that no traceback with local variables shows it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import hmac
 import re
 
+from ._secret import Secret
 from .names import check_channel
 
 __all__ = ["check_socket_id", "shared_secret", "sign", "sign_channel", "sign_user"]
@@ -25,14 +27,14 @@ def check_socket_id(socket_id: str) -> None:
         raise ValueError(f"not a socket id of the form digits.digits: {socket_id[:64]!r}")
 
 
-def sign(secret: str, text: str) -> str:
+def sign(secret: Secret | str, text: str) -> str:
     """Return the lowercase hex HMAC-SHA256 of `text` under `secret`."""
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(Secret(secret).reveal().encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def sign_channel(
     key: str,
-    secret: str,
+    secret: Secret | str,
     socket_id: str,
     channel: str,
     channel_data: str | None = None,
@@ -58,7 +60,7 @@ def shared_secret(channel: str, master_key: bytes) -> str:
     return base64.b64encode(hashlib.sha256(channel.encode() + master_key).digest()).decode()
 
 
-def sign_user(key: str, secret: str, socket_id: str, user_data: str) -> str:
+def sign_user(key: str, secret: Secret | str, socket_id: str, user_data: str) -> str:
     """Return the token `KEY:signature` with which `socket_id` may sign in as the user of `user_data`.
 
     Raises ValueError when `socket_id` has not the form digits.digits.

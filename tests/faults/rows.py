@@ -15,6 +15,7 @@ import pytest
 
 from drivers.runners import RUNNERS, play
 from pusher_proto import Options
+from pusher_proto.testing import Server
 
 __all__ = ["QUICK", "on_every_driver", "options_for", "written_for"]
 
@@ -28,11 +29,13 @@ def options_for(port: int, host: str = "127.0.0.1", **more: Any) -> Options:
     return Options(**(where | QUICK | more))
 
 
-def on_every_driver(scenario: Callable[..., Any]) -> Callable[..., None]:
+def on_every_driver(
+    scenario: Callable[..., Any], *, server: Callable[[], Server] = Server
+) -> Callable[..., None]:
     """Make a test of `async def test_...(driver, server, ...)`; what follows is fixtures."""
 
     def test(runner: str, **fixtures: Any) -> None:
-        play(partial(scenario, **fixtures), runner)
+        play(partial(scenario, **fixtures), runner, server())
 
     of_scenario = list(inspect.signature(scenario).parameters.values())
     runner = inspect.Parameter("runner", inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -296,6 +296,12 @@ def test_a_refusal_says_its_status_what_to_do_and_the_start_of_its_body(
     )
 
 
+def test_what_looks_secret_in_the_body_of_a_refusal_is_masked() -> None:
+    body = f"<html>no Bearer hunter2, {TOKEN.partition(':')[0]}:{'5e' * 32}"
+    (*_, shown, _) = failure(read(body, 401))
+    assert shown == f"<html>no Bearer ***, {TOKEN.partition(':')[0]}:***"
+
+
 @tried
 @given(st.integers(200, 599))
 def test_only_2xx_is_an_answer_and_only_the_server_s_trouble_passes(status: int) -> None:

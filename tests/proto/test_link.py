@@ -616,18 +616,25 @@ def test_an_http_answer_says_by_its_status_what_follows(status: str, expected: s
     code, _, phrase = status.partition(" ")
     reason = f"the upgrade was answered with HTTP {code} {phrase}"
     if code.startswith("30"):
-        reason += " to ? (redirects are not followed)"
+        reason += " to an unknown place (redirects are not followed)"
     lost = [event for event in events if isinstance(event, ConnectionLost)]
     assert lost == [ConnectionLost(int(code), reason, expected != "refused")]
     script._events += events
     assert follows(script) == expected
 
 
-def test_a_redirect_is_named_and_not_followed() -> None:
-    script = upgrading().receive(answer("302 Found", [("Location", "https://else.test/x")]))
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("https://else.test/x", "https://else.test/x"),
+        ("https://me:hidden@else.test/app/key?token=hidden", "https://***@else.test/app/key?***"),
+    ],
+)
+def test_a_redirect_is_named_and_not_followed(location: str, named: str) -> None:
+    script = upgrading().receive(answer("302 Found", [("Location", location)]))
     assert script.lost() == (
         302,
-        "the upgrade was answered with HTTP 302 Found to https://else.test/x (redirects are not followed)",
+        f"the upgrade was answered with HTTP 302 Found to {named} (redirects are not followed)",
         True,
     )
 

@@ -96,6 +96,32 @@ def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered
     assert not [line for line in lines if "hunter2" in line or "demo-secret" in line]
 
 
+def test_of_users_and_keys_only_the_ids_are_kept() -> None:
+    world = World()
+    about = {"mail": "ada@example.test"}
+    own = OwnKey(
+        "demo",
+        "demo-secret",
+        member={"user_id": "ada", "user_info": about},
+        user={"id": "ada", "user_info": about},
+        master_key=b"k" * 32,
+    )
+    endpoint = AuthEndpoint("https://me:hidden@app.test/auth?token=hidden")
+    device, lines = recorded(world, world.options(auth=own))
+    device.subscribe("private-a", auth=endpoint)
+    for data in ('{"user_id":"ada","user_info":{"mail":"ada@example.test"}}', "ada@example", None):
+        grant = Grant("demo:hidden", channel_data=data, shared_secret="aGlkZGVu", user_data=data)
+        device.subscribe("presence-b", auth=grant)
+        device.subscribe("private-encrypted-c", auth=grant)
+        device.unsubscribe("presence-b")
+        device.unsubscribe("private-encrypted-c")
+    text = "".join(lines)
+    assert '"user":{"id":"ada"}' in text
+    assert '"channel_data":"{\\"user_id\\":\\"ada\\"}"' in text
+    assert [each for each in ("ada@", "hidden", "aGlkZGVu", "kkkk") if each in text] == []
+    assert list(replay(lines))
+
+
 def test_what_the_application_failed_to_grant_is_replayed_as_a_failure() -> None:
     world = World()
     options = Options.from_host("pusher.test", key="demo", tls=False)

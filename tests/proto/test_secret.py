@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from pusher_proto._secret import Secret
+from pusher_proto._secret import Secret, masked
 
 HIDDEN = "7ad3773142a6692b25b8"
 
@@ -60,3 +60,27 @@ def test_secrets_are_equal_when_their_texts_are_and_never_equal_to_a_text() -> N
     assert Secret(HIDDEN) != Secret("other")
     assert Secret(HIDDEN) != HIDDEN
     assert {Secret(HIDDEN), Secret(HIDDEN)} == {Secret(HIDDEN)}
+
+
+SIGNATURE = "5ec7e7" * 10 + "5ec7"
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"but got key:{SIGNATURE}", "but got key:***"),
+        (f'{{"auth":"key:{SIGNATURE.upper()}"}}', '{"auth":"key:***"}'),
+        (f"no channel room-{SIGNATURE}", f"no channel room-{SIGNATURE}"),
+        (f"{SIGNATURE}0", f"{SIGNATURE}0"),
+        (f'"shared_secret":"{KEY}"', '"shared_secret":"***"'),
+        (f"{KEY}=", f"{KEY}="),
+        ("Authorization: Bearer abc.def <p>", "Authorization: Bearer *** <p>"),
+        ('{"user_data":"{\\"id\\":1}"}', '{"user_data***'),
+        ('{\\"user_data\\": {\n"id":1}}', '{\\"user_data***'),
+        ("the grant has no user_data: sign in", "the grant has no user_data: sign in"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_what_looks_secret_is_masked_in_what_others_wrote(text: str, shown: str) -> None:
+    assert masked(text) == shown
