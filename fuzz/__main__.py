@@ -115,7 +115,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--atheris", action="store_true", help="guided by coverage")
     parser.add_argument("--keep", type=Path, help="where atheris keeps inputs that cover more")
     arguments = parser.parse_args(argv)
-    logging.disable(logging.CRITICAL)
     for path in arguments.files:
         target_named(arguments.target)(path.read_bytes())
     if arguments.files:
@@ -126,4 +125,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
     raise SystemExit(main())

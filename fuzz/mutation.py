@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 __all__ = ["minimised", "mutated"]
+
+Input = TypeVar("Input", bytes, list[Any])
 
 _LONGEST = 4096
 _TELLING = (0, 1, 2, 16, 32, 34, 64, 91, 123, 125, 126, 127, 128, 129, 136, 137, 192, 254, 255)
@@ -40,8 +43,8 @@ def mutated(corpus: Sequence[bytes], rng: random.Random) -> bytes:
     return bytes(data[:_LONGEST])
 
 
-def minimised(data: bytes, fails: Callable[[bytes], bool]) -> bytes:
-    """Return the shortest input found that still fails."""
+def minimised(data: Input, fails: Callable[[Input], bool]) -> Input:
+    """Return the shortest input found that still fails; `data` itself must."""
     size = max(1, len(data) // 2)
     while True:
         at = 0

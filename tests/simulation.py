@@ -26,6 +26,7 @@ from pusher_proto import (
     SendData,
     Session,
 )
+from pusher_proto.recording import LIMIT, RecordingSession
 from pusher_proto.testing import DEMO_APP, Server, ServerClose, ServerSend
 
 HOST = "pusher.test"
@@ -57,6 +58,8 @@ class Wire:
     dead: bool = False
     """Nothing goes over it any more, and the device has not been told."""
     ended: bool = False
+    left: int | None = None
+    """Bytes, in either direction, after which the connection is reset; None: it is not."""
     arrivals: dict[str, float] = field(default_factory=dict)
     """When the last bytes of each direction arrive."""
 
@@ -75,6 +78,10 @@ class Device:
     """Whether the application takes events; a stalled one does not."""
     unread: dict[int, list[bytes]] = field(default_factory=dict)
     asked: list[tuple[int, AuthRequest]] = field(default_factory=list)
+    thinks: float = 0.0
+    """Seconds that the authorizer takes."""
+    watch: Callable[[Device], None] | None = None
+    """Called whenever the session was drained, to look whether all is well."""
 
     def do(self, command: Callable[..., None], *args: Any, **kw: Any) -> None:
         """Give a command to the session, and see to its effects."""
@@ -116,7 +123,9 @@ class Device:
                 while (event := self.session.next_event()) is not None:
                     self.events.append(event)
             if not self._read():
-                return
+                break
+        if self.watch is not None:
+            self.watch(self)
 
     def _read(self) -> bool:
         for transport, waiting in list(self.unread.items()):
@@ -160,9 +169,21 @@ class World:
             request
         )
 
-    def device(self, options: Options | None = None, *, connect: bool = True, **kw: Any) -> Device:
-        """Return a new device, which begins to connect."""
-        session = Session(options or self.options(), rng=random.Random(self.rng.random()))
+    def device(
+        self,
+        options: Options | None = None,
+        *,
+        connect: bool = True,
+        record: Callable[[str], object] | None = None,
+        **kw: Any,
+    ) -> Device:
+        """Return a new device, which begins to connect. `record` is given its session's inputs, line by line."""
+        options = options or self.options()
+        seed: Any = self.rng.random()
+        if record is None:
+            session = Session(options, rng=random.Random(seed))
+        else:
+            session = RecordingSession(options, record, seed, LIMIT, authorize_many=False)
         device = Device(self, session, **kw)
         self.devices.append(device)
         if connect:
@@ -258,6 +279,11 @@ class World:
         for wire in list(device.wires.values()):
             self._end(wire, "connection reset")
 
+    def cut(self, device: Device, after: int) -> None:
+        """Reset all connections of a device once so many more bytes have gone over each."""
+        for wire in device.wires.values():
+            wire.left = after
+
     def sever(self, device: Device) -> None:
         """Cut all links of a device without telling it: half-open, as after a reboot of a router."""
         for wire in device.wires.values():
@@ -287,7 +313,8 @@ class World:
             case Authorize():
                 device.asked.append((effect.request, effect.details))
                 if device.authorizer is not None:
-                    self.at(self.network.latency, lambda: self._authorize(device, effect))
+                    delay = self.network.latency + device.thinks
+                    self.at(delay, lambda: self._authorize(device, effect))
 
     def flush(self) -> None:
         """Carry out what the server wants."""
@@ -327,18 +354,29 @@ class World:
         self.flush()
 
     def _to_server(self, wire: Wire, data: bytes) -> None:
-        if not wire.ended and not wire.dead and not self.network.blackhole:
+        if data := self._through(wire, data):
             self.server.receive_data(wire.connection, data, now=self.now)
             self.flush()
 
     def _to_device(self, wire: Wire, data: bytes) -> None:
-        device = wire.device
-        if wire.ended or wire.dead or self.network.blackhole:
+        device, data = wire.device, self._through(wire, data)
+        if not data:
             return
         if wire.transport in device.unread or not device.session.wants_data(wire.transport):
             device.unread.setdefault(wire.transport, []).append(data)
         else:
             device.do(device.session.receive_data, wire.transport, data)
+
+    def _through(self, wire: Wire, data: bytes) -> bytes:
+        """Return what of it arrives."""
+        if wire.ended or wire.dead or self.network.blackhole:
+            return b""
+        if wire.left is not None:
+            data = data[: wire.left]
+            wire.left -= len(data)
+            if not wire.left:
+                self.at(0, partial(self._end, wire, "connection reset"))
+        return data
 
     def _end(self, wire: Wire, error: str | None) -> None:
         if wire.ended:

@@ -1,0 +1,195 @@
+"""One application in the simulated world: what it does with its client, and what must hold of all that it sees."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pusher_proto import (
+    AuthRequest,
+    ChannelEvent,
+    ConnectionEstablished,
+    ConnectionLost,
+    ConnectionState,
+    DecryptionFailed,
+    Event,
+    Grant,
+    LocalProtocolError,
+    PusherError,
+    Subscribed,
+    Unsubscribed,
+)
+from pusher_proto.signing import shared_secret, sign_channel, sign_user
+from simulation import Device
+
+if TYPE_CHECKING:
+    from fuzz.world import Weather
+
+__all__ = ["CHANNELS", "Application", "Broken"]
+
+CHANNELS = (
+    "news",
+    "prices",
+    "cache-last",
+    "private-a",
+    "private-b",
+    "presence-room",
+    "presence-hall",
+    "private-encrypted-x",
+)
+_ACTS = (
+    *("subscribe", "subscribe", "unsubscribe", "flap", "trigger", "stall"),
+    *("reconnect", "ping", "signin", "misuse"),
+)
+_TRYING = (ConnectionState.CONNECTING, ConnectionState.UNAVAILABLE, ConnectionState.CONNECTED)
+
+
+class Broken(AssertionError):
+    """An invariant does not hold."""
+
+
+class Application:
+    """One application with its client, and what it has seen."""
+
+    def __init__(self, weather: Weather, number: int, source: str) -> None:
+        self.weather = weather
+        self.number = number
+        self.source = source
+        """How it gets its grants."""
+        self.member = {"user_id": f"user-{number % 4}", "user_info": {"n": number}}
+        self.recording: list[str] = []
+        self.device = weather.world.device(
+            weather.options(source, self.member),
+            authorizer=self.authorize,
+            connect=False,
+            record=self.recording.append if weather.records else None,
+            watch=self.watch,
+        )
+        self.wanted: set[str] = set()
+        self.expected: dict[str, int] = {}
+        """The number that the next event of a channel must have; -1 takes any."""
+        self.device.connect()
+
+    # What it does
+
+    def authorize(self, request: AuthRequest) -> Grant | BaseException | None:
+        """Answer as applications do: mostly right, sometimes not at all, or by raising."""
+        chance = self.weather.rng.random()
+        if self.weather.storm and chance < 0.1:
+            return None
+        if self.weather.storm and chance < 0.2:
+            return TimeoutError("the database is slow")
+        app = self.weather.app
+        if request.channel is None:
+            user_data = json.dumps({"id": self.member["user_id"]})
+            auth = sign_user(app.key, app.secret, request.socket_id, user_data)
+            return Grant(auth, user_data=user_data)
+        channel, data, secret = request.channel, None, None
+        if channel.startswith("presence-"):
+            data = json.dumps({"user_id": self.member["user_id"]})
+        if channel.startswith("private-encrypted-"):
+            assert app.encryption_master_key is not None
+            secret = shared_secret(channel, app.encryption_master_key)
+        auth = sign_channel(app.key, app.secret, request.socket_id, channel, data)
+        return Grant(auth, data, secret)
+
+    def act(self) -> None:
+        """Do one thing that an application may do."""
+        device, rng = self.device, self.weather.rng
+        channel = rng.choice(CHANNELS)
+        match rng.choice(_ACTS):
+            case "subscribe":
+                self.wanted.add(channel)
+                device.subscribe(channel)
+            case "unsubscribe":
+                self.leave(channel)
+            case "flap":
+                for _ in range(rng.randrange(1, 4)):
+                    self.wanted.add(channel)
+                    device.subscribe(channel)
+                    self.leave(channel)
+            case "trigger":
+                try:
+                    device.trigger(rng.choice(("private-a", "presence-room")), "client-hello", {})
+                except PusherError:
+                    pass  # not subscribed now, or too much waits
+            case "stall":
+                device.pulls = not device.pulls
+                device.pump()
+            case "reconnect":
+                device.do(device.session.disconnect)
+                device.connect()
+            case "ping":
+                device.do(device.session.ping)
+            case "signin":
+                device.do(device.session.signin)
+            case "misuse":
+                self.misuse()
+
+    def leave(self, channel: str) -> None:
+        """Unsubscribe; from now on nothing of the channel may come out of the session, but what waits in its queue."""
+        self.wanted.discard(channel)
+        self.device.unsubscribe(channel)
+
+    def misuse(self) -> None:
+        """Use the session wrongly: it raises, and nothing else comes of it."""
+        session, now = self.device.session, self.weather.world.now
+        before = (session.channels(), session.state, session.stats.bytes_sent)
+        try:
+            session.subscribe("no such name!", now=now)
+        except LocalProtocolError:
+            pass
+        else:
+            raise Broken("a channel's name that is not allowed was taken")
+        if session.next_effect() is not None or before != (
+            *(session.channels(), session.state, session.stats.bytes_sent),
+        ):
+            raise Broken("wrong use changed something")
+
+    # What must hold
+
+    def watch(self, device: Device) -> None:
+        """Look at the session whenever it was drained: while it is not at rest, something will wake it."""
+        session = device.session
+        if session.next_deadline() is None and session.state in _TRYING:
+            raise Broken(f"{session.state} and nothing will ever happen")
+
+    def look(self) -> None:
+        """Check every event that has come."""
+        self.device.effects.clear()
+        for event in self.device.take():
+            self.receive(event)
+        if self.device.session.state is ConnectionState.FAILED:
+            self.device.connect()  # a person looked, and tries again
+
+    def receive(self, event: Event) -> None:
+        """What must hold always: nothing lost, nothing twice and nothing out of order while a connection lives."""
+        match event:
+            case ConnectionLost() | ConnectionEstablished():
+                if self.weather.calm:
+                    raise Broken(f"in calm weather: {event}")
+                self.expected.clear()
+            case Unsubscribed():
+                self.expected.pop(event.channel, None)
+            case Subscribed():
+                if event.channel in self.expected:
+                    raise Broken(f"{event.channel} was subscribed twice")
+                self.expected[event.channel] = -1
+            case DecryptionFailed():  # told, so not lost in silence
+                if event.channel in self.expected:
+                    self.expected[event.channel] = -1
+            case ChannelEvent() if event.name == "count" and not event.cached:
+                self.count(event.channel, event.data["n"])
+
+    def count(self, channel: str, number: int) -> None:
+        """Take one of the numbered events."""
+        expected = self.expected.get(channel)
+        if expected is None:
+            raise Broken(f"{channel} gave an event while it was not subscribed")
+        if expected not in (-1, number):
+            raise Broken(f"{channel} gave {number} where {expected} was due")
+        self.expected[channel] = number + 1
+
+    def options_of(self) -> dict[str, Any]:
+        """Return what tells this application from the others, for whoever reads of a failure."""
+        return {"number": self.number, "source": self.source, "wanted": sorted(self.wanted)}

@@ -1,0 +1,91 @@
+"""What watches the simulated world from outside: the server's ears, the logs, and the memory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
+from typing import Any
+
+from fuzz.application import Broken
+from pusher_proto.signing import sign_channel, sign_user
+from pusher_proto.testing import Server
+
+__all__ = ["WatchedServer", "no_secret_in_logs", "reachable"]
+
+_SIGNATURE = re.compile(r"[0-9a-f]{64}")
+
+
+class WatchedServer(Server):
+    """A server that looks at what clients ask for: nothing twice, and nothing by a grant for another connection."""
+
+    def __init__(self, *args: Any, secrets: Iterable[str], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._secrets = tuple(secrets)
+
+    def _log(self, connection: Any, message: Any) -> None:
+        super()._log(connection, message)
+        socket, data = self._sockets.get(connection), self.received[-1].data
+        if socket is None or not isinstance(data, dict):
+            return
+        key, auth = socket.realm.app.key, data.get("auth")
+        if message.event == "pusher:subscribe":
+            channel = str(data["channel"])
+            if channel in socket.channels:
+                raise Broken(f"{channel} is subscribed, and asked for once more")
+            if auth is not None:
+                said: Any = data.get("channel_data")
+                self._check(
+                    auth,
+                    *(sign_channel(key, s, socket.id, channel, said) for s in self._secrets),
+                )
+        elif message.event == "pusher:signin":
+            user: Any = data["user_data"]
+            self._check(auth, *(sign_user(key, s, socket.id, user) for s in self._secrets))
+
+    def _check(self, auth: object, *good: str) -> None:
+        if auth not in good:
+            raise Broken("a grant was used that is not for this connection")
+
+
+class _Logs(logging.Handler):
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__(logging.DEBUG)
+        self._secrets = tuple(secrets)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = f"{record.getMessage()} {record.exc_info or ''}"
+        if _SIGNATURE.search(text) or any(secret in text for secret in self._secrets):
+            raise Broken(f"a secret in the log of {record.name}: {record.msg}")
+
+
+@contextmanager
+def no_secret_in_logs(secrets: Iterable[str]) -> Iterator[None]:
+    """Look at all that the core logs, at every level."""
+    logger, handler = logging.getLogger("pusher_proto"), _Logs(secrets)
+    level, propagates = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
+
+
+def reachable(root: object) -> int:
+    """Return how many objects hang on `root`, leaving out code."""
+    code = (type, ModuleType, FunctionType, BuiltinFunctionType, MappingProxyType)
+    seen = {id(root)}
+    waiting = [root]
+    while waiting:
+        for one in gc.get_referents(waiting.pop()):
+            if id(one) not in seen and not isinstance(one, code):
+                seen.add(id(one))
+                waiting.append(one)
+    return len(seen)

@@ -1,0 +1,343 @@
+"""The simulated world and its weather: what goes wrong, what is put right, and what must hold then."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fuzz.application import CHANNELS, Application, Broken
+from fuzz.watching import WatchedServer, reachable
+from pusher_proto import AuthEndpoint, ChannelState, ConnectionState, Options, OwnKey, UserState
+from pusher_proto.testing import DEMO_APP, App
+from simulation import World
+
+__all__ = ["BACK_WITHIN", "OTHER_KEY", "OTHER_SECRET", "TOKEN", "Step", "Weather"]
+
+Step = tuple[str, int]
+"""A peril, or "quiet", and the seed of all that is random in it."""
+
+BACK_WITHIN = 240.0
+"""Seconds after the network is whole within which every client must be back: a dead link is noticed (activity and
+pong, 135 s), and three delays at their cap pass."""
+OTHER_SECRET = "another-secret"
+OTHER_KEY = bytes(reversed(range(32)))
+TOKEN = "bearer-hunter2"
+_SOURCES = ("own key", "endpoint", "application")
+_MOST_OBJECTS = 30_000
+"""Objects that a session of these applications may hold on to."""
+
+
+class Weather:
+    """One world and its weather. The same seed and the same steps give the same run."""
+
+    def __init__(self, seed: int, clients: int = 6, *, records: bool = False) -> None:
+        self.seed = seed
+        self.clients = clients
+        self.records = records
+        """Whether the inputs of all sessions are kept."""
+        self.rng = random.Random(seed)
+        server = WatchedServer(
+            (DEMO_APP,),
+            rng=random.Random(seed),
+            secrets=(DEMO_APP.secret, OTHER_SECRET),
+            auth_token=TOKEN,
+            activity_timeout=self.rng.choice((60, 120, 120, 120)),
+        )
+        self.world = World(seed, server)
+        self.storm = self.calm = False
+        self.counts: Counter[str] = Counter()
+        """Events published on each channel."""
+        self.done: Counter[str] = Counter()
+        self.steps: list[Step] = []
+        self.began = self.world.now
+        self.apps = [
+            Application(self, number, self.rng.choice(_SOURCES)) for number in range(clients)
+        ]
+
+    @property
+    def app(self) -> App:
+        """The app with its secrets of the moment."""
+        return self.world.server._realm(None).app
+
+    @property
+    def hours(self) -> float:
+        """Connection-hours so far."""
+        return (self.world.now - self.began) / 3600 * len(self.apps)
+
+    def options(self, source: str, member: dict[str, Any]) -> Options:
+        """Return options with one of the ways to get a grant, and a queue small enough to be full."""
+        auth: Any = None
+        if source == "own key":
+            auth = OwnKey(
+                DEMO_APP.key,
+                DEMO_APP.secret,
+                member=member,
+                user={"id": member["user_id"]},
+                master_key=DEMO_APP.encryption_master_key,
+            )
+        elif source == "endpoint":
+            auth = AuthEndpoint(
+                "http://pusher.test/pusher/auth",
+                headers={"Authorization": f"Bearer {TOKEN}"},
+                user_url="http://pusher.test/pusher/user-auth",
+            )
+        return Options.from_host(
+            "pusher.test",
+            key=DEMO_APP.key,
+            tls=False,
+            auth=auth,
+            pong_timeout=15.0,
+            event_queue=50,
+        )
+
+    # Time
+
+    def run(self, hours: float) -> None:
+        """Alternate storms and quiet periods until `hours` connection-hours are over."""
+        plan = random.Random(self.seed)
+        while self.hours < hours:
+            for _ in range(plan.randrange(5, 40)):
+                self.take(plan.choice(PERILS), plan.getrandbits(32))
+            self.take("quiet", plan.getrandbits(32))
+
+    def play(self, steps: Sequence[Step]) -> None:
+        """Take these steps, and be quiet at last."""
+        for name, seed in [*steps, ("quiet", 0)]:
+            self.take(name, seed)
+
+    def take(self, name: str, seed: int) -> None:
+        """Take one step."""
+        self.steps.append((name, seed))
+        self.rng = random.Random(seed)
+        self.storm = name != "quiet"
+        self.done[name] += 1
+        getattr(self, name)()
+        if self.storm:
+            self.world.run(self.rng.expovariate(1 / 20))
+        for app in self.apps:
+            app.look()
+
+    def quiet(self) -> None:
+        """The weather clears up, and hours pass in which little happens; nothing may break in them."""
+        self.clear_up()
+        self.check()
+        self.calm = True
+        for _ in range(self.rng.randrange(5)):
+            self.publish()
+            self.world.run(self.rng.uniform(0, 3600))
+        self.world.run(self.rng.uniform(0, 2 * 3600))
+        self.check()
+        self.calm = False
+
+    # Perils
+
+    def act(self) -> None:
+        """An application does something."""
+        self.rng.choice(self.apps).act()
+
+    def publish(self) -> None:
+        """Publish a few numbered events."""
+        for _ in range(self.rng.randrange(1, 8)):
+            channel = self.rng.choice(CHANNELS)
+            self.world.act(self.world.server.publish, channel, "count", {"n": self.counts[channel]})
+            self.counts[channel] += 1
+
+    def lose(self) -> None:
+        """The server ends one connection, or all, by some code or by none."""
+        code = self.rng.choice((None, None, 1000, 1001, 1011, 4009, 4100, 4200, 4201))
+        which = self.rng.choice([None, *self.world.server.connections])
+        shape = self.rng.choice(({}, {}, {"error_event": True}, {"close_frame": False}))
+        self.world.act(self.world.server.drop, code, connection=which, **shape)
+
+    def reset(self) -> None:
+        """The connections of a device are reset, at once or at any byte of what comes next."""
+        device = self.rng.choice(self.apps).device
+        if self.rng.random() < 0.3:
+            self.world.reset(device)
+        else:
+            self.world.cut(device, self.rng.choice((1, 5, 50, 500)) * self.rng.randrange(1, 10))
+
+    def restart(self) -> None:
+        """The server goes away for a while."""
+        self.world.network.refuse = True
+        self.world.act(self.world.server.drop)
+        self.world.run(self.rng.uniform(0, 30))
+        self.world.network.refuse = False
+
+    def refuse(self) -> None:
+        """New connections are answered with something else for a while."""
+        kinds: list[dict[str, Any]] = [
+            *({"status": status} for status in (503, 429, 403)),
+            *({"code": code} for code in (4100, 4200, 4001)),
+            {},
+        ]
+        times = self.rng.randrange(1, 4)
+        self.world.act(self.world.server.refuse, times=times, **self.rng.choice(kinds))
+
+    def blackhole(self) -> None:
+        """Nothing arrives, and nobody is told."""
+        self.world.network.blackhole = True
+        self.world.run(self.rng.uniform(0, 120))
+        # What was lost meanwhile is lost for good: those connections are dead without knowing it.
+        for app in self.apps:
+            self.world.sever(app.device)
+        self.world.network.blackhole = False
+
+    def sever(self) -> None:
+        """The link of a device is half-open: nothing arrives, and it is not told."""
+        self.world.sever(self.rng.choice(self.apps).device)
+
+    def swallow(self) -> None:
+        """New connections are neither accepted nor refused for a while."""
+        self.world.network.swallow_opens = True
+        self.world.run(self.rng.uniform(0, 40))
+        self.world.network.swallow_opens = False
+
+    def change_network(self) -> None:
+        """Latency and chunking change."""
+        self.world.network.latency = self.rng.choice((0.001, 0.02, 0.3))
+        self.world.network.chunk = self.rng.choice((None, None, 1, 50, 50, 1400, 1400))
+
+    def mute(self) -> None:
+        """The server hangs, forgetting what it should have said, and is started anew."""
+        self.world.act(self.world.server.mute)
+        self.world.run(self.rng.uniform(0, 60))
+        self.world.act(self.world.server.unmute)
+        self.world.act(self.world.server.drop)
+
+    def wrong_grants(self) -> None:
+        """The auth endpoint answers nonsense a few times."""
+        status, body = self.rng.choice(
+            ((500, "{}"), (200, "<html>"), (403, "{}"), (429, ""), (200, "{}"), (302, ""))
+        )
+        self.world.act(self.world.server.auth_answer, status, body, times=self.rng.randrange(1, 5))
+
+    def slow(self) -> None:
+        """Answers take their time; those of an auth endpoint or an authorizer too long."""
+        self.rng.choice(self.apps).device.thinks = self.rng.choice((0.0, 1.0, 4.0, 30.0))
+        what = self.rng.choice(("subscribe", "greeting", "auth", "auth", "signin"))
+        seconds = self.rng.choice((0.0, 0.5, 5.0, 20.0) if what == "auth" else (0.0, 0.5, 5.0))
+        self.world.act(self.world.server.delay, seconds, what)
+
+    def rotate_key(self) -> None:
+        """Encrypted channels have another key from here on; who signs by itself does not know it."""
+        keys = (DEMO_APP.encryption_master_key, OTHER_KEY)
+        self.world.act(self.world.server.rotate_key, self.rng.choice(keys))
+
+    def rotate_secret(self) -> None:
+        """The app has another secret; who signs by itself is refused until it is the old one again."""
+        secret = self.rng.choice((DEMO_APP.secret, OTHER_SECRET))
+        self.world.act(self.world.server.rotate_secret, secret)
+
+    def terminate(self) -> None:
+        """A user's connections are terminated by the application."""
+        user = f"user-{self.rng.randrange(4)}"
+        self.world.act(self.world.server.terminate_user, user)
+
+    # The weather is over
+
+    def clear_up(self) -> None:
+        """Everything works, everybody reads, and time enough passes to come back."""
+        world, server = self.world, self.world.server
+        world.network = replace(world.network, latency=0.01, chunk=None)
+        for undo in (server.unmute, server.allow, server.auth_answer):
+            world.act(undo)
+        world.act(server.delay, 0.0)
+        world.act(server.rotate_key, DEMO_APP.encryption_master_key)
+        world.act(server.rotate_secret, DEMO_APP.secret)
+        for app in self.apps:
+            for wire in app.device.wires.values():
+                wire.left = None
+            app.device.pulls, app.device.thinks = True, 0.0
+            app.device.pump()
+            app.look()
+        world.run(BACK_WITHIN)
+        for app in self.apps:
+            app.look()
+            session = app.device.session
+            if session.state is not ConnectionState.CONNECTED:
+                why = f"{session.state}, {session.last_loss}"
+                raise Broken(f"{app.options_of()} is not back after {BACK_WITHIN:g} s: {why}")
+            for channel in app.wanted:  # refused in the storm: a person would ask again
+                if session.channel(channel).state in (
+                    *(ChannelState.REFUSED, ChannelState.UNANSWERED),
+                ):
+                    app.device.subscribe(channel)
+            if session.wants_user and session.user.state is UserState.REFUSED:
+                app.device.do(session.signin)
+        world.run(30)
+
+    def check(self) -> None:
+        """What must hold after a quiet period."""
+        server = self.world.server
+        online = server.users()
+        for app in self.apps:
+            app.look()
+            session = app.device.session
+            socket_id = session.socket_id
+            if socket_id is None or session.next_deadline() is None:
+                raise Broken(f"at rest without being connected: {session.state}")
+            known = {name for name in server.channels() if socket_id in server.subscriptions(name)}
+            known = {name for name in known if not name.startswith("#")}
+            if known != app.wanted or set(session.channels()) != app.wanted:
+                raise Broken(
+                    f"wanted {app.wanted}, the session has {session.channels()}, the server {known}"
+                )
+            for name in app.wanted:
+                self.check_channel(app, name)
+            if session.wants_user and socket_id not in online.get(session.user.id or "", ()):
+                raise Broken(f"{app.options_of()} is not signed in: {session.user}")
+            self.check_bounds(app)
+
+    def check_channel(self, app: Application, name: str) -> None:
+        """What must hold of a channel that is wanted."""
+        snapshot = app.device.session.channel(name)
+        if snapshot.state is not ChannelState.SUBSCRIBED:
+            raise Broken(f"{name} is {snapshot.state}: {snapshot.last_error}")
+        if name.startswith("presence-"):
+            there = {user: member.info for user, member in snapshot.members.items()}
+            if there != self.world.server.members(name):
+                raise Broken(f"{name}: {there} is not {self.world.server.members(name)}")
+        if app.expected[name] not in (-1, self.counts[name]):
+            raise Broken(f"{name} lost what came after {app.expected[name]}")
+
+    def check_bounds(self, app: Application) -> None:
+        """What must hold of memory: nothing is left of the storm."""
+        device, session = app.device, app.device.session
+        if session._grants._requests or device.unread or session._events.queue:
+            raise Broken("something is left over")
+        if len(device.wires) > 1 + session.options.auth_connections:
+            raise Broken(f"{len(device.wires)} connections are open")
+        if len(session._timers._at) > 10:
+            raise Broken(f"timers pile up: {list(session._timers._at)}")
+
+    def check_memory(self) -> None:
+        """What must hold at the end of a world: a session has not grown with all that happened."""
+        for app in self.apps:
+            size = reachable(app.device.session)
+            if size > _MOST_OBJECTS:
+                raise Broken(f"a session holds on to {size} objects")
+
+
+_PERILS: list[tuple[Callable[[Weather], None], int]] = [
+    (Weather.act, 12),
+    (Weather.publish, 6),
+    (Weather.lose, 2),
+    (Weather.reset, 3),
+    (Weather.restart, 1),
+    (Weather.refuse, 2),
+    (Weather.blackhole, 1),
+    (Weather.sever, 1),
+    (Weather.swallow, 1),
+    (Weather.change_network, 2),
+    (Weather.mute, 1),
+    (Weather.wrong_grants, 2),
+    (Weather.slow, 2),
+    (Weather.rotate_key, 1),
+    (Weather.rotate_secret, 1),
+    (Weather.terminate, 1),
+]
+PERILS = [peril.__name__ for peril, weight in _PERILS for _ in range(weight)]

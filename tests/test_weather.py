@@ -1,0 +1,254 @@
+"""The simulated world bites: bugs planted into the core are caught by its invariants, and told so that they replay."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fuzz import weather as program
+from fuzz.application import Broken
+from fuzz.watching import no_secret_in_logs, reachable
+from fuzz.world import PERILS, Weather
+from pusher_proto import Session
+from pusher_proto._admission import Admission
+from pusher_proto._channel import Channel
+from pusher_proto._connector import Connector
+from pusher_proto._liveness import Liveness
+from pusher_proto._presence import Roster
+from pusher_proto._subscriptions import Subscriptions
+from pusher_proto._tables import ChannelState
+from pusher_proto._timers import Timer, Timers
+from pusher_proto.events import ChannelEvent, Event
+from pusher_proto.recording import replay
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+ENOUGH = 12
+"""Worlds in which a planted bug must show."""
+
+
+def broken() -> Weather:
+    """Return the first world that breaks."""
+    for seed in range(ENOUGH):
+        weather = Weather(seed)
+        try:
+            weather.run(100)
+        except Broken:
+            return weather
+    raise AssertionError("nothing was caught")
+
+
+def test_the_weather_breaks_nothing() -> None:
+    with no_secret_in_logs(program.SECRETS):
+        weather = Weather(1)
+        weather.run(60)
+        weather.check_memory()
+    assert {name for name, _ in weather.steps} > {"act", "publish", "quiet"}
+    assert set(PERILS) | {"quiet"} >= set(weather.done)
+
+
+def test_the_same_seed_brings_the_same_weather() -> None:
+    first, second = Weather(5, records=True), Weather(5, records=True)
+    for weather in (first, second):
+        weather.run(10)
+    assert first.steps == second.steps
+    assert first.counts == second.counts
+    for one, other in zip(first.apps, second.apps, strict=True):
+        # The mask of a frame is random, and how long it is is not.
+        assert [json.loads(line)["now"] for line in one.recording[1:]] == [
+            json.loads(line)["now"] for line in other.recording[1:]
+        ]
+
+
+# Bugs
+
+
+def old_grant(patch: pytest.MonkeyPatch) -> None:
+    """A grant that was asked for on a lost connection is used on the next."""
+
+    def lost(self: Admission, now: float) -> None:
+        self._socket_id = None
+
+    def granted(self: Admission, channel: Channel, details: Any, result: Any, now: float) -> None:
+        if channel.state is ChannelState.GRANTING:
+            channel.request = None
+            self._use(channel, result, now)
+
+    def withdraw(self: Admission, channel: Channel, now: float) -> None:
+        pass
+
+    for function in (lost, granted, withdraw):
+        patch.setattr(Admission, function.__name__, function)
+
+
+def pong_ignored(patch: pytest.MonkeyPatch) -> None:
+    """What comes after a ping does not count as an answer."""
+    patch.setattr(Liveness, "heard", lambda self, now: None)
+
+
+def silence_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A missing pong is not noticed."""
+
+    def asked(self: Liveness, now: float) -> None:
+        self._timers.set(Timer.ACTIVITY, now + self._activity)
+
+    patch.setattr(Liveness, "asked", asked)
+
+
+def roster_merged(patch: pytest.MonkeyPatch) -> None:
+    """Who was there before the connection was lost is still there after it."""
+    replace = Roster.replace
+
+    def merged(self: Roster, data: Any) -> Any:
+        before = dict(self._previous or {})
+        changes = list(replace(self, data))
+        self._by_id = before | self._by_id
+        return iter(changes)
+
+    patch.setattr(Roster, "replace", merged)
+
+
+def retry_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nothing wakes the session for its next attempt."""
+    original = Timers.set
+
+    def forgetful(self: Timers, timer: Timer, at: float, of: Any = None) -> None:
+        if timer not in (Timer.RETRY, Timer.UNAVAILABLE, Timer.STABLE):
+            original(self, timer, at, of)
+
+    patch.setattr(Timers, "set", forgetful)
+
+
+def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Reading that stopped does not go on."""
+
+    def next_event(self: Session) -> Event | None:
+        return self._events.queue.popleft() if self._events.queue else None
+
+    patch.setattr(Session, "next_event", next_event)
+
+
+def subscribed_twice(patch: pytest.MonkeyPatch) -> None:
+    """Each subscribe goes out twice."""
+    original = Admission._subscribe
+
+    def twice(self: Admission, channel: Channel, grant: Any, now: float) -> None:
+        original(self, channel, grant, now)
+        original(self, channel, grant, now)
+
+    patch.setattr(Admission, "_subscribe", twice)
+
+
+def event_twice(patch: pytest.MonkeyPatch) -> None:
+    """Now and then an event is given twice."""
+    original = Session.next_event
+
+    def next_event(self: Session) -> Event | None:
+        event = original(self)
+        if isinstance(event, ChannelEvent) and event.data == {"n": 7}:
+            self._events.queue.appendleft(copy.copy(event))
+            patch.setattr(Session, "next_event", original)
+        return event
+
+    patch.setattr(Session, "next_event", next_event)
+
+
+def event_lost(patch: pytest.MonkeyPatch) -> None:
+    """Now and then an event is not given."""
+    original = Session.next_event
+
+    def next_event(self: Session) -> Event | None:
+        event = original(self)
+        if isinstance(event, ChannelEvent) and event.data == {"n": 7}:
+            return original(self)
+        return event
+
+    patch.setattr(Session, "next_event", next_event)
+
+
+def left_behind(patch: pytest.MonkeyPatch) -> None:
+    """A channel that was left is not left at the server."""
+    patch.setattr(Subscriptions, "_send_unsubscribe", lambda self, name: None)
+
+
+def secret_logged(patch: pytest.MonkeyPatch) -> None:
+    """A grant stands in the log."""
+    original = Admission._use
+
+    def told(self: Admission, channel: Channel, result: Any, now: float) -> None:
+        logging.getLogger("pusher_proto.auth").debug("got %s", getattr(result, "auth", ""))
+        original(self, channel, result, now)
+
+    patch.setattr(Admission, "_use", told)
+
+
+def never_back(patch: pytest.MonkeyPatch) -> None:
+    """A connection that was lost is given up."""
+    patch.setattr(Connector, "connect", lambda self, now: None)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        old_grant,
+        pong_ignored,
+        silence_ignored,
+        roster_merged,
+        retry_forgotten,
+        reading_forgotten,
+        subscribed_twice,
+        event_twice,
+        event_lost,
+        left_behind,
+        secret_logged,
+        never_back,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_bug_is_caught(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    with no_secret_in_logs(program.SECRETS):
+        plant(monkeypatch)
+        broken()
+
+
+# What is told of a failure
+
+
+def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(program, "FAILURES", tmp_path)
+    monkeypatch.setattr(program.reported, "__defaults__", (tmp_path,))
+    roster_merged(monkeypatch)
+    with pytest.raises(Broken, match="presence-"):
+        program.main(["--hours", "1000", "--seed", "0", "--world", "60"])
+    told = capsys.readouterr()
+    (steps,) = tmp_path.glob("*.json")
+    assert f"--replay {steps}" in told.err
+    assert len(json.loads(steps.read_text())["steps"]) < 12
+    assert program.main(["--replay", str(steps)]) == 1
+    recordings = sorted(tmp_path.glob("*.jsonl"))
+    assert len(recordings) == 6
+    for recording in recordings:
+        assert any(isinstance(step, Event) for step in replay(recording.read_text().splitlines()))
+        assert not any(secret in recording.read_text() for secret in ("demo-secret", "hunter2"))
+    monkeypatch.undo()
+    assert program.main(["--replay", str(steps)]) == 0
+
+
+def test_the_program_tells_how_much_it_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--hours", "20", "--seed", "3", "--world", "10"]) == 0
+    assert "connection-hours in" in capsys.readouterr().out
+
+
+def test_what_hangs_on_an_object_is_counted() -> None:
+    kept: list[object] = []
+    before = reachable(kept)
+    kept += [[object()] for _ in range(100)]
+    assert reachable(kept) == before + 200
