@@ -1,0 +1,100 @@
+"""Every row of the transition tables is taken by a session: none stands there for nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import pytest
+
+from proto.inputs import random_sequence
+from proto.play import Play
+from proto.scripted import Script, connected, connecting, error_message
+from pusher_proto import ConnectionUnsafe, _channel, _connector, _tables, _user
+
+Rows = set[tuple[Enum, Enum]]
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Rows:
+    """The rows that were taken so far."""
+    seen: Rows = set()
+
+    def advance(table: Any, state: Any, given: Any) -> Any:
+        if (state, given) in table:
+            seen.add((state, given))
+        return _tables.advance(table, state, given)
+
+    for module in (_channel, _connector, _user):
+        monkeypatch.setattr(module, "advance", advance)
+    return seen
+
+
+def close_at_once() -> None:
+    """IDLE, CLOSE."""
+    Script().end()
+
+
+def certificate_refused() -> None:
+    """OPENING, REFUSED."""
+    connecting().fail(ConnectionUnsafe("the certificate is not trusted"))
+
+
+def refused_while_leaving() -> None:
+    """LEAVING, REFUSE."""
+    script = connected().subscribe("room")
+    script.do(script.session.unsubscribe, "room").text(error_message(4009, "no", "room"))
+
+
+def refused_in_place_of_a_greeting() -> None:
+    """GREETING, REFUSED."""
+    connecting().open().upgrade().error(4001)
+
+
+def closed_before_the_greeting() -> None:
+    """GREETING, CLOSE."""
+    connecting().open().upgrade().end()
+
+
+def wanted_again_while_leaving() -> None:
+    """LEAVING, WANT."""
+    script = connected().subscribe("room")
+    script.do(script.session.unsubscribe, "room").subscribe("room")
+
+
+def left_without_an_answer() -> None:
+    """LEAVING, EXPIRE."""
+    script = connected().subscribe("room")
+    script.do(script.session.unsubscribe, "room").wait(60)
+
+
+SCRIPTS: list[Callable[[], None]] = [
+    close_at_once,
+    certificate_refused,
+    refused_while_leaving,
+    refused_in_place_of_a_greeting,
+    closed_before_the_greeting,
+    wanted_again_while_leaving,
+    left_without_an_answer,
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
+def test_a_script_takes_the_row_that_it_is_for(script: Callable[[], None], taken: Rows) -> None:
+    script()
+    state, given = (script.__doc__ or "").rstrip(".").split(", ")
+    assert (state, given) in {(row[0].name, row[1].name) for row in taken}
+
+
+def test_random_sequences_and_the_scripts_take_every_row(taken: Rows) -> None:
+    rng = random.Random(1)
+    for _ in range(250):
+        play = Play(random_sequence(rng))
+        play.run()
+        play.finish()
+    for script in SCRIPTS:
+        script()
+    every = {row for table in (_tables.SESSION, _tables.CHANNEL, _tables.USER) for row in table}
+    assert taken == every
