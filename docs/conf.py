@@ -18,6 +18,7 @@ release = version = pusher_proto.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
+html_show_copyright = False
 html_title = f"pusher-proto {release}"
 default_role = "literal"  # docstrings put code between single backquotes, as Markdown does
 

@@ -1,48 +1,303 @@
-"""Every Python block of docs/receiving.md runs, against a server that publishes prices."""
+"""Every Python block of the documentation runs, against the server that comes along; every command in it exists.
+
+A block that begins with an import is a program: it is run as a module, until it ends or prints something. Any other
+block is a piece of one: it is run with an open client `client` and the names that its page speaks of.
+"""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import functools
+import inspect
 import re
+import shlex
+import signal
+import subprocess
+import sys
 import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import msgspec
+import pusher
 import pytest
 
+import pusher_anyio
+import pusher_anyio.testing
 import pusher_proto
+import pusher_proto.client
+import pusher_proto.testing
+import pusher_sync
 from pusher_anyio import open_pusher
-from pusher_anyio.testing import serve
+from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
+from pusher_proto import Options, OwnKey
+from pusher_proto.testing import DEMO_APP, Server
 
-RECEIVING = (Path(__file__).parents[1] / "docs" / "receiving.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", RECEIVING, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+# Pages whose programs are tested where what they describe is tested.
+ELSEWHERE = {
+    "cli",
+    "fuzzing",
+    "observing",
+    "performance",
+    "reliability",
+    "servers",
+    "states",
+    "testing",
+}
+PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ELSEWHERE)
+BLOCKS = [
+    (path.name, number, block)
+    for path in PAGES
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
+]
+IS_PROGRAM = re.compile(r"(import|from) ")
+USER = {"id": "7", "user_info": {"name": "Ann"}, "watchlist": ["8"]}
+
+
+def blocks(*, programs: bool) -> list[Any]:
+    return [
+        pytest.param(block, id=f"{page}-{number}")
+        for page, number, block in BLOCKS
+        if bool(IS_PROGRAM.match(block)) is programs
+    ]
+
+
+# Pieces of a program
+
+
+async def keep_publishing(server: RunningServer) -> None:
+    """Publish on all the channels of the pages, for as long as somebody listens."""
+    while True:
+        server.publish("prices", "price", {"of": "tea", "cents": 250})
+        server.publish("private-orders", "order", {"id": 7})
+        server.publish("private-encrypted-notes", "note", {"text": "psst"})
+        server.send_to_user("7", "greeting", {"hello": "Ann"})
+        await anyio.sleep(0.01)
+
+
+async def keep_joining(server: RunningServer) -> None:
+    """Let another member come to the presence channel and go again."""
+    member = {"user_id": "8", "user_info": {"name": "Bob"}}
+    options = server.options(auth=OwnKey(DEMO_APP.key, DEMO_APP.secret, member=member))
+    async with open_pusher(options) as other:
+        while True:
+            await other.subscribe("presence-room").wait_subscribed()
+            await anyio.sleep(0.01)
+            other.unsubscribe("presence-room")
+            await anyio.sleep(0.01)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-async def test_the_examples_about_receiving_run(number: int) -> None:
+@pytest.mark.parametrize("block", blocks(programs=False))
+async def test_each_piece_of_a_program_runs(block: str) -> None:
     printed: list[Any] = []
+    fetched: list[Any] = []
+
+    async def fetch_what_was_missed(*what: object) -> None:
+        fetched.append(what)
+
     names = {name: getattr(pusher_proto, name) for name in pusher_proto.__all__}
-    names |= {"anyio": anyio, "msgspec": msgspec, "print": lambda *values: printed.append(values)}
-    code = f"async def example(client, prices):\n{textwrap.indent(BLOCKS[number], '    ')}"
-    exec(compile(code, "receiving.md", "exec"), names)
+    names |= {"anyio": anyio, "msgspec": msgspec, "fetch_what_was_missed": fetch_what_was_missed}
+    names["print"] = lambda *values: printed.append(values)
+    code = (
+        f"async def example(client, prices, orders, room, notes):\n{textwrap.indent(block, '    ')}"
+    )
+    exec(compile(code, "docs", "exec"), names)
     async with (
-        serve() as server,
-        open_pusher(server.options()) as client,
+        serve(Server(auth_user=lambda _: USER)) as server,
+        open_pusher(server.options(auth_endpoint=True)) as client,
         anyio.create_task_group() as group,
     ):
-        prices = client.subscribe("prices")
-
-        async def publish() -> None:
-            await server.wait_until(lambda machine: machine.subscriptions("prices"))
-            while True:
-                server.publish("prices", "price", {"of": "tea", "cents": 250})
-                await anyio.sleep(0.01)
-
-        group.start_soon(publish)
-        with anyio.fail_after(10):
-            await names["example"](client, prices)
+        group.start_soon(keep_publishing, server)
+        group.start_soon(keep_joining, server)
+        wanted = ("prices", "private-orders", "presence-room", "private-encrypted-notes")
+        with anyio.fail_after(30):
+            await names["example"](client, *(client.subscribe(name) for name in wanted))
         group.cancel_scope.cancel()
-    assert printed or "print" not in BLOCKS[number] or "bind" in BLOCKS[number]
+    assert printed or not prints_by_itself(block)
+
+
+def prints_by_itself(block: str) -> bool:
+    """Return whether a piece prints something that is not in a handler or an answer to an error."""
+    module = ast.parse(f"async def example():\n{textwrap.indent(block, '    ')}")
+    apart = (ast.FunctionDef, ast.Lambda, ast.ExceptHandler)
+
+    def found(node: ast.AST) -> bool:
+        if isinstance(node, ast.Name) and node.id == "print":
+            return True
+        nested = isinstance(node, ast.AsyncFunctionDef) and node.name != "example"
+        if nested or isinstance(node, apart):
+            return False
+        return any(found(child) for child in ast.iter_child_nodes(node))
+
+    return found(module)
+
+
+# Programs
+
+
+class Enough(Exception):
+    """Raised by the `print` of a program, to end a loop that has no end."""
+
+
+@pytest.fixture
+def server() -> Iterator[ServerInThread]:
+    with serve_in_thread(Server(auth_user=lambda _: USER)) as running:
+        yield running
+
+
+@contextmanager
+def publishing(server: ServerInThread) -> Iterator[None]:
+    """Publish in the background to whoever comes."""
+    over = threading.Event()
+
+    def publish() -> None:
+        while not over.wait(0.01):
+            server.publish("prices", "price", {"of": "tea", "cents": 250})
+            server.publish("private-orders", "order", {"id": 7})
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class Elsewhere:
+    """What a program has of its own that the page does not show: an API, an HTTP client, tokens."""
+
+    status_code = 200
+
+    def __init__(self, server: ServerInThread) -> None:
+        self._server = server
+
+    def grant(self, socket_id: str, channel: str) -> dict[str, str]:
+        request = pusher_proto.AuthRequest(socket_id, channel)
+        return {"auth": OwnKey(DEMO_APP.key, DEMO_APP.secret).grant(request).auth}
+
+    async def post(
+        self, _url: str, fields: Any = None, *, data: Any = None, headers: Any = None
+    ) -> Any:
+        if data is None:
+            return self.grant(fields["socket"], fields["channel"])
+        assert headers == {"Authorization": "Bearer now"}
+        self.answer = self.grant(data["socket_id"], data["channel_name"])
+        return self
+
+    def json(self) -> dict[str, str]:
+        return self.answer
+
+    async def current(self) -> str:
+        return "now"
+
+
+@pytest.mark.filterwarnings("default::DeprecationWarning")  # other packages' own, such as FastAPI's
+@pytest.mark.parametrize("block", blocks(programs=True))
+def test_each_program_runs(
+    block: str, server: ServerInThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[tuple[object, ...]] = []
+
+    def print_(*values: object) -> None:
+        printed.append(values)
+        raise Enough
+
+    def options(*_: object, key: str = "", **more: Any) -> Options:
+        return real(auth=more.pop("auth", None), **more)
+
+    def real(**more: Any) -> Options:
+        if more["auth"] is None:  # else a public channel would do with less than the page shows
+            del more["auth"]
+        elif isinstance(more["auth"], OwnKey):
+            more["auth"] = OwnKey(DEMO_APP.key, DEMO_APP.secret, master_key=bytes(32))
+        return server.options(**more)
+
+    for way in ("from_cluster", "from_host", "from_url"):
+        monkeypatch.setattr(Options, way, options)
+    for package in (pusher_anyio, pusher_sync):  # so that `print` in a handler ends the program
+        opened = functools.partial(package.open_pusher, on_handler_error="raise")
+        monkeypatch.setattr(package, "open_pusher", opened)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # of the test's own process
+    monkeypatch.setattr("ssl.create_default_context", lambda cafile: cafile)  # there is no file
+    monkeypatch.setattr(pusher, "Pusher", lambda **given: backend(server, given))
+    elsewhere = Elsewhere(server)
+    names: dict[str, Any] = {"print": print_, "log_in": lambda: "second", "__name__": "docs"}
+    names |= dict.fromkeys(("api", "http", "tokens"), elsewhere)
+    with publishing(server):
+        try:
+            exec(compile(block, "docs", "exec"), names)
+            for name in ("main", "test_a_gap_is_told"):
+                if inspect.iscoroutinefunction(names.get(name)) and "run(main)" not in block:
+                    asyncio.run(names[name]())
+        except Enough:
+            pass
+        except BaseExceptionGroup as group:
+            if group.subgroup(Enough) is None:
+                raise
+    if re.search(r"(open_pusher\(|Session\(Options).*print\(", block, re.DOTALL):
+        assert printed
+
+
+def backend(server: ServerInThread, given: dict[str, Any]) -> Any:
+    """Return the official library's client, for the port that the server has here."""
+    assert (given["key"], given["secret"]) == (DEMO_APP.key, DEMO_APP.secret)
+    return real_pusher(**(given | {"port": server.port}))
+
+
+real_pusher = pusher.Pusher
+
+
+# Commands, names, links
+
+
+def test_the_commands_that_the_pages_show_have_these_options() -> None:
+    texts = [path.read_text() for path in [ROOT / "README.md", *PAGES]]
+    shown = [
+        line.partition("#")[0]
+        for text in texts
+        for part in re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        for line in part.splitlines()
+        if line.startswith("pusher-proto ")
+    ]
+    commands = {shlex.split(line)[1] for line in shown}
+    assert {"listen", "serve", "trigger"} <= commands
+    for command in commands:
+        known = subprocess.run(
+            [sys.executable, "-m", "pusher_anyio", command, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"COLUMNS": "200", "NO_COLOR": "1"},
+        ).stdout
+        used = {
+            word
+            for line in shown
+            for word in shlex.split(line)
+            if line.split()[1] == command and word.startswith("--")
+        }
+        assert {word for word in used if word not in known} == set(), command
+
+
+@pytest.mark.parametrize(
+    ("module", "page"),
+    [
+        (pusher_proto, "pusher_proto"),
+        (pusher_anyio, "pusher_anyio"),
+        (pusher_sync, "pusher_sync"),
+        (pusher_anyio.testing, "testing"),
+        (pusher_proto.testing, "testing"),
+    ],
+)
+def test_the_reference_has_every_public_name(module: Any, page: str) -> None:
+    text = (ROOT / "docs" / "api" / f"{page}.md").read_text()
+    listed = set(re.findall(r"\.\. (?:auto|py:)\w+:: (\w+)", text))
+    assert set(module.__all__) - listed == set()
