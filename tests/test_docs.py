@@ -301,3 +301,11 @@ def test_the_reference_has_every_public_name(module: Any, page: str) -> None:
     text = (ROOT / "docs" / "api" / f"{page}.md").read_text()
     listed = set(re.findall(r"\.\. (?:auto|py:)\w+:: (\w+)", text))
     assert set(module.__all__) - listed == set()
+
+
+def test_the_links_of_the_readme_lead_to_files() -> None:
+    to_come = {"docs/img/demo.svg", *(f"docs/{page}.md" for page in ELSEWHERE)}
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
+    files = {link for link in links if not link.startswith("https://")}
+    assert "docs/index.md" in files
+    assert {link for link in files - to_come if not (ROOT / link).exists()} == set()
