@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import NoReturn
 
 from pusher_proto import __version__
 
-__all__ = ["Exit", "UsageError", "parse"]
+from ._help import EXAMPLES, SHELLS, STATUSES
+
+__all__ = ["Exit", "UsageError", "make_parser", "parse"]
 
 
 class Exit(IntEnum):
@@ -29,26 +31,6 @@ class UsageError(Exception):
     """The arguments make no sense; the message is one line that helps."""
 
 
-_STATUSES = """
-exit status:
-  0  done: --count events came, the event was sent, or Ctrl+C or SIGTERM ended listen, serve, demo --keep
-  1  something else went wrong, such as a port that is taken
-  2  the arguments make no sense
-  3  the server refused the app (its key, its path, or our trust in its certificate)
-  4  a channel was refused
-  5  timed out
-"""
-
-_EXAMPLES = """
-examples:
-  pusher-proto demo
-  pusher-proto serve --port 6001
-  pusher-proto listen --host 127.0.0.1 --port 6001 --no-tls --key demo room
-  pusher-proto listen --cluster eu --key KEY --secret SECRET --count 1 private-orders
-  pusher-proto trigger --env private-orders client-note '{"text": "hello"}'
-"""
-
-
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage of `listen` would fill the screen."""
 
@@ -61,23 +43,36 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
     Raises `UsageError`, and SystemExit after `--help` and `--version`.
     """
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.error(f"which command? {', '.join(EXAMPLES)}")
+    return arguments
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="pusher-proto",
         description="A client and a development server for the Pusher Channels protocol.",
-        epilog=_EXAMPLES + _STATUSES,
+        epilog=f"{_examples(example for several in EXAMPLES.values() for example in several[:1])}\n{STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    _add_demo(commands)
-    _add_serve(commands)
-    _add_listen(commands)
-    _add_trigger(commands)
-    arguments = parser.parse_args(argv)
-    if arguments.command is None:
-        parser.error("which command? demo, serve, listen or trigger")
-    return arguments
+    for add in (
+        _add_demo,
+        _add_serve,
+        _add_listen,
+        _add_trigger,
+        _add_who,
+        _add_doctor,
+        _add_replay,
+        _add_completion,
+    ):
+        add(commands)
+    return parser
 
 
 _Commands = argparse._SubParsersAction  # the only name there is for what add_subparsers returns
@@ -88,10 +83,14 @@ def _add(commands: _Commands[_Parser], name: str, summary: str, more: str = "") 
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}. {more}".strip(),
-        epilog=_STATUSES,
+        epilog=f"{_examples(EXAMPLES[name])}\n{STATUSES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def _examples(lines: Iterable[str]) -> str:
+    return "\n".join(["examples:", *(f"  pusher-proto {line}" for line in lines)]) + "\n"
 
 
 def _add_demo(commands: _Commands[_Parser]) -> None:
@@ -132,9 +131,10 @@ def _add_listen(commands: _Commands[_Parser]) -> None:
         commands,
         "listen",
         "print the events of channels",
-        "With --json, and when stdout is no terminal, one JSON object a\n"
-        "line: channel, event, data, and user_id where there is one. What happens to the connection\n"
-        "is told on stderr.",
+        "On a terminal: time, channel, event and the start of the\n"
+        "data, and a line with the state and the rates below (with the extra `cli`; plain lines without it).\n"
+        "With --json, and when stdout is no terminal, one JSON object a line: channel, event, data, and\n"
+        "user_id where there is one. What happens to the connection is told on stderr.",
     )
     _add_server(parser)
     parser.add_argument(
@@ -173,6 +173,73 @@ def _add_trigger(commands: _Commands[_Parser]) -> None:
     parser.add_argument("channel", metavar="CHANNEL", help="a private or presence channel")
     parser.add_argument("event", metavar="EVENT", help="a name that starts with client-")
     parser.add_argument("data", metavar="JSON", help="""the data, such as '{"a": 1}' or '"text"'""")
+
+
+def _add_who(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "who",
+        "show who is on a presence channel, and who comes and goes",
+        "To look is to be there: with\n"
+        "--secret you are a member of your own, pusher-proto-..., and with --auth-url the user that it says.\n"
+        "With --json, and when stdout is no terminal, one JSON object a line: event (here, joined, changed,\n"
+        "left), members (how many) and, for `here`, all of them as `roster`, else `id` and `info`.",
+    )
+    _add_server(parser)
+    parser.add_argument("--once", action="store_true", help="print who is there, and end")
+    parser.add_argument(
+        "--timeout", type=_seconds, metavar="S", help="end after S seconds, with status 5"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON to a terminal too")
+    _add_verbose(parser)
+    parser.add_argument("channel", metavar="CHANNEL", help="a presence channel")
+
+
+def _add_doctor(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "find out why no events come",
+        "Connects step by step, as a client does: name lookup, TCP, TLS and\n"
+        "certificate, upgrade, key and cluster, and for each channel its grant and its subscription. Tells how\n"
+        "long each step took, and what to do about the one that failed. With --json one JSON object: ok,\n"
+        "exit_status, server and steps (step, status, seconds, detail, advice).",
+    )
+    _add_server(parser)
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        default=10.0,
+        help="how long connecting may take, and each grant and each subscription; 10 by default",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_verbose(parser)
+    parser.add_argument("channels", metavar="CHANNEL", nargs="*", help="a channel to try")
+
+
+def _add_replay(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "replay",
+        "run a recording again and print what happens in it",
+        "A recording is what\n"
+        "open_pusher(options, record=FILE) writes: all that a session was told. It runs without any network,\n"
+        "and its inputs, the effects and the events that follow are printed, one a line.",
+    )
+    _add_verbose(parser)
+    parser.add_argument("file", metavar="FILE", help="the recording")
+
+
+def _add_completion(commands: _Commands[_Parser]) -> None:
+    parser = _add(
+        commands,
+        "completion",
+        "print what a shell reads to complete this command line with Tab",
+        "Needs the extra\n`cli`: pip install 'pusher-proto[cli]'.",
+    )
+    _add_verbose(parser)
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 
 def _add_server(parser: _Parser) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "as_json",
     "as_text",
     "await_print",
+    "await_write",
     "describe",
     "give_up_stdout",
     "logs_on_stderr",
@@ -125,12 +126,17 @@ async def await_print(line: str) -> None:
 
     Raises BrokenPipeError when nobody will.
     """
-    await anyio.to_thread.run_sync(_print_patiently, line)
+    await await_write(f"{line}\n")
 
 
-def _print_patiently(line: str) -> None:
+async def await_write(text: str) -> None:
+    """Write text on stdout as it is, as `await_print` does."""
+    await anyio.to_thread.run_sync(_write_patiently, text)
+
+
+def _write_patiently(text: str) -> None:
     """Write a piece whenever there is room for it; cancelling ends this even when there never is."""
-    data = _encoded(line)
+    data = _encoded(text)
     for start in range(0, len(data), _PIECE):
         while not _has_room():
             anyio.from_thread.check_cancelled()
@@ -148,14 +154,14 @@ def _has_room() -> bool:
 
 def print_line(line: str) -> None:
     """Print a line on stdout, now."""
-    sys.stdout.buffer.write(_encoded(line))
+    sys.stdout.buffer.write(_encoded(f"{line}\n"))
     sys.stdout.buffer.flush()
 
 
-def _encoded(line: str) -> bytes:
+def _encoded(text: str) -> bytes:
     # JSON is UTF-8 whatever the terminal speaks; a terminal that cannot show something shows an escape.
     encoding = (sys.stdout.encoding or "utf-8") if sys.stdout.isatty() else "utf-8"
-    return f"{line}\n".encode(encoding, "backslashreplace")
+    return text.encode(encoding, "backslashreplace")
 
 
 def give_up_stdout() -> None:

@@ -1,0 +1,126 @@
+"""What to do about what went wrong: a sentence for each failure that `doctor` can tell apart."""
+
+from __future__ import annotations
+
+import ssl
+
+from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
+from pusher_proto.closing import hint_for
+from pusher_proto.names import kind_of
+
+from ._probe import CONNECT, KEY, LOOKUP, SECURE, Lost
+
+__all__ = ["ALL_IS_WELL", "about_channel", "about_connection"]
+
+ALL_IS_WELL = (
+    "Nothing is wrong on the way to the events. When none come, compare what is published with what is\n"
+    "listened to: the app (key and cluster), the channel's name, the event's name. `pusher-proto listen`\n"
+    "prints all that comes."
+)
+
+
+def about_connection(step: str, lost: Lost, *, by_cluster: bool) -> str:
+    """Return what to do when the connection ended in this step."""
+    match step:
+        case _ if step == LOOKUP:
+            what = "--cluster" if by_cluster else "the host"
+            return f"Check {what} for a typing error, and that this machine can look up names."
+        case _ if step == CONNECT:
+            return _about_tcp(lost)
+        case _ if step == SECURE:
+            return _about_tls(lost)
+        case _ if step == KEY:
+            hint = hint_for(lost.loss.code)
+            if lost.loss.code == 4001:
+                hint = "check --key, and --cluster or --host: a key is known in one place only"
+            elif lost.timed_out:
+                hint = "the server took the connection and never greeted: look at its log"
+            return _sentence(
+                hint or "look at the server's log: it took the connection and ended it"
+            )
+        case _:
+            return _about_upgrade(lost)
+
+
+def _about_tcp(lost: Lost) -> str:
+    if isinstance(lost.error, ConnectionRefusedError):
+        return "Nothing listens there: start the server, or check --host and --port (Reverb: 8080, Soketi: 6001)."
+    if lost.timed_out or isinstance(lost.error, TimeoutError):
+        return "Nothing answers: check the host and the port; a firewall may swallow what is sent there."
+    return "This machine finds no way there: check its network and the address."
+
+
+def _about_tls(lost: Lost) -> str:
+    if isinstance(lost.error, ConnectionUnsafe):
+        cause = lost.error.__cause__
+        code = cause.verify_code if isinstance(cause, ssl.SSLCertVerificationError) else None
+        if code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
+            return "Let the server have a new certificate, or set the clock of this machine right."
+        if code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+            return "Use a name in --host that the certificate is made for."
+        return "If you know who made the certificate, trust that authority with --ca FILE (PEM)."
+    if lost.timed_out:
+        return "The server does not speak TLS on this port, as it seems: try --no-tls, or another port."
+    return "The server does not speak TLS on this port: try --no-tls, or another port."
+
+
+def _about_upgrade(lost: Lost) -> str:
+    code = lost.loss.code
+    if code is None:
+        if lost.timed_out:
+            return "What listens there does not answer a web request: check the host and the port."
+        return "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
+    if 300 <= code < 400:
+        return "Name the place that it leads to in --host, --port and --path; redirects are not followed."
+    if code in (400, 426):
+        return "A proxy in front of the server may drop the upgrade (nginx: proxy_set_header Upgrade, Connection)."
+    if code < 300 or code == 404:
+        return "A web server answers here, and no Pusher server: check --host, --port and --path."
+    if code >= 500:
+        return "The server, or the proxy in front of it, is in trouble: look at its log."
+    return _sentence(hint_for(code) or "check the host, the port and the path")
+
+
+def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_out: bool) -> str:
+    """Return what to do when a channel could not be subscribed."""
+    if isinstance(error, AuthorizationError) and not signed_here:
+        return _about_endpoint(error, timed_out)
+    if timed_out:
+        return "The server does not answer for this channel: look at its log."
+    if not kind_of(channel).needs_grant:
+        return "The server does not let anybody into this channel: look at its log."
+    if signed_here:
+        return "Check --secret: it must be the secret of the very app that the key belongs to."
+    return "Check that the auth endpoint signs with the key and the secret of this very app."
+
+
+_ENDPOINT = {
+    401: "Say who you are: --header 'Authorization: Bearer TOKEN', or --header 'Cookie: ...'.",
+    403: "Check the rule for this channel (Laravel: routes/channels.php), and whose token it is.",
+    404: "Check --auth-url: nothing answers at its path (Laravel: /broadcasting/auth).",
+    405: "Check --auth-url: the endpoint must take POST.",
+    419: "Use a route with a bearer token (Laravel: auth:sanctum); this one wants a CSRF token.",
+}
+
+
+def _about_endpoint(error: AuthorizationError, timed_out: bool) -> str:
+    status = error.status
+    if timed_out:
+        return "The auth endpoint does not answer in time: look at the application's log."
+    if status is None:
+        return "Check --auth-url, and that the application is running there."
+    if 300 <= status < 400:
+        return "A redirect is mostly to a login page: say who you are with --header, or name the right --auth-url."
+    if status >= 500:
+        return "The application fails: look at its log."
+    if 200 <= status < 300:
+        if error.body:
+            return (
+                "A web page is mostly a login: say who you are with --header, and check --auth-url."
+            )
+        return """The endpoint must answer JSON such as {"auth": "KEY:SIGNATURE"}: look at what it answers."""
+    return _ENDPOINT.get(status, "The application refuses the request: look at its log.")
+
+
+def _sentence(hint: str) -> str:
+    return f"{hint[0].upper()}{hint[1:]}."
