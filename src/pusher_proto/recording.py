@@ -13,8 +13,10 @@ for connections that are gone, and the keys of encrypted channels that an endpoi
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import functools
+import inspect
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +27,7 @@ import msgspec
 from ._version import __version__
 from .auth import AuthEndpoint, Grant, OwnKey
 from .effects import Effect
-from .errors import describe
+from .errors import LocalProtocolError, describe
 from .events import Event
 from .options import Options
 from .session import Session
@@ -145,30 +147,55 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
     for text in lines:
         line = _read(text)
         if session is None:
-            if "options" not in line:
-                raise ValueError("the first line of a recording names its options")
-            session = Session(
-                _rebuilt(line["options"]),
-                rng=random.Random(line["seed"]),  # noqa: S311 - as above
-                authorize_many=line.get("authorize_many", False),
-            )
+            session = _begun(line)
             continue
         if "truncated" in line:
             break
+        name, now, args, more = _input(session, line)
         for _ in range(line.get("pulled", 0)):
             event = session.next_event()
             if event is not None:
                 yield event
-        name, args = line.get("input"), [_value(value) for value in line.get("args", [])]
-        if name not in INPUTS:
-            raise ValueError(f"not an input of a session: {name!r}")
-        yield line["now"], name
-        more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
-        getattr(session, name)(*args, now=line["now"], **more)
+        yield now, name
+        # What was wrong use then is wrong use now: the application was told, and went on.
+        with contextlib.suppress(LocalProtocolError):
+            getattr(session, name)(*args, now=now, **more)
         while (effect := session.next_effect()) is not None:
             yield effect
     while session is not None and (event := session.next_event()) is not None:
         yield event
+
+
+def _begun(line: Mapping[str, Any]) -> Session:
+    """Return the session that the first line tells of."""
+    try:
+        return Session(
+            _rebuilt(line["options"]),
+            rng=random.Random(line["seed"]),  # noqa: S311 - as above
+            authorize_many=line.get("authorize_many", False),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the first line of a recording names its options ({describe(error)})"
+        ) from error
+
+
+def _input(
+    session: Session, line: Mapping[str, Any]
+) -> tuple[str, float, list[Any], dict[str, Any]]:
+    """Return an input, its time and what it was given."""
+    name, now = line.get("input"), line.get("now")
+    if name not in INPUTS:
+        raise ValueError(f"not an input of a session: {name!r}")
+    if isinstance(now, bool) or not isinstance(now, int | float):
+        raise ValueError(f"not the time of an input: {now!r}")
+    try:
+        args = [_value(value) for value in line.get("args", [])]
+        more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
+        inspect.signature(getattr(session, name)).bind(*args, now=now, **more)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not the arguments of {name}: {describe(error)}") from error
+    return name, now, args, more
 
 
 def _read(text: str) -> dict[str, Any]:

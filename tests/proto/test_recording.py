@@ -16,6 +16,7 @@ from pusher_proto import (
     AuthEndpoint,
     ChannelEvent,
     Grant,
+    NotSubscribed,
     OpenTransport,
     Options,
     OwnKey,
@@ -25,6 +26,9 @@ from pusher_proto import (
 from pusher_proto.recording import INPUTS, recording_session, replay
 from pusher_proto.signing import sign_channel
 from simulation import Device, World
+
+
+BEGUN = '{"options":{"host":"h","key":"k"},"seed":1}'
 
 
 def recorded(world: World, options: Options, **kw: Any) -> tuple[Device, list[str]]:
@@ -161,11 +165,29 @@ def test_a_resolver_of_the_application_is_not_called_again() -> None:
         ['{"input":"connect"}'],
         ['{"options":{"host":"h"},"seed":1}', '{"input":"explode","now":1}'],
         ['{"options":{"host":"h"},"seed":1}', '{"input":"connect","now":1,"args":[1]}'],
+        ['{"options":{"host":"h","key":"k","new":1},"seed":1}'],
+        ['{"options":{"host":"h","key":"k"}}'],
+        ['{"options":3,"seed":1}'],
+        [BEGUN, '{"input":"connect"}'],
+        [BEGUN, '{"input":"connect","now":"soon"}'],
+        [BEGUN, '{"input":"connect","now":true}'],
+        [BEGUN, '{"input":"connect","now":1,"args":[{"value":3}]}'],
+        [BEGUN, '{"input":"subscribe","now":1,"args":[{"value":"a"}],"auth":{"own_key":"k"}}'],
     ],
 )
 def test_what_is_no_recording_is_told_so(lines: list[str]) -> None:
     with pytest.raises(ValueError):
         list(replay(lines))
+
+
+def test_what_the_session_refused_to_do_is_refused_again_and_the_rest_follows() -> None:
+    lines: list[str] = []
+    session = recording_session(Options.from_host("h", key="k"), lines.append)
+    with pytest.raises(NotSubscribed):
+        session.trigger("private-a", "client-b", 1, now=1)
+    session.connect(now=2)
+    inputs = [step for step in replay(lines) if isinstance(step, tuple)]
+    assert inputs == [(1, "trigger"), (2, "connect")]
 
 
 def test_every_input_of_the_session_is_recorded() -> None:
