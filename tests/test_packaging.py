@@ -17,7 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONSTRAINTS = ROOT / "tests" / "constraints-lowest.txt"
 
 # What only tests and development need is not held at its lower bound: their tools may be new.
-REQUIRED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["trio"]]
+OPTIONAL = PROJECT["optional-dependencies"]
+REQUIRED = [*PROJECT["dependencies"], *OPTIONAL["cli"], *OPTIONAL["trio"]]
 
 
 def lower_bounds() -> dict[str, str]:

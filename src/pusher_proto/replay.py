@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from .effects import Authorize, CloseTransport, OpenTransport, SendData
 from .errors import excerpt
 from .recording import replay
 
-__all__ = ["main"]
+__all__ = ["main", "told"]
+
+
+def told(lines: Iterable[str]) -> Iterator[str]:
+    """Run recorded lines again; yield one line of text for each input, with its time, and for what follows from it.
+
+    Raises ValueError for what is no recording.
+    """
+    began: float | None = None
+    for step in replay(lines):
+        if isinstance(step, tuple):
+            now, name = step
+            began = now if began is None else began
+            yield f"{now - began:12.3f}  {name}"
+        elif isinstance(step, OpenTransport | SendData | CloseTransport | Authorize):
+            yield f"{'':12}    effect  {excerpt(step, 160)}"
+        else:
+            yield f"{'':12}    event   {excerpt(step, 160)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,18 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", help="what was recorded, JSON lines")
     arguments = parser.parse_args(argv)
-    began: float | None = None
     try:
         with open(arguments.file, encoding="utf-8") as lines:
-            for step in replay(lines):
-                if isinstance(step, tuple):
-                    now, name = step
-                    began = now if began is None else began
-                    print(f"{now - began:12.3f}  {name}")  # noqa: T201 - printing is what it is for
-                elif isinstance(step, OpenTransport | SendData | CloseTransport | Authorize):
-                    print(f"{'':12}    effect  {excerpt(step, 160)}")  # noqa: T201
-                else:
-                    print(f"{'':12}    event   {excerpt(step, 160)}")  # noqa: T201
+            for line in told(lines):
+                print(line)  # noqa: T201 - printing is what it is for
     except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     return 0

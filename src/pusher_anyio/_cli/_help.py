@@ -13,25 +13,29 @@ exit status:
   3  the server refused the app (its key, its path, or our trust in its certificate)
   4  a channel was refused
   5  timed out
+  130  Ctrl+C before it was done
 """
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 """The shells that `completion` has something for."""
 
+_HERE = "--host 127.0.0.1 --port 6001 --no-tls --key demo"
+_ENDPOINT = """\
+--auth-url https://example.com/broadcasting/auth \\
+      --header 'Authorization: Bearer TOKEN'"""
+
 EXAMPLES = {
     "demo": ["demo", "demo --keep"],
     "serve": ["serve --port 6001", "serve --port 6001 --app 1:demo:demo-secret"],
     "listen": [
-        "listen --host 127.0.0.1 --port 6001 --no-tls --key demo room",
+        f"listen {_HERE} room",
         "listen --cluster eu --key KEY --secret SECRET --count 1 private-orders",
         "listen --env --event price --json prices | jq .data",
-        "listen --cluster eu --key KEY --auth-url https://example.com/broadcasting/auth \\\n"
-        "      --header 'Authorization: Bearer TOKEN' private-orders",
+        f"listen --cluster eu --key KEY {_ENDPOINT} private-orders",
     ],
     "trigger": [
         """trigger --env private-orders client-note '{"text": "hello"}'""",
-        """trigger --host 127.0.0.1 --port 6001 --no-tls --key demo --secret demo-secret \\\n"""
-        """      private-room client-hello '"hello"'""",
+        f"""trigger {_HERE} --secret demo-secret private-room client-hello '"hello"'""",
     ],
     "who": [
         "who --env presence-room",
@@ -39,8 +43,7 @@ EXAMPLES = {
     ],
     "doctor": [
         "doctor --cluster eu --key KEY prices",
-        "doctor --env --auth-url https://example.com/broadcasting/auth \\\n"
-        "      --header 'Authorization: Bearer TOKEN' private-orders",
+        f"doctor --env {_ENDPOINT} private-orders",
         "doctor --url wss://example.com/app/KEY --json",
     ],
     "replay": ["replay recording.jsonl"],

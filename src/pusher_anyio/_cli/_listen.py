@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -12,13 +14,16 @@ import anyio
 from pusher_proto import ChannelEvent, ConnectionFailed, SubscriptionFailed
 
 from .._channel import Stream
-from .._client import open_pusher
+from .._client import Client, open_pusher
 from ._arguments import Exit
-from ._output import as_json, as_text, await_print, describe, give_up_stdout, tell
+from ._output import as_json, as_text, await_print, clock, describe, give_up_stdout, tell
 from ._server import options_from, ssl_context_from
 from ._signals import until_signal
+from ._terminal import console_for_stdout
 
 __all__ = ["run"]
+
+_Show = Callable[[ChannelEvent], Awaitable[None]]
 
 
 def run(arguments: Namespace) -> int:
@@ -31,24 +36,39 @@ def run(arguments: Namespace) -> int:
             stream = client.events()
             for channel in arguments.channels:
                 client.subscribe(channel)
-            with anyio.move_on_after(arguments.timeout):
-                return await until_signal(partial(_print_events, stream, arguments))
-            tell(f"timed out after {arguments.timeout:g} s; {client.state.value}")
-            return Exit.TIMED_OUT
+            async with _shown(client, arguments) as show:
+                with anyio.move_on_after(arguments.timeout):
+                    return await until_signal(partial(_print_events, stream, show, arguments))
+                tell(f"timed out after {arguments.timeout:g} s; {client.state.value}")
+                return Exit.TIMED_OUT
 
     return anyio.run(listen)
 
 
-async def _print_events(stream: Stream[Any], arguments: Namespace) -> int:
+@asynccontextmanager
+async def _shown(client: Client, arguments: Namespace) -> AsyncIterator[_Show]:
+    """Give the function that shows an event in the way that fits stdout."""
+    console = None if arguments.json else console_for_stdout()
+    if arguments.json or not sys.stdout.isatty():
+        yield lambda event: await_print(as_json(event))
+    elif console is None:
+        yield lambda event: await_print(f"{clock()}  {as_text(event)}")
+    else:
+        from ._view import event_view  # rich is there
+
+        async with event_view(client, arguments.channels, console) as show:
+            yield show
+
+
+async def _print_events(stream: Stream[Any], show: _Show, arguments: Namespace) -> int:
     """Print until there were enough events, or something ends it."""
-    shape = as_json if arguments.json or not sys.stdout.isatty() else as_text
     printed = 0
     try:
         async for event in stream:
             if isinstance(event, ChannelEvent):
                 if arguments.events and event.name not in arguments.events:
                     continue
-                await await_print(shape(event))
+                await show(event)
                 printed += 1
                 if printed == arguments.count:
                     break

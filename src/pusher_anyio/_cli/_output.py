@@ -7,6 +7,7 @@ import logging
 import os
 import select
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,6 +38,7 @@ __all__ = [
     "as_text",
     "await_print",
     "await_write",
+    "clock",
     "describe",
     "give_up_stdout",
     "logs_on_stderr",
@@ -54,6 +56,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def clock() -> str:
+    """Return the time of day, here."""
+    return time.strftime("%H:%M:%S")
 
 
 def as_json(event: ChannelEvent) -> str:
@@ -172,10 +179,19 @@ def give_up_stdout() -> None:
         os.close(nowhere)
 
 
+class _OnStderr(logging.Handler):
+    """Writes to stderr as it is at that moment: it may be replaced while a terminal shows more than lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record, and what it says of an exception."""
+        with contextlib.suppress(OSError):
+            print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextlib.contextmanager
 def logs_on_stderr(*, verbose: bool) -> Iterator[None]:
     """Show warnings, or everything. What `describe` tells is not shown a second time."""
-    handler = logging.StreamHandler()
+    handler = _OnStderr()
     if verbose:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     else:

@@ -253,10 +253,11 @@ async def _reach(addresses: list[str], port: int) -> tuple[ByteStream, str]:
 
 def _shown(stream: TLSStream) -> str:
     """Return what a person wants to know of a certificate."""
-    certificate: dict[str, Any] = stream.extra(TLSAttribute.peer_certificate) or {}  # noqa: S610 - not Django's
+    secure = stream.extra(TLSAttribute.ssl_object)  # noqa: S610 - not Django's
+    certificate: dict[str, Any] = secure.getpeercert() or {}
     issuer = {key: value for ((key, value),) in certificate.get("issuer", ())}
     by = issuer.get("organizationName") or issuer.get("commonName") or "an unknown authority"
-    return f"{stream.extra(TLSAttribute.tls_version)}, by {by}, until {certificate.get('notAfter', '?')}"  # noqa: S610
+    return f"{secure.version()}, by {by}, until {certificate.get('notAfter', '?')}"
 
 
 def _cause(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,0 +1,53 @@
+"""Who is there, as it was told so far: a list that follows the events one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from pusher_proto import Member
+
+__all__ = ["Change", "Roster"]
+
+
+class Change(NamedTuple):
+    """What happened: `here` with all of them, or `joined`, `changed`, `left` with one member."""
+
+    what: str
+    member: Member | None = None
+
+
+class Roster:
+    """The members, in the order of coming.
+
+    A channel's own `members` may be ahead of the events that are still to be read; what they told already is no
+    change any more.
+    """
+
+    def __init__(self) -> None:
+        self.me: str | None = None
+        self._members: dict[str, Member] = {}
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(list(self._members.values()))
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def here(self, members: Mapping[str, Member], me: Member | None) -> Change:
+        """Begin anew with these."""
+        self.me = None if me is None else me.id
+        self._members = dict(members)
+        return Change("here")
+
+    def joined(self, member: Member) -> Change | None:
+        """Add a member, or what is new of one."""
+        before = self._members.get(member.id)
+        if before == member:
+            return None
+        self._members[member.id] = member
+        return Change("joined" if before is None else "changed", member)
+
+    def left(self, member: Member) -> Change | None:
+        """Take a member away."""
+        return Change("left", member) if self._members.pop(member.id, None) is not None else None
