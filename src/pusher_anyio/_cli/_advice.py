@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 
 from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
 from pusher_proto.closing import hint_for
 from pusher_proto.names import kind_of
 
-from ._probe import CONNECT, KEY, LOOKUP, SECURE, Lost
+from ._probe import CONNECT, KEY, LOOKUP, SECURE, UPGRADE, Lost
 
-__all__ = ["ALL_IS_WELL", "about_channel", "about_connection"]
+__all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
 
 ALL_IS_WELL = (
     "Nothing is wrong on the way to the events. When none come, compare what is published with what is\n"
     "listened to: the app (key and cluster), the channel's name, the event's name. `pusher-proto listen`\n"
     "prints all that comes."
 )
+
+
+def what_happened(lost: Lost) -> str:
+    """Return what the system said, in its words, or else what the session made of it."""
+    match lost.error:
+        case ConnectionUnsafe():
+            return str(lost.error)
+        case ssl.SSLError(reason=str(reason)):
+            return reason.lower().replace("_", " ")
+        case socket.gaierror(strerror=str(text)):
+            return text
+        case OSError(errno=int(number)):
+            return os.strerror(number)
+        case _:
+            return lost.loss.reason
 
 
 def about_connection(step: str, lost: Lost, *, by_cluster: bool) -> str:
@@ -38,8 +55,10 @@ def about_connection(step: str, lost: Lost, *, by_cluster: bool) -> str:
             return _sentence(
                 hint or "look at the server's log: it took the connection and ended it"
             )
-        case _:
+        case _ if step == UPGRADE:
             return _about_upgrade(lost)
+        case _:
+            return "The connection ended meanwhile, which a client would mend by itself: try again."
 
 
 def _about_tcp(lost: Lost) -> str:

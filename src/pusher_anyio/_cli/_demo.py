@@ -18,12 +18,14 @@ from ..testing import RunningServer, serve
 from ._arguments import Exit
 from ._output import as_text, describe, give_up_stdout, print_line, tell
 from ._signals import until_signal
+from ._terminal import painter
 
 __all__ = ["run"]
 
 PUBLIC, PRIVATE = "news", "private-orders"
 PRESENCE, ENCRYPTED = "presence-room", "private-encrypted-notes"
 CHANNELS = (PUBLIC, PRIVATE, PRESENCE, ENCRYPTED)
+_COLOURS = {"server": "yellow", "client": "cyan", "event": "bold green"}
 _PAUSE = 0.4  # seconds, so that a person can follow
 _LIMIT = 9.0  # seconds; on this machine alone nothing takes so long
 
@@ -47,10 +49,12 @@ class _Screen:
         self._began = time.monotonic()
         self._events = 0
         self._printed = anyio.Event()
+        self._paint = painter()
 
     def say(self, who: str, text: str) -> None:
         """Print a line with the time."""
-        print_line(f"{time.monotonic() - self._began:4.1f} s  {who:<7} {text}")
+        took = self._paint(f"{time.monotonic() - self._began:4.1f} s", "dim")
+        print_line(f"{took}  {self._paint(f'{who:<7}', _COLOURS[who])} {text}")
 
     def show(self, event: Event) -> None:
         """Print an event of the client's. This is the handler that is bound to all of them."""

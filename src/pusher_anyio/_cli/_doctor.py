@@ -22,7 +22,7 @@ from pusher_proto import (
 )
 from pusher_proto.names import kind_of
 
-from ._advice import ALL_IS_WELL, about_channel, about_connection
+from ._advice import ALL_IS_WELL, about_channel, about_connection, what_happened
 from ._arguments import Exit
 from ._output import give_up_stdout, print_line, printable
 from ._probe import WAY, Lost, Probe, Watch
@@ -168,7 +168,7 @@ async def _examine(
                 await _subscribe(probe, channel, chart)
         except Lost as lost:
             advice = about_connection(chart.step, lost, by_cluster=arguments.cluster is not None)
-            chart.fail(str(lost), advice, _status(lost))
+            chart.fail(what_happened(lost), advice, _status(lost))
         await probe.close()
     return chart.status
 

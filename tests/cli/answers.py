@@ -1,0 +1,54 @@
+"""Something that listens on a port and is no Pusher server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["answering", "nobody"]
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[int]:
+    """Answer what comes on a port with these bytes and the end; with None never. Gives the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, _closing() as clients:
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                clients.append(client)
+                if answer is not None:
+                    client.recv(65536)
+                    client.sendall(answer)
+                    client.shutdown(socket.SHUT_WR)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@contextmanager
+def _closing() -> Iterator[list[socket.socket]]:
+    sockets: list[socket.socket] = []
+    try:
+        yield sockets
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def nobody() -> Iterator[int]:
+    """Give a port that nobody listens on, and nobody else gets."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]

@@ -1,0 +1,622 @@
+"""`pusher-proto doctor`, against servers that are right and servers that are wrong in one way each."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from pusher_anyio.__main__ import main
+from pusher_anyio._cli._advice import ALL_IS_WELL
+from pusher_anyio.testing import ServerInThread, serve_in_thread
+
+from .answers import answering, nobody
+from .processes import command, end
+
+WELL = f"\n{ALL_IS_WELL}\n"
+
+
+def masked(text: str) -> str:
+    """Return a report without what differs from run to run: times, ports and socket ids."""
+    text = re.sub(r" +\d+\.\d ms", "  TIME", text)
+    text = re.sub(r"(port |:)\d{2,5}\b", r"\1PORT", text)
+    text = re.sub(r"socket id \d+\.\d+", "socket id ID", text)
+    return re.sub(r"(digest of )\d+\.\d+", r"\1ID", text)
+
+
+def report_of(capfd: pytest.CaptureFixture[str]) -> str:
+    out, err = capfd.readouterr()
+    assert err == ""
+    return masked(out)
+
+
+def lines(*texts: str) -> str:
+    return "".join(f"{text}\n" for text in texts)
+
+
+def at(port: int) -> list[str]:
+    return ["--host", "127.0.0.1", "--port", str(port), "--no-tls", "--key", "demo"]
+
+
+def last_step(*arguments: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, str, str, str]:
+    """Run it with --json; return exit status, and the name, detail and advice of the step that failed."""
+    status = main(["doctor", *arguments, "--json"])
+    report = json.loads(capfd.readouterr().out)
+    assert (report["ok"], report["exit_status"]) == (False, status)
+    (failed,) = (step for step in report["steps"] if step["status"] == "failed")
+    assert failed["seconds"] >= 0
+    return status, failed["step"], failed["detail"], failed["advice"]
+
+
+OPEN = (
+    "  ok      name lookup  TIME  127.0.0.1",
+    "  ok      TCP  TIME  127.0.0.1 port PORT",
+    "  -       TLS and certificate              not asked for",
+)
+UPGRADED = (*OPEN, "  ok      upgrade  TIME")
+
+
+def test_a_server_that_is_right_is_said_to_be(
+    address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *address]) == 0
+    assert report_of(capfd) == WELL.join(
+        (
+            lines(
+                "ws://127.0.0.1:PORT, key demo",
+                *UPGRADED,
+                "  ok      key and cluster  TIME  socket id ID",
+            ),
+            "",
+        )
+    )
+
+
+def test_channels_are_tried_with_the_secret(
+    address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *address, "--secret", "demo-secret", "room", "presence-x", "room"]) == 0
+    report = report_of(capfd).removesuffix(WELL)
+    assert report.splitlines()[-2:] == [
+        "  ok      subscription, room  TIME",
+        "  ok      subscription, presence-x  TIME  signed here with --secret",
+    ]
+
+
+def test_a_grant_of_the_endpoint_is_a_step_of_its_own(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *address, "--auth-url", running.auth_url, "private-x", "room"]) == 0
+    assert len(running.auth_requests) == 1
+    report = report_of(capfd).removesuffix(WELL)
+    assert report.splitlines()[-3:] == [
+        "  ok      auth endpoint, private-x  TIME  a grant for this channel",
+        "  ok      subscription, private-x  TIME",
+        "  ok      subscription, room  TIME",
+    ]
+
+
+def test_a_wrong_key_is_status_3(address: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *address[:-1], "other", "room"]) == 3
+    assert report_of(capfd) == lines(
+        "ws://127.0.0.1:PORT, key other",
+        *UPGRADED,
+        "  FAILED  key and cluster  TIME  App key 'other' not in this cluster",
+        "          Check --key, and --cluster or --host: a key is known in one place only.",
+        "  -       subscription, room               not reached",
+    )
+
+
+def test_a_port_that_nobody_listens_on_is_status_1(capfd: pytest.CaptureFixture[str]) -> None:
+    with nobody() as port:
+        assert main(["doctor", *at(port)]) == 1
+    assert report_of(capfd) == lines(
+        "ws://127.0.0.1:PORT, key demo",
+        OPEN[0],
+        "  FAILED  TCP  TIME  Connection refused",
+        "          Nothing listens there: start the server, or check --host and --port "
+        "(Reverb: 8080, Soketi: 6001).",
+        "  -       TLS and certificate              not reached",
+        "  -       upgrade                          not reached",
+        "  -       key and cluster                  not reached",
+    )
+
+
+@pytest.mark.parametrize(
+    ("server", "title", "advice"),
+    [
+        (["--host", "nosuch.example"], "nosuch.example", "Check the host for a typing error"),
+        (["--cluster", "uk"], "ws-uk.pusher.com", "Check --cluster for a typing error"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_status_1(
+    server: list[str],
+    title: str,
+    advice: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert main(["doctor", *server, "--key", "demo"]) == 1
+    assert report_of(capfd) == lines(
+        f"wss://{title}:PORT, key demo",
+        "  FAILED  name lookup  TIME  Name or service not known",
+        f"          {advice}, and that this machine can look up names.",
+        "  -       TCP                              not reached",
+        "  -       TLS and certificate              not reached",
+        "  -       upgrade                          not reached",
+        "  -       key and cluster                  not reached",
+    )
+
+
+def test_all_addresses_of_a_name_are_tried(
+    running: ServerInThread, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def two(_host: str, port: int, *_: object, **__: object) -> list[Any]:
+        kind = socket.AF_INET, socket.SOCK_STREAM, 6, ""
+        return [(*kind, (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    assert main(["doctor", "--host", "two.example", *at(running.port)[2:]]) == 0
+    assert report_of(capfd).splitlines()[1:3] == [
+        "  ok      name lookup  TIME  127.0.0.2, 127.0.0.1",
+        "  ok      TCP  TIME  127.0.0.1 port PORT",
+    ]
+
+
+# TLS.
+
+
+class Secure:
+    """A server with a certificate, and its authority as a file."""
+
+    def __init__(self, running: ServerInThread, authority: Path) -> None:
+        self.arguments = ["--host", "127.0.0.1", "--port", str(running.port), "--key", "demo"]
+        self.trusted = [*self.arguments, "--ca", str(authority)]
+
+
+@pytest.fixture
+def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    name, until = getattr(request, "param", ("127.0.0.1", None))
+    authority, path = trustme.CA(organization_name="tests"), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, not_after=until).configure_cert(context)
+    with serve_in_thread(ssl_context=context) as running:
+        yield Secure(running, path)
+
+
+def test_a_certificate_is_told_with_who_made_it_and_until_when_it_is_good(
+    secure: Secure, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *secure.trusted]) == 0
+    line = report_of(capfd).splitlines()[3]
+    assert re.fullmatch(
+        r"  ok      TLS and certificate  TIME  TLSv1\.\d, by tests, until \w{3} .\d .* GMT", line
+    )
+
+
+EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.mark.parametrize(
+    ("secure", "trust", "advice"),
+    [
+        (
+            ("127.0.0.1", None),
+            False,
+            "If you know who made the certificate, trust that authority with --ca FILE (PEM).",
+        ),
+        (
+            ("127.0.0.9", None),
+            True,
+            "Use a name in --host that the certificate is made for.",
+        ),
+        (
+            ("127.0.0.1", EXPIRED),
+            True,
+            "Let the server have a new certificate, or set the clock of this machine right.",
+        ),
+    ],
+    ids=["unknown authority", "other name", "expired"],
+    indirect=["secure"],
+)
+def test_a_certificate_that_is_not_good_is_status_3(
+    secure: Secure, trust: bool, advice: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = secure.trusted if trust else secure.arguments
+    status, step, detail, told = last_step(*arguments, capfd=capfd)
+    assert (status, step, told) == (3, "TLS and certificate", advice)
+    assert detail.startswith("the certificate of 127.0.0.1 is not good: ")
+
+
+def test_a_server_without_tls_is_told_from_one_with_it(
+    running: ServerInThread, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [a for a in at(running.port) if a != "--no-tls"]
+    status, step, _, advice = last_step(*arguments, capfd=capfd)
+    assert (status, step) == (1, "TLS and certificate")
+    assert advice == "The server does not speak TLS on this port: try --no-tls, or another port."
+
+
+def test_a_server_that_wants_tls_is_told_from_one_without_it(
+    secure: Secure, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, step, _, advice = last_step(*secure.arguments, "--no-tls", capfd=capfd)
+    assert (status, step) == (1, "upgrade")
+    assert "wants TLS (leave out --no-tls)" in advice
+
+
+# What is no Pusher server.
+
+HTTP = "the upgrade was answered with HTTP"
+NO_PUSHER = "A web server answers here, and no Pusher server: check --host, --port and --path."
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "detail", "advice"),
+    [
+        ("200 OK", 1, f"{HTTP} 200 OK", NO_PUSHER),
+        ("404 Not Found", 3, f"{HTTP} 404 Not Found", NO_PUSHER),
+        (
+            "301 Moved\r\nLocation: https://example.org/app",
+            1,
+            f"{HTTP} 301 Moved to https://example.org/app (redirects are not followed)",
+            "Name the place that it leads to in --host, --port and --path; redirects are not followed.",
+        ),
+        (
+            "400 Bad Request",
+            3,
+            f"{HTTP} 400 Bad Request",
+            (
+                "A proxy in front of the server may drop the upgrade "
+                "(nginx: proxy_set_header Upgrade, Connection)."
+            ),
+        ),
+        (
+            "403 Forbidden",
+            3,
+            f"{HTTP} 403 Forbidden",
+            (
+                "The server, or something in front of it, does not let this client in: check the key, "
+                "headers and Origin."
+            ),
+        ),
+        (
+            "410 Gone",
+            3,
+            f"{HTTP} 410 Gone",
+            "Check the host, the port and the path.",
+        ),
+        (
+            "502 Bad Gateway",
+            1,
+            f"{HTTP} 502 Bad Gateway",
+            "The server, or the proxy in front of it, is in trouble: look at its log.",
+        ),
+    ],
+)
+def test_a_web_server_that_is_no_pusher_server_fails_at_the_upgrade(
+    answer: str, status: int, detail: str, advice: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"
+    with answering(text.encode()) as port:
+        assert main(["doctor", *at(port)]) == status
+    assert report_of(capfd) == lines(
+        "ws://127.0.0.1:PORT, key demo",
+        *OPEN,
+        f"  FAILED  upgrade  TIME  {detail}",
+        f"          {advice}",
+        "  -       key and cluster                  not reached",
+    )
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b""], ids=["ssh", "nothing"])
+def test_what_speaks_no_http_fails_at_the_upgrade(
+    answer: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with answering(answer) as port:
+        status, step, _, advice = last_step(*at(port), capfd=capfd)
+    assert (status, step) == (1, "upgrade")
+    assert advice == (
+        "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
+    )
+
+
+@pytest.mark.parametrize(
+    ("tls", "step", "advice"),
+    [
+        (
+            False,
+            "upgrade",
+            "What listens there does not answer a web request: check the host and the port.",
+        ),
+        (
+            True,
+            "TLS and certificate",
+            "The server does not speak TLS on this port, as it seems: try --no-tls, or another port.",
+        ),
+    ],
+)
+def test_who_never_answers_is_status_5(
+    tls: bool, step: str, advice: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with answering(None) as port:
+        arguments = [a for a in at(port) if not tls or a != "--no-tls"]
+        found = last_step(*arguments, "--timeout", "2", capfd=capfd)
+    assert found[0::3] == (5, advice)
+    assert found[1] == step
+    assert found[2].startswith("no connection within 2 s: ")
+
+
+# What the server says.
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "advice"),
+    [
+        (4000, 3, "This app takes TLS only: leave tls=True."),
+        (4004, 3, "The app is over its connection quota."),
+        (4100, 1, "Look at the server's log: it took the connection and ended it."),
+    ],
+)
+def test_the_code_of_the_server_decides(
+    code: int,
+    status: int,
+    advice: str,
+    running: ServerInThread,
+    address: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    running.refuse(code=code, reason="because")
+    expected = (status, "key and cluster", "because", advice)
+    assert last_step(*address, capfd=capfd) == expected
+
+
+PAGE = "<!DOCTYPE html><title>Log in</title>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail", "advice"),
+    [
+        (
+            (401, {"message": "Unauthenticated."}),
+            (
+                "the auth endpoint answered 401 (the endpoint does not know who asks: send the session "
+                "cookie or a bearer token in AuthEndpoint.headers); its answer begins: "
+                '{"message":"Unauthenticated."}'
+            ),
+            "Say who you are: --header 'Authorization: Bearer TOKEN', or --header 'Cookie: ...'.",
+        ),
+        (
+            (403, ""),
+            (
+                "the auth endpoint answered 403 (the application does not let this user into the channel, "
+                "or the token is wrong)"
+            ),
+            "Check the rule for this channel (Laravel: routes/channels.php), and whose token it is.",
+        ),
+        (
+            (419, PAGE),
+            (
+                "the auth endpoint answered 419 (Laravel wants a CSRF token: use a route with a bearer "
+                f"token (Sanctum), or send X-XSRF-TOKEN); its answer begins: {PAGE}"
+            ),
+            "Use a route with a bearer token (Laravel: auth:sanctum); this one wants a CSRF token.",
+        ),
+        (
+            (200, PAGE),
+            (
+                "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a "
+                f"token; its answer begins: {PAGE}"
+            ),
+            "A web page is mostly a login: say who you are with --header, and check --auth-url.",
+        ),
+        (
+            (200, {"token": "x"}),
+            "the answer of the auth endpoint has no `auth`",
+            """The endpoint must answer JSON such as {"auth": "KEY:SIGNATURE"}: look at what it answers.""",
+        ),
+        (
+            (302, ""),
+            (
+                "the auth endpoint redirects (302) to an unknown place; redirects are not followed, because "
+                "headers would go along: give the right URL, or send Accept: application/json when it is a "
+                "login page"
+            ),
+            (
+                "A redirect is mostly to a login page: say who you are with --header, or name the right "
+                "--auth-url."
+            ),
+        ),
+        (
+            (405, ""),
+            "the auth endpoint answered 405",
+            "Check --auth-url: the endpoint must take POST.",
+        ),
+        (
+            (422, ""),
+            "the auth endpoint answered 422",
+            "The application refuses the request: look at its log.",
+        ),
+        (
+            (500, ""),
+            "the auth endpoint answered 500",
+            "The application fails: look at its log.",
+        ),
+    ],
+    ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
+)
+def test_an_endpoint_that_gives_no_grant_is_status_4(
+    answer: tuple[int, object],
+    detail: str,
+    advice: str,
+    running: ServerInThread,
+    address: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    running.auth_answer(*answer)
+    assert main(["doctor", *address, "--auth-url", running.auth_url, "private-x", "room"]) == 4
+    report = report_of(capfd).splitlines()
+    assert report[6:] == [
+        f"  FAILED  auth endpoint, private-x  TIME  {detail}",
+        f"          {advice}",
+        "  -       subscription, private-x               not reached",
+        "  ok      subscription, room  TIME",
+    ]
+
+
+def test_an_endpoint_that_is_not_there_is_status_4(
+    address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with nobody() as port:
+        url = f"http://127.0.0.1:{port}/auth"
+        found = last_step(*address, "--auth-url", url, "private-x", capfd=capfd)
+    assert found[:2] == (4, "auth endpoint, private-x")
+    assert found[2].startswith("the auth endpoint: ConnectionRefusedError")
+    assert found[3] == "Check --auth-url, and that the application is running there."
+
+
+def test_an_endpoint_that_never_answers_is_status_5(
+    address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with answering(None) as port:
+        url = f"http://127.0.0.1:{port}/auth"
+        arguments = ["--auth-url", url, "--timeout", "2", "private-x"]
+        found = last_step(*address, *arguments, capfd=capfd)
+    assert found[:2] == (5, "auth endpoint, private-x")
+    assert found[3] == "The auth endpoint does not answer in time: look at the application's log."
+
+
+def test_a_wrong_secret_is_status_4(address: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *address, "--secret", "wrong", "private-x"]) == 4
+    assert report_of(capfd).splitlines()[6:] == [
+        (
+            "  FAILED  subscription, private-x  TIME  the server refused 'private-x': Invalid signature: "
+            "Expected HMAC SHA256 hex digest of ID:private-x, but got ***"
+        ),
+        "          Check --secret: it must be the secret of the very app that the key belongs to.",
+    ]
+
+
+def test_a_public_channel_that_is_refused_is_status_4(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.refuse_channel("room", shape="soketi", message="not today")
+    assert last_step(*address, "room", capfd=capfd) == (
+        4,
+        "subscription, room",
+        "the server refused 'room': not today",
+        "The server does not let anybody into this channel: look at its log.",
+    )
+
+
+def test_a_grant_that_the_server_does_not_take_points_to_the_endpoint(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.refuse_channel("private-x", message="no")
+    arguments = [*address, "--auth-url", running.auth_url, "private-x"]
+    status, step, _, advice = last_step(*arguments, capfd=capfd)
+    assert (status, step) == (4, "subscription, private-x")
+    assert advice == (
+        "Check that the auth endpoint signs with the key and the secret of this very app."
+    )
+
+
+def test_a_channel_that_is_not_answered_is_status_5(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.refuse_channel("room", shape="silent")
+    status, step, _, advice = last_step(*address, "--timeout", "2", "room", capfd=capfd)
+    assert (status, step) == (5, "subscription, room")
+    assert advice == "The server does not answer for this channel: look at its log."
+
+
+def test_a_connection_that_ends_meanwhile_is_said(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.refuse_channel("room", shape="silent")
+
+    def drop() -> None:
+        running.wait_until(
+            lambda server: [each for each in server.received if each.event == "pusher:subscribe"]
+        )
+        running.drop(4200, "later")
+
+    with ThreadPoolExecutor(1) as pool:
+        dropped = pool.submit(drop)
+        found = last_step(*address, "room", capfd=capfd)
+        dropped.result(10)
+    assert found == (
+        1,
+        "subscription, room",
+        "later",
+        "The connection ended meanwhile, which a client would mend by itself: try again.",
+    )
+
+
+def test_the_first_failure_decides_and_the_other_channels_are_tried(
+    address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *address, "--secret", "wrong", "private-x", "room"]) == 4
+    assert report_of(capfd).splitlines()[-1] == "  ok      subscription, room  TIME"
+
+
+# Its forms.
+
+
+def test_json_is_one_object(address: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", *address, "--json", "room"]) == 0
+    out = capfd.readouterr().out
+    assert out.count("\n") == 1
+    report = json.loads(out)
+    seconds = [step.pop("seconds") for step in report["steps"]]
+    assert [type(each) for each in seconds] == [float, float, type(None), float, float, float]
+    port = int(address[3])
+    assert re.fullmatch(r"socket id \d+\.\d+", report["steps"][4].pop("detail"))
+    assert report == {
+        "ok": True,
+        "exit_status": 0,
+        "server": {"host": "127.0.0.1", "port": port, "tls": False},
+        "key": "demo",
+        "steps": [
+            {"step": "name lookup", "status": "ok", "detail": "127.0.0.1", "advice": ""},
+            {"step": "TCP", "status": "ok", "detail": f"127.0.0.1 port {port}", "advice": ""},
+            {
+                "step": "TLS and certificate",
+                "status": "skipped",
+                "detail": "not asked for",
+                "advice": "",
+            },
+            {"step": "upgrade", "status": "ok", "detail": "", "advice": ""},
+            {"step": "key and cluster", "status": "ok", "advice": ""},
+            {"step": "subscription, room", "status": "ok", "detail": "", "advice": ""},
+        ],
+    }
+
+
+def test_it_leaves_no_connection_behind(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", *address, "room"]) == 0
+    running.wait_until(lambda server: not server.connections)
+    assert capfd.readouterr().err == ""
+
+
+def test_it_ends_quietly_when_nobody_reads(address: list[str]) -> None:
+    with command("doctor", *address, "--secret", "wrong", "private-x") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert end(process)[2] == ""
