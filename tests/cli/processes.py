@@ -39,5 +39,5 @@ def end(process: subprocess.Popen[str], how: signal.Signals | None = None) -> tu
     """Send a signal, if any, and return the exit status and what came until the end from each pipe."""
     if how is not None:
         process.send_signal(how)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=30)
     return process.returncode, out or "", err or ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import trustme
 
 from pusher_anyio.__main__ import main
 from pusher_anyio._cli._arguments import UsageError, parse
+from pusher_anyio._cli._help import EXAMPLES
 from pusher_anyio._cli._server import options_from, ssl_context_from
 from pusher_proto import AuthEndpoint, Options, OwnKey, __version__
 
@@ -22,7 +25,7 @@ def options_of(*arguments: str) -> Options:
     return options_from(parsed, parsed.channels)
 
 
-@pytest.mark.parametrize("command", ["demo", "serve", "listen", "trigger"])
+@pytest.mark.parametrize("command", EXAMPLES)
 def test_the_help_of_a_command_tells_its_exit_statuses(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +40,20 @@ def test_the_help_of_a_command_tells_its_exit_statuses(
 def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     out = capsys.readouterr().out
-    assert all(f"\n    {name} " in out for name in ("demo", "serve", "listen", "trigger"))
+    assert all(re.search(rf"\n    {name}\s", out) for name in EXAMPLES)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_examples_of_a_command_stand_in_its_help_and_make_sense(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out.partition("examples:\n")[2].partition("exit status")[0]
+    examples = text.replace("\\\n", " ").strip().splitlines()
+    assert len(examples) == len(EXAMPLES[command])
+    for example in examples:
+        program, *line = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
+        assert (program, parse(line).command) == ("pusher-proto", command)
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,6 +114,15 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "NaN"], "no NaN"),
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "[" * 99999], "deeply"),
         (["trigger", *HOST, "private-x", "client-x", "1"], "needs --secret, or --auth-url"),
+        (["who", *HOST, "--secret", "s", "room"], "only presence- channels know who is there"),
+        (["who", *HOST, "presence-x"], "presence-x needs --secret, or --auth-url"),
+        (["who", *HOST, "--secret", "s", "presence-x", "presence-y"], "unrecognized arguments"),
+        (["doctor", "room"], "--cluster --host --url --env is required"),
+        (["doctor", *HOST, "--timeout", "0"], "a positive number of seconds"),
+        (["doctor", *HOST, "private-x"], "private-x needs --secret, or --auth-url"),
+        (["doctor", *HOST, "a room"], "the character ' ' at position 1"),
+        (["replay"], "FILE"),
+        (["completion", "dos"], "invalid choice: 'dos'"),
         (["demo", "now"], "unrecognized arguments: now"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import re
@@ -334,32 +335,6 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
     )
 
 
-@pytest.mark.parametrize(
-    ("tls", "step", "advice"),
-    [
-        (
-            False,
-            "upgrade",
-            "What listens there does not answer a web request: check the host and the port.",
-        ),
-        (
-            True,
-            "TLS and certificate",
-            "The server does not speak TLS on this port, as it seems: try --no-tls, or another port.",
-        ),
-    ],
-)
-def test_who_never_answers_is_status_5(
-    tls: bool, step: str, advice: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with answering(None) as port:
-        arguments = [a for a in at(port) if not tls or a != "--no-tls"]
-        found = last_step(*arguments, "--timeout", "2", capfd=capfd)
-    assert found[0::3] == (5, advice)
-    assert found[1] == step
-    assert found[2].startswith("no connection within 2 s: ")
-
-
 # What the server says.
 
 
@@ -488,17 +463,6 @@ def test_an_endpoint_that_is_not_there_is_status_4(
     assert found[3] == "Check --auth-url, and that the application is running there."
 
 
-def test_an_endpoint_that_never_answers_is_status_5(
-    address: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    with answering(None) as port:
-        url = f"http://127.0.0.1:{port}/auth"
-        arguments = ["--auth-url", url, "--timeout", "2", "private-x"]
-        found = last_step(*address, *arguments, capfd=capfd)
-    assert found[:2] == (5, "auth endpoint, private-x")
-    assert found[3] == "The auth endpoint does not answer in time: look at the application's log."
-
-
 def test_a_wrong_secret_is_status_4(address: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", *address, "--secret", "wrong", "private-x"]) == 4
     assert report_of(capfd).splitlines()[6:] == [
@@ -534,15 +498,6 @@ def test_a_grant_that_the_server_does_not_take_points_to_the_endpoint(
     )
 
 
-def test_a_channel_that_is_not_answered_is_status_5(
-    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
-) -> None:
-    running.refuse_channel("room", shape="silent")
-    status, step, _, advice = last_step(*address, "--timeout", "2", "room", capfd=capfd)
-    assert (status, step) == (5, "subscription, room")
-    assert advice == "The server does not answer for this channel: look at its log."
-
-
 def test_a_connection_that_ends_meanwhile_is_said(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -571,6 +526,49 @@ def test_the_first_failure_decides_and_the_other_channels_are_tried(
 ) -> None:
     assert main(["doctor", *address, "--secret", "wrong", "private-x", "room"]) == 4
     assert report_of(capfd).splitlines()[-1] == "  ok      subscription, room  TIME"
+
+
+def test_who_never_answers_is_status_5(running: ServerInThread, address: list[str]) -> None:
+    running.refuse_channel("room", shape="silent")
+    with answering(None) as port, contextlib.ExitStack() as stack:
+        silent = at(port)
+        endpoint = ["--auth-url", f"http://127.0.0.1:{port}/auth", "private-x"]
+        lines = [
+            [argument for argument in silent if argument != "--no-tls"],
+            silent,
+            [*address, *endpoint],
+            [*address, "room"],
+        ]
+        # All at once, because it takes its time.
+        every = ["--timeout", "3", "--json"]
+        started = [stack.enter_context(command("doctor", *every, *line)) for line in lines]
+        ended = [end(process)[:2] for process in started]
+    failed = []
+    for status, out in ended:
+        (step,) = (each for each in json.loads(out)["steps"] if each["status"] == "failed")
+        failed.append((status, step["step"], step["advice"]))
+    assert failed == [
+        (
+            5,
+            "TLS and certificate",
+            "The server does not speak TLS on this port, as it seems: try --no-tls, or another port.",
+        ),
+        (
+            5,
+            "upgrade",
+            "What listens there does not answer a web request: check the host and the port.",
+        ),
+        (
+            5,
+            "auth endpoint, private-x",
+            "The auth endpoint does not answer in time: look at the application's log.",
+        ),
+        (
+            5,
+            "subscription, room",
+            "The server does not answer for this channel: look at its log.",
+        ),
+    ]
 
 
 # Its forms.

@@ -222,18 +222,6 @@ def test_an_error_of_ours_comes_out_as_it_is(
         main(["listen", *address, "room"])
 
 
-def test_a_terminal_gets_lines_for_a_person(
-    running: ServerInThread, address: list[str], when_subscribed: WhenSubscribed
-) -> None:
-    when_subscribed("room", lambda: running.publish("room", "price", {"n": 1}))
-    ours, theirs = pty.openpty()
-    with command("listen", *address, "--count", "1", "room", stdout=theirs) as process:
-        os.close(theirs)
-        assert os.read(ours, 1000) == b'room  price  {"n":1}\r\n'
-        assert end(process)[0] == 0
-    os.close(ours)
-
-
 def test_a_terminal_gets_json_when_asked(
     running: ServerInThread, address: list[str], when_subscribed: WhenSubscribed
 ) -> None:
