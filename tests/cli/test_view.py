@@ -163,18 +163,19 @@ def shown(what: Any, width: int) -> str:
     ],
 )  # fmt: skip
 def test_an_event_is_one_line_that_fits(event: ChannelEvent, width: int, line: str) -> None:
-    made = event_line(event, width, (4, 3))
+    made = event_line(event, width, (4, 3), [event.channel])
     assert masked([made.plain]) == [line]
     assert len(made.plain) <= width
 
 
-def test_a_channel_keeps_its_colour() -> None:
-    def styles(channel: str) -> list[str]:
-        spans = event_line(ChannelEvent(channel, "e"), 80, (9, 9)).spans
-        return [str(span.style) for span in spans]
+def test_channels_side_by_side_differ_in_colour() -> None:
+    def colour(channel: str) -> object:
+        line = event_line(ChannelEvent(channel, "e"), 80, (9, 9), ["a", "b"])
+        at = line.plain.index(channel)
+        (span,) = (span for span in line.spans if span.start == at)
+        return span.style
 
-    assert styles("a") == styles("a")
-    assert len({tuple(styles(f"channel-{n}")) for n in range(30)}) > 3
+    assert (colour("a"), colour("b")) == ("cyan", "magenta")
 
 
 def test_rates_are_of_the_last_few_seconds() -> None:

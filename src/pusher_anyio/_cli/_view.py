@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
@@ -44,9 +43,14 @@ _WIDEST = 24  # characters of a column for names, so that the data has room
 _KNOWN = ReprHighlighter()
 
 
-def event_line(event: ChannelEvent, width: int, columns: Sequence[int]) -> Text:
-    """Return one line of `width` characters: time, channel, event, and the start of the data."""
-    colour = _NAMES[zlib.crc32(event.channel.encode(errors="replace")) % len(_NAMES)]
+def event_line(
+    event: ChannelEvent, width: int, columns: Sequence[int], channels: Sequence[str]
+) -> Text:
+    """Return one line of `width` characters: time, channel, event, and the start of the data.
+
+    Each of `channels` has its colour.
+    """
+    colour = _NAMES[channels.index(event.channel) % len(_NAMES)]
     data = event.data
     # What cannot be seen is not looked at: a message may be a megabyte.
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
@@ -85,10 +89,11 @@ def status_line(client: Client, channels: Sequence[str], rates: Rates, now: floa
         parts.append(f"{stats.connections} connections")
     if stats.round_trip is not None:
         parts.append(f"ping {stats.round_trip * 1000:.0f} ms")
-    line = Text("● ", _STATES.get(state, "yellow"), no_wrap=True, end="")
-    line.append(state.value, "bold")
+    line = Text.assemble(
+        ("● ", _STATES.get(state, "yellow")), (state.value, "bold"), no_wrap=True, end=""
+    )
     for part in parts:
-        line.append(" · ", "dim").append(part, "not bold")
+        line.append(" · ", "dim").append(part)
     return line
 
 
@@ -206,7 +211,7 @@ async def event_view(
 
     async def show(event: ChannelEvent) -> None:
         columns[1] = min(_WIDEST, max(columns[1], len(printable(event.name[:_WIDEST]))))
-        await view.show(event_line(event, view.width - 1, columns))
+        await view.show(event_line(event, view.width - 1, columns, channels))
 
     async with View.open(console, status) as view:
         yield show
