@@ -1,6 +1,23 @@
 """A client for the Pusher Channels protocol on asyncio and trio: `async with open_pusher(options) as client`."""
 
-from ._channel import Binding, Channel, Stream, User
-from ._client import Authorizer, Client, open_pusher
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 __all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
+
+if TYPE_CHECKING:
+    from ._channel import Binding, Channel, Stream, User
+    from ._client import Authorizer, Client, open_pusher
+else:
+    # Imported when they are asked for: the command line is in this package too, and need not wait for the client
+    # when it only says what it can do.
+
+    def __getattr__(name):
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = "._client" if name in ("Authorizer", "Client", "open_pusher") else "._channel"
+        value = globals()[name] = getattr(_import_module(home, __name__), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ._cli._arguments import Exit, UsageError, parse
-from ._cli._output import logs_on_stderr
 
 __all__ = ["main"]
 
@@ -20,6 +19,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = arguments.command
         # Only now, and only this one: importing all that a command needs takes a while.
         module = import_module(f"pusher_anyio._cli._{command}")
+        from ._cli._output import logs_on_stderr
+
         with logs_on_stderr(verbose=arguments.verbose):
             return int(module.run(arguments))
     except UsageError as error:

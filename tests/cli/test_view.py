@@ -81,6 +81,19 @@ def test_what_ends_listen_is_told_after_the_line_below_is_gone(
     assert "4001" in last
 
 
+def test_a_signal_ends_it_while_the_terminal_takes_nothing(
+    running: ServerInThread, address: list[str]
+) -> None:
+    with at_terminal("listen", *address, "room") as at:
+        running.wait_until(lambda server: server.subscriptions("room"))
+        for number in range(300):
+            running.publish("room", "long", f"{number} {'x' * 200}")
+        running.drop(4200)
+        running.wait_until(lambda server: server.subscriptions("room"))
+        at.process.send_signal(signal.SIGTERM)
+        assert at.process.wait(20) == 0
+
+
 @pytest.mark.parametrize(
     ("before", "term"), [(NO_RICH, "xterm"), ("", "dumb")], ids=["no rich", "dumb terminal"]
 )

@@ -27,7 +27,6 @@ from pusher_proto.recording import INPUTS, recording_session, replay
 from pusher_proto.signing import sign_channel
 from simulation import Device, World
 
-
 BEGUN = '{"options":{"host":"h","key":"k"},"seed":1}'
 
 

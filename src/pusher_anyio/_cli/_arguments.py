@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import NoReturn
 
-from pusher_proto import __version__
-
 from ._help import EXAMPLES, SHELLS, STATUSES
 
 __all__ = ["Exit", "UsageError", "make_parser", "parse"]
@@ -38,6 +36,16 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
+class _Version(argparse.Action):
+    """Prints the version. Only then is the core imported, which knows it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from pusher_proto import __version__
+
+        print(f"{parser.prog} {__version__}")  # noqa: T201
+        parser.exit()
+
+
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the arguments, `command` among them.
 
@@ -59,7 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show program's version number and exit"
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add in (
         _add_demo,

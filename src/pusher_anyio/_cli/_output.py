@@ -9,7 +9,7 @@ import select
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import anyio.from_thread
 import anyio.to_thread
@@ -41,6 +41,7 @@ __all__ = [
     "clock",
     "describe",
     "give_up_stdout",
+    "has_room",
     "logs_on_stderr",
     "print_line",
     "printable",
@@ -145,16 +146,16 @@ def _write_patiently(text: str) -> None:
     """Write a piece whenever there is room for it; cancelling ends this even when there never is."""
     data = _encoded(text)
     for start in range(0, len(data), _PIECE):
-        while not _has_room():
+        while not has_room(sys.stdout):
             anyio.from_thread.check_cancelled()
         sys.stdout.buffer.write(data[start : start + _PIECE])
         sys.stdout.buffer.flush()
 
 
-def _has_room() -> bool:
+def has_room(stream: TextIO) -> bool:
     """Return whether a piece can be written without waiting; False only after waiting for a while."""
     try:
-        return bool(select.select([], [sys.stdout.fileno()], [], _PATIENCE)[1])
+        return bool(select.select([], [stream.fileno()], [], _PATIENCE)[1])
     except (OSError, ValueError):  # Windows, or no file at all: then the write itself waits
         return True
 

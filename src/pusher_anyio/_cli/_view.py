@@ -19,7 +19,7 @@ from rich.text import Text
 from pusher_proto import ChannelEvent, ChannelState, ConnectionState
 
 from .._client import Client
-from ._output import clock, printable, tell
+from ._output import clock, has_room, printable, tell
 from ._roster import Change, Roster
 from ._terminal import Screen
 
@@ -177,7 +177,8 @@ class View:
                     group.cancel_scope.cancel()
         finally:
             for line in notes.lines:
-                tell(line)
+                if has_room(sys.stderr):  # else the terminal was stopped, and would stop us
+                    tell(line)
 
     async def show(self, *lines: RenderableType) -> None:
         """Show lines, below those that were told before."""
