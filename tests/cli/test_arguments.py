@@ -123,6 +123,13 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["doctor", *HOST, "a room"], "the character ' ' at position 1"),
         (["replay"], "FILE"),
         (["completion", "dos"], "invalid choice: 'dos'"),
+        (
+            ["demo", "--kep"],
+            "there is no option --kep; --keep perhaps? (see pusher-proto demo --help)",
+        ),
+        (["listen", *HOST, "--jsn", "room"], "there is no option --jsn; --json perhaps?"),
+        (["demo", "--port=1"], "there is no option --port (see pusher-proto demo --help)"),
+        (["--verbos"], "there is no option --verbos; --version perhaps? (see pusher-proto --help)"),
         (["demo", "now"], "unrecognized arguments: now"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
@@ -144,6 +151,8 @@ def test_bad_input_gets_one_line_and_status_2(
 
 
 def test_secrets_are_not_repeated_in_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for flag in (["--secrt=hush"], ["--secrt", "hush"]):
+        assert main(["trigger", *HOST, *flag, "private-x", "client-x", "1"]) == 2
     header = ["--auth-url", "http://a/", "--header", "Authorization Bearer hush"]
     assert main(["listen", *HOST, *header, "private-x"]) == 2
     assert main(["serve", "--app", "hush"]) == 2

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import NoReturn
 
 from ._help import EXAMPLES, SHELLS, STATUSES
 
-__all__ = ["Exit", "UsageError", "make_parser", "parse"]
+__all__ = ["Exit", "UsageError", "actions_of", "make_parser", "parse"]
 
 
 class Exit(IntEnum):
@@ -29,11 +30,23 @@ class UsageError(Exception):
     """The arguments make no sense; the message is one line that helps."""
 
 
+_Commands = argparse._SubParsersAction  # the only name there is for what add_subparsers returns
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line; the usage of `listen` would fill the screen."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def actions_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield all that may stand on the command line, in all commands."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, _Commands):
+            for command in action.choices.values():
+                yield from actions_of(command)
 
 
 class _Version(argparse.Action):
@@ -52,10 +65,24 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     Raises `UsageError`, and SystemExit after `--help` and `--version`.
     """
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parsers = [action.choices for action in parser._actions if isinstance(action, _Commands)]
+        _refuse(parsers[0].get(arguments.command, parser), unknown)
     if arguments.command is None:
         parser.error(f"which command? {', '.join(EXAMPLES)}")
     return arguments
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn:
+    """Say that a command does not know an option, and which one was meant perhaps."""
+    flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+    if not flags:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    # Only the flag: what stands behind it may be a secret.
+    known = [option for action in parser._actions for option in action.option_strings]
+    near = difflib.get_close_matches(flags[0], known, 1)
+    parser.error(f"there is no option {flags[0]}{f'; {near[0]} perhaps?' if near else ''}")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -83,9 +110,6 @@ def make_parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return parser
-
-
-_Commands = argparse._SubParsersAction  # the only name there is for what add_subparsers returns
 
 
 def _add(commands: _Commands[_Parser], name: str, summary: str, more: str = "") -> _Parser:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import Action, ArgumentParser, Namespace, _SubParsersAction
-from collections.abc import Iterator
+from argparse import Namespace
 
-from ._arguments import Exit, make_parser
+from ._arguments import Exit, actions_of, make_parser
 from ._output import print_line, tell
 
 __all__ = ["run"]
@@ -19,17 +18,8 @@ def run(arguments: Namespace) -> int:
         tell("completion needs the extra `cli`: pip install 'pusher-proto[cli]'")
         return Exit.TROUBLE
     parser = make_parser()
-    for action in _actions(parser):
+    for action in actions_of(parser):
         if action.metavar == "FILE":
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # this is where shtab looks
     print_line(shtab.complete(parser, shell=arguments.shell))
     return Exit.DONE
-
-
-def _actions(parser: ArgumentParser) -> Iterator[Action]:
-    """Yield what stands on the command line, in all commands."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, _SubParsersAction):
-            for command in action.choices.values():
-                yield from _actions(command)
