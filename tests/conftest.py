@@ -21,5 +21,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watch(), "secrecy")
