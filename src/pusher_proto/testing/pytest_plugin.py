@@ -1,7 +1,7 @@
-"""The pytest plugin of pusher-proto: the fixtures `pusher_server` and `pusher_world`.
+"""The pytest plugin: the fixtures `pusher_server` and `pusher_world`.
 
-It is loaded by every run of pytest where pusher-proto is installed, so it imports nothing until a fixture is used; and
-it is no part of the package `pusher_proto`, so that who measures the coverage of that package sees all of it imported.
+pytest loads it in every run where pusher-proto is installed, so the server and the drivers are imported only when a
+fixture is used.
 """
 
 from __future__ import annotations
