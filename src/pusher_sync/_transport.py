@@ -109,13 +109,13 @@ class Transport:
             sock = connect_tcp(effect.host, effect.port, self._is_over)
         try:
             if effect.tls:
+                self._check_wanted()
                 sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
                 sock = self._client._context().wrap_socket(
                     sock, server_hostname=effect.host, do_handshake_on_connect=False
                 )
                 self._handshaking = sock
-                if self._is_over():
-                    raise OSError("given up")
+                self._check_wanted()
                 sock.do_handshake()
             sock.setblocking(False)
         except BaseException as error:
@@ -126,6 +126,10 @@ class Transport:
                 ) from error
             raise
         return sock
+
+    def _check_wanted(self) -> None:
+        if self._is_over():
+            raise OSError("given up")
 
     def _is_over(self) -> bool:
         return self._effect.transport not in self._client._transports

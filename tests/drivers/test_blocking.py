@@ -433,6 +433,32 @@ def test_an_attempt_that_takes_too_long_is_given_up(silent: Options) -> None:
         assert poll(lambda: client.stats.attempts >= 2)
 
 
+def test_no_handshake_is_begun_for_an_attempt_that_was_given_up(silent: Options) -> None:
+    given_up, made = threading.Event(), list[socket.socket]()
+
+    def connect(host: str, port: int) -> socket.socket:
+        if made:
+            raise OSError("once is enough")
+        made.append(socket.create_connection((host, silent.port)))
+        given_up.wait(30)
+        return made[0]
+
+    class Context(ssl.SSLContext):
+        wrapped = 0
+
+        def wrap_socket(self, *args: Any, **kw: Any) -> ssl.SSLSocket:
+            self.wrapped += 1
+            return super().wrap_socket(*args, **kw)
+
+    context = Context(ssl.PROTOCOL_TLS_CLIENT)
+    options = Options(host="127.0.0.1", port=1, key="demo", connect_timeout=0.1)
+    with open_pusher(options, connect=connect, ssl_context=context) as client:
+        client.wait_for(ConnectionLost, timeout=5)
+        given_up.set()
+        assert poll(lambda: made[0].fileno() == -1)
+    assert context.wrapped == 0
+
+
 class Moody(socket.socket):
     """A socket that fails when told to, or answers as TLS does when it needs the other direction first."""
 
