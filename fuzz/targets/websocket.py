@@ -1,4 +1,4 @@
-"""The client side of a WebSocket, in both lanes.
+"""The client side of a WebSocket, in both lanes, with compression and without.
 
 Whatever bytes come after the upgrade was asked for, or after it was accepted, and wherever we say goodbye in between:
 nothing raises; the fast lane and wsproto alone report the same items and send the same frames; splitting the bytes
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz.source import Source, splits
-from proto.websocket_peer import KEY, PONG, answer, sent
+from proto.websocket_peer import ACCEPT, KEY, PONG, answer, sent
 from pusher_proto._websocket import Item, PeerClosed, UpgradeRefused, Violation, WebSocket
 
 __all__ = ["fuzz_one"]
@@ -20,6 +20,12 @@ LIMIT = 200
 FRAGMENTS = 4
 CONTROLS = 20
 HEAD = 300
+FORGETS = "server_no_context_takeover"
+HEADERS = [
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Accept", ACCEPT),
+]
 
 Outcome = tuple[list[Item], list[tuple[int, bytes]]]
 
@@ -31,6 +37,10 @@ def fuzz_one(data: bytes) -> None:
     stream = source.rest()
     upgraded, closes = bool(choices & 1), bool(choices & 2)
     body_limit = (0, 4, 100, 65536)[choices >> 2 & 3]
+    compression = (None, "", "permessage-deflate", f"permessage-deflate; {FORGETS}")[
+        choices >> 4 & 3
+    ]
+    most = LIMIT if compression is None else LIMIT + LIMIT // 4 + 64
     before = stream[:close_at] if closes else stream
     after = stream[close_at:] if closes else b""
 
@@ -40,6 +50,7 @@ def fuzz_one(data: bytes) -> None:
             target="/app/key",
             nonce=KEY,
             subprotocols=("a",),
+            compression=compression is not None,
             max_message_size=LIMIT,
             max_fragments=FRAGMENTS,
             control_frame_rate=CONTROLS,
@@ -49,7 +60,8 @@ def fuzz_one(data: bytes) -> None:
         )
         websocket.open()
         if upgraded:
-            websocket.receive_data(answer())
+            chosen = [("Sec-WebSocket-Extensions", compression)] if compression else []
+            websocket.receive_data(answer(headers=[*HEADERS, *chosen]))
             assert websocket.is_open
         items: list[Item] = []
         output = b""
@@ -62,7 +74,11 @@ def fuzz_one(data: bytes) -> None:
                 items += fresh
                 output += websocket.data_to_send()
                 frames = websocket._frames
-                assert len(frames._held) + len(frames._text) <= LIMIT + 14
+                assert len(frames._held) <= most + 14
+                assert len(frames._text) <= LIMIT
+                assert (
+                    compression is not None or len(frames._held) + len(frames._text) <= LIMIT + 14
+                )
                 assert len(websocket._body) <= body_limit or not websocket.is_open
             if closes and pieces is first:
                 output += websocket.send_close(1000, "bye")
