@@ -57,8 +57,10 @@ class EchoingFrames(Frames):
 class Talk:
     """One connection to the fuzzing server, from the upgrade until either side ends it."""
 
-    def __init__(self, target: str, piece: int = 65536) -> None:
-        self._websocket = WebSocket(host=f"{ADDRESS[0]}:{PORT}", target=target)
+    def __init__(self, target: str, piece: int = 65536, *, compression: bool = False) -> None:
+        self._websocket = WebSocket(
+            host=f"{ADDRESS[0]}:{PORT}", target=target, compression=compression
+        )
         self._websocket._frames = EchoingFrames()
         self._piece = piece
         self._over = False
@@ -121,9 +123,10 @@ def wait_until_it_listens(server: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-def main(piece: int, command: list[str]) -> None:
+def main(piece: int, compression: bool, command: list[str]) -> None:
     def run_case(number: int) -> None:
-        Talk(f"/runCase?case={number}&agent={AGENT}", piece).run(echo=True)
+        target = f"/runCase?case={number}&agent={AGENT}"
+        Talk(target, piece, compression=compression).run(echo=True)
 
     loopback_up()
     server = subprocess.Popen(command)
@@ -139,4 +142,4 @@ def main(piece: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), sys.argv[2] == "compression", sys.argv[3:])
