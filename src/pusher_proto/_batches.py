@@ -12,9 +12,8 @@ from typing import Any
 
 import msgspec
 
-from ._grant_answers import request_with
+from ._grant_answers import fields_of, request_with
 from ._http import HttpFailed, HttpRequest, HttpResponse
-from ._messages import loads
 from ._urls import Address
 from .auth import AuthEndpoint
 
@@ -46,7 +45,7 @@ def split_answer(
     if isinstance(answer, HttpFailed) or not 200 <= answer.status < 300:
         return [answer] * len(channels)
     try:
-        fields = endpoint.parse(answer.body) if endpoint.parse is not None else loads(answer.body)
+        fields = fields_of(endpoint, answer)
     except (
         Exception
     ):  # whatever the application's parser raises; reading it for one channel tells it

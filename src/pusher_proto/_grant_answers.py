@@ -5,6 +5,7 @@ Request and answer as in the protocol's channel authorization and user authentic
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,15 @@ from .errors import AuthorizationError, excerpt
 from .names import ChannelKind, kind_of
 from .options import CLIENT
 
-__all__ = ["caused_by", "check_grant", "each_of", "read_answer", "request_for", "request_with"]
+__all__ = [
+    "caused_by",
+    "check_grant",
+    "each_of",
+    "fields_of",
+    "read_answer",
+    "request_for",
+    "request_with",
+]
 
 
 def request_for(endpoint: AuthEndpoint, details: AuthRequest) -> tuple[Address, HttpRequest]:
@@ -72,7 +81,7 @@ def read_answer(
         return AuthorizationError(f"the auth endpoint: {answer}", channel=channel, temporary=True)
     status = answer.status
     # The start of the page, never of JSON: an answer that is nearly right may hold a signature.
-    text = answer.body[:256].decode("utf-8", "replace")
+    text = answer.body[:256].decode("utf-8-sig", "replace")
     body = excerpt(masked(text)) if not 200 <= status < 300 or text.lstrip().startswith("<") else ""
 
     def wrong(message: str, *, temporary: bool = False) -> AuthorizationError:
@@ -93,7 +102,7 @@ def read_answer(
             temporary=_may_pass(status),
         )
     try:
-        fields = endpoint.parse(answer.body) if endpoint.parse is not None else loads(answer.body)
+        fields = fields_of(endpoint, answer)
     except Exception as error:  # of the application's parser too: it concerns this channel only
         if body:
             return wrong(
@@ -113,6 +122,14 @@ def read_answer(
     if not parts["auth"]:
         return wrong("the answer of the auth endpoint has no `auth`")
     return check_grant(msgspec.convert(parts, Grant), channel)
+
+
+def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
+    """Return what a good answer says. What the application's parser raises comes out, and ValueError for no JSON."""
+    if endpoint.parse is not None:
+        return endpoint.parse(answer.body)
+    # PHP puts a byte order mark before everything when one of its files begins with one; browsers look over it.
+    return loads(answer.body.removeprefix(codecs.BOM_UTF8))
 
 
 def caused_by(error: BaseException, what: str, channel: str | None) -> AuthorizationError:

@@ -216,6 +216,13 @@ def test_an_answer_with_what_is_needed_is_a_grant(
         assert read(fields, status, channel=channel) == Grant(**known)
 
 
+def test_a_byte_order_mark_before_the_answer_is_looked_over() -> None:
+    assert read(b'\xef\xbb\xbf{"auth":"%s"}' % TOKEN.encode()) == Grant(TOKEN)
+    page = read(b"\xef\xbb\xbf<html>")
+    assert isinstance(page, AuthorizationError)
+    assert str(page) == LOGIN
+
+
 LOGIN = "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a token"
 
 
