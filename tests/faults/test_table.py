@@ -28,6 +28,7 @@ AT_A_SOCKET = """
 N1b N1c N8 N9 N13 N14 N15 N17 N18 N19
 K1 K5
 A1 A3 A4 A5 A6 A7
+S1 S2
 """
 """Those that take a socket, a process or a thread."""
 
