@@ -30,6 +30,7 @@ from pusher_proto import (
     Options,
     PusherTimeout,
     SendData,
+    StartTls,
 )
 from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
 
@@ -161,6 +162,8 @@ class Client(ClientBase[Channel, User], Source):
             case OpenTransport():
                 transport = self._transports[effect.transport] = Transport(self, effect)
                 self._start(transport.run)
+            case StartTls():
+                self._transports[effect.transport].start_tls(effect.host)
             case CloseTransport():
                 self._transports[effect.transport].close(abort=effect.abort)
             case Authorize() | AuthorizeMany():

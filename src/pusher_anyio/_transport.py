@@ -35,6 +35,7 @@ class Transport:
         self._effect = effect
         self._scope = anyio.CancelScope(shield=True)  # it lives as long as the client's block
         self._outbox: deque[bytes] = deque()
+        self._secures = ""
         self._closing = False
         self._paused = False
         self._wake = anyio.Event()
@@ -43,6 +44,12 @@ class Transport:
     def send(self, data: bytes) -> None:
         """Write `data` after what was given before."""
         self._outbox.append(data)
+        self._wake.set()
+
+    def start_tls(self, host: str) -> None:
+        """Begin TLS after what was given, and read nothing before that."""
+        self._secures = host
+        self._readable = anyio.Event()
         self._wake.set()
 
     def close(self, *, abort: bool) -> None:
@@ -83,12 +90,13 @@ class Transport:
     async def _open(self) -> ByteStream:
         effect = self._effect
         stream = await self._client._connect(effect.host, effect.port)
-        if not effect.tls:
-            return stream
+        return await self._secured(stream, effect.host) if effect.tls else stream
+
+    async def _secured(self, stream: ByteStream, host: str) -> ByteStream:
         try:
             return await TLSStream.wrap(
                 stream,
-                hostname=effect.host,
+                hostname=host,
                 ssl_context=self._client._context(),
                 standard_compatible=False,
             )
@@ -96,46 +104,56 @@ class Transport:
             await anyio.aclose_forcefully(stream)
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise ConnectionUnsafe(
-                    f"the certificate of {effect.host} is not good: {error.verify_message}"
+                    f"the certificate of {host} is not good: {error.verify_message}"
                 ) from error
             raise
 
     async def _live(self, stream: ByteStream) -> None:
+        self._stream = stream
         try:
             async with anyio.create_task_group() as group:
-                group.start_soon(self._write, stream, group.cancel_scope)
-                await self._read(stream)
+                group.start_soon(self._write, group.cancel_scope)
+                await self._read()
                 group.cancel_scope.cancel()
         except BaseExceptionGroup as errors:
             error = _first(errors)
             raise error from error.__cause__  # which tells what the system said
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.aclose_forcefully(stream)
+                await anyio.aclose_forcefully(self._stream)
 
-    async def _read(self, stream: ByteStream) -> None:
+    async def _read(self) -> None:
         client, number = self._client, self._effect.transport
         session = client._session
         while True:
+            if self._secures:
+                await self._readable.wait()
             if not session.wants_data(number):
                 self._paused, self._readable = True, anyio.Event()
                 await self._readable.wait()
             try:
-                data = await stream.receive(READ_SIZE)
+                data = await self._stream.receive(READ_SIZE)
             except anyio.EndOfStream:
                 return
             client._tell(session.receive_data, number, data)
 
-    async def _write(self, stream: ByteStream, scope: anyio.CancelScope) -> None:
+    async def _write(self, scope: anyio.CancelScope) -> None:
         client, number = self._client, self._effect.transport
+        session = client._session
         while True:
             while self._outbox:
                 data = self._outbox.popleft()
-                await stream.send(data)
-                client._tell(client._session.data_sent, number, len(data))
+                await self._stream.send(data)
+                client._tell(session.data_sent, number, len(data))
             if self._closing:
                 scope.cancel()
                 return
+            if self._secures:
+                self._stream = await self._secured(self._stream, self._secures)
+                self._secures = ""
+                self._readable.set()
+                client._tell(session.tls_started, number)
+                continue
             self._wake = anyio.Event()
             await self._wake.wait()
 

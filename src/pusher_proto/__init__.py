@@ -9,7 +9,15 @@ from ._tables import ChannelState, UserState
 from ._user import UserSnapshot
 from ._version import __version__
 from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
-from .effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport, SendData
+from .effects import (
+    Authorize,
+    AuthorizeMany,
+    CloseTransport,
+    Effect,
+    OpenTransport,
+    SendData,
+    StartTls,
+)
 from .errors import (
     AuthorizationError,
     ClientClosed,
@@ -114,6 +122,7 @@ __all__ = [
     "SignInError",
     "SignInFailed",
     "SignedIn",
+    "StartTls",
     "StateChanged",
     "Stats",
     "StreamOverflow",

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable
 
 from ._link import Ended, Link
+from ._proxy import ProxyFailed
 from ._tables import SESSION, SessionInput, SessionState, advance
 from ._timers import Timer, Timers
 from ._transports import Transports
@@ -157,6 +158,9 @@ class Connector:
         assert self.link is not None
         if isinstance(error, ConnectionUnsafe):
             self._end(Ended(None, text, Next.REFUSE), now)
+        elif isinstance(error, ProxyFailed):
+            follows = Next.REFUSE if error.refused else Next.BACK_OFF
+            self._end(Ended(error.status, text, follows), now)
         else:
             self._end(self.link.transport_gone(explained(text), now), now)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
+from ._secret import Secret
 from .auth import Auth
 
 __all__ = ["MoreOptions"]
@@ -23,6 +24,7 @@ class MoreOptions(TypedDict, total=False):
     metadata: bool
     subprotocols: tuple[str, ...]
     compression: bool
+    proxy: Secret | str | None
     connect_timeout: float
     activity_timeout: float
     activity_override: float | None

@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from ._proxy import Proxy, Tunnel
 from ._timers import Timer, Timers
 from ._urls import Address
-from .effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport, SendData
+from .effects import (
+    Authorize,
+    AuthorizeMany,
+    CloseTransport,
+    Effect,
+    OpenTransport,
+    SendData,
+    StartTls,
+)
 
 __all__ = ["Owner", "Transports"]
 
@@ -23,19 +32,34 @@ class Owner(Protocol):
 
 
 class _Stream:
-    __slots__ = ("is_open", "owner", "unsent")
+    __slots__ = ("address", "begun", "is_open", "owner", "securing", "tunnel", "unsent")
 
-    def __init__(self, owner: Owner | None) -> None:
+    def __init__(self, owner: Owner | None, address: Address, tunnel: Tunnel | None) -> None:
         self.owner = owner
+        self.address = address
         self.is_open = False
+        """Whether it is the owner's: open, to the server, and with TLS where that is wanted."""
         self.unsent = 0
+        self.tunnel = tunnel
+        """What is said to the proxy, until it has let us through."""
+        self.begun = False
+        """Whether the proxy was spoken to."""
+        self.securing = False
 
 
 class Transports:
     """Hands out numbers, keeps owners, and sees to it that a stream which was told to close is gone in time."""
 
-    def __init__(self, timers: Timers, close_timeout: float) -> None:
+    def __init__(
+        self,
+        timers: Timers,
+        close_timeout: float,
+        proxy: Proxy | None = None,
+        max_head: int = 16 * 1024,
+    ) -> None:
         self.effects: deque[Effect] = deque()
+        self.proxy = proxy
+        self._max_head = max_head
         self._timers = timers
         self._close_timeout = close_timeout
         self._streams: dict[int, _Stream] = {}
@@ -60,9 +84,64 @@ class Transports:
     def open(self, address: Address, owner: Owner) -> int:
         """Ask for a stream to `address` and return its number."""
         self._last += 1
-        self._streams[self._last] = _Stream(owner)
-        self.effects.append(OpenTransport(self._last, address.host, address.port, address.tls))
+        proxy, to, tunnel = self.proxy, address, None
+        if proxy is not None:
+            tunnel = proxy.tunnel(address.host, address.port, self._max_head)
+            to = Address(proxy.host, proxy.port, False, "")
+        self._streams[self._last] = _Stream(owner, address, tunnel)
+        self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls))
         return self._last
+
+    # Through a proxy
+
+    def tunnel(self, transport: int) -> Tunnel | None:
+        """Return what is said to the proxy on this stream, until it leads to the server."""
+        stream = self._streams.get(transport)
+        return stream.tunnel if stream is not None and stream.owner is not None else None
+
+    def begin_tunnel(self, transport: int) -> Tunnel | None:
+        """The same the first time."""
+        tunnel = self.tunnel(transport)
+        if tunnel is None or self._streams[transport].begun:
+            return None
+        self._streams[transport].begun = True
+        return tunnel
+
+    def send_ahead(self, transport: int, data: bytes) -> None:
+        """Ask for `data` to be written to the proxy."""
+        if data:
+            self._streams[transport].unsent += len(data)
+            self.effects.append(SendData(transport, data))
+
+    def leave_tunnel(self, transport: int) -> bool:
+        """The stream leads to the server. Ask for TLS where it is wanted, and return whether it is."""
+        stream = self._streams[transport]
+        stream.tunnel = None
+        stream.securing = stream.address.tls
+        if stream.securing:
+            self.effects.append(StartTls(transport, stream.address.host))
+        return stream.securing
+
+    def is_securing(self, transport: int) -> bool:
+        """Return whether TLS is about to begin on this stream."""
+        stream = self._streams.get(transport)
+        return stream is not None and stream.securing and stream.owner is not None
+
+    def end_securing(self, transport: int) -> bool:
+        """Note that TLS began; return whether that was waited for."""
+        stream = self._streams.get(transport)
+        securing = stream is not None and stream.securing
+        if stream is not None:
+            stream.securing = False
+        return securing
+
+    def give_up(self, transport: int, now: float) -> Owner | None:
+        """Abort a stream that leads nowhere; return its owner."""
+        owner = self._streams[transport].owner
+        self.close(transport, now, abort=True)
+        return owner
+
+    # With their owners
 
     def send(self, transport: int, data: bytes) -> None:
         """Ask for `data` to be written; nothing for a stream that is not open or was told to close."""
@@ -86,7 +165,7 @@ class Transports:
     def opened(self, transport: int) -> Owner | None:
         """Note that a stream is open; return its owner the first time, if it has one."""
         stream = self._streams.get(transport)
-        if stream is None or stream.is_open:
+        if stream is None or stream.is_open or stream.securing:
             return None
         stream.is_open = True
         return stream.owner

@@ -12,7 +12,15 @@ from msgspec import Struct
 
 from .auth import AuthRequest
 
-__all__ = ["Authorize", "AuthorizeMany", "CloseTransport", "Effect", "OpenTransport", "SendData"]
+__all__ = [
+    "Authorize",
+    "AuthorizeMany",
+    "CloseTransport",
+    "Effect",
+    "OpenTransport",
+    "SendData",
+    "StartTls",
+]
 
 
 class OpenTransport(Struct, frozen=True):
@@ -34,6 +42,17 @@ class SendData(Struct, frozen=True):
 
     transport: int
     data: bytes
+
+
+class StartTls(Struct, frozen=True):
+    """Begin TLS on an open stream, after everything asked for before, and then say `tls_started`.
+
+    What goes wrong with it ends the stream: `transport_closed`. Nothing is to be read in the clear meanwhile.
+    """
+
+    transport: int
+    host: str
+    """The name that the certificate must carry."""
 
 
 class CloseTransport(Struct, frozen=True):
@@ -62,4 +81,4 @@ class AuthorizeMany(Struct, frozen=True):
     details: tuple[AuthRequest, ...]
 
 
-Effect = OpenTransport | SendData | CloseTransport | Authorize | AuthorizeMany
+Effect = OpenTransport | SendData | StartTls | CloseTransport | Authorize | AuthorizeMany

@@ -10,7 +10,9 @@ from typing import Self, Unpack
 
 from ._checks import check_header, check_option, is_token
 from ._more_options import MoreOptions
-from ._urls import Address, address_of, app_target, check_host, split_app_url
+from ._proxy import Proxy, proxy_of
+from ._secret import Secret
+from ._urls import Address, address_of, app_target, check_host, shown_url, split_app_url
 from ._version import __version__
 from .auth import Auth, AuthEndpoint, Grant, OwnKey
 from .errors import excerpt
@@ -65,6 +67,8 @@ class Options:
     compression: bool = False
     """Whether the server may compress what it sends (permessage-deflate), where it can: less traffic for more work and
     32 KiB a connection. `max_message_size` counts what it becomes."""
+    proxy: Secret | str | None = None
+    """`http://user:password@host:port` (CONNECT) or `socks5://...`: the way to the server and to auth endpoints."""
 
     connect_timeout: float = 15.0
     """Name lookup, TCP, TLS, upgrade and greeting together."""
@@ -145,6 +149,11 @@ class Options:
                 "Options(auth=...) is an OwnKey, an AuthEndpoint, a Grant or a function, not "
                 f"{type(self.auth).__name__}"
             )
+        if self.proxy is not None:
+            if not isinstance(self.proxy, str | Secret):
+                raise TypeError(f"Options(proxy=...) is a str, not {type(self.proxy).__name__}")
+            object.__setattr__(self, "proxy", Secret(self.proxy))
+            self.parsed_proxy()
         for name in ("headers", "query"):  # a copy, so that what was checked stays
             object.__setattr__(self, name, dict(getattr(self, name)))
         if self.resolve_url is None:
@@ -309,6 +318,10 @@ class Options:
         port = self.port if self.port is not None else (443 if self.tls else 80)
         return Address(self.host, port, self.tls, app_target(self.path, self.key, query))
 
+    def parsed_proxy(self) -> Proxy | None:
+        """Return the proxy that all streams go through, or None."""
+        return None if self.proxy is None else proxy_of(Secret(self.proxy))
+
     def upgrade_headers(self) -> list[tuple[str, str]]:
         """Return the headers of the upgrade beyond those of the handshake itself."""
         headers = list(self.headers.items())
@@ -330,6 +343,8 @@ class Options:
             if spec.name in ("headers", "query"):
                 if value:  # the names help, the values may be tokens
                     shown.append(f"{spec.name}={{{', '.join(f'{name!r}: ***' for name in value)}}}")
+            elif isinstance(value, Secret):
+                shown.append(f"{spec.name}={shown_url(value.reveal())!r}")
             elif (
                 spec.name not in ("key", "host", "port", "tls", "resolve_url")
                 and value != spec.default

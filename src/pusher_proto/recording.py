@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from ._secret import Secret
 from ._version import __version__
 from .auth import AuthEndpoint, Grant, OwnKey
 from .effects import Effect
@@ -44,6 +45,7 @@ INPUTS = (
     "signin",
     "ping",
     "transport_opened",
+    "tls_started",
     "transport_failed",
     "transport_closed",
     "receive_data",
@@ -60,7 +62,7 @@ LIMIT = 64 * 1024 * 1024
 _MASK = "***"
 _NO_KEY = base64.b64encode(bytes(32)).decode()
 _LOGIN = re.compile(r"(?<=//)[^/]*@")
-_NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin")
+_NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin", "proxy")
 
 
 class RecordingSession(Session):
@@ -215,6 +217,8 @@ def _options(options: Options) -> dict[str, Any]:
         if field.name not in _NOT_KEPT and getattr(options, field.name) != field.default
     }
     kept["auth"] = _auth(options.auth)
+    if options.proxy is not None:  # with a login if there was one: it is asked for in a replay too
+        kept["proxy"] = _LOGIN.sub(f"{_MASK}:{_MASK}@", Secret(options.proxy).reveal())
     if options.resolve_url is not None:
         kept["host"] = "resolved.invalid"
     return kept

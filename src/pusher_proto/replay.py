@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 
-from .effects import Authorize, CloseTransport, OpenTransport, SendData
+from .effects import Authorize, CloseTransport, OpenTransport, SendData, StartTls
 from .errors import excerpt
 from .recording import replay
 
@@ -23,7 +23,7 @@ def told(lines: Iterable[str]) -> Iterator[str]:
             now, name = step
             began = now if began is None else began
             yield f"{now - began:12.3f}  {name}"
-        elif isinstance(step, OpenTransport | SendData | CloseTransport | Authorize):
+        elif isinstance(step, OpenTransport | SendData | StartTls | CloseTransport | Authorize):
             yield f"{'':12}    effect  {excerpt(step, 160)}"
         else:
             yield f"{'':12}    event   {excerpt(step, 160)}"

@@ -5,7 +5,8 @@ A driver calls an input when something happened, carries out every effect, hands
 
 1.  Drain. After any input call `next_effect` until None, then read `next_deadline` again.
 2.  One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
-    `transport_closed`; no effect concerns it afterwards. Every Authorize gets exactly one answer.
+    `transport_closed`; no effect concerns it afterwards. A StartTls is answered by `tls_started` or by that end. Every
+    Authorize gets exactly one answer.
 3.  Late is harmless. Answers for finished or unknown numbers are ignored; numbers are never reused.
 4.  Order. Effects of one transport are carried out in order; a close without `abort` comes after what was queued.
 5.  Time. `now` is monotonic seconds; going backwards is clamped. Only `handle_timeout` fires timers, all that are
@@ -35,13 +36,14 @@ from ._endpoint import Endpoint, Outcome
 from ._grants import Answer, Grants
 from ._inbox import Events, Inbox
 from ._link import Link
+from ._openings import Openings
 from ._subscriptions import Subscriptions
 from ._timers import Timer, Timers
 from ._transports import Transports
 from ._user import User, UserSnapshot
 from .auth import Auth
 from .effects import Effect
-from .errors import ConnectionFailed, OutboxFull, describe
+from .errors import ConnectionFailed, OutboxFull
 from .events import ConnectionState, Event
 from .options import Options
 from .stats import Stats
@@ -64,7 +66,9 @@ class Session:
         rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
         self._now = float("-inf")
         self._timers = Timers()
-        self._transports = Transports(self._timers, options.close_timeout)
+        self._transports = Transports(
+            self._timers, options.close_timeout, options.parsed_proxy(), options.max_head
+        )
         self._events = Events(options.event_queue, self._stop_reading)
         self._full = False
         self._endpoint = Endpoint(
@@ -91,6 +95,7 @@ class Session:
         self._connector = Connector(
             options, self._timers, self._transports, rng, emit, self._established, self._lost
         )
+        self._openings = Openings(self._transports, self._connector, self._endpoint, self._settle)
         self._clockwork = Clockwork(
             self._timers,
             self._transports,
@@ -176,11 +181,12 @@ class Session:
     def transport_opened(self, transport: int, *, now: float) -> None:
         """The stream is open, with TLS where it was asked for."""
         self._advance_clock(now)
-        owner = self._transports.opened(transport)
-        if owner is not None:
-            if owner is self._connector.link:
-                self._connector.opened()
-            owner.transport_opened(transport)
+        self._openings.opened(transport)
+
+    def tls_started(self, transport: int, *, now: float) -> None:
+        """A StartTls is carried out."""
+        self._advance_clock(now)
+        self._openings.secured(transport)
 
     def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
         """The stream could not be opened. A `ConnectionUnsafe` ends the session's attempts."""
@@ -191,17 +197,13 @@ class Session:
     ) -> None:
         """The stream ended: by the other side (`error` None), by an error, or because the session said so."""
         self._advance_clock(now)
-        owner = self._transports.gone(transport)
-        text = describe(error)
-        if owner is self._endpoint:
-            self._settle(self._endpoint.transport_gone(transport, text, self._now))
-        elif owner is not None and owner is self._connector.link:
-            self._connector.transport_gone(error, text, self._now)
+        self._openings.gone(transport, error, self._now)
         self._connector.finish_closing()
 
     def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
         """Take bytes that came. Pings are answered before this returns."""
         self._advance_clock(now)
+        data = self._openings.through(transport, data, self._now)
         owner = self._transports.owner(transport)
         if owner is None or not data:
             return

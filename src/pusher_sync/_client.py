@@ -24,6 +24,7 @@ from pusher_proto import (
     Options,
     PusherTimeout,
     SendData,
+    StartTls,
 )
 from pusher_proto.client import (
     PENDING,
@@ -166,6 +167,8 @@ class Client(ClientBase[Channel, User], Source):
                 pass  # it has just ended
             case SendData():
                 self._transports[effect.transport].send(effect.data)
+            case StartTls():
+                self._transports[effect.transport].start_tls(effect.host)
             case CloseTransport():
                 self._transports[effect.transport].close(abort=effect.abort)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -50,6 +51,28 @@ class Transport:
             if len(self._outbox) == 1:
                 self._write()
 
+    def start_tls(self, host: str) -> None:
+        """Begin TLS after what was given, in a thread of its own, and read nothing before that."""
+        sock, ahead = self._socket, b"".join(self._outbox)
+        assert sock is not None  # it brought what this follows from
+        self._unwatch()
+        self._outbox.clear()
+        self._handshaking, self._socket = sock, None
+
+        def secured() -> socket.socket:
+            try:
+                sock.setblocking(True)
+                sock.sendall(ahead)
+                return self._secured(sock, host)
+            except BaseException:
+                sock.close()
+                raise
+
+        answer = self._client._session.tls_started
+        threading.Thread(
+            target=self._become, args=(secured, answer), name="pusher", daemon=True
+        ).start()
+
     def close(self, *, abort: bool) -> None:
         """Close after what was given, or at once."""
         self._closing = True
@@ -81,10 +104,12 @@ class Transport:
 
     def run(self) -> None:
         """Open the stream, in a thread of its own; tell the session, or close it if it was given up meanwhile."""
+        self._become(self._open, self._client._session.transport_opened)
+
+    def _become(self, open_: Callable[[], socket.socket], answer: Callable[..., None]) -> None:
         client, number = self._client, self._effect.transport
-        session = client._session
         try:
-            sock = self._open()
+            sock = open_()
         except (OSError, ConnectionUnsafe) as error:
             with client._guard:
                 if not self._is_over():
@@ -98,8 +123,8 @@ class Transport:
                 if self._is_over():
                     sock.close()
                 else:
-                    self._socket, self._answer = sock, session.transport_closed
-                    client._tell(session.transport_opened, number)
+                    self._socket, self._answer = sock, client._session.transport_closed
+                    client._tell(answer, number)
 
     def _open(self) -> socket.socket:
         effect, connect = self._effect, self._client._connect
@@ -107,22 +132,27 @@ class Transport:
             sock = connect(effect.host, effect.port)
         else:
             sock = connect_tcp(effect.host, effect.port, self._is_over)
+        if effect.tls:
+            return self._secured(sock, effect.host)
+        sock.setblocking(False)
+        return sock
+
+    def _secured(self, sock: socket.socket, host: str) -> socket.socket:
         try:
-            if effect.tls:
-                self._check_wanted()
-                sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
-                sock = self._client._context().wrap_socket(
-                    sock, server_hostname=effect.host, do_handshake_on_connect=False
-                )
-                self._handshaking = sock
-                self._check_wanted()
-                sock.do_handshake()
+            self._check_wanted()
+            sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
+            sock = self._client._context().wrap_socket(
+                sock, server_hostname=host, do_handshake_on_connect=False
+            )
+            self._handshaking = sock
+            self._check_wanted()
+            sock.do_handshake()
             sock.setblocking(False)
         except BaseException as error:
             sock.close()
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise ConnectionUnsafe(
-                    f"the certificate of {effect.host} is not good: {error.verify_message}"
+                    f"the certificate of {host} is not good: {error.verify_message}"
                 ) from error
             raise
         return sock
@@ -136,14 +166,18 @@ class Transport:
 
     def _end(self, error: BaseException | str) -> None:
         client, number = self._client, self._effect.transport
-        if self._socket is not None and self._watched:
-            client._loop.selector.unregister(self._socket)
+        self._unwatch()
         self.release()
         self._outbox.clear()
         if self._handshaking is not None:
             _shut_down(self._handshaking)  # its thread sees the end, and closes it
         del client._transports[number]
         self._answer(number, error, now=client._now())
+
+    def _unwatch(self) -> None:
+        if self._socket is not None and self._watched:
+            self._client._loop.selector.unregister(self._socket)
+        self._watched = 0
 
     def _ready(self, mask: int) -> None:
         if mask & self._write_on and self._outbox:

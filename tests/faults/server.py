@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from server.frames import frame
 
-__all__ = ["FaultServer", "Gone", "Peer", "Script", "greeting", "hold", "relay"]
+__all__ = ["FaultServer", "Gone", "Peer", "Script", "greeting", "hold", "joined", "relay"]
 
 PATIENCE = 20.0
 """Seconds after which a script that waits for the client is given up."""
@@ -97,14 +97,15 @@ class Peer:
         return sum(each["event"] == name for each in self.heard)
 
     def _frame(self) -> tuple[int, bytes]:
-        length = self._take(2)
+        length = self.take(2)
         size = length[1] & 0x7F
         if size > 125:
-            size = int.from_bytes(self._take(2 if size == 126 else 8), "big")
-        mask, payload = self._take(4), self._take(size)
+            size = int.from_bytes(self.take(2 if size == 126 else 8), "big")
+        mask, payload = self.take(4), self.take(size)
         return length[0] & 0x0F, bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
 
-    def _take(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """Return the next bytes of the client."""
         while len(self._incoming) < size:
             self.receive()
         taken = bytes(self._incoming[:size])
@@ -320,17 +321,22 @@ def relay(port: int) -> Script:
 
     def script(peer: Peer) -> None:
         with socket.create_connection(("127.0.0.1", port)) as server:
-            ends = {peer.sock: server, server: peer.sock}
-            while True:
-                for source in select.select(list(ends), [], [], PATIENCE)[0]:
-                    data = b""
-                    with contextlib.suppress(OSError):
-                        data = source.recv(65536)
-                    if not data:
-                        raise Gone
-                    try:
-                        ends[source].sendall(data)
-                    except OSError as error:
-                        raise Gone from error
+            joined(peer.sock, server)
 
     return script
+
+
+def joined(one: socket.socket, other: socket.socket) -> None:
+    """Pass everything on between two sockets until one of them ends. Raises `Gone`."""
+    ends = {one: other, other: one}
+    while True:
+        for source in select.select(list(ends), [], [], PATIENCE)[0]:
+            data = b""
+            with contextlib.suppress(OSError):
+                data = source.recv(65536)
+            if not data:
+                raise Gone
+            try:
+                ends[source].sendall(data)
+            except OSError as error:
+                raise Gone from error

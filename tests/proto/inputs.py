@@ -103,7 +103,8 @@ def options_of(sequence: Sequence) -> Options:
     return Options.from_host(
         "ws.test",
         key="key",
-        tls=False,
+        tls=sequence.seed == 8,
+        proxy="http://ada:hunter2@proxy.test:3128" if sequence.seed in (7, 8) else None,
         auth=auth,
         activity_timeout=20.0,
         max_message_size=2000,

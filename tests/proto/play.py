@@ -44,6 +44,7 @@ from pusher_proto import (
     OpenTransport,
     SendData,
     Session,
+    StartTls,
 )
 from pusher_proto._timers import Timer
 
@@ -71,9 +72,13 @@ class Stream:
     unread: bytes = b""
     """What came while the session wanted no data."""
 
+    behind: str = ""
+    """Whom the proxy was asked for."""
+    securing: bool = False
+
     @property
     def is_websocket(self) -> bool:
-        return self.effect.host != AUTH_HOST
+        return (self.behind or self.effect.host) != AUTH_HOST
 
 
 class Played(NamedTuple):
@@ -317,6 +322,10 @@ class Play:
         stream.opened = True
         self.input(self.session.transport_opened, number)
 
+    def _secure(self, number: int, stream: Stream) -> None:
+        stream.securing = False
+        self.input(self.session.tls_started, number)
+
     def _fail(self, which: int, what: int) -> None:
         if live := self._live(opened=False):
             number, stream = live[which % len(live)]
@@ -352,6 +361,8 @@ class Play:
                 things.append(lambda n=number, s=stream: self._end_stream(n, s, None))  # type: ignore[misc]
             elif not stream.opened:
                 things.append(lambda n=number, s=stream: self._open_stream(n, s))  # type: ignore[misc]
+            elif stream.securing:
+                things.append(lambda n=number, s=stream: self._secure(n, s))  # type: ignore[misc]
             elif stream.replies:
                 things.append(lambda n=number, s=stream: self._reply_well(n, s, what))  # type: ignore[misc]
         things += [
@@ -430,6 +441,7 @@ class Play:
         finished = [number for number, stream in self.streams.items() if stream.ended]
         for number in [*finished[-3:], 0, -1, max(self.streams, default=0) + 1]:
             self.input(session.transport_opened, number)
+            self.input(session.tls_started, number)
             self.input(session.transport_failed, number, "stray")
             self.input(session.transport_closed, number, None)
             self.input(session.receive_data, number, GOOD_FRAMES[0])
@@ -451,6 +463,9 @@ class Play:
                 self._acts.append((effect.transport, effect))
             case SendData():
                 self._write(effect.transport, self.streams[effect.transport], effect.data)
+            case StartTls():
+                self.streams[effect.transport].securing = True
+                self._acts.append((effect.transport, effect))
             case CloseTransport():
                 self.streams[effect.transport].told = True
                 self._acts.append((effect.transport, effect))
@@ -480,6 +495,9 @@ class Play:
                 stream.socket_id = f"7.{self._sockets}"
                 stream.replies.append(stream.upgrade)
                 return self._greeting(stream)
+            case ("tunnel", str() as whom):
+                stream.behind = whom.rpartition(":")[0]
+                return b"HTTP/1.1 200 OK\r\n\r\n"
             case (str(), str() as body):
                 fields = dict(parse_qsl(body))
                 socket_id = fields.pop("socket_id")

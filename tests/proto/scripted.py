@@ -91,11 +91,13 @@ def upgrade_for(request: bytes) -> bytes:
 def decoded(data: bytes) -> list[Act]:
     """Return what a client's bytes say: the request line of an upgrade, each POST with its body, each frame."""
     acts: list[Act] = []
-    while data.startswith((b"GET ", b"POST ")):
+    while data.startswith((b"GET ", b"POST ", b"CONNECT ")):
         head, _, data = data.partition(b"\r\n\r\n")
         line, *headers = head.decode().split("\r\n")
         if line.startswith("GET "):
             acts.append(line)
+        elif line.startswith("CONNECT "):
+            acts.append(("tunnel", line.split(" ")[1]))
         else:
             (size,) = (int(h[15:]) for h in headers if h.lower().startswith("content-length:"))
             acts.append((line, data[:size].decode()))

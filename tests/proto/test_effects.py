@@ -15,6 +15,7 @@ from pusher_proto.effects import (
     Effect,
     OpenTransport,
     SendData,
+    StartTls,
 )
 
 
@@ -22,6 +23,7 @@ def test_every_effect_is_exported() -> None:
     assert get_args(Effect) == (
         OpenTransport,
         SendData,
+        StartTls,
         CloseTransport,
         Authorize,
         AuthorizeMany,
@@ -40,6 +42,7 @@ def test_every_effect_is_exported() -> None:
             OpenTransport(2, "ws.test", 443, True),
         ),
         (SendData(1, b"x"), SendData(1, b"x"), SendData(1, b"y")),
+        (StartTls(1, "ws.test"), StartTls(1, "ws.test"), StartTls(1, "else.test")),
         (CloseTransport(1), CloseTransport(1, abort=False), CloseTransport(1, abort=True)),
         (
             Authorize(1, AuthRequest("1.1", "private-x")),

@@ -12,6 +12,7 @@ import pytest
 from pusher_proto import __version__
 from pusher_proto._messages import encode
 from pusher_proto._more_options import MoreOptions
+from pusher_proto._secret import Secret
 from pusher_proto._urls import Address
 from pusher_proto.auth import AuthEndpoint, Grant, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
@@ -522,11 +523,27 @@ def test_any_way_to_get_a_grant_is_taken(auth: Any) -> None:
             host(auth=AuthEndpoint("https://me:hidden@app.test/", headers={"A": "hidden"})),
             "Options('wss://ws.test', key='KEY', auth=AuthEndpoint(url='https://***@app.test/', body='form'))",
         ),
+        (
+            host(proxy="http://me:hidden@proxy.test:3128"),
+            "Options('wss://ws.test', key='KEY', proxy='http://***@proxy.test:3128')",
+        ),
         (host(auth=Grant("K:hidden")), "Options('wss://ws.test', key='KEY', auth=Grant(auth='K:***'))"),
     ],
 )  # fmt: skip
 def test_a_repr_shows_what_was_set_and_nothing_that_is_secret(options: Options, shown: str) -> None:
     assert repr(options) == shown
+
+
+def test_a_proxy_is_kept_as_a_secret_and_read_when_it_is_needed() -> None:
+    options = host(proxy="http://me:hidden@proxy.test:3128")
+    assert options.proxy == Secret("http://me:hidden@proxy.test:3128")
+    assert str(options.parsed_proxy()) == "the proxy at proxy.test:3128"
+    assert dataclasses.replace(options).proxy == options.proxy
+    assert host().parsed_proxy() is None
+    with pytest.raises(ValueError, match="a proxy is http://host:port"):
+        host(proxy="https://proxy.test")
+    with pytest.raises(TypeError, match=r"Options\(proxy=...\) is a str, not int"):
+        host(proxy=5)
 
 
 def test_an_address_has_a_host_a_port_and_tls() -> None:

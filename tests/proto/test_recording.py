@@ -99,6 +99,19 @@ def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered
     assert not [line for line in lines if "hunter2" in line or "demo-secret" in line]
 
 
+def test_a_proxy_is_kept_without_its_login() -> None:
+    lines: list[str] = []
+    options = Options(host="ws.test", key="demo", proxy="socks5://ada:hunter2@proxy.test")
+    session = recording_session(options, lines.append)
+    session.connect(now=1.0)
+    session.transport_opened(1, now=1.0)
+    session.receive_data(1, b"\x05\x02\x01\x00\x05\x00\x00\x01" + bytes(6), now=1.0)
+    session.tls_started(1, now=1.0)
+    assert "hunter2" not in "".join(lines)
+    effects = [type(step).__name__ for step in replay(lines) if hasattr(step, "transport")]
+    assert effects == ["OpenTransport", "SendData", "SendData", "StartTls", "SendData"]
+
+
 def test_of_users_and_keys_only_the_ids_are_kept() -> None:
     world = World()
     about = {"mail": "ada@example.test"}
