@@ -26,6 +26,7 @@ import anyio
 import msgspec
 import pusher
 import pytest
+from hypothesis import Phase, settings
 
 import pusher_anyio
 import pusher_anyio.testing
@@ -254,6 +255,18 @@ def backend(server: ServerInThread, given: dict[str, Any]) -> Any:
 
 
 real_pusher = pusher.Pusher
+
+
+FUZZING = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "fuzzing.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(FUZZING)))
+def test_the_examples_about_fuzzing_run(number: int) -> None:
+    names = {name: getattr(pusher_proto, name) for name in pusher_proto.__all__}
+    names |= {"anyio": anyio, "open_pusher": open_pusher, "serve": serve}
+    few = settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
+    code = FUZZING[number].replace("@given(", "@few\n@given(")
+    exec(compile(code, "fuzzing.md", "exec"), names | {"few": few})
 
 
 # Commands, names, links
