@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from pusher_proto import (
+    ChannelState,
     ConnectionFailed,
     Event,
     Member,
@@ -93,7 +94,7 @@ _OF_MEMBERS = (MemberAdded, MemberUpdated, MemberRemoved)
 
 def _change(event: Event, channel: Channel, roster: Roster) -> Change | None:
     match event:
-        case Subscribed():
+        case Subscribed() if channel.state is ChannelState.SUBSCRIBED:  # else it has gone meanwhile
             return roster.here(channel.members, channel.me)
         case MemberAdded() | MemberUpdated():
             return roster.joined(event.member)
