@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     except KeyboardInterrupt:
         # Only where the command does not look out for it itself, or not yet.
-        return Exit.DONE if command in ("listen", "serve") else Exit.INTERRUPTED
+        return Exit.DONE if command in ("listen", "serve", "who") else Exit.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -81,10 +81,11 @@ def test_what_ends_listen_is_told_after_the_line_below_is_gone(
     assert "4001" in last
 
 
+@pytest.mark.parametrize("how", [[], ["--json"]], ids=["view", "json"])
 def test_a_signal_ends_it_while_the_terminal_takes_nothing(
-    running: ServerInThread, address: list[str]
+    how: list[str], running: ServerInThread, address: list[str]
 ) -> None:
-    with at_terminal("listen", *address, "room") as at:
+    with at_terminal("listen", *address, *how, "room") as at:
         running.wait_until(lambda server: server.subscriptions("room"))
         for number in range(300):
             running.publish("room", "long", f"{number} {'x' * 200}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -23,7 +23,25 @@ from ._terminal import console_for_stdout
 
 __all__ = ["run"]
 
-_Show = Callable[[ChannelEvent], Awaitable[None]]
+
+class _Shows(Protocol):
+    """Shows events in the way that fits stdout. `finish` comes after the last one."""
+
+    async def show(self, event: ChannelEvent) -> None: ...
+    async def finish(self) -> None: ...
+
+
+class _Lines:
+    """One line an event, at once."""
+
+    def __init__(self, shape: Callable[[ChannelEvent], str]) -> None:
+        self._shape = shape
+
+    async def show(self, event: ChannelEvent) -> None:
+        await await_print(self._shape(event))
+
+    async def finish(self) -> None:
+        pass
 
 
 def run(arguments: Namespace) -> int:
@@ -36,9 +54,9 @@ def run(arguments: Namespace) -> int:
             stream = client.events()
             for channel in arguments.channels:
                 client.subscribe(channel)
-            async with _shown(client, arguments) as show:
+            async with _shown(client, arguments) as shows:
                 with anyio.move_on_after(arguments.timeout):
-                    return await until_signal(partial(_print_events, stream, show, arguments))
+                    return await until_signal(partial(_print_events, stream, shows, arguments))
                 tell(f"timed out after {arguments.timeout:g} s; {client.state.value}")
                 return Exit.TIMED_OUT
 
@@ -46,21 +64,21 @@ def run(arguments: Namespace) -> int:
 
 
 @asynccontextmanager
-async def _shown(client: Client, arguments: Namespace) -> AsyncIterator[_Show]:
-    """Give the function that shows an event in the way that fits stdout."""
+async def _shown(client: Client, arguments: Namespace) -> AsyncIterator[_Shows]:
+    """Give what shows events in the way that fits stdout."""
     console = None if arguments.json else console_for_stdout()
     if arguments.json or not sys.stdout.isatty():
-        yield lambda event: await_print(as_json(event))
+        yield _Lines(as_json)
     elif console is None:
-        yield lambda event: await_print(f"{clock()}  {as_text(event)}")
+        yield _Lines(lambda event: f"{clock()}  {as_text(event)}")
     else:
-        from ._view import event_view  # rich is there
+        from ._view import EventView  # rich is there
 
-        async with event_view(client, arguments.channels, console) as show:
-            yield show
+        async with EventView.open(client, arguments.channels, console) as view:
+            yield view
 
 
-async def _print_events(stream: Stream[Any], show: _Show, arguments: Namespace) -> int:
+async def _print_events(stream: Stream[Any], shows: _Shows, arguments: Namespace) -> int:
     """Print until there were enough events, or something ends it."""
     printed = 0
     try:
@@ -68,9 +86,10 @@ async def _print_events(stream: Stream[Any], show: _Show, arguments: Namespace) 
             if isinstance(event, ChannelEvent):
                 if arguments.events and event.name not in arguments.events:
                     continue
-                await show(event)
+                await shows.show(event)
                 printed += 1
                 if printed == arguments.count:
+                    await shows.finish()
                     break
                 continue
             text = describe(event)

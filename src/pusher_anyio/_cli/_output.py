@@ -145,11 +145,38 @@ async def await_write(text: str) -> None:
 def _write_patiently(text: str) -> None:
     """Write a piece whenever there is room for it; cancelling ends this even when there never is."""
     data = _encoded(text)
-    for start in range(0, len(data), _PIECE):
-        while not has_room(sys.stdout):
-            anyio.from_thread.check_cancelled()
-        sys.stdout.buffer.write(data[start : start + _PIECE])
-        sys.stdout.buffer.flush()
+    with _terminal_that_never_waits() as terminal:
+        while data:
+            while not has_room(sys.stdout):
+                anyio.from_thread.check_cancelled()
+            if terminal is None:
+                sys.stdout.buffer.write(data[:_PIECE])
+                sys.stdout.buffer.flush()
+                data = data[_PIECE:]
+                continue
+            try:
+                data = data[os.write(terminal, data[:_PIECE]) :]
+            except BlockingIOError:  # room for a byte, and what comes next needs two
+                anyio.from_thread.check_cancelled()
+                time.sleep(_PATIENCE)
+
+
+@contextlib.contextmanager
+def _terminal_that_never_waits() -> Iterator[int | None]:
+    """Give a descriptor of the terminal at stdout, else None: unlike a pipe it may have room for less than a piece.
+
+    It is one of its own, because others may have the one of stdout too and expect to wait.
+    """
+    terminal = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no terminal, no file, no POSIX
+        terminal = os.open(
+            os.ttyname(sys.stdout.fileno()), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+        )
+    try:
+        yield terminal
+    finally:
+        if terminal is not None:
+            os.close(terminal)
 
 
 def has_room(stream: TextIO) -> bool:

@@ -24,17 +24,19 @@ from ._roster import Change, Roster
 from ._terminal import Screen
 
 __all__ = [
+    "EventView",
     "Rates",
     "View",
     "event_line",
-    "event_view",
     "roster_table",
     "roster_view",
     "status_line",
 ]
 
 _FRESH = 0.25  # seconds after which the lines below are drawn anew at the latest
-_GOODBYE = 0.5  # seconds for taking them away, from a terminal that takes nothing
+_BURST = 0.05  # seconds in which what comes is drawn together
+_MANY = 200  # lines that are drawn together at most
+_GOODBYE = 0.5  # seconds for taking the lines below away, from a terminal that takes nothing
 _WINDOW = 5.0  # seconds that rates are taken over
 _NAMES = ("cyan", "magenta", "green", "blue", "yellow", "bright_cyan", "bright_magenta")
 _STATES = {ConnectionState.CONNECTED: "green", ConnectionState.FAILED: "red"}
@@ -145,6 +147,9 @@ class View:
         self._screen = screen
         self._region = region
         self._notes = notes
+        self._lines: list[RenderableType] = []
+        self._drawn = 0.0
+        self._some = anyio.Event()
 
     @property
     def width(self) -> int:
@@ -173,49 +178,80 @@ class View:
                             anyio.move_on_after(_GOODBYE, shield=True),
                             contextlib.suppress(OSError),
                         ):
-                            await view._screen.show(view._told(), None)
+                            await view._screen.show(view._take(), None)
                     group.cancel_scope.cancel()
         finally:
             for line in notes.lines:
                 if has_room(sys.stderr):  # else the terminal was stopped, and would stop us
                     tell(line)
 
-    async def show(self, *lines: RenderableType) -> None:
-        """Show lines, below those that were told before."""
-        await self._screen.show([*self._told(), *lines], self._region(self._screen.console))
+    async def show(self, line: RenderableType) -> None:
+        """Show a line below those that were told before: now, or together with what follows at once."""
+        self._lines += [*self._told(), line]
+        late = anyio.current_time() - self._drawn >= _BURST
+        if late or len(self._lines) >= _MANY:
+            await self.draw()
+        else:
+            self._some.set()
+
+    async def draw(self) -> None:
+        """Show what is not shown yet, and the region anew."""
+        self._drawn = anyio.current_time()
+        await self._screen.show(self._take(), self._region(self._screen.console))
 
     async def _keep_fresh(self) -> None:
         while True:
             with contextlib.suppress(OSError):  # whoever shows an event gets to know
-                await self.show()
-            await anyio.sleep(_FRESH)
+                await self.draw()
+            self._some = anyio.Event()
+            with anyio.move_on_after(_FRESH):
+                await self._some.wait()
+                await anyio.sleep(_BURST)
+
+    def _take(self) -> list[RenderableType]:
+        lines, self._lines = [*self._lines, *self._told()], []
+        return lines
 
     def _told(self) -> list[RenderableType]:
         lines, self._notes.lines = self._notes.lines, []
         return [Text.assemble((clock(), "dim"), "  ", (line, "italic")) for line in lines]
 
 
-@contextlib.asynccontextmanager
-async def event_view(
-    client: Client, channels: Sequence[str], console: Console
-) -> AsyncIterator[Callable[[ChannelEvent], Awaitable[None]]]:
-    """Give a function that shows an event, above a line with the state and the rates."""
-    rates = Rates(anyio.current_time())
-    columns = [min(_WIDEST, max(len(printable(name)) for name in channels)), 0]
+class EventView:
+    """Shows events above a line with the state and the rates. Made by `open`."""
 
-    def status(_console: Console) -> RenderableType:
-        line = status_line(client, channels, rates, anyio.current_time())
-        line.truncate(
-            console.width - 1, overflow="ellipsis"
-        )  # the last column would begin a new line
-        return line
+    def __init__(self, view: View, channels: Sequence[str]) -> None:
+        self._view = view
+        self._channels = channels
+        self._columns = [min(_WIDEST, max(len(printable(name)) for name in channels)), 0]
 
-    async def show(event: ChannelEvent) -> None:
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, client: Client, channels: Sequence[str], console: Console
+    ) -> AsyncIterator[EventView]:
+        """Show events for the length of the block."""
+        rates = Rates(anyio.current_time())
+
+        def status(console: Console) -> RenderableType:
+            line = status_line(client, channels, rates, anyio.current_time())
+            line.truncate(
+                console.width - 1, overflow="ellipsis"
+            )  # the last column begins a new line
+            return line
+
+        async with View.open(console, status) as view:
+            yield cls(view, channels)
+
+    async def show(self, event: ChannelEvent) -> None:
+        """Show an event, now or a moment later."""
+        columns = self._columns
         columns[1] = min(_WIDEST, max(columns[1], len(printable(event.name[:_WIDEST]))))
-        await view.show(event_line(event, view.width - 1, columns, channels))
+        await self._view.show(event_line(event, self._view.width - 1, columns, self._channels))
 
-    async with View.open(console, status) as view:
-        yield show
+    async def finish(self) -> None:
+        """Show what is not shown yet."""
+        await self._view.draw()
 
 
 @contextlib.asynccontextmanager
