@@ -62,9 +62,11 @@ class Screen:
 
     async def show(self, lines: Sequence[RenderableType], region: RenderableType | None) -> None:
         """Print lines above the region, and draw it anew; None takes it away."""
+        from rich.console import Group
+
         async with self._lock:
             text = _CLEAR if self._height < 2 else _UP.format(self._height - 1) + _CLEAR
-            text += "".join(f"{render(self.console, line)}\n" for line in lines)
+            text += render(self.console, Group(*lines))
             below = "" if region is None else render(self.console, region).rstrip("\n")
             self._height = below.count("\n") + 1 if below else 0
             await await_write(text + below)

@@ -65,7 +65,6 @@ def event_line(
         "  ",
         _KNOWN(Text(printable(text[: width + 1]))),
         no_wrap=True,
-        end="",
     )
     if event.user_id is not None:
         sender = Text(f"  from {printable(event.user_id)}", "dim")
@@ -91,9 +90,7 @@ def status_line(client: Client, channels: Sequence[str], rates: Rates, now: floa
         parts.append(f"{stats.connections} connections")
     if stats.round_trip is not None:
         parts.append(f"ping {stats.round_trip * 1000:.0f} ms")
-    line = Text.assemble(
-        ("● ", _STATES.get(state, "yellow")), (state.value, "bold"), no_wrap=True, end=""
-    )
+    line = Text.assemble(("● ", _STATES.get(state, "yellow")), (state.value, "bold"), no_wrap=True)
     for part in parts:
         line.append(" · ", "dim").append(part)
     return line
@@ -276,7 +273,7 @@ async def roster_view(
         else:
             since[change.member.id] = clock()
             line = f"{printable(change.member.id)} {change.what}"
-        await view.show(Text.assemble((clock(), "dim"), "  ", line, no_wrap=True, end=""))
+        await view.show(Text.assemble((clock(), "dim"), "  ", line, no_wrap=True))
 
     async with View.open(console, region) as view:
         yield show
