@@ -82,7 +82,8 @@ async def main(options: Options, rooms: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--cluster", default="us2")
     parser.add_argument("--key", help="the key of the app")
     parser.add_argument("--url", help="wss://host/app/KEY, in place of key and cluster")

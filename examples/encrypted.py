@@ -34,7 +34,8 @@ def main(options: Options, name: str, count: int | None) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--auth-url", required=True, help="the endpoint that signs for you")
     parser.add_argument("--count", type=int, help="end after so many")

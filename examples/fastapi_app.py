@@ -53,7 +53,8 @@ def make_app(options: Options) -> FastAPI:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()

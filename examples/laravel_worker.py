@@ -79,7 +79,8 @@ def main(url: str, app: str, token: Token, user: str, count: int | None) -> None
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="ws://host:port/app/KEY of Reverb")
     parser.add_argument("--app", required=True, help="where the Laravel application is")
     parser.add_argument("--email", required=True)

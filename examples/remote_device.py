@@ -98,7 +98,8 @@ async def end_on_signal(scope: anyio.CancelScope) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--auth-url", required=True, help="the endpoint that signs for devices")
     parser.add_argument("--token", required=True, help="the bearer token of this device")

@@ -2,7 +2,7 @@
 
     python examples/ticker.py --url wss://ws-eu.pusher.com/app/KEY --channel prices --event price
 
-The receiver never waits for the worker. When the worker falls behind, the oldest prices are dropped and counted: of
+The network never waits for the worker. When the worker falls behind, the oldest prices are dropped and counted: of
 a price only the newest is worth anything. For orders, of which none may be lost, leave out `overflow`: then reading
 slowly holds the network back.
 """
@@ -68,7 +68,8 @@ async def main(options: Options, name: str, event: str, count: int | None) -> No
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--channel", default="prices")
     parser.add_argument("--event", default="price")

@@ -35,7 +35,8 @@ def main(options: Options, name: str, event: str, timeout: float) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--cluster", help="with --key")
     where.add_argument("--url", help="wss://host/app/KEY")

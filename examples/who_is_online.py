@@ -61,7 +61,8 @@ async def main(options: Options, name: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--auth-url", required=True, help="the endpoint that signs for you")
     parser.add_argument("--token", help="a bearer token for it")
