@@ -32,8 +32,10 @@ import pusher_anyio
 import pusher_anyio.testing
 import pusher_proto
 import pusher_proto.client
+import pusher_proto.laravel
 import pusher_proto.testing
 import pusher_sync
+import pusher_sync.testing
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
 from pusher_proto import Options, OwnKey
@@ -42,15 +44,8 @@ from pusher_proto.testing import DEMO_APP, Server
 ROOT = Path(__file__).parents[1]
 # Pages whose programs are tested where what they describe is tested.
 ELSEWHERE = {
-    "cli",
-    "fuzzing",
-    "observing",
-    "performance",
-    "reliability",
-    "servers",
-    "states",
-    "testing",
-}
+    "cli", "fuzzing", "laravel", "observing", "performance", "reliability", "servers", "states", "testing"
+}  # fmt: skip
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ELSEWHERE)
 BLOCKS = [
     (path.name, number, block)
@@ -307,6 +302,8 @@ def test_the_commands_that_the_pages_show_have_these_options() -> None:
         (pusher_anyio, "pusher_anyio"),
         (pusher_sync, "pusher_sync"),
         (pusher_anyio.testing, "testing"),
+        (pusher_sync.testing, "testing"),
+        (pusher_proto.laravel, "laravel"),
         (pusher_proto.testing, "testing"),
     ],
 )
@@ -317,7 +314,7 @@ def test_the_reference_has_every_public_name(module: Any, page: str) -> None:
 
 
 def test_the_links_of_the_readme_lead_to_files() -> None:
-    to_come = {"docs/img/demo.svg", *(f"docs/{page}.md" for page in ELSEWHERE)}
+    to_come = {f"docs/{page}.md" for page in ("fuzzing", "observing", "performance")}
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
     files = {link for link in links if not link.startswith("https://")}
     assert "docs/index.md" in files

@@ -250,7 +250,7 @@ class ServerInThread(Levers, Expectations):
         self.host: str = running.host
         self.port: int = running.port
         self.tls: bool = running.tls
-        self.aio = _AwaitedServer(self)
+        self.aio: AsyncExpectations = _AwaitedServer(self)
         """The waits for tests that await them: `await server.aio.expect_subscribed(...)`."""
         self._running = running
         self._portal = portal
@@ -273,7 +273,7 @@ class _AwaitedServer(AsyncExpectations):
     """The waits of a server in another thread, on whatever event loop they are awaited."""
 
     def __init__(self, there: ServerInThread) -> None:
-        self.server = there.server
+        self.server: Server = there.server
         self._there = there
 
     def do(self, action: Callable[[Server, float], R]) -> R:

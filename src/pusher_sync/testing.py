@@ -151,9 +151,11 @@ class World(Levers, Expectations):
     def __init__(
         self, server: Server | None = None, *, seed: int = 0, latency: float = 0.01
     ) -> None:
-        self.server = server or Server(rng=random.Random(seed))  # noqa: S311 - no cryptography
-        self.host, self.port, self.tls = "pusher.test", 80, False
-        self.now = 1000.0
+        self.server: Server = server or Server(rng=random.Random(seed))  # noqa: S311 - no cryptography
+        self.host: str = "pusher.test"
+        self.port: int = 80
+        self.tls: bool = False
+        self.now: float = 1000.0
         self.latency = latency
         self._online = True
         self._rng = random.Random(seed)  # noqa: S311

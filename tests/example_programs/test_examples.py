@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -17,11 +15,9 @@ from typing import Any
 
 import pytest
 
-from example_programs.processes import EXAMPLES, running, url_of
+from example_programs.processes import running, url_of
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto.testing import Server
-
-PROGRAMS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
 @pytest.fixture
@@ -58,14 +54,6 @@ def drop_until_back(server: ServerInThread, *channels: str) -> None:
     server.drop()
     for channel, old in before.items():
         server.wait_until(lambda machine: machine.subscriptions(channel) - old, 30)  # noqa: B023 - called at once
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_each_example_says_how_it_is_used(name: str) -> None:
-    line = [sys.executable, str(EXAMPLES / name), "--help"]
-    shown = subprocess.run(line, capture_output=True, text=True, check=True, timeout=50)
-    assert shown.stdout.startswith("usage: ")
-    assert shown.stderr == ""
 
 
 # The chat reader
