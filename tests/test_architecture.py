@@ -29,7 +29,7 @@ LONGEST = 380
 
 # A module imports only from rows above its own. Where names seem to belong together and stand apart, imports do it.
 ROWS = [
-    ["errors", "members", "stats", "_secret", "_tables", "_version"],
+    ["errors", "members", "stats", "_logs", "_secret", "_tables", "_version"],
     [
         "backoff",
         "closing",

@@ -26,6 +26,7 @@ from pusher_proto import (
     ClientClosed,
     CloseTransport,
     Effect,
+    Event,
     OpenTransport,
     Options,
     PusherTimeout,
@@ -62,8 +63,9 @@ class Client(ClientBase[Channel, User], Source):
         on_handler_error: HandlerErrors,
         group: anyio.abc.TaskGroup,
         write: Callable[[str], object] | None,
+        on_event: Callable[[Event], object] | None,
     ) -> None:
-        super().__init__(options, session_for(options, authorizer, write), authorizer)
+        super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
         self._guard = nullcontext()
         self._given_context = ssl_context
         self._connect: Connect = connect if connect is not None else anyio.connect_tcp
@@ -242,6 +244,7 @@ async def open_pusher(
     connect: Connect | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
+    on_event: Callable[[Event], object] | None = None,
 ) -> AsyncIterator[Client]:
     """Open a client for the length of the block: `async with open_pusher(options) as client`.
 
@@ -249,7 +252,8 @@ async def open_pusher(
     `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened. With
     `on_handler_error="raise"` the exception of a handler ends the block and comes out of it. `record` names a file
     that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for
-    what is masked in it and what is not.
+    what is masked in it and what is not. `on_event` is called with every event at once, whether or not anybody asked
+    for it: for metrics. It must not wait; what it raises is logged.
 
     Leaving closes the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
@@ -260,7 +264,7 @@ async def open_pusher(
     try:
         async with anyio.create_task_group() as group:
             client = Client(
-                options, authorizer, ssl_context, connect, on_handler_error, group, write
+                options, authorizer, ssl_context, connect, on_handler_error, group, write, on_event
             )
             errors = client._errors
             try:

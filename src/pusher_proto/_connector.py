@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from base64 import b64encode
 from collections.abc import Callable
 
 from ._link import Ended, Link
+from ._logs import logger
 from ._proxy import ProxyFailed
 from ._tables import SESSION, SessionInput, SessionState, advance
 from ._timers import Timer, Timers
 from ._transports import Transports
+from ._version import __version__
 from .backoff import delay_before
 from .closing import Next, explained, hint_for
 from .errors import ConnectionFailed, ConnectionUnsafe, describe, excerpt
@@ -44,7 +45,7 @@ _PHASES = {
     S.GREETING: "the greeting",
 }
 
-_log = logging.getLogger("pusher_proto.connection")
+_log = logger("connection")
 
 
 class Connector:
@@ -78,6 +79,7 @@ class Connector:
         self.last_loss = ""
         self.attempts = 0
         self.connections = 0
+        _log.info("pusher-proto %s, %r", __version__, options)
 
     @property
     def public_state(self) -> ConnectionState:
@@ -293,4 +295,7 @@ class Connector:
 
     def _tell(self, before: ConnectionState, reason: str) -> None:
         if self.public_state is not before:
+            _log.info(
+                "%s, was %s%s", self.public_state.value, before.value, reason and f": {reason}"
+            )
             self._emit(StateChanged(before, self.public_state, reason))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 
+from ._logs import logger
 from ._streams import Overflow, Selector, Signal, Sink
 from .errors import ClientClosed, DataError, excerpt
 from .events import ChannelEvent, Event, TypedEvent, decode_as
@@ -36,7 +36,7 @@ Invalid = Literal["raise", "skip"]
 
 SLOW = 1.0  # seconds; asyncio's own debug mode speaks of 0.1
 
-_log = logging.getLogger("pusher_proto.client")
+_log = logger("client")
 
 
 class Nothing(Enum):

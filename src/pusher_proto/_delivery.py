@@ -11,24 +11,32 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 
+from ._logs import logger
 from ._streams import Router, Signal, Sink
 from ._unclaimed import Unclaimed
 from .errors import ConnectionFailed, excerpt
-from .events import USER_SCOPE, ChannelEvent, ConnectionState, EventsDropped, UserEvent
+from .events import USER_SCOPE, ChannelEvent, ConnectionState, Event, EventsDropped, UserEvent
 from .options import Options
 from .session import Session
 
 __all__ = ["Delivery"]
 
-_log = logging.getLogger("pusher_proto.client")
+_log = logger("client")
 
 
 class Delivery(ABC):
     """The sinks of a client, and what is on the way to them. Everything here is called under the client's guard."""
 
-    def __init__(self, options: Options, session: Session) -> None:
+    def __init__(
+        self,
+        options: Options,
+        session: Session,
+        on_event: Callable[[Event], object] | None = None,
+    ) -> None:
         self._session = session
+        self._on_event = on_event
         self._router = Router()
         self._unclaimed = Unclaimed(options.unclaimed_limit)
         self._unclaimed.begin(USER_SCOPE)
@@ -141,13 +149,17 @@ class Delivery(ABC):
 
     def _move(self) -> None:
         next_event, router, stalled = self._session.next_event, self._router, self._stalled
+        on_event = self._on_event
         known, route = router.known, router.route
         while self._untold:
             self._announce(*self._untold.popleft())
             if stalled and not self._is_over:
                 return
         while (event := next_event()) is not None:
+            if on_event is not None:
+                self._tell_hook(on_event, event)
             sinks = known.get((event.channel, event.name)) if type(event) is ChannelEvent else None
+            fresh = sinks is None
             if sinks is None:
                 sinks = route(event)
             claims, only = 0, None
@@ -164,16 +176,19 @@ class Delivery(ABC):
                     stalled.add(sink)
             if isinstance(event, ChannelEvent):
                 if not claims:
-                    self._unheard(event)
+                    self._unheard(event, fresh)
                 elif only is not None and claims == 1:
                     only.place = self._unclaimed.next_place()
             if stalled and not self._is_over:
                 return
 
-    def _unheard(self, event: ChannelEvent) -> None:
+    def _unheard(self, event: ChannelEvent, fresh: bool) -> None:
+        """Nobody asked for a message: say so aloud once, until something else is bound."""
         scope = _scope(event)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug(
+        level = logging.INFO if fresh else logging.DEBUG
+        if _log.isEnabledFor(level):
+            _log.log(
+                level,
                 "%s on %s has no taker; bound there: %s; on the client: %s",
                 excerpt(event.name, 64),
                 excerpt(event.channel, 64),
@@ -198,7 +213,15 @@ class Delivery(ABC):
             self._untold.append((sink, EventsDropped(sink.channel, sink.episode)))
             sink.episode = 0
 
+    def _tell_hook(self, on_event: Callable[[Event], object], event: Event) -> None:
+        try:
+            on_event(event)
+        except Exception:
+            _log.exception("on_event raised for %s", type(event).__name__)
+
     def _announce(self, about: Sink, dropped: EventsDropped) -> None:
+        if self._on_event is not None:
+            self._tell_hook(self._on_event, dropped)
         for sink in self._router.route(dropped):
             if sink is not about and sink.wants(dropped):
                 sink.put(dropped)

@@ -8,7 +8,6 @@ grant_timeout.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from ._batches import batch_request_for, split_answer
 from ._endpoint import Endpoint
 from ._grant_answers import caused_by, check_grant, read_answer, request_for
 from ._http import HttpFailed, HttpResponse
+from ._logs import logger
 from ._timers import Timer, Timers
 from ._turns import Turns
 from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
@@ -29,7 +29,7 @@ __all__ = ["Answer", "Grants"]
 
 Answer = tuple[AuthRequest, Grant | AuthorizationError]
 
-_log = logging.getLogger("pusher_proto.auth")
+_log = logger("auth")
 
 
 class _Request:

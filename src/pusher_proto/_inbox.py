@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -17,15 +16,23 @@ from ._link_items import (
     Malformed,
     Upgraded,
 )
+from ._logs import logger
 from ._messages import Envelope
 from ._subscriptions import Subscriptions
 from ._user import User
 from .errors import excerpt
-from .events import ChannelEvent, Event, ProtocolViolation
+from .events import (
+    ChannelEvent,
+    DecryptionFailed,
+    Event,
+    ProtocolViolation,
+    SignInFailed,
+    SubscriptionFailed,
+)
 
 __all__ = ["Events", "Inbox"]
 
-_log = logging.getLogger("pusher_proto.session")
+_log = logger("session")
 
 
 class Events:
@@ -42,6 +49,15 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Queue an event."""
+        match event:
+            case SubscriptionFailed():
+                _log.error("no subscription to %s: %s", excerpt(event.channel, 64), event.error)
+            case SignInFailed():
+                _log.error("the user is not signed in: %s", event.error)
+            case DecryptionFailed():
+                _log.error("dropped an encrypted event: %s", event.error)
+            case _:
+                pass
         self.changes += 1
         self.violations += type(event) is ProtocolViolation
         self.queue.append(event)
@@ -102,6 +118,8 @@ class Inbox:
             case Greeted():
                 connector.greeted(item.socket_id, now)
             case ErrorReceived():
+                message = excerpt(item.message)
+                _log.error("the server sent an error (%s): %s", item.code, message)
                 if self._subscriptions.error(item, now) and connector.link is not None:
                     connector.link.forget_error()
             case Malformed():

@@ -21,8 +21,10 @@ from ._link_items import (
     read_greeting,
     read_refused_upgrade,
     shown,
+    shown_frame,
 )
 from ._liveness import Liveness
+from ._logs import logger
 from ._messages import BadMessage, Envelope, decode, encode, text_of
 from ._timers import Timers
 from ._transports import Transports
@@ -54,7 +56,8 @@ _ESTABLISHED = "pusher:connection_established"
 _PONG = encode("pusher:pong", {})
 _PING = encode("pusher:ping", {})
 
-_log = logging.getLogger("pusher_proto.connection")
+_log = logger("connection")
+_frames = logger("protocol")
 
 ERROR_COUNTS = 5.0
 """Seconds for which an error stands for the close code of an end without one (Reverb writes no close frame)."""
@@ -118,9 +121,12 @@ class Link:
         if now - self._second >= 1.0:
             self._second = now
             self._websocket.another_second()
+        tells = _frames.isEnabledFor(logging.DEBUG)
         for item in self._websocket.receive_data(data):
             meant: LinkItem | None
             if type(item) is bytes:
+                if tells:
+                    _frames.debug("<- %s", shown_frame(item))
                 try:
                     envelope = decode(item)
                 except BadMessage as error:
@@ -159,6 +165,8 @@ class Link:
     def send(self, text: bytes) -> None:
         """Send one message; nothing once either side has begun to close."""
         if self._websocket.is_open:
+            if _frames.isEnabledFor(logging.DEBUG):
+                _frames.debug("-> %s", shown_frame(text))
             self._transports.send(self.transport, self._websocket.send_text(text))
 
     def ping(self, now: float) -> None:

@@ -80,6 +80,17 @@ def shown(text: str, limit: int = 128) -> str:
     return excerpt(masked(text[: 2 * limit]), limit)
 
 
+# In a message, or in a string within one.
+_AUTH = re.compile(r'(\\*"auth\\*"\s*:\s*\\*")[^"\\]*')
+_WHO = re.compile(r'(\\*"(?:channel|user)_data\\*"\s*:\s*).*', re.DOTALL)
+
+
+def shown_frame(data: bytes) -> str:
+    """Return the start of a message as it may stand in a log: without what vouches for somebody or names them."""
+    text = _AUTH.sub(r"\1***", data[:512].decode("utf-8", "replace"))
+    return shown(_WHO.sub(r"\1***", text), 200)
+
+
 class _SocketId(Struct):
     socket_id: str | int | float
 

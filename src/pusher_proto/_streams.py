@@ -5,11 +5,11 @@ Each consumer, a stream or a binding, has a `Sink`. Nothing here waits: a driver
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 
+from ._logs import logger
 from .errors import StreamOverflow, excerpt
 from .events import WIRE_NAMES, ChannelEvent, Event, scope_of
 
@@ -25,7 +25,7 @@ OVERFLOW: Final = ("wait", "drop_oldest", "drop_newest", "raise")
 _UNLIMITED = 2**63 - 1  # an int, as the limits that it stands in for
 _CACHED_ROUTES = 4096  # names come from the server: what is remembered of them is bounded
 
-_log = logging.getLogger("pusher_proto.streams")
+_log = logger("streams")
 
 
 class Signal:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from heapq import merge
 
+from ._logs import logger
 from ._streams import Sink
 from .errors import excerpt
 from .events import ChannelEvent
@@ -14,7 +14,7 @@ __all__ = ["Unclaimed"]
 
 _Kept = deque[tuple[int, ChannelEvent]]
 
-_log = logging.getLogger("pusher_proto.client")
+_log = logger("client")
 
 
 class Unclaimed:

@@ -23,7 +23,7 @@ from ._waits import Waits
 from .auth import Auth, AuthRequest
 from .effects import Authorize, AuthorizeMany
 from .errors import UnsupportedFeature, excerpt
-from .events import USER_SCOPE, ConnectionState
+from .events import USER_SCOPE, ConnectionState, Event
 from .names import check_channel, kind_of
 from .options import Options
 from .recording import recording_session
@@ -75,9 +75,13 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     _guard: AbstractContextManager[object]
 
     def __init__(
-        self, options: Options, session: Session, authorizer: Callable[..., object] | None
+        self,
+        options: Options,
+        session: Session,
+        authorizer: Callable[..., object] | None,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(options, session)
+        super().__init__(options, session, on_event)
         self._client = self
         self._scope = None
         self._options = options

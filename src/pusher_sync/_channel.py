@@ -29,7 +29,7 @@ __all__ = ["Binding", "Channel", "Source", "Stream", "User"]
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
-_log = logging.getLogger("pusher_sync")
+_log = logging.getLogger("pusher_proto.client")
 
 
 class Stream(StreamBase[T]):

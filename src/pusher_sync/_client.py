@@ -67,8 +67,9 @@ class Client(ClientBase[Channel, User], Source):
         connect: Connect | None,
         on_handler_error: HandlerErrors,
         write: Callable[[str], object] | None,
+        on_event: Callable[[Event], object] | None,
     ) -> None:
-        super().__init__(options, session_for(options, authorizer, write), authorizer)
+        super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
         self._guard = threading.RLock()
         self._given_context = ssl_context
         self._connect = connect
@@ -236,6 +237,7 @@ def open_pusher(
     connect: Connect | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
+    on_event: Callable[[Event], object] | None = None,
 ) -> Iterator[Client]:
     """Open a client for the length of the block: `with open_pusher(options) as client`.
 
@@ -243,14 +245,17 @@ def open_pusher(
     `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened. With
     `on_handler_error="raise"` the exception of a handler ends `run` and comes out of it. `record` names a file
     that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for
-    what is masked in it and what is not.
+    what is masked in it and what is not. `on_event` is called with every event at once, whether or not anybody asked
+    for it: for metrics. It must not wait; what it raises is logged.
 
     Leaving closes the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
     file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed below
     write = None if file is None else file.write
     try:
-        client = Client(options, authorizer, ssl_context, connect, on_handler_error, write)
+        client = Client(
+            options, authorizer, ssl_context, connect, on_handler_error, write, on_event
+        )
         try:
             yield client
         except GeneratorExit:

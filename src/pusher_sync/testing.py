@@ -22,6 +22,7 @@ from pusher_proto import (
     AuthorizeMany,
     CloseTransport,
     Effect,
+    Event,
     OpenTransport,
     Options,
     PusherTimeout,
@@ -69,11 +70,12 @@ class MemoryClient(Client):
         options: Options,
         authorizer: Authorizer | None,
         on_handler_error: HandlerErrors,
+        on_event: Callable[[Event], object] | None,
         rng: random.Random,
     ) -> None:
         many = hasattr(authorizer, "authorize_many")
         session = Session(options, rng=rng, authorize_many=many)
-        ClientBase.__init__(self, options, session, authorizer)
+        ClientBase.__init__(self, options, session, authorizer, on_event)
         self._guard = threading.RLock()
         self._on_handler_error = on_handler_error
         self._calls = deque()
@@ -175,6 +177,7 @@ class World(Levers, Expectations):
         connect: Connect | None = None,  # noqa: ARG002
         on_handler_error: HandlerErrors = "log",
         record: object = None,  # noqa: ARG002
+        on_event: Callable[[Event], object] | None = None,
     ) -> Iterator[MemoryClient]:
         """Open a client for the length of the block, as `pusher_sync.open_pusher` does.
 
@@ -183,7 +186,7 @@ class World(Levers, Expectations):
         """
         rng = random.Random(self._rng.random())  # noqa: S311
         options = options if options is not None else self.options()
-        client = MemoryClient(self, options, authorizer, on_handler_error, rng)
+        client = MemoryClient(self, options, authorizer, on_handler_error, on_event, rng)
         try:
             yield client
         finally:

@@ -316,7 +316,7 @@ def test_it_is_said_once_that_nobody_runs_the_handlers(
     server: ServerInThread, caplog: pytest.LogCaptureFixture
 ) -> None:
     def said() -> list[str]:
-        return [each.getMessage() for each in caplog.records if each.name == "pusher_sync"]
+        return [each.getMessage() for each in caplog.records if each.name == "pusher_proto.client"]
 
     with caplog.at_level(logging.WARNING), open_pusher(quick(server)) as client:
         room = client.subscribe("room")

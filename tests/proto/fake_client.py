@@ -215,6 +215,7 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
         authorizer: Callable[..., Any] | None = None,
         connect: bool = True,
         rng: random.Random | None = None,
+        on_event: Callable[[Event], object] | None = None,
     ) -> None:
         self.world = world
         self._guard: FakeGuard = FakeGuard()
@@ -223,7 +224,8 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
         options = options or world.options()
         many = hasattr(authorizer, "authorize_many")
         session = Session(options, rng=rng or world.rng, authorize_many=many)
-        super().__init__(options, cast("Session", WatchedSession(session, self._guard)), authorizer)
+        watched = cast("Session", WatchedSession(session, self._guard))
+        super().__init__(options, watched, authorizer, on_event)
         self.session = session
         self.device = ClientDevice(world, session, client=self)
         world.devices.append(self.device)

@@ -518,7 +518,7 @@ def test_a_stream_of_everything_is_told_as_such() -> None:
     assert client._router.asked_for("room") == "nothing"
 
 
-def test_nothing_is_made_ready_for_the_debug_line_when_nobody_reads_it(
+def test_nothing_is_made_ready_for_the_log_when_nobody_reads_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "pusher_proto.client")

@@ -1,0 +1,275 @@
+"""What is logged, on which logger and how loud; and what a program sees that does not configure logging."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from proto.fake_client import FakeClient, connected, subscribed
+from proto.scripted import Script, connecting, error_message
+from proto.scripted import connected as script_connected
+from pusher_proto import AuthEndpoint, ConnectionFailed, Event, Grant, OwnKey, StateChanged
+from pusher_proto._link_items import shown_frame
+from pusher_proto._logs import logger
+from simulation import World
+
+SIGNATURE = "5ec7e7" * 10 + "5ec7"
+
+
+@pytest.fixture(autouse=True)
+def all_levels(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "pusher_proto")
+
+
+def lines(caplog: pytest.LogCaptureFixture, name: str, level: int) -> list[str]:
+    """Return what was logged there at this level, and begin anew."""
+    found = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == f"pusher_proto.{name}" and record.levelno == level
+    ]
+    caplog.clear()
+    return found
+
+
+# The log points that Pusher asks of libraries.
+
+
+def test_a_new_client_tells_its_options_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    Script(auth=OwnKey("key", "a-secret-of-the-app"), headers={"Authorization": "Bearer token"})
+    (line,) = lines(caplog, "connection", logging.INFO)
+    assert line.startswith("pusher-proto ")
+    assert "ws://ws.test" in line
+    assert "a-secret-of-the-app" not in line
+    assert "token" not in line
+
+
+def test_each_change_of_state_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    script = script_connected()
+    told = lines(caplog, "connection", logging.INFO)
+    assert "connecting, was initialized: connecting" in told
+    assert "connected, was connecting" in told
+    script.close(4200, "restarting")
+    assert "connecting, was connected: restarting" in lines(caplog, "connection", logging.INFO)
+
+
+def test_an_error_of_the_server_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    script = script_connected()
+    script.text(error_message(4301, f"too fast, key:{SIGNATURE}"))
+    assert lines(caplog, "session", logging.ERROR) == [
+        "the server sent an error (4301): too fast, key:***"
+    ]
+
+
+def test_a_grant_that_cannot_be_got_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    client = connected(world, world.options(auth=AuthEndpoint("http://pusher.test/pusher/auth")))
+    world.act(world.server.auth_answer, 403, "no")
+    client.subscribe("private-room")
+    world.run(1)
+    (line,) = lines(caplog, "session", logging.ERROR)
+    assert line.startswith("no subscription to private-room: the auth endpoint answered 403 (")
+
+
+def test_a_sign_in_without_a_grant_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    script = script_connected()
+    script.do(script.session.signin)
+    assert lines(caplog, "session", logging.ERROR) == [
+        "the user is not signed in: no grant to sign in with: OwnKey has no `user` to sign in"
+    ]
+
+
+def test_an_event_that_cannot_be_opened_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    subscribed(world, "private-encrypted-room")
+    caplog.clear()
+    world.say("e", {"nonce": "", "ciphertext": ""}, "private-encrypted-room")
+    (line,) = lines(caplog, "session", logging.ERROR)
+    assert line.startswith("dropped an encrypted event: ")
+
+
+def test_a_message_that_nobody_asked_for_is_told_aloud_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    _, (room,) = subscribed(world, "room")
+    room.bind("price", print)
+    caplog.clear()
+    for _ in range(3):
+        world.publish("room", "prise", 1)
+    message = "prise on room has no taker; bound there: 'price'; on the client: nothing"
+    assert [
+        (record.levelno, record.getMessage())
+        for record in caplog.records
+        if record.name == "pusher_proto.client"
+    ] == [(logging.INFO, message), (logging.DEBUG, message), (logging.DEBUG, message)]
+    room.bind("other", print)
+    caplog.clear()
+    world.publish("room", "prise", 1)
+    assert len(lines(caplog, "client", logging.INFO)) == 1
+
+
+def test_each_message_of_both_sides_is_a_detail(caplog: pytest.LogCaptureFixture) -> None:
+    script = script_connected()
+    caplog.clear()
+    script.subscribe("private-room", auth=Grant(f"key:{SIGNATURE}"))
+    script.send("pusher:ping")
+    assert lines(caplog, "protocol", logging.DEBUG) == [
+        '-> {"event":"pusher:subscribe","data":{"channel":"private-room","auth":"***"}}',
+        '<- {"event": "pusher:ping"}',
+        '-> {"event":"pusher:pong","data":{}}',
+    ]
+
+
+def test_messages_are_not_even_looked_at_when_nobody_wants_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look(data: bytes) -> str:
+        raise AssertionError(data)
+
+    monkeypatch.setattr("pusher_proto._link.shown_frame", look)
+    caplog.set_level(logging.INFO, "pusher_proto")
+    script_connected().send("pusher:ping")
+    assert lines(caplog, "protocol", logging.DEBUG) == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "shown"),
+    [
+        ('{"event":"e","data":1}', '{"event":"e","data":1}'),
+        (f'{{"auth":"key:{SIGNATURE}"}}', '{"auth":"***"}'),
+        ('{"auth": "some other token", "x": 1}', '{"auth": "***", "x": 1}'),
+        (r'{"data":"{\"auth\":\"key:x\",\"x\":1}"}', r'{"data":"{\"auth\":\"***\",\"x\":1}"}'),
+        ('{"x":1,"user_data":"{\\"id\\":\\"ada\\"}"}', '{"x":1,"user_data":***'),
+        ('{"channel_data":"{\\"user_id\\":\\"ada\\"}"}', '{"channel_data":***'),
+        ('{"auth":"unfinis', '{"auth":"***'),
+        (f'{{"message":"but got key:{SIGNATURE}"}}', '{"message":"but got key:***"}'),
+        ("x" * 1000, "x" * 199 + "…"),
+        ("line\nbreak", "line break"),
+    ],
+)
+def test_messages_are_shown_without_what_vouches_and_not_whole(frame: str, shown: str) -> None:
+    assert shown_frame(frame.encode()) == shown
+
+
+def test_bytes_that_are_no_text_are_shown_all_the_same() -> None:
+    assert shown_frame(b"\xff\xfe{}") == "\ufffd\ufffd{}"
+
+
+# What is heard without configuration.
+
+
+def test_the_loggers_of_the_library_are_silent_by_themselves_and_those_of_the_program_are_not() -> (
+    None
+):
+    for name in ("connection", "session", "protocol", "auth"):
+        handlers = logger(name).handlers
+        assert [type(handler) for handler in handlers] == [logging.NullHandler]
+        assert logger(name).handlers == handlers, "a second look adds no second one"
+    for name in ("client", "streams"):
+        assert logger(name).handlers == []
+    assert logging.getLogger("pusher_proto").handlers == []
+
+
+PROGRAM = """
+from pusher_sync.testing import World
+
+world = World()
+with world.open_pusher() as client:
+    client.subscribe("room").bind("e", lambda event: event.nothing)
+    world.expect_subscribed("room")
+    world.drop(4200, "again")
+    world.run(60)
+    world.publish("room", "e", 1)
+    world.run(1)
+"""
+
+
+def test_a_program_without_logging_sees_the_failure_of_its_handler_and_no_more() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    assert "raised for e on room" in ran.stderr
+    assert "AttributeError" in ran.stderr
+    assert "no connection" not in ran.stderr
+    assert ran.stdout == ""
+
+
+# The hook.
+
+
+def test_the_hook_gets_every_event_at_once_and_claims_none() -> None:
+    world = World()
+    seen: list[Event] = []
+    client = connected(world, on_event=seen.append)
+    assert [type(event).__name__ for event in seen] == [
+        "StateChanged",
+        "StateChanged",
+        "ConnectionEstablished",
+    ]
+    seen.clear()
+    room = client.subscribe("room")
+    world.run(1)
+    world.publish("room", "price", 1)
+    assert [type(event).__name__ for event in seen] == [
+        "Subscribed",
+        "SubscriptionCount",
+        "ChannelEvent",
+    ]
+    # Nobody had asked for it, and it is kept for who does.
+    assert [event.data for event in room.events("price").ready()] == [1]
+
+
+def test_the_hook_hears_of_what_streams_drop() -> None:
+    world = World()
+    seen: list[str] = []
+    client = connected(world, on_event=lambda event: seen.append(type(event).__name__))
+    stream = client.subscribe("room").events("n", buffer=2, overflow="drop_oldest")
+    world.run(1)
+    for n in range(5):
+        world.publish("room", "n", n)
+    assert "EventsDropped" not in seen
+    assert [event.data for event in stream.ready()] == [3, 4]
+    client.ping()
+    assert seen.count("EventsDropped") == 1
+
+
+def test_a_hook_that_raises_is_logged_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    def fail(event: Event) -> None:
+        raise ValueError(type(event).__name__)
+
+    client = connected(world, on_event=fail)
+    got: list[Event] = []
+    client.bind(StateChanged, got.append)
+    client.disconnect()
+    world.run(1)
+    assert len(got) == 1
+    assert "on_event raised for ConnectionEstablished" in lines(caplog, "client", logging.ERROR)
+
+
+def test_a_hook_may_give_commands() -> None:
+    world = World()
+    names: list[str] = []
+
+    def follow(event: Event) -> None:
+        names.append(type(event).__name__)
+        if names[-1] == "ConnectionEstablished":
+            client.subscribe("room")
+
+    client = FakeClient(world, connect=False, on_event=follow)
+    client.connect()
+    world.run(1)
+    assert "Subscribed" in names
+
+
+def test_the_end_for_good_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    script = connecting()
+    script.open().upgrade().text(error_message(4001, "no such app"))
+    assert isinstance(script.session.failure, ConnectionFailed)
+    (line,) = lines(caplog, "connection", logging.ERROR)
+    assert "4001" in line
