@@ -5,6 +5,7 @@ Pure functions: what servers write differs, and is told apart here, in every sha
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
