@@ -521,7 +521,7 @@ def test_a_stream_of_everything_is_told_as_such() -> None:
 def test_nothing_is_made_ready_for_the_log_when_nobody_reads_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "pusher_proto.client")
+    caplog.set_level(logging.WARNING, "pusher_proto.client")
     world, client, channel = room()
     monkeypatch.setattr(type(client._router), "asked_for", None)
     publish(world, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,110 +15,132 @@ from proto.scripted import connected as script_connected
 from pusher_proto import AuthEndpoint, ConnectionFailed, Event, Grant, OwnKey, StateChanged
 from pusher_proto._link_items import shown_frame
 from pusher_proto._logs import logger
+from secrecy import Watch
 from simulation import World
 
 SIGNATURE = "5ec7e7" * 10 + "5ec7"
 
 
-@pytest.fixture(autouse=True)
-def all_levels(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG, "pusher_proto")
+class Heard(logging.Handler):
+    """What was logged, at every level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def clear(self) -> None:
+        self.records.clear()
 
 
-def lines(caplog: pytest.LogCaptureFixture, name: str, level: int) -> list[str]:
+@pytest.fixture
+def heard() -> Iterator[Heard]:
+    # Not caplog: what a fixture sets its level to is forgotten when the test begins.
+    log, heard = logging.getLogger("pusher_proto"), Heard()
+    before = log.level
+    log.addHandler(heard)
+    log.setLevel(logging.DEBUG)
+    yield heard
+    log.setLevel(before)
+    log.removeHandler(heard)
+
+
+def lines(heard: Heard, name: str, level: int) -> list[str]:
     """Return what was logged there at this level, and begin anew."""
     found = [
         record.getMessage()
-        for record in caplog.records
+        for record in heard.records
         if record.name == f"pusher_proto.{name}" and record.levelno == level
     ]
-    caplog.clear()
+    heard.clear()
     return found
 
 
 # The log points that Pusher asks of libraries.
 
 
-def test_a_new_client_tells_its_options_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_client_tells_its_options_without_secrets(heard: Heard) -> None:
     Script(auth=OwnKey("key", "a-secret-of-the-app"), headers={"Authorization": "Bearer token"})
-    (line,) = lines(caplog, "connection", logging.INFO)
+    (line,) = lines(heard, "connection", logging.INFO)
     assert line.startswith("pusher-proto ")
     assert "ws://ws.test" in line
     assert "a-secret-of-the-app" not in line
     assert "token" not in line
 
 
-def test_each_change_of_state_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_change_of_state_is_told(heard: Heard) -> None:
     script = script_connected()
-    told = lines(caplog, "connection", logging.INFO)
+    told = lines(heard, "connection", logging.INFO)
     assert "connecting, was initialized: connecting" in told
     assert "connected, was connecting" in told
     script.close(4200, "restarting")
-    assert "connecting, was connected: restarting" in lines(caplog, "connection", logging.INFO)
+    assert "connecting, was connected: restarting" in lines(heard, "connection", logging.INFO)
 
 
-def test_an_error_of_the_server_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_the_server_is_an_error(heard: Heard) -> None:
     script = script_connected()
     script.text(error_message(4301, f"too fast, key:{SIGNATURE}"))
-    assert lines(caplog, "session", logging.ERROR) == [
+    assert lines(heard, "session", logging.ERROR) == [
         "the server sent an error (4301): too fast, key:***"
     ]
 
 
-def test_a_grant_that_cannot_be_got_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_grant_that_cannot_be_got_is_an_error(heard: Heard) -> None:
     world = World()
     client = connected(world, world.options(auth=AuthEndpoint("http://pusher.test/pusher/auth")))
     world.act(world.server.auth_answer, 403, "no")
     client.subscribe("private-room")
     world.run(1)
-    (line,) = lines(caplog, "session", logging.ERROR)
+    (line,) = lines(heard, "session", logging.ERROR)
     assert line.startswith("no subscription to private-room: the auth endpoint answered 403 (")
 
 
-def test_a_sign_in_without_a_grant_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_sign_in_without_a_grant_is_an_error(heard: Heard) -> None:
     script = script_connected()
     script.do(script.session.signin)
-    assert lines(caplog, "session", logging.ERROR) == [
+    assert lines(heard, "session", logging.ERROR) == [
         "the user is not signed in: no grant to sign in with: OwnKey has no `user` to sign in"
     ]
 
 
-def test_an_event_that_cannot_be_opened_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_event_that_cannot_be_opened_is_an_error(heard: Heard) -> None:
     world = World()
     subscribed(world, "private-encrypted-room")
-    caplog.clear()
+    heard.clear()
     world.say("e", {"nonce": "", "ciphertext": ""}, "private-encrypted-room")
-    (line,) = lines(caplog, "session", logging.ERROR)
+    (line,) = lines(heard, "session", logging.ERROR)
     assert line.startswith("dropped an encrypted event: ")
 
 
 def test_a_message_that_nobody_asked_for_is_told_aloud_once(
-    caplog: pytest.LogCaptureFixture,
+    heard: Heard,
 ) -> None:
     world = World()
     _, (room,) = subscribed(world, "room")
     room.bind("price", print)
-    caplog.clear()
+    heard.clear()
     for _ in range(3):
         world.publish("room", "prise", 1)
     message = "prise on room has no taker; bound there: 'price'; on the client: nothing"
     assert [
         (record.levelno, record.getMessage())
-        for record in caplog.records
+        for record in heard.records
         if record.name == "pusher_proto.client"
     ] == [(logging.INFO, message), (logging.DEBUG, message), (logging.DEBUG, message)]
     room.bind("other", print)
-    caplog.clear()
+    heard.clear()
     world.publish("room", "prise", 1)
-    assert len(lines(caplog, "client", logging.INFO)) == 1
+    assert len(lines(heard, "client", logging.INFO)) == 1
 
 
-def test_each_message_of_both_sides_is_a_detail(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_message_of_both_sides_is_a_detail(heard: Heard) -> None:
     script = script_connected()
-    caplog.clear()
+    heard.clear()
     script.subscribe("private-room", auth=Grant(f"key:{SIGNATURE}"))
     script.send("pusher:ping")
-    assert lines(caplog, "protocol", logging.DEBUG) == [
+    assert lines(heard, "protocol", logging.DEBUG) == [
         '-> {"event":"pusher:subscribe","data":{"channel":"private-room","auth":"***"}}',
         '<- {"event": "pusher:ping"}',
         '-> {"event":"pusher:pong","data":{}}',
@@ -125,15 +148,15 @@ def test_each_message_of_both_sides_is_a_detail(caplog: pytest.LogCaptureFixture
 
 
 def test_messages_are_not_even_looked_at_when_nobody_wants_them(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     def look(data: bytes) -> str:
         raise AssertionError(data)
 
     monkeypatch.setattr("pusher_proto._link.shown_frame", look)
-    caplog.set_level(logging.INFO, "pusher_proto")
+    logging.getLogger("pusher_proto").setLevel(logging.INFO)
     script_connected().send("pusher:ping")
-    assert lines(caplog, "protocol", logging.DEBUG) == []
+    assert lines(heard, "protocol", logging.DEBUG) == []
 
 
 @pytest.mark.parametrize(
@@ -143,7 +166,7 @@ def test_messages_are_not_even_looked_at_when_nobody_wants_them(
         (f'{{"auth":"key:{SIGNATURE}"}}', '{"auth":"***"}'),
         ('{"auth": "some other token", "x": 1}', '{"auth": "***", "x": 1}'),
         (r'{"data":"{\"auth\":\"key:x\",\"x\":1}"}', r'{"data":"{\"auth\":\"***\",\"x\":1}"}'),
-        ('{"x":1,"user_data":"{\\"id\\":\\"ada\\"}"}', '{"x":1,"user_data":***'),
+        ('{"x":1,"user_data":"{\\"id\\":\\"ada\\"}"}', '{"x":1,"user_data***'),
         ('{"channel_data":"{\\"user_id\\":\\"ada\\"}"}', '{"channel_data":***'),
         ('{"auth":"unfinis', '{"auth":"***'),
         (f'{{"message":"but got key:{SIGNATURE}"}}', '{"message":"but got key:***"}'),
@@ -171,7 +194,8 @@ def test_the_loggers_of_the_library_are_silent_by_themselves_and_those_of_the_pr
         assert logger(name).handlers == handlers, "a second look adds no second one"
     for name in ("client", "streams"):
         assert logger(name).handlers == []
-    assert logging.getLogger("pusher_proto").handlers == []
+    there = logging.getLogger("pusher_proto").handlers
+    assert [handler for handler in there if not isinstance(handler, Watch)] == []
 
 
 PROGRAM = """
@@ -237,7 +261,7 @@ def test_the_hook_hears_of_what_streams_drop() -> None:
     assert seen.count("EventsDropped") == 1
 
 
-def test_a_hook_that_raises_is_logged_and_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_raises_is_logged_and_disturbs_nobody(heard: Heard) -> None:
     world = World()
 
     def fail(event: Event) -> None:
@@ -249,7 +273,7 @@ def test_a_hook_that_raises_is_logged_and_disturbs_nobody(caplog: pytest.LogCapt
     client.disconnect()
     world.run(1)
     assert len(got) == 1
-    assert "on_event raised for ConnectionEstablished" in lines(caplog, "client", logging.ERROR)
+    assert "on_event raised for ConnectionEstablished" in lines(heard, "client", logging.ERROR)
 
 
 def test_a_hook_may_give_commands() -> None:
@@ -267,9 +291,9 @@ def test_a_hook_may_give_commands() -> None:
     assert "Subscribed" in names
 
 
-def test_the_end_for_good_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_for_good_is_an_error(heard: Heard) -> None:
     script = connecting()
     script.open().upgrade().text(error_message(4001, "no such app"))
     assert isinstance(script.session.failure, ConnectionFailed)
-    (line,) = lines(caplog, "connection", logging.ERROR)
+    (line,) = lines(heard, "connection", logging.ERROR)
     assert "4001" in line
