@@ -141,11 +141,16 @@ async def _in_thread(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     return _wrapped(await anyio.to_thread.run_sync(call, abandon_on_cancel=True))
 
 
-def play(scenario: Scenario, runner: str, server: Server | None = None) -> None:
+def play(
+    scenario: Scenario,
+    runner: str,
+    server: Server | None = None,
+    patience: float = PATIENCE * 2,
+) -> None:
     """Run `scenario` with a server of its own; fail when a thread, a socket or a file is left behind."""
 
     async def main() -> None:
-        with anyio.fail_after(PATIENCE * 2):
+        with anyio.fail_after(patience):
             async with serve(server or Server()) as running:
                 await scenario(Driver(runner), running)
 

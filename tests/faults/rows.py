@@ -30,12 +30,12 @@ def options_for(port: int, host: str = "127.0.0.1", **more: Any) -> Options:
 
 
 def on_every_driver(
-    scenario: Callable[..., Any], *, server: Callable[[], Server] = Server
+    scenario: Callable[..., Any], *, server: Callable[[], Server] = Server, patience: float = 20.0
 ) -> Callable[..., None]:
     """Make a test of `async def test_...(driver, server, ...)`; what follows is fixtures."""
 
     def test(runner: str, **fixtures: Any) -> None:
-        play(partial(scenario, **fixtures), runner, server())
+        play(partial(scenario, **fixtures), runner, server(), patience)
 
     of_scenario = list(inspect.signature(scenario).parameters.values())
     runner = inspect.Parameter("runner", inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -145,7 +145,7 @@ async def test_N9_the_server_restarts_under_load(driver: Driver, server: Running
 @on_every_driver
 async def test_N13_the_tls_handshake_stalls(driver: Driver, server: RunningServer) -> None:
     """The attempt ends after `connect_timeout`, and the next one follows."""
-    limit = 0.3
+    limit = 0.2
     with FaultServer(hold) as deaf:
         options = options_for(deaf.port, tls=True, connect_timeout=limit)
         with Clock() as clock:
@@ -153,7 +153,7 @@ async def test_N13_the_tls_handshake_stalls(driver: Driver, server: RunningServe
                 lost = client.events(ConnectionLost)
                 event = await anext(lost)
                 assert (event.code, event.will_retry) == (None, True)
-                assert "no connection within 0.3 s: name lookup, TCP or TLS" in event.reason
+                assert "no connection within 0.2 s: name lookup, TCP or TLS" in event.reason
                 await anext(lost)
                 await until(lambda: len(deaf.live) <= 1)
         assert clock.seconds >= 2 * limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import socket
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -77,6 +78,11 @@ class SocksProxy:
             joined(peer.sock, server)
 
 
+@cache
+def good_authority() -> Authority:
+    return Authority()
+
+
 def through(proxy: FaultServer, scheme: str, login: str = LOGIN) -> dict[str, Any]:
     at = f"{login}@" if login else ""
     return QUICK | {"proxy": f"{scheme}://{at}127.0.0.1:{proxy.port}"}
@@ -89,7 +95,7 @@ async def test_N24_a_proxy_leads_to_the_server(
     driver: Driver, server: RunningServer, kind: Any, answer: Any
 ) -> None:
     """The connection and the requests to the auth endpoint go through it, with TLS behind it."""
-    authority, script = Authority(), kind(answer)
+    authority, script = good_authority(), kind(answer)
     async with serve(ssl_context=authority.server) as safe:
         with FaultServer(script) as proxy:
             options = safe.options(auth_endpoint=True, **through(proxy, kind.scheme))

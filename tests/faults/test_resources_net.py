@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import pytest
@@ -54,7 +55,7 @@ def pings(server: RunningServer) -> int:
     return sum(each.event == "pusher:ping" for each in server.received)
 
 
-@on_every_driver
+@partial(on_every_driver, patience=50.0)
 async def test_R7_hundreds_of_reconnects(driver: Driver, server: RunningServer) -> None:
     """Afterwards there are as many tasks, threads and files as before."""
 

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto.scripted import greeting, upgrade_for
@@ -99,6 +99,7 @@ def test_tls_begins_behind_the_proxy_and_then_the_upgrade_goes_out() -> None:
 
 
 @pytest.mark.parametrize("proxy", [PROXY, PROXY.replace("http", "socks5")])
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
 def test_the_proxys_bytes_may_come_in_any_shape(proxy: str, seed: int) -> None:
     pick = random.Random(seed)
