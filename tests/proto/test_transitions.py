@@ -70,6 +70,12 @@ def left_without_an_answer() -> None:
     script.do(script.session.unsubscribe, "room").wait(60)
 
 
+def left_after_there_was_no_answer() -> None:
+    """UNANSWERED, LEAVE."""
+    script = connected().subscribe("room").wait(31)
+    script.do(script.session.unsubscribe, "room")
+
+
 SCRIPTS: list[Callable[[], None]] = [
     close_at_once,
     certificate_refused,
@@ -78,6 +84,7 @@ SCRIPTS: list[Callable[[], None]] = [
     closed_before_the_greeting,
     wanted_again_while_leaving,
     left_without_an_answer,
+    left_after_there_was_no_answer,
 ]
 
 
