@@ -32,9 +32,11 @@ def why_not() -> str | None:
     if missing:
         return f"not installed: {' and '.join(missing)} (Debian: iproute2 and nftables)"
     try:
-        _Namespace().close()
-    except OSError as error:
-        return f"the system makes no network namespace: {error}"
+        with Cable() as cable:
+            cable.cut()
+            cable.mend()
+    except (OSError, subprocess.CalledProcessError) as error:
+        return f"the system does not let us: {error}"
     return None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -140,3 +142,12 @@ async def test_N19_ipv6_leads_nowhere(
                 await client.wait_connected(10)
         assert 0.25 <= clock.seconds < LATE
         assert len(far.peers) == client.stats.attempts == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are network namespaces on Linux only")
+def test_what_is_missing_for_the_hosts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert why_not() == "only root may make network namespaces"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda tool: None)
+    assert why_not() == "not installed: ip and nft (Debian: iproute2 and nftables)"
