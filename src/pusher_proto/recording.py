@@ -24,11 +24,12 @@ from typing import Any
 
 import msgspec
 
+from ._messages import encode
 from ._secret import Secret
 from ._version import __version__
 from .auth import AuthEndpoint, Grant, OwnKey
 from .effects import Effect
-from .errors import LocalProtocolError, describe
+from .errors import LocalProtocolError, PusherError, describe
 from .events import Event
 from .options import Options
 from .session import Session
@@ -160,7 +161,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
                 yield event
         yield now, name
         # What was wrong use then is wrong use now: the application was told, and went on.
-        with contextlib.suppress(LocalProtocolError):
+        with contextlib.suppress(PusherError, TypeError, ValueError):
             getattr(session, name)(*args, now=now, **more)
         while (effect := session.next_effect()) is not None:
             yield effect
@@ -306,8 +307,11 @@ def _plain(value: Any) -> Any:
             return {"grant": _grant(value)}
         case BaseException():
             return {"error": describe(value)}
-        case _:
-            return {"value": value}
+    try:
+        encode("", value)
+    except LocalProtocolError:  # data that cannot be sent, as the session is about to say
+        return {"unknown": type(value).__name__}
+    return {"value": value}
 
 
 def _value(kept: Any) -> Any:
@@ -320,5 +324,7 @@ def _value(kept: Any) -> Any:
             return OSError(text)
         case {"value": value}:
             return value
+        case {"unknown": _}:
+            return object()
         case _:
             raise ValueError(f"not an argument of a recording: {kept!r}")

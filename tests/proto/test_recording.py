@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pusher_proto import (
     AuthEndpoint,
     ChannelEvent,
     Grant,
+    LocalProtocolError,
     NotSubscribed,
     OpenTransport,
     Options,
@@ -236,3 +238,27 @@ def test_the_command_says_what_is_wrong_with_a_file(
         pusher_proto.replay.main([str(file)])
     assert ended.value.code == 2
     assert "not a line of a recording" in capsys.readouterr().err
+
+
+def test_what_was_used_wrongly_changes_nothing_when_it_is_replayed() -> None:
+    world = World()
+    device, lines = recorded(world, world.options())
+    device.subscribe("private-a")
+    world.run(1)
+    before = len(lines)
+    misuse: list[Callable[[], object]] = [
+        lambda: device.subscribe("no such name!"),
+        lambda: device.trigger("never-subscribed", "client-x", {}),
+        lambda: device.trigger("private-a", "client-x", object()),
+        lambda: device.trigger("private-a", "client-x", {"n": float("nan")}),
+        lambda: device.trigger("private-a", 5, {}),  # type: ignore[arg-type]  # as it happens
+    ]
+    for wrong in misuse:
+        with pytest.raises((LocalProtocolError, TypeError)) as raised:
+            wrong()
+        assert "msgspec" not in str(raised.value)
+    assert len(lines) == before + 5
+    device.trigger("private-a", "client-y", {"n": 1})
+    device.close()
+    world.run(5)
+    assert comparable(list(replay(lines))) == comparable([*device.effects, *device.events])
