@@ -120,6 +120,7 @@ def test_what_is_told_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -
 def test_logs_that_repeat_what_is_told_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     with logs_on_stderr(verbose=False):
         logging.getLogger("pusher_proto.connection").warning("told already")
+        logging.getLogger("pusher_proto.session").error("told already")
         logging.getLogger("pusher_proto.client").warning("new")
         logging.getLogger("pusher_proto.client").info("for developers")
     assert capsys.readouterr().err == "new\n"

@@ -48,6 +48,8 @@ __all__ = [
     "tell",
 ]
 
+_TOLD = ("pusher_proto.connection", "pusher_proto.session")
+"""The logs that say what events say too."""
 _PIECE = 512  # bytes; POSIX says that a pipe with any room has room for so many at once (PIPE_BUF)
 _PATIENCE = 0.1  # seconds between looks at whether the command was told to end
 
@@ -224,7 +226,7 @@ def logs_on_stderr(*, verbose: bool) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     else:
         handler.setLevel(logging.WARNING)
-        handler.addFilter(lambda record: record.name != "pusher_proto.connection")
+        handler.addFilter(lambda record: record.name not in _TOLD)
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
