@@ -101,6 +101,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
             "not a header that can be set here",
         ),
         (["listen", *HOST, "--ca", "/no/such/file", "room"], "--ca /no/such/file: No such file"),
+        (["listen", *HOST, "--proxy", "ftp://a:hush@b", "room"], "a proxy is http://host:port or"),
         (["serve", "--port", "-1"], "--port"),
         (["serve", "--port", "many"], "a port is a number"),
         (["serve", "--app", "1:key"], "--app is written ID:KEY:SECRET"),
@@ -228,6 +229,13 @@ def test_two_listeners_on_a_presence_channel_are_two_members() -> None:
         assert isinstance(auth, OwnKey)
         members.append(auth.member)
     assert members[0] != members[1]
+
+
+def test_all_goes_through_a_proxy_when_there_is_one() -> None:
+    options = options_of(*HOST, "--proxy", "socks5://ada:hush@proxy:1080", "room")
+    proxy = options.parsed_proxy()
+    assert proxy is not None
+    assert (proxy.scheme, proxy.host, proxy.port) == ("socks5", "proxy", 1080)
 
 
 def test_an_endpoint_is_asked_with_the_headers_that_are_given() -> None:

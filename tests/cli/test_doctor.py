@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
+from faults.server import FaultServer
+from faults.test_proxy_net import LOGIN, HttpProxy
 from pusher_anyio.__main__ import main
 from pusher_anyio._cli._advice import ALL_IS_WELL
 from pusher_anyio.testing import ServerInThread, serve_in_thread
@@ -257,6 +259,64 @@ def test_a_server_that_wants_tls_is_told_from_one_without_it(
     status, step, _, advice = last_step(*secure.arguments, "--no-tls", capfd=capfd)
     assert (status, step) == (1, "upgrade")
     assert "wants TLS (leave out --no-tls)" in advice
+
+
+# Proxies.
+
+
+def test_a_proxy_is_a_step_of_its_own(secure: Secure, capfd: pytest.CaptureFixture[str]) -> None:
+    with FaultServer(HttpProxy()) as proxy:
+        url = f"http://{LOGIN}@127.0.0.1:{proxy.port}"
+        assert main(["doctor", *secure.trusted, "--proxy", url, "room"]) == 0
+    report = re.sub(r"TLSv.*", "CERTIFICATE", report_of(capfd).removesuffix(WELL))
+    assert report == lines(
+        "wss://127.0.0.1:PORT, key demo",
+        "  ok      name lookup  TIME  127.0.0.1",
+        "  ok      TCP  TIME  127.0.0.1 port PORT",
+        "  ok      proxy  TIME",
+        "  ok      TLS and certificate  TIME  CERTIFICATE",
+        "  ok      upgrade  TIME",
+        "  ok      key and cluster  TIME  socket id ID",
+        "  ok      subscription, room  TIME",
+    )
+
+
+def test_behind_a_proxy_may_be_a_server_without_tls(
+    running: ServerInThread, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FaultServer(HttpProxy()) as proxy:
+        url = f"http://{LOGIN}@127.0.0.1:{proxy.port}"
+        assert main(["doctor", *at(running.port), "--proxy", url]) == 0
+    assert report_of(capfd).splitlines()[3:6] == [
+        "  -       TLS and certificate              not asked for",
+        "  ok      proxy  TIME",
+        "  ok      upgrade  TIME",
+    ]
+
+
+def test_a_proxy_that_wants_another_login_is_status_3(capfd: pytest.CaptureFixture[str]) -> None:
+    with FaultServer(HttpProxy()) as proxy:
+        url = f"http://ada:hush@127.0.0.1:{proxy.port}"
+        status, step, detail, advice = last_step(*at(1), "--proxy", url, capfd=capfd)
+    assert (status, step) == (3, "proxy")
+    assert "hush" not in detail
+    assert advice == "Give the login of the proxy: --proxy http://USER:PASSWORD@HOST:PORT."
+
+
+def test_what_is_no_proxy_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    with answering(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as port:
+        url = f"http://127.0.0.1:{port}"
+        status, step, _, advice = last_step(*at(1), "--proxy", url, capfd=capfd)
+    assert (status, step) == (1, "proxy")
+    assert advice == (
+        "Check --proxy (http://HOST:PORT or socks5://HOST:PORT), and what the proxy allows."
+    )
+
+
+def test_a_proxy_that_is_not_there_is_told_from_a_server(capfd: pytest.CaptureFixture[str]) -> None:
+    with nobody() as port:
+        found = last_step(*at(1), "--proxy", f"socks5://127.0.0.1:{port}", capfd=capfd)
+    assert found == (1, "TCP", "Connection refused", "Nothing listens there: check --proxy.")
 
 
 # What is no Pusher server.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from argparse import Namespace
 
 from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
 from pusher_proto.closing import hint_for
 from pusher_proto.names import kind_of
 
-from ._probe import CONNECT, KEY, LOOKUP, SECURE, UPGRADE, Lost
+from ._probe import CONNECT, KEY, LOOKUP, PROXY, SECURE, UPGRADE, Lost
 
 __all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
 
@@ -36,14 +37,21 @@ def what_happened(lost: Lost) -> str:
             return lost.loss.reason
 
 
-def about_connection(step: str, lost: Lost, *, by_cluster: bool) -> str:
+def about_connection(step: str, lost: Lost, arguments: Namespace) -> str:
     """Return what to do when the connection ended in this step."""
     match step:
         case _ if step == LOOKUP:
-            what = "--cluster" if by_cluster else "the host"
+            what = "--cluster" if arguments.cluster else "the host"
+            what = "--proxy" if arguments.proxy else what
             return f"Check {what} for a typing error, and that this machine can look up names."
         case _ if step == CONNECT:
-            return _about_tcp(lost)
+            return _about_tcp(lost, arguments)
+        case _ if step == PROXY:
+            if "407" in lost.loss.reason:
+                return "Give the login of the proxy: --proxy http://USER:PASSWORD@HOST:PORT."
+            return (
+                "Check --proxy (http://HOST:PORT or socks5://HOST:PORT), and what the proxy allows."
+            )
         case _ if step == SECURE:
             return _about_tls(lost)
         case _ if step == KEY:
@@ -61,7 +69,9 @@ def about_connection(step: str, lost: Lost, *, by_cluster: bool) -> str:
             return "The connection ended meanwhile, which a client would mend by itself: try again."
 
 
-def _about_tcp(lost: Lost) -> str:
+def _about_tcp(lost: Lost, arguments: Namespace) -> str:
+    if arguments.proxy and isinstance(lost.error, ConnectionRefusedError):
+        return "Nothing listens there: check --proxy."
     if isinstance(lost.error, ConnectionRefusedError):
         return "Nothing listens there: start the server, or check --host and --port (Reverb: 8080, Soketi: 6001)."
     if lost.timed_out or isinstance(lost.error, TimeoutError):

@@ -296,6 +296,9 @@ def _add_server(parser: _Parser) -> None:
     group.add_argument(
         "--ca", metavar="FILE", help="certificates (PEM) to trust beside those of the system"
     )
+    group.add_argument(
+        "--proxy", metavar="URL", help="go through http://[USER:PASSWORD@]HOST:PORT or socks5://..."
+    )
     grants = parser.add_argument_group("for private and presence channels, one of")
     how = grants.add_mutually_exclusive_group()
     how.add_argument("--secret", metavar="S", help="the secret of the app (other users see it: ps)")

@@ -25,7 +25,7 @@ from pusher_proto.names import kind_of
 from ._advice import ALL_IS_WELL, about_channel, about_connection, what_happened
 from ._arguments import Exit
 from ._output import give_up_stdout, print_line, printable
-from ._probe import WAY, Lost, Probe, Watch
+from ._probe import Lost, Probe, Watch, way
 from ._server import options_from, ssl_context_from
 from ._terminal import painter
 
@@ -148,7 +148,7 @@ def _title(options: Options) -> str:
 
 
 def _steps(options: Options, channels: Sequence[str]) -> list[str]:
-    return [*WAY, *(step for channel in channels for step in _steps_of(options, channel))]
+    return [*way(options), *(step for channel in channels for step in _steps_of(options, channel))]
 
 
 def _steps_of(options: Options, channel: str) -> list[str]:
@@ -167,7 +167,7 @@ async def _examine(
             for channel in dict.fromkeys(arguments.channels):
                 await _subscribe(probe, channel, chart)
         except Lost as lost:
-            advice = about_connection(chart.step, lost, by_cluster=arguments.cluster is not None)
+            advice = about_connection(chart.step, lost, arguments)
             chart.fail(what_happened(lost), advice, _status(lost))
         await probe.close()
     return chart.status

@@ -23,14 +23,31 @@ from pusher_proto import (
     Options,
     SendData,
     Session,
+    StartTls,
 )
 
-__all__ = ["CONNECT", "KEY", "LOOKUP", "SECURE", "UPGRADE", "WAY", "Lost", "Probe", "Watch"]
+__all__ = [
+    "CONNECT",
+    "KEY",
+    "LOOKUP",
+    "PROXY",
+    "SECURE",
+    "UPGRADE",
+    "Lost",
+    "Probe",
+    "Watch",
+    "way",
+]
 
-LOOKUP, CONNECT, SECURE = "name lookup", "TCP", "TLS and certificate"
+LOOKUP, CONNECT, PROXY, SECURE = "name lookup", "TCP", "proxy", "TLS and certificate"
 UPGRADE, KEY = "upgrade", "key and cluster"
-WAY = (LOOKUP, CONNECT, SECURE, UPGRADE, KEY)
-"""The steps to a connection, in order."""
+
+
+def way(options: Options) -> list[str]:
+    """Return the steps to a connection, in order."""
+    through = [PROXY] if options.proxy is not None else []
+    return [LOOKUP, CONNECT, *through, SECURE, UPGRADE, KEY]
+
 
 _PATIENCE = 3.0  # seconds for one of several addresses
 _READ_SIZE = 65536
@@ -78,6 +95,7 @@ class Probe:
         self._first: int | None = None
         self._head = b""
         self._upgrading = False
+        self._at_proxy = options.proxy is not None
         self._error: BaseException | None = None
         self._changed = anyio.Event()
 
@@ -96,7 +114,11 @@ class Probe:
                     stream = self._streams[effect.transport] = _Stream(effect)
                     self._group.start_soon(self._live, stream)
                 case SendData():
+                    if effect.transport == self._first and effect.data.startswith(b"GET "):
+                        self._ask_for_upgrade()
                     self._streams[effect.transport].send(effect.data)
+                case StartTls():
+                    self._streams[effect.transport].secures = effect.host
                 case CloseTransport():
                     self._streams[effect.transport].close(abort=effect.abort)
                 case Authorize() | AuthorizeMany():
@@ -150,17 +172,16 @@ class Probe:
             try:
                 raw = await self._open(stream.effect, self._watch if first else Watch())
                 answer, error = self.session.transport_closed, ""
-                if first:
-                    self._upgrading = True
-                    self._watch.begin(UPGRADE)
+                if first and self._at_proxy:
+                    self._watch.begin(PROXY)
                 self.tell(self.session.transport_opened, number)
-                async with raw, anyio.create_task_group() as group:
-                    group.start_soon(self._write, stream, raw)
-                    while True:
-                        data = await raw.receive(_READ_SIZE)
-                        self.tell(self.session.receive_data, number, data)
-                        if first and self._upgrading:
-                            self._upgrade(data)
+                stream.raw = raw
+                try:
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(self._write, stream)
+                        await self._read(stream, first=first)
+                finally:
+                    await anyio.aclose_forcefully(stream.raw)
             except* _BROKEN as failed:
                 error = _cause(failed)
         if first:
@@ -168,11 +189,37 @@ class Probe:
         del self._streams[number]
         self.tell(answer, number, "" if isinstance(error, anyio.EndOfStream) else error)
 
-    async def _write(self, stream: _Stream, raw: ByteStream) -> None:
+    async def _read(self, stream: _Stream, *, first: bool) -> None:
+        number = stream.effect.transport
+        while True:
+            data = await stream.raw.receive(_READ_SIZE)
+            self.tell(self.session.receive_data, number, data)
+            if first and self._upgrading:
+                self._upgrade(data)
+            if stream.secures:
+                host, stream.secures = stream.secures, ""
+                watch = self._watch if first else Watch()
+                if first:
+                    self._pass_proxy()
+                stream.raw = await self._secured(stream.raw, host, watch)
+                self.tell(self.session.tls_started, number)
+
+    async def _write(self, stream: _Stream) -> None:
         async for data in stream.outgoing:
-            await raw.send(data)
+            await stream.raw.send(data)
             self.tell(self.session.data_sent, stream.effect.transport, len(data))
         stream.scope.cancel()
+
+    def _pass_proxy(self) -> None:
+        if self._at_proxy:
+            self._at_proxy = False
+            self._watch.end()
+
+    def _ask_for_upgrade(self) -> None:
+        """Take note that the upgrade is asked for: all before it is done."""
+        self._pass_proxy()
+        self._upgrading = True
+        self._watch.begin(UPGRADE)
 
     def _upgrade(self, data: bytes) -> None:
         """Tell the upgrade from what follows on it: only a server that took it is still worth talking to."""
@@ -191,20 +238,24 @@ class Probe:
         watch.begin(CONNECT)
         stream, which = await _reach(addresses, effect.port)
         watch.end(f"{which} port {effect.port}")
-        if not effect.tls:
+        if effect.tls:
+            return await self._secured(stream, effect.host, watch)
+        if not self.session.options.address().tls:
             watch.skip(SECURE, "not asked for")
-            return stream
+        return stream
+
+    async def _secured(self, stream: ByteStream, host: str, watch: Watch) -> ByteStream:
         watch.begin(SECURE)
         context = self._context or ssl.create_default_context()
         try:
             secure = await TLSStream.wrap(
-                stream, hostname=effect.host, ssl_context=context, standard_compatible=False
+                stream, hostname=host, ssl_context=context, standard_compatible=False
             )
         except BaseException as error:
             await anyio.aclose_forcefully(stream)
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise ConnectionUnsafe(
-                    f"the certificate of {effect.host} is not good: {error.verify_message}"
+                    f"the certificate of {host} is not good: {error.verify_message}"
                 ) from error
             raise
         watch.end(_shown(secure))
@@ -216,6 +267,9 @@ class _Stream:
 
     def __init__(self, effect: OpenTransport) -> None:
         self.effect = effect
+        self.raw: ByteStream
+        self.secures = ""
+        """The name that the certificate must carry, when TLS is to begin now."""
         self.scope = anyio.CancelScope()
         self._give, self.outgoing = anyio.create_memory_object_stream[bytes](float("inf"))
 

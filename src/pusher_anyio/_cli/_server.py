@@ -21,7 +21,7 @@ __all__ = ["options_from", "ssl_context_from"]
 def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
     """Return the options that the arguments mean, fit for subscribing to `channels`. Raises `UsageError`."""
     try:
-        options = _address(arguments)
+        options = replace(_address(arguments), proxy=arguments.proxy)
         if arguments.secret is not None:
             options = replace(options, auth=OwnKey(options.key, arguments.secret))
         elif arguments.auth_url is not None:
