@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 __all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
 
 if TYPE_CHECKING:
-    from ._channel import Binding, Channel, Stream, User
+    from ._bindings import Binding
+    from ._channel import Channel, Stream, User
     from ._client import Authorizer, Client, open_pusher
 else:
     # Imported when they are asked for: the command line is in this package too, and need not wait for the client
@@ -15,7 +16,8 @@ else:
     def __getattr__(name):
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = "._client" if name in ("Authorizer", "Client", "open_pusher") else "._channel"
+        in_client, in_bindings = name in ("Authorizer", "Client", "open_pusher"), name == "Binding"
+        home = "._client" if in_client else "._bindings" if in_bindings else "._channel"
         value = globals()[name] = getattr(_import_module(home, __name__), name)
         return value
 

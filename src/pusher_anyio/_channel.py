@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
-import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
     END,
     PENDING,
-    BindingBase,
     ChannelBase,
     End,
     Invalid,
@@ -25,30 +21,38 @@ from pusher_proto.client import (
     UserBase,
 )
 
+from ._bindings import YIELD_AFTER
+
 if TYPE_CHECKING:
     from ._client import Client
 
-__all__ = ["Binding", "Channel", "Source", "Stream", "User"]
+__all__ = ["Channel", "Source", "Stream", "User"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
-
-YIELD_AFTER = 64
-"""Calls of a handler, or steps of a stream, that do not wait, until others on the event loop have their turn."""
 
 
 class Stream(StreamBase[T]):
     """The events that one consumer iterates over: `async for`, and `async with` to close it on the way out."""
 
     _client: Client
-    _steps = 0
+    _left = YIELD_AFTER
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
-        self._steps += 1
-        if self._steps % YIELD_AFTER == 0:
+        self._left -= 1
+        sink = self._sink
+        queue = sink.queue
+        if queue and self._left and self._decode is None:
+            # What `_next` does for nearly all events, without the calls.
+            first = cast("T", queue.popleft())
+            if len(queue) <= sink.look_at:
+                self._client._took(sink)
+            return first
+        if not self._left:
+            self._left = YIELD_AFTER
             await checkpoint()
         event = self._next()
         if event is PENDING:
@@ -63,47 +67,6 @@ class Stream(StreamBase[T]):
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
-
-
-class Binding(BindingBase):
-    """A handler that `bind` made known; `cancel()` ends it."""
-
-    _client: Client
-    _running = False
-
-    def put(self, event: Event) -> None:
-        """Take an event, and see to it that somebody calls the handler."""
-        super().put(event)
-        if not (self._running or self._client._ended):
-            self._running = True
-            self._client._start(self._run)
-
-    async def _run(self) -> None:
-        client = self._client
-        calls = 0
-        try:
-            await checkpoint_if_cancelled()
-            while (event := self.take()) is not None:
-                client._took(self)
-                try:
-                    began = time.monotonic()
-                    result = self.fn(event)
-                    self.took(time.monotonic() - began)
-                    if result is not None and inspect.isawaitable(result):
-                        await result
-                except anyio.get_cancelled_exc_class():
-                    # This goes on when it was only something within the handler that was cancelled.
-                    await checkpoint_if_cancelled()
-                    self.failed(event)
-                except Exception:
-                    if client._on_handler_error == "raise":
-                        raise
-                    self.failed(event)
-                calls += 1
-                if calls % YIELD_AFTER == 0:
-                    await checkpoint()
-        finally:
-            self._running = False
 
 
 class Source(SourceBase):

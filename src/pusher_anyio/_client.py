@@ -35,7 +35,8 @@ from pusher_proto import (
 )
 from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
 
-from ._channel import Binding, Channel, Source, User
+from ._bindings import Binding, Caller
+from ._channel import Channel, Source, User
 from ._transport import Connect, Transport
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
@@ -71,6 +72,7 @@ class Client(ClientBase[Channel, User], Source):
         self._connect: Connect = connect if connect is not None else anyio.connect_tcp
         self._on_handler_error = on_handler_error
         self._transports: dict[int, Transport] = {}
+        self._caller = Caller(self)
         self._group = group
         self._errors: list[BaseException] = []
         self._ended = False
@@ -213,21 +215,26 @@ class Client(ClientBase[Channel, User], Source):
         what: str = "",
     ) -> T:
         await checkpoint_if_cancelled()
-        waited = False
+        if timeout is None:
+            return await self._until(check, signal)
         with anyio.move_on_after(timeout):
-            while True:
-                outcome = check()
-                if outcome is not PENDING:
-                    if not waited:
-                        await cancel_shielded_checkpoint()
-                    return outcome
-                waited, event = True, anyio.Event()
-                signal.add(event.set)
-                try:
-                    await event.wait()
-                finally:
-                    signal.discard(event.set)
+            return await self._until(check, signal)
         raise PusherTimeout(self._why_not(what, timeout))
+
+    async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
+        waited = False
+        while True:
+            outcome = check()
+            if outcome is not PENDING:
+                if not waited:
+                    await cancel_shielded_checkpoint()
+                return outcome
+            waited, event = True, anyio.Event()
+            signal.add(event.set)
+            try:
+                await event.wait()
+            finally:
+                signal.discard(event.set)
 
     def _context(self) -> ssl.SSLContext:
         if self._given_context is None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "END",
     "PENDING",
+    "SLOW",
     "BindingBase",
     "End",
     "Invalid",
@@ -131,7 +132,7 @@ class StreamBase(Generic[T]):
                     client._changed()
                     continue
                 return self._rest()
-            if client._stalled or sink.episode:
+            if len(sink.queue) <= sink.look_at:
                 client._took(sink)
             if decode is None:
                 return cast("T", event)

@@ -178,26 +178,26 @@ class Frames:
         # Four bytes hold either of the short headers; what is smaller is left to the other lane.
         last = size - 4
         while at <= last:
-            first = data[at]
+            # In the order of what comes most: a step here is paid for by every event.
             length = data[at + 1]
-            start = at + 2
-            if length > 125:
-                if length == 126:
-                    start = at + 4
-                    length = data[at + 2] << 8 | data[at + 3]
-                    if length < 126:
-                        break  # not minimal (RFC 6455, 5.2)
-                elif length == 127:
-                    start = at + 10
-                    length = int.from_bytes(data[at + 2 : start], "big")
-                    if length < 65536:
-                        break  # not minimal, or the header is cut off
-                else:
-                    break  # masked
+            if length < 126:
+                start = at + 2
+            elif length == 126:
+                start = at + 4
+                length = data[at + 2] << 8 | data[at + 3]
+                if length < 126:
+                    break  # not minimal (RFC 6455, 5.2)
+            elif length == 127:
+                start = at + 10
+                length = int.from_bytes(data[at + 2 : start], "big")
+                if length < 65536:
+                    break  # not minimal, or the header is cut off
+            else:
+                break  # masked
             end = start + length
             if end > size:
                 break
-            if first == 0x81 and length <= limit:
+            if data[at] == 0x81 and length <= limit:
                 text = data[start:end]
                 if not text.isascii():
                     try:
@@ -205,7 +205,7 @@ class Frames:
                     except UnicodeDecodeError:
                         break
                 append(text)
-            elif first == 0x89 and length < 126 and self._controls_left:
+            elif data[at] == 0x89 and length < 126 and self._controls_left:
                 self._controls_left -= 1
                 self._pings.append(data[start:end])
             else:

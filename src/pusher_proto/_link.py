@@ -25,7 +25,7 @@ from ._link_items import (
 )
 from ._liveness import Liveness
 from ._logs import logger
-from ._messages import BadMessage, Envelope, decode, encode, text_of
+from ._messages import BadMessage, Envelope, decode, decode_plain, encode, text_of
 from ._timers import Timers
 from ._transports import Transports
 from ._urls import Address
@@ -108,9 +108,10 @@ class Link:
         """Ask for the upgrade."""
         self._transports.send(transport, self._websocket.open())
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[LinkItem]:
+    def receive_data(self, data: bytes, now: float) -> Iterator[list[Envelope] | LinkItem]:
         """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
 
+        Messages that name a channel come as many together as follow each other: a step for each is what they cost.
         Each item is to be dealt with before the next is asked for: so joining what was received changes nothing.
         """
         if self._closing:
@@ -121,26 +122,24 @@ class Link:
         if now - self._second >= 1.0:
             self._second = now
             self._websocket.another_second()
-        tells = _frames.isEnabledFor(logging.DEBUG)
-        for item in self._websocket.receive_data(data):
-            meant: LinkItem | None
-            if type(item) is bytes:
-                if tells:
+        items = self._websocket.receive_data(data)
+        if _frames.isEnabledFor(logging.DEBUG):
+            for item in items:
+                if type(item) is bytes:
                     _frames.debug("<- %s", shown_frame(item))
-                try:
-                    envelope = decode(item)
-                except BadMessage as error:
-                    start = item[:256].decode(errors="replace")
-                    yield Malformed(f"not a message: {error}", shown(start))
-                    continue
-                # Errors and pings stand alone: with a channel they are nothing that Pusher sends.
-                if envelope.channel is None or self._liveness is None:
-                    meant = self._control(envelope, now)
-                else:
+        at = 0
+        while at < len(items):
+            if self._liveness is not None:
+                batch: list[Envelope] = []
+                at = decode_plain(items, at, batch)
+                if batch:
                     self._error = None
-                    meant = envelope
-            else:
-                meant = self._other(item, now)
+                    yield batch
+                if at == len(items):
+                    break
+            item = items[at]
+            at += 1
+            meant = self._text(item, now) if type(item) is bytes else self._other(item, now)
             if meant is not None:
                 if type(meant) is Ended:
                     self._flush()
@@ -251,6 +250,19 @@ class Link:
     def _clogged(self) -> bool:
         """Whether so much waits to be sent that no pong is added: a server that reads nothing misses none."""
         return self._transports.unsent(self.transport) > self._options.outbox_limit
+
+    def _text(self, text: bytes, now: float) -> list[Envelope] | LinkItem | None:
+        """Deal with a message that is not plain, or that came before the greeting."""
+        try:
+            envelope = decode(text)
+        except BadMessage as error:
+            start = text[:256].decode(errors="replace")
+            return Malformed(f"not a message: {error}", shown(start))
+        # Errors and pings stand alone: with a channel they are nothing that Pusher sends.
+        if envelope.channel is None or self._liveness is None:
+            return self._control(envelope, now)
+        self._error = None
+        return [envelope]
 
     def _other(self, item: object, now: float) -> LinkItem | None:
         match item:

@@ -23,7 +23,8 @@ Overflow = Literal["wait", "drop_oldest", "drop_newest", "raise"]
 OVERFLOW: Final = ("wait", "drop_oldest", "drop_newest", "raise")
 
 _UNLIMITED = 2**63 - 1  # an int, as the limits that it stands in for
-_CACHED_ROUTES = 4096  # names come from the server: what is remembered of them is bounded
+_CACHED_ROUTES = 32768  # names come from the server: what is remembered of them is bounded,
+_CACHED_NAME = 256  # in length as well
 
 _log = logger("streams")
 
@@ -97,6 +98,12 @@ class Sink:
         self._buffer = buffer
         self._overflow = overflow
         waits = overflow == "wait"
+        self.quick = waits and not self.special and type(self).put is Sink.put
+        """Whether to put an event is to append it to the queue and to notify, and no more."""
+        self.half = buffer // 2
+        """With how many events left delivery goes on; so it does not stop and go for each event."""
+        self.look_at = -1
+        """With how many events left the client is to be told: `half` when it waits for that, else never."""
         self.limit: int = buffer if waits else _UNLIMITED
         """With how many events in it delivery stops."""
         self._room = _UNLIMITED if waits else buffer  # with `wait`, who delivers stops in time
@@ -108,8 +115,8 @@ class Sink:
 
     @property
     def has_room(self) -> bool:
-        """Whether enough was taken for delivery to go on; half, so that it does not stop and go for each event."""
-        return len(self.queue) <= self._buffer // 2
+        """Whether enough was taken for delivery to go on."""
+        return len(self.queue) <= self.half
 
     @property
     def asked_for(self) -> tuple[str, ...]:
@@ -194,6 +201,7 @@ class Sink:
         if not self.episode:
             where = "the client" if self.channel is None else excerpt(self.channel, 64)
             _log.warning("a consumer of %s does not keep up: events are dropped", where)
+        self.look_at = self.half
         self.episode += 1
         self.dropped += 1
 
@@ -279,9 +287,11 @@ class Router:
         key = (scope_of(event) or "", event.name)
         found = self.known.get(key)
         if found is None:
+            found = self._find(event)
             if len(self.known) >= _CACHED_ROUTES:
                 self.known.clear()
-            found = self.known[key] = self._find(event)
+            if len(event.name) <= _CACHED_NAME:
+                self.known[key] = found
         return found
 
     def _find(self, event: Event) -> tuple[Sink, ...]:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from ._consumers import END, PENDING, BindingBase, End, Invalid, Nothing, Pending, StreamBase
+from ._consumers import END, PENDING, SLOW, BindingBase, End, Invalid, Nothing, Pending, StreamBase
 from ._grant_answers import each_of
 from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
 from ._streams import Overflow, Selector, Signal, Sink
@@ -33,6 +33,7 @@ from .stats import Stats
 __all__ = [
     "END",
     "PENDING",
+    "SLOW",
     "BindingBase",
     "ChannelBase",
     "ClientBase",

@@ -47,6 +47,8 @@ __all__ = [
 
 T = TypeVar("T")
 
+_set = msgspec.structs.force_setattr
+
 USER_SCOPE = "#server-to-user"
 """The scope of messages for the user, whoever that is."""
 
@@ -197,7 +199,7 @@ class ChannelEvent(Event, frozen=True, eq=False, gc=False):
         data = self._data
         if data is UNSET:
             data = value_of(self.wire_data)
-            msgspec.structs.force_setattr(self, "_data", data)
+            _set(self, "_data", data)
         return data
 
     def decode(self, type: type[T]) -> T:  # noqa: A002 - the word of msgspec, and of `events(type=...)`

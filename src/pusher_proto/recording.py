@@ -85,12 +85,10 @@ class RecordingSession(Session):
         settings = {"seed": seed, "authorize_many": authorize_many, "options": _options(options)}
         self._note({"pusher_proto": __version__, **settings})
 
-    def next_event(self) -> Event | None:
-        """Return the next event, and count it: what is pulled decides when reading goes on."""
-        event = super().next_event()
-        if event is not None:
-            self._pulled += 1
-        return event
+    def took(self, count: int) -> None:
+        """Count what is pulled: it decides when reading goes on."""
+        self._pulled += count
+        super().took(count)
 
     def _record(
         self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float

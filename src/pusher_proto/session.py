@@ -70,6 +70,8 @@ class Session:
             self._timers, options.close_timeout, options.parsed_proxy(), options.max_head
         )
         self._events = Events(options.event_queue, self._stop_reading)
+        self.events = self._events.queue
+        """What `next_event` takes from. Who takes from it directly says so by `took`."""
         self._full = False
         self._endpoint = Endpoint(
             self._transports,
@@ -244,17 +246,18 @@ class Session:
 
     def next_event(self) -> Event | None:
         """Return the next event for the application, or None."""
-        events = self._events.queue
-        if not events:
+        if not self.events:
             return None
-        event = events.popleft()
-        if self._full and len(events) <= self.options.event_queue // 4:
-            self._full = False
-            assert (
-                self._connector.link is not None
-            )  # reading stops on a connection, and begins anew on the next
-            self._connector.link.reading(True, self._now)
+        event = self.events.popleft()
+        self.took(1)
         return event
+
+    def took(self, count: int) -> None:
+        """`count` events were taken from the left of `events`: what `next_event` does, for many at once."""
+        if count and self._full and len(self.events) <= self.options.event_queue // 4:
+            self._full = False
+            assert self._connector.link is not None  # reading begins anew on each connection
+            self._connector.link.reading(True, self._now)
 
     # Look, changing nothing
 

@@ -127,13 +127,14 @@ class Loop:
             self.release()
 
 
+_FORKED = "this client belongs to the process that opened it: open another after a fork"
+
+
 class _Forked:
     """Stands for the guard of a client in a process forked from the one that opened it: no thread serves it there."""
 
     def __enter__(self) -> None:
-        raise LocalProtocolError(
-            "this client belongs to the process that opened it: open another after a fork"
-        )
+        raise LocalProtocolError(_FORKED)
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -141,6 +142,7 @@ class _Forked:
 def _after_fork() -> None:
     for client in _live:
         client._guard = _Forked()
+        client._loop.error = LocalProtocolError(_FORKED)  # and so nothing goes without the guard
         client._loop.release()
     _live.clear()
 

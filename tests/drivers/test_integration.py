@@ -14,8 +14,8 @@ import pytest
 import trio
 from anyio.lowlevel import checkpoint
 
-from pusher_anyio import Client, _channel, open_pusher
-from pusher_anyio._channel import YIELD_AFTER
+from pusher_anyio import Client, _bindings, open_pusher
+from pusher_anyio._bindings import YIELD_AFTER
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, ClientClosed, Closed, EventsDropped, Options
 
@@ -293,7 +293,7 @@ def test_a_handler_that_holds_up_the_event_loop_is_named(
             await checkpoint()
 
     clock = SimpleNamespace(now=0.0)
-    monkeypatch.setattr(_channel, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(_bindings, "time", SimpleNamespace(monotonic=lambda: clock.now))
     with caplog.at_level("WARNING", "pusher_proto.client"):
         run(main, backend)
     (record,) = caplog.records

@@ -1,0 +1,142 @@
+"""Handlers: who calls them, and when."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from pusher_proto import Event
+from pusher_proto.client import SLOW, BindingBase, Selector
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+__all__ = ["YIELD_AFTER", "Binding", "Caller"]
+
+YIELD_AFTER = 64
+"""Calls of a handler, or steps of a stream, that do not wait, until others on the event loop have their turn."""
+
+
+class Binding(BindingBase):
+    """A handler that `bind` made known; `cancel()` ends it."""
+
+    _client: Client
+
+    def __init__(
+        self,
+        client: Client,
+        channel: str | None,
+        selector: Selector,
+        fn: Callable[..., object],
+    ) -> None:
+        super().__init__(client, channel, selector, fn)
+        self._waits = inspect.iscoroutinefunction(fn)
+        self._idle()
+
+    def _idle(self) -> None:
+        """Begin anew with the next event."""
+        self.signal.add(self._begin)
+
+    def _begin(self) -> None:
+        """See to it that somebody calls the handler."""
+        client = self._client
+        if not self.queue or client._ended:
+            self._idle()
+        elif self._waits:
+            client._start(self._run)
+        else:
+            client._caller.add(self)
+
+    async def _run(self, event: Event | None = None, result: Awaitable[Any] | None = None) -> None:
+        """Call a handler that waits, in a task of its own, until nothing is left. A call may be under way already."""
+        client = self._client
+        calls = 0
+        await checkpoint_if_cancelled()
+        try:
+            while True:
+                if event is None:
+                    if (event := self.take()) is None:
+                        return
+                    client._took(self)
+                try:
+                    outcome = self._call(event) if result is None else result
+                    if outcome is not None and inspect.isawaitable(outcome):
+                        await outcome
+                except anyio.get_cancelled_exc_class():
+                    # This goes on when it was only something within the handler that was cancelled.
+                    await checkpoint_if_cancelled()
+                    self.failed(event)
+                except Exception:
+                    if client._on_handler_error == "raise":
+                        raise
+                    self.failed(event)
+                event = result = None
+                calls += 1
+                if calls % YIELD_AFTER == 0:
+                    await checkpoint()
+        finally:
+            self._idle()
+
+    def _call(self, event: Event) -> object:
+        began = time.monotonic()
+        result = self.fn(event)
+        self.took(time.monotonic() - began)
+        return result
+
+
+class Caller:
+    """Calls the handlers that do not wait, in one task for all: to start one costs more than most handlers do."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._ready: deque[Binding] = deque()
+        self._running = False
+
+    def add(self, binding: Binding) -> None:
+        """Call the handler for all that waits for it."""
+        self._ready.append(binding)
+        if not self._running:
+            self._running = True
+            self._client._start(self._run)
+
+    async def _run(self) -> None:
+        client, ready = self._client, self._ready
+        calls = 0
+        try:
+            await checkpoint_if_cancelled()
+            while ready:
+                binding = ready.popleft()
+                began = time.monotonic()
+                while (event := binding.take()) is not None:
+                    if len(binding.queue) <= binding.look_at:
+                        client._took(binding)
+                    try:
+                        result = binding.fn(event)
+                        if result is not None and inspect.isawaitable(result):
+                            client._start(binding._run, event, result)
+                            break  # and goes on there
+                    except anyio.get_cancelled_exc_class():
+                        await checkpoint_if_cancelled()
+                        binding.failed(event)
+                    except Exception:
+                        if client._on_handler_error == "raise":
+                            raise
+                        binding.failed(event)
+                    now = time.monotonic()
+                    if now - began > SLOW:
+                        binding.took(now - began)
+                    began = now
+                    calls += 1
+                    if calls % YIELD_AFTER == 0:
+                        await checkpoint()
+                        began = time.monotonic()
+                else:
+                    binding._idle()
+        finally:
+            self._running = False
