@@ -1,0 +1,111 @@
+"""pusher_anyio. The mode says how events are consumed, and on which event loop."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import AsyncExitStack
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import msgspec
+
+from benchmarks.meter import Meter, measure
+from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
+from pusher_anyio import Client, open_pusher
+from pusher_proto import (
+    AuthEndpoint,
+    Grant,
+    MemberAdded,
+    MemberRemoved,
+    Options,
+    OwnKey,
+    Subscribed,
+)
+
+
+class Order(msgspec.Struct):
+    """What the data of an event is, for typed streams."""
+
+    id: int
+    symbol: str
+    price: float
+    size: int
+    side: str
+    open: bool
+    note: str | None
+
+
+class Connection:
+    """One client with its consumers."""
+
+    def __init__(self, meter: Meter, client: Client, group: Any) -> None:
+        self.meter, self.client, self.group = meter, client, group
+
+    async def subscribe(self, channels: list[str]) -> None:
+        meter, client = self.meter, self.client
+        if meter.kind == "subscribe":
+            client.bind(Subscribed, lambda _: meter.subscribed())
+        if meter.kind == "roster":
+            self.follow_roster(channels[0])
+        elif meter.mode.startswith("handler"):
+            for name in channels:
+                client.channel(name).bind(EVENT, lambda event: meter.on_event(event.data))
+        elif meter.kind in ("stream", "pace"):
+            self.group.start_soon(self.iterate, channels[0] if len(channels) == 1 else None)
+            await anyio.lowlevel.checkpoint()
+        for name in channels:
+            if meter.config["encrypted"]:
+                client.subscribe(name, auth=Grant(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
+            elif meter.kind == "roster":
+                client.subscribe(name, auth=Grant(auth=f"{KEY}:0", channel_data=ME))
+            else:
+                client.subscribe(name)
+
+    async def iterate(self, name: str | None) -> None:
+        meter = self.meter
+        source: Any = self.client if name is None else self.client.channel(name)
+        if meter.mode.startswith("untouched"):
+            async for event in source.events(EVENT):
+                meter.on_event(event.raw_data)
+        elif meter.mode.startswith("typed"):
+            async for event in source.events(EVENT, type=list[Order]):
+                meter.on_event(event.data)
+        else:
+            async for event in source.events(EVENT):
+                meter.on_event(event.data)
+
+    def follow_roster(self, name: str) -> None:
+        meter, channel = self.meter, self.client.channel(name)
+        channel.bind(Subscribed, lambda _: meter.roster(len(channel.members)))
+        for kind in (MemberAdded, MemberRemoved):
+            channel.bind(kind, lambda _: meter.member())
+
+
+async def main(meter: Meter) -> None:
+    """Connect as often as the workload says."""
+    auth: Any = OwnKey(KEY, SECRET)
+    if meter.kind == "reconnect":
+        auth = AuthEndpoint(f"http://127.0.0.1:{meter.port}/auth")
+    more = {"max_members": 20_000} if meter.kind == "roster" else {}
+    options = Options.from_host(
+        meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
+    )
+    context = ssl.create_default_context() if meter.tls else None
+    async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+
+        async def connect(meter: Meter) -> Connection:
+            client = await stack.enter_async_context(open_pusher(options, ssl_context=context))
+            await client.wait_connected(timeout=10)
+            return Connection(meter, client, group)
+
+        await measure(meter, connect, together=False)
+
+
+if __name__ == "__main__":
+    meter = Meter()
+    loop = meter.mode.partition("-")[2]
+    if loop == "trio":
+        anyio.run(main, meter, backend="trio")
+    else:
+        anyio.run(main, meter, backend_options={"use_uvloop": loop == "uvloop"})

@@ -1,0 +1,85 @@
+"""pusher_sync: `for`, or handlers called by `run`."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks.meter import Meter
+from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
+from pusher_proto import (
+    AuthEndpoint,
+    Grant,
+    MemberAdded,
+    MemberRemoved,
+    Options,
+    OwnKey,
+    Subscribed,
+)
+from pusher_sync import Client, open_pusher
+
+
+def subscribe(meter: Meter, client: Client) -> None:
+    """Want all channels of the workload."""
+    for name in meter.channels:
+        if meter.config["encrypted"]:
+            client.subscribe(name, auth=Grant(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
+        elif meter.kind == "roster":
+            client.subscribe(name, auth=Grant(auth=f"{KEY}:0", channel_data=ME))
+        else:
+            client.subscribe(name)
+
+
+def main(meter: Meter) -> None:
+    """Run one workload."""
+    auth: Any = OwnKey(KEY, SECRET)
+    if meter.kind == "reconnect":
+        auth = AuthEndpoint(f"http://127.0.0.1:{meter.port}/auth")
+    more = {"max_members": 20_000} if meter.kind == "roster" else {}
+    options = Options.from_host(
+        meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
+    )
+    context = ssl.create_default_context() if meter.tls else None
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(meter.connections):
+            client = stack.enter_context(open_pusher(options, ssl_context=context))
+            client.wait_connected(timeout=10)
+            clients.append(client)
+            if meter.kind == "idle" and len(clients) == 1:
+                subscribe(meter, client)
+                time.sleep(0.5)
+                meter.before_idling()
+        client = clients[0]
+        meter.begin()
+        channel = client.channel(meter.channels[0])
+        if meter.kind == "subscribe":
+            client.bind(Subscribed, lambda _: meter.subscribed())
+        elif meter.kind == "roster":
+            channel.bind(Subscribed, lambda _: meter.roster(len(channel.members)))
+            for kind in (MemberAdded, MemberRemoved):
+                channel.bind(kind, lambda _: meter.member())
+        elif meter.mode == "handler":
+            for name in meter.channels:
+                client.channel(name).bind(EVENT, lambda event: meter.on_event(event.data))
+        stream = None
+        if meter.mode == "iterate" and meter.kind in ("stream", "pace"):
+            stream = (channel if len(meter.channels) == 1 else client).events(EVENT)
+        for each in clients:
+            subscribe(meter, each)
+        if meter.kind == "idle":
+            time.sleep(1)
+            meter.idling()
+            time.sleep(3)
+            meter.idled()
+        meter.ready()
+        if stream is not None:
+            for event in stream:
+                meter.on_event(event.data)
+        client.run()
+
+
+if __name__ == "__main__":
+    main(Meter())

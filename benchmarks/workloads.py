@@ -1,0 +1,186 @@
+"""What is measured, and with whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["CLIENTS", "WORKLOADS", "Client", "Workload"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of work for a client, and the server that goes with it."""
+
+    name: str
+    what: str
+    kind: str = "stream"
+    size: int = 100
+    channels: int = 1
+    connections: int = 1
+    scope: str = "public"
+    tls: bool = False
+    events: int = 100_000
+    """How many events the fastest clients get; slower ones get fewer, so that each is measured for about as long."""
+    unit: str = "µs CPU per event"
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether events are sealed."""
+        return self.scope == "private-encrypted"
+
+    def config(self, client: Client, *, quick: bool) -> dict[str, Any]:
+        """Return what the processes are told."""
+        events = self.events
+        if self.kind in ("stream", "roster"):
+            least = 100 * self.connections
+            events = max(least, int(events / client.slowness / (100 if quick else 1)))
+            events -= events % (2 * self.connections)
+        elif quick:
+            events = min(events, 100)
+        channels = min(self.channels, 100) if quick else self.channels
+        warm = {"stream": max(channels, 2000 // min(client.slowness, 10)), "pace": 200}.get(
+            self.kind, 1
+        )
+        return {
+            "kind": self.kind,
+            "mode": client.mode,
+            "size": self.size,
+            "channels": channels,
+            "scope": self.scope,
+            "connections": self.connections,
+            "encrypted": self.encrypted,
+            "warm": warm - warm % self.connections if self.kind == "stream" else warm,
+            "events": events,
+            "block": max(channels, 1000 if self.size < 10_000 else 200),
+            "members": 500 if quick else 10_000,
+            "activity": 1 if self.kind == "idle" else 120,
+        }
+
+
+def _stream(name: str, what: str, size: int, events: int, **more: Any) -> Workload:
+    return Workload(name, what, size=size, events=events, **more)
+
+
+WORKLOADS = {
+    each.name: each
+    for each in (
+        _stream("100B", "100 B of data, one channel", 100, 200_000),
+        _stream("1KB", "1 KB of data, one channel", 1000, 60_000),
+        _stream("10KB", "10 KB of data, one channel", 10_000, 8_000),
+        _stream("1000-channels", "100 B, a thousand channels in turn", 100, 200_000, channels=1000),
+        _stream(
+            "10000-channels", "100 B, ten thousand channels in turn", 100, 200_000, channels=10_000
+        ),
+        _stream(
+            "100-connections", "100 B, a hundred connections at once", 100, 200_000, connections=100
+        ),
+        _stream("encrypted", "100 B, an encrypted channel", 100, 60_000, scope="private-encrypted"),
+        _stream("tls", "100 B, over TLS", 100, 100_000, tls=True),
+        _stream("tls-10KB", "10 KB, over TLS", 10_000, 6_000, tls=True),
+        Workload(
+            "latency",
+            "one event a millisecond",
+            "pace",
+            events=2000,
+            unit="µs from write to handler, p50",
+        ),
+        Workload(
+            "subscribe",
+            "subscribing to a thousand channels",
+            "subscribe",
+            channels=1000,
+            unit="ms CPU in all",
+        ),
+        Workload(
+            "idle", "idle connections, pinged each second", "idle", connections=101, unit="KB each"
+        ),
+        Workload(
+            "roster",
+            "a presence roster of 10 000",
+            "roster",
+            scope="presence",
+            events=4000,
+            unit="ms CPU for the roster",
+        ),
+        Workload(
+            "reconnect",
+            "back after a drop: a thousand private channels, one auth endpoint",
+            "reconnect",
+            channels=1000,
+            scope="private",
+            unit="ms to all subscribed",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Client:
+    """One library, or one way of using it."""
+
+    name: str
+    module: str
+    mode: str
+    needs: tuple[str, ...] = ()
+    """What must be importable; "node" for Node with pusher-js."""
+    slowness: int = 1
+    kinds: tuple[str, ...] = ("stream", "pace", "subscribe", "idle")
+    only: tuple[str, ...] = ()
+    """The workloads that it is for, where not for all of its kinds."""
+    encrypted: bool = True
+    tls: bool = True
+    ours: bool = False
+
+    def does(self, workload: Workload) -> bool:
+        """Return whether the client can do this at all, and whether we want to know."""
+        if self.only and workload.name not in self.only:
+            return False
+        if workload.kind not in self.kinds:
+            return False
+        return (self.encrypted or not workload.encrypted) and (self.tls or not workload.tls)
+
+
+_ALL = ("stream", "pace", "subscribe", "idle", "roster", "reconnect")
+_DATA = ("100B", "1KB", "10KB", "tls", "tls-10KB", "encrypted", "1000-channels", "10000-channels")
+_async = Client("", "ours_async", "", ours=True, kinds=_ALL)
+_hand = Client("", "by_hand", "", slowness=2)
+
+CLIENTS = {
+    each.name: each
+    for each in (
+        replace(_async, name="ours", mode="iterate"),
+        replace(_async, name="ours-handler", mode="handler"),
+        replace(_async, name="ours-untouched", mode="untouched", kinds=("stream",), only=_DATA),
+        replace(_async, name="ours-typed", mode="typed", kinds=("stream",), only=_DATA),
+        replace(_async, name="ours-uvloop", mode="iterate-uvloop", needs=("uvloop",)),
+        replace(_async, name="ours-trio", mode="iterate-trio", needs=("trio",)),
+        Client("ours-blocking", "ours_blocking", "iterate", ours=True, kinds=_ALL),
+        Client(
+            "ours-blocking-handler", "ours_blocking", "handler", ours=True, kinds=("stream", "pace")
+        ),
+        replace(_hand, name="picows+orjson", mode="picows", needs=("picows", "orjson"), slowness=1),
+        replace(_hand, name="aiohttp+orjson", mode="aiohttp", needs=("aiohttp", "orjson")),
+        replace(_hand, name="websockets+orjson", mode="websockets", needs=("websockets", "orjson")),
+        replace(
+            _hand,
+            name="websockets-blocking+orjson",
+            mode="websockets-blocking",
+            needs=("websockets", "orjson"),
+            only=("100B", "1KB", "10KB", "latency"),
+        ),
+        Client("pusher-js", "pusher_js.cjs", "", ("node",), slowness=3, kinds=_ALL),
+        Client(
+            "asyncpusher",
+            "others_async",
+            "asyncpusher",
+            ("asyncpusher",),
+            slowness=4,
+            encrypted=False,
+        ),
+        Client(
+            "sockudo-python", "others_async", "sockudo", ("sockudo_python",), slowness=5, kinds=_ALL
+        ),
+        Client("pysher", "others_blocking", "pysher", ("pysher",), slowness=40, encrypted=False),
+    )
+}
