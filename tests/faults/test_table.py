@@ -25,7 +25,7 @@ A2 A8 A9
 """The faults that bytes and a clock can show."""
 
 AT_A_SOCKET = """
-N1b N1c N8 N9 N13 N14 N15 N17 N18 N19
+N1b N1c N8 N9 N13 N14 N15 N17 N18 N19 N24
 K1 K5
 A1 A3 A4 A5 A6 A7
 S1 S2
