@@ -42,7 +42,7 @@ nitpick_ignore_regex = [
     (r"py:class", r"ClientBase|Json"),
 ]
 
-PAGES_TO_COME = ("fuzzing", "observing", "performance")
+PAGES_TO_COME = ("observing", "performance")
 """Linked to already. A link to a page that is not there yet is shown as its text."""
 
 

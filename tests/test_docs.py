@@ -314,7 +314,7 @@ def test_the_reference_has_every_public_name(module: Any, page: str) -> None:
 
 
 def test_the_links_of_the_readme_lead_to_files() -> None:
-    to_come = {f"docs/{page}.md" for page in ("fuzzing", "observing", "performance")}
+    to_come = {f"docs/{page}.md" for page in ("observing", "performance")}
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / "README.md").read_text())
     files = {link for link in links if not link.startswith("https://")}
     assert "docs/index.md" in files

@@ -15,10 +15,10 @@ from typing import Any
 
 try:
     from hypothesis import strategies as st
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "pusher_proto.testing.strategies needs Hypothesis: pip install hypothesis"
-    ) from error
+    ) from _error
 
 __all__ = ["CHANNELS", "Fault", "accept", "faults", "frames", "sessions", "texts"]
 
