@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, overload
 from urllib.parse import unquote
 
 from ._handle import ChannelBase
+from ._tables import ChannelState
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
 from .events import ChannelEvent, MemberAdded, MemberRemoved, Subscribed, SubscriptionFailed
@@ -199,11 +200,12 @@ class Echo(Generic[ChannelT]):
 
     def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
         """Want a public channel, or one whose whole name on the wire is given. Raises what `subscribe` raises."""
-        kind = EchoPresence if name.startswith("presence-") else EchoChannel
         known = self._channels.get(name)
-        if known is None:
-            known = kind(self.client.subscribe(name, auth=auth), self._namespace)
-            self._channels[name] = known
+        if known is None or known.channel.state in (ChannelState.OUT, ChannelState.LEAVING):
+            channel = self.client.subscribe(name, auth=auth)
+            if known is None:
+                kind = EchoPresence if name.startswith("presence-") else EchoChannel
+                known = self._channels[name] = kind(channel, self._namespace)
         return known
 
     def private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:

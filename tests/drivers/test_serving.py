@@ -286,9 +286,11 @@ def test_every_lever_reaches_the_machine() -> None:
         assert running.received == []
         assert running.auth_requests == []
         assert running.do(lambda server, now: (server, now > 0)) == (running.server, True)
-        assert running.options().auth == OwnKey("demo", "demo-secret")
+        master_key = DEMO_APP.encryption_master_key
+        assert running.options().auth == OwnKey("demo", "demo-secret", master_key=master_key)
         changed = running.options(other)
-        assert (changed.key, changed.auth) == ("other", OwnKey("other", "other-secret"))
+        own_key = OwnKey("other", "other-secret", master_key=bytes(32))
+        assert (changed.key, changed.auth) == ("other", own_key)
 
 
 def test_options_take_what_they_are_given() -> None:

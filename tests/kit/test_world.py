@@ -139,10 +139,8 @@ def test_without_a_network_the_client_finds_out_by_itself_and_comes_back(world: 
 
 
 def test_levers_and_looks_are_those_of_a_server_that_runs(world: World) -> None:
-    with world.open_pusher() as client:
-        room = client.subscribe(
-            "presence-room", auth=OwnKey(DEMO_APP.key, DEMO_APP.secret, member={"user_id": "1"})
-        )
+    with world.open_pusher(world.options(user={"id": "1"})) as client:
+        room = client.subscribe("presence-room")
         room.wait_subscribed()
         world.join("presence-room", "7", {"name": "Ada"})
         assert room.wait_for("pusher:member_added").member.info == {"name": "Ada"}
@@ -265,3 +263,20 @@ def test_a_server_of_ones_own_may_be_given() -> None:
         assert world.now == 1000 + 3 * 0.5
         world.run(6)
         assert world.sent("pusher:ping")
+
+
+def test_a_user_joins_presence_channels_signs_in_and_reads_what_is_encrypted(world: World) -> None:
+    user = {"id": "7", "user_info": {"name": "Ada"}}
+    with world.open_pusher(world.options(user=user)) as client:
+        client.signin()
+        assert client.wait_signed_in(timeout=5) == "7"
+        room = client.subscribe("presence-room").wait_subscribed(timeout=5)
+        assert room.me is not None
+        assert room.me.info == {"name": "Ada"}
+        notes = client.subscribe("private-encrypted-notes").wait_subscribed(timeout=5)
+        world.publish("private-encrypted-notes", "note", {"text": "psst"})
+        assert notes.wait_for("note", timeout=5).data == {"text": "psst"}
+    with world.open_pusher(world.options(user={"id": "8"})) as client:
+        me = client.subscribe("presence-room").wait_subscribed(timeout=5).me
+        assert me is not None
+        assert (me.id, me.info) == ("8", None)

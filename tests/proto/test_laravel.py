@@ -256,6 +256,22 @@ def test_handlers_of_a_channel_that_was_left_are_gone_when_it_is_wanted_again() 
     assert got == ["new"]
 
 
+def test_a_channel_that_was_left_behind_echos_back_is_subscribed_again() -> None:
+    world = World()
+    echo, client = echo_in(world)
+    got: list[str] = []
+    orders = echo.channel("orders")
+    orders.listen("Paid", lambda event: got.append(event.name))
+    world.run(1)
+    client.unsubscribe("orders")
+    world.run(1)
+    assert world.server.channels() == []
+    assert echo.channel("orders") is orders
+    world.run(1)
+    world.publish("orders", r"App\Events\Paid", {})
+    assert got == [r"App\Events\Paid"]
+
+
 def test_requests_carry_the_socket_id_while_there_is_one() -> None:
     world = World()
     echo, client = echo_in(world)

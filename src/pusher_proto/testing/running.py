@@ -35,19 +35,25 @@ class Levers(ABC):
     # For clients of this server
 
     def options(
-        self, app: App | None = None, *, auth_endpoint: bool = False, **more: Any
+        self,
+        app: App | None = None,
+        *,
+        auth_endpoint: bool = False,
+        user: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> Options:
         """Return options for clients of this server, and of its first app unless another is given.
 
-        Grants are signed with the app's secret, or with `auth_endpoint` asked from the server's own endpoint. `more`
-        is for `Options` and wins.
+        Grants are signed with the app's secret, or with `auth_endpoint` asked from the server's own endpoint. `user`,
+        such as `{"id": "7", "user_info": {...}}`, is whom the client signs in and joins presence channels as, where
+        they are signed here. `more` is for `Options` and wins.
         """
         if app is None:
             app = self.server.app
         if auth_endpoint:
             more.setdefault("auth", AuthEndpoint(self.auth_url, user_url=self.user_auth_url))
         else:
-            more.setdefault("auth", OwnKey(app.key, app.secret))
+            more.setdefault("auth", _own_key(app, user))
         where: dict[str, Any] = {"host": self.host, "port": self.port, "tls": self.tls}
         return Options(**(where | {"key": app.key} | more))
 
@@ -279,3 +285,14 @@ class Levers(ABC):
     def auth_requests(self) -> list[AuthRequest]:
         """Requests to the auth endpoint, the newest last."""
         return self.do(lambda server, _now: list(server.auth_requests))
+
+
+def _own_key(app: App, user: Mapping[str, Any] | None) -> OwnKey:
+    member = None
+    if user is not None:
+        member = {"user_id": user["id"]}
+        if "user_info" in user:
+            member["user_info"] = user["user_info"]
+    return OwnKey(
+        app.key, app.secret, member=member, user=user, master_key=app.encryption_master_key
+    )
