@@ -1,4 +1,4 @@
-"""Both lanes of `_frames` on thousands of byte strings, drawn from a seed: cheap ones, beside test_websocket_properties.
+"""Both lanes of `_frames` on thousands of byte strings, drawn from a seed: cheap ones, beside those of Hypothesis.
 
 `PUSHER_PROTO_LANE_EXAMPLES` and `PUSHER_PROTO_LANE_SEED` make longer and other runs.
 """
@@ -9,7 +9,8 @@ import os
 from random import Random
 
 from proto.websocket_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, sent
-from pusher_proto._frames import FrameItem, Frames, Violation
+from pusher_proto._frame_items import FrameItem, Violation
+from pusher_proto._frames import Frames
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_LANE_EXAMPLES", "12000"))
 SEED = int(os.environ.get("PUSHER_PROTO_LANE_SEED", "1"))
