@@ -83,7 +83,7 @@ def shown(text: str, limit: int = 128) -> str:
 
 # In a message, or in a string within one.
 _AUTH = re.compile(r'(\\*"auth\\*"\s*:\s*\\*")[^"\\]*')
-_WHO = re.compile(r'(\\*"channel_data\\*"\s*:\s*).*', re.DOTALL)
+_WHO = re.compile(r'(\\*"(?:channel_data|hash|user_info)\\*"\s*:\s*).*', re.DOTALL)
 
 
 def shown_frame(data: bytes) -> str:

@@ -18,6 +18,8 @@ _SHAPES = re.compile(
     r"|(?<=user_data)\\*['\"]\s*:.*",
     re.DOTALL,
 )
+# What an error says was signed: the socket id, a channel or `:user:`, and then the member or the user.
+_SIGNED = re.compile(r"(\d\.\d+:[^\s{]*:)\{.*?(?=, but got|\Z)", re.DOTALL)
 
 
 class Secret:
@@ -47,4 +49,4 @@ class Secret:
 
 def masked(text: str) -> str:
     """Return what somebody else wrote without what looks secret in it: servers quote what they were sent."""
-    return _SHAPES.sub("***", text)
+    return _SHAPES.sub("***", _SIGNED.sub(r"\1***", text))

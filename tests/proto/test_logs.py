@@ -167,6 +167,8 @@ def test_messages_are_not_even_looked_at_when_nobody_wants_them(
         ('{"auth": "some other token", "x": 1}', '{"auth": "***", "x": 1}'),
         (r'{"data":"{\"auth\":\"key:x\",\"x\":1}"}', r'{"data":"{\"auth\":\"***\",\"x\":1}"}'),
         ('{"x":1,"user_data":"{\\"id\\":\\"ada\\"}"}', '{"x":1,"user_data***'),
+        ('{"data":"{\\"hash\\":{\\"ada\\":{}}}"}', '{"data":"{\\"hash\\":***'),
+        ('{"user_id":"ada","user_info":{"mail":"x"}}', '{"user_id":"ada","user_info":***'),
         ('{"channel_data":"{\\"user_id\\":\\"ada\\"}"}', '{"channel_data":***'),
         ('{"auth":"unfinis', '{"auth":"***'),
         (f'{{"message":"but got key:{SIGNATURE}"}}', '{"message":"but got key:***"}'),

@@ -79,6 +79,12 @@ KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
         ('{"user_data":"{\\"id\\":1}"}', '{"user_data***'),
         ('{\\"user_data\\": {\n"id":1}}', '{\\"user_data***'),
         ("the grant has no user_data: sign in", "the grant has no user_data: sign in"),
+        (
+            f'digest of 1.1::user::{{"id":"ada, eve"}}, but got {SIGNATURE}',
+            "digest of 1.1::user::***, but got ***",
+        ),
+        ('digest of 1.1:presence-x:{"user_id":"a', "digest of 1.1:presence-x:***"),
+        (f"digest of 1.1:private-x, but got {SIGNATURE}", "digest of 1.1:private-x, but got ***"),
         ("nothing", "nothing"),
     ],
 )
