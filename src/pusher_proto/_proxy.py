@@ -58,20 +58,22 @@ class Proxy(Struct, frozen=True):
     port: int
     user: Secret | None
     password: Secret
+    max_head: int
+    """Bytes that the head of an HTTP answer may have."""
 
     def __str__(self) -> str:
         return f"the proxy at {self.host}:{self.port}"
 
-    def tunnel(self, host: str, port: int, max_head: int) -> Tunnel:
+    def tunnel(self, host: str, port: int) -> Tunnel:
         """Return the way to a server."""
         if self.scheme == "http":
-            return _Connect(self, host, port, max_head)
+            return _Connect(self, host, port)
         return _Socks(self, host, port)
 
 
-def proxy_of(url: Secret) -> Proxy:
+def proxy_of(url: Secret, max_head: int) -> Proxy:
     """Return the proxy at `http://user:password@host:port` or `socks5://...`. Raises ValueError."""
-    proxy = _parsed(url.reveal())
+    proxy = _parsed(url.reveal(), max_head)
     if proxy is None:
         raise ValueError(
             "a proxy is http://host:port or socks5://host:port, with user:password@ before the host where it "
@@ -80,7 +82,7 @@ def proxy_of(url: Secret) -> Proxy:
     return proxy
 
 
-def _parsed(url: str) -> Proxy | None:
+def _parsed(url: str, max_head: int) -> Proxy | None:
     """Return None for what is wrong, so that no exception shows the login."""
     try:
         parts = urlsplit(url)
@@ -100,17 +102,18 @@ def _parsed(url: str) -> Proxy | None:
         port or _PORTS[parts.scheme],
         None if parts.username is None else Secret(user),
         Secret(password),
+        max_head,
     )
 
 
 class _Connect:
     """CONNECT (RFC 9110, section 9.3.6)."""
 
-    def __init__(self, proxy: Proxy, host: str, port: int, max_head: int) -> None:
+    def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self._proxy = proxy
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
-        self._room = max_head
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=proxy.max_head)
+        self._room = proxy.max_head
         self.done = False
         self.surplus = b""
 

@@ -50,16 +50,9 @@ class _Stream:
 class Transports:
     """Hands out numbers, keeps owners, and sees to it that a stream which was told to close is gone in time."""
 
-    def __init__(
-        self,
-        timers: Timers,
-        close_timeout: float,
-        proxy: Proxy | None = None,
-        max_head: int = 16 * 1024,
-    ) -> None:
+    def __init__(self, timers: Timers, close_timeout: float, proxy: Proxy | None = None) -> None:
         self.effects: deque[Effect] = deque()
         self.proxy = proxy
-        self._max_head = max_head
         self._timers = timers
         self._close_timeout = close_timeout
         self._streams: dict[int, _Stream] = {}
@@ -86,7 +79,7 @@ class Transports:
         self._last += 1
         proxy, to, tunnel = self.proxy, address, None
         if proxy is not None:
-            tunnel = proxy.tunnel(address.host, address.port, self._max_head)
+            tunnel = proxy.tunnel(address.host, address.port)
             to = Address(proxy.host, proxy.port, False, "")
         self._streams[self._last] = _Stream(owner, address, tunnel)
         self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls))

@@ -320,7 +320,7 @@ class Options:
 
     def parsed_proxy(self) -> Proxy | None:
         """Return the proxy that all streams go through, or None."""
-        return None if self.proxy is None else proxy_of(Secret(self.proxy))
+        return None if self.proxy is None else proxy_of(Secret(self.proxy), self.max_head)
 
     def upgrade_headers(self) -> list[tuple[str, str]]:
         """Return the headers of the upgrade beyond those of the handshake itself."""

@@ -66,9 +66,7 @@ class Session:
         rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
         self._now = float("-inf")
         self._timers = Timers()
-        self._transports = Transports(
-            self._timers, options.close_timeout, options.parsed_proxy(), options.max_head
-        )
+        self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
         self._events = Events(options.event_queue, self._stop_reading)
         self.events = self._events.queue
         """What `next_event` takes from. Who takes from it directly says so by `took`."""

@@ -22,25 +22,25 @@ CONNECTED = b"\x05\x00\x00\x01" + bytes(6)
 
 
 def tunnel(url: str, host: str = "ws.test", port: int = 443, max_head: int = 1000) -> Tunnel:
-    return proxy_of(Secret(url)).tunnel(host, port, max_head)
+    return proxy_of(Secret(url), max_head).tunnel(host, port)
 
 
 @pytest.mark.parametrize(
     ("url", "proxy"),
     [
-        (HTTP, Proxy("http", "proxy.test", 3128, Secret("ada"), Secret("hunter2"))),
-        (SOCKS, Proxy("socks5", "proxy.test", 1080, Secret("ada"), Secret("hunter2"))),
-        ("http://proxy.test", Proxy("http", "proxy.test", 80, None, Secret(""))),
-        ("HTTP://proxy.test/", Proxy("http", "proxy.test", 80, None, Secret(""))),
-        ("socks5h://[::1]:9", Proxy("socks5h", "::1", 9, None, Secret(""))),
-        ("http://a%40b:c%3A@x", Proxy("http", "x", 80, Secret("a@b"), Secret("c:"))),
-        ("http://a@x", Proxy("http", "x", 80, Secret("a"), Secret(""))),
+        (HTTP, Proxy("http", "proxy.test", 3128, Secret("ada"), Secret("hunter2"), 1000)),
+        (SOCKS, Proxy("socks5", "proxy.test", 1080, Secret("ada"), Secret("hunter2"), 1000)),
+        ("http://proxy.test", Proxy("http", "proxy.test", 80, None, Secret(""), 1000)),
+        ("HTTP://proxy.test/", Proxy("http", "proxy.test", 80, None, Secret(""), 1000)),
+        ("socks5h://[::1]:9", Proxy("socks5h", "::1", 9, None, Secret(""), 1000)),
+        ("http://a%40b:c%3A@x", Proxy("http", "x", 80, Secret("a@b"), Secret("c:"), 1000)),
+        ("http://a@x", Proxy("http", "x", 80, Secret("a"), Secret(""), 1000)),
     ],
 )
 def test_a_proxy_is_read_from_its_url(url: str, proxy: Proxy) -> None:
-    assert proxy_of(Secret(url)) == proxy
-    assert "hunter2" not in repr(proxy_of(Secret(url)))
-    assert "hunter2" not in str(proxy_of(Secret(url)))
+    assert proxy_of(Secret(url), 1000) == proxy
+    assert "hunter2" not in repr(proxy_of(Secret(url), 1000))
+    assert "hunter2" not in str(proxy_of(Secret(url), 1000))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_proxy_is_read_from_its_url(url: str, proxy: Proxy) -> None:
 )
 def test_what_is_no_proxy_is_refused_without_its_login(url: str) -> None:
     with pytest.raises(ValueError, match="a proxy is http://host:port or") as caught:
-        proxy_of(Secret(url))
+        proxy_of(Secret(url), 1000)
     assert "hunter2" not in str(caught.value)
 
 
