@@ -18,7 +18,7 @@ from .workloads import Client, Workload
 __all__ = ["Failed", "measure", "missing"]
 
 HERE = Path(__file__).parent
-PATIENCE = 240
+PATIENCE = 120
 
 
 class Failed(Exception):
