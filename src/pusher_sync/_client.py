@@ -110,17 +110,21 @@ class Client(ClientBase[Channel, User], Source):
             ahead = len(self._calls)
         try:
             while True:
-                left = deadline - self._now()
-                try:
-                    call = self._wait(self._check_calls, self._lifecycle, left)
-                except PusherTimeout:
-                    return
+                with self._guard:
+                    call = self._check_calls() if self._loop.error is None else PENDING
+                if call is PENDING:
+                    left = deadline - self._now()
+                    try:
+                        waited = self._wait(self._check_calls, self._lifecycle, left)
+                    except PusherTimeout:
+                        return
+                    call = waited
                 if call is None:
                     return
                 binding, event = call
                 binding._run(event)
                 ahead -= 1
-                if ahead <= 0 and self._now() >= deadline:
+                if ahead <= 0 and timeout is not None and self._now() >= deadline:
                     return
         finally:
             self._running = False
@@ -218,7 +222,8 @@ class Client(ClientBase[Channel, User], Source):
             binding = self._calls.popleft()
             event = binding.take()
             if event is not None:
-                self._took(binding)
+                if len(binding.queue) <= binding.look_at:
+                    self._took(binding)
                 return binding, event
         return None if self._check_run() is True else PENDING
 
