@@ -106,6 +106,7 @@ def test_a_refresh_that_raises_fails_the_whole_batch() -> None:
     world.answer(403, b"{}")
     assert world.posts() == []
     assert ["refresh raised" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+    assert [world.error(name).channel for name in NAMES[:2]] == NAMES[:2]
 
 
 def test_a_request_that_cannot_be_made_fails_its_channels() -> None:
@@ -116,6 +117,57 @@ def test_a_request_that_cannot_be_made_fails_its_channels() -> None:
     world.subscribe("private-a", "private-b")
     assert world.posts() == []
     assert ["cannot be made" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+    assert [world.error(name).channel for name in NAMES[:2]] == NAMES[:2]
+
+
+def test_each_endpoint_has_batches_of_its_own_and_all_that_cannot_be_made_fail() -> None:
+    def headers() -> dict[str, str]:
+        raise KeyError("no token")
+
+    other = AuthEndpoint("http://other.test/auth", batch=2)
+    wrong = AuthEndpoint(URL, batch=1 + 1, headers=headers)
+    world = ScriptedEndpoint(ENDPOINT)
+    for name, auth in zip("abcdefg", [None, other, None, other, wrong, wrong, wrong], strict=True):
+        world.session.subscribe(f"private-{name}", auth=auth, now=world.now)
+    posts = world.posts()
+    hosts = [post.head.split(b"Host: ")[1].split(b"\r\n")[0] for post in posts]
+    channels = [[v for k, v in sent(p).items() if k.startswith("channel")] for p in posts]
+    assert list(zip(hosts, channels, strict=True)) == [
+        (b"app.test", ["private-a", "private-c"]),
+        (b"other.test", ["private-b", "private-d"]),
+    ]
+    for name in ("private-e", "private-f", "private-g"):
+        assert "cannot be made" in str(world.error(name))
+
+
+def test_the_parser_has_its_turn_once_for_the_whole_answer() -> None:
+    bodies: list[bytes] = []
+
+    def parse(body: bytes) -> dict[str, Any]:
+        bodies.append(body)
+        return {"private-a": {"auth": "k:1"}}
+
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=2, parse=parse))
+    world.subscribe("private-a")
+    world.posts()
+    world.answer(200, b"<of our own>")
+    assert bodies == [b"<of our own>"]
+    assert world.subscribed() == ["private-a"]
+
+
+def test_a_network_error_of_the_headers_function_is_tried_again() -> None:
+    fails = [ConnectionError("the token service is down")] * 2
+
+    def headers() -> dict[str, str]:
+        if fails:
+            raise fails.pop()
+        return {}
+
+    world = ScriptedEndpoint(AuthEndpoint(URL, batch=5, headers=headers))
+    world.subscribe("private-a", "private-b")
+    world.pass_time(5)
+    world.pass_time(5)
+    assert sum(len(sent(post)) - 1 for post in world.posts()) == 2
 
 
 def test_what_was_left_before_the_turn_was_over_is_not_asked_for() -> None:
@@ -137,6 +189,8 @@ def test_silence_fails_every_channel_of_the_batch_in_time() -> None:
     world.posts()
     world.pass_time(10)
     assert ["did not answer" in str(world.error(name)) for name in NAMES[:2]] == [True, True]
+    assert [world.error(name).channel for name in NAMES[:2]] == NAMES[:2]
+    assert world.error("private-a").temporary
     assert world.closed() == 1
 
 
@@ -195,6 +249,7 @@ def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:
     session.authorization_failed(2, KeyError("no"), now=world.now)
     assert world.subscribed() == ["private-a"]
     assert "KeyError" in str(world.error("private-b"))
+    assert world.error("private-b").channel == "private-b"
 
 
 def test_authorize_many_may_return_a_list_or_a_mapping() -> None:
