@@ -86,14 +86,14 @@ def replayed(path: Path) -> None:
     Weather(told["seed"], told["clients"]).play([(name, seed) for name, seed in told["steps"]])
 
 
-def simulated(hours: float, seed: int, world: float) -> int:
-    """Simulate, and say how it went; return the exit status."""
+def simulated(hours: float, seed: int, world: float, worlds: int | None = None) -> int:
+    """Simulate until so many hours are over, or so many worlds; say how it went, and return the exit status."""
     began, spent, first = time.monotonic(), time.process_time(), seed
     total, done = 0.0, Counter[str]()
-    while total < hours:
+    while total < hours if worlds is None else seed - first < worlds:
         weather = Weather(seed)
         try:
-            weather.run(min(world, hours - total))
+            weather.run(world if worlds is not None else min(world, hours - total))
             weather.check_memory()
         except Exception as error:
             print(f"broken in the world of seed {seed}: {type(error).__name__}: {error}")
@@ -123,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seed", type=int, default=0, help="the first seed; each world takes the next"
     )
     parser.add_argument("--world", type=float, default=100.0, help="connection-hours in one world")
+    parser.add_argument("--worlds", type=int, help="simulate so many worlds, whatever --hours says")
     parser.add_argument("--replay", type=Path, help="take the steps of a failure again")
     arguments = parser.parse_args(argv)
     with no_secret_in_logs(SECRETS):
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"broken: {broken}")
                 return 1
             return 0
-        return simulated(arguments.hours, arguments.seed, arguments.world)
+        return simulated(arguments.hours, arguments.seed, arguments.world, arguments.worlds)
 
 
 if __name__ == "__main__":

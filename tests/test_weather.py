@@ -245,6 +245,8 @@ def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(
 def test_the_program_tells_how_much_it_simulated(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--hours", "20", "--seed", "3", "--world", "10"]) == 0
     assert "connection-hours in" in capsys.readouterr().out
+    assert program.main(["--worlds", "3", "--seed", "3", "--world", "5"]) == 0
+    assert " in 3 worlds" in capsys.readouterr().out
 
 
 def test_what_hangs_on_an_object_is_counted() -> None:

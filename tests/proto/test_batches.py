@@ -194,6 +194,20 @@ def test_silence_fails_every_channel_of_the_batch_in_time() -> None:
     assert world.closed() == 1
 
 
+@pytest.mark.parametrize("why", ["left", "late"])
+def test_a_request_of_its_own_that_is_given_up_ends_its_stream(why: str) -> None:
+    world = ScriptedEndpoint(AuthEndpoint(URL))
+    world.subscribe("private-a")
+    (post,) = world.posts()
+    assert sent(post)["channel_name"] == "private-a"
+    if why == "left":
+        world.session.unsubscribe("private-a", now=world.now)
+    else:
+        world.pass_time(10)
+        assert world.error("private-a").channel == "private-a"
+    assert world.closed() == 1
+
+
 def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None:
     world = ScriptedEndpoint(ENDPOINT)
     world.subscribe("private-a", "private-b")
