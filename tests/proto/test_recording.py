@@ -262,3 +262,12 @@ def test_what_was_used_wrongly_changes_nothing_when_it_is_replayed() -> None:
     device.close()
     world.run(5)
     assert comparable(list(replay(lines))) == comparable([*device.effects, *device.events])
+
+
+def test_a_line_that_counts_more_events_than_there_were_pulls_what_there_is() -> None:
+    world = World()
+    _, lines = recorded(world, world.options())
+    world.run(1)
+    more = [line.replace('"input":', '"pulled":99,"input":') for line in lines[1:2]]
+    steps = list(replay([lines[0], *more, *lines[2:]]))
+    assert comparable(steps) == comparable(list(replay(lines)))
