@@ -55,11 +55,7 @@ class Session:
     """One client of one app, across all its connections. See the contract at the head of this module."""
 
     def __init__(
-        self,
-        options: Options,
-        *,
-        rng: random.Random | None = None,
-        authorize_many: bool = False,
+        self, options: Options, *, rng: random.Random | None = None, authorize_many: bool = False
     ) -> None:
         """`authorize_many` says that the application's authorizer answers several requests in one call."""
         self.options = options

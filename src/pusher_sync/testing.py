@@ -35,6 +35,7 @@ from pusher_proto.testing.expectations import Expectations
 from pusher_proto.testing.running import Levers
 
 from ._client import Authorizer, Client
+from ._loop import Loop
 from ._transport import Connect
 
 __all__ = ["MemoryClient", "World"]
@@ -61,6 +62,19 @@ class _Wire:
         """What came while the client reads nothing."""
 
 
+class _Nowhere(Loop):
+    """Stands for the thread of a client that has none: nothing breaks there, and nothing waits for it."""
+
+    def __init__(self) -> None:
+        self.error = None
+
+    def wake(self) -> None:
+        """Nothing sleeps here."""
+
+    def ring(self) -> None:
+        """Nothing sleeps here."""
+
+
 class MemoryClient(Client):
     """The blocking client in a `World`. Its waits let virtual time pass; it belongs to one thread."""
 
@@ -78,6 +92,7 @@ class MemoryClient(Client):
         ClientBase.__init__(self, options, session, authorizer, on_event)
         self._guard = threading.RLock()
         self._on_handler_error = on_handler_error
+        self._loop = _Nowhere()
         self._calls = deque()
         self._running = self._warned_of_run = False
         self._world = world
