@@ -13,6 +13,8 @@ import pytest
 from determinism import told
 from fuzz.world import Weather
 
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).parents[1]
 NEEDED = "import sys, h11, msgspec, nacl, wsproto; assert sys.version_info >= (3, 11)"
 

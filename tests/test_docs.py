@@ -255,6 +255,7 @@ real_pusher = pusher.Pusher
 FUZZING = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "fuzzing.md").read_text(), re.DOTALL)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", range(len(FUZZING)))
 def test_the_examples_about_fuzzing_run(number: int) -> None:
     names = {name: getattr(pusher_proto, name) for name in pusher_proto.__all__}

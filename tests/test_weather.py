@@ -27,6 +27,8 @@ from pusher_proto._timers import Timer, Timers
 from pusher_proto.events import ChannelEvent, Event
 from pusher_proto.recording import replay
 
+pytestmark = pytest.mark.timeout(300)
+
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 ENOUGH = 12

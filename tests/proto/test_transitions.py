@@ -14,6 +14,8 @@ from proto.play import Play
 from proto.scripted import Script, connected, connecting, error_message
 from pusher_proto import ConnectionUnsafe, _channel, _connector, _tables, _user
 
+pytestmark = pytest.mark.timeout(300)
+
 Rows = set[tuple[Enum, Enum]]
 
 

@@ -37,6 +37,8 @@ from pusher_proto.testing.strategies import (
 )
 from simulation import World
 
+pytestmark = pytest.mark.timeout(300)
+
 tried = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

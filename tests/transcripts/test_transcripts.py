@@ -11,6 +11,8 @@ import pytest
 from proto.websocket_peer import bytewise, whole
 from transcripts.player import DIRECTORY, Split, play, read
 
+pytestmark = pytest.mark.timeout(300)
+
 PATHS = sorted(DIRECTORY.glob("*.txt"))
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
