@@ -98,11 +98,11 @@ class Sink:
         self._buffer = buffer
         self._overflow = overflow
         waits = overflow == "wait"
-        self.quick = waits and not self.special and type(self).put is Sink.put
+        self.quick: bool = waits and not self.special and type(self).put is Sink.put
         """Whether to put an event is to append it to the queue and to notify, and no more."""
-        self.half = buffer // 2
+        self.half: int = buffer // 2
         """With how many events left delivery goes on; so it does not stop and go for each event."""
-        self.look_at = -1
+        self.look_at: int = -1
         """With how many events left the client is to be told: `half` when it waits for that, else never."""
         self.limit: int = buffer if waits else _UNLIMITED
         """With how many events in it delivery stops."""

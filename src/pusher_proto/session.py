@@ -25,6 +25,7 @@ A driver calls an input when something happened, carries out every effect, hands
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ class Session:
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
         self._events = Events(options.event_queue, self._stop_reading)
-        self.events = self._events.queue
+        self.events: deque[Event] = self._events.queue
         """What `next_event` takes from. Who takes from it directly says so by `took`."""
         self._full = False
         self._endpoint = Endpoint(
