@@ -42,16 +42,15 @@ nitpick_ignore_regex = [
     (r"py:class", r"ClientBase|Json"),
 ]
 
-PAGES_TO_COME = ("observing", "performance")
-"""Linked to already. A link to a page that is not there yet is shown as its text."""
+IMAGES_TO_COME = ("performance",)
+"""Shown already in a page, and left out while they are not there."""
 
 
-def without_links_to_come(app: Sphinx, _docname: str, source: list[str]) -> None:
-    """Take away the links to pages that are not there yet."""
-    for page in PAGES_TO_COME:
-        if not (Path(app.srcdir) / f"{page}.md").exists():
-            text = re.sub(rf"\[([^]]*)\]\({page}\.md[^)]*\)", r"\1", source[0])
-            source[0] = re.sub(rf"^{page}\n", "", text, flags=re.MULTILINE)
+def without_images_to_come(app: Sphinx, _docname: str, source: list[str]) -> None:
+    """Take away the images that are not there yet."""
+    for image in IMAGES_TO_COME:
+        if not (Path(app.srcdir) / "img" / f"{image}.svg").exists():
+            source[0] = re.sub(rf"!\[[^]]*\]\(img/{image}\.svg\)", "", source[0])
 
 
 def name_of_a_module(
@@ -70,5 +69,5 @@ def name_of_a_module(
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", without_links_to_come)
+    app.connect("source-read", without_images_to_come)
     app.connect("missing-reference", name_of_a_module)
