@@ -139,11 +139,10 @@ class Transport:
 
     def _secured(self, sock: socket.socket, host: str) -> socket.socket:
         try:
+            context = self._client._context()  # the first time this takes a while
             self._check_wanted()
             sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
-            sock = self._client._context().wrap_socket(
-                sock, server_hostname=host, do_handshake_on_connect=False
-            )
+            sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
             self._handshaking = sock
             self._check_wanted()
             sock.do_handshake()

@@ -242,14 +242,14 @@ def test_run_returns_after_its_timeout(server: ServerInThread) -> None:
     with open_pusher(quick(server)) as client:
         with Clock() as clock:
             client.run(timeout=0.1)
-        assert 0.1 <= clock.seconds < 1
+        assert 0.1 <= clock.seconds < 5
         room = client.subscribe("room")
         room.bind("price", slow)
         room.wait_subscribed(5)
         server.publish("room", "price", 0)
         with Clock() as clock:
             client.run(timeout=0.1)
-        assert 0.1 <= clock.seconds < 1
+        assert 0.1 <= clock.seconds < 5
 
 
 def test_handlers_are_called_in_the_order_of_arrival_over_all(server: ServerInThread) -> None:

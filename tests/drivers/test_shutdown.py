@@ -292,7 +292,7 @@ def test_ctrl_c_ends_the_process_at_once_and_without_noise(
     assert process.returncode == -signal.SIGINT
     assert said.endswith("\nKeyboardInterrupt\n")
     assert {line for line in said.splitlines() if not line.startswith(" ")} <= AN_INTERRUPT
-    assert clock.seconds < 1.0
+    assert clock.seconds < 1.9  # an orderly end may take 2 s
 
 
 @on_both

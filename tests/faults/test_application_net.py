@@ -288,7 +288,7 @@ async def test_A5_disconnecting_in_every_phase(
             await until(lambda: way.there(client))
             with Clock() as clock:
                 client.disconnect()
-            assert clock.seconds < 1  # no step of it waits
+            assert clock.seconds < 5  # no step of it waits: the phases last for longer
             assert client.state is ConnectionState.DISCONNECTED
             await until(lambda: not client._transports)
             await until(lambda: any(map(tells_of_the_end, heard)))
