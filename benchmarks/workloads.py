@@ -193,7 +193,13 @@ CLIENTS = {
             encrypted=False,
         ),
         Client(
-            "sockudo-python", "others_async", "sockudo", ("sockudo_python",), slowness=5, kinds=_ALL
+            "sockudo-python",
+            "others_async",
+            "sockudo",
+            ("sockudo_python",),
+            slowness=5,
+            kinds=_ALL,
+            without=("reconnect",),  # it does not come back from a drop
         ),
         Client("pysher", "others_blocking", "pysher", ("pysher",), slowness=40, encrypted=False),
     )

@@ -56,7 +56,7 @@ function onEvent(data) {
 function connect() {
   const options = {
     cluster: "x", wsHost: config.tls ? "localhost" : "127.0.0.1", wsPort: config.port, wssPort: config.port,
-    forceTLS: Boolean(config.tls), enabledTransports: [config.tls ? "wss" : "ws"], enableStats: false,
+    forceTLS: Boolean(config.tls), enabledTransports: ["ws", "wss"], enableStats: false,
     activityTimeout: 120000,
     channelAuthorization: config.kind === "reconnect"
       ? { endpoint: `http://127.0.0.1:${config.port}/auth`, transport: "ajax" }
