@@ -274,6 +274,37 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
 
 
 @on_both
+def test_a_plain_handler_may_return_what_is_to_be_awaited(
+    server: ServerInThread, backend: str
+) -> None:
+    async def waits(event: ChannelEvent) -> None:
+        began.append(event.data)
+        await gates[event.data].wait()
+        ended.append(event.data)
+
+    async def main() -> None:
+        gates.extend(anyio.Event() for _ in range(3))
+        async with open_pusher(options(server)) as client:
+            room = await client.subscribe("room").wait_subscribed(5)
+            room.bind("n", lambda event: waits(event))
+            room.bind("n", lambda event: others.append(event.data))
+            for number in range(3):
+                server.publish("room", "n", number)
+            await until(lambda: others == [0, 1, 2])  # which do not wait for the first
+            for number in range(3):
+                await until(lambda n=number: len(began) == n + 1)  # type: ignore[misc]  # bound now
+                assert ended == list(range(number))  # one call at a time
+                gates[number].set()
+            await until(lambda: ended == [0, 1, 2])
+
+    began: list[int] = []
+    ended: list[int] = []
+    others: list[int] = []
+    gates: list[anyio.Event] = []
+    run(main, backend)
+
+
+@on_both
 def test_a_handler_that_holds_up_the_event_loop_is_named(
     server: ServerInThread,
     backend: str,

@@ -439,7 +439,10 @@ def test_events_of_many_channels_and_names_come_in_order() -> None:
         assert [e.data for e in stream.ready()] == [n for c, _, n in sent if c == name]
 
 
-def test_any_number_of_names_is_routed_and_a_bounded_number_remembered() -> None:
+def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pusher_proto._streams, "_CACHED_ROUTES", 4096)
     world, client, channel = room()
     stream, none = channel.events(ChannelEvent, buffer=10_000), channel.events("nothing")
     names = [f"event-{n}" for n in range(5000)]

@@ -482,6 +482,13 @@ def test_names_that_a_server_makes_up_are_not_remembered_without_end() -> None:
         assert len(router.known) <= _streams._CACHED_ROUTES
 
 
+def test_a_very_long_name_is_routed_and_not_remembered() -> None:
+    router, one = Router(), sink()
+    router.add(one)
+    assert router.route(message("x" * 1000)) == (one,)
+    assert not router.known
+
+
 channels = st.sampled_from([None, "room", "b", USER_SCOPE])
 selectors: st.SearchStrategy[Selector] = st.sampled_from(
     [
