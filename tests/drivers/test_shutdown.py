@@ -232,9 +232,12 @@ def greet(peer: socket.socket) -> None:
 
 
 SCRIPT = """
-    import sys, anyio, anyio.lowlevel
+    import logging, sys, anyio, anyio.lowlevel
     from pusher_anyio import open_pusher
     from pusher_proto import Options, SubscriptionCount
+
+    # A busy machine makes asyncio warn of slow callbacks in development mode; errors are still told.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
     def exits(event):
         sys.exit(3)
