@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pusher_proto import (
     AuthRequest,
     ChannelEvent,
+    ChannelState,
     ConnectionEstablished,
     ConnectionLost,
     ConnectionState,
@@ -99,14 +100,12 @@ class Application:
         channel = rng.choice(CHANNELS)
         match rng.choice(_ACTS):
             case "subscribe":
-                self.wanted.add(channel)
-                device.subscribe(channel)
+                self.want(channel)
             case "unsubscribe":
                 self.leave(channel)
             case "flap":
                 for _ in range(rng.randrange(1, 4)):
-                    self.wanted.add(channel)
-                    device.subscribe(channel)
+                    self.want(channel)
                     self.leave(channel)
             case "trigger":
                 try:
@@ -125,6 +124,14 @@ class Application:
                 device.do(device.session.signin)
             case "misuse":
                 self.misuse()
+
+    def want(self, channel: str) -> None:
+        """Subscribe. To a channel whose subscribe was not answered in time, once more: the answer may wait unread."""
+        self.wanted.add(channel)
+        session = self.device.session
+        if session.channel(channel).state is ChannelState.UNANSWERED:
+            self.weather.server.asked_again.add((session.socket_id, channel))
+        self.device.subscribe(channel)
 
     def leave(self, channel: str) -> None:
         """Unsubscribe; from now on nothing of the channel may come out of the session, but what waits in its queue."""

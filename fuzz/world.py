@@ -39,7 +39,7 @@ class Weather:
         self.records = records
         """Whether the inputs of all sessions are kept."""
         self.rng = random.Random(seed)
-        server = WatchedServer(
+        self.server = server = WatchedServer(
             (DEMO_APP,),
             rng=random.Random(seed),
             secrets=(DEMO_APP.secret, OTHER_SECRET),
@@ -265,7 +265,7 @@ class Weather:
                 if session.channel(channel).state in (
                     *(ChannelState.REFUSED, ChannelState.UNANSWERED),
                 ):
-                    app.device.subscribe(channel)
+                    app.want(channel)
             if session.wants_user and session.user.state is UserState.REFUSED:
                 app.device.do(session.signin)
         world.run(30)
