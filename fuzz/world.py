@@ -253,6 +253,8 @@ class Weather:
                 wire.left = None
             app.device.pulls, app.device.thinks = True, 0.0
             app.device.pump()
+        world.run(5)  # refusals that were under way arrive, and a person sees them
+        for app in self.apps:
             app.look()
         world.run(BACK_WITHIN)
         for app in self.apps:
