@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -42,16 +39,6 @@ nitpick_ignore_regex = [
     (r"py:class", r"ClientBase|Json"),
 ]
 
-IMAGES_TO_COME = ("performance",)
-"""Shown already in a page, and left out while they are not there."""
-
-
-def without_images_to_come(app: Sphinx, _docname: str, source: list[str]) -> None:
-    """Take away the images that are not there yet."""
-    for image in IMAGES_TO_COME:
-        if not (Path(app.srcdir) / "img" / f"{image}.svg").exists():
-            source[0] = re.sub(rf"!\[[^]]*\]\(img/{image}\.svg\)", "", source[0])
-
 
 def name_of_a_module(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
@@ -69,5 +56,4 @@ def name_of_a_module(
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
-    app.connect("source-read", without_images_to_come)
     app.connect("missing-reference", name_of_a_module)

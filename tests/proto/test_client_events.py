@@ -146,7 +146,7 @@ def test_a_channel_that_nobody_wants_takes_none() -> None:
         "\ud800",
         lambda: None,
     ],
-    ids=str,
+    ids=["object", "nan", "inf within", "key", "surrogate", "function"],
 )
 def test_data_that_is_no_json_is_refused(data: Any) -> None:
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
