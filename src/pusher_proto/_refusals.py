@@ -25,6 +25,7 @@ __all__ = [
 TRIGGER_COUNTS = 5.0
 """Seconds after a client event in which an error that names no channel may be about it."""
 
+_UNAUTHORIZED = 4009
 _CLIENT_EVENT = 4301
 _NOT_ABOUT_SUBSCRIBING = (
     4200,  # Reverb: "Invalid message format"
@@ -62,8 +63,10 @@ def blamed_channel(error: ErrorReceived, channels: Mapping[str, Channel], now: f
     if error.code in _NOT_ABOUT_SUBSCRIBING or _SIGN_IN.search(error.message):
         return None
     asking = (ChannelState.SUBSCRIBING, ChannelState.LEAVING)
-    asked = [channel.name for channel in channels.values() if channel.state in asking]
-    return asked[0] if len(asked) == 1 else None
+    asked = [channel for channel in channels.values() if channel.state in asking]
+    if error.code == _UNAUTHORIZED and len(asked) > 1:  # a public channel is hardly refused for that
+        asked = [channel for channel in asked if channel.kind.needs_grant]
+    return asked[0].name if len(asked) == 1 else None
 
 
 def concerns_subscribing(error: ErrorReceived) -> bool:

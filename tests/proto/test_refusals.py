@@ -121,6 +121,13 @@ def test_nobody_is_blamed_when_two_were_asked_for_or_none() -> None:
     assert blamed_channel(wrong, {}, 0.0) is None
 
 
+def test_the_only_channel_with_a_grant_is_blamed_for_being_unauthorized() -> None:
+    wrong = error("Connection is unauthorized", 4009)  # Reverb names no channel
+    assert blamed_channel(wrong, channels("a", "private-a", "b"), 0.0) == "private-a"
+    assert blamed_channel(wrong, channels("a", "private-a", "presence-b"), 0.0) is None
+    assert blamed_channel(error("something"), channels("a", "private-a"), 0.0) is None
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [
