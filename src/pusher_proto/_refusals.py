@@ -64,7 +64,9 @@ def blamed_channel(error: ErrorReceived, channels: Mapping[str, Channel], now: f
         return None
     asking = (ChannelState.SUBSCRIBING, ChannelState.LEAVING)
     asked = [channel for channel in channels.values() if channel.state in asking]
-    if error.code == _UNAUTHORIZED and len(asked) > 1:  # a public channel is hardly refused for that
+    if (
+        error.code == _UNAUTHORIZED and len(asked) > 1
+    ):  # a public channel is hardly refused for that
         asked = [channel for channel in asked if channel.kind.needs_grant]
     return asked[0].name if len(asked) == 1 else None
 
