@@ -176,7 +176,7 @@ class Lines(asyncio.Protocol):
         for line in lines:
             self.server.order(line.decode(), self.transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.server.done.set()
 
 
@@ -198,7 +198,7 @@ class Peer(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.writable.set()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
         self.writable.set()
 
     def data_received(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ class AsyncPusher:
         async def on_event(data: Any) -> None:
             meter.on_event(data)
 
-        async def on_success(data: Any) -> None:  # noqa: ARG001
+        async def on_success(data: Any) -> None:  # noqa: ARG001 - the other library's call
             meter.subscribed()
 
         for name in channels:
@@ -74,7 +74,7 @@ async def with_sockudo(meter: Meter) -> Sockudo:
     """Connect one."""
     from sockudo_python import client as library
 
-    async def authorize(request: Any) -> Any:  # noqa: ARG001
+    async def authorize(request: Any) -> Any:  # noqa: ARG001 - the other library's call
         return library.ChannelAuthorizationData(
             auth=f"{KEY}:0", channel_data=ME, shared_secret=SHARED_SECRET
         )

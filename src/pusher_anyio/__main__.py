@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with logs_on_stderr(verbose=arguments.verbose):
             return int(module.run(arguments))
     except UsageError as error:
-        print(f"pusher-proto: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pusher-proto: {error}", file=sys.stderr)  # noqa: T201 - the program's own words
         return Exit.USAGE
     except SystemExit as end:  # argparse, after --help
         return int(end.code or 0)

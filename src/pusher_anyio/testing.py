@@ -191,7 +191,7 @@ async def _linger(stream: ByteStream) -> None:
                 try:
                     await stream.unwrap()
                 finally:
-                    stream = stream.transport_stream  # type: ignore[assignment]
+                    stream = stream.transport_stream  # type: ignore[assignment]  # the stream below TLS
             await stream.send_eof()
             while True:
                 await stream.receive(_READ_SIZE)

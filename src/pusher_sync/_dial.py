@@ -39,7 +39,7 @@ def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.so
                     if not code:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                         sock.setblocking(True)
-                        return sock  # type: ignore[no-any-return]
+                        return sock  # type: ignore[no-any-return]  # selectors keep what they are given
                     sock.close()
                     error = OSError(code, os.strerror(code))
             raise error

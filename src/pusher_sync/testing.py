@@ -175,7 +175,7 @@ class World(Levers, Expectations):
         self.now: float = 1000.0
         self.latency = latency
         self._online = True
-        self._rng = random.Random(seed)  # noqa: S311
+        self._rng = random.Random(seed)  # noqa: S311 - the same in each run
         self._clients: list[MemoryClient] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -188,10 +188,10 @@ class World(Levers, Expectations):
         options: Options | None = None,
         *,
         authorizer: Authorizer | None = None,
-        ssl_context: ssl.SSLContext | None = None,  # noqa: ARG002
-        connect: Connect | None = None,  # noqa: ARG002
+        ssl_context: ssl.SSLContext | None = None,  # noqa: ARG002 - as the real one
+        connect: Connect | None = None,  # noqa: ARG002 - as the real one
         on_handler_error: HandlerErrors = "log",
-        record: object = None,  # noqa: ARG002
+        record: object = None,  # noqa: ARG002 - as the real one
         on_event: Callable[[Event], object] | None = None,
     ) -> Iterator[MemoryClient]:
         """Open a client for the length of the block, as `pusher_sync.open_pusher` does.
@@ -199,7 +199,7 @@ class World(Levers, Expectations):
         `options` are by default those of the world's server. `ssl_context`, `connect` and `record` are taken for its
         sake, and without effect.
         """
-        rng = random.Random(self._rng.random())  # noqa: S311
+        rng = random.Random(self._rng.random())  # noqa: S311 - the same in each run
         options = options if options is not None else self.options()
         client = MemoryClient(self, options, authorizer, on_handler_error, on_event, rng)
         try:

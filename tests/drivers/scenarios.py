@@ -587,7 +587,7 @@ async def an_exception_of_the_block_comes_out_as_itself(
 
     raised = MyOwn("as it was")
     for connected in (False, True):
-        with pytest.raises(MyOwn) as caught:  # noqa: PT012
+        with pytest.raises(MyOwn) as caught:
             async with driver(quick(server)) as client:
                 client.subscribe("room")
                 if connected:
@@ -760,7 +760,7 @@ async def a_handler_that_raises_ends_the_run_when_that_is_asked_for(
     def clumsy(event: ChannelEvent) -> None:
         raise LookupError("clumsy")
 
-    with pytest.raises(LookupError, match="clumsy"):  # noqa: PT012
+    with pytest.raises(LookupError, match="clumsy"):
         async with driver(quick(server), on_handler_error="raise") as client:
             room = client.subscribe("room")
             room.bind("price", clumsy)

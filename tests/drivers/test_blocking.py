@@ -110,7 +110,7 @@ def interrupt() -> None:
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_ctrl_c_ends_a_wait_at_once(wait: Callable[[Client], object], silent: Options) -> None:
     def measure() -> float:
-        with pytest.raises(KeyboardInterrupt), Later(client, interrupt) as later:  # noqa: PT012
+        with pytest.raises(KeyboardInterrupt), Later(client, interrupt) as later:
             try:
                 wait(client)
             finally:
@@ -127,7 +127,7 @@ def test_ctrl_c_in_a_handler_comes_out_of_the_block(server: ServerInThread) -> N
         interrupt()
         time.sleep(10)
 
-    with Clock() as clock, pytest.raises(KeyboardInterrupt), open_pusher(quick(server)) as client:  # noqa: PT012
+    with Clock() as clock, pytest.raises(KeyboardInterrupt), open_pusher(quick(server)) as client:
         room = client.subscribe("room").wait_subscribed(5)
         room.bind("n", handler)
         server.publish("room", "n", 1)
@@ -138,7 +138,7 @@ def test_ctrl_c_in_a_handler_comes_out_of_the_block(server: ServerInThread) -> N
 def test_ctrl_c_ends_waiting_for_the_end(server: ServerInThread) -> None:
     def measure() -> float:
         end = 0.0
-        with (  # noqa: PT012
+        with (
             pytest.raises(KeyboardInterrupt),
             open_pusher(quick(server, close_timeout=0.3)) as client,
         ):
@@ -358,7 +358,7 @@ def test_an_error_of_the_loop_comes_out_of_everything(server: ServerInThread) ->
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    with pytest.raises(ZeroDivisionError, match="a bug"), open_pusher(quick(server)) as client:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError, match="a bug"), open_pusher(quick(server)) as client:
         client.wait_connected(5)
         client._session.receive_data = broken  # type: ignore[method-assign]
         client.ping()

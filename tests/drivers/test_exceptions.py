@@ -56,7 +56,7 @@ def test_an_exception_of_the_block_comes_out_as_it_was_raised(
     async def main() -> None:
         for raised in (*of_its_own(), StopAsyncIteration()):
             cause, context = OSError("the cause"), OSError("the context")
-            with pytest.raises(type(raised)) as caught:  # noqa: PT012
+            with pytest.raises(type(raised)) as caught:
                 async with open_pusher(quick(server)):
                     try:
                         raise context
@@ -89,7 +89,7 @@ def test_an_exception_of_a_handler_comes_out_as_it_was_raised(
         for raised in of_its_own():
             cause, heard = OSError("the cause"), list[object]()
             plain, waits = raising(raised, cause)
-            with pytest.raises(type(raised)) as caught:  # noqa: PT012
+            with pytest.raises(type(raised)) as caught:
                 async with open_pusher(quick(server), on_handler_error="raise") as client:
                     client.bind(StateChanged, plain if kind == "plain" else waits)
                     client.bind((ConnectionLost, RetryScheduled, Closed), heard.append)
@@ -115,7 +115,7 @@ def test_two_exceptions_come_out_together(server: ServerInThread, backend: str) 
 
         one, other = MyOwn("one"), KeyError("other")
         waiting, now = list[object](), anyio.Event()
-        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        with pytest.raises(ExceptionGroup) as caught:
             async with open_pusher(quick(server), on_handler_error="raise") as client:
                 for error in (one, other):
                     client.bind(ConnectionEstablished, fails_with(error))
@@ -125,7 +125,7 @@ def test_two_exceptions_come_out_together(server: ServerInThread, backend: str) 
                 await client.run()
         assert sorted(caught.value.exceptions, key=repr) == [other, one]
 
-        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        with pytest.raises(ExceptionGroup) as caught:
             async with open_pusher(quick(server), on_handler_error="raise") as client:
                 client.bind(ConnectionEstablished, fails_with(one))
                 try:
@@ -151,12 +151,12 @@ def test_what_only_follows_from_an_exception_does_not_come_out_beside_it(
             raise KeyError
 
     async def main() -> None:
-        with pytest.raises(MyOwn):  # noqa: PT012
+        with pytest.raises(MyOwn):
             async with open_pusher(quick(server), on_handler_error="raise") as client:
                 client.bind(ConnectionEstablished, fails)
                 with anyio.CancelScope(shield=True):
                     await client.wait_for("never")  # raises ClientClosed
-        with pytest.raises(MyOwn):  # noqa: PT012
+        with pytest.raises(MyOwn):
             async with (
                 open_pusher(quick(server), on_handler_error="raise") as client,
                 anyio.create_task_group() as group,
@@ -164,7 +164,7 @@ def test_what_only_follows_from_an_exception_does_not_come_out_beside_it(
                 client.bind(ConnectionEstablished, fails)
                 group.start_soon(client.run)
                 await client.wait_for("never")
-        with pytest.raises(ExceptionGroup) as caught, anyio.CancelScope() as scope:  # noqa: PT012
+        with pytest.raises(ExceptionGroup) as caught, anyio.CancelScope() as scope:
             async with open_pusher(quick(server)), anyio.create_task_group() as group:
                 group.start_soon(fails_at_the_end)
                 await checkpoint()

@@ -121,7 +121,7 @@ def test_a_group_in_the_block_may_fail(server: ServerInThread, backend: str) -> 
             raise raised
 
     async def main() -> None:
-        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+        with pytest.raises(ExceptionGroup) as caught:
             async with open_pusher(options(server)) as client, anyio.create_task_group() as group:
                 await client.subscribe("room").wait_subscribed(5)
                 group.start_soon(consumes, client)

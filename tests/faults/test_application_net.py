@@ -120,7 +120,7 @@ async def test_A1_a_callback_ends_the_program(
     def ends(event: ChannelEvent) -> None:
         raise raised
 
-    with pytest.raises(type(raised)) as caught:  # noqa: PT012
+    with pytest.raises(type(raised)) as caught:
         async with driver(server.options(**QUICK)) as client:
             room = client.subscribe("room")
             room.bind("price", ends)

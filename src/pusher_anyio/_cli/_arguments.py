@@ -55,7 +55,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from pusher_proto import __version__
 
-        print(f"{parser.prog} {__version__}")  # noqa: T201
+        print(f"{parser.prog} {__version__}")  # noqa: T201 - what was asked for
         parser.exit()
 
 

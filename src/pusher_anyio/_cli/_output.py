@@ -128,7 +128,7 @@ def describe(event: Event) -> str | None:
 def tell(text: str) -> None:
     """Print a line on stderr; nobody reading it is no error."""
     with contextlib.suppress(OSError):
-        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
 async def await_print(line: str) -> None:
@@ -215,7 +215,7 @@ class _OnStderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record, and what it says of an exception."""
         with contextlib.suppress(OSError):
-            print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
+            print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
 @contextlib.contextmanager

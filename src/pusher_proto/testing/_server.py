@@ -76,7 +76,7 @@ class Server(Levers):
         limits: ServerLimits | None = None,
     ) -> None:
         limits = limits or ServerLimits()
-        super().__init__(apps, rng=rng or random.Random(0), limits=limits)  # noqa: S311
+        super().__init__(apps, rng=rng or random.Random(0), limits=limits)  # noqa: S311 - the same ids in each run
         self._activity_timeout = activity_timeout
         self._ping_after = ping_after
         self._path_prefix = path_prefix

@@ -50,7 +50,7 @@ class App:
 DEMO_APP = App(
     id="1",
     key="demo",
-    secret="demo-secret",  # noqa: S106
+    secret="demo-secret",  # noqa: S106 - it is for tests
     encryption_master_key=bytes(range(32)),
 )
 """The app of a server that was given none. Its secrets are public: for demonstrations and tests."""
