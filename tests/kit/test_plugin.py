@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import pusher_sync.testing  # noqa: F401 - here, so that runs within this process do not import it anew
-
 pytest_plugins = ["pytester"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
@@ -20,7 +18,9 @@ ARGUMENTS = ("-p", "no:randomly", "-p", "no:cacheprovider", "--strict-markers", 
 
 
 def run(pytester: pytest.Pytester, *more: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess(*ARGUMENTS, *more)
+    # In a process of its own: within this one, what it is the first to import is forgotten at its end and imported anew
+    # by others, who may then find two versions of one class (requests and http.cookiejar, for instance).
+    return pytester.runpytest_subprocess(*ARGUMENTS, *more)
 
 
 @pytest.fixture(autouse=True)
