@@ -107,8 +107,16 @@ class Watch(logging.Handler):
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Generator[None, T, T]:
-        """Fail what logs something secret."""
-        return (yield from self._watched())
+        """Fail what logs something secret, and what leaves less to be watched than it found."""
+        result = yield from self._watched()
+        for name in LOGGERS:
+            logger = logging.getLogger(name)
+            if logger.level != logging.DEBUG:
+                logger.setLevel(logging.DEBUG)
+                pytest.fail(
+                    f"the level of the logger {name} was changed and not put back", pytrace=False
+                )
+        return result
 
     def _watched(self) -> Generator[None, T, T]:
         try:

@@ -41,12 +41,15 @@ def test_the_page_names_each_count() -> None:
 def test_the_log_is_switched_on_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     configured: list[Any] = []
     monkeypatch.setattr(logging, "basicConfig", lambda **options: configured.append(options))
+    logger = logging.getLogger("pusher_proto")
+    before = logger.level
+    logger.setLevel(logging.NOTSET)
     try:
         exec(compile(BLOCKS[0], "observing.md", "exec"), {})
         assert configured == [{"level": logging.INFO}]
         assert logging.getLogger("pusher_proto.protocol").isEnabledFor(logging.DEBUG)
     finally:
-        logging.getLogger("pusher_proto").setLevel(logging.NOTSET)
+        logger.setLevel(before)
 
 
 @pytest.mark.anyio
