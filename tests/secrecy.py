@@ -108,7 +108,7 @@ class Watch(logging.Handler):
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self) -> Generator[None, T, T]:
         """Fail what logs something secret, and what leaves less to be watched than it found."""
-        result = yield from self._watched()
+        result: T = yield from self._watched()
         for name in LOGGERS:
             logger = logging.getLogger(name)
             if logger.level != logging.DEBUG:
