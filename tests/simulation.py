@@ -225,10 +225,15 @@ class World:
         heapq.heappush(self._queue, (self.now + delay, self._order, action))
 
     def _next(self) -> float:
-        times = [self._queue[0][0]] if self._queue else []
-        times += [d for device in self.devices if (d := device.session.next_deadline()) is not None]
+        earliest = self._queue[0][0] if self._queue else float("inf")
         due = self.server.next_deadline()
-        return min([*times, due] if due is not None else times, default=float("inf"))
+        if due is not None and due < earliest:
+            earliest = due
+        for device in self.devices:
+            due = device.session.next_deadline()
+            if due is not None and due < earliest:
+                earliest = due
+        return earliest
 
     def _step(self) -> None:
         """Deliver what is due before firing timers, as a driver does that reads first."""

@@ -31,8 +31,9 @@ __all__ = [
 
 def excerpt(value: object, limit: int = 128) -> str:
     """Return `value` as one line of text of at most `limit` characters, for messages and logs."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else " " for c in text[: limit + 1])
+    text = (value if isinstance(value, str) else repr(value))[: limit + 1]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
