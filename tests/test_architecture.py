@@ -43,7 +43,7 @@ ROWS = [
         "_urls",
     ],
     ["events", "signing", "_proxy", "_secretbox"],
-    ["auth"],
+    ["auth", "_plain"],
     ["_more_options", "effects"],
     ["options"],
     ["_frames", "_http", "_liveness", "_presence", "_transports"],

@@ -149,7 +149,8 @@ class Delivery(ABC):
 
     def _move(self) -> None:
         session, router, stalled = self._session, self._router, self._stalled
-        events, find, on_event = session.events, router.known.get, self._on_event
+        events, on_event = session.events, self._on_event
+        find, find_alone = router.known.get, router.alone.get
         while self._untold:
             self._announce(*self._untold.popleft())
             if stalled and not self._is_over:
@@ -163,31 +164,38 @@ class Delivery(ABC):
                     session.took(taken)
                     taken = 0
                     self._tell_hook(on_event, event)
-                sinks = find((event.channel, event.name)) if type(event) is ChannelEvent else None
+                sinks = None
+                if type(event) is ChannelEvent:
+                    key = (event.channel, event.name)
+                    alone = find_alone(key)
+                    if alone is not None:  # nearly all: what `put` does, without the call
+                        queue = alone.queue
+                        queue.append(event)
+                        if alone.signal.waiters:
+                            alone.signal.notify()
+                        if len(queue) >= alone.limit:
+                            self._stall(alone)
+                            if not self._is_over:
+                                return
+                        continue
+                    sinks = find(key)
                 fresh = sinks is None
                 if sinks is None:
                     sinks = router.route(event)
                 claims, only = 0, None
                 for sink in sinks:
-                    if sink.quick:  # nearly all: what `put` does, without the call
-                        queue = sink.queue
-                        queue.append(event)
-                        if sink.signal.waiters:
-                            sink.signal.notify()
-                    else:
-                        if sink.special:
-                            if sink.picky:  # the predicate may give commands
-                                session.took(taken)
-                                taken = 0
-                            if not sink.wants(event) or sink.closed:
-                                continue
-                            if sink.once:
-                                router.remove(sink)
-                                only = sink
-                        sink.put(event)
-                        queue = sink.queue
+                    if sink.special:
+                        if sink.picky:  # the predicate may give commands
+                            session.took(taken)
+                            taken = 0
+                        if not sink.wants(event) or sink.closed:
+                            continue
+                        if sink.once:
+                            router.remove(sink)
+                            only = sink
+                    sink.put(event)
                     claims += 1
-                    if len(queue) >= sink.limit:
+                    if len(sink.queue) >= sink.limit:
                         self._stall(sink)
                 if (not claims or only is not None) and isinstance(event, ChannelEvent):
                     if not claims:

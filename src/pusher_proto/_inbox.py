@@ -18,6 +18,7 @@ from ._link_items import (
 )
 from ._logs import logger
 from ._messages import Envelope
+from ._plain import envelope_of
 from ._subscriptions import Subscriptions
 from ._user import User
 from .errors import excerpt
@@ -81,7 +82,7 @@ class Inbox:
         self._user = user
         self.messages = 0
 
-    def take(self, items: Iterable[list[Envelope] | LinkItem], now: float) -> None:
+    def take(self, items: Iterable[list[ChannelEvent] | LinkItem], now: float) -> None:
         """Take what one read brought, each before the next is asked for."""
         for item in items:
             if isinstance(item, list):
@@ -93,27 +94,23 @@ class Inbox:
                 self._take_control(item, now)
         self._events.check()
 
-    def _take_messages(self, envelopes: list[Envelope], now: float) -> None:
-        """Take messages that name a channel: one look-up for each of nearly all, and its event."""
+    def _take_messages(self, events: list[ChannelEvent], now: float) -> None:
+        """Take messages that name a channel: one look-up for each of nearly all."""
         find, append = self._subscriptions.channels.get, self._events.queue.append
-        self.messages += len(envelopes)
-        for envelope in envelopes:
-            event = envelope.event
-            channel = find(envelope.channel)  # type: ignore[arg-type]  # these have one
+        self.messages += len(events)
+        for event in events:
+            channel, name = find(event.channel), event.name
             if channel is None or (
                 # A slice costs half of what `startswith` does.
-                event[:6] == "pusher" and event.startswith(("pusher:", "pusher_internal:"))
+                name[:6] == "pusher" and name.startswith(("pusher:", "pusher_internal:"))
             ):
-                self._take_special(envelope, now)
+                self._take_special(envelope_of(event), now)
             elif channel.receives and channel.plain:
-                user_id = envelope.user_id
-                if user_id is not None:
-                    user_id = str(user_id)
-                append(ChannelEvent(channel.name, event, envelope.data, user_id, envelope.extra))
+                append(event)
             elif channel.receives:
-                self._subscriptions.message(channel, envelope, now)
+                self._subscriptions.message(channel, envelope_of(event), now)
             else:
-                _log.debug("dropped %s: its channel is not subscribed", excerpt(event, 64))
+                _log.debug("dropped %s: its channel is not subscribed", excerpt(name, 64))
 
     def _take_special(self, envelope: Envelope, now: float) -> None:
         if self._user.receive(envelope, now):

@@ -25,7 +25,8 @@ from ._link_items import (
 )
 from ._liveness import Liveness
 from ._logs import logger
-from ._messages import BadMessage, Envelope, decode, decode_plain, encode, text_of
+from ._messages import BadMessage, Envelope, decode, encode, text_of
+from ._plain import decode_plain, event_of
 from ._timers import Timers
 from ._transports import Transports
 from ._urls import Address
@@ -39,6 +40,7 @@ from ._websocket import (
 )
 from .closing import Next, next_after
 from .errors import excerpt
+from .events import ChannelEvent
 from .options import Options
 
 __all__ = [
@@ -108,7 +110,7 @@ class Link:
         """Ask for the upgrade."""
         self._transports.send(transport, self._websocket.open())
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[list[Envelope] | LinkItem]:
+    def receive_data(self, data: bytes, now: float) -> Iterator[list[ChannelEvent] | LinkItem]:
         """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
 
         Messages that name a channel come as many together as follow each other: a step for each is what they cost.
@@ -130,7 +132,7 @@ class Link:
         at = 0
         while at < len(items):
             if self._liveness is not None:
-                batch: list[Envelope] = []
+                batch: list[ChannelEvent] = []
                 at = decode_plain(items, at, batch)
                 if batch:
                     self._error = None
@@ -251,7 +253,7 @@ class Link:
         """Whether so much waits to be sent that no pong is added: a server that reads nothing misses none."""
         return self._transports.unsent(self.transport) > self._options.outbox_limit
 
-    def _text(self, text: bytes, now: float) -> list[Envelope] | LinkItem | None:
+    def _text(self, text: bytes, now: float) -> list[ChannelEvent] | LinkItem | None:
         """Deal with a message that is not plain, or that came before the greeting."""
         try:
             envelope = decode(text)
@@ -262,7 +264,7 @@ class Link:
         if envelope.channel is None or self._liveness is None:
             return self._control(envelope, now)
         self._error = None
-        return [envelope]
+        return [event_of(envelope.channel, envelope)]
 
     def _other(self, item: object, now: float) -> LinkItem | None:
         match item:

@@ -247,6 +247,8 @@ class Router:
         self._sinks: dict[str | None, dict[Sink, None]] = {}
         self.known: dict[tuple[str, str], tuple[Sink, ...]] = {}
         """The routes of messages that were asked for, by channel and name."""
+        self.alone: dict[tuple[str, str], Sink] = {}
+        """The only sink of such a route, where to put an event there is to append it and to notify."""
 
     def __iter__(self) -> Iterator[Sink]:
         for sinks in self._sinks.values():
@@ -258,7 +260,7 @@ class Router:
     def add(self, sink: Sink) -> None:
         """Let `sink` have events from now on."""
         self._sinks.setdefault(sink.channel, {})[sink] = None
-        self.known.clear()
+        self._forget_routes()
 
     def remove(self, sink: Sink) -> None:
         """Let `sink` have no more events."""
@@ -267,7 +269,7 @@ class Router:
             del sinks[sink]
             if not sinks:
                 del self._sinks[sink.channel]
-            self.known.clear()
+            self._forget_routes()
 
     def has(self, channel: str | None) -> bool:
         """Return whether a sink of this channel (None: of the client) is there."""
@@ -289,10 +291,16 @@ class Router:
         if found is None:
             found = self._find(event)
             if len(self.known) >= _CACHED_ROUTES:
-                self.known.clear()
+                self._forget_routes()
             if len(event.name) <= _CACHED_NAME:
                 self.known[key] = found
+                if len(found) == 1 and found[0].quick:
+                    self.alone[key] = found[0]
         return found
+
+    def _forget_routes(self) -> None:
+        self.known.clear()
+        self.alone.clear()
 
     def _find(self, event: Event) -> tuple[Sink, ...]:
         channel = scope_of(event)

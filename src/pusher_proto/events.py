@@ -7,12 +7,12 @@ Each event has a name for selectors (`WIRE_NAMES` tells which), so that `bind("p
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from ._messages import text_of, value_of
+from ._messages import NotSent, text_of, value_of
 from .errors import DataError, PusherError, excerpt
 from .members import Member
 
@@ -173,8 +173,19 @@ class MemberRemoved(Event, frozen=True):
     member: Member
 
 
-class ChannelEvent(Event, frozen=True, eq=False, gc=False):
-    """A message on a channel."""
+class ChannelEvent(
+    Event,
+    frozen=True,
+    eq=False,
+    gc=False,
+    forbid_unknown_fields=True,
+    rename={"name": "event", "wire_data": "data"},
+):
+    """A message on a channel.
+
+    It is what nearly every message is decoded to, in one step: hence the names of the wire, and that a key which is not
+    here does not fit.
+    """
 
     channel: str
     name: str
@@ -182,11 +193,16 @@ class ChannelEvent(Event, frozen=True, eq=False, gc=False):
     """The data as decoded with the envelope: nearly always a string, which mostly holds JSON."""
     user_id: str | None = None
     """Who sent a client event on a presence channel, as the server asserts."""
-    extra: dict[str, Any] | None = None
-    """Further keys of the message, of servers that have more than protocol 7."""
-    cached: bool = False
-    """Whether a cache channel gave its last event to begin with."""
-    _data: Any = UNSET
+    if TYPE_CHECKING:
+        extra: dict[str, Any] | None = None
+        """Further keys of the message, of servers that have more than protocol 7."""
+        cached: bool = False
+        """Whether a cache channel gave its last event to begin with."""
+        _data: Any = UNSET
+    else:
+        extra: NotSent = None
+        cached: NotSent = False
+        _data: NotSent = UNSET
 
     @property
     def raw_data(self) -> str:

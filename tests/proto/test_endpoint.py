@@ -535,7 +535,7 @@ class Endpoints(RuleBasedStateMachine):
         assert (self.open, self.opening) == ({}, {})
 
 
-Endpoints.TestCase.settings = settings(tried, max_examples=EXAMPLES // 3)
+Endpoints.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES // 3))
 TestEndpoints = Endpoints.TestCase
 
 

@@ -993,5 +993,5 @@ class Askers(RuleBasedStateMachine):
         assert self.world.endpoint.under_way == []
 
 
-Askers.TestCase.settings = settings(tried, max_examples=EXAMPLES // 3)
+Askers.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES // 3))
 TestAskers = Askers.TestCase

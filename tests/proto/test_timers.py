@@ -82,7 +82,7 @@ class AgainstADict(RuleBasedStateMachine):
                 assert timers.at(timer, of) == (found[0] if found else None)
 
 
-AgainstADict.TestCase.settings = settings(tried, max_examples=EXAMPLES // 5)
+AgainstADict.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES // 5))
 TestAgainstADict = AgainstADict.TestCase
 
 

@@ -268,5 +268,5 @@ class WithADriver(RuleBasedStateMachine):
         assert (len(self.transports), self.timers.next()) == (0, None)
 
 
-WithADriver.TestCase.settings = settings(tried, max_examples=EXAMPLES // 3)
+WithADriver.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES // 3))
 TestWithADriver = WithADriver.TestCase
