@@ -46,7 +46,7 @@ ROWS = [
     ["auth", "_plain"],
     ["_more_options", "effects"],
     ["options"],
-    ["_frames", "_http", "_liveness", "_presence", "_transports"],
+    ["_frames", "_http", "_liveness", "_presence", "_transports", "_upgrade"],
     ["_channel", "_endpoint", "_grant_answers", "_websocket"],
     ["_batches", "_client_events", "_link_items", "_sealed"],
     ["_grants", "_link"],

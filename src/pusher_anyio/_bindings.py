@@ -95,18 +95,18 @@ class Caller:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._ready: deque[Binding] = deque()
-        self._running = False
+        self._ready: deque[Binding] | None = None  # while there is a task
 
     def add(self, binding: Binding) -> None:
         """Call the handler for all that waits for it."""
-        self._ready.append(binding)
-        if not self._running:
-            self._running = True
-            self._client._start(self._run)
+        if self._ready is None:
+            self._ready = deque((binding,))
+            self._client._start(self._run, self._ready)
+        else:
+            self._ready.append(binding)
 
-    async def _run(self) -> None:
-        client, ready = self._client, self._ready
+    async def _run(self, ready: deque[Binding]) -> None:
+        client = self._client
         calls = 0
         try:
             await checkpoint_if_cancelled()
@@ -139,4 +139,4 @@ class Caller:
                 else:
                     binding._idle()
         finally:
-            self._running = False
+            self._ready = None

@@ -77,7 +77,7 @@ class Client(ClientBase[Channel, User], Source):
         self._errors: list[BaseException] = []
         self._ended = False
         self._armed = float("inf")
-        self._rearm = anyio.Event()
+        self._rearm: anyio.Event | None = None
         token: Any = current_token()
         loop = getattr(
             token, "native_token", token
@@ -152,7 +152,9 @@ class Client(ClientBase[Channel, User], Source):
         for transport in self._transports.values():
             transport.resume()
         deadline = session.next_deadline()
-        if session.closed or (deadline is not None and deadline < self._armed):
+        if self._rearm is not None and (
+            session.closed or (deadline is not None and deadline < self._armed)
+        ):
             self._rearm.set()
 
     def _wake(self) -> None:

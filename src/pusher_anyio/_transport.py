@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -27,42 +26,45 @@ READ_SIZE = 256 * 1024  # what asyncio reads at once; to ask for less has it cut
 
 
 class Transport:
-    """Tells the client's session what happens, and does what it is told by `send` and `close`."""
+    """Tells the client's session what happens, and does what it is told by `send` and `close`.
+
+    One task opens the stream and reads. Another one writes, and is there only while there is something to write.
+    """
 
     def __init__(self, client: Client, effect: OpenTransport) -> None:
         self._client = client
         self._effect = effect
         self._scope = anyio.CancelScope(shield=True)  # it lives as long as the client's block
-        self._outbox: deque[bytes] = deque()
+        self._stream: ByteStream | None = None
+        self._outbox: list[bytes] = []
         self._secures = ""
         self._closing = False
-        self._paused = False
-        self._wake = anyio.Event()
-        self._readable = anyio.Event()
+        self._writer: anyio.CancelScope | None = None
+        self._broken: Exception | None = None
+        self._resumed: anyio.Event | None = None
 
     def send(self, data: bytes) -> None:
         """Write `data` after what was given before."""
         self._outbox.append(data)
-        self._wake.set()
+        self._see_to_writing()
 
     def start_tls(self, host: str) -> None:
         """Begin TLS after what was given, and read nothing before that."""
         self._secures = host
-        self._readable = anyio.Event()
-        self._wake.set()
+        self._see_to_writing()
 
     def close(self, *, abort: bool) -> None:
         """Close after what was given, or at once."""
         self._closing = True
-        self._wake.set()
+        self._see_to_writing()
         if abort:
             self._scope.cancel()
 
     def resume(self) -> None:
-        """Read again, if reading was stopped and the session wants data."""
-        if self._paused and self._client._session.wants_data(self._effect.transport):
-            self._paused = False
-            self._readable.set()
+        """Read again, if reading was stopped and may go on."""
+        if self._resumed is not None and self._may_read():
+            self._resumed.set()
+            self._resumed = None
 
     async def run(self) -> None:
         """Live from opening to the end; tell the session of each, exactly once."""
@@ -73,16 +75,25 @@ class Transport:
         try:
             await checkpoint_if_cancelled()
             with self._scope:
-                stream = await self._open()
+                self._stream = await self._open()
                 answer, error = session.transport_closed, ""
                 client._tell(session.transport_opened, number)
-                await self._live(stream)
+                if self._closing:
+                    self._see_to_writing()
+                await self._read()
+            if self._broken is not None:
+                error = _cause(self._broken)
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, ConnectionUnsafe) as failed:
             error = _cause(failed)
         except BaseException:
             client._end()
             raise
         finally:
+            if self._writer is not None:
+                self._writer.cancel()
+            if self._stream is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.aclose_forcefully(self._stream)
             client._tell(answer, number, error)
             del client._transports[number]
 
@@ -107,66 +118,73 @@ class Transport:
                 ) from error
             raise
 
-    async def _live(self, stream: ByteStream) -> None:
-        self._stream = stream
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._write, group.cancel_scope)
-                await self._read()
-                group.cancel_scope.cancel()
-        except BaseExceptionGroup as errors:
-            error = _first(errors)
-            raise error from error.__cause__  # which tells what the system said
-        finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.aclose_forcefully(self._stream)
+    def _may_read(self) -> bool:
+        return not self._secures and self._client._session.wants_data(self._effect.transport)
 
     async def _read(self) -> None:
         client, number = self._client, self._effect.transport
         session = client._session
         while True:
-            if self._secures:
-                await self._readable.wait()
-            if not session.wants_data(number):
-                self._paused, self._readable = True, anyio.Event()
-                await self._readable.wait()
+            while not self._may_read():
+                self._resumed = anyio.Event()
+                await self._resumed.wait()
+            assert self._stream is not None  # it may have become another one, with TLS
             try:
                 data = await self._stream.receive(READ_SIZE)
             except anyio.EndOfStream:
                 return
             client._tell(session.receive_data, number, data)
 
+    def _see_to_writing(self) -> None:
+        """Let a task do what is to be done in order, unless there is one, or no stream yet."""
+        if self._stream is not None and self._writer is None:
+            self._writer = anyio.CancelScope(shield=True)
+            self._client._start(self._write, self._writer)
+
     async def _write(self, scope: anyio.CancelScope) -> None:
+        try:
+            with scope:
+                await self._write_all()
+        except (
+            *(OSError, anyio.EndOfStream, ConnectionUnsafe),
+            *(
+                anyio.BrokenResourceError,
+                anyio.ClosedResourceError,
+            ),  # closed: the reader saw the end first
+        ) as error:
+            self._broken = error
+            self._scope.cancel()
+        finally:
+            self._writer = None
+
+    async def _write_all(self) -> None:
         client, number = self._client, self._effect.transport
         session = client._session
-        while True:
-            while self._outbox:
+        while self._outbox or self._secures or self._closing:
+            assert self._stream is not None  # else there would be no task for this
+            if self._outbox:
                 data = self._take_from_outbox()
                 await self._stream.send(data)
                 client._tell(session.data_sent, number, len(data))
-            if self._closing:
-                scope.cancel()
+            elif self._closing:
+                self._scope.cancel()
                 return
-            if self._secures:
+            else:
                 self._stream = await self._secured(self._stream, self._secures)
                 self._secures = ""
-                self._readable.set()
                 client._tell(session.tls_started, number)
-                continue
-            self._wake = anyio.Event()
-            await self._wake.wait()
 
     def _take_from_outbox(self) -> bytes:
         """Return what goes in one write: all that one turn brought, but not so much that nobody hears of progress."""
-        outbox = self._outbox
-        data = outbox.popleft()
-        if not outbox or len(data) >= WRITE_SIZE:
-            return data
-        together, size = [data], len(data)
-        while outbox and size < WRITE_SIZE:
-            together.append(outbox.popleft())
-            size += len(together[-1])
-        return b"".join(together)
+        count = size = 0
+        for data in self._outbox:
+            count += 1
+            size += len(data)
+            if size >= WRITE_SIZE:
+                break
+        together = b"".join(self._outbox[:count])
+        del self._outbox[:count]
+        return together
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,7 +6,6 @@ channel that was left meanwhile, is never used.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from ._channel import Channel
@@ -18,7 +17,7 @@ from ._tables import ChannelInput, ChannelState
 from ._timers import Timer, Timers
 from ._user import User
 from .auth import AuthRequest, Grant
-from .backoff import delay_before
+from .backoff import Rng, delay_before
 from .errors import AuthorizationError, PusherError, excerpt
 from .events import Event, SubscriptionFailed
 from .options import Options
@@ -35,7 +34,7 @@ class Admission:
         self,
         options: Options,
         timers: Timers,
-        rng: random.Random,
+        rng: Rng,
         grants: Grants,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from base64 import b64encode
 from collections.abc import Callable
 
@@ -13,7 +12,7 @@ from ._tables import SESSION, SessionInput, SessionState, advance
 from ._timers import Timer, Timers
 from ._transports import Transports
 from ._version import __version__
-from .backoff import delay_before
+from .backoff import Rng, delay_before
 from .closing import Next, explained, hint_for
 from .errors import ConnectionFailed, ConnectionUnsafe, describe, excerpt
 from .events import (
@@ -56,7 +55,7 @@ class Connector:
         options: Options,
         timers: Timers,
         transports: Transports,
-        rng: random.Random,
+        rng: Rng,
         emit: Callable[[Event], None],
         established: Callable[[str, float], None],
         lost: Callable[[float], None],

@@ -6,7 +6,6 @@ answer is tried once more on a fresh one, because the server may have closed it 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from ._http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
@@ -61,7 +60,7 @@ class Endpoint:
         self._idle = idle
         self._max_head = max_head
         self._max_body = max_body
-        self._queue: deque[_Job] = deque()
+        self._queue: list[_Job] = []
         self._kept: dict[int, _Kept] = {}
 
     def submit(self, number: int, address: Address, request: HttpRequest, now: float) -> None:
@@ -71,7 +70,7 @@ class Endpoint:
 
     def cancel(self, number: int, now: float) -> None:
         """Forget a request. A connection that it is under way on is of no more use."""
-        self._queue = deque(job for job in self._queue if job.number != number)
+        self._queue = [job for job in self._queue if job.number != number]
         for transport, kept in list(self._kept.items()):
             if kept.job is not None and kept.job.number == number:
                 self._drop(transport, now, abort=True)
@@ -100,7 +99,7 @@ class Endpoint:
             job = kept.job
             if kept.is_open and kept.used > 1 and not kept.http.heard and not job.retried:
                 job.retried = True
-                self._queue.appendleft(job)
+                self._queue.insert(0, job)
             else:
                 outcomes.append((job.number, self._at_end(kept, error)))
         self._fill(now)
@@ -153,9 +152,8 @@ class Endpoint:
 
     def _fill(self, now: float) -> None:
         """Give queued requests to free connections, and open more while there may be more."""
-        waiting: deque[_Job] = deque()
-        while self._queue:
-            job = self._queue.popleft()
+        begun = 0
+        for job in self._queue:
             free = self._free(job)
             if free is not None:
                 transport, kept = free
@@ -167,10 +165,9 @@ class Endpoint:
                 http = HttpConnection(max_head=self._max_head, max_body=self._max_body)
                 self._kept[transport] = _Kept(job.address, http, job)
             else:
-                waiting.append(job)
                 break
-        waiting.extend(self._queue)
-        self._queue = waiting
+            begun += 1
+        del self._queue[:begun]
 
     def _free(self, job: _Job) -> tuple[int, _Kept] | None:
         if job.retried:  # a fresh connection, because a kept one died under it

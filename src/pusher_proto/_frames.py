@@ -10,7 +10,6 @@ they agree on every byte string and every split of it.
 from __future__ import annotations
 
 import codecs
-from collections import deque
 from enum import Enum, auto
 
 from wsproto.frame_protocol import (
@@ -75,7 +74,7 @@ class Frames:
         # Of the frame in `_held` so much text has been checked; of a character its beginning.
         self._checked = 0
         self._cut = b""
-        self._pings: deque[bytes] = deque(maxlen=_PONGS)
+        self._pings: list[bytes] = []
         self._turns = 0
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
@@ -371,9 +370,10 @@ class Frames:
         self.end()
 
     def _answer_pings(self) -> None:
-        for ping in self._pings:
-            self.output += self._wsproto.pong(ping)
-        self._pings.clear()
+        if self._pings:
+            for ping in self._pings[-_PONGS:]:
+                self.output += self._wsproto.pong(ping)
+            self._pings.clear()
 
     def _require_open(self, what: str) -> None:
         if self._state is not _State.OPEN:

@@ -8,7 +8,6 @@ grant_timeout.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,7 +19,7 @@ from ._logs import logger
 from ._timers import Timer, Timers
 from ._turns import Turns
 from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
-from .backoff import delay_before
+from .backoff import Rng, delay_before
 from .effects import Authorize, AuthorizeMany
 from .errors import AuthorizationError, excerpt
 from .options import Options
@@ -53,7 +52,7 @@ class Grants:
         self,
         options: Options,
         timers: Timers,
-        rng: random.Random,
+        rng: Rng,
         endpoint: Endpoint,
         ask_application: Callable[[Authorize | AuthorizeMany], None],
         *,

@@ -166,8 +166,9 @@ def _too_deep(value: Any, text: str | bytes, most: int) -> bool:
         return False
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     # To take brackets out, no more than would be too many, is twice as quick as to count them.
-    without = data.replace(b"{", b"", most + 1).replace(b"[", b"", most + 1)
-    if len(data) - len(without) <= most:
+    brackets = len(data) - len(data.replace(b"{", b"", most + 1))
+    brackets += len(data) - len(data.replace(b"[", b"", most + 1))
+    if brackets <= most:
         return False
     level = [value]
     for _ in range(most):

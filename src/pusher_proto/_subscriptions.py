@@ -5,7 +5,6 @@ Called by the session; sends by the function it was given and tells by `emit`. I
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from ._tables import ChannelInput, ChannelState
 from ._timers import Timer, Timers
 from ._user import User
 from .auth import Auth, AuthRequest, Grant
+from .backoff import Rng
 from .errors import AuthorizationError, LocalProtocolError, SubscriptionError, excerpt
 from .events import (
     CacheMiss,
@@ -48,7 +48,7 @@ class Subscriptions:
         self,
         options: Options,
         timers: Timers,
-        rng: random.Random,
+        rng: Rng,
         grants: Grants,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],

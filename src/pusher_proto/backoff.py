@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import random
+from typing import Protocol
 
-__all__ = ["delay_before"]
+__all__ = ["FreshRandom", "Rng", "delay_before"]
+
+
+class Rng(Protocol):
+    """What is drawn from: a `random.Random`, or what does the same for the two draws that there are."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """Return a number between `a` and `b`."""
+
+    def randbytes(self, n: int, /) -> bytes:
+        """Return `n` bytes."""
+
+
+class FreshRandom:
+    """An `Rng` that keeps no state: 2.5 KB, which a client would hold all its life for a draw in a connection."""
+
+    def uniform(self, a: float, b: float, /) -> float:
+        """Return a number between `a` and `b`."""
+        return random.Random().uniform(a, b)  # noqa: S311 - jitter, not cryptography
+
+    def randbytes(self, n: int, /) -> bytes:
+        """Return `n` bytes."""
+        return random.Random().randbytes(n)  # noqa: S311 - RFC 6455's nonce is no secret
 
 
 def delay_before(
     attempt: int,
-    rng: random.Random,
+    rng: Rng,
     *,
     base: float = 1.0,
     cap: float = 30.0,

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from ._logs import logger
 from ._messages import encode
 from ._secret import Secret
 from ._version import __version__
@@ -60,6 +61,8 @@ INPUTS = (
 LIMIT = 64 * 1024 * 1024
 """Bytes after which a recording ends, with a line that says so."""
 
+_log = logger("session")
+
 _MASK = "***"
 _NO_KEY = base64.b64encode(bytes(32)).decode()
 _LOGIN = re.compile(r"(?<=//)[^/]*@")
@@ -93,6 +96,8 @@ class RecordingSession(Session):
     def _record(
         self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float
     ) -> None:
+        if self.closed:
+            return  # nothing follows from it, and the file may be gone
         line: dict[str, Any] = {"now": now, "input": name}
         if self._pulled:
             line["pulled"], self._pulled = self._pulled, 0
@@ -107,9 +112,13 @@ class RecordingSession(Session):
             return
         text = msgspec.json.encode(line).decode()
         self._room -= len(text)
-        self._write(text + "\n")
-        if self._room <= 0:
-            self._write('{"truncated":true}\n')
+        try:
+            self._write(text + "\n")
+            if self._room <= 0:
+                self._write('{"truncated":true}\n')
+        except (OSError, ValueError) as error:  # a full disk; a file that is closed
+            self._room = 0
+            _log.warning("the recording ends here: %s", describe(error))
 
 
 def _recorded(name: str) -> Callable[..., None]:

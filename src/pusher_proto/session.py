@@ -43,6 +43,7 @@ from ._timers import Timer, Timers
 from ._transports import Transports
 from ._user import User, UserSnapshot
 from .auth import Auth
+from .backoff import FreshRandom, Rng
 from .effects import Effect
 from .errors import ConnectionFailed, OutboxFull
 from .events import ConnectionState, Event
@@ -60,7 +61,7 @@ class Session:
     ) -> None:
         """`authorize_many` says that the application's authorizer answers several requests in one call."""
         self.options = options
-        rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not cryptography
+        draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
@@ -79,7 +80,7 @@ class Session:
         self._grants = Grants(
             options,
             self._timers,
-            rng,
+            draws,
             self._endpoint,
             self._transports.effects.append,
             many=authorize_many,
@@ -87,10 +88,10 @@ class Session:
         emit = self._events.emit
         self._user = User(options, self._timers, self._grants, emit, self._send, self._signed)
         self._subscriptions = Subscriptions(
-            options, self._timers, rng, self._grants, emit, self._send, self._user
+            options, self._timers, draws, self._grants, emit, self._send, self._user
         )
         self._connector = Connector(
-            options, self._timers, self._transports, rng, emit, self._established, self._lost
+            options, self._timers, self._transports, draws, emit, self._established, self._lost
         )
         self._openings = Openings(self._transports, self._connector, self._endpoint, self._settle)
         self._clockwork = Clockwork(

@@ -11,8 +11,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 __all__ = ["Cable", "why_not"]
@@ -93,11 +94,23 @@ class Cable:
             host.run(f"ip address add {address}/24 dev cable")
             host.run(f"ip address add fd81::{end}/64 dev cable nodad")
             host.run("ip link set cable up")
+        self._wait_for_ipv6()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
         self._server.close()
+
+    def _wait_for_ipv6(self) -> None:
+        """Wait until the kernel has noticed that the cable is plugged in: before that there is no way over IPv6."""
+        deadline = time.monotonic() + 20
+        with self._client.entered(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            while time.monotonic() < deadline:
+                with suppress(OSError):
+                    probe.connect((SERVER_6, 9))  # nothing is sent: it only looks for the way
+                    return
+                time.sleep(0.01)
+        raise TimeoutError("the cable has no way over IPv6")
 
     @contextmanager
     def at_the_client(self) -> Iterator[None]:

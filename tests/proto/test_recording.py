@@ -160,6 +160,38 @@ def test_a_recording_is_bounded_and_says_so() -> None:
     assert len(list(replay(lines))) == len(lines) - 2
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("closed")])
+def test_what_cannot_be_written_ends_the_recording_and_nothing_else(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines: list[str] = []
+
+    def write(line: str) -> None:
+        if len(lines) == 2:
+            raise error
+        lines.append(line)
+
+    session = recording_session(Options.from_host("h", key="k"), write)
+    session.connect(now=0.0)
+    session.subscribe("a", now=0.0)
+    session.subscribe("b", now=0.0)
+    assert session.channels() == ("a", "b")
+    assert len(lines) == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the recording ends here: {type(error).__name__}: {error}"
+    ]
+
+
+def test_what_comes_after_the_end_is_not_recorded() -> None:
+    world, lines = World(), list[str]()
+    device = Device(world, recording_session(Options.from_host("h", key="k"), lines.append))
+    device.close()
+    assert device.session.closed
+    written = len(lines)
+    device.session.authorization_failed(1, RuntimeError("late"), now=1.0)
+    assert len(lines) == written
+
+
 def test_a_resolver_of_the_application_is_not_called_again() -> None:
     lines: list[str] = []
     options = Options(
