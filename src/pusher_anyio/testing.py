@@ -175,8 +175,8 @@ class RunningServer(Levers, AsyncExpectations):
                     data = peer.outbox.popleft()
                     await stream.send(data)
                     peer.unsent -= len(data)
-            except (OSError, anyio.BrokenResourceError):
-                return
+            except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+                return  # with TLS writing reads as well, and may see the end
             if peer.end is not None:
                 return
             peer.wake = anyio.Event()

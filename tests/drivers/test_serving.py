@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 import trustme
+from anyio.abc import ByteStream
 
 from pusher_anyio import open_pusher, testing
 from pusher_anyio.testing import RunningServer, serve, serve_in_thread
@@ -113,6 +114,38 @@ async def test_answers_that_are_delayed_come_when_they_are_due() -> None:
         began = anyio.current_time()
         await client.subscribe("room").wait_subscribed(10)
         assert anyio.current_time() - began >= 0.05
+
+
+class Gone(ByteStream):
+    """A client that asks and has gone when it is answered: over TLS, where writing reads as well, `error` says so."""
+
+    def __init__(self, error: Exception) -> None:
+        self.requests = [UPGRADE]
+        self.error = error
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if not self.requests:
+            await anyio.sleep_forever()
+        return self.requests.pop()
+
+    async def send(self, item: bytes) -> None:
+        raise self.error
+
+    async def send_eof(self) -> None:
+        raise self.error
+
+    async def aclose(self) -> None:
+        self.requests.clear()
+
+
+@anyio_marked
+@pytest.mark.parametrize("error", [anyio.EndOfStream(), anyio.BrokenResourceError(), OSError()])
+async def test_a_client_that_goes_while_it_is_answered_ends_nothing_else(error: Exception) -> None:
+    async with serve() as running, open_pusher(running.options()) as client:
+        await client.wait_connected(10)
+        with anyio.fail_after(10):
+            await running._serve(Gone(error))
+        assert (await client.subscribe("room").wait_subscribed(10)).name == "room"
 
 
 @anyio_marked
