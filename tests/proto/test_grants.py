@@ -33,24 +33,27 @@ GOOD = HttpResponse(200, {}, b'{"auth":"KEY:5ec2e7"}')
 
 
 class FakeEndpoint(Endpoint):
-    """Writes down what it is asked for."""
+    """Writes down what it is asked for, and holds that it is told the time at which that is."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
         self.under_way: list[int] = []
         self.bodies: list[bytes] = []
         self.body_of: dict[int, bytes] = {}
 
     def submit(self, number: int, address: Address, request: HttpRequest, now: float) -> None:
-        assert number not in self.under_way
+        assert (number not in self.under_way, now) == (True, self.clock())
         self.under_way.append(number)
         self.bodies.append(request.body)
         self.body_of[number] = request.body
 
     def cancel(self, number: int, now: float) -> None:
+        assert now == self.clock()
         if number in self.under_way:
             self.under_way.remove(number)
 
     def cancel_all(self, now: float) -> None:
+        assert now == self.clock()
         self.under_way.clear()
 
 
@@ -60,7 +63,7 @@ class World:
     def __init__(self, auth: Any = None, *, many: bool = False, **options: Any) -> None:
         self.options = Options.from_host("ws.test", key="KEY", auth=auth, **options)
         self.timers = Timers()
-        self.endpoint = FakeEndpoint()
+        self.endpoint = FakeEndpoint(lambda: self.now)
         self.effects: list[Authorize | AuthorizeMany] = []
         rng = random.Random(1)
         self.grants = Grants(
@@ -336,6 +339,18 @@ def test_cancelling_what_is_not_there_changes_nothing() -> None:
     assert world.told() == [("private-x", "grant")]
 
 
+def test_losing_the_connection_drops_what_several_wait_for() -> None:
+    world = World(BATCH)
+    for name in "ab":
+        world.number(f"private-{name}")
+    world.passes(0)
+    ((batch, body),) = world.endpoint.body_of.items()
+    world.grants.drop_all(world.now)
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+    world.answered(batch, all_of(body))
+    assert world.told() == []
+
+
 def test_losing_the_connection_drops_every_request() -> None:
     world = World(max_authorizing=1, auth_connections=1)
     for auth in (None, None, ENDPOINT, ENDPOINT, print):
@@ -575,8 +590,19 @@ def test_other_refusals_refresh_nothing(status: int) -> None:
 def test_a_refresh_that_raises_is_the_answer() -> None:
     world = World(Tokens(LookupError("no session")).endpoint())
     world.answered(world.number(), HttpResponse(401, {}, b""))
+    ((_, error),) = world.answers
+    assert refused(error)[1:3] == ("private-x", False)
     assert world.told() == [("private-x", "AuthEndpoint.refresh raised: LookupError: no session")]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+def test_a_refresh_that_raises_lets_the_next_have_its_turn() -> None:
+    world = World(auth_connections=1)
+    refreshing = Tokens(LookupError("no session")).endpoint()
+    first, second = world.number("private-a", refreshing), world.number("private-b", ENDPOINT)
+    world.answered(first, HttpResponse(401, {}, b""))
+    world.passes(0)
+    assert world.endpoint.under_way == [second]
 
 
 # The application's functions.
@@ -644,6 +670,7 @@ def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
         (Grant("KEYS:hidden"), "private-x", "private-x"),
         (Grant("hidden"), "private-x", "private-x"),
         (OwnKey("OTHER", "hidden"), "private-x", "private-x"),
+        (Grant("OTHER:hidden"), "private-" + 57 * "x", "private-" + 55 * "x" + "…"),
         (OwnKey("OTHER", "hidden", user={"id": "1"}), None, "signing in"),
     ],
 )
@@ -669,7 +696,7 @@ def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixt
 def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     options = Options(resolve_url=str, auth=Grant("OTHER:hidden"))
     timers = Timers()
-    grants = Grants(options, timers, random.Random(), FakeEndpoint(), print)
+    grants = Grants(options, timers, random.Random(), FakeEndpoint(float), print, many=False)
     assert isinstance(grants.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), Grant)
     assert caplog.messages == []
 
@@ -829,7 +856,7 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
     endpoint = Endpoint(transports, timers, connections=6, idle=15.0, max_head=1000, max_body=1000)
     options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, grant_timeout=60.0)
     rng = random.Random(1)
-    grants = Grants(options, timers, rng, endpoint, transports.effects.append)
+    grants = Grants(options, timers, rng, endpoint, transports.effects.append, many=False)
 
     def effects() -> list[Effect]:
         found = []

@@ -36,8 +36,10 @@ class Connection:
                 self.told.append((at, "dead"))
                 self.life.stop()
                 self.dead = True
-            elif self.life.activity_due(at):
-                self.ping()
+            else:
+                assert due == (Timer.ACTIVITY, None)
+                if self.life.activity_due(at):
+                    self.ping()
         self.now = now
 
     def ping(self) -> None:
@@ -82,6 +84,7 @@ def test_hearing_moves_no_timer_until_it_is_due() -> None:
 def test_any_byte_in_time_is_an_answer() -> None:
     connection = Connection()
     connection.hears(149.9)
+    assert connection.timers.next() == 269.9
     connection.until(269.8)
     assert connection.told == [(120.0, "ping")]
     connection.until(500)
@@ -98,6 +101,14 @@ def test_pings_of_the_application_do_not_put_the_deadline_off() -> None:
         *((at, "ping") for at in (10.0, 20.0, 30.0, 39.9)),
         (40.0, "dead"),
     ]
+
+
+def test_a_ping_of_the_application_is_enough_while_it_is_unanswered() -> None:
+    connection = Connection()
+    connection.until(100.0)
+    connection.ping()
+    connection.until(1000)
+    assert connection.told == [(100.0, "ping"), (130.0, "dead")]
 
 
 def test_the_round_trip_is_from_a_ping_to_its_pong() -> None:

@@ -135,6 +135,12 @@ def test_a_roster_past_the_limit_is_refused_whole() -> None:
     assert (dict(roster.members), roster.server_count) == ({}, None)
 
 
+def test_before_the_first_roster_nobody_is_known() -> None:
+    roster = Roster(ROOM, 10)
+    assert roster.members == {}
+    assert (roster.me, roster.server_count) == (None, None)
+
+
 # Changes.
 
 
@@ -193,13 +199,24 @@ def test_a_change_without_a_user_changes_nothing(data: Any) -> None:
     assert list(roster.members) == ["ada"]
 
 
+def test_members_who_were_looked_at_stay_as_they_were() -> None:
+    roster = roster_of(presence(hash={"ada": 1, "bob": 2}))
+    before = roster.members
+    roster.add({"user_id": "cleo", "user_info": 3})
+    between = roster.members
+    roster.remove({"user_id": "ada"})
+    assert before == {"ada": Member("ada", 1), "bob": Member("bob", 2)}
+    assert between == {**before, "cleo": Member("cleo", 3)}
+    assert roster.members == {"bob": Member("bob", 2), "cleo": Member("cleo", 3)}
+
+
 # Across a drop.
 
 
 def test_the_roster_after_a_drop_tells_who_left_who_joined_and_who_changed() -> None:
     roster = roster_of(presence(hash={"stays": 1, "leaves": 2, "changes": 3}))
     roster.clear()
-    assert dict(roster.members) == {}
+    assert roster.members == {}
     assert list(roster.replace(presence(hash={"joins": 4, "changes": 5, "stays": 1}))) == [
         MemberRemoved(ROOM, Member("leaves", 2)),
         MemberAdded(ROOM, Member("joins", 4)),
@@ -253,6 +270,10 @@ def test_me_is_found_by_the_grant_or_else_by_the_user(
     assert roster.me == me
     roster.clear()
     assert roster.me is None
+
+
+def test_who_was_not_introduced_is_nobody() -> None:
+    assert roster_of(presence(hash={"ada": None, "": None})).me is None
 
 
 # In a session.

@@ -117,6 +117,11 @@ def test_a_socket_id_that_no_server_issues_is_never_signed(socket_id: str) -> No
             attempt()
 
 
+def test_of_a_socket_id_that_is_refused_the_start_is_shown() -> None:
+    with pytest.raises(ValueError, match=f"digits: '{64 * '1'}'$"):
+        check_socket_id(100 * "1")
+
+
 @tried
 @given(st.text() | st.text("0123456789.:\n"))
 def test_only_digits_dot_digits_is_a_socket_id(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -103,6 +104,15 @@ def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() 
         None,
     ]
     assert timers.next() == 9.0
+
+
+@pytest.mark.parametrize(("names", "most"), [(1, 68), (2, 72), (16, 128), (100, 464)])
+def test_what_was_set_anew_is_kept_until_it_is_most_of_the_heap(names: int, most: int) -> None:
+    timers, sizes = Timers(), []
+    for n in range(most + 1):
+        timers.set(Timer.GRANT, float(-n), n % names)  # each before all others: none is at the top
+        sizes.append(len(timers._heap))
+    assert sizes == [*range(1, most + 1), names]
 
 
 def test_a_deadline_is_due_at_its_time_and_not_before() -> None:
