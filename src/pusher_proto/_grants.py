@@ -56,7 +56,7 @@ class Grants:
         endpoint: Endpoint,
         ask_application: Callable[[Authorize | AuthorizeMany], None],
         *,
-        many: bool = False,
+        many: bool,
     ) -> None:
         self._options = options
         self._timers = timers
@@ -118,7 +118,7 @@ class Grants:
         for number in list(self._requests):
             self._forget(number)
         self._endpoint.cancel_all(now)
-        self._drop_empty_batches(now)
+        self._batches.clear()
 
     def gather_due(self, now: float) -> list[Answer]:
         """One turn is over: ask together for what was wanted in it."""
@@ -157,8 +157,7 @@ class Grants:
         if _wants_refresh(request.source, outcome) and not request.refreshed:
             error = self._refresh(request.source, [request])
             if error is not None:
-                failed = caused_by(error, "AuthEndpoint.refresh raised", request.details.channel)
-                return self._settle(number, failed, now)
+                return self._failed(number, error, "AuthEndpoint.refresh raised", now)
             return self._submit_again(number, request, now)
         return self._take(number, request, result, now)
 
@@ -232,8 +231,7 @@ class Grants:
             address, outgoing = batch_request_for(source, details[0].socket_id, channels)
         except Exception as error:  # a bad header, or the application's functions
             what = "the request for the auth endpoint cannot be made"
-            failed = [caused_by(error, what, channel) for channel in channels]
-            return [self._settle(n, f, now) for n, f in zip(group, failed, strict=True)]
+            return [self._failed(number, error, what, now) for number in group]
         self._last += 1
         self._batches[self._last] = group
         self._endpoint.submit(self._last, address, outgoing, now)
@@ -247,20 +245,18 @@ class Grants:
         assert live  # a request that nobody waits for any more was given up
         source = requests[0].source
         assert isinstance(source, AuthEndpoint)
-        answers: list[Answer] = []
         if _wants_refresh(source, outcome) and not any(one.refreshed for one in requests):
             for number in live:
                 self._gather(number, now)
             error = self._refresh(source, requests)
             if error is not None:
-                for number in live:
-                    channel = self._requests[number].details.channel
-                    failed = caused_by(error, "AuthEndpoint.refresh raised", channel)
-                    answers.append(self._settle(number, failed, now))
-            return answers
+                what = "AuthEndpoint.refresh raised"
+                return [self._failed(number, error, what, now) for number in live]
+            return []
         channels = [one.details.channel or "" for one in requests]
         outcomes = split_answer(source, requests[0].details.socket_id, channels, outcome)
-        plain = replace(source, parse=None, refresh=None)  # both have had their turn
+        plain = replace(source, parse=None)  # it has had its turn
+        answers: list[Answer] = []
         for number, request, one in zip(live, requests, outcomes, strict=True):
             result = read_answer(plain, request.details.channel, one)
             answer = self._take(number, request, result, now)
@@ -331,6 +327,11 @@ class Grants:
         self._forget(number)
         self._go_on(now)
         return details, self._seen(details, result)
+
+    def _failed(self, number: int, error: Exception, what: str, now: float) -> Answer:
+        """Settle a request that failed by what a function of the application raised."""
+        failed = caused_by(error, what, self._requests[number].details.channel)
+        return self._settle(number, failed, now)
 
     def _seen(
         self, details: AuthRequest, result: Grant | AuthorizationError

@@ -7,9 +7,10 @@ consecutive or no keys, info null or missing, `count` wrong. All ids become str.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
-from ._messages import loads, value_of
+from ._messages import value_of
 from .events import Event, MemberAdded, MemberRemoved, MemberUpdated
 from .members import Member, Members
 
@@ -48,10 +49,7 @@ class Roster:
 
     def introduce(self, channel_data: str | None, user_id: str | None) -> None:
         """Note who subscribes: by the data that the grant carries, or as the user who is signed in."""
-        try:
-            data = loads(channel_data) if channel_data is not None else None
-        except ValueError:
-            data = None
+        data = value_of(channel_data)
         found = _id_of(data.get("user_id")) if isinstance(data, dict) else None
         self._me_id = found if found is not None else user_id
 
@@ -133,10 +131,8 @@ def _read(data: Any, limit: int) -> tuple[dict[str, Member], int | None]:
     if not isinstance(ids, list):
         ids = []
     if isinstance(infos, list):  # PHP writes an array with the keys 0, 1, 2 as a list
-        named = [_id_of(one) for one in ids[: len(infos)]] + [None] * (len(infos) - len(ids))
-        infos = {
-            name or str(i): info for i, (name, info) in enumerate(zip(named, infos, strict=True))
-        }
+        named = zip_longest(ids[: len(infos)], infos)
+        infos = {_id_of(one) or str(i): info for i, (one, info) in enumerate(named)}
     if not isinstance(infos, dict):
         infos = {}
     members = {user_id: Member(user_id, info) for user_id, info in infos.items()}

@@ -5,7 +5,6 @@ Strict where libraries are lenient: base64 with nothing else in it, nonces of 24
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -75,28 +74,27 @@ class Key:
 
 def read_key(text: str | None) -> Key:
     """Return the key that a grant carries in base64. Raises ValueError unless it is one of 32 bytes."""
-    try:
-        key = _decode(text) if isinstance(text, str) else b""
-    except ValueError:
-        key = b""
-    if len(key) != KEY_SIZE:
+    key = _decode(text) if isinstance(text, str) else None
+    if key is None or len(key) != KEY_SIZE:
         raise ValueError(f"a shared_secret is {KEY_SIZE} bytes in base64")
     return Key(key)
 
 
-def _decode(text: str) -> bytes:
-    """Decode base64 in its one canonical form. Raises ValueError for any other."""
-    data = base64.b64decode(text, validate=True)
-    if binascii.b2a_base64(data, newline=False).decode() != text:
-        raise ValueError("padding or bits that do not count")
-    return data
+def _decode(text: str) -> bytes | None:
+    """Return what is written in base64, or None unless that is its one canonical form."""
+    try:
+        data = binascii.a2b_base64(text)
+    except ValueError:
+        return None
+    # Decoding is lenient. Characters, padding and bits that do not count show when the bytes are written anew.
+    return data if binascii.b2a_base64(data, newline=False).decode() == text else None
 
 
 def _bytes_of(value: dict[str, Any], name: str) -> bytes:
     text = value.get(name)
     if not isinstance(text, str):
         raise MalformedBox(f"there is no {name} that is a string: {excerpt(text_of(text), 32)!r}")
-    try:
-        return _decode(text)
-    except ValueError:
-        raise MalformedBox(f"the {name} is not base64") from None
+    data = _decode(text)
+    if data is None:
+        raise MalformedBox(f"the {name} is not base64")
+    return data

@@ -41,15 +41,13 @@ def next_after(code: int | None) -> Next:
 
 def next_after_status(status: int) -> Next:
     """Return what follows an upgrade that was answered with the HTTP `status` in place of 101."""
-    if status in (408, 425, 429) or status >= 500:
-        return Next.WAIT
-    if 400 <= status < 500:
+    if 400 <= status < 500 and status not in (408, 425, 429):
         return Next.REFUSE
-    # 200 and 3xx: a captive portal or a proxy in the way answers so, and goes away again.
+    # 5xx and the three above pass. 200 and 3xx: a captive portal or a proxy in the way, which goes away again.
     return Next.WAIT
 
 
-_HINTS = {
+_HINTS: dict[int | None, str] = {
     4000: "this app takes TLS only: leave tls=True",
     4001: "check the key and the cluster or host: this server does not know the app",
     4003: "the app is disabled",
@@ -64,7 +62,7 @@ _HINTS = {
 
 def hint_for(code: int | None) -> str:
     """Return what a person can do about `code`, or an empty text."""
-    return _HINTS.get(code, "") if code is not None else ""
+    return _HINTS.get(code, "")
 
 
 _NOT_TLS = "the server does not speak TLS on this port: tls=False connects without"
