@@ -15,35 +15,32 @@ import msgspec
 from ._grant_answers import fields_of, request_with
 from ._http import HttpFailed, HttpRequest, HttpResponse
 from ._urls import Address
-from .auth import AuthEndpoint
+from .auth import AuthEndpoint, AuthRequest
 
 __all__ = ["batch_request_for", "split_answer"]
 
 
 def batch_request_for(
-    endpoint: AuthEndpoint, socket_id: str, channels: Sequence[str]
+    endpoint: AuthEndpoint, wanted: Sequence[AuthRequest]
 ) -> tuple[Address, HttpRequest]:
     """Return where the request goes and what it is. What the application's functions raise comes out."""
-    fields: dict[str, Any] = {"socket_id": socket_id}
+    fields: dict[str, Any] = {"socket_id": wanted[0].socket_id}
     if endpoint.body == "form":
-        fields |= {f"channel_name[{n}]": channel for n, channel in enumerate(channels)}
+        fields |= {f"channel_name[{n}]": one.channel for n, one in enumerate(wanted)}
     else:
-        fields["channel_name"] = list(channels)
+        fields["channel_name"] = [one.channel for one in wanted]
     return request_with(endpoint, endpoint.url, fields)
 
 
 def split_answer(
-    endpoint: AuthEndpoint,
-    socket_id: str,
-    channels: Sequence[str],
-    answer: HttpResponse | HttpFailed,
+    endpoint: AuthEndpoint, wanted: Sequence[AuthRequest], answer: HttpResponse | HttpFailed
 ) -> list[HttpResponse | HttpFailed]:
     """Return the answer for each channel, as if each had been asked for alone.
 
     A failure, and an answer that is no object, is everybody's. A channel that the answer leaves out is one with 404.
     """
     if isinstance(answer, HttpFailed) or not 200 <= answer.status < 300:
-        return [answer] * len(channels)
+        return [answer] * len(wanted)
     try:
         fields = fields_of(endpoint, answer)
     except (
@@ -51,10 +48,11 @@ def split_answer(
     ):  # whatever the application's parser raises; reading it for one channel tells it
         fields = None
     if not isinstance(fields, Mapping):
-        return [answer] * len(channels)
-    if isinstance(fields.get(socket_id), Mapping):
-        fields = fields[socket_id]
-    return [_one(fields.get(channel)) for channel in channels]
+        return [answer] * len(wanted)
+    of_socket = fields.get(wanted[0].socket_id)
+    if isinstance(of_socket, Mapping):
+        fields = of_socket
+    return [_one(fields.get(one.channel)) for one in wanted]
 
 
 def _one(found: object) -> HttpResponse:

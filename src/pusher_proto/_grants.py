@@ -226,9 +226,8 @@ class Grants:
         for number in group:
             self._requests[number].outdated = False
         details = [self._requests[number].details for number in group]
-        channels = [one.channel or "" for one in details]
         try:
-            address, outgoing = batch_request_for(source, details[0].socket_id, channels)
+            address, outgoing = batch_request_for(source, details)
         except Exception as error:  # a bad header, or the application's functions
             what = "the request for the auth endpoint cannot be made"
             return [self._failed(number, error, what, now) for number in group]
@@ -253,8 +252,7 @@ class Grants:
                 what = "AuthEndpoint.refresh raised"
                 return [self._failed(number, error, what, now) for number in live]
             return []
-        channels = [one.details.channel or "" for one in requests]
-        outcomes = split_answer(source, requests[0].details.socket_id, channels, outcome)
+        outcomes = split_answer(source, [one.details for one in requests], outcome)
         plain = replace(source, parse=None)  # it has had its turn
         answers: list[Answer] = []
         for number, request, one in zip(live, requests, outcomes, strict=True):

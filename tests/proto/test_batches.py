@@ -25,6 +25,7 @@ from pusher_proto._http import HttpFailed, HttpResponse
 URL = "http://app.test/auth"
 ENDPOINT = AuthEndpoint(URL, batch=2)
 NAMES = ["private-a", "private-b", "private-c"]
+WANTED = [AuthRequest("1.1", name) for name in NAMES]
 
 
 def granted(*names: str) -> bytes:
@@ -227,14 +228,15 @@ def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None
     ],
 )
 def test_what_is_no_object_from_channel_to_grant_is_everybodys(answer: Any) -> None:
-    assert split_answer(ENDPOINT, "1.1", NAMES, answer) == [answer] * 3
+    assert split_answer(ENDPOINT, WANTED, answer) == [answer] * 3
 
 
 def test_what_the_answer_leaves_out_or_garbles_is_that_channels_alone() -> None:
     body = (
         b'{"private-a": {"auth": "k:1"}, "private-b": 7, "private-d": {"status": true, "data": {}}}'
     )
-    answers = split_answer(ENDPOINT, "1.1", [*NAMES, "private-d"], HttpResponse(200, {}, body))
+    wanted = [*WANTED, AuthRequest("1.1", "private-d")]
+    answers = split_answer(ENDPOINT, wanted, HttpResponse(200, {}, body))
     assert answers == [
         HttpResponse(200, {}, b'{"auth":"k:1"}'),
         HttpResponse(404, {}, b""),
@@ -248,9 +250,7 @@ def test_the_applications_parser_reads_the_whole_answer() -> None:
         URL, batch=2, parse=lambda body: {"private-a": msgspec.json.decode(body)[0]}
     )
     answer = HttpResponse(200, {}, b'[{"auth": "k:1"}]')
-    assert split_answer(endpoint, "1.1", ["private-a"], answer) == [
-        HttpResponse(200, {}, b'{"auth":"k:1"}')
-    ]
+    assert split_answer(endpoint, WANTED[:1], answer) == [HttpResponse(200, {}, b'{"auth":"k:1"}')]
 
 
 def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:
