@@ -46,7 +46,7 @@ class Binding(BindingBase):
     def _begin(self) -> None:
         """See to it that somebody calls the handler."""
         client = self._client
-        if not self.queue or client._ended:
+        if not self.queue or client._group.cancel_scope.cancel_called:
             self._idle()
         elif self._waits:
             client._start(self._run)

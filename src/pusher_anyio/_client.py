@@ -54,6 +54,7 @@ class Client(ClientBase[Channel, User], Source):
     _channel_class = Channel
     _user_class = User
     _binding_class = Binding
+    _guard = nullcontext()
 
     def __init__(
         self,
@@ -67,7 +68,6 @@ class Client(ClientBase[Channel, User], Source):
         on_event: Callable[[Event], object] | None,
     ) -> None:
         super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
-        self._guard = nullcontext()
         self._given_context = ssl_context
         self._connect: Connect = connect if connect is not None else anyio.connect_tcp
         self._on_handler_error = on_handler_error
@@ -75,7 +75,6 @@ class Client(ClientBase[Channel, User], Source):
         self._caller = Caller(self)
         self._group = group
         self._errors: list[BaseException] = []
-        self._ended = False
         self._armed = float("inf")
         self._rearm: anyio.Event | None = None
         token: Any = current_token()
@@ -128,7 +127,6 @@ class Client(ClientBase[Channel, User], Source):
 
     def _end(self) -> None:
         """End what belongs to the block, at once and without goodbye. No handler is called any more."""
-        self._ended = True
         self._group.cancel_scope.cancel()
         if not self._session.closed:
             self._session.close(now=self._now())

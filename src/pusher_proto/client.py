@@ -74,6 +74,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     _user_class: type[UserT]
     _binding_class: type[BindingBase] = BindingBase
     _guard: AbstractContextManager[object]
+    _scope = None
 
     def __init__(
         self,
@@ -84,13 +85,11 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     ) -> None:
         super().__init__(options, session, on_event)
         self._client = self
-        self._scope = None
         self._options = options
         self._authorizer = authorizer
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
         self._user = self._user_class(self)
-        self._watchlist = Watchlist(self)
 
     # What a driver adds
 
@@ -189,7 +188,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     @property
     def watchlist(self) -> Watchlist:
         """Whom the signed-in user watches."""
-        return self._watchlist
+        return Watchlist(self)
 
     @property
     def stats(self) -> Stats:
