@@ -155,8 +155,11 @@ class Client(ClientBase[Channel, User], Source):
 
     def _settle(self) -> None:
         session = self._session
-        while (effect := session.next_effect()) is not None:
-            self._carry_out(effect)
+        flushed = True
+        while flushed:
+            while (effect := session.next_effect()) is not None:
+                self._carry_out(effect)
+            flushed = any(transport.flush() for transport in tuple(self._transports.values()))
         self._deliver()
         for transport in self._transports.values():
             transport.resume()

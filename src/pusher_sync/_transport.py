@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
@@ -37,7 +36,7 @@ class Transport:
         self._effect = effect
         self._answer = client._session.transport_failed
         self._error: BaseException | str = ""
-        self._outbox: deque[memoryview] = deque()
+        self._outbox = bytearray()
         self._closing = False
         self._handshaking: socket.socket | None = None
         self._socket: socket.socket | None = None
@@ -45,15 +44,19 @@ class Transport:
         self._read_on, self._write_on = EVENT_READ, EVENT_WRITE  # TLS may need the other one
 
     def send(self, data: bytes) -> None:
-        """Write `data` after what was given before."""
+        """Write `data` after what was given before, at the next `flush`."""
         if not self._error:
-            self._outbox.append(memoryview(data))
-            if len(self._outbox) == 1:
-                self._write()
+            self._outbox += data
+
+    def flush(self) -> bool:
+        """Write what one turn brought, in one piece; return whether the session was told anything."""
+        if not self._outbox or self._socket is None or self._watched & self._write_on:
+            return False
+        return self._write(self._socket)
 
     def start_tls(self, host: str) -> None:
         """Begin TLS after what was given, in a thread of its own, and read nothing before that."""
-        sock, ahead = self._socket, b"".join(self._outbox)
+        sock, ahead = self._socket, bytes(self._outbox)
         assert sock is not None  # it brought what this follows from
         self._unwatch()
         self._outbox.clear()
@@ -179,8 +182,8 @@ class Transport:
         self._watched = 0
 
     def _ready(self, mask: int) -> None:
-        if mask & self._write_on and self._outbox:
-            self._write()
+        if mask & self._write_on and self._outbox and self._socket is not None:
+            self._write(self._socket)
         if mask & self._read_on and self._socket is not None:
             self._read(self._socket)
 
@@ -204,27 +207,28 @@ class Transport:
         if isinstance(sock, ssl.SSLSocket) and sock.pending():
             self._read(sock)  # no selector tells of what is decrypted already
 
-    def _write(self) -> None:
-        client, number, sock = self._client, self._effect.transport, self._socket
-        assert sock is not None
+    def _write(self, sock: socket.socket) -> bool:
+        client, number = self._client, self._effect.transport
         self._write_on = EVENT_WRITE
+        told = False
         try:
             while self._outbox:
-                sent = sock.send(self._outbox[0])
+                sent = sock.send(self._outbox)
+                del self._outbox[:sent]
                 client._session.data_sent(number, sent, now=client._now())
-                if rest := self._outbox.popleft()[sent:]:
-                    self._outbox.appendleft(rest)
+                told = True
         except (BlockingIOError, ssl.SSLWantWriteError):
-            return
+            return told
         except ssl.SSLWantReadError:
             self._write_on = EVENT_READ
-            return
+            return told
         except OSError as error:
             self._error = error
             self._outbox.clear()
             _shut_down(sock)  # reading brings what came before, and then the end
         if self._closing:
             self._end(self._error)
+        return True
 
 
 def _shut_down(sock: socket.socket) -> None:
