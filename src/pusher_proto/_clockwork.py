@@ -12,6 +12,7 @@ from ._subscriptions import Subscriptions
 from ._timers import Timer, Timers
 from ._transports import Transports
 from ._user import User
+from .options import Options
 
 __all__ = ["Clockwork"]
 
@@ -21,6 +22,7 @@ class Clockwork:
 
     def __init__(
         self,
+        options: Options,
         timers: Timers,
         transports: Transports,
         connector: Connector,
@@ -30,6 +32,7 @@ class Clockwork:
         endpoint: Endpoint,
         answer: Callable[[Answer | None], None],
     ) -> None:
+        self._options = options
         self._timers = timers
         self._transports = transports
         self._connector = connector
@@ -75,8 +78,20 @@ class Clockwork:
             case Timer.REGRANT:
                 self._subscriptions.regrant_due(of, now)
             case Timer.SUBSCRIBE:
-                self._subscriptions.subscribe_due(of)
+                if not self._may_come(timer, of, self._options.subscribe_timeout, now):
+                    self._subscriptions.subscribe_due(of)
             case Timer.SIGN_IN:
-                self._user.signin_due(now)
+                if not self._may_come(timer, of, self._options.signin_timeout, now):
+                    self._user.signin_due(now)
             case _:
                 assert_never(timer)
+
+    def _may_come(self, timer: Timer, of: Any, limit: float, now: float) -> bool:
+        """Wait longer for an answer on the WebSocket that may be there and was not read: too much else waited."""
+        link = self._connector.link
+        assert link is not None  # what is asked for on a connection is forgotten with it
+        missing_at = link.missing_at(limit, now)
+        if missing_at <= now:
+            return False
+        self._timers.set(timer, missing_at, of)
+        return True

@@ -187,6 +187,11 @@ class Link:
         self._liveness.reading(reads, now)
         self._began = (None, now)
 
+    def missing_at(self, limit: float, now: float) -> float:
+        """Return when an answer that was due by now counts as missing: later, when it may wait to be read."""
+        assert self._liveness is not None  # before the greeting nothing is asked for
+        return self._liveness.missing_at(limit, now)
+
     def stop(self) -> None:
         """The session is done with it: whether the server lives is of no interest any more."""
         if self._liveness is not None:

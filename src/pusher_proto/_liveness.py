@@ -23,6 +23,8 @@ class Liveness:
         self._heard_at = now
         self._asked_at: float | None = None
         self._reading = True
+        self._reading_since: float | None = now
+        """Since when all is read that comes; None for "since it stopped", as nobody has told the time after that."""
         timers.set(Timer.ACTIVITY, now + activity)
 
     @property
@@ -66,10 +68,18 @@ class Liveness:
         """Reading stopped or goes on: while nothing is read, an answer cannot be missed."""
         self._reading = reads
         if reads:
-            self._heard_at = now
+            self._heard_at, self._reading_since = now, None
         elif self._timers.is_set(Timer.PONG):
             self._timers.stop(Timer.PONG)
             self._timers.set(Timer.ACTIVITY, now + self._activity)
+
+    def missing_at(self, limit: float, now: float) -> float:
+        """Return when an answer that was due by now, `limit` seconds after it was asked for, counts as missing."""
+        if not self._reading:
+            return now + limit
+        if self._reading_since is None:
+            self._reading_since = now
+        return self._reading_since + limit
 
     def stop(self) -> None:
         """The connection is gone."""

@@ -15,8 +15,8 @@ A driver calls an input when something happened, carries out every effect, hands
 7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
 8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, grants under way: each has a limit in Options.
 9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
-    low one; while it is False pings still go out and only the pong deadline is suspended. Auth transports always
-    want data.
+    low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
+    pong, subscribe, sign-in. Auth transports always want data.
 10. A grant belongs to one socket_id. Losing the connection drops every request under way.
 11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
 12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
@@ -95,6 +95,7 @@ class Session:
         )
         self._openings = Openings(self._transports, self._connector, self._endpoint, self._settle)
         self._clockwork = Clockwork(
+            options,
             self._timers,
             self._transports,
             self._connector,

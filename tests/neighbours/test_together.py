@@ -11,6 +11,7 @@ from neighbours.member import Heard
 from pusher_proto import (
     AuthRequest,
     CacheMiss,
+    ChannelEvent,
     ConnectionFailed,
     ConnectionState,
     Grant,
@@ -48,7 +49,7 @@ async def test_both_hear_what_the_library_publishes(
         data: list[object] = [{"text": "Grüße"}, [1, 2.5, None], "no JSON"]
         for each in data:
             await aside(house.library.trigger, name, "tick", each)
-        async with channel.events() as stream:
+        async with channel.events(ChannelEvent) as stream:
             assert await take(stream, len(data)) == [("tick", each) for each in data]
         heard = [await aside(bob.next, name, "tick") for _ in data]
         assert heard == [Heard("tick", each) for each in data]

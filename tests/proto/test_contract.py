@@ -210,14 +210,16 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
 @given(sequences)
 def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence: Sequence) -> None:
     """Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
-    low one; while it is False pings still go out and only the pong deadline is suspended. Auth transports always
-    want data.
+    low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
+    pong, subscribe, sign-in. Auth transports always want data.
     """
-    wanted = True
+    wanted, unanswered = True, 0
 
     def after(play: Play) -> None:
-        nonlocal wanted
+        nonlocal wanted, unanswered
         session = play.session
+        states = [session.channel(name).state for name in session.channels()]
+        before, unanswered = unanswered, states.count(ChannelState.UNANSWERED)
         high = session.options.event_queue
         link, queued = session._connector.link, len(session._events.queue)
         for number in play.streams:
@@ -233,6 +235,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
             assert wants
         else:
             assert wants or not wanted
+        assert wanted or wants or unanswered <= before
         wanted = wants
         due = {timer: session._timers.is_set(timer) for timer in (Timer.ACTIVITY, Timer.PONG)}
         assert due[Timer.ACTIVITY] != due[Timer.PONG]

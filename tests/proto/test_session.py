@@ -176,6 +176,44 @@ def test_once_reading_goes_on_a_pong_is_awaited_again() -> None:
     assert script.session.state is CONNECTING
 
 
+def test_an_answer_to_a_subscribe_is_not_missed_while_nothing_is_read() -> None:
+    script = stalled(8).subscribe("late")
+    script.wait(500)
+    assert script.session.channel("late").state is ChannelState.SUBSCRIBING
+    script.pulls = True
+    script.pump()
+    assert not [event for event in script.take() if isinstance(event, SubscriptionFailed)]
+    script.send(SUCCEEDED, "{}", "late")
+    assert script.take() == [Subscribed("late")]
+
+
+def test_once_reading_goes_on_a_subscribe_has_all_its_time_again() -> None:
+    script = stalled(8).subscribe("late")
+    script.wait(29)
+    script.pulls = True
+    script.pump()
+    forgetful(script).wait(
+        30.9
+    )  # one second later its time would have been over: from then it has all of it
+    assert script.take() == []
+    script.wait(0.1)
+    (failed,) = script.take()
+    assert isinstance(failed, SubscriptionFailed)
+    assert script.session.channel("late").state is ChannelState.UNANSWERED
+
+
+def test_an_answer_to_a_sign_in_is_not_missed_while_nothing_is_read() -> None:
+    auth = OwnKey("key", "a-secret-of-the-app", user={"id": "7"})
+    script = stalled(8, auth=auth)
+    script.do(script.session.signin)
+    script.wait(500)
+    script.pulls = True
+    script.pump()
+    assert not [event for event in script.take() if isinstance(event, SignInFailed)]
+    script.wait(30)
+    assert [type(event) for event in script.take()] == [SignInFailed]
+
+
 def test_silence_begins_anew_when_reading_goes_on() -> None:
     """What waited in the network while nothing was read was no silence."""
     script = upgraded(event_queue=1).greet({"socket_id": "1.1", "activity_timeout": 10})

@@ -11,6 +11,7 @@ import trustme
 
 from drivers.runners import Driver, until
 from pusher_proto import (
+    ChannelEvent,
     ChannelState,
     ConnectionFailed,
     ConnectionState,
@@ -73,7 +74,7 @@ async def test_what_the_library_publishes_arrives_in_order(
         data: list[object] = [{"text": "Grüße"}, [1, 2.5, None], "x" * 20_000, 7, "0"]
         for each in data:
             publisher.trigger(name, "headline", each)
-        async with channel.events() as stream:
+        async with channel.events(ChannelEvent) as stream:
             assert await take(stream, len(data)) == [
                 *[("headline", each) for each in data[:-1]],
                 ("headline", 0),
@@ -84,7 +85,7 @@ async def test_many_events_at_once_arrive_in_order(driver: Driver, server: Soket
     name, publisher = fresh("news"), Publisher(server, PLAIN_APP)
     async with driver(options_for(server, PLAIN_APP, event_queue=10)) as client:
         channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
-        async with channel.events(buffer=10) as stream:
+        async with channel.events(ChannelEvent, buffer=10) as stream:
             for ten in range(0, 300, 10):
                 publisher.batch(name, "tick", range(ten, ten + 10))
             assert await take(stream, 300) == [("tick", number) for number in range(300)]

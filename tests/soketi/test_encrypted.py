@@ -10,6 +10,7 @@ import pytest
 from drivers.runners import Driver
 from pusher_proto import (
     AuthRequest,
+    ChannelEvent,
     DecryptionFailed,
     Grant,
     OwnKey,
@@ -57,7 +58,7 @@ async def test_what_the_library_encrypts_is_opened(driver: Driver, soketi: Soket
         data: list[object] = [{"text": "Grüße"}, [1, 2], "no JSON", "x" * 5000]
         for each in data:
             publisher.trigger(name, "secret", each)
-        async with channel.events() as stream:
+        async with channel.events(ChannelEvent) as stream:
             assert await take(stream, len(data)) == [("secret", each) for each in data]
         with pytest.raises(UnsupportedFeature):
             channel.trigger("client-hello", {})
