@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint_if_cancelled
-from anyio.streams.tls import TLSStream
+from anyio.streams.tls import TLSAttribute, TLSStream
 
 from pusher_proto import ConnectionUnsafe, OpenTransport
 
@@ -37,6 +38,7 @@ class Transport:
         self._scope = anyio.CancelScope(shield=True)  # it lives as long as the client's block
         self._stream: ByteStream | None = None
         self._outbox: list[bytes] = []
+        self._tls: ssl.SSLObject | None = None
         self._secures = ""
         self._closing = False
         self._writer: anyio.CancelScope | None = None
@@ -104,12 +106,14 @@ class Transport:
 
     async def _secured(self, stream: ByteStream, host: str) -> ByteStream:
         try:
-            return await TLSStream.wrap(
-                stream,
+            secured = await TLSStream.wrap(
+                _AtOnce(stream),
                 hostname=host,
                 ssl_context=self._client._context(),
                 standard_compatible=False,
             )
+            self._tls = secured.extra(TLSAttribute.ssl_object)  # noqa: S610 - this is not Django's `extra`
+            return secured
         except BaseException as error:
             await anyio.aclose_forcefully(stream)
             if isinstance(error, ssl.SSLCertVerificationError):
@@ -133,6 +137,8 @@ class Transport:
                 data = await self._stream.receive(READ_SIZE)
             except anyio.EndOfStream:
                 return
+            if self._tls is not None:
+                data += _decrypted(self._tls)
             client._tell(session.receive_data, number, data)
 
     def _see_to_writing(self) -> None:
@@ -185,6 +191,36 @@ class Transport:
         together = b"".join(self._outbox[:count])
         del self._outbox[:count]
         return together
+
+
+class _AtOnce(ByteStream):
+    """Gives TLS all that was received: it would ask for a quarter of that, and have the rest copied each time."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
+
+    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
+        return await self._stream.receive(max_bytes)
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _decrypted(tls: ssl.SSLObject) -> bytes:
+    """Return what is there beside the one record that a stream gives at a time: a turn for each would cost a lot."""
+    records = []
+    with suppress(
+        ssl.SSLError
+    ):  # nothing more; or an end or an error, which the stream tells by itself
+        while record := tls.read(READ_SIZE):
+            records.append(record)
+    return b"".join(records)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -192,6 +192,8 @@ class Transport:
         self._read_on = EVENT_READ
         try:
             data = sock.recv(READ_SIZE)
+            if isinstance(sock, ssl.SSLSocket):
+                data += _decrypted(sock, len(data))
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except ssl.SSLWantWriteError:
@@ -204,8 +206,6 @@ class Transport:
             self._end(self._error)
             return
         client._session.receive_data(number, data, now=client._now())
-        if isinstance(sock, ssl.SSLSocket) and sock.pending():
-            self._read(sock)  # no selector tells of what is decrypted already
 
     def _write(self, sock: socket.socket) -> bool:
         client, number = self._client, self._effect.transport
@@ -229,6 +229,16 @@ class Transport:
         if self._closing:
             self._end(self._error)
         return True
+
+
+def _decrypted(sock: ssl.SSLSocket, size: int) -> bytes:
+    """Return what follows a record that was read: a turn for each costs a lot, and no selector tells of the rest."""
+    records = []
+    with suppress(OSError):  # nothing more; or an end or an error, which the next read tells
+        while (size < READ_SIZE or sock.pending()) and (record := sock.recv(READ_SIZE)):
+            records.append(record)
+            size += len(record)
+    return b"".join(records)
 
 
 def _shut_down(sock: socket.socket) -> None:
