@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +12,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from pusher_proto import ConnectionUnsafe, OpenTransport
+
+from ._tls import READ_SIZE, AtOnce, decrypted
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -23,7 +24,6 @@ Connect = Callable[[str, int], Awaitable[ByteStream]]
 """Opens a byte stream to a host and port."""
 
 WRITE_SIZE = 4096
-READ_SIZE = 256 * 1024  # what asyncio reads at once; to ask for less has it cut up and copied
 
 
 class Transport:
@@ -107,7 +107,7 @@ class Transport:
     async def _secured(self, stream: ByteStream, host: str) -> ByteStream:
         try:
             secured = await TLSStream.wrap(
-                _AtOnce(stream),
+                AtOnce(stream),
                 hostname=host,
                 ssl_context=self._client._context(),
                 standard_compatible=False,
@@ -138,7 +138,7 @@ class Transport:
             except anyio.EndOfStream:
                 return
             if self._tls is not None:
-                data += _decrypted(self._tls)
+                data += decrypted(self._tls)
             client._tell(session.receive_data, number, data)
 
     def _see_to_writing(self) -> None:
@@ -191,36 +191,6 @@ class Transport:
         together = b"".join(self._outbox[:count])
         del self._outbox[:count]
         return together
-
-
-class _AtOnce(ByteStream):
-    """Gives TLS all that was received: it would ask for a quarter of that, and have the rest copied each time."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
-
-    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
-        return await self._stream.receive(max_bytes)
-
-    async def send(self, item: bytes) -> None:
-        await self._stream.send(item)
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-def _decrypted(tls: ssl.SSLObject) -> bytes:
-    """Return what is there beside the one record that a stream gives at a time: a turn for each would cost a lot."""
-    records = []
-    with suppress(
-        ssl.SSLError
-    ):  # nothing more; or an end or an error, which the stream tells by itself
-        while record := tls.read(READ_SIZE):
-            records.append(record)
-    return b"".join(records)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
