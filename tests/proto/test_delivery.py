@@ -9,11 +9,12 @@ from itertools import count
 from typing import Any
 from weakref import ref
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pusher_proto._inbox
+import pusher_proto._plain
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
 from proto.websocket_peer import frame
 from pusher_proto import (
@@ -539,14 +540,15 @@ class Counted(ChannelEvent, frozen=True, eq=False, gc=True, weakref=True):
 
 
 class Census:
-    """Makes messages, and knows how many of them live."""
+    """Decodes messages, and knows how many of them live."""
 
     def __init__(self) -> None:
         self.alive: dict[int, ref[Counted]] = {}
         self.most = self.made = 0
+        self._decode = msgspec.json.Decoder(Counted).decode
 
-    def __call__(self, *args: Any) -> Counted:
-        event, number = Counted(*args), self.made
+    def __call__(self, text: bytes) -> Counted:
+        event, number = self._decode(text), self.made
         self.made += 1
         self.alive[number] = ref(event, lambda _: self.alive.pop(number))
         self.most = max(self.most, len(self.alive))
@@ -559,7 +561,7 @@ def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
 ) -> None:
     world, _, channel = room(unclaimed_limit=500)
     census = Census()
-    monkeypatch.setattr(pusher_proto._inbox, "ChannelEvent", census)
+    monkeypatch.setattr(pusher_proto._plain, "_decode", census)
     stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
     if overflow is None:
         stream.close()
