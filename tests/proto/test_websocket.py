@@ -74,6 +74,10 @@ def test_the_request_is_made_once() -> None:
     client = upgrading()
     with pytest.raises(LocalProtocolError, match="requested before"):
         client.open()
+    client = upgrading()
+    client.receive_data(answer())
+    with pytest.raises(LocalProtocolError, match="requested before"):
+        client.open()
 
 
 @pytest.mark.parametrize(
