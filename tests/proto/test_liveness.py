@@ -179,6 +179,19 @@ def test_saying_again_that_it_is_read_changes_little() -> None:
     assert connection.told == [(130.0, "ping")]
 
 
+def test_an_answer_is_missing_once_all_was_read_for_as_long_as_it_may_take() -> None:
+    life = Connection().life
+    assert life.missing_at(10, 50.0) <= 50.0
+    life.reading(False, 60.0)
+    assert life.missing_at(10, 65.0) == 75.0
+    assert life.missing_at(10, 75.0) == 85.0
+    life.reading(True, 80.0)
+    # Nobody tells when reading really begins: it has by now.
+    assert life.missing_at(10, 85.0) == 95.0
+    assert life.missing_at(10, 90.0) == 95.0
+    assert life.missing_at(10, 95.0) <= 95.0
+
+
 def test_when_the_connection_is_gone_nothing_is_due() -> None:
     for silent in (0.0, 130.0):
         connection = Connection()
