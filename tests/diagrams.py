@@ -34,7 +34,7 @@ def drawn(text: str) -> str:
     """Return `text` with what stands between the markers of each machine drawn anew."""
     for name in MACHINES:
         marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = marked.subn(lambda m, n=name: m[1] + _machine(n) + m[2], text)  # type: ignore[misc]
+        text, count = marked.subn(lambda m, n=name: m[1] + _machine(n) + m[2], text)  # type: ignore[misc]  # mypy infers no lambda with defaults
         assert count == 1, f"docs/states.md has no place for the {name}"
     return text
 

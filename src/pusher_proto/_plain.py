@@ -29,10 +29,7 @@ def decode_plain(items: Sequence[object], at: int, into: list[ChannelEvent]) -> 
             if type(event.wire_data) is not str and len(text) > MAX_DEPTH:
                 return at
             append(event)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # ValidationError, DecodeError and UnicodeDecodeError are ValueErrors
+    except (ValueError, RecursionError):  # all that msgspec raises
         return at
     return len(items)
 

@@ -132,7 +132,7 @@ class Source(SourceBase):
         *,
         buffer: int = 1000,
         overflow: Overflow = "wait",
-        type: Any = None,  # noqa: A002 - the word of msgspec
+        type: Any = None,  # noqa: A002 - what decoders call it
         decoder: Callable[[str], Any] | None = None,
         invalid: Invalid = "raise",
     ) -> Stream[Any]:

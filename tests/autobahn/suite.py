@@ -183,7 +183,7 @@ def _install(python: str) -> str | None:
 def main(sections: Sequence[str]) -> int:
     """Print how many cases of each section ended how; return 1 when one failed."""
     if (reason := prepare()) is not None:
-        print(reason, file=sys.stderr)  # noqa: T201
+        print(reason, file=sys.stderr)  # noqa: T201 - it is the output
         return 2
     results = run(sections)
     for section in sections:
@@ -191,10 +191,10 @@ def main(sections: Sequence[str]) -> int:
         counts = {
             kind: sum(r.behavior == kind for r in mine) for kind in {r.behavior for r in mine}
         }
-        print(f"section {section:>2}: {len(mine):3} cases, {counts}")  # noqa: T201
+        print(f"section {section:>2}: {len(mine):3} cases, {counts}")  # noqa: T201 - it is the output
     bad = [result for result in results if not result.passed]
     for result in bad:
-        print(f"  {result.case}: {result.behavior}, close {result.close}")  # noqa: T201
+        print(f"  {result.case}: {result.behavior}, close {result.close}")  # noqa: T201 - it is the output
     return 1 if bad else 0
 
 

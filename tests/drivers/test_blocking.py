@@ -173,7 +173,7 @@ def test_the_number_of_threads_stays_the_same_over_reconnects(server: ServerInTh
             before = client.wait_connected(5)
             assert poll(lambda: len(client_threads()) == 1)
             client.reconnect()
-            assert poll(lambda: client.socket_id not in (None, before))  # noqa: B023
+            assert poll(lambda: client.socket_id not in (None, before))  # noqa: B023 - called before the loop goes on
         assert client.stats.connections >= 20
 
 
@@ -360,7 +360,7 @@ def test_an_error_of_the_loop_comes_out_of_everything(server: ServerInThread) ->
 
     with pytest.raises(ZeroDivisionError, match="a bug"), open_pusher(quick(server)) as client:
         client.wait_connected(5)
-        client._session.receive_data = broken  # type: ignore[method-assign]
+        client._session.receive_data = broken  # type: ignore[method-assign]  # broken on purpose
         client.ping()
         for wait in (client.run, lambda: client.wait_for("never"), client.wait_connected):
             with pytest.raises(ZeroDivisionError):

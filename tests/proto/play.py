@@ -358,15 +358,15 @@ class Play:
         things: list[Callable[[], None]] = []
         for number, stream in self._live():
             if stream.told:
-                things.append(lambda n=number, s=stream: self._end_stream(n, s, None))  # type: ignore[misc]
+                things.append(lambda n=number, s=stream: self._end_stream(n, s, None))  # type: ignore[misc]  # mypy infers no lambda with defaults
             elif not stream.opened:
-                things.append(lambda n=number, s=stream: self._open_stream(n, s))  # type: ignore[misc]
+                things.append(lambda n=number, s=stream: self._open_stream(n, s))  # type: ignore[misc]  # mypy infers no lambda with defaults
             elif stream.securing:
-                things.append(lambda n=number, s=stream: self._secure(n, s))  # type: ignore[misc]
+                things.append(lambda n=number, s=stream: self._secure(n, s))  # type: ignore[misc]  # mypy infers no lambda with defaults
             elif stream.replies:
-                things.append(lambda n=number, s=stream: self._reply_well(n, s, what))  # type: ignore[misc]
+                things.append(lambda n=number, s=stream: self._reply_well(n, s, what))  # type: ignore[misc]  # mypy infers no lambda with defaults
         things += [
-            lambda r=request, d=details: self._reply(r, grant_for(d))  # type: ignore[misc]
+            lambda r=request, d=details: self._reply(r, grant_for(d))  # type: ignore[misc]  # mypy infers no lambda with defaults
             for request, details in self.asked.items()
         ]
         if things:

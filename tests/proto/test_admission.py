@@ -147,16 +147,16 @@ def test_a_grant_for_another_connection_is_not_used_wherever_it_comes_from(name:
         ("private-a", "key:signature", "an authorizer returns a Grant, not str"),
         ("private-a", {"auth": "key:x"}, "an authorizer returns a Grant, not dict"),
         ("private-a", Grant(""), "the grant has no `auth`"),
-        ("private-a", Grant(5), "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]
-        ("private-a", Grant(None), "the grant has no `auth`"),  # type: ignore[arg-type]
+        ("private-a", Grant(5), "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
+        ("private-a", Grant(None), "the grant has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
         (
             "presence-a",
-            Grant("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]
+            Grant("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]  # wrong on purpose
             "the grant has a `channel_data` that is dict and not a string",
         ),
         (
             "private-encrypted-a",
-            Grant("key:x", shared_secret=b"x" * 44),  # type: ignore[arg-type]
+            Grant("key:x", shared_secret=b"x" * 44),  # type: ignore[arg-type]  # wrong on purpose
             "the grant has a `shared_secret` that is bytes and not a string",
         ),
         (
@@ -319,7 +319,7 @@ def test_the_delays_begin_anew_once_it_was_subscribed() -> None:
         world.run(1)
         asked = len(device.asked)
         world.act(world.server.drop, 4200)
-        world.run_until(lambda asked=asked: len(device.asked) > asked)  # type: ignore[misc]
+        world.run_until(lambda asked=asked: len(device.asked) > asked)  # type: ignore[misc]  # mypy infers no lambda with defaults
         assert fail_again() <= 2.0
 
 

@@ -185,7 +185,7 @@ def test_a_body_is_a_form_or_json() -> None:
     assert AuthEndpoint("https://app.test").body == "form"
     assert AuthEndpoint("https://app.test", body="json").body == "json"
     with pytest.raises(ValueError) as raised:
-        AuthEndpoint("https://app.test", body="xml")  # type: ignore[arg-type]
+        AuthEndpoint("https://app.test", body="xml")  # type: ignore[arg-type]  # wrong on purpose
     assert str(raised.value) == "AuthEndpoint(body=...) is 'form' or 'json', not 'xml'"
 
 
@@ -228,7 +228,7 @@ def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_kn
         ),
         (Grant(f"{KEY}:hidden", "hidden", "hidden", "hidden"), f"Grant(auth='{KEY}:***')"),
         (Grant("hidden"), "Grant(auth='***')"),
-        (Grant(b"hidden"), "Grant(auth='***')"),  # type: ignore[arg-type]
+        (Grant(b"hidden"), "Grant(auth='***')"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )  # fmt: skip
 def test_a_repr_shows_nothing_that_is_secret(value: object, shown: str) -> None:

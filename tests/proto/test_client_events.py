@@ -98,7 +98,7 @@ def test_a_name_of_200_characters_passes_and_without_strictness_any_length_does(
 
 def test_a_name_that_is_no_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="an event name is a str, not int"):
-        frame({}, 5)  # type: ignore[arg-type]
+        frame({}, 5)  # type: ignore[arg-type]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_refused_trigger_changes_nothing() -> None:
         (ROOM, "client-x", "x" * 11_000),
         (ROOM, "client-x", object()),
     ):
-        wrong(device, lambda c=channel, e=event, d=data: device.trigger(c, e, d))  # type: ignore[misc]
+        wrong(device, lambda c=channel, e=event, d=data: device.trigger(c, e, d))  # type: ignore[misc]  # mypy infers no lambda with defaults
     world.run(1)
     assert world.heard() == []
 

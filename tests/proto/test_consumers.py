@@ -342,7 +342,7 @@ def test_a_driver_is_told_when_a_stream_was_left() -> None:
         told.append(1)
         world.at(0, client.device.pump)
 
-    client._wake = wake  # type: ignore[method-assign]
+    client._wake = wake  # type: ignore[method-assign]  # a driver's would be here
     other = channel.events("price", buffer=10_000)
     left = [channel.events("price", buffer=5)]
     publish(world, *range(10))
@@ -780,9 +780,9 @@ def test_bind_is_a_decorator_and_gives_the_handler_back() -> None:
 def test_what_is_no_function_cannot_be_bound() -> None:
     _, client, channel = room()
     with pytest.raises(TypeError, match="a handler is a function of the event, not 'price'"):
-        channel.bind("price", "price")  # type: ignore[call-overload]
+        channel.bind("price", "price")  # type: ignore[call-overload]  # wrong on purpose
     with pytest.raises(TypeError, match="a selector is"):
-        channel.bind(5)(print_nothing)  # type: ignore[call-overload]
+        channel.bind(5)(print_nothing)  # type: ignore[call-overload]  # wrong on purpose
     assert list(client._router) == []
 
 

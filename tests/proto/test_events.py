@@ -267,7 +267,7 @@ def test_other_events_are_frozen_and_compare_by_what_they_say(one: Event, other:
 
 def test_messages_are_frozen() -> None:
     with pytest.raises(AttributeError, match="immutable"):
-        event().name = "other"  # type: ignore[misc]
+        event().name = "other"  # type: ignore[misc]  # frozen: this must raise
 
 
 # Names and scopes.

@@ -403,10 +403,10 @@ NO_KEY = "the grant has no shared_secret of 32 bytes in base64"
         ({"auth": TOKEN}, "private-x", "an authorizer returns a Grant, not dict"),
         (TOKEN, "private-x", "an authorizer returns a Grant, not str"),
         (Grant(""), "private-x", "the grant has no `auth`"),
-        (Grant(None), "private-x", "the grant has no `auth`"),  # type: ignore[arg-type]
-        (Grant(7), "private-x", "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]
+        (Grant(None), "private-x", "the grant has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
+        (Grant(7), "private-x", "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
         (Grant("\ud800"), "private-x", "the grant has a `auth` that is not Unicode"),
-        (Grant(TOKEN, {"user_id": 1}), "presence-x", "the grant has a `channel_data` that is dict and not a string"),  # type: ignore[arg-type]
+        (Grant(TOKEN, {"user_id": 1}), "presence-x", "the grant has a `channel_data` that is dict and not a string"),  # type: ignore[arg-type]  # wrong on purpose
         (Grant(TOKEN, '{"user_id":"\udfff"}'), "presence-x", "the grant has a `channel_data` that is not Unicode"),
         (Grant(TOKEN, "me"), "presence-x", "the grant has no user_id in its channel_data"),
         (Grant(TOKEN, "[]"), "presence-x", "the grant has no user_id in its channel_data"),

@@ -37,9 +37,9 @@ def test_a_mapping_shows_how_many_and_not_who() -> None:
 
 def test_members_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
-        Members({"ada": ADA})["bob"] = BOB  # type: ignore[index]
+        Members({"ada": ADA})["bob"] = BOB  # type: ignore[index]  # read-only: this must raise
     with pytest.raises(AttributeError):
-        ADA.info = None  # type: ignore[misc]
+        ADA.info = None  # type: ignore[misc]  # frozen: this must raise
 
 
 def test_a_mapping_that_was_handed_out_stays_as_it_was() -> None:

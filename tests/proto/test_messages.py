@@ -238,7 +238,7 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
 def test_a_caller_deep_in_its_stack_gets_an_envelope_or_a_bad_message(left: int) -> None:
     frame, used = sys._getframe(), 0
     while frame is not None:
-        frame, used = frame.f_back, used + 1  # type: ignore[assignment]
+        frame, used = frame.f_back, used + 1  # type: ignore[assignment]  # None is only below the first frame
     frames = sys.getrecursionlimit() - used - left
     text = f'{{"event":"a","data":{nested(400)}}}'.encode()
 

@@ -140,9 +140,9 @@ def test_what_can_never_work_is_refused_there_too(name: str) -> None:
 @pytest.mark.parametrize("name", [None, b"room", 7, ["room"]])
 def test_a_name_that_is_no_text_is_a_type_error(name: object) -> None:
     with pytest.raises(TypeError, match="a channel name is a str, not"):
-        check_channel(name)  # type: ignore[arg-type]
+        check_channel(name)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(TypeError, match="an event name is a str, not"):
-        check_client_event(name)  # type: ignore[arg-type]
+        check_client_event(name)  # type: ignore[arg-type]  # wrong on purpose
 
 
 # Client events.

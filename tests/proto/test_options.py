@@ -260,7 +260,7 @@ def test_what_resolve_url_raises_or_gets_wrong_comes_out() -> None:
     with pytest.raises(ValueError, match="an absolute ws, wss, http or https URL is needed"):
         Options(resolve_url=lambda _: "localhost").address()
     with pytest.raises(TypeError, match="a URL is a str, not NoneType"):
-        Options(resolve_url=lambda _: None).address()  # type: ignore[arg-type, return-value]
+        Options(resolve_url=lambda _: None).address()  # type: ignore[arg-type, return-value]  # wrong on purpose
 
 
 # Headers.
@@ -471,7 +471,7 @@ def test_options_are_frozen_and_keep_what_they_were_given() -> None:
     headers["X-B"], query["b"] = "2\r\n", "2"
     assert (options.headers, options.query) == ({"X-A": "1"}, {"a": "1"})
     with pytest.raises(dataclasses.FrozenInstanceError):
-        options.host = "other.test"  # type: ignore[misc]
+        options.host = "other.test"  # type: ignore[misc]  # frozen: this must raise
 
 
 def test_options_may_be_replaced_one_by_one_and_are_checked_again() -> None:

@@ -341,7 +341,7 @@ def test_after_a_reconnect_the_differences_are_told_after_the_success() -> None:
     joined(world, "eve")
     world.run_until(lambda: ada.session.channel(ROOM).members)
     told = [event for event in ada.take() if getattr(event, "channel", None) == ROOM]
-    offline = told[0].offline_for  # type: ignore[attr-defined]
+    offline = told[0].offline_for  # type: ignore[attr-defined]  # of the class that the test brings about
     assert told == [
         Subscribed(ROOM, offline),
         MemberRemoved(ROOM, Member("bob", {"name": "Bob"})),

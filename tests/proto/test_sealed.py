@@ -100,7 +100,7 @@ def test_an_event_is_opened_and_handed_on() -> None:
         ChannelEvent(ROOM, "price", '{"n":1}'),
         ChannelEvent(ROOM, "price", "2"),
     ]
-    assert alone.events[0].data == {"n": 1}  # type: ignore[attr-defined]
+    assert alone.events[0].data == {"n": 1}  # type: ignore[attr-defined]  # of the class that the test brings about
 
 
 def test_an_event_that_does_not_open_waits_for_a_new_key_and_the_later_ones_with_it() -> None:

@@ -22,7 +22,7 @@ def test_a_secret_reveals_its_text_when_asked() -> None:
 @pytest.mark.parametrize("show", [repr, str, format, "{0!r} {0}".format, "%s %r".__mod__])
 def test_no_way_of_showing_it_shows_it(show: object) -> None:
     secret = Secret(HIDDEN)
-    shown = show((secret, secret) if show == "%s %r".__mod__ else secret)  # type: ignore[operator]
+    shown = show((secret, secret) if show == "%s %r".__mod__ else secret)  # type: ignore[operator]  # each way takes one argument
     assert HIDDEN not in shown
     assert "Secret('***')" in shown
 
@@ -44,7 +44,7 @@ def test_a_traceback_with_locals_does_not_show_it() -> None:
 @pytest.mark.parametrize("take", [vars, dict, list, json.dumps, len], ids=lambda f: f.__name__)
 def test_it_cannot_be_taken_apart(take: object) -> None:
     with pytest.raises(TypeError):
-        take(Secret(HIDDEN))  # type: ignore[operator]
+        take(Secret(HIDDEN))  # type: ignore[operator]  # each way takes one argument
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -168,7 +168,7 @@ def test_what_the_function_of_the_application_raises_is_reported() -> None:
 
 def test_a_function_that_makes_no_text_is_reported() -> None:
     with pytest.raises(MalformedBox, match="decrypted_text made bytes of the bytes"):
-        read_key(SECRET).open(sealed(b"abc"), lambda data: data)  # type: ignore[arg-type, return-value]
+        read_key(SECRET).open(sealed(b"abc"), lambda data: data)  # type: ignore[arg-type, return-value]  # wrong on purpose
 
 
 # The key.

@@ -285,7 +285,7 @@ def test_what_is_sent_on_two_transports_stays_apart_and_in_order() -> None:
         script.session.subscribe(name, now=script.now)
     kinds = []
     while (effect := script.session.next_effect()) is not None:
-        kinds.append((type(effect), effect.transport))  # type: ignore[union-attr]
+        kinds.append((type(effect), effect.transport))  # type: ignore[union-attr]  # all effects here concern one
     assert kinds == [(SendData, 1), (OpenTransport, 2), (SendData, 1)]
 
 

@@ -665,7 +665,7 @@ def test_an_event_called_online_is_nothing_special_unless_signed_in_and_without_
     assert device.take() == []
     world.say("online", {"user_ids": ["a"]}, "room")
     (event,) = device.take()
-    assert (event.name, event.channel) == ("online", "room")  # type: ignore[attr-defined]
+    assert (event.name, event.channel) == ("online", "room")  # type: ignore[attr-defined]  # of the class that the test brings about
     assert device.session.user.online == frozenset()
 
 

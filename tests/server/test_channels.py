@@ -73,7 +73,7 @@ def test_wrong_grants_are_refused_in_pushers_words(world: World) -> None:
 def test_grants_for_another_socket_or_channel_are_refused(world: World) -> None:
     first, second = world.client(), world.client()
     first.subscribe("private-x")
-    auth = world.server.received[-1].data["auth"]  # type: ignore[index,call-overload]
+    auth = world.server.received[-1].data["auth"]  # type: ignore[index,call-overload]  # the data of a subscribe is an object
     assert second.subscribe("private-x", auth=auth)[0]["event"] == "pusher:error"
     assert first.subscribe("private-y", auth=auth)[0]["event"] == "pusher:error"
 

@@ -120,9 +120,9 @@ def looks(channel: Channel) -> None:
 
 def wrong(channel: Channel) -> None:
     # Each of these is an error; an ignore that is not needed is one too.
-    channel.events("price", type=Trade, decoder=parse)  # type: ignore[call-overload]
-    channel.events("price", overflow="block")  # type: ignore[call-overload]
-    channel.events("price", invalid="skip")  # type: ignore[call-overload]
-    channel.events(5)  # type: ignore[call-overload]
-    channel.events("price", 10)  # type: ignore[call-overload]
-    channel.bind("price", "handler")  # type: ignore[call-overload]
+    channel.events("price", type=Trade, decoder=parse)  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+    channel.events("price", overflow="block")  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+    channel.events("price", invalid="skip")  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+    channel.events(5)  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+    channel.events("price", 10)  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+    channel.bind("price", "handler")  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
