@@ -42,16 +42,16 @@ class Stream(StreamBase[T]):
         return self
 
     async def __anext__(self) -> T:
-        self._left -= 1
-        sink = self._sink
-        queue = sink.queue
-        if queue and self._left and self._decode is None:
+        if self._ready:
             # What `_next` does for nearly all events, without the calls.
-            first: Any = queue.popleft()
-            if len(queue) <= sink.look_at:
-                self._client._took(sink)
-            return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
-        if not self._left:
+            self._ready -= 1
+            try:
+                first: Any = self._sink.queue.popleft()
+                return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+            except IndexError:  # the stream was closed, or another task took it
+                self._ready = 0
+        self._left -= 1
+        if self._left <= 0:
             self._left = YIELD_AFTER
             await checkpoint()
         event = self._next()
@@ -60,6 +60,7 @@ class Stream(StreamBase[T]):
             event = waited
         if event is END:
             raise StopAsyncIteration
+        self._left -= self._ready
         return event
 
     async def __aenter__(self) -> Self:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .client import ClientBase
 
 __all__ = [
+    "AT_ONCE",
     "END",
     "PENDING",
     "SLOW",
@@ -34,6 +35,9 @@ __all__ = [
 T = TypeVar("T")
 ErrorT = TypeVar("ErrorT", bound=BaseException)
 Invalid = Literal["raise", "skip"]
+
+AT_ONCE = 63
+"""How many events a stream gives before it looks again whether there is something else to see to."""
 
 SLOW = 1.0  # seconds; asyncio's own debug mode speaks of 0.1
 
@@ -65,6 +69,9 @@ class StreamBase(Generic[T]):
 
     The client holds the stream's sink and not the stream: who leaves a loop over it and keeps it nowhere has closed it.
     """
+
+    _ready = 0
+    """How many events a driver may take from the sink's queue by itself, which is what nearly all steps are."""
 
     def __init__(
         self,
@@ -125,6 +132,8 @@ class StreamBase(Generic[T]):
     def _next(self) -> T | Pending | End:
         """Return the next element, `PENDING`, or `END`. Raises the error that ended the connection for good."""
         client, sink, decode = self._client, self._sink, self._decode
+        if len(sink.queue) <= sink.look_at:
+            client._took(sink)  # what was taken without looking
         while True:
             event = sink.take()
             if event is None:
@@ -135,6 +144,8 @@ class StreamBase(Generic[T]):
             if len(sink.queue) <= sink.look_at:
                 client._took(sink)
             if decode is None:
+                left = len(sink.queue) - sink.look_at - 1
+                self._ready = min(AT_ONCE, left)
                 return cast("T", event)
             assert isinstance(event, ChannelEvent)  # such a sink takes nothing else
             try:

@@ -1,16 +1,16 @@
 """WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
 
-Two lanes. The fast one cuts whole, final, unmasked text frames between messages (and pings) out of
-what was received. Everything else goes to wsproto, one frame at a time, but for compressed messages,
-which are inflated here (RFC 7692). In both lanes a header is
-judged as soon as it is there, text as far as it is there, and other payloads once they are whole: so
-they agree on every byte string and every split of it.
+Two lanes. The fast one cuts whole, final, unmasked text frames between messages out of what was
+received. Everything else goes to wsproto, one frame at a time, but for compressed messages, which are
+inflated here (RFC 7692). In both lanes a header is judged as soon as it is there, text as far as it is
+there, and other payloads once they are whole: so they agree on every byte string and every split of it.
 """
 
 from __future__ import annotations
 
 import codecs
 from enum import Enum, auto
+from struct import Struct
 
 from wsproto.frame_protocol import (
     LOCAL_ONLY_CLOSE_REASONS,
@@ -36,6 +36,9 @@ _PONGS = 16
 """How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
 
 _NOT_UTF8 = "text that is not UTF-8"
+
+# The first two bytes of a frame, and the length in sixteen bits that may follow them.
+_head = Struct(">HH").unpack_from
 
 
 class _State(Enum):
@@ -170,7 +173,7 @@ class Frames:
         self._cut = b""
 
     def _split_fast(self, data: bytes, at: int, items: list[FrameItem]) -> int:
-        """The fast lane: take text frames and pings; return where something else begins."""
+        """The fast lane: take text frames; return where something else begins."""
         append = items.append
         limit = self._max_message_size
         size = len(data)
@@ -178,37 +181,31 @@ class Frames:
         last = size - 4
         while at <= last:
             # In the order of what comes most: a step here is paid for by every event.
-            length = data[at + 1]
-            if length < 126:
-                start = at + 2
-            elif length == 126:
+            head, length = _head(data, at)
+            if head == 0x817E:
                 start = at + 4
-                length = data[at + 2] << 8 | data[at + 3]
                 if length < 126:
                     break  # not minimal (RFC 6455, 5.2)
-            elif length == 127:
+            elif 0x8100 <= head < 0x817E:
+                start = at + 2
+                length = head & 0x7F
+            elif head == 0x817F:
                 start = at + 10
                 length = int.from_bytes(data[at + 2 : start], "big")
                 if length < 65536:
                     break  # not minimal, or the header is cut off
             else:
-                break  # masked
+                break
             end = start + length
-            if end > size:
+            if end > size or length > limit:
                 break
-            if data[at] == 0x81 and length <= limit:
-                text = data[start:end]
-                if not text.isascii():
-                    try:
-                        text.decode()
-                    except UnicodeDecodeError:
-                        break
-                append(text)
-            elif data[at] == 0x89 and length < 126 and self._controls_left:
-                self._controls_left -= 1
-                self._pings.append(data[start:end])
-            else:
-                break
+            text = data[start:end]
+            if not text.isascii():
+                try:
+                    text.decode()
+                except UnicodeDecodeError:
+                    break
+            append(text)
             at = end
         return at
 

@@ -101,8 +101,9 @@ class Inbox:
         for event in events:
             channel, name = find(event.channel), event.name
             if channel is None or (
-                # A slice costs half of what `startswith` does.
-                name[:6] == "pusher" and name.startswith(("pusher:", "pusher_internal:"))
+                # Between these two is nearly no name, and to compare costs a quarter of a call.
+                "pusher:" <= name < "pusher_internal;"
+                and name.startswith(("pusher:", "pusher_internal:"))
             ):
                 self._take_special(envelope_of(event), now)
             elif channel.receives and channel.plain:

@@ -129,14 +129,17 @@ class Link:
             for item in items:
                 if type(item) is bytes:
                     _frames.debug("<- %s", shown_frame(item))
-        at = 0
+        rest, at = iter(items), 0
         while at < len(items):
-            if self._liveness is not None:
+            if self._liveness is None:
+                next(rest)
+            else:
                 batch: list[ChannelEvent] = []
-                at = decode_plain(items, at, batch)
+                decode_plain(rest, batch)
                 if batch:
                     self._error = None
                     yield batch
+                at += len(batch)
                 if at == len(items):
                     break
             item = items[at]

@@ -20,6 +20,7 @@ __all__ = [
     "BadMessage",
     "Envelope",
     "NotSent",
+    "Shallow",
     "decode",
     "encode",
     "loads",
@@ -37,6 +38,14 @@ class BadMessage(ValueError):
 
 class NotSent:
     """The type, for msgspec, of what no message may set: nothing fits."""
+
+
+_Flat = str | int | float | bool | None
+_Nested = _Flat | list[_Flat] | dict[str, _Flat]
+_Nested2 = _Flat | list[_Nested] | dict[str, _Nested]
+_Nested3 = _Flat | list[_Nested2] | dict[str, _Nested2]
+Shallow = _Flat | list[_Nested3] | dict[str, _Nested3]
+"""The type, for msgspec, of data that is not nested deeply: to say so costs nothing, to look for it later does."""
 
 
 class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):

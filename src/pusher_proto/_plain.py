@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from ._messages import MAX_DEPTH, Envelope
+from ._messages import Envelope
 from .events import ChannelEvent
 
 __all__ = ["decode_plain", "envelope_of", "event_of"]
@@ -14,24 +15,15 @@ __all__ = ["decode_plain", "envelope_of", "event_of"]
 _decode = msgspec.json.Decoder(ChannelEvent).decode
 
 
-def decode_plain(items: Sequence[object], at: int, into: list[ChannelEvent]) -> int:
-    """Decode the texts from `at` on that are plain messages of channels; return where something else stands.
+def decode_plain(texts: Iterator[Any], into: list[ChannelEvent]) -> None:
+    """Decode the plain messages of channels that come next; the first thing that is none is taken and left out.
 
-    Written for speed: what it leaves is for `_messages.decode` to judge, from the start.
+    Written for speed: what it leaves out is for `_messages.decode` to judge, from the start.
     """
-    append, decode = into.append, _decode
     try:
-        for at in range(at, len(items)):  # noqa: B020 - to know where it ended
-            text = items[at]
-            if type(text) is not bytes:
-                return at
-            event = decode(text)
-            if type(event.wire_data) is not str and len(text) > MAX_DEPTH:
-                return at
-            append(event)
-    except (ValueError, RecursionError):  # all that msgspec raises
-        return at
-    return len(items)
+        into.extend(map(_decode, texts))
+    except (TypeError, ValueError, RecursionError):  # no bytes, and all that msgspec raises
+        return
 
 
 def event_of(channel: str, envelope: Envelope) -> ChannelEvent:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Struct
 
-from ._messages import NotSent, text_of, value_of
+from ._messages import MAX_DEPTH, NotSent, Shallow, text_of, value_of
 from .errors import DataError, PusherError, excerpt
 from .members import Member
 
@@ -48,6 +48,7 @@ __all__ = [
 T = TypeVar("T")
 
 _set = msgspec.structs.force_setattr
+_read = msgspec.json.Decoder().decode
 
 USER_SCOPE = "#server-to-user"
 """The scope of messages for the user, whoever that is."""
@@ -184,12 +185,15 @@ class ChannelEvent(
     """A message on a channel.
 
     It is what nearly every message is decoded to, in one step: hence the names of the wire, and that a key which is not
-    here does not fit.
+    here, or data nested deeply, does not fit.
     """
 
     channel: str
     name: str
-    wire_data: Any = None
+    if TYPE_CHECKING:
+        wire_data: Any = None
+    else:
+        wire_data: Shallow = None
     """The data as decoded with the envelope: nearly always a string, which mostly holds JSON."""
     user_id: str | None = None
     """Who sent a client event on a presence channel, as the server asserts."""
@@ -214,7 +218,15 @@ class ChannelEvent(
         """The data, decoded once, on first use. Text that is not JSON stays text."""
         data = self._data
         if data is UNSET:
-            data = value_of(self.wire_data)
+            data = self.wire_data
+            if type(data) is str and len(data) <= 2 * MAX_DEPTH:
+                # What `value_of` does with text too short to be nested deeply, without the call.
+                try:
+                    data = _read(data)
+                except (ValueError, RecursionError):  # no JSON: it stays text
+                    pass
+            else:
+                data = value_of(data)
             _set(self, "_data", data)
         return data
 

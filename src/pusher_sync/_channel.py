@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
@@ -41,18 +41,14 @@ class Stream(StreamBase[T]):
         return self
 
     def __next__(self) -> T:
-        sink = self._sink
-        if self._decode is None and self._client._loop.error is None:
+        if self._ready and self._client._loop.error is None:
             # What `_next` does for nearly all events, without the lock: to take from a deque needs none.
+            self._ready -= 1
             try:
-                first = cast("T", sink.queue.popleft())
-            except IndexError:
-                pass
-            else:
-                if len(sink.queue) <= sink.look_at:
-                    with self._client._guard:
-                        self._client._took(sink)
-                return first
+                first: Any = self._sink.queue.popleft()
+                return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+            except IndexError:  # the stream was closed, or another thread took it
+                self._ready = 0
         event: T | End = self._client._wait(self._next, self.signal)
         if event is END:
             raise StopIteration

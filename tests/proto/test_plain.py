@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from pusher_proto import ChannelEvent
+from pusher_proto._frame_items import PongReceived
 from pusher_proto._messages import MAX_DEPTH, BadMessage, decode
 from pusher_proto._plain import decode_plain, envelope_of, event_of
 
@@ -32,6 +33,13 @@ def alike(event: ChannelEvent) -> tuple[Any, ...]:
     return (type(event), *event._key(), event.data)
 
 
+def plain(text: bytes) -> list[ChannelEvent]:
+    """Return the event of a text that is a plain message, or nothing."""
+    events: list[ChannelEvent] = []
+    decode_plain(iter([text]), events)
+    return events
+
+
 @tried
 @given(MESSAGES)
 @example({"event": "e", "channel": "c", "data": [1]})
@@ -39,9 +47,8 @@ def alike(event: ChannelEvent) -> tuple[Any, ...]:
 @example({"event": "e", "channel": "c", "cached": True})
 def test_what_the_short_way_takes_it_reads_as_the_long_way_does(message: dict[str, Any]) -> None:
     text = json.dumps(message).encode()
-    events: list[ChannelEvent] = []
-    if decode_plain([text], 0, events) == 0:
-        assert not events
+    events = plain(text)
+    if not events:
         return
     envelope = decode(text)
     assert envelope.channel is not None
@@ -51,25 +58,27 @@ def test_what_the_short_way_takes_it_reads_as_the_long_way_does(message: dict[st
 
 def test_it_takes_what_servers_send_and_stops_where_something_else_stands() -> None:
     texts = [b'{"event":"e","channel":"c","data":"%d"}' % number for number in range(3)]
-    events: list[ChannelEvent] = []
-    assert decode_plain([*texts, b'{"event":"pusher:ping"}', *texts], 0, events) == 3
-    assert events == [ChannelEvent("c", "e", str(number)) for number in range(3)]
-    assert decode_plain(texts, 3, events) == 3
+    for other in (b'{"event":"pusher:ping"}', b"\xff", b"", PongReceived()):
+        events: list[ChannelEvent] = []
+        rest = iter([*texts, other, *texts])
+        decode_plain(rest, events)
+        assert events == [ChannelEvent("c", "e", str(number)) for number in range(3)]
+        assert list(rest) == texts
 
 
 @pytest.mark.parametrize("key", ["extra", "cached", "_data", "name", "wire_data", " "])
 @pytest.mark.parametrize("value", [None, True, {}, "text"])
 def test_no_message_can_set_what_is_the_clients_own(key: str, value: Any) -> None:
     text = json.dumps({"event": "e", "channel": "c", "data": '"d"', key: value}).encode()
-    assert decode_plain([text], 0, []) == 0
+    assert not plain(text)
     event = event_of("c", decode(text))
     assert (event.extra, event.cached, event.data) == ({key: value}, False, "d")
 
 
 def test_data_that_is_no_string_is_measured_where_it_can_be_deep() -> None:
-    for levels in (MAX_DEPTH // 2, MAX_DEPTH - 1, MAX_DEPTH):
+    for levels in (1, 4, 5, MAX_DEPTH - 1, MAX_DEPTH):
         text = b'{"event":"e","channel":"c","data":' + b"[" * levels + b"]" * levels + b"}"
-        assert decode_plain([text], 0, []) == (len(text) <= MAX_DEPTH)
+        assert len(plain(text)) == (levels <= 4)
         if levels == MAX_DEPTH:
             with pytest.raises(BadMessage):
                 decode(text)
