@@ -24,6 +24,7 @@ __all__ = [
     "decode",
     "encode",
     "loads",
+    "loads_shallow",
     "text_of",
     "value_of",
 ]
@@ -41,11 +42,13 @@ class NotSent:
 
 
 _Flat = str | int | float | bool | None
-_Nested = _Flat | list[_Flat] | dict[str, _Flat]
-_Nested2 = _Flat | list[_Nested] | dict[str, _Nested]
-_Nested3 = _Flat | list[_Nested2] | dict[str, _Nested2]
-Shallow = _Flat | list[_Nested3] | dict[str, _Nested3]
-"""The type, for msgspec, of data that is not nested deeply: to say so costs nothing, to look for it later does."""
+_One = _Flat | list[_Flat] | dict[str, _Flat]
+_Two = _Flat | list[_One] | dict[str, _One]
+_Three = _Flat | list[_Two] | dict[str, _Two]
+_Four = _Flat | list[_Three] | dict[str, _Three]
+_Five = _Flat | list[_Four] | dict[str, _Four]
+Shallow = _Flat | list[_Five] | dict[str, _Five]
+"""The type, for msgspec, of what is nested six levels at most: to ask for it costs nothing, to count levels does."""
 
 
 class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -72,6 +75,8 @@ class _Outgoing(Struct, frozen=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
+loads_shallow = msgspec.json.Decoder(Shallow).decode
+"""Nearly all that comes; what it raises says nothing about the text but that it is to be read in another way."""
 
 
 def decode(text: bytes) -> Envelope:
@@ -156,10 +161,15 @@ def value_of(data: Any) -> Any:
     if type(data) is not str:
         return data
     try:
-        value = _loads(data)
+        return loads_shallow(data)
+    except msgspec.ValidationError:
+        pass
     except (ValueError, RecursionError):
         return data
-    return data if len(data) > 2 * MAX_DEPTH and _too_deep(value, data, MAX_DEPTH) else value
+    try:
+        return loads(data)
+    except BadMessage:
+        return data
 
 
 def text_of(data: Any) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Struct
 
-from ._messages import MAX_DEPTH, NotSent, Shallow, text_of, value_of
+from ._messages import NotSent, Shallow, loads_shallow, text_of, value_of
 from .errors import DataError, PusherError, excerpt
 from .members import Member
 
@@ -48,7 +48,6 @@ __all__ = [
 T = TypeVar("T")
 
 _set = msgspec.structs.force_setattr
-_read = msgspec.json.Decoder().decode
 
 USER_SCOPE = "#server-to-user"
 """The scope of messages for the user, whoever that is."""
@@ -219,14 +218,11 @@ class ChannelEvent(
         data = self._data
         if data is UNSET:
             data = self.wire_data
-            if type(data) is str and len(data) <= 2 * MAX_DEPTH:
-                # What `value_of` does with text too short to be nested deeply, without the call.
-                try:
-                    data = _read(data)
-                except (ValueError, RecursionError):  # no JSON: it stays text
-                    pass
-            else:
-                data = value_of(data)
+            if type(data) is str:
+                try:  # `value_of` without the call
+                    data = loads_shallow(data)
+                except (ValueError, RecursionError):
+                    data = value_of(data)
             _set(self, "_data", data)
         return data
 

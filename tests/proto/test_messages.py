@@ -25,6 +25,7 @@ from pusher_proto._messages import (
     value_of,
 )
 from pusher_proto.errors import LocalProtocolError
+from pusher_proto.events import ChannelEvent
 
 KNOWN = ("event", "channel", "data", "user_id")
 
@@ -297,6 +298,24 @@ def test_a_value_comes_out_of_its_text_as_it_went_in(value: Any) -> None:
     assert loads(text) == loads(text.encode()) == value
     if not isinstance(value, str):
         assert loads(text_of(value) or "null") == value
+
+
+@tried
+@given(
+    st.integers(0, 12),
+    st.sampled_from(["[%s]", '{"a":%s}', '[1,{"b":null},%s]', '{"a":1,"a":%s}']),
+    json_values.map(json.dumps)
+    | st.from_regex(r"-?\d{1,25}(\.\d{1,3})?([eE][+-]?\d{1,3})?", fullmatch=True),
+)
+def test_text_is_read_alike_however_deep_it_is_nested(levels: int, shape: str, text: str) -> None:
+    for _ in range(levels):
+        text = shape % text
+    try:
+        expected = loads(text)
+    except BadMessage:
+        expected = text
+    assert repr(value_of(text)) == repr(expected)
+    assert repr(ChannelEvent("c", "e", text).data) == repr(expected)
 
 
 @tried
