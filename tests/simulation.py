@@ -237,12 +237,15 @@ class World:
 
     def _step(self) -> None:
         """Deliver what is due before firing timers, as a driver does that reads first."""
-        while self._queue and self._queue[0][0] <= self.now:
-            heapq.heappop(self._queue)[2]()
+        if self._queue and self._queue[0][0] <= self.now:
+            while self._queue and self._queue[0][0] <= self.now:
+                heapq.heappop(self._queue)[2]()
+            self.flush()
+            return  # what is due has its turn in the next step
         due = self.server.next_deadline()
         if due is not None and due <= self.now:
             self.server.handle_timeout(now=self.now)
-        self.flush()
+            self.flush()
         for device in self.devices:
             deadline = device.session.next_deadline()
             if deadline is not None and deadline <= self.now:

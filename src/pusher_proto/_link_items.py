@@ -83,13 +83,18 @@ def shown(text: str, limit: int = 128) -> str:
 
 # In a message, or in a string within one.
 _AUTH = re.compile(r'(\\*"auth\\*"\s*:\s*\\*")[^"\\]*')
-_WHO = re.compile(r'(\\*"(?:channel_data|hash|user_info)\\*"\s*:\s*).*', re.DOTALL)
+_NAMES = ("channel_data", "hash", "user_info")
+_WHO = re.compile(rf'(\\*"(?:{"|".join(_NAMES)})\\*"\s*:\s*).*', re.DOTALL)
 
 
 def shown_frame(data: bytes) -> str:
     """Return the start of a message as it may stand in a log: without what vouches for somebody or names them."""
-    text = _AUTH.sub(r"\1***", data[:512].decode("utf-8", "replace"))
-    return shown(_WHO.sub(r"\1***", text), 200)
+    text = data[:512].decode("utf-8", "replace")
+    if "auth" in text:
+        text = _AUTH.sub(r"\1***", text)
+    if any(name in text for name in _NAMES):
+        text = _WHO.sub(r"\1***", text)
+    return shown(text, 200)
 
 
 class _SocketId(Struct):

@@ -7,17 +7,19 @@ from typing import NoReturn
 
 __all__ = ["Secret", "masked"]
 
-_SHAPES = re.compile(
+_RUNS = re.compile(
     # A signature. Not within a name: channels may be called after a digest.
     r"(?<![-\w.=@,;])[0-9a-fA-F]{64}(?![0-9a-fA-F])"
     # The key of an encrypted channel: 32 bytes in base64.
-    r"|(?<![-\w+/=])[A-Za-z0-9+/]{43}=(?![-\w+/=])"
-    # A token, as long as it is.
-    r"|(?<=Bearer )[^\s'\"\\<>,;]+"
-    # The user, to the end of the text.
-    r"|(?<=user_data)\\*['\"]\s*:.*",
-    re.DOTALL,
+    r"|(?<![-\w+/=])[A-Za-z0-9+/]{43}=(?![-\w+/=])",
 )
+_SHORTEST_RUN = 44
+_MARKED = {
+    # A token, as long as it is.
+    "Bearer ": re.compile(r"(?<=Bearer )[^\s'\"\\<>,;]+"),
+    # The user, to the end of the text.
+    "user_data": re.compile(r"(?<=user_data)\\*['\"]\s*:.*", re.DOTALL),
+}
 # What an error says was signed: the socket id, a channel or `:user:`, and then the member or the user.
 _SIGNED = re.compile(r"(\d\.\d+:[^\s{]*:)\{.*?(?=, but got|\Z)", re.DOTALL)
 
@@ -49,4 +51,10 @@ class Secret:
 
 def masked(text: str) -> str:
     """Return what somebody else wrote without what looks secret in it: servers quote what they were sent."""
-    return _SHAPES.sub("***", _SIGNED.sub(r"\1***", text))
+    text = _SIGNED.sub(r"\1***", text)
+    if len(text) >= _SHORTEST_RUN:
+        text = _RUNS.sub("***", text)
+    for mark, shape in _MARKED.items():
+        if mark in text:  # nearly never: an expression for all takes ten times as long to say so
+            text = shape.sub("***", text)
+    return text

@@ -27,6 +27,10 @@ class Timer(Enum):
     SUBSCRIBE = "the server's answer to one subscribe"
     SIGN_IN = "the server's answer to a sign-in"
 
+    __hash__ = (
+        object.__hash__
+    )  # the one of Enum is a function in Python, and keys of the table are hashed often
+
 
 Name = tuple[Timer, Hashable]
 
