@@ -12,7 +12,6 @@ from pusher_proto.client import (
     END,
     PENDING,
     ChannelBase,
-    End,
     Invalid,
     Overflow,
     Selector,
@@ -54,10 +53,8 @@ class Stream(StreamBase[T]):
         if self._left <= 0:
             self._left = YIELD_AFTER
             await checkpoint()
-        event = self._next()
-        if event is PENDING:
-            waited: T | End = await self._client._wait(self._next, self.signal)
-            event = waited
+        while (event := self._next()) is PENDING:
+            await self._client._notified(self.signal)
         if event is END:
             raise StopAsyncIteration
         self._left -= self._ready

@@ -222,19 +222,24 @@ class Client(ClientBase[Channel, User], Source):
         raise PusherTimeout(self._why_not(what, timeout))
 
     async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
-        waited = False
+        outcome = check()
+        if outcome is not PENDING:
+            await cancel_shielded_checkpoint()
+            return outcome
         while True:
+            await self._notified(signal)
             outcome = check()
             if outcome is not PENDING:
-                if not waited:
-                    await cancel_shielded_checkpoint()
                 return outcome
-            waited, event = True, anyio.Event()
-            signal.add(event.set)
-            try:
-                await event.wait()
-            finally:
-                signal.discard(event.set)
+
+    async def _notified(self, signal: Signal) -> None:
+        """Wait for the next notice."""
+        event = anyio.Event()
+        signal.add(event.set)
+        try:
+            await event.wait()
+        finally:
+            signal.discard(event.set)
 
     def _context(self) -> ssl.SSLContext:
         if self._given_context is None:

@@ -214,11 +214,13 @@ class Client(ClientBase[Channel, User], Source):
                 lock = threading.Lock()
                 lock.acquire()
                 signal.add(lock.release)
+            woken = False  # then the signal has forgotten the lock
             try:
-                lock.acquire(timeout=min(left, _SLICE))
+                woken = lock.acquire(timeout=min(left, _SLICE))
             finally:
-                with self._guard:
-                    signal.discard(lock.release)
+                if not woken:
+                    with self._guard:
+                        signal.discard(lock.release)
 
     def _check_calls(self) -> tuple[Binding, Event] | Pending | None:
         while self._calls:
