@@ -57,6 +57,7 @@ class Channel:
         "state",
         "subscription_count",
         "triggered_at",
+        "unopened",
     )
 
     def __init__(self, name: str, max_members: int) -> None:
@@ -81,6 +82,8 @@ class Channel:
         self.key: Key | None = None
         self.key_asked_at = float("-inf")
         """When a key was asked for in place of one that failed."""
+        self.unopened = 0
+        """Messages that could not be decrypted, since it was wanted."""
         self.triggered_at = float("-inf")
         """When the last client event was sent."""
         self.held_grant: Grant | None = None
@@ -101,6 +104,7 @@ class Channel:
         """Forget what counts only while it is wanted: it was left, and may be wanted again before it is out."""
         self.auth = self.key = self.lost_at = self.held_grant = None
         self.key_asked_at = float("-inf")
+        self.unopened = 0
         if self.roster is not None:
             self.roster.forget()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from ._logs import logger
+from ._logs import log_seldom, logger
 from ._streams import Overflow, Selector, Signal, Sink
 from .errors import ClientClosed, DataError, excerpt
 from .events import ChannelEvent, Event, TypedEvent, decode_as
@@ -154,7 +155,7 @@ class StreamBase(Generic[T]):
                 if self._invalid == "raise":
                     raise
                 self.skipped += 1
-                _log.warning("skipped: %s", error)
+                log_seldom(_log, logging.WARNING, self.skipped, "skipped: %s", error)
 
     def _next_one(self) -> T | Pending:
         """The same for `wait_for`: an end is an error, and so is a channel that will not have the event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -16,7 +17,7 @@ from ._link_items import (
     Malformed,
     Upgraded,
 )
-from ._logs import logger
+from ._logs import log_seldom, logger
 from ._messages import Envelope
 from ._plain import envelope_of
 from ._subscriptions import Subscriptions
@@ -24,7 +25,6 @@ from ._user import User
 from .errors import excerpt
 from .events import (
     ChannelEvent,
-    DecryptionFailed,
     Event,
     ProtocolViolation,
     SignInFailed,
@@ -55,8 +55,6 @@ class Events:
                 _log.error("no subscription to %s: %s", excerpt(event.channel, 64), event.error)
             case SignInFailed():
                 _log.error("the user is not signed in: %s", event.error)
-            case DecryptionFailed():
-                _log.error("dropped an encrypted event: %s", event.error)
             case _:
                 pass
         self.changes += 1
@@ -134,7 +132,8 @@ class Inbox:
                 if self._subscriptions.error(item, now) and connector.link is not None:
                     connector.link.forget_error()
             case Malformed():
-                _log.warning("%s: %s", item.reason, item.excerpt)
+                count = self._events.violations + 1
+                log_seldom(_log, logging.WARNING, count, "%s: %s", item.reason, item.excerpt)
                 self._events.emit(ProtocolViolation(item.reason, item.excerpt))
             case Ended():
                 connector.ended(item, now)

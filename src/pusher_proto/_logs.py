@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["logger"]
+__all__ = ["log_seldom", "logger"]
 
 _ABOUT_THE_PROGRAM = ("client", "streams")
 
@@ -19,3 +19,13 @@ def logger(name: str) -> logging.Logger:
     if name not in _ABOUT_THE_PROGRAM and not log.handlers:
         log.addHandler(logging.NullHandler())
     return log
+
+
+def log_seldom(log: logging.Logger, level: int, count: int, text: str, *args: object) -> None:
+    """Log what a server can make happen any number of times, now for the `count`th: so that no log is flooded.
+
+    The first, second, fourth, eighth ... time it is logged at `level`, all others at DEBUG.
+    """
+    if count > 1:
+        text, args = text + " (%d times so far)", (*args, count)
+    log.log(logging.DEBUG if count & (count - 1) else level, text, *args, stacklevel=2)

@@ -7,10 +7,12 @@ rubbish, and so there is at most one refresh in a while.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from ._channel import Channel
+from ._logs import log_seldom, logger
 from ._messages import Envelope
 from ._secretbox import MalformedBox, WrongKey, read_key
 from .auth import Grant
@@ -19,6 +21,8 @@ from .events import ChannelEvent, DecryptionFailed, Event
 from .options import Options
 
 __all__ = ["Sealed"]
+
+_log = logger("session")
 
 
 class Sealed:
@@ -86,4 +90,7 @@ class Sealed:
         return None
 
     def _fail(self, channel: Channel, envelope: Envelope, error: DecryptionError) -> None:
+        channel.unopened += 1
+        text = "dropped an encrypted event: %s"
+        log_seldom(_log, logging.ERROR, channel.unopened, text, error)
         self._emit(DecryptionFailed(channel.name, envelope.event, error))

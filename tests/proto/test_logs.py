@@ -114,6 +114,26 @@ def test_an_event_that_cannot_be_opened_is_an_error(heard: Heard) -> None:
     assert line.startswith("dropped an encrypted event: ")
 
 
+def test_what_a_server_can_repeat_without_end_does_not_flood_the_log(heard: Heard) -> None:
+    world = World()
+    client, _ = subscribed(world, "private-encrypted-room", "private-encrypted-other")
+    heard.clear()
+    for _ in range(1000):
+        world.act(world.server.send_raw, None, "rubbish")
+        world.say("e", {"nonce": "", "ciphertext": ""}, "private-encrypted-room")
+    world.say("e", {"nonce": "", "ciphertext": ""}, "private-encrypted-other")
+    loud = [record for record in heard.records if record.levelno == logging.WARNING]
+    assert len(loud) == 10
+    assert "times" not in loud[0].getMessage()
+    assert loud[-1].getMessage().endswith(": rubbish (512 times so far)")
+    assert loud[-1].filename == "_inbox.py"
+    *of_room, of_other = lines(heard, "session", logging.ERROR)
+    assert len(of_room) == 10
+    assert of_room[-1].endswith("(512 times so far)")
+    assert "times" not in of_other
+    assert client.stats.violations == 1000
+
+
 def test_a_message_that_nobody_asked_for_is_told_aloud_once(
     heard: Heard,
 ) -> None:
