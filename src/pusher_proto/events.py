@@ -210,7 +210,8 @@ class ChannelEvent(
     @property
     def raw_data(self) -> str:
         """The data as text: what came, when a string came; other values as JSON."""
-        return text_of(self.wire_data)
+        data = self.wire_data
+        return data if type(data) is str else text_of(data)
 
     @property
     def data(self) -> Any:
