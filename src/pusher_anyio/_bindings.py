@@ -12,7 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import Event
-from pusher_proto.client import SLOW, BindingBase, Selector
+from pusher_proto.client import SLOW, BindingBase, Selector, Signal
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -91,11 +91,12 @@ class Binding(BindingBase):
 
 
 class Caller:
-    """Calls the handlers that do not wait, in one task for all: to start one costs more than most handlers do."""
+    """Calls the handlers that do not wait, in one task for all, which stays: to start one costs more than most do."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._ready: deque[Binding] | None = None  # while there is a task
+        self._bell = Signal()
 
     def add(self, binding: Binding) -> None:
         """Call the handler for all that waits for it."""
@@ -104,39 +105,45 @@ class Caller:
             self._client._start(self._run, self._ready)
         else:
             self._ready.append(binding)
+            self._bell.notify()
 
     async def _run(self, ready: deque[Binding]) -> None:
-        client = self._client
-        calls = 0
         try:
-            await checkpoint_if_cancelled()
-            while ready:
-                binding = ready.popleft()
-                began = time.monotonic()
-                while (event := binding.take()) is not None:
-                    if len(binding.queue) <= binding.look_at:
-                        client._took(binding)
-                    try:
-                        result = binding.fn(event)
-                        if result is not None and inspect.isawaitable(result):
-                            client._start(binding._run, event, result)
-                            break  # and goes on there
-                    except anyio.get_cancelled_exc_class():
-                        await checkpoint_if_cancelled()
-                        binding.failed(event)
-                    except Exception:
-                        if client._on_handler_error == "raise":
-                            raise
-                        binding.failed(event)
-                    now = time.monotonic()
-                    if now - began > SLOW:
-                        binding.took(now - began)
-                    began = now
-                    calls += 1
-                    if calls % YIELD_AFTER == 0:
-                        await checkpoint()
-                        began = time.monotonic()
-                else:
-                    binding._idle()
+            while True:
+                await checkpoint_if_cancelled()  # who was woken before the end is not to begin after it
+                await self._call_all(ready)
+                await self._client._notified(self._bell)
         finally:
             self._ready = None
+
+    async def _call_all(self, ready: deque[Binding]) -> None:
+        client = self._client
+        calls = 0
+        while ready:
+            binding = ready.popleft()
+            began = time.monotonic()
+            while (event := binding.take()) is not None:
+                if len(binding.queue) <= binding.look_at:
+                    client._took(binding)
+                try:
+                    result = binding.fn(event)
+                    if result is not None and inspect.isawaitable(result):
+                        client._start(binding._run, event, result)
+                        break  # and goes on there
+                except anyio.get_cancelled_exc_class():
+                    await checkpoint_if_cancelled()
+                    binding.failed(event)
+                except Exception:
+                    if client._on_handler_error == "raise":
+                        raise
+                    binding.failed(event)
+                now = time.monotonic()
+                if now - began > SLOW:
+                    binding.took(now - began)
+                began = now
+                calls += 1
+                if calls % YIELD_AFTER == 0:
+                    await checkpoint()
+                    began = time.monotonic()
+            else:
+                binding._idle()
