@@ -40,6 +40,7 @@ class Channel:
 
     __slots__ = (
         "_awaits_cached",
+        "_plain",
         "auth",
         "failures",
         "held_grant",
@@ -49,7 +50,7 @@ class Channel:
         "last_error",
         "lost_at",
         "name",
-        "plain",
+        "passes",
         "receives",
         "request",
         "roster",
@@ -67,6 +68,8 @@ class Channel:
         self.state = ChannelState.OUT
         self.receives = False
         """Whether messages count: derived from the state, kept because every message asks."""
+        self.passes = False
+        """Whether they are handed on as they are, which most are."""
         self.request: int | None = None
         """The number of the grant that was asked for."""
         self.failures = 0
@@ -76,8 +79,7 @@ class Channel:
         """When it was subscribed last, on a connection that is gone."""
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
-        self.plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
-        """Whether its messages are handed on as they are, which most are."""
+        self._plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
         self.sealed = self.kind is ChannelKind.ENCRYPTED
         self.key: Key | None = None
         self.key_asked_at = float("-inf")
@@ -97,6 +99,7 @@ class Channel:
         if self.state is before:
             return False
         self.receives = self.state in _RECEIVING
+        self.passes = self.receives and self._plain
         self._awaits_cached = self.state is ChannelState.SUBSCRIBED and is_cache(self.name)
         return True
 

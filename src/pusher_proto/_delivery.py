@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 
 from ._logs import logger
@@ -150,14 +151,23 @@ class Delivery(ABC):
     def _move(self) -> None:
         session, router, stalled = self._session, self._router, self._stalled
         events, on_event = session.events, self._on_event
-        find, find_alone = router.known.get, router.alone.get
+        find = router.known.get
         while self._untold:
             self._announce(*self._untold.pop(0))
             if stalled and not self._is_over:
                 return
+        in_runs = on_event is None
         taken = 0
         try:
             while events:
+                if in_runs:  # nearly all
+                    count = self._move_run(events)
+                    taken += count
+                    in_runs = count > 1
+                    if count:
+                        if stalled and not self._is_over:
+                            return
+                        continue
                 event = events.popleft()
                 taken += 1
                 if on_event is not None:  # it may give commands
@@ -166,19 +176,7 @@ class Delivery(ABC):
                     self._tell_hook(on_event, event)
                 sinks = None
                 if type(event) is ChannelEvent:
-                    key = (event.channel, event.name)
-                    alone = find_alone(key)
-                    if alone is not None:  # nearly all: what `put` does, without the call
-                        queue = alone.queue
-                        queue.append(event)
-                        if alone.signal.waiters:
-                            alone.signal.notify()
-                        if len(queue) >= alone.limit:
-                            self._stall(alone)
-                            if not self._is_over:
-                                return
-                        continue
-                    sinks = find(key)
+                    sinks = find((event.channel, event.name))
                 fresh = sinks is None
                 if sinks is None:
                     sinks = router.route(event)
@@ -206,6 +204,33 @@ class Delivery(ABC):
                     return
         finally:
             session.took(taken)
+
+    def _move_run(self, events: deque[Event]) -> int:
+        """Move the messages at the head that go to one sink alone, with a look-up for each; return how many."""
+        first = events[0]
+        find = self._router.alone.get
+        sink = find((first.channel, first.name)) if type(first) is ChannelEvent else None
+        if sink is None:
+            return 0
+        queue, count = sink.queue, 0
+        room = sink.limit - len(queue)
+        for event in events:
+            if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
+                break
+            count += 1
+            if count == room:
+                break
+        if count == len(events):
+            queue.extend(events)
+            events.clear()
+        else:
+            for _ in range(count):
+                queue.append(events.popleft())
+        if sink.signal.waiters:
+            sink.signal.notify()
+        if len(queue) >= sink.limit:
+            self._stall(sink)
+        return count
 
     def _stall(self, sink: Sink) -> None:
         """Move nothing more until enough was taken from `sink`."""

@@ -52,11 +52,12 @@ def test_a_channel_moves_by_the_table_and_says_whether_it_did(
 @pytest.mark.parametrize("state", C)
 def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
     expected = state in (C.SUBSCRIBING, C.SUBSCRIBED, C.UNANSWERED)
-    assert channel_in(state).receives is expected
+    assert channel_in(state).receives is channel_in(state).passes is expected
+    assert not channel_in(state, "cache-room").passes
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "plain", "sealed", "has_roster"),
+    ("name", "kind", "passes", "sealed", "has_roster"),
     [
         ("room", ChannelKind.PUBLIC, True, False, False),
         ("cache-room", ChannelKind.PUBLIC, False, False, False),
@@ -73,10 +74,11 @@ def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
     ],
 )
 def test_the_name_says_what_a_channel_is(
-    name: str, kind: ChannelKind, plain: bool, sealed: bool, has_roster: bool
+    name: str, kind: ChannelKind, passes: bool, sealed: bool, has_roster: bool
 ) -> None:
-    channel = Channel(name, 10)
-    assert (channel.kind, channel.plain, channel.sealed) == (kind, plain, sealed)
+    assert not Channel(name, 10).passes
+    channel = channel_in(C.SUBSCRIBED, name)
+    assert (channel.kind, channel.passes, channel.sealed) == (kind, passes, sealed)
     assert (channel.roster is not None) is has_roster
 
 
