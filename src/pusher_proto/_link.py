@@ -253,7 +253,7 @@ class Link:
     def _flush(self) -> None:
         """Send the pongs and close frames that are due."""
         data = self._websocket.data_to_send()
-        if not (self._clogged and self._websocket.is_open):
+        if data and not (self._clogged and self._websocket.is_open):
             self._transports.send(self.transport, data)
 
     @property
