@@ -37,6 +37,7 @@ ROWS = [
         "_checks",
         "_deflate",
         "_frame_items",
+        "_masks",
         "_messages",
         "_timers",
         "_turns",

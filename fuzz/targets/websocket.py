@@ -8,6 +8,7 @@ have; and after a violation or a close nothing is reported.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from typing import Any
 
 from fuzz.source import Source, splits
@@ -48,7 +49,7 @@ def fuzz_one(data: bytes) -> None:
         websocket = WebSocket(
             host="ws.test",
             target="/app/key",
-            nonce=KEY,
+            randbytes=lambda _: b64decode(KEY),
             subprotocols=("a",),
             compression=compression is not None,
             max_message_size=LIMIT,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Callable
 
 from ._link import Ended, Link
@@ -205,9 +204,9 @@ class Connector:
         self._move(by, "connecting")
         try:
             address = self._options.address()
-            # Drawn from the session's own rng, so that the same inputs give the same bytes.
-            nonce = b64encode(self._rng.randbytes(16))
-            self.link = Link(self._options, address, self._transports, self._timers, nonce)
+            # All is drawn from the session's own rng, so that the same inputs give the same bytes.
+            draw = self._rng.randbytes
+            self.link = Link(self._options, address, self._transports, self._timers, draw)
         except Exception as error:  # Options.resolve_url is the application's
             why = describe(error)
             ended = Ended(None, f"no URL to connect to: {why}", Next.WAIT)

@@ -91,12 +91,12 @@ class Frames:
 
     def send_text(self, text: str | bytes) -> bytes:
         """Return one masked text frame. Raises ValueError for what cannot be UTF-8."""
-        self._require_open("a message")
+        self.require_open("a message")
         return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
 
     def send_ping(self, payload: bytes) -> bytes:
         """Return a ping. Raises ValueError past 125 bytes."""
-        self._require_open("a ping")
+        self.require_open("a ping")
         return bytes(self._wsproto.ping(payload))
 
     def send_close(self, code: int, reason: str) -> bytes:
@@ -372,6 +372,7 @@ class Frames:
                 self.output += self._wsproto.pong(ping)
             self._pings.clear()
 
-    def _require_open(self, what: str) -> None:
+    def require_open(self, what: str) -> None:
+        """Raise LocalProtocolError once either side has begun to close."""
         if self._state is not _State.OPEN:
             raise LocalProtocolError(f"{what} cannot be sent: a close frame was sent or received")

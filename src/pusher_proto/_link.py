@@ -7,7 +7,7 @@ connection itself (the upgrade, the greeting, pings, errors, the end). It decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ._link_items import (
@@ -74,7 +74,7 @@ class Link:
         address: Address,
         transports: Transports,
         timers: Timers,
-        nonce: bytes | None = None,
+        randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
         self._options = options
         self._transports = transports
@@ -90,7 +90,7 @@ class Link:
             control_frame_rate=options.control_frame_rate,
             head_limit=options.max_head,
             body_limit=0,  # a refusal is known by its status, and its body may never come
-            nonce=nonce,
+            randbytes=randbytes,
         )
         self._liveness: Liveness | None = None
         self._error: tuple[ErrorReceived, float] | None = None

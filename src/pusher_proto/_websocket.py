@@ -6,12 +6,14 @@ frames that follow are in `_frames`; here is what of them may be used when.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import TypeAlias
 
 from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from ._frames import Frames
+from ._masks import Masks
 from ._upgrade import Outcome, Upgrade, UpgradeAccepted, UpgradeRefused
 from .errors import LocalProtocolError
 
@@ -60,11 +62,11 @@ class WebSocket:
         head_limit: int = 16 * 1024,
         body_limit: int = 65536,
         fast: bool = True,
-        nonce: bytes | None = None,
+        randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
         """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets.
 
-        `nonce` is the key of the upgrade, 16 bytes in base64; without one it is drawn.
+        `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(
@@ -75,7 +77,7 @@ class WebSocket:
             compression=compression,
             head_limit=head_limit,
             body_limit=body_limit,
-            nonce=nonce,
+            nonce=None if randbytes is None else b64encode(randbytes(16)),
         )
         self._frames = Frames(
             max_message_size=max_message_size,
@@ -83,6 +85,7 @@ class WebSocket:
             control_frame_rate=control_frame_rate,
             fast=fast,
         )
+        self._masks = Masks(randbytes) if fast and randbytes is not None else None
 
     def open(self) -> bytes:
         """Return the upgrade request (RFC 6455, 4.1). To be called once."""
@@ -97,7 +100,13 @@ class WebSocket:
         the connection is not open.
         """
         self._require_upgraded("a message")
-        return self._frames.send_text(text)
+        if self._masks is None:
+            return self._frames.send_text(text)
+        self._frames.require_open("a message")
+        data = text.encode() if isinstance(text, str) else text
+        if not data.isascii():
+            data.decode()
+        return self._masks.text_frame(data)
 
     def send_ping(self, payload: bytes = b"") -> bytes:
         """Return a ping (RFC 6455, 5.5.2).
