@@ -59,7 +59,7 @@ class Session:
     def __init__(
         self, options: Options, *, rng: random.Random | None = None, authorize_many: bool = False
     ) -> None:
-        """`authorize_many` says that the application's authorizer answers several requests in one call."""
+        """`rng` draws delays and masks; `authorize_many`: the application answers several requests at once."""
         self.options = options
         draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")

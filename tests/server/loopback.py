@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -55,7 +56,8 @@ class Loopback:
         trace: TracebackType | None,
     ) -> None:
         self._stopping = True
-        self._here.send(b"!")
+        with suppress(OSError):  # it was awake, has seen it, and is gone
+            self._here.send(b"!")
         self._thread.join(10)
         assert not self._thread.is_alive()
         self._here.close()
