@@ -15,13 +15,13 @@ _head64 = Struct(">BBQ").pack
 
 
 class Masks:
-    """Puts text into frames, each under a mask of its own, out of `randbytes`."""
+    """Puts text into frames, each under a mask of its own: out of `pool`, and then of what `randbytes` draws."""
 
     __slots__ = ("_at", "_pool", "_randbytes")
 
-    def __init__(self, randbytes: Callable[[int], bytes]) -> None:
+    def __init__(self, randbytes: Callable[[int], bytes], pool: bytes = b"") -> None:
         self._randbytes = randbytes
-        self._pool = b""
+        self._pool = pool
         self._at = 0
 
     def text_frame(self, payload: bytes) -> bytes:

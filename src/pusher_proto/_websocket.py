@@ -32,6 +32,9 @@ Item: TypeAlias = FrameItem | UpgradeAccepted | UpgradeRefused
 """What receiving gives. Bytes are one whole text message, checked to be UTF-8."""
 
 
+_MASKS = 12
+
+
 class _State(Enum):
     UPGRADING = auto()
     UPGRADED = auto()
@@ -68,6 +71,8 @@ class WebSocket:
 
         `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
+        # With the key the first masks, which are all that most connections need for a while.
+        drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(
             host=host,
@@ -77,7 +82,7 @@ class WebSocket:
             compression=compression,
             head_limit=head_limit,
             body_limit=body_limit,
-            nonce=None if randbytes is None else b64encode(randbytes(16)),
+            nonce=b64encode(drawn[:16]) if drawn else None,
         )
         self._frames = Frames(
             max_message_size=max_message_size,
@@ -85,7 +90,7 @@ class WebSocket:
             control_frame_rate=control_frame_rate,
             fast=fast,
         )
-        self._masks = Masks(randbytes) if fast and randbytes is not None else None
+        self._masks = Masks(randbytes, drawn[16:]) if fast and randbytes is not None else None
 
     def open(self) -> bytes:
         """Return the upgrade request (RFC 6455, 4.1). To be called once."""
