@@ -73,8 +73,6 @@ class Client(ClientBase[Channel, User], Source):
         self._on_handler_error = on_handler_error
         self._transports: dict[int, Transport] = {}
         self._caller = Caller(self)
-        # The class of this event loop: `anyio.Event()` looks for it each time, and that with each wait.
-        self._event_class = type(anyio.Event())
         self._group = group
         self._errors: list[BaseException] = []
         self._armed = float("inf")
@@ -236,7 +234,7 @@ class Client(ClientBase[Channel, User], Source):
 
     async def _notified(self, signal: Signal) -> None:
         """Wait for the next notice."""
-        event = self._event_class()
+        event = anyio.Event()
         signal.add(event.set)
         try:
             await event.wait()
