@@ -331,14 +331,16 @@ def test_nobody_is_known_to_be_there_while_the_connection_is_down() -> None:
 
 def test_after_a_reconnect_the_differences_are_told_after_the_success() -> None:
     world = World()
-    ada, bob = joined(world, "ada"), joined(world, "bob")
+    ada, bob, eve = (joined(world, user) for user in ("ada", "bob", "eve"))
+    eve.unsubscribe(ROOM)
+    world.run(1)
     ada.take()
-    world.network.refuse = True
+    world.network.refuse = True  # so that ada is not back before all is done, whatever her delay
     world.reset(ada)
     bob.unsubscribe(ROOM)
-    world.run(0.5)
+    eve.subscribe(ROOM)
+    world.run(1)
     world.network.refuse = False
-    joined(world, "eve")
     world.run_until(lambda: ada.session.channel(ROOM).members)
     told = [event for event in ada.take() if getattr(event, "channel", None) == ROOM]
     offline = told[0].offline_for  # type: ignore[attr-defined]  # of the class that the test brings about
