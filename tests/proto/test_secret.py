@@ -76,6 +76,7 @@ KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
         (f'"shared_secret":"{KEY}"', '"shared_secret":"***"'),
         (f"{KEY}=", f"{KEY}="),
         ("Authorization: Bearer abc.def <p>", "Authorization: Bearer *** <p>"),
+        (f"Bearer {'ab' * 32}.rest of it", "Bearer *** of it"),
         ('{"user_data":"{\\"id\\":1}"}', '{"user_data***'),
         ('{\\"user_data\\": {\n"id":1}}', '{\\"user_data***'),
         ("the grant has no user_data: sign in", "the grant has no user_data: sign in"),
