@@ -110,9 +110,8 @@ class Caller:
     async def _run(self, ready: deque[Binding]) -> None:
         try:
             while True:
-                await (
-                    checkpoint_if_cancelled()
-                )  # who was woken before the end is not to begin after it
+                # Who was woken before the end is not to begin after it.
+                await checkpoint_if_cancelled()
                 await self._call_all(ready)
                 await self._client._notified(self._bell)
         finally:
