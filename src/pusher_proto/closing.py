@@ -65,7 +65,7 @@ def hint_for(code: int | None) -> str:
     return _HINTS.get(code, "")
 
 
-_NOT_TLS = "the server does not speak TLS on this port: tls=False connects without"
+_NOT_TLS = "the server does not speak TLS on this port: without it connects tls=False, or --no-tls"
 _OPAQUE = {  # what OpenSSL calls an answer that is no TLS: up to 3.1, and since
     "WRONG_VERSION_NUMBER": _NOT_TLS,
     "RECORD_LAYER_FAILURE": _NOT_TLS,

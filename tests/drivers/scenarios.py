@@ -665,7 +665,9 @@ async def a_timeout_tells_why_the_last_attempt_failed(
 async def tls_to_a_port_without_it_says_what_to_do(driver: Driver, server: RunningServer) -> None:
     async with driver(replace(quick(server), tls=True)) as client:
         await until(lambda: client._session.last_loss)
-        with pytest.raises(PusherTimeout, match="does not speak TLS on this port: tls=False"):
+        with pytest.raises(
+            PusherTimeout, match="does not speak TLS on this port: without it connects tls=False"
+        ):
             await client.wait_connected(timeout=0)
 
 

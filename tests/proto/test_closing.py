@@ -76,7 +76,7 @@ def test_other_codes_have_none(code: int | None) -> None:
 def test_an_answer_that_is_no_tls_is_explained(name: str) -> None:
     words = f"SSLError: [SSL: {name}] (_ssl.c:1006)"
     assert explained(words) == (
-        f"the server does not speak TLS on this port: tls=False connects without ({words})"
+        f"the server does not speak TLS on this port: without it connects tls=False, or --no-tls ({words})"
     )
 
 
