@@ -206,17 +206,25 @@ class Delivery(ABC):
             session.took(taken)
 
     def _move_run(self, events: deque[Event]) -> int:
-        """Move the messages at the head that go to one sink alone, with a look-up for each; return how many."""
+        """Move the messages at the head that go to one sink alone, with a look-up at most for each; return how many."""
         first = events[0]
+        if type(first) is not ChannelEvent:
+            return 0
         find = self._router.alone.get
-        sink = find((first.channel, first.name)) if type(first) is ChannelEvent else None
+        channel, name = first.channel, first.name
+        sink = find((channel, name))
         if sink is None:
             return 0
         queue, count = sink.queue, 0
         room = sink.limit - len(queue)
         for event in events:
-            if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
+            if type(event) is not ChannelEvent:
                 break
+            # To compare is half of a look-up, and what comes is mostly like what came.
+            if event.channel != channel or event.name != name:
+                channel, name = event.channel, event.name
+                if find((channel, name)) is not sink:
+                    break
             count += 1
             if count == room:
                 break

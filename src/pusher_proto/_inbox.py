@@ -96,12 +96,17 @@ class Inbox:
         self._events.check()
 
     def _take_messages(self, events: list[ChannelEvent], now: float) -> None:
-        """Take messages that name a channel: one look-up for each of nearly all."""
+        """Take messages that name a channel: one look-up at most for each of nearly all."""
         find = self._subscriptions.channels.get
         self.messages += len(events)
+        last = None
         for event in events:
-            channel = find(event.channel)
-            if channel is None or not channel.passes or _FIRST <= event.name < _LAST:
+            if event.channel != last:
+                last = event.channel
+                channel = find(last)
+                if channel is None or not channel.passes:
+                    break
+            if _FIRST <= event.name < _LAST:
                 break
         else:
             self._events.queue.extend(events)
