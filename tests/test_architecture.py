@@ -71,7 +71,7 @@ IMPURE = {
     "anyio", "asyncio", "os", "secrets", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "sys", "threading", "time", "trio",
 }  # fmt: skip
-INSTALLED = {"h11", "msgspec", "nacl", "wsproto"}
+INSTALLED = {"h11", "msgspec", "nacl", "orjson", "wsproto"}
 """What the core may import beside the standard library."""
 
 FOR_THE_SERVER = {"errors", "names", "signing"}

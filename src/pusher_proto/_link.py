@@ -135,7 +135,7 @@ class Link:
                 next(rest)
             else:
                 batch: list[ChannelEvent] = []
-                decode_plain(rest, batch)
+                decode_plain(rest, batch, size=len(data) / len(items))
                 if batch:
                     self._error = None
                     yield batch
