@@ -35,6 +35,7 @@ from pusher_proto import (
 )
 from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
 
+from ._alarm import Alarm, LoopAlarm, TaskAlarm
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
 from ._transport import Connect, Transport
@@ -75,15 +76,18 @@ class Client(ClientBase[Channel, User], Source):
         self._caller = Caller(self)
         self._group = group
         self._errors: list[BaseException] = []
-        self._armed = float("inf")
-        self._rearm: anyio.Event | None = None
         token: Any = current_token()
         loop = getattr(
             token, "native_token", token
         )  # anyio gives trio's own, or wraps asyncio's loop
-        self._soon = getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
+        self._alarm: Alarm
+        if hasattr(loop, "call_at"):
+            self._soon = loop.call_soon_threadsafe
+            self._alarm = LoopAlarm(self, loop)
+        else:
+            self._soon = loop.run_sync_soon
+            self._alarm = TaskAlarm(self, self._start)
         self.connect()
-        self._start(self._run_timers)
 
     async def wait_connected(self, timeout: float | None = None) -> str:
         """Wait until the connection is established, and return its socket id.
@@ -150,10 +154,10 @@ class Client(ClientBase[Channel, User], Source):
         for transport in self._transports.values():
             transport.resume()
         deadline = session.next_deadline()
-        if self._rearm is not None and (
-            session.closed or (deadline is not None and deadline < self._armed)
-        ):
-            self._rearm.set()
+        if deadline is not None and deadline < self._alarm.at:
+            self._alarm.set(deadline)
+        if session.closed:
+            self._alarm.stop()
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # the event loop is over
@@ -173,19 +177,13 @@ class Client(ClientBase[Channel, User], Source):
             case Authorize() | AuthorizeMany():
                 self._start(self._authorize, effect)
 
-    async def _run_timers(self) -> None:
-        while not self._session.closed:
-            deadline = self._session.next_deadline()
-            self._armed = float("inf") if deadline is None else deadline
-            self._rearm = anyio.Event()
-            with anyio.CancelScope(deadline=self._armed, shield=True):
-                await self._rearm.wait()
-            if self._now() >= self._armed:
-                # After a suspension what came meanwhile counts first. The event loop may not have looked at its sockets
-                # yet: it does so within one turn, and whoever reads has his turn in the next.
-                await cancel_shielded_checkpoint()
-                await cancel_shielded_checkpoint()
-                self._tell(self._session.handle_timeout)
+    def _ring(self) -> None:
+        """Tell the session that time has passed. What goes wrong ends the block, as it does in `_do`."""
+        try:
+            self._tell(self._session.handle_timeout)
+        except BaseException as error:
+            self._errors.append(error)
+            self._end()
 
     async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
         result: object

@@ -140,6 +140,7 @@ class Transport:
             if self._tls is not None:
                 data += decrypted(self._tls)
             client._tell(session.receive_data, number, data)
+            del data  # or it would be held until the next read, and be 256 KB after a burst
 
     def _see_to_writing(self) -> None:
         """Let a task do what is to be done in order, unless there is one, or no stream yet."""

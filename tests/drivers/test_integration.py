@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -19,7 +20,7 @@ from pusher_anyio._bindings import YIELD_AFTER
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, ClientClosed, Closed, EventsDropped, Options
 
-from .checkpoints import run, tasks
+from .checkpoints import ENOUGH, Checkpoints, CountedStream, run, tasks
 from .runners import poll, until
 
 on_both = pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -342,5 +343,58 @@ def test_closing_again_after_a_recording_has_ended_is_harmless(
         await client.close()
         assert (tmp_path / "recording").read_text() == recorded
         assert recorded.count('"input":"close"') == 1
+
+    run(main, backend)
+
+
+class Read(bytes):
+    """What was read, which tells when nobody holds it any more."""
+
+    alive = 0
+
+    def __new__(cls, data: bytes) -> Self:
+        cls.alive += 1
+        return super().__new__(cls, data)
+
+    def __del__(self) -> None:
+        Read.alive -= 1
+
+
+class ReadStream(CountedStream):
+    """A byte stream that gives what it reads as `Read`."""
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        return Read(await super().receive(max_bytes))
+
+
+@on_both
+def test_a_client_that_waits_does_not_hold_what_it_read_last(
+    server: ServerInThread, backend: str
+) -> None:
+    async def connect(host: str, port: int) -> ReadStream:
+        return ReadStream(await anyio.connect_tcp(host, port), Checkpoints(ENOUGH))
+
+    async def main() -> None:
+        async with open_pusher(options(server), connect=connect) as client:
+            await client.subscribe("room").wait_subscribed(5)
+            await until(lambda: not Read.alive)
+
+    run(main, backend)
+
+
+@on_both
+def test_what_goes_wrong_when_time_has_passed_comes_out_of_the_block(
+    server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def handle_timeout(*, now: float) -> None:
+        raise MyOwn
+
+    async def main() -> None:
+        before = tasks()
+        with pytest.raises(MyOwn):
+            async with open_pusher(replace(options(server), activity_override=0.05)) as client:
+                monkeypatch.setattr(client._session, "handle_timeout", handle_timeout)
+                await client.run()
+        assert tasks() == before
 
     run(main, backend)
