@@ -1,11 +1,12 @@
-"""What tells the session that time has passed: a timer of the loop on asyncio, a task that sleeps on trio."""
+"""What calls a client from outside: because time has passed, or because of what another thread or the collector did."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
@@ -35,43 +36,59 @@ class Alarm:
         """The session is closed: ring no more."""
         raise NotImplementedError
 
+    def wake(self) -> None:
+        """Let the client see to what changed. Called by any thread, in the midst of anything."""
+        raise NotImplementedError
+
+    def _ring(self) -> None:
+        self.at = inf
+        self._client._tell(self._client._session.handle_timeout)
+
 
 class LoopAlarm(Alarm):
-    """For asyncio, where a task that does nothing but to sleep would be a seventh of what an idle client takes."""
+    """For asyncio, which calls at a time by itself: a task that sleeps until then would take 5 KB of an idle client."""
 
     def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(client)
         self._loop = loop
-        self._handle: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def set(self, at: float) -> None:
         """Ring at `at`."""
         self.stop()
         self.at = at
-        self._handle = self._loop.call_at(at, self._due, _TURNS + 1)
+        self._timer = self._loop.call_at(at, self._begin, self._ring, _TURNS)
 
     def stop(self) -> None:
         """Ring no more."""
-        if self._handle is not None:
-            self._handle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _due(self, turns: int) -> None:
-        if turns:
-            self._handle = self._loop.call_soon(self._due, turns - 1)
-            return
-        self._handle = None
-        self.at = inf
-        self._client._ring()
+    def wake(self) -> None:
+        """Let the client see to what changed."""
+        with suppress(RuntimeError):  # the event loop is over
+            self._loop.call_soon_threadsafe(self._begin, self._client._changed, 0)
+
+    def _begin(self, act: Callable[[], None], turns: int) -> None:
+        # Outside of a task anyio does not know asyncio: nothing could be started. The loop holds a task that has its
+        # turn in the next round, so nobody else needs to.
+        self._loop.create_task(self._act(act, turns))
+
+    async def _act(self, act: Callable[[], None], turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        self._client._attempt(act)
 
 
 class TaskAlarm(Alarm):
-    """For trio, which calls nobody at a time."""
+    """For trio, which calls nobody at a time: a task sleeps until then."""
 
-    def __init__(self, client: Client, start: Callable[..., None]) -> None:
+    def __init__(self, client: Client, token: Any) -> None:
         super().__init__(client)
+        self._token = token
         self._moved = anyio.Event()
         self._stopped = False
-        start(self._run)
+        client._start(self._run)
 
     def set(self, at: float) -> None:
         """Ring at `at`."""
@@ -83,6 +100,11 @@ class TaskAlarm(Alarm):
         self._stopped = True
         self._moved.set()
 
+    def wake(self) -> None:
+        """Let the client see to what changed."""
+        with suppress(RuntimeError):  # the event loop is over
+            self._token.run_sync_soon(self._client._attempt, self._client._changed)
+
     async def _run(self) -> None:
         while not self._stopped:
             self._moved = anyio.Event()
@@ -91,5 +113,4 @@ class TaskAlarm(Alarm):
             if self._client._now() >= self.at:
                 for _ in range(_TURNS):
                     await cancel_shielded_checkpoint()
-                self.at = inf
-                self._client._ring()
+                self._ring()

@@ -46,7 +46,11 @@ class Stream(StreamBase[T]):
             self._ready -= 1
             try:
                 first: Any = self._sink.queue.popleft()
-                return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+                if self._decode is None:
+                    return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+                typed = self._typed(first)
+                if typed is not PENDING:
+                    return typed
             except IndexError:  # the stream was closed, or another task took it
                 self._ready = 0
         self._left -= 1

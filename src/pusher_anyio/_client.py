@@ -80,13 +80,8 @@ class Client(ClientBase[Channel, User], Source):
         loop = getattr(
             token, "native_token", token
         )  # anyio gives trio's own, or wraps asyncio's loop
-        self._alarm: Alarm
-        if hasattr(loop, "call_at"):
-            self._soon = loop.call_soon_threadsafe
-            self._alarm = LoopAlarm(self, loop)
-        else:
-            self._soon = loop.run_sync_soon
-            self._alarm = TaskAlarm(self, self._start)
+        by_itself = hasattr(loop, "call_at")
+        self._alarm: Alarm = LoopAlarm(self, loop) if by_itself else TaskAlarm(self, loop)
         self.connect()
 
     async def wait_connected(self, timeout: float | None = None) -> str:
@@ -126,8 +121,18 @@ class Client(ClientBase[Channel, User], Source):
             raise
         except BaseException as error:
             # Not by way of the task: groups would be taken apart, and asyncio would stop its loop for some of them.
-            self._errors.append(error)
-            self._end()
+            self._fail(error)
+
+    def _attempt(self, act: Callable[[], None]) -> None:
+        """The same for what does not wait and is called from outside of the block."""
+        try:
+            act()
+        except BaseException as error:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self._errors.append(error)
+        self._end()
 
     def _end(self) -> None:
         """End what belongs to the block, at once and without goodbye. No handler is called any more."""
@@ -160,8 +165,7 @@ class Client(ClientBase[Channel, User], Source):
             self._alarm.stop()
 
     def _wake(self) -> None:
-        with suppress(RuntimeError):  # the event loop is over
-            self._soon(self._changed)
+        self._alarm.wake()
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -176,14 +180,6 @@ class Client(ClientBase[Channel, User], Source):
                 self._transports[effect.transport].close(abort=effect.abort)
             case Authorize() | AuthorizeMany():
                 self._start(self._authorize, effect)
-
-    def _ring(self) -> None:
-        """Tell the session that time has passed. What goes wrong ends the block, as it does in `_do`."""
-        try:
-            self._tell(self._session.handle_timeout)
-        except BaseException as error:
-            self._errors.append(error)
-            self._end()
 
     async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
         result: object

@@ -132,7 +132,7 @@ class StreamBase(Generic[T]):
 
     def _next(self) -> T | Pending | End:
         """Return the next element, `PENDING`, or `END`. Raises the error that ended the connection for good."""
-        client, sink, decode = self._client, self._sink, self._decode
+        client, sink = self._client, self._sink
         if len(sink.queue) <= sink.look_at:
             client._took(sink)  # what was taken without looking
         while True:
@@ -144,18 +144,34 @@ class StreamBase(Generic[T]):
                 return self._rest()
             if len(sink.queue) <= sink.look_at:
                 client._took(sink)
-            if decode is None:
-                left = len(sink.queue) - sink.look_at - 1
-                self._ready = min(AT_ONCE, left)
+            self._ready = min(AT_ONCE, len(sink.queue) - sink.look_at - 1)
+            if self._decode is None:
                 return cast("T", event)
-            assert isinstance(event, ChannelEvent)  # such a sink takes nothing else
-            try:
-                return cast("T", _typed(event, decode(event)))
-            except DataError as error:
-                if self._invalid == "raise":
-                    raise
-                self.skipped += 1
-                log_seldom(_log, logging.WARNING, self.skipped, "skipped: %s", error)
+            typed = self._typed(event)
+            if typed is not PENDING:
+                return typed
+
+    def _typed(self, event: Any) -> T | Pending:
+        """Return a message with its data decoded, or `PENDING` when it is skipped."""
+        assert self._decode is not None
+        try:
+            value = self._decode(event)
+        except DataError as error:
+            if self._invalid == "raise":
+                raise
+            self.skipped += 1
+            log_seldom(_log, logging.WARNING, self.skipped, "skipped: %s", error)
+            return PENDING
+        typed: Any = TypedEvent(
+            event.channel,
+            event.name,
+            event.wire_data,
+            event.user_id,
+            event.extra,
+            event.cached,
+            value,
+        )
+        return typed  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
 
     def _next_one(self) -> T | Pending:
         """The same for `wait_for`: an end is an error, and so is a channel that will not have the event."""
@@ -175,18 +191,6 @@ class StreamBase(Generic[T]):
         if error is not None:
             raise fresh(error)
         return END if client._session.closed else PENDING
-
-
-def _typed(event: ChannelEvent, value: Any) -> TypedEvent[Any]:
-    return TypedEvent(
-        event.channel,
-        event.name,
-        event.wire_data,
-        event.user_id,
-        event.extra,
-        event.cached,
-        value,
-    )
 
 
 def _decode_by(decoder: Callable[[str], Any], event: ChannelEvent) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
     END,
+    PENDING,
     BindingBase,
     ChannelBase,
     End,
@@ -46,7 +47,11 @@ class Stream(StreamBase[T]):
             self._ready -= 1
             try:
                 first: Any = self._sink.queue.popleft()
-                return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+                if self._decode is None:
+                    return first  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+                typed = self._typed(first)
+                if typed is not PENDING:
+                    return typed
             except IndexError:  # the stream was closed, or another thread took it
                 self._ready = 0
         event: T | End = self._client._wait(self._next, self.signal)

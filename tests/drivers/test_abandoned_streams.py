@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 
 import pusher_sync
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import serve, serve_in_thread
+
+from .runners import until
 
 
 @pytest.mark.anyio
@@ -37,6 +41,42 @@ async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
         with anyio.fail_after(5):
             await done.wait()
         assert seen == list(range(20))
+
+
+def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
+    async def main() -> None:
+        seen: list[int] = []
+        async with open_pusher(server.options()) as client:
+            channel = await client.subscribe("room").wait_subscribed(5)
+
+            @client.bind("count")
+            async def count(event: object) -> None:
+                seen.append(event.data)  # type: ignore[attr-defined]  # a message
+
+            stream = channel.events("count", buffer=2)
+            for n in range(20):
+                server.publish("room", "count", n)
+            async for event in stream:
+                assert event.data == 0
+                break
+            with anyio.move_on_after(0.2):
+                await until(lambda: len(seen) == 20)
+            assert len(seen) < 20  # held up by the stream, which nobody reads
+            del stream
+            await until(lambda: seen == list(range(20)))
+
+    with serve_in_thread() as server:
+        asyncio.run(main())
+
+
+def test_time_passes_where_the_loop_is_not_anyios() -> None:
+    async def main() -> None:
+        async with open_pusher(server.options(activity_override=0.01)) as client:
+            await client.wait_connected(5)
+            await until(lambda: client.stats.round_trip is not None)
+
+    with serve_in_thread() as server:
+        asyncio.run(main())
 
 
 def test_the_blocking_client_goes_on_after_a_loop_was_left() -> None:
