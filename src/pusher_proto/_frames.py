@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 from enum import Enum, auto
+from functools import cached_property
 from struct import Struct
 
 from wsproto.frame_protocol import (
@@ -65,24 +66,25 @@ class Frames:
         self._control_frame_rate = self._controls_left = control_frame_rate
         self._fast = fast
         self._state = _State.OPEN
-        self._wsproto = FrameProtocol(client=True, extensions=[])
         # The start of a frame that is not whole yet, and how long it must be to go on with it.
         self._held = bytearray()
         self._need = 0
         # The message of which some frames came but not the last.
-        self._fragments = 0
-        self._size = 0
+        self._fragments = self._size = self._turns = 0
         self._is_text = False
         self._text = bytearray()
         # Of the frame in `_held` so much text has been checked; of a character its beginning.
         self._checked = 0
         self._cut = b""
         self._pings: list[bytes] = []
-        self._turns = 0
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
-        # Whether the message under way is compressed.
-        self._deflated = False
+        self._deflated = False  # whether the message under way is compressed
+
+    @cached_property
+    def _wsproto(self) -> FrameProtocol:
+        """Which on most connections has nothing to do until they end."""
+        return FrameProtocol(client=True, extensions=[])
 
     def inflate(self, *, forgets: bool) -> None:
         """Take compressed messages from now on. `forgets` says that each has a window of its own."""

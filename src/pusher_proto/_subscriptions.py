@@ -60,7 +60,7 @@ class Subscriptions:
         self._send = send
         self._user = user
         self._admission = Admission(options, timers, rng, grants, emit, send, user)
-        self._abandoned = Counter[str]()
+        self._abandoned: Counter[str] = Counter()
         self.channels: dict[str, Channel] = {}
 
     # What the application wants

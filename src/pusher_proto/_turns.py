@@ -11,7 +11,7 @@ class Turns:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._waiting: dict[int, None] = {}
-        self._under_way: set[int] = set()
+        self._under_way: dict[int, None] = {}  # an empty set takes three times as much
 
     def __contains__(self, number: int) -> bool:
         """Return whether this request has not had its turn yet."""
@@ -24,7 +24,7 @@ class Turns:
     def end(self, number: int) -> None:
         """A request takes part no more."""
         self._waiting.pop(number, None)
-        self._under_way.discard(number)
+        self._under_way.pop(number, None)
 
     def next(self) -> int | None:
         """Return the request whose turn has come, or None."""
@@ -32,5 +32,5 @@ class Turns:
             return None
         number = next(iter(self._waiting))
         del self._waiting[number]
-        self._under_way.add(number)
+        self._under_way[number] = None
         return number
