@@ -44,8 +44,8 @@ class Delivery(ABC):
         self._seen_changes = 0
         self._failed: ConnectionFailed | None = None
         self._waits: dict[Sink, None] = {}
-        self._stalled: set[Sink] = set()
-        # Lists, as they are nearly always empty: each empty deque would take 700 bytes.
+        # Dictionaries and lists, as they are nearly always empty: an empty set takes 200 bytes and an empty deque 700.
+        self._stalled: dict[Sink, None] = {}
         self._abandoned: list[Sink] = []
         self._untold: list[tuple[Sink, EventsDropped]] = []
         self._dropped_before = 0
@@ -105,7 +105,7 @@ class Delivery(ABC):
     def _forget(self, sink: Sink) -> None:
         self._router.remove(sink)
         self._waits.pop(sink, None)
-        self._stalled.discard(sink)
+        self._stalled.pop(sink, None)
         self._dropped_before += sink.dropped
         self._tell_dropped(sink)
         if sink.place is not None and sink.queue:
@@ -242,7 +242,7 @@ class Delivery(ABC):
 
     def _stall(self, sink: Sink) -> None:
         """Move nothing more until enough was taken from `sink`."""
-        self._stalled.add(sink)
+        self._stalled[sink] = None
         sink.look_at = sink.half
 
     def _unheard(self, event: ChannelEvent, fresh: bool) -> None:
@@ -269,7 +269,7 @@ class Delivery(ABC):
         if len(sink.queue) <= sink.look_at:
             sink.look_at = -1
             stalled = sink in self._stalled
-            self._stalled.discard(sink)
+            self._stalled.pop(sink, None)
             self._tell_dropped(sink)
             if (stalled and not self._stalled) or self._untold:
                 self._changed()

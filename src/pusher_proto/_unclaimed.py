@@ -23,7 +23,7 @@ class Unclaimed:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._kept: dict[str, _Kept | None] = {}
-        self._warned: set[str] = set()
+        self._warned: dict[str, None] = {}
         self._last = 0
 
     def begin(self, scope: str) -> None:
@@ -34,7 +34,7 @@ class Unclaimed:
     def end(self, scope: str) -> None:
         """Forget this channel and its messages."""
         self._kept.pop(scope, None)
-        self._warned.discard(scope)
+        self._warned.pop(scope, None)
 
     def next_place(self) -> int:
         """Return the place of the message of the moment."""
@@ -55,7 +55,7 @@ class Unclaimed:
 
     def warn(self, scope: str) -> None:
         """Say that messages of this channel are dropped, once."""
-        self._warned.add(scope)
+        self._warned[scope] = None
         _log.warning(
             "nobody listens to %s: of its messages only the last %d are kept (Options.unclaimed_limit)",
             excerpt(scope, 64),

@@ -71,7 +71,7 @@ class User:
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
-        self._online: set[str] = set()
+        self._online: frozenset[str] = frozenset()
         self.id: str | None = None
 
     @property
@@ -91,9 +91,7 @@ class User:
 
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
-        return UserSnapshot(
-            self._state, self.id, self._data, self._last_error, frozenset(self._online)
-        )
+        return UserSnapshot(self._state, self.id, self._data, self._last_error, self._online)
 
     def signin(self, now: float) -> None:
         """Want the user to be signed in, on this connection and on all that follow."""
@@ -112,7 +110,7 @@ class User:
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
         self._socket_id = self.id = self._data = None
-        self._online.clear()
+        self._online = frozenset()
         if failed:
             self._last_error = SignInError(
                 "the connection ended before the server answered the sign-in"
@@ -240,10 +238,10 @@ class User:
             limit = self._options.max_members
             if len(self._online) + len(set(users) - self._online) > limit:
                 return f"more than {limit} users are online (Options.max_members)"
-            self._online.update(users)
+            self._online |= set(users)
             self._emit(WatchlistOnline(users))
         else:
-            self._online.difference_update(users)
+            self._online -= set(users)
             self._emit(WatchlistOffline(users))
         return ""
 
