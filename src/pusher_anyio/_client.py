@@ -80,6 +80,9 @@ class Client(ClientBase[Channel, User], Source):
         loop = getattr(
             token, "native_token", token
         )  # anyio gives trio's own, or wraps asyncio's loop
+        # To ask anyio, which asks what is running, takes ten times as long, and every read and every wait asks.
+        self._time: Callable[[], float] = getattr(loop, "time", anyio.current_time)
+        self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
         by_itself = hasattr(loop, "call_at")
         self._alarm: Alarm = LoopAlarm(self, loop) if by_itself else TaskAlarm(self, loop)
         self.connect()
@@ -144,11 +147,11 @@ class Client(ClientBase[Channel, User], Source):
             self._changed()
 
     def _now(self) -> float:
-        return anyio.current_time()
+        return self._time()
 
     def _tell(self, answer: Callable[..., None], *details: object) -> None:
         """Tell the session what happened."""
-        answer(*details, now=anyio.current_time())
+        answer(*details, now=self._time())
         self._changed()
 
     def _changed(self) -> None:
@@ -228,7 +231,7 @@ class Client(ClientBase[Channel, User], Source):
 
     async def _notified(self, signal: Signal) -> None:
         """Wait for the next notice."""
-        event = anyio.Event()
+        event = self._new_event()
         signal.add(event.set)
         try:
             await event.wait()
