@@ -71,8 +71,9 @@ class LoopAlarm(Alarm):
 
     def _begin(self, act: Callable[[], None], turns: int) -> None:
         # Outside of a task anyio does not know asyncio: nothing could be started. The loop holds a task that has its
-        # turn in the next round, so nobody else needs to.
-        self._loop.create_task(self._act(act, turns))
+        # turn in the next round, so nobody else needs to. At the end of the session nothing is left to be seen to.
+        if not self._client._session.closed:
+            self._loop.create_task(self._act(act, turns))
 
     async def _act(self, act: Callable[[], None], turns: int) -> None:
         for _ in range(turns):

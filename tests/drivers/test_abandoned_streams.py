@@ -11,6 +11,7 @@ import pusher_sync
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import serve, serve_in_thread
 
+from .checkpoints import leaves_no_trace
 from .runners import until
 
 
@@ -91,3 +92,15 @@ def test_the_blocking_client_goes_on_after_a_loop_was_left() -> None:
             break
         del stream
         assert [next(everything).data for _ in range(20)] == list(range(20))
+
+
+def test_a_stream_that_is_dropped_as_the_last_thing_leaves_nothing_to_do() -> None:
+    async def main() -> None:
+        async with open_pusher(server.options()) as client:
+            await client.wait_connected(5)
+            streams.append(client.events())
+        streams.clear()
+
+    streams: list[object] = []
+    with serve_in_thread() as server, leaves_no_trace():
+        asyncio.run(main())
