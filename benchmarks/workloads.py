@@ -155,6 +155,9 @@ CLIENTS = {
         replace(_async, name="ours-handler", mode="handler"),
         replace(_async, name="ours-untouched", mode="untouched", kinds=("stream",), only=_DATA),
         replace(_async, name="ours-typed", mode="typed", kinds=("stream",), only=_DATA),
+        replace(
+            _async, name="ours-msgspec", mode="msgspec", kinds=("stream",), only=("1KB", "10KB")
+        ),
         replace(_async, name="ours-uvloop", mode="iterate-uvloop", needs=("uvloop",)),
         replace(_async, name="ours-trio", mode="iterate-trio", needs=("trio",)),
         Client(

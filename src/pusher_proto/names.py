@@ -81,7 +81,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
     if wrong:
         raise InvalidName(
             f"the character {wrong[0]!r} at position {wrong.start()} of the channel name {excerpt(channel)!r} is "
-            "not allowed: letters, digits and -_=@,.; are (Options(strict_names=False) lifts this)"
+            "not allowed: letters, digits and -_=@,.; are (Options(strict_names=False) lifts this, and --any-name)"
         )
     if len(channel) > MAX_NAME:
         raise InvalidName(f"a channel name has at most {MAX_NAME} characters, not {len(channel)}")

@@ -209,6 +209,13 @@ def test_a_server_can_be_named_in_each_way(
     assert (made.key, made.auth) == (options.key, None)
 
 
+def test_names_that_pusher_would_not_take_are_taken_when_asked_for() -> None:
+    assert options_of(*HOST, "room").strict_names
+    assert not options_of(*HOST, "--any-name", "a room", "#room").strict_names
+    with pytest.raises(UsageError, match="at position 1 of a channel name"):
+        options_of(*HOST, "--any-name", "a\nroom")
+
+
 def test_a_secret_signs_for_the_app_that_the_url_names() -> None:
     auth = options_of("--url", "wss://h/app/k", "--secret", "s", "private-x").auth
     assert isinstance(auth, OwnKey)

@@ -18,9 +18,7 @@ from pusher_proto.names import (
     kind_of,
 )
 
-NOT_ALLOWED = (
-    "not allowed: letters, digits and -_=@,.; are (Options(strict_names=False) lifts this)"
-)
+NOT_ALLOWED = "not allowed: letters, digits and -_=@,.; are (Options(strict_names=False) lifts this, and --any-name)"
 ALLOWED = string.ascii_letters + string.digits + "-_=@,.;"
 good_names = st.text(ALLOWED, min_size=1, max_size=200)
 any_names = st.text() | good_names | st.text(ALLOWED + ":#/\r\n\0 é", max_size=210)

@@ -294,6 +294,9 @@ def _add_server(parser: _Parser) -> None:
     group.add_argument("--path", metavar="P", help="with --host: what stands before /app/KEY")
     group.add_argument("--key", metavar="K", help="the key of the app")
     group.add_argument(
+        "--any-name", action="store_true", help="for channel names that Pusher would not take"
+    )
+    group.add_argument(
         "--ca", metavar="FILE", help="certificates (PEM) to trust beside those of the system"
     )
     group.add_argument(

@@ -21,7 +21,8 @@ __all__ = ["options_from", "ssl_context_from"]
 def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
     """Return the options that the arguments mean, fit for subscribing to `channels`. Raises `UsageError`."""
     try:
-        options = replace(_address(arguments), proxy=arguments.proxy)
+        strict = not arguments.any_name
+        options = replace(_address(arguments), proxy=arguments.proxy, strict_names=strict)
         if arguments.secret is not None:
             options = replace(options, auth=OwnKey(options.key, arguments.secret))
         elif arguments.auth_url is not None:
@@ -30,7 +31,7 @@ def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
         elif arguments.headers:
             raise UsageError("--header is for --auth-url, which is missing")
         for channel in channels:
-            check_channel(channel)
+            check_channel(channel, strict=strict)
             kind = kind_of(channel)
             if kind.needs_grant and options.auth is None:
                 raise UsageError(f"{channel} needs --secret, or --auth-url")
