@@ -18,7 +18,7 @@ CONSTRAINTS = ROOT / "tests" / "constraints-lowest.txt"
 
 # What only tests and development need is not held at its lower bound: their tools may be new.
 OPTIONAL = PROJECT["optional-dependencies"]
-REQUIRED = [*PROJECT["dependencies"], *OPTIONAL["cli"], *OPTIONAL["trio"]]
+REQUIRED = [*PROJECT["dependencies"], *OPTIONAL["cli"], *OPTIONAL["fast"], *OPTIONAL["trio"]]
 
 
 def lower_bounds() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -12,6 +11,8 @@ import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 if TYPE_CHECKING:
+    import asyncio
+
     from ._client import Client
 
 __all__ = ["Alarm", "LoopAlarm", "TaskAlarm"]
@@ -77,7 +78,7 @@ class LoopAlarm(Alarm):
 
     async def _act(self, act: Callable[[], None], turns: int) -> None:
         for _ in range(turns):
-            await asyncio.sleep(0)
+            await cancel_shielded_checkpoint()
         self._client._attempt(act)
 
 
