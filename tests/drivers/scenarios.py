@@ -721,12 +721,16 @@ async def data_is_decoded_to_the_type_that_was_asked_for(
         typed = room.events("price", type=Price)
         lenient = room.events("price", type=Price, invalid="skip")
         own = room.events("price", decoder=len)
-        for data in ({"n": 1}, {"n": "two"}, {"n": 3}):
+        end = room.events("end")
+        for data in ({"n": 1}, {"n": "two"}, {"n": 3}, {"n": 4}):
             server.publish("room", "price", data)
+        server.publish("room", "end", None)
+        await anext(end)  # so that all are there: the steps after the first are quick ones
         assert (await anext(typed)).data == Price(1)
         with pytest.raises(DataError):
             await anext(typed)
-        assert [(await anext(lenient)).data for _ in range(2)] == [Price(1), Price(3)]
+        assert [(await anext(typed)).data for _ in range(2)] == [Price(3), Price(4)]
+        assert [(await anext(lenient)).data for _ in range(3)] == [Price(1), Price(3), Price(4)]
         assert lenient.skipped == 1
         assert (await anext(own)).data == len('{"n":1}')
 

@@ -440,6 +440,17 @@ def test_events_of_many_channels_and_names_come_in_order() -> None:
         assert [e.data for e in stream.ready()] == [n for c, _, n in sent if c == name]
 
 
+def test_what_comes_at_once_keeps_its_order_between_the_names_of_one_stream_and_another() -> None:
+    _, client, channel = room()
+    both, other = channel.events(("a", "b")), channel.events("c")
+    for _ in range(2):  # the first time it is not known yet whom they are for
+        with client._guard:
+            client._session.events += [ChannelEvent("room", "abbac"[n % 5], n) for n in range(20)]
+            client._changed()
+        assert [event.wire_data for event in both.ready()] == [n for n in range(20) if n % 5 != 4]
+        assert [event.wire_data for event in other.ready()] == [4, 9, 14, 19]
+
+
 def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
