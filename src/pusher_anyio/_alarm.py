@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -22,24 +23,24 @@ __all__ = ["Alarm", "LoopAlarm", "TaskAlarm"]
 _TURNS = 2
 
 
-class Alarm:
+class Alarm(ABC):
     """Rings at a time, once. It is rung too early when the time was put off since: most are, before they come."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.at: float = inf
 
+    @abstractmethod
     def set(self, at: float) -> None:
         """Ring at `at`, which is before the time that was set."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self) -> None:
         """The session is closed: ring no more."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wake(self) -> None:
         """Let the client see to what changed. Called by any thread, in the midst of anything."""
-        raise NotImplementedError
 
     def _ring(self) -> None:
         self.at = inf
@@ -89,7 +90,6 @@ class TaskAlarm(Alarm):
         super().__init__(client)
         self._token = token
         self._moved = anyio.Event()
-        self._stopped = False
         client._start(self._run)
 
     def set(self, at: float) -> None:
@@ -99,7 +99,6 @@ class TaskAlarm(Alarm):
 
     def stop(self) -> None:
         """Ring no more."""
-        self._stopped = True
         self._moved.set()
 
     def wake(self) -> None:
@@ -108,7 +107,7 @@ class TaskAlarm(Alarm):
             self._token.run_sync_soon(self._client._attempt, self._client._changed)
 
     async def _run(self) -> None:
-        while not self._stopped:
+        while not self._client._session.closed:
             self._moved = anyio.Event()
             with anyio.CancelScope(deadline=self.at, shield=True):
                 await self._moved.wait()

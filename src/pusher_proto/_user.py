@@ -236,9 +236,10 @@ class User:
         )
         if name == "online":
             limit = self._options.max_members
-            if len(self._online) + len(set(users) - self._online) > limit:
+            online = self._online | set(users)
+            if len(online) > limit:
                 return f"more than {limit} users are online (Options.max_members)"
-            self._online |= set(users)
+            self._online = online
             self._emit(WatchlistOnline(users))
         else:
             self._online -= set(users)

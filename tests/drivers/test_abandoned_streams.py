@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import anyio
 import pytest
 
 import pusher_sync
-from pusher_anyio import open_pusher
+from pusher_anyio import Channel, Stream, open_pusher
 from pusher_anyio.testing import serve, serve_in_thread
+from pusher_proto import ChannelEvent
 
 from .checkpoints import leaves_no_trace
 from .runners import until
+
+
+async def begun(channel: Channel, server: Any) -> Stream[ChannelEvent]:
+    """Return a stream of which one event was read, and that holds up more than it keeps."""
+    stream: Stream[ChannelEvent] = channel.events("count", buffer=2)
+    for n in range(20):
+        server.publish("room", "count", n)
+    async for event in stream:
+        assert event.data == 0
+        break
+    return stream
 
 
 @pytest.mark.anyio
@@ -29,12 +42,7 @@ async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
             if event.data == 19:  # type: ignore[attr-defined]  # a message
                 done.set()
 
-        stream = channel.events("count", buffer=2)
-        for n in range(20):
-            server.publish("room", "count", n)
-        async for event in stream:
-            assert event.data == 0
-            break
+        stream = await begun(channel, server)
         with anyio.move_on_after(0.2):
             await done.wait()
         assert len(seen) < 20  # held up by the stream, which nobody reads
@@ -54,12 +62,7 @@ def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
             async def count(event: object) -> None:
                 seen.append(event.data)  # type: ignore[attr-defined]  # a message
 
-            stream = channel.events("count", buffer=2)
-            for n in range(20):
-                server.publish("room", "count", n)
-            async for event in stream:
-                assert event.data == 0
-                break
+            stream = await begun(channel, server)
             with anyio.move_on_after(0.2):
                 await until(lambda: len(seen) == 20)
             assert len(seen) < 20  # held up by the stream, which nobody reads
