@@ -34,6 +34,7 @@ ROWS = [
         "backoff",
         "closing",
         "names",
+        "_addresses",
         "_checks",
         "_deflate",
         "_frame_items",

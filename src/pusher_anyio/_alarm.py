@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._client import Client
+    from ._loop import Loop
 
 __all__ = ["Alarm", "LoopAlarm", "TaskAlarm"]
 
@@ -50,7 +51,7 @@ class Alarm(ABC):
 class LoopAlarm(Alarm):
     """For asyncio, which calls at a time by itself: a task that sleeps until then would take 5 KB of an idle client."""
 
-    def __init__(self, client: Client, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: Client, loop: Loop) -> None:
         super().__init__(client)
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
@@ -59,7 +60,7 @@ class LoopAlarm(Alarm):
         """Ring at `at`."""
         self.stop()
         self.at = at
-        self._timer = self._loop.call_at(at, self._begin, self._ring, _TURNS)
+        self._timer = self._loop.asyncio_loop.call_at(at, self._wait_turns, _TURNS)
 
     def stop(self) -> None:
         """Ring no more."""
@@ -69,18 +70,17 @@ class LoopAlarm(Alarm):
     def wake(self) -> None:
         """Let the client see to what changed."""
         with suppress(RuntimeError):  # the event loop is over
-            self._loop.call_soon_threadsafe(self._begin, self._client._changed, 0)
+            self._loop.asyncio_loop.call_soon_threadsafe(self._call, self._client._changed)
 
-    def _begin(self, act: Callable[[], None], turns: int) -> None:
-        # Outside of a task anyio does not know asyncio: nothing could be started. The loop holds a task that has its
-        # turn in the next round, so nobody else needs to. At the end of the session nothing is left to be seen to.
-        if not self._client._session.closed:
-            self._loop.create_task(self._act(act, turns))
+    def _wait_turns(self, turns: int) -> None:
+        if turns:
+            self._loop.asyncio_loop.call_soon(self._wait_turns, turns - 1)
+        else:
+            self._call(self._ring)
 
-    async def _act(self, act: Callable[[], None], turns: int) -> None:
-        for _ in range(turns):
-            await cancel_shielded_checkpoint()
-        self._client._attempt(act)
+    def _call(self, act: Callable[[], None]) -> None:
+        if not self._client._session.closed:  # else nothing is left to be seen to
+            self._loop.call(act)
 
 
 class TaskAlarm(Alarm):

@@ -38,7 +38,9 @@ from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Sig
 from ._alarm import Alarm, LoopAlarm, TaskAlarm
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
-from ._transport import Connect, Transport
+from ._loop import Loop
+from ._stream_transport import Connect, StreamTransport
+from ._transport import Transport
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
 
@@ -70,7 +72,7 @@ class Client(ClientBase[Channel, User], Source):
     ) -> None:
         super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
         self._given_context = ssl_context
-        self._connect: Connect = connect if connect is not None else anyio.connect_tcp
+        self._connect = connect
         self._on_handler_error = on_handler_error
         self._transports: dict[int, Transport] = {}
         self._caller = Caller(self)
@@ -83,8 +85,8 @@ class Client(ClientBase[Channel, User], Source):
         # To ask anyio, which asks what is running, takes ten times as long, and every read and every wait asks.
         self._time: Callable[[], float] = getattr(loop, "time", anyio.current_time)
         self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
-        by_itself = hasattr(loop, "call_at")
-        self._alarm: Alarm = LoopAlarm(self, loop) if by_itself else TaskAlarm(self, loop)
+        self._loop = Loop(self, loop) if hasattr(loop, "call_at") else None  # trio calls nobody
+        self._alarm: Alarm = LoopAlarm(self, self._loop) if self._loop else TaskAlarm(self, loop)
         self.connect()
 
     async def wait_connected(self, timeout: float | None = None) -> str:
@@ -126,10 +128,10 @@ class Client(ClientBase[Channel, User], Source):
             # Not by way of the task: groups would be taken apart, and asyncio would stop its loop for some of them.
             self._fail(error)
 
-    def _attempt(self, act: Callable[[], None]) -> None:
+    def _attempt(self, act: Callable[..., None], *args: object) -> None:
         """The same for what does not wait and is called from outside of the block."""
         try:
-            act()
+            act(*args)
         except BaseException as error:
             self._fail(error)
 
@@ -175,7 +177,7 @@ class Client(ClientBase[Channel, User], Source):
             case SendData():
                 self._transports[effect.transport].send(effect.data)
             case OpenTransport():
-                transport = self._transports[effect.transport] = Transport(self, effect)
+                transport = self._transports[effect.transport] = self._transport(effect)
                 self._start(transport.run)
             case StartTls():
                 self._transports[effect.transport].start_tls(effect.host)
@@ -183,6 +185,19 @@ class Client(ClientBase[Channel, User], Source):
                 self._transports[effect.transport].close(abort=effect.abort)
             case Authorize() | AuthorizeMany():
                 self._start(self._authorize, effect)
+
+    def _transport(self, effect: OpenTransport) -> Transport:
+        if self._loop is None or self._connect is not None:
+            return StreamTransport(self, effect, self._connect or anyio.connect_tcp)
+        from ._loop_transport import LoopTransport  # of no use to trio
+
+        return LoopTransport(self, effect, self._loop)
+
+    async def _all_gone(self) -> None:
+        """Wait until no transport is left."""
+        with anyio.CancelScope(shield=True):
+            while self._transports:
+                await self._notified(self._lifecycle)
 
     async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
         result: object
@@ -292,6 +307,7 @@ async def open_pusher(
                 await checkpoint()  # handlers hear of the end
             finally:
                 client._end()
+                await client._all_gone()
     except BaseExceptionGroup as group_error:
         errors += (each for each in group_error.exceptions if not isinstance(each, cancelled))
     except cancelled:

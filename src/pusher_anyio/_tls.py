@@ -1,13 +1,12 @@
-"""Reading a lot at once, with TLS as well."""
+"""TLS for bytes that somebody else moves."""
 
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
 
-from anyio.abc import ByteStream
+from pusher_proto import ConnectionUnsafe
 
-__all__ = ["READ_SIZE", "AtOnce", "decrypted"]
+__all__ = ["READ_SIZE", "Tls"]
 
 READ_SIZE = 256 * 1024  # what asyncio reads at once; to ask for less has it cut up and copied
 
@@ -18,30 +17,56 @@ _once = bytes(2 * READ_SIZE)
 del _once
 
 
-class AtOnce(ByteStream):
-    """Gives TLS all that was received: it would ask for a quarter of that, and have the rest copied each time."""
+class Tls:
+    """The client's side of one TLS connection. Whatever is done, `to_send` may have something afterwards.
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
+    `end` is None until it is over: then the error, or an empty text when the server has said so.
+    """
 
-    async def receive(self, max_bytes: int = READ_SIZE) -> bytes:
-        return await self._stream.receive(max_bytes)
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._host = host
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._received, self._to_send, server_hostname=host)
+        self.established = False
+        self.end: Exception | str | None = None
+        self.decrypt(b"")  # and so it begins
 
-    async def send(self, item: bytes) -> None:
-        await self._stream.send(item)
+    def decrypt(self, data: bytes) -> bytes:
+        """Take what was received, and return all that it says: to take one record each turn would cost a lot."""
+        records: list[bytes] = []
+        if self.end is not None:
+            return b""
+        self._received.write(data)
+        try:
+            if not self.established:
+                self._object.do_handshake()
+                self.established = True
+            while record := self._object.read(READ_SIZE):
+                records.append(record)
+            self.end = ""
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLCertVerificationError as error:
+            message = f"the certificate of {self._host} is not good: {error.verify_message}"
+            self.end = ConnectionUnsafe(message)
+            self.end.__cause__ = error
+        except ssl.SSLError as error:
+            self.end = error
+        return b"".join(records)
 
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
+    def encrypt(self, data: bytes) -> None:
+        """Add `data` to what is to be sent. Only when it is established."""
+        while data:
+            data = data[self._object.write(data) :]
 
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    def to_send(self) -> bytes:
+        """Return what is to be sent now, once."""
+        return self._to_send.read()
 
-
-def decrypted(tls: ssl.SSLObject) -> bytes:
-    """Return what is there beside the one record that a stream gives at a time: a turn for each would cost a lot."""
-    records = []
-    # Until nothing more is there; or an end or an error, which the stream tells by itself.
-    with suppress(ssl.SSLError):
-        while record := tls.read(READ_SIZE):
-            records.append(record)
-    return b"".join(records)
+    def cut_off(self) -> None:
+        """Note that nothing more will be received. Without a goodbye that is an error only before it is established."""
+        if self.established:
+            self.end = ""
+        else:
+            self._received.write_eof()
+            self.decrypt(b"")

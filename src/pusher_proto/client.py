@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from ._addresses import STAGGER, in_turns
 from ._consumers import END, PENDING, SLOW, BindingBase, End, Invalid, Nothing, Pending, StreamBase
 from ._grant_answers import each_of
 from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
@@ -34,6 +35,7 @@ __all__ = [
     "END",
     "PENDING",
     "SLOW",
+    "STAGGER",
     "BindingBase",
     "ChannelBase",
     "ClientBase",
@@ -48,6 +50,7 @@ __all__ = [
     "SourceBase",
     "StreamBase",
     "UserBase",
+    "in_turns",
     "session_for",
 ]
 

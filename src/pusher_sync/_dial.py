@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["connect_tcp"]
+from pusher_proto.client import STAGGER, in_turns
 
-_STAGGER = 0.25  # RFC 8305, section 5: the delay before the next address is tried as well
+__all__ = ["connect_tcp"]
 
 
 def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.socket:
@@ -19,7 +18,7 @@ def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.so
 
     `given_up` is asked now and then; when it says so, the attempts end.
     """
-    addresses = _in_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    addresses = in_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     error = OSError(f"{host} has no address")
     with selectors.DefaultSelector() as attempts:
         try:
@@ -32,7 +31,7 @@ def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.so
                         continue
                 elif not attempts.get_map():
                     break
-                for key, _ in attempts.select(_STAGGER):
+                for key, _ in attempts.select(STAGGER):
                     sock = key.data
                     attempts.unregister(sock)
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -61,12 +60,3 @@ def _begin(attempts: selectors.BaseSelector, info: tuple[Any, ...]) -> None:
     except BaseException:
         sock.close()
         raise
-
-
-def _in_turns(infos: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the addresses of alternating families, and of each family in the system's order."""
-    families: dict[int, list[tuple[Any, ...]]] = {}
-    for info in infos:
-        families.setdefault(info[0], []).append(info)
-    for group in zip_longest(*families.values()):
-        yield from filter(None, group)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pusher_sync._dial import _in_turns, connect_tcp
+from pusher_proto.client import in_turns
+from pusher_sync._dial import connect_tcp
 
 from .runners import Clock, free_port, leaves_nothing
 
@@ -62,7 +63,7 @@ def never() -> bool:
 def test_the_addresses_of_both_families_take_turns() -> None:
     six = [info(port, "::1") for port in (1, 2, 3)]
     four = [info(port) for port in (4, 5)]
-    assert list(_in_turns([*six, *four])) == [six[0], four[0], six[1], four[1], six[2]]
+    assert list(in_turns([*six, *four])) == [six[0], four[0], six[1], four[1], six[2]]
 
 
 def test_a_socket_is_connected_and_ready_for_blocking_calls(
