@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import anyio
 import pytest
 
+from pusher_anyio._dial import connected
 from pusher_proto.client import in_turns
 from pusher_sync._dial import connect_tcp
 
@@ -18,6 +21,7 @@ from .runners import Clock, free_port, leaves_nothing
 
 LOCAL = "127.0.0.1"
 Info = tuple[Any, ...]
+Dial = Callable[[], socket.socket]
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +64,22 @@ def never() -> bool:
     return False
 
 
+def dial_on_asyncio() -> socket.socket:
+    async def main() -> socket.socket:
+        return await connected(asyncio.get_running_loop(), "host", 1)
+
+    return asyncio.run(main())
+
+
+on_both = pytest.mark.parametrize(
+    "dial",
+    [
+        pytest.param(lambda: connect_tcp("host", 1, never), id="blocking"),
+        pytest.param(dial_on_asyncio, id="asyncio"),
+    ],
+)
+
+
 def test_the_addresses_of_both_families_take_turns() -> None:
     six = [info(port, "::1") for port in (1, 2, 3)]
     four = [info(port) for port in (4, 5)]
@@ -76,13 +96,14 @@ def test_a_socket_is_connected_and_ready_for_blocking_calls(
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@on_both
 def test_an_address_that_refuses_is_followed_by_the_next_at_once(
-    stack: ExitStack, addresses: list[Info]
+    stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
     addresses += [info(free_port()), info(listening(stack))]
     took = []
     for _ in range(3):  # the machine may be busy with something else
-        with Clock() as clock, connect_tcp("host", 1, never) as sock:
+        with Clock() as clock, dial() as sock:
             assert sock.getpeername() == addresses[1][4]
         took.append(clock.seconds)
     assert min(took) < 0.25
@@ -91,37 +112,41 @@ def test_an_address_that_refuses_is_followed_by_the_next_at_once(
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
 )
+@on_both
 def test_an_address_that_does_not_answer_is_overtaken(
-    stack: ExitStack, addresses: list[Info]
+    stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
     addresses += [info(swallowing(stack)), info(listening(stack))]
-    with Clock() as clock, connect_tcp("host", 1, never) as sock:
+    with Clock() as clock, dial() as sock:
         assert sock.getpeername() == addresses[1][4]
     assert 0.25 <= clock.seconds + 0.01 < 1
 
 
-def test_when_all_fail_the_last_error_comes_out(addresses: list[Info]) -> None:
+@on_both
+def test_when_all_fail_the_last_error_comes_out(addresses: list[Info], dial: Dial) -> None:
     addresses += [info(free_port()), info(free_port())]
     with pytest.raises(ConnectionRefusedError):
-        connect_tcp("host", 1, never)
+        dial()
 
 
+@on_both
 def test_an_address_that_cannot_be_tried_is_followed_by_the_next(
-    stack: ExitStack, addresses: list[Info]
+    stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
     impossible = (socket.AF_INET, socket.SOCK_STREAM, 0, "", (LOCAL, 0))
     addresses += [impossible, (9999, socket.SOCK_STREAM, 0, "", ()), info(listening(stack))]
-    with connect_tcp("host", 1, never) as sock:
+    with dial() as sock:
         assert sock.getpeername() == addresses[2][4]
     del addresses[2]
     with pytest.raises(OSError, match=r"Address family") as caught:
-        connect_tcp("host", 1, never)
+        dial()
     assert caught.value.errno == errno.EAFNOSUPPORT
 
 
-def test_a_name_without_an_address_is_an_error(addresses: list[Info]) -> None:
+@on_both
+def test_a_name_without_an_address_is_an_error(addresses: list[Info], dial: Dial) -> None:
     with pytest.raises(OSError, match="host has no address"):
-        connect_tcp("host", 1, never)
+        dial()
 
 
 @pytest.mark.skipif(
@@ -133,3 +158,50 @@ def test_attempts_end_when_they_are_given_up(stack: ExitStack, addresses: list[I
     with Clock() as clock, pytest.raises(OSError, match="no address"):
         connect_tcp("host", 1, lambda: next(answers))
     assert clock.seconds < 20  # the system would go on for minutes
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
+)
+def test_attempts_end_when_they_are_cancelled(stack: ExitStack, addresses: list[Info]) -> None:
+    addresses += [info(swallowing(stack)), info(swallowing(stack))]
+
+    async def main() -> None:
+        with anyio.move_on_after(0.3) as scope:
+            await connected(asyncio.get_running_loop(), "host", 1)
+        assert scope.cancelled_caught
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_of_two_that_answer_in_one_turn_one_is_taken(
+    stack: ExitStack, addresses: list[Info], cancelled: bool
+) -> None:
+    addresses += [info(listening(stack)), info(listening(stack))]
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        both = anyio.Event()
+        tried: list[object] = []
+
+        async def slowly(sock: socket.socket, address: Any) -> None:
+            tried.append(address)
+            sock.setblocking(True)
+            sock.connect(address)
+            sock.setblocking(False)
+            if len(tried) == 2:
+                both.set()
+                if cancelled:
+                    scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await both.wait()
+
+        with pytest.MonkeyPatch.context() as patch, anyio.CancelScope() as scope:
+            patch.setattr(loop, "sock_connect", slowly)
+            sock = await connected(loop, "host", 1)
+            assert sock.getpeername() in (addresses[0][4], addresses[1][4])
+            sock.close()
+        assert scope.cancelled_caught is cancelled
+
+    asyncio.run(main())
