@@ -17,10 +17,13 @@ from pusher_proto.client import SLOW, BindingBase, Selector, Signal
 if TYPE_CHECKING:
     from ._client import Client
 
-__all__ = ["YIELD_AFTER", "Binding", "Caller"]
+__all__ = ["TURN", "YIELD_AFTER", "Binding", "Caller"]
 
 YIELD_AFTER = 64
-"""Calls of a handler, or steps of a stream, that do not wait, until others on the event loop have their turn."""
+"""Calls of a handler, or steps of a stream, that do not wait, until it is seen how long that took."""
+
+TURN = 0.001
+"""Seconds of such calls or steps until others on the event loop have their turn, which costs 10 µs."""
 
 
 class Binding(BindingBase):
@@ -120,6 +123,7 @@ class Caller:
     async def _call_all(self, ready: deque[Binding]) -> None:
         client = self._client
         calls = 0
+        turn_began = time.monotonic()
         while ready:
             binding = ready.popleft()
             began = time.monotonic()
@@ -143,8 +147,8 @@ class Caller:
                     binding.took(now - began)
                 began = now
                 calls += 1
-                if calls % YIELD_AFTER == 0:
+                if calls % YIELD_AFTER == 0 and now - turn_began >= TURN:
                     await checkpoint()
-                    began = time.monotonic()
+                    turn_began = began = time.monotonic()
             else:
                 binding._idle()

@@ -20,7 +20,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._bindings import YIELD_AFTER
+from ._bindings import TURN, YIELD_AFTER
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -36,6 +36,7 @@ class Stream(StreamBase[T]):
 
     _client: Client
     _left = YIELD_AFTER
+    _turn_began = 0.0
 
     def __aiter__(self) -> Self:
         return self
@@ -56,7 +57,9 @@ class Stream(StreamBase[T]):
         self._left -= 1
         if self._left <= 0:
             self._left = YIELD_AFTER
-            await checkpoint()
+            if self._client._time() - self._turn_began >= TURN:
+                await checkpoint()
+                self._turn_began = self._client._time()
         while (event := self._next()) is PENDING:
             await self._client._notified(self.signal)
         if event is END:

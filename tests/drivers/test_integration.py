@@ -15,8 +15,8 @@ import pytest
 import trio
 from anyio.lowlevel import checkpoint
 
-from pusher_anyio import Client, _bindings, open_pusher
-from pusher_anyio._bindings import YIELD_AFTER
+from pusher_anyio import Client, _bindings, _channel, open_pusher
+from pusher_anyio._bindings import TURN, YIELD_AFTER
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, ClientClosed, Closed, EventsDropped, Options
 
@@ -227,8 +227,10 @@ def test_handlers_hear_of_an_orderly_end_and_of_nothing_later(
 
 @on_both
 def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
-    server: ServerInThread, backend: str
+    server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_channel, "TURN", 0.0)
+
     async def main() -> None:
         count = YIELD_AFTER * 5
         async with open_pusher(options(server)) as client:
@@ -252,8 +254,10 @@ def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
 
 @on_both
 def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
-    server: ServerInThread, backend: str
+    server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_bindings, "TURN", 0.0)
+
     async def main() -> None:
         def handler(event: ChannelEvent) -> None:
             calls.append(event.data)
@@ -270,6 +274,59 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
                 room.bind("n", handler)  # has all of them at once
                 await client.run()
         assert calls == list(range(YIELD_AFTER))
+
+    run(main, backend)
+
+
+@on_both
+def test_a_consumer_that_is_quick_goes_on_until_its_turn_is_over(
+    server: ServerInThread, backend: str
+) -> None:
+    async def main() -> None:
+        count = YIELD_AFTER * 5
+        async with open_pusher(options(server)) as client:
+            room = await client.subscribe("room").wait_subscribed(5)
+            read: list[object] = []
+            stream = room.events("n")
+            for n in range(count):
+                server.publish("room", "n", n)
+            await until(lambda: len(stream._sink.queue) == count)
+            began = client._time()
+            with pytest.MonkeyPatch.context() as patch, anyio.CancelScope() as scope:
+                patch.setattr(client, "_time", lambda: began + len(read) * TURN / 100)
+                async for event in stream:
+                    read.append(event.data)
+                    if len(read) == YIELD_AFTER + 1:
+                        scope.cancel()  # after the first pause, which comes early
+            assert len(read) == YIELD_AFTER * 3
+
+    run(main, backend)
+
+
+@on_both
+def test_a_handler_that_is_quick_goes_on_until_its_turn_is_over(
+    server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[object] = []
+    monkeypatch.setattr(
+        _bindings, "time", SimpleNamespace(monotonic=lambda: len(calls) * TURN / 100)
+    )
+
+    async def main() -> None:
+        def handler(event: ChannelEvent) -> None:
+            calls.append(event.data)
+            scope.cancel()
+
+        with anyio.CancelScope() as scope:
+            async with open_pusher(options(server)) as client:
+                room = await client.subscribe("room").wait_subscribed(5)
+                for n in range(YIELD_AFTER * 5):
+                    server.publish("room", "n", n)
+                server.publish("room", "last", None)
+                await room.wait_for("last", timeout=5)
+                room.bind("n", handler)
+                await client.run()
+        assert calls == list(range(YIELD_AFTER * 2))
 
     run(main, backend)
 
