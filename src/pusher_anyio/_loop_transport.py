@@ -41,15 +41,15 @@ class LoopTransport(Transport):
         host, port = self._effect.host, self._effect.port
         asyncio_loop = self._loop.asyncio_loop
         protocol: Any = self  # by its methods: asyncio is imported only where it runs
-        assert self._opening is not None
+        opening = self._opening = anyio.CancelScope(shield=True)
         try:
             await checkpoint_if_cancelled()
-            with self._opening:
+            with opening:
                 sock = await connected(asyncio_loop, host, port)
                 try:
                     await asyncio_loop.create_connection(lambda: protocol, sock=sock)
                 except BaseException:
-                    if self._wire is None:
+                    if self._opening is not None:
                         sock.close()
                     raise
         except OSError as error:
@@ -58,14 +58,17 @@ class LoopTransport(Transport):
             self._client._end()
             raise
         finally:
-            self._opening = None
-            if self._wire is None:
+            if self._opening is not None:
+                self._opening = None
                 self._gone()
 
     def resume(self) -> None:
         """Read as long as the session wants data, and not otherwise."""
         wire = self._wire
-        if wire is not None and (wanted := self._may_read()) is not wire.is_reading():
+        if wire is None or wire.is_closing():
+            return
+        wanted = self._may_read()
+        if wanted is not wire.is_reading():
             if wanted:
                 wire.resume_reading()
             else:
@@ -75,13 +78,13 @@ class LoopTransport(Transport):
 
     def connection_made(self, wire: asyncio.Transport) -> None:
         """There is a connection."""
-        self._wire = wire
+        self._opening, self._wire = None, wire
         wire.set_write_buffer_limits(0)  # so it tells when all is written
         self._loop.call(self._begin)
 
     def data_received(self, data: bytes) -> None:
         """Something came."""
-        self._loop.call(self._received, data)
+        self._loop.call(self._received, bytes(data))  # on Windows it may be a bytearray
 
     def eof_received(self) -> bool:
         """Nothing more will come."""
@@ -101,6 +104,7 @@ class LoopTransport(Transport):
         """The end."""
         if error is not None and not self._error:
             self._error = error
+        self._wire = None
         self._loop.call(self._gone)
 
     # What the client and the session ask for
@@ -119,9 +123,8 @@ class LoopTransport(Transport):
             )  # all that this turn brings
 
     def _write(self) -> None:
-        client, wire = self._client, self._wire
-        assert wire is not None
-        while not (self._held_up or wire.is_closing()):
+        client = self._client
+        while (wire := self._wire) is not None and not (self._held_up or wire.is_closing()):
             if size := self._taken:
                 self._taken = 0
                 client._tell(client._session.data_sent, self._effect.transport, size)

@@ -34,6 +34,9 @@ PATIENCE = 10.0
 
 RUNNERS = ("asyncio", "trio", "blocking")
 
+MORE_RUNNERS = ("uvloop", "asyncio-connect")
+"""asyncio once more: with another event loop, and with a stream that the application opens."""
+
 
 class Driver:
     """Opens clients of one kind: `async with driver(options) as client`."""
@@ -52,6 +55,8 @@ class Driver:
         on_handler_error: HandlerErrors = "log",
         record: str | os.PathLike[str] | None = None,
     ) -> AbstractAsyncContextManager[pusher_anyio.Client]:
+        if self.runner == "asyncio-connect" and connect is None:
+            connect = anyio.connect_tcp
         opened: Any = (pusher_sync if self.is_blocking else pusher_anyio).open_pusher(
             options,
             authorizer=authorizer,
@@ -154,8 +159,13 @@ def play(
             async with serve(server or Server()) as running:
                 await scenario(Driver(runner), running)
 
+    backend_options = {"use_uvloop": True} if runner == "uvloop" else {}
     with leaves_nothing():
-        anyio.run(main, backend="trio" if runner == "trio" else "asyncio")
+        anyio.run(
+            main,
+            backend="trio" if runner == "trio" else "asyncio",
+            backend_options=backend_options,
+        )
 
 
 class leaves_nothing:

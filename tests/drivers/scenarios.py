@@ -437,7 +437,7 @@ async def a_server_that_restarts_is_come_back_to(driver: Driver, server: Running
 async def what_came_before_a_reset_is_delivered_first(
     driver: Driver, server: RunningServer
 ) -> None:
-    if driver.runner == "asyncio":
+    if driver.runner not in ("trio", "blocking"):
         return  # asyncio's transports stop reading when a write fails
     with serve_in_thread() as other:
         async with driver(quick(other)) as client:

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from .runners import RUNNERS, play
+from .runners import MORE_RUNNERS, RUNNERS, play
 from .scenarios import SCENARIOS
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", [*RUNNERS, *MORE_RUNNERS])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_that(scenario: Callable[..., Any], runner: str, tmp_path: Path) -> None:
+    if runner == "uvloop":
+        uvloop = pytest.importorskip("uvloop", reason="uvloop is not there for Windows")
+        uvloop.new_event_loop().close()  # the first one opens a pipe for signals, which stays
     if "tmp_path" in inspect.signature(scenario).parameters:
         scenario = partial(scenario, tmp_path=tmp_path)
     play(scenario, runner)
