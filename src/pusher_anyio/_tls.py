@@ -29,14 +29,17 @@ class Tls:
         self._object = context.wrap_bio(self._received, self._to_send, server_hostname=host)
         self.established = False
         self.end: Exception | str | None = None
-        self.decrypt(b"")  # and so it begins
+        self._read()  # and so it begins
 
     def decrypt(self, data: bytes) -> bytes:
         """Take what was received, and return all that it says: to take one record each turn would cost a lot."""
-        records: list[bytes] = []
         if self.end is not None:
             return b""
         self._received.write(data)
+        return self._read()
+
+    def _read(self) -> bytes:
+        records: list[bytes] = []
         try:
             if not self.established:
                 self._object.do_handshake()
@@ -65,8 +68,8 @@ class Tls:
 
     def cut_off(self) -> None:
         """Note that nothing more will be received. Without a goodbye that is an error only before it is established."""
-        if self.established:
+        if self.end is None and self.established:
             self.end = ""
-        else:
+        elif self.end is None:
             self._received.write_eof()
-            self.decrypt(b"")
+            self._read()

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import msgspec
 import pytest
 import trustme
+from anyio.streams.tls import TLSStream
 
 from pusher_anyio import Client
 from pusher_anyio.testing import RunningServer, ServerInThread, serve_in_thread
@@ -864,3 +865,53 @@ class Authority:
         authority.issue_cert(name).configure_cert(self.server)
         self.client = ssl.create_default_context()
         authority.configure_trust(self.client)
+
+
+@scenario
+async def a_stream_that_ends_amid_the_TLS_handshake_is_told(
+    driver: Driver, server: RunningServer
+) -> None:
+    async def hang_up(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, hang_up)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        options = Options.from_host("127.0.0.1", port=port, key="demo", reconnect=False, **QUICK)
+        async with driver(options, ssl_context=Authority().client) as client:
+            with pytest.raises(ConnectionFailed, match="EOF occurred in violation of protocol"):
+                await client.wait_connected(5)
+        group.cancel_scope.cancel()
+
+
+@scenario
+async def a_server_whose_certificate_is_not_good_hears_so(
+    driver: Driver, server: RunningServer
+) -> None:
+    heard: list[str] = []
+    authority = Authority()
+
+    async def meet(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            try:
+                await TLSStream.wrap(stream, server_side=True, ssl_context=authority.server)
+            except ssl.SSLError as error:
+                heard.append(error.reason)
+
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, meet)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        options = Options.from_host("127.0.0.1", port=port, key="demo", **QUICK)
+        async with driver(options) as client:
+            with pytest.raises(ConnectionFailed, match=r"certificate of 127\.0\.0\.1 is not good"):
+                await client.wait_connected(5)
+            await until(lambda: heard)
+        assert heard == ["TLSV1_ALERT_UNKNOWN_CA"]
+        group.cancel_scope.cancel()
