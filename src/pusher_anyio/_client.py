@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import anyio
@@ -72,7 +73,6 @@ class Client(ClientBase[Channel, User], Source):
     ) -> None:
         super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
         self._given_context = ssl_context
-        self._connect = connect
         self._on_handler_error = on_handler_error
         self._transports: dict[int, Transport] = {}
         self._caller = Caller(self)
@@ -85,8 +85,9 @@ class Client(ClientBase[Channel, User], Source):
         # To ask anyio, which asks what is running, takes ten times as long, and every read and every wait asks.
         self._time: Callable[[], float] = getattr(loop, "time", anyio.current_time)
         self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
-        self._loop = Loop(self, loop) if hasattr(loop, "call_at") else None  # trio calls nobody
-        self._alarm: Alarm = LoopAlarm(self, self._loop) if self._loop else TaskAlarm(self, loop)
+        calls = Loop(self, loop) if hasattr(loop, "call_at") else None  # trio calls nobody
+        self._alarm: Alarm = LoopAlarm(self, calls) if calls else TaskAlarm(self, loop)
+        self._open = _opener(self, calls, connect)
         self.connect()
 
     async def wait_connected(self, timeout: float | None = None) -> str:
@@ -177,7 +178,7 @@ class Client(ClientBase[Channel, User], Source):
             case SendData():
                 self._transports[effect.transport].send(effect.data)
             case OpenTransport():
-                transport = self._transports[effect.transport] = self._transport(effect)
+                transport = self._transports[effect.transport] = self._open(effect)
                 self._start(transport.run)
             case StartTls():
                 self._transports[effect.transport].start_tls(effect.host)
@@ -185,13 +186,6 @@ class Client(ClientBase[Channel, User], Source):
                 self._transports[effect.transport].close(abort=effect.abort)
             case Authorize() | AuthorizeMany():
                 self._start(self._authorize, effect)
-
-    def _transport(self, effect: OpenTransport) -> Transport:
-        if self._loop is None or self._connect is not None:
-            return StreamTransport(self, effect, self._connect or anyio.connect_tcp)
-        from ._loop_transport import LoopTransport  # of no use to trio
-
-        return LoopTransport(self, effect, self._loop)
 
     async def _all_gone(self) -> None:
         """Wait until no transport is left."""
@@ -257,6 +251,16 @@ class Client(ClientBase[Channel, User], Source):
         if self._given_context is None:
             self._given_context = ssl.create_default_context()
         return self._given_context
+
+
+def _opener(
+    client: Client, loop: Loop | None, connect: Connect | None
+) -> Callable[[OpenTransport], Transport]:
+    if loop is None or connect is not None:
+        return partial(StreamTransport, client, connect or anyio.connect_tcp)
+    from ._loop_transport import LoopTransport  # of no use to trio
+
+    return partial(LoopTransport, client, loop)
 
 
 @asynccontextmanager

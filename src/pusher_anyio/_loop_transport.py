@@ -27,7 +27,7 @@ class LoopTransport(Transport):
     A reader that is a task and asks anyio would cost 20 µs more each time, and 7 KB of each idle client.
     """
 
-    def __init__(self, client: Client, effect: OpenTransport, loop: Loop) -> None:
+    def __init__(self, client: Client, loop: Loop, effect: OpenTransport) -> None:
         super().__init__(client, effect)
         self._loop = loop
         self._opening: anyio.CancelScope | None = anyio.CancelScope(shield=True)

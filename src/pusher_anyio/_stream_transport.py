@@ -26,7 +26,7 @@ Connect = Callable[[str, int], Awaitable[ByteStream]]
 class StreamTransport(Transport):
     """One task opens it and reads. Another one writes, and is there only while there is something to write."""
 
-    def __init__(self, client: Client, effect: OpenTransport, connect: Connect) -> None:
+    def __init__(self, client: Client, connect: Connect, effect: OpenTransport) -> None:
         super().__init__(client, effect)
         self._connect = connect
         self._scope = anyio.CancelScope(shield=True)  # it lives as long as the client's block

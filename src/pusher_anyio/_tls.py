@@ -18,7 +18,7 @@ del _once
 
 
 class Tls:
-    """The client's side of one TLS connection. Whatever is done, `to_send` may have something afterwards.
+    """The client's side of one TLS connection. Whatever is done, there may be something to send afterwards.
 
     `end` is None until it is over: then the error, or an empty text when the server has said so.
     """
@@ -61,6 +61,11 @@ class Tls:
         """Add `data` to what is to be sent. Only when it is established."""
         while data:
             data = data[self._object.write(data) :]
+
+    @property
+    def has_to_send(self) -> bool:
+        """Whether `to_send` has something."""
+        return self._to_send.pending > 0
 
     def to_send(self) -> bytes:
         """Return what is to be sent now, once."""

@@ -91,7 +91,8 @@ class Transport(ABC):
             return
         was_established = tls.established
         data = tls.decrypt(data)
-        self._see_to_writing()
+        if tls.has_to_send:
+            self._see_to_writing()
         if tls.established and not was_established:
             if self._is_open:
                 client._tell(client._session.tls_started, number)
@@ -143,6 +144,8 @@ class Transport(ABC):
         client, number = self._client, self._effect.transport
         session = client._session
         answer = session.transport_closed if self._is_open else session.transport_failed
-        client._tell(answer, number, self._error or ("" if self._is_open else "given up"))
-        del client._transports[number]
-        client._lifecycle.notify()
+        try:
+            client._tell(answer, number, self._error or ("" if self._is_open else "given up"))
+        finally:  # the end of the block waits for this
+            del client._transports[number]
+            client._lifecycle.notify()
