@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any
-
-import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import asyncio
 
     from ._client import Client
-    from ._loop import Loop
+    from ._loop import AsyncioLoop, Loop
 
-__all__ = ["Alarm", "LoopAlarm", "TaskAlarm"]
+__all__ = ["TURNS", "Alarm", "LoopAlarm"]
 
 # After a suspension what came meanwhile counts first. The event loop may not have looked at its sockets yet: it does so
 # within one turn, and whoever reads has his turn in the next.
-_TURNS = 2
+TURNS = 2
 
 
 class Alarm(ABC):
     """Rings at a time, once. It is rung too early when the time was put off since: most are, before they come."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, loop: Loop) -> None:
         self._client = client
+        self._loop = loop
         self.at: float = inf
 
     @abstractmethod
@@ -39,9 +36,14 @@ class Alarm(ABC):
     def stop(self) -> None:
         """The session is closed: ring no more."""
 
-    @abstractmethod
     def wake(self) -> None:
         """Let the client see to what changed. Called by any thread, in the midst of anything."""
+        with suppress(RuntimeError):  # the event loop is over
+            self._loop.soon_from_anywhere(self._awake)
+
+    def _awake(self) -> None:
+        if not self._client._session.closed:  # else nothing is left to be seen to
+            self._client._changed()
 
     def _ring(self) -> None:
         self.at = inf
@@ -51,67 +53,24 @@ class Alarm(ABC):
 class LoopAlarm(Alarm):
     """For asyncio, which calls at a time by itself: a task that sleeps until then would take 5 KB of an idle client."""
 
-    def __init__(self, client: Client, loop: Loop) -> None:
-        super().__init__(client)
-        self._loop = loop
-        self._timer: asyncio.TimerHandle | None = None
+    _loop: AsyncioLoop
+    _timer: asyncio.TimerHandle | None = None
 
     def set(self, at: float) -> None:
         """Ring at `at`."""
         self.stop()
         self.at = at
-        self._timer = self._loop.asyncio_loop.call_at(at, self._wait_turns, _TURNS)
+        self._timer = self._loop.native.call_at(at, self._wait_turns, TURNS)
 
     def stop(self) -> None:
         """Ring no more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def wake(self) -> None:
-        """Let the client see to what changed."""
-        with suppress(RuntimeError):  # the event loop is over
-            self._loop.asyncio_loop.call_soon_threadsafe(self._call, self._client._changed)
-
     def _wait_turns(self, turns: int) -> None:
+        if self._client._session.closed:
+            return
         if turns:
-            self._loop.asyncio_loop.call_soon(self._wait_turns, turns - 1)
+            self._loop.native.call_soon(self._wait_turns, turns - 1)
         else:
-            self._call(self._ring)
-
-    def _call(self, act: Callable[[], None]) -> None:
-        if not self._client._session.closed:  # else nothing is left to be seen to
-            self._loop.call(act)
-
-
-class TaskAlarm(Alarm):
-    """For trio, which calls nobody at a time: a task sleeps until then."""
-
-    def __init__(self, client: Client, token: Any) -> None:
-        super().__init__(client)
-        self._token = token
-        self._moved = anyio.Event()
-        client._start(self._run)
-
-    def set(self, at: float) -> None:
-        """Ring at `at`."""
-        self.at = at
-        self._moved.set()
-
-    def stop(self) -> None:
-        """Ring no more."""
-        self._moved.set()
-
-    def wake(self) -> None:
-        """Let the client see to what changed."""
-        with suppress(RuntimeError):  # the event loop is over
-            self._token.run_sync_soon(self._client._attempt, self._client._changed)
-
-    async def _run(self) -> None:
-        while not self._client._session.closed:
-            self._moved = anyio.Event()
-            with anyio.CancelScope(deadline=self.at, shield=True):
-                await self._moved.wait()
-            if self._client._now() >= self.at:
-                for _ in range(_TURNS):
-                    await cancel_shielded_checkpoint()
-                self._ring()
+            self._loop.call(self._ring)

@@ -36,12 +36,11 @@ from pusher_proto import (
 )
 from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
 
-from ._alarm import Alarm, LoopAlarm, TaskAlarm
+from ._alarm import Alarm, LoopAlarm
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
-from ._loop import Loop
-from ._stream_transport import Connect, StreamTransport
-from ._transport import Transport
+from ._loop import AsyncioLoop, TrioLoop
+from ._transport import Connect, Transport
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
 
@@ -85,9 +84,7 @@ class Client(ClientBase[Channel, User], Source):
         # To ask anyio, which asks what is running, takes ten times as long, and every read and every wait asks.
         self._time: Callable[[], float] = getattr(loop, "time", anyio.current_time)
         self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
-        calls = Loop(self, loop) if hasattr(loop, "call_at") else None  # trio calls nobody
-        self._alarm: Alarm = LoopAlarm(self, calls) if calls else TaskAlarm(self, loop)
-        self._open = _opener(self, calls, connect)
+        self._alarm, self._open = _means(self, loop, connect)
         self.connect()
 
     async def wait_connected(self, timeout: float | None = None) -> str:
@@ -253,14 +250,28 @@ class Client(ClientBase[Channel, User], Source):
         return self._given_context
 
 
-def _opener(
-    client: Client, loop: Loop | None, connect: Connect | None
-) -> Callable[[OpenTransport], Transport]:
-    if loop is None or connect is not None:
-        return partial(StreamTransport, client, connect or anyio.connect_tcp)
-    from ._loop_transport import LoopTransport  # of no use to trio
+def _means(
+    client: Client, native: Any, connect: Connect | None
+) -> tuple[Alarm, Callable[[OpenTransport], Transport]]:
+    """Return what suits the event loop: an alarm, and what makes transports."""
+    alarm: Alarm
+    open_: Callable[[OpenTransport], Transport]
+    if hasattr(native, "call_at"):
+        from ._loop_transport import LoopTransport  # of no use to trio
 
-    return partial(LoopTransport, client, loop)
+        asyncio_loop = AsyncioLoop(client, native)
+        alarm, open_ = LoopAlarm(client, asyncio_loop), partial(LoopTransport, client, asyncio_loop)
+    else:
+        from ._socket_transport import SocketTransport
+        from ._trio_alarm import TrioAlarm
+
+        trio_loop = TrioLoop(client, native)
+        alarm, open_ = TrioAlarm(client, trio_loop), partial(SocketTransport, client, trio_loop)
+    if connect is not None:
+        from ._stream_transport import StreamTransport
+
+        return alarm, partial(StreamTransport, client, connect)
+    return alarm, open_
 
 
 @asynccontextmanager

@@ -1,24 +1,35 @@
-"""How a TCP connection is opened on asyncio: all addresses of a host, the first that answers wins.
+"""How a TCP connection is opened: all addresses of a host, the first that answers wins.
 
 anyio does the same, and gives a stream. What is wanted here is the socket, before anybody reads from it.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 
 from pusher_proto.client import STAGGER, in_turns
 
-if TYPE_CHECKING:
-    import asyncio
+__all__ = ["connect", "connected"]
 
-__all__ = ["connected"]
+Connect = Callable[[socket.socket, Any], Awaitable[None]]
 
 
-async def connected(loop: asyncio.AbstractEventLoop, host: str, port: int) -> socket.socket:
+async def connect(sock: socket.socket, address: Any) -> None:
+    """Connect a socket that does not block, on any event loop. Raises OSError."""
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        await anyio.wait_writable(sock)
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code)) from None
+
+
+async def connected(host: str, port: int, connect: Connect = connect) -> socket.socket:
     """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
     won: list[socket.socket] = []
     error = OSError(f"{host} has no address")
@@ -31,7 +42,8 @@ async def connected(loop: asyncio.AbstractEventLoop, host: str, port: int) -> so
             sock = socket.socket(family, kind, protocol)
             try:
                 sock.setblocking(False)
-                await loop.sock_connect(sock, address)
+                await connect(sock, address)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BaseException:
                 sock.close()
                 raise

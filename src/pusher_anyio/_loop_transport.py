@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ._client import Client
-    from ._loop import Loop
+    from ._loop import AsyncioLoop
 
 __all__ = ["LoopTransport"]
 
@@ -27,7 +27,7 @@ class LoopTransport(Transport):
     A reader that is a task and asks anyio would cost 20 µs more each time, and 7 KB of each idle client.
     """
 
-    def __init__(self, client: Client, loop: Loop, effect: OpenTransport) -> None:
+    def __init__(self, client: Client, loop: AsyncioLoop, effect: OpenTransport) -> None:
         super().__init__(client, effect)
         self._loop = loop
         self._opening: anyio.CancelScope | None = anyio.CancelScope(shield=True)
@@ -39,15 +39,15 @@ class LoopTransport(Transport):
     async def run(self) -> None:
         """Open the stream; then the loop calls."""
         host, port = self._effect.host, self._effect.port
-        asyncio_loop = self._loop.asyncio_loop
+        loop = self._loop.native
         protocol: Any = self  # by its methods: asyncio is imported only where it runs
         opening = self._opening = anyio.CancelScope(shield=True)
         try:
             await checkpoint_if_cancelled()
             with opening:
-                sock = await connected(asyncio_loop, host, port)
+                sock = await connected(host, port, loop.sock_connect)
                 try:
-                    await asyncio_loop.create_connection(lambda: protocol, sock=sock)
+                    await loop.create_connection(lambda: protocol, sock=sock)
                 except BaseException:
                     if self._opening is not None:
                         sock.close()
@@ -118,9 +118,7 @@ class LoopTransport(Transport):
     def _see_to_writing(self) -> None:
         if self._wire is not None and not self._writing:
             self._writing = True
-            self._loop.asyncio_loop.call_soon(
-                self._loop.call, self._write
-            )  # all that this turn brings
+            self._loop.soon(self._write)  # all that this turn brings
 
     def _write(self) -> None:
         client = self._client

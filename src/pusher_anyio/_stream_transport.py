@@ -1,26 +1,23 @@
-"""A byte stream of anyio: on trio, and where the application opens it."""
+"""A byte stream of anyio, which the application opens."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.abc import ByteStream
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from pusher_proto import OpenTransport
 
 from ._tls import READ_SIZE
-from ._transport import Transport
+from ._transport import Connect, Transport
 
 if TYPE_CHECKING:
+    from anyio.abc import ByteStream
+
     from ._client import Client
 
-__all__ = ["Connect", "StreamTransport"]
-
-Connect = Callable[[str, int], Awaitable[ByteStream]]
-"""Opens a byte stream to a host and port."""
+__all__ = ["StreamTransport"]
 
 
 class StreamTransport(Transport):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+
+from anyio.abc import ByteStream
 
 from pusher_proto import OpenTransport
 
@@ -12,7 +15,10 @@ from ._tls import Tls
 if TYPE_CHECKING:
     from ._client import Client
 
-__all__ = ["Transport"]
+__all__ = ["Connect", "Transport"]
+
+Connect = Callable[[str, int], Awaitable[ByteStream]]
+"""Opens a byte stream to a host and port."""
 
 WRITE_SIZE = 4096
 

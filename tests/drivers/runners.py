@@ -34,8 +34,8 @@ PATIENCE = 10.0
 
 RUNNERS = ("asyncio", "trio", "blocking")
 
-MORE_RUNNERS = ("uvloop", "asyncio-connect")
-"""asyncio once more: with another event loop, and with a stream that the application opens."""
+MORE_RUNNERS = ("uvloop", "asyncio-connect", "trio-connect")
+"""The same once more: with another event loop, and with a stream that the application opens."""
 
 
 class Driver:
@@ -55,7 +55,7 @@ class Driver:
         on_handler_error: HandlerErrors = "log",
         record: str | os.PathLike[str] | None = None,
     ) -> AbstractAsyncContextManager[pusher_anyio.Client]:
-        if self.runner == "asyncio-connect" and connect is None:
+        if self.runner.endswith("-connect") and connect is None:
             connect = anyio.connect_tcp
         opened: Any = (pusher_sync if self.is_blocking else pusher_anyio).open_pusher(
             options,
@@ -163,7 +163,7 @@ def play(
     with leaves_nothing():
         anyio.run(
             main,
-            backend="trio" if runner == "trio" else "asyncio",
+            backend="trio" if runner.startswith("trio") else "asyncio",
             backend_options=backend_options,
         )
 

@@ -6,14 +6,14 @@ import asyncio
 import errno
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import anyio
 import pytest
 
-from pusher_anyio._dial import connected
+from pusher_anyio._dial import connect, connected
 from pusher_proto.client import in_turns
 from pusher_sync._dial import connect_tcp
 
@@ -64,18 +64,21 @@ def never() -> bool:
     return False
 
 
-def dial_on_asyncio() -> socket.socket:
-    async def main() -> socket.socket:
-        return await connected(asyncio.get_running_loop(), "host", 1)
-
-    return asyncio.run(main())
+async def dial_with_asyncio() -> socket.socket:
+    return await connected("host", 1, asyncio.get_running_loop().sock_connect)
 
 
-on_both = pytest.mark.parametrize(
+async def dial_anywhere() -> socket.socket:
+    return await connected("host", 1)
+
+
+on_all = pytest.mark.parametrize(
     "dial",
     [
         pytest.param(lambda: connect_tcp("host", 1, never), id="blocking"),
-        pytest.param(dial_on_asyncio, id="asyncio"),
+        pytest.param(lambda: anyio.run(dial_with_asyncio), id="asyncio"),
+        pytest.param(lambda: anyio.run(dial_anywhere), id="asyncio-plain"),
+        pytest.param(lambda: anyio.run(dial_anywhere, backend="trio"), id="trio"),
     ],
 )
 
@@ -96,7 +99,7 @@ def test_a_socket_is_connected_and_ready_for_blocking_calls(
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-@on_both
+@on_all
 def test_an_address_that_refuses_is_followed_by_the_next_at_once(
     stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
@@ -112,7 +115,7 @@ def test_an_address_that_refuses_is_followed_by_the_next_at_once(
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
 )
-@on_both
+@on_all
 def test_an_address_that_does_not_answer_is_overtaken(
     stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
@@ -122,14 +125,14 @@ def test_an_address_that_does_not_answer_is_overtaken(
     assert 0.25 <= clock.seconds + 0.01 < 1
 
 
-@on_both
+@on_all
 def test_when_all_fail_the_last_error_comes_out(addresses: list[Info], dial: Dial) -> None:
     addresses += [info(free_port()), info(free_port())]
     with pytest.raises(ConnectionRefusedError):
         dial()
 
 
-@on_both
+@on_all
 def test_an_address_that_cannot_be_tried_is_followed_by_the_next(
     stack: ExitStack, addresses: list[Info], dial: Dial
 ) -> None:
@@ -143,7 +146,7 @@ def test_an_address_that_cannot_be_tried_is_followed_by_the_next(
     assert caught.value.errno == errno.EAFNOSUPPORT
 
 
-@on_both
+@on_all
 def test_a_name_without_an_address_is_an_error(addresses: list[Info], dial: Dial) -> None:
     with pytest.raises(OSError, match="host has no address"):
         dial()
@@ -163,33 +166,40 @@ def test_attempts_end_when_they_are_given_up(stack: ExitStack, addresses: list[I
 @pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux drops what a full queue cannot take"
 )
-def test_attempts_end_when_they_are_cancelled(stack: ExitStack, addresses: list[Info]) -> None:
+@pytest.mark.parametrize(
+    ("dial", "backend"),
+    [(dial_with_asyncio, "asyncio"), (dial_anywhere, "asyncio"), (dial_anywhere, "trio")],
+)
+def test_attempts_end_when_they_are_cancelled(
+    stack: ExitStack,
+    addresses: list[Info],
+    dial: Callable[[], Awaitable[socket.socket]],
+    backend: str,
+) -> None:
     addresses += [info(swallowing(stack)), info(swallowing(stack))]
 
     async def main() -> None:
         with anyio.move_on_after(0.3) as scope:
-            await connected(asyncio.get_running_loop(), "host", 1)
+            await dial()
         assert scope.cancelled_caught
 
-    asyncio.run(main())
+    anyio.run(main, backend=backend)
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_of_two_that_answer_in_one_turn_one_is_taken(
-    stack: ExitStack, addresses: list[Info], cancelled: bool
+    stack: ExitStack, addresses: list[Info], cancelled: bool, backend: str
 ) -> None:
     addresses += [info(listening(stack)), info(listening(stack))]
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
         both = anyio.Event()
         tried: list[object] = []
 
         async def slowly(sock: socket.socket, address: Any) -> None:
             tried.append(address)
-            sock.setblocking(True)
-            sock.connect(address)
-            sock.setblocking(False)
+            await connect(sock, address)
             if len(tried) == 2:
                 both.set()
                 if cancelled:
@@ -197,11 +207,10 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
             with anyio.CancelScope(shield=True):
                 await both.wait()
 
-        with pytest.MonkeyPatch.context() as patch, anyio.CancelScope() as scope:
-            patch.setattr(loop, "sock_connect", slowly)
-            sock = await connected(loop, "host", 1)
+        with anyio.CancelScope() as scope:
+            sock = await connected("host", 1, slowly)
             assert sock.getpeername() in (addresses[0][4], addresses[1][4])
             sock.close()
         assert scope.cancelled_caught is cancelled
 
-    asyncio.run(main())
+    anyio.run(main, backend=backend)
