@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-from itertools import count
 from math import inf
+from typing import TYPE_CHECKING
 
 import trio
-from trio.lowlevel import RunVar, cancel_shielded_checkpoint
+from trio.lowlevel import RunVar, cancel_shielded_checkpoint, spawn_system_task
+
+from pusher_proto.client import Deadlines
 
 from ._alarm import TURNS, Alarm
+
+if TYPE_CHECKING:
+    from ._client import Client
+    from ._loop import Loop
 
 __all__ = ["TrioAlarm"]
 
@@ -17,49 +22,35 @@ __all__ = ["TrioAlarm"]
 class TrioAlarm(Alarm):
     """For trio. A task that sleeps for one client alone would take 5 KB of it."""
 
-    _entry: _Entry | None = None
+    def __init__(self, client: Client, loop: Loop) -> None:
+        super().__init__(client, loop)
+        self._sleeper = _sleeper()
 
     def set(self, at: float) -> None:
         """Ring at `at`."""
-        self.stop()
         self.at = at
-        self._entry = _sleeper().ring(self, at)
+        self._sleeper.add(self)
 
     def stop(self) -> None:
         """Ring no more."""
-        if self._entry is not None:
-            self._entry.alarm = None
-            self._entry = None
+        self._sleeper.deadlines.drop(self)
 
-    def rung(self) -> None:
+    def ring(self) -> None:
         """The time has come."""
-        self._entry = None
         self._loop.call(self._ring)
-
-
-class _Entry:
-    """That an alarm is to be rung, unless it is taken out."""
-
-    __slots__ = ("alarm",)
-
-    def __init__(self, alarm: TrioAlarm) -> None:
-        self.alarm: TrioAlarm | None = alarm
 
 
 class _Sleeper:
     """Sleeps until the first time of all. It lives as long as the run."""
 
     def __init__(self) -> None:
-        self._entries: list[tuple[float, int, _Entry]] = []  # a heap
-        self._number = count()
+        self.deadlines: Deadlines[TrioAlarm] = Deadlines()
         self._sleep = trio.CancelScope()
-        trio.lowlevel.spawn_system_task(self._run)
+        spawn_system_task(self._run)
 
-    def ring(self, alarm: TrioAlarm, at: float) -> _Entry:
-        entry = _Entry(alarm)
-        heappush(self._entries, (at, next(self._number), entry))
-        self._sleep.deadline = min(self._sleep.deadline, at)
-        return entry
+    def add(self, alarm: TrioAlarm) -> None:
+        self.deadlines.put(alarm, alarm.at)
+        self._sleep.deadline = min(self._sleep.deadline, alarm.at)
 
     async def _run(self) -> None:
         while True:
@@ -68,14 +59,11 @@ class _Sleeper:
             for _ in range(TURNS):
                 await cancel_shielded_checkpoint()
             self._sleep = trio.CancelScope()
-            self._ring_due(trio.current_time())
-            self._sleep.deadline = self._entries[0][0] if self._entries else inf
-
-    def _ring_due(self, now: float) -> None:
-        while self._entries and self._entries[0][0] <= now:
-            alarm = heappop(self._entries)[2].alarm
-            if alarm is not None:
-                alarm.rung()
+            now = trio.current_time()
+            while (alarm := self.deadlines.pop_due(now)) is not None:
+                alarm.ring()
+            first = self.deadlines.next()
+            self._sleep.deadline = inf if first is None else first
 
 
 _of_run: RunVar[_Sleeper] = RunVar("pusher_anyio.sleeper")

@@ -1,12 +1,15 @@
-"""Named deadlines and which of them is the earliest. Every timeout of the session is in the enum below."""
+"""Deadlines and which of them is the earliest. Every timeout of the session is in the enum below."""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable
 from enum import Enum
+from typing import Generic, TypeVar
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Deadlines", "Timer", "Timers"]
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Timer(Enum):
@@ -32,34 +35,73 @@ class Timer(Enum):
     )  # the one of Enum is a function in Python, and keys of the table are hashed often
 
 
-Name = tuple[Timer, Hashable]
+class Deadlines(Generic[Name]):
+    """A table of deadlines in monotonic seconds; a name has one deadline or none, and is kept only as long."""
 
-
-class Timers:
-    """A table of deadlines in monotonic seconds; a name has one deadline or none."""
-
-    __slots__ = ("_at", "_heap", "_order")
+    __slots__ = ("_at", "_heap", "_names", "_order")
 
     def __init__(self) -> None:
         self._at: dict[Name, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, Name]] = []
+        self._names: dict[int, Name] = {}
+        self._heap: list[tuple[float, int]] = []
         self._order = 0
 
-    def set(self, timer: Timer, at: float, of: Hashable = None) -> None:
-        """Let `timer` (of one channel, transport or request `of`) be due at `at`, instead of earlier plans."""
+    def put(self, name: Name, at: float) -> None:
+        """Let `name` be due at `at`, instead of earlier plans."""
+        if name in self._at:
+            del self._names[self._at[name][1]]
         self._order += 1
-        name = (timer, of)
-        self._at[name] = (at, self._order)
-        heapq.heappush(self._heap, (at, self._order, name))
+        self._at[name] = entry = (at, self._order)
+        self._names[self._order] = name
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 64 + 4 * len(self._at):
-            self._heap = [(at, order, name) for name, (at, order) in self._at.items()]
+            self._heap = list(self._at.values())
             heapq.heapify(self._heap)
         self._skim()
 
+    def drop(self, name: Name) -> None:
+        """Forget the deadline, if there is one."""
+        entry = self._at.pop(name, None)
+        if entry is not None:
+            del self._names[entry[1]]
+            self._skim()
+
+    def clear(self) -> None:
+        """Forget all deadlines."""
+        self._at.clear()
+        self._names.clear()
+        self._heap.clear()
+
+    def next(self) -> float | None:
+        """Return the earliest deadline, or None."""
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now: float) -> Name | None:
+        """Remove and return whose deadline is the earliest, if it is not after `now`, or None."""
+        if not self._heap or self._heap[0][0] > now:
+            return None
+        name = self._names[self._heap[0][1]]
+        self.drop(name)
+        return name
+
+    def _skim(self) -> None:
+        """Drop what was dropped or put anew from the top of the heap, so that looking changes nothing."""
+        while self._heap and self._heap[0][1] not in self._names:
+            heapq.heappop(self._heap)
+
+
+class Timers(Deadlines[tuple[Timer, Hashable]]):
+    """The deadlines of a session: each timer has one, or one for each channel, transport or request."""
+
+    __slots__ = ()
+
+    def set(self, timer: Timer, at: float, of: Hashable = None) -> None:
+        """Let `timer` (of one channel, transport or request `of`) be due at `at`, instead of earlier plans."""
+        self.put((timer, of), at)
+
     def stop(self, timer: Timer, of: Hashable = None) -> None:
         """Forget the deadline, if there is one."""
-        self._at.pop((timer, of), None)
-        self._skim()
+        self.drop((timer, of))
 
     def is_set(self, timer: Timer, of: Hashable = None) -> bool:
         """Return whether a deadline of this name is pending."""
@@ -69,29 +111,3 @@ class Timers:
         """Return when the deadline of this name is due, or None."""
         found = self._at.get((timer, of))
         return found[0] if found else None
-
-    def clear(self) -> None:
-        """Forget all deadlines."""
-        self._at.clear()
-        self._heap.clear()
-
-    def next(self) -> float | None:
-        """Return the earliest deadline, or None."""
-        return self._heap[0][0] if self._heap else None
-
-    def pop_due(self, now: float) -> Name | None:
-        """Remove and return the earliest deadline that is not after `now`, or None."""
-        if not self._heap or self._heap[0][0] > now:
-            return None
-        name = self._heap[0][2]
-        self.stop(*name)
-        return name
-
-    def _skim(self) -> None:
-        """Drop what was stopped or set anew from the top of the heap, so that looking changes nothing."""
-        heap, at = self._heap, self._at
-        while heap:
-            due, order, name = heap[0]
-            if at.get(name) == (due, order):
-                return
-            heapq.heappop(heap)

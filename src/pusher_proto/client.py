@@ -20,6 +20,7 @@ from ._grant_answers import each_of
 from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
 from ._streams import Overflow, Selector, Signal, Sink
 from ._tables import ChannelState
+from ._timers import Deadlines
 from ._waits import Waits
 from .auth import Auth, AuthRequest
 from .effects import Authorize, AuthorizeMany
@@ -39,6 +40,7 @@ __all__ = [
     "BindingBase",
     "ChannelBase",
     "ClientBase",
+    "Deadlines",
     "End",
     "HandlerErrors",
     "Invalid",

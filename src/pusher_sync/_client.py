@@ -79,7 +79,6 @@ class Client(ClientBase[Channel, User], Source):
         self._running = self._warned_of_run = False
         self._loop = Loop(self)
         self.connect()
-        self._loop.start()
 
     def wait_connected(self, timeout: float | None = None) -> str:
         """Wait until the connection is established, and return its socket id.
@@ -136,6 +135,7 @@ class Client(ClientBase[Channel, User], Source):
                 self._session.close(now=self._now())
                 self._changed()
         self._wait(self._check_closed, self._lifecycle)
+        self._wait(self._check_over, self._lifecycle)
         self._loop.join()
 
     def _now(self) -> float:
@@ -231,6 +231,9 @@ class Client(ClientBase[Channel, User], Source):
                     self._took(binding)
                 return binding, event
         return None if self._check_run() is True else PENDING
+
+    def _check_over(self) -> Pending | None:
+        return None if self._loop.over else PENDING
 
     def _context(self) -> ssl.SSLContext:
         if self._given_context is None:

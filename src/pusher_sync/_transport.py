@@ -16,6 +16,7 @@ from ._dial import connect_tcp
 
 if TYPE_CHECKING:
     from ._client import Client
+    from ._loop import Loop
 
 __all__ = ["Connect", "Transport"]
 
@@ -28,7 +29,7 @@ READ_SIZE = 65536  # what one call of the system brings at most on common kernel
 class Transport:
     """Tells the client's session what happens, and does what it is told by `send` and `close`.
 
-    It is opened by a thread of its own; then all is done by the loop, under the client's guard.
+    It is opened by a thread of its own; then all is done by the hub's thread, under the client's guard.
     """
 
     def __init__(self, client: Client, effect: OpenTransport) -> None:
@@ -90,19 +91,26 @@ class Transport:
         if self._client._session.wants_data(self._effect.transport):
             wanted |= self._read_on
         if wanted != self._watched:
-            selector = self._client._loop.selector
-            if not self._watched:
-                selector.register(self._socket, wanted, self._ready)
-            elif wanted:
-                selector.modify(self._socket, wanted, self._ready)
-            else:
-                selector.unregister(self._socket)
+            self.loop.watch(self._socket, wanted, self._watched, self)
             self._watched = wanted
+
+    @property
+    def loop(self) -> Loop:
+        """Who gives this its turns."""
+        return self._client._loop
+
+    def ready(self, mask: int) -> None:
+        """Write and read, as far as the socket is ready."""
+        if mask & self._write_on and self._outbox and self._socket is not None:
+            self._write(self._socket)
+        if mask & self._read_on and self._socket is not None:
+            self._read(self._socket)
 
     def release(self) -> None:
         """Close the socket, and tell nobody."""
         if self._socket is not None:
-            self._socket.close()
+            with suppress(OSError):  # it is closed all the same
+                self._socket.close()
             self._socket = None
 
     def run(self) -> None:
@@ -119,7 +127,7 @@ class Transport:
                     self._end(error)
                     client._changed()
         except BaseException as error:
-            client._loop.fail(error)
+            self.loop.fail(error)
         else:
             with client._guard:
                 self._handshaking = None
@@ -178,14 +186,8 @@ class Transport:
 
     def _unwatch(self) -> None:
         if self._socket is not None and self._watched:
-            self._client._loop.selector.unregister(self._socket)
+            self.loop.watch(self._socket, 0, self._watched, self)
         self._watched = 0
-
-    def _ready(self, mask: int) -> None:
-        if mask & self._write_on and self._outbox and self._socket is not None:
-            self._write(self._socket)
-        if mask & self._read_on and self._socket is not None:
-            self._read(self._socket)
 
     def _read(self, sock: socket.socket) -> None:
         client, number = self._client, self._effect.transport

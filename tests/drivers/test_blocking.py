@@ -30,7 +30,7 @@ from pusher_proto import (
     PusherError,
     PusherTimeout,
 )
-from pusher_sync import Client, _loop, _transport, open_pusher
+from pusher_sync import Client, _hub, _transport, open_pusher
 
 from .runners import Clock, client_threads, free_port, leaves_nothing, poll, quickest
 from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
@@ -338,10 +338,10 @@ def test_it_is_said_once_that_nobody_runs_the_handlers(
 def test_goodbye_is_said_at_the_end_of_the_interpreter(server: ServerInThread) -> None:
     with open_pusher(quick(server)) as client:
         client.wait_connected(5)
-        _loop._at_exit()
+        _hub._at_exit()
         assert poll(lambda: not server.connections)
         assert poll(lambda: not client_threads())
-    _loop._at_exit()
+    _hub._at_exit()
 
 
 def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(

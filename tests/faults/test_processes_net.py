@@ -51,7 +51,7 @@ def start(script: str, *, quiet: bool = True) -> Iterator[subprocess.Popen[str]]
 
 
 def test_A7_a_blocking_client_is_forgotten(server: ServerInThread) -> None:
-    """It says goodbye by itself, and its thread ends."""
+    """It says goodbye by itself, and the thread of the blocking clients ends."""
     opened = open_pusher(quick(server))
     client = opened.__enter__()
     client.wait_connected(5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
-from pusher_proto._timers import Name, Timer, Timers
+from pusher_proto._timers import Timer, Timers
 
+Name = tuple[Timer, Hashable]
 OF = [None, 1, "room"]
 SOME = [Timer.OPEN, Timer.GRANT, Timer.SUBSCRIBE]
 
@@ -37,8 +40,9 @@ class AgainstADict(RuleBasedStateMachine):
         self.count += 1
         self.timers.set(timer, at, of)
         self.model[timer, of] = at, self.count
-        # What was set anew or stopped is not kept for ever.
+        # What was set anew or stopped is not kept for ever, and whose it was is not kept at all.
         assert len(self.timers._heap) <= 64 + 4 * len(self.model)
+        assert set(self.timers._names.values()) == set(self.model)
 
     @rule(timer=some_timers, times=st.integers(1, 200), of=of_whom)
     def set_often(self, timer: Timer, times: int, of: object) -> None:
