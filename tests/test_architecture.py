@@ -40,6 +40,7 @@ ROWS = [
         "_frame_items",
         "_masks",
         "_messages",
+        "_reading",
         "_timers",
         "_turns",
         "_urls",

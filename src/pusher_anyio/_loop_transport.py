@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from pusher_proto import OpenTransport
+from pusher_proto.client import READ_SIZE
 
 from ._dial import connected
 from ._transport import Transport
@@ -76,9 +78,13 @@ class LoopTransport(Transport):
 
     # What the loop calls
 
-    def connection_made(self, wire: asyncio.Transport) -> None:
+    def connection_made(self, wire: Any) -> None:
         """There is a connection."""
         self._opening, self._wire = None, wire
+        with suppress(
+            AttributeError
+        ):  # what asyncio's own has; uvloop reads what fits its buffer of 256 KB
+            wire.max_size = READ_SIZE
         wire.set_write_buffer_limits(0)  # so it tells when all is written
         self._loop.call(self._begin)
 

@@ -9,9 +9,9 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import OpenTransport
+from pusher_proto.client import READ_SIZE
 
 from ._dial import connected
-from ._tls import READ_SIZE
 from ._transport import Transport
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class SocketTransport(Transport):
                 self._cut_off()
                 return
             self._received(data)
-            del data  # or it would be held until the next read, and be 256 KB after a burst
+            del data  # or it would be held until the next read, and be large after a burst
             await checkpoint()
 
     def _abort(self) -> None:

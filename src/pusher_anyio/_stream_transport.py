@@ -8,8 +8,8 @@ import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from pusher_proto import OpenTransport
+from pusher_proto.client import READ_SIZE
 
-from ._tls import READ_SIZE
 from ._transport import Connect, Transport
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class StreamTransport(Transport):
                 self._cut_off()
                 return
             self._received(data)
-            del data  # or it would be held until the next read, and be 256 KB after a burst
+            del data  # or it would be held until the next read, and be large after a burst
 
     def _abort(self) -> None:
         self._scope.cancel()

@@ -5,16 +5,9 @@ from __future__ import annotations
 import ssl
 
 from pusher_proto import ConnectionUnsafe
+from pusher_proto.client import RECORD_SIZE
 
-__all__ = ["READ_SIZE", "Tls"]
-
-READ_SIZE = 256 * 1024  # what asyncio reads at once; to ask for less has it cut up and copied
-
-
-# The C library of Linux maps a buffer of this size for each read and unmaps it again, until a larger one was freed:
-# then it keeps the memory (mallopt(3), M_MMAP_THRESHOLD). An event now and then takes 20 µs less.
-_once = bytes(2 * READ_SIZE)
-del _once
+__all__ = ["Tls"]
 
 
 class Tls:
@@ -44,7 +37,7 @@ class Tls:
             if not self.established:
                 self._object.do_handshake()
                 self.established = True
-            while record := self._object.read(READ_SIZE):
+            while record := self._object.read(RECORD_SIZE):
                 records.append(record)
             self.end = ""
         except ssl.SSLWantReadError:

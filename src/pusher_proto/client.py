@@ -18,6 +18,7 @@ from ._addresses import STAGGER, in_turns
 from ._consumers import END, PENDING, SLOW, BindingBase, End, Invalid, Nothing, Pending, StreamBase
 from ._grant_answers import each_of
 from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
+from ._reading import READ_SIZE, RECORD_SIZE
 from ._streams import Overflow, Selector, Signal, Sink
 from ._tables import ChannelState
 from ._timers import Deadlines
@@ -35,6 +36,8 @@ from .stats import Stats
 __all__ = [
     "END",
     "PENDING",
+    "READ_SIZE",
+    "RECORD_SIZE",
     "SLOW",
     "STAGGER",
     "BindingBase",

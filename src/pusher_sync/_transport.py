@@ -11,6 +11,7 @@ from selectors import EVENT_READ, EVENT_WRITE
 from typing import TYPE_CHECKING
 
 from pusher_proto import ConnectionUnsafe, OpenTransport
+from pusher_proto.client import READ_SIZE, RECORD_SIZE
 
 from ._dial import connect_tcp
 
@@ -22,8 +23,6 @@ __all__ = ["Connect", "Transport"]
 
 Connect = Callable[[str, int], socket.socket]
 """Opens a connected socket to a host and port."""
-
-READ_SIZE = 65536  # what one call of the system brings at most on common kernels
 
 
 class Transport:
@@ -193,9 +192,11 @@ class Transport:
         client, number = self._client, self._effect.transport
         self._read_on = EVENT_READ
         try:
-            data = sock.recv(READ_SIZE)
             if isinstance(sock, ssl.SSLSocket):
+                data = sock.recv(RECORD_SIZE)
                 data += _decrypted(sock, len(data))
+            else:
+                data = sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except ssl.SSLWantWriteError:
@@ -237,7 +238,7 @@ def _decrypted(sock: ssl.SSLSocket, size: int) -> bytes:
     """Return what follows a record that was read: a turn for each costs a lot, and no selector tells of the rest."""
     records = []
     with suppress(OSError):  # nothing more; or an end or an error, which the next read tells
-        while (size < READ_SIZE or sock.pending()) and (record := sock.recv(READ_SIZE)):
+        while (size < READ_SIZE or sock.pending()) and (record := sock.recv(RECORD_SIZE)):
             records.append(record)
             size += len(record)
     return b"".join(records)

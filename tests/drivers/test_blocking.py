@@ -553,6 +553,7 @@ def test_a_stream_that_fails_is_replaced(way: str, server: ServerInThread) -> No
 
 def test_what_tls_has_decrypted_already_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_transport, "READ_SIZE", 1000)
+    monkeypatch.setattr(_transport, "RECORD_SIZE", 1000)
     authority = Authority()
     with serve_in_thread(ssl_context=authority.server) as server:
         options = quick(server)
