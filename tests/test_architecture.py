@@ -37,6 +37,7 @@ ROWS = [
         "_addresses",
         "_checks",
         "_deflate",
+        "_fast_lane",
         "_frame_items",
         "_masks",
         "_messages",

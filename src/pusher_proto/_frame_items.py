@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -35,4 +35,5 @@ class Violation(Struct, frozen=True):
     reason: str
 
 
-FrameItem: TypeAlias = bytes | BinaryReceived | PongReceived | PeerClosed | Violation
+FrameItem: TypeAlias = bytes | list[Any] | BinaryReceived | PongReceived | PeerClosed | Violation
+"""Text, what a reader gave for the texts that follow each other, or another thing."""

@@ -1,7 +1,7 @@
 """WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
 
-Two lanes. The fast one cuts whole, final, unmasked text frames between messages out of what was
-received. Everything else goes to wsproto, one frame at a time, but for compressed messages, which are
+Two lanes. The fast one takes whole, final, unmasked text frames between messages, and can have them
+read at once. Everything else goes to wsproto, one frame at a time, but for compressed messages, which are
 inflated here (RFC 7692). In both lanes a header is judged as soon as it is there, text as far as it is
 there, and other payloads once they are whole: so they agree on every byte string and every split of it.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 from enum import Enum, auto
 from functools import cached_property
-from struct import Struct
 
 from wsproto.frame_protocol import (
     LOCAL_ONLY_CLOSE_REASONS,
@@ -22,6 +21,7 @@ from wsproto.frame_protocol import (
 )
 
 from ._deflate import InflateError, Inflater
+from ._fast_lane import NO_READER, take_text_frames
 from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from .errors import LocalProtocolError
 
@@ -37,9 +37,6 @@ _PONGS = 16
 """How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
 
 _NOT_UTF8 = "text that is not UTF-8"
-
-# The first two bytes of a frame, and the length in sixteen bits that may follow them.
-_head = Struct(">HH").unpack_from
 
 
 class _State(Enum):
@@ -80,6 +77,8 @@ class Frames:
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
         self._deflated = False  # whether the message under way is compressed
+        self.reader = NO_READER
+        """What reads the texts of the fast lane."""
 
     @cached_property
     def _wsproto(self) -> FrameProtocol:
@@ -157,7 +156,8 @@ class Frames:
         """Take the whole frames from `at` on; return where the first begins that is not whole."""
         while self._state is not _State.ENDED:
             if self._fast and not self._fragments and self._state is _State.OPEN:
-                start, at = at, self._split_fast(data, at, items)
+                start, limit = at, self._max_message_size
+                at = take_text_frames(data, at, items, limit=limit, reader=self.reader)
                 if at > start:
                     self._begin_anew()
             end = self._take_frame(data, at, items)
@@ -173,43 +173,6 @@ class Frames:
         self._turns += 1
         self._checked = 0
         self._cut = b""
-
-    def _split_fast(self, data: bytes, at: int, items: list[FrameItem]) -> int:
-        """The fast lane: take text frames; return where something else begins."""
-        append = items.append
-        limit = self._max_message_size
-        size = len(data)
-        # Four bytes hold either of the short headers; what is smaller is left to the other lane.
-        last = size - 4
-        while at <= last:
-            # In the order of what comes most: a step here is paid for by every event.
-            head, length = _head(data, at)
-            if head == 0x817E:
-                start = at + 4
-                if length < 126:
-                    break  # not minimal (RFC 6455, 5.2)
-            elif 0x8100 <= head < 0x817E:
-                start = at + 2
-                length = head & 0x7F
-            elif head == 0x817F:
-                start = at + 10
-                length = int.from_bytes(data[at + 2 : start], "big")
-                if length < 65536:
-                    break  # not minimal, or the header is cut off
-            else:
-                break
-            end = start + length
-            if end > size or length > limit:
-                break
-            text = data[start:end]
-            if not text.isascii():
-                try:
-                    text.decode()
-                except UnicodeDecodeError:
-                    break
-            append(text)
-            at = end
-        return at
 
     def _take_frame(self, data: bytes, at: int, items: list[FrameItem]) -> int:
         """Take the frame at `at` and return its end; when not whole set `_need` and return `at`."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ._fast_lane import NO_READER
 from ._link_items import (
     Ended,
     ErrorReceived,
@@ -26,7 +27,7 @@ from ._link_items import (
 from ._liveness import Liveness
 from ._logs import logger
 from ._messages import BadMessage, Envelope, decode, encode, text_of
-from ._plain import decode_plain, event_of
+from ._plain import PLAIN, event_of, read_plain
 from ._timers import Timers
 from ._transports import Transports
 from ._urls import Address
@@ -124,26 +125,27 @@ class Link:
         if now - self._second >= 1.0:
             self._second = now
             self._websocket.another_second()
+        logs = _frames.isEnabledFor(logging.DEBUG)
+        self._websocket.read_by(NO_READER if logs or self._liveness is None else PLAIN)
         items = self._websocket.receive_data(data)
-        if _frames.isEnabledFor(logging.DEBUG):
+        if logs:
             for item in items:
                 if type(item) is bytes:
                     _frames.debug("<- %s", shown_frame(item))
-        rest, at = iter(items), 0
-        while at < len(items):
-            if self._liveness is None:
-                next(rest)
-            else:
-                batch: list[ChannelEvent] = []
-                decode_plain(rest, batch, size=len(data) / len(items))
-                if batch:
-                    self._error = None
-                    yield batch
-                at += len(batch)
-                if at == len(items):
-                    break
-            item = items[at]
-            at += 1
+        batch: list[ChannelEvent] = []
+        for item in items:
+            if type(item) is list:
+                batch = batch + item if batch else item
+                continue
+            if type(item) is bytes and self._liveness is not None:
+                event = read_plain(item)
+                if event is not None:
+                    batch.append(event)
+                    continue
+            if batch:
+                self._error = None
+                yield batch
+                batch = []
             meant = self._text(item, now) if type(item) is bytes else self._other(item, now)
             if meant is not None:
                 if type(meant) is Ended:
@@ -151,6 +153,9 @@ class Link:
                     yield meant
                     return
                 yield meant
+        if batch:
+            self._error = None
+            yield batch
         self._flush()
         if self._takes_too_long(now):
             self._say_goodbye(1008)

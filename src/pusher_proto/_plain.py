@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from ._fast_lane import LONG, Reader
 from ._messages import Envelope
 from .events import ChannelEvent
 
-__all__ = ["LONG", "decode_plain", "envelope_of", "event_of"]
+__all__ = ["PLAIN", "envelope_of", "event_of", "read_plain"]
 
-_loads: Callable[[bytes], Any] | None
+_loads: Callable[[bytes | memoryview], Any] | None
 try:  # The extra `fast`: with it or without, the same text gives the same event.
     from orjson import loads as _loads
 except ImportError:
     _loads = None
 
-LONG = 1024
-"""From how many bytes on, as a mean, it pays to have messages decoded by orjson, where it is installed.
-
-The data stands in a message as a string, with a backslash before each of its quotes. To take these out costs msgspec
-twice what it costs orjson (12 and 6.5 µs of 10 KB); an event that is not made by msgspec costs 0.3 µs more.
-"""
-
 _decode = msgspec.json.Decoder(ChannelEvent).decode
 
 
-def decode_plain(texts: Iterator[Any], into: list[ChannelEvent], *, size: float = 0) -> None:
-    """Decode the plain messages of channels that come next; the first thing that is none is taken and left out.
+def _decode_long(text: bytes | memoryview) -> ChannelEvent:
+    """Do what `_decode` does; by orjson when there are the three keys of nearly all messages, and strings in them.
 
-    `size` is how many bytes they have on average. Written for speed: what it leaves out is for `_messages.decode` to
-    judge, from the start.
+    The data stands in a message as a string, with a backslash before each of its quotes. To take these out costs
+    msgspec twice what it costs orjson (12 and 6.5 µs of 10 KB); an event that is not made by msgspec costs 0.3 µs more.
     """
-    try:
-        into.extend(map(_decode if size < LONG else _decode_long, texts))
-    except (TypeError, ValueError, RecursionError):  # no bytes, and all that msgspec raises
-        return
-
-
-def _decode_long(text: bytes) -> ChannelEvent:
-    """Do what `_decode` does; by orjson when there are the three keys of nearly all messages, and strings in them."""
     if _loads is not None:
         try:
             message = _loads(text)
@@ -53,8 +39,20 @@ def _decode_long(text: bytes) -> ChannelEvent:
     return _decode(text)
 
 
+PLAIN = Reader(_decode, _decode_long)
+"""Reads the plain messages of channels; what it leaves out is for `_messages.decode` to judge, from the start."""
+
+
+def read_plain(text: bytes) -> ChannelEvent | None:
+    """Return what `PLAIN` gives for one text, or None."""
+    try:
+        return _decode(text) if len(text) < LONG else _decode_long(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def event_of(channel: str, envelope: Envelope) -> ChannelEvent:
-    """Return a message that was read in another way as what `decode_plain` gives."""
+    """Return a message that was read in another way as what `PLAIN` gives."""
     user_id = None if envelope.user_id is None else str(envelope.user_id)
     return ChannelEvent(channel, envelope.event, envelope.data, user_id, envelope.extra)
 

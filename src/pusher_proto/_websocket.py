@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import TypeAlias
 
+from ._fast_lane import Reader
 from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from ._frames import Frames
 from ._masks import Masks
@@ -169,6 +170,10 @@ class WebSocket:
     def another_second(self) -> None:
         """Take `control_frame_rate` pings and pongs from now on; one more is a `Violation` (1008)."""
         self._frames.another_second()
+
+    def read_by(self, reader: Reader) -> None:
+        """Let `reader` read whole texts at once; what it gives comes in lists, in place of the texts."""
+        self._frames.reader = reader
 
     @property
     def under_way(self) -> int | None:

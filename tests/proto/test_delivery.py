@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pusher_proto._plain
+import pusher_proto._link
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
 from proto.websocket_peer import frame
 from pusher_proto import (
@@ -27,6 +27,7 @@ from pusher_proto import (
     MemberAdded,
     StreamOverflow,
 )
+from pusher_proto._fast_lane import Reader
 from pusher_proto._streams import Router, Sink
 from pusher_proto.client import Overflow
 from simulation import World
@@ -558,7 +559,7 @@ class Census:
         self.most = self.made = 0
         self._decode = msgspec.json.Decoder(Counted).decode
 
-    def __call__(self, text: bytes) -> Counted:
+    def __call__(self, text: bytes | memoryview) -> Counted:
         event, number = self._decode(text), self.made
         self.made += 1
         self.alive[number] = ref(event, lambda _: self.alive.pop(number))
@@ -572,7 +573,8 @@ def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
 ) -> None:
     world, _, channel = room(unclaimed_limit=500)
     census = Census()
-    monkeypatch.setattr(pusher_proto._plain, "_decode", census)
+    monkeypatch.setattr(pusher_proto._link, "PLAIN", Reader(census, census))
+    monkeypatch.setattr(pusher_proto._link, "read_plain", census)
     stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
     if overflow is None:
         stream.close()

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from pusher_proto import ChannelEvent, _plain
-from pusher_proto._frame_items import PongReceived
+from pusher_proto._fast_lane import LONG
 from pusher_proto._messages import MAX_DEPTH, BadMessage, decode
-from pusher_proto._plain import LONG, decode_plain, envelope_of, event_of
+from pusher_proto._plain import envelope_of, event_of, read_plain
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 VALUES = st.recursive(
@@ -48,20 +48,29 @@ def without_orjson() -> ModuleType:
     return module
 
 
-def plain(text: bytes, size: float = 0) -> list[ChannelEvent]:
-    """Return the event of a text that is a plain message, or nothing."""
-    events: list[ChannelEvent] = []
-    decode_plain(iter([text]), events, size=size)
+def plain(text: bytes, module: ModuleType = _plain) -> list[ChannelEvent]:
+    """Return what a text is read as: as a short one, as a long one, and in a long one's view."""
+    events = []
+    for read in (
+        module.PLAIN.short,
+        module.PLAIN.long,
+        lambda text: module.PLAIN.long(memoryview(text)),
+    ):
+        try:
+            events.append(read(text))
+        except (ValueError, RecursionError):
+            pass
     return events
 
 
 def check_against_the_long_way(text: bytes) -> None:
-    short = plain(text)
-    assert len(plain(text, LONG)) >= len(
-        short
-    )  # of a key that comes twice the first counts for msgspec as well
-    for event in short + plain(text, LONG):
+    try:
         envelope = decode(text)
+    except BadMessage:
+        assert not plain(text)
+        return
+    for event in plain(text):
+        text.decode()  # what is read is UTF-8
         assert envelope.channel is not None
         assert envelope_of(event) == envelope
         assert alike(event) == alike(event_of(envelope.channel, envelope))
@@ -118,20 +127,23 @@ def test_the_short_ways_agree_on_text_with_something_odd_in_it(text: bytes) -> N
 
 
 @pytest.mark.parametrize("module", [_plain, without_orjson()], ids=["orjson", "msgspec alone"])
-@pytest.mark.parametrize("size", [0, LONG])
-def test_they_take_what_servers_send_and_stop_where_something_else_stands(
-    module: ModuleType, size: int
-) -> None:
+def test_they_take_what_servers_send_and_nothing_else(module: ModuleType) -> None:
     if module is _plain and importlib.util.find_spec("orjson") is None:
         pytest.skip("orjson is not installed (the extra `fast`, which is in `test`)")
     assert (module._loads is None) == (module is not _plain)
-    texts = [b'{"event":"e","channel":"c","data":"%d"}' % number for number in range(3)]
-    for other in (b'{"event":"pusher:ping"}', b"[]", b"\xff", b"", PongReceived()):
-        events: list[ChannelEvent] = []
-        rest = iter([*texts, other, *texts])
-        module.decode_plain(rest, events, size=size)
-        assert events == [ChannelEvent("c", "e", str(number)) for number in range(3)]
-        assert list(rest) == texts
+    text = b'{"event":"e","channel":"c","data":"1"}'
+    assert plain(text, module) == [ChannelEvent("c", "e", "1")] * 3
+    for other in (b'{"event":"pusher:ping"}', b"[]", b"\xff", b""):
+        assert plain(other, module) == []
+        assert read_plain(other) is None
+
+
+@pytest.mark.parametrize("length", [0, LONG - 100, LONG, 3 * LONG])
+def test_one_text_is_read_at_any_length(length: int) -> None:
+    data = "x" * length
+    assert read_plain(b'{"event":"e","channel":"c","data":"%b"}' % data.encode()) == ChannelEvent(
+        "c", "e", data
+    )
 
 
 @pytest.mark.parametrize("key", ["extra", "cached", "_data", "name", "wire_data", " "])
@@ -146,7 +158,7 @@ def test_no_message_can_set_what_is_the_clients_own(key: str, value: Any) -> Non
 def test_data_that_is_no_string_is_measured_where_it_can_be_deep() -> None:
     for levels in (1, 6, 7, MAX_DEPTH - 1, MAX_DEPTH):
         text = b'{"event":"e","channel":"c","data":' + b"[" * levels + b"]" * levels + b"}"
-        assert len(plain(text)) == (levels <= 6)
+        assert len(plain(text)) == 3 * (levels <= 6)
         if levels == MAX_DEPTH:
             with pytest.raises(BadMessage):
                 decode(text)
