@@ -234,8 +234,7 @@ class Delivery(ABC):
         else:
             for _ in range(count):
                 queue.append(events.popleft())
-        if sink.signal.waiters:
-            sink.signal.notify()
+        sink.came(count)
         if len(queue) >= sink.limit:
             self._stall(sink)
         return count

@@ -98,8 +98,8 @@ class Sink:
         self._buffer = buffer
         self._overflow = overflow
         waits = overflow == "wait"
-        self.quick: bool = waits and not self.special and type(self).put is Sink.put
-        """Whether to put an event is to append it to the queue and to notify, and no more."""
+        self.quick: bool = waits and not self.special
+        """Whether to put an event is to append it to the queue and to say that it came, and no more."""
         self.half: int = buffer // 2
         """With how many events left delivery goes on; so it does not stop and go for each event."""
         self.look_at: int = -1
@@ -173,6 +173,10 @@ class Sink:
             self.overflowed = True
             self._room = 0
             self.dropped += 1
+        self.came(1)
+
+    def came(self, count: int) -> None:  # noqa: ARG002 - for bindings
+        """Tell who waits that `count` events were appended to the queue."""
         signal = self.signal
         if signal.waiters:
             signal.notify()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
@@ -71,10 +72,9 @@ class Binding(BindingBase):
 
     _client: Client
 
-    def put(self, event: Event) -> None:
-        super().put(event)
+    def came(self, count: int) -> None:
         client = self._client
-        client._calls.append(self)
+        client._calls.extend(repeat(self, count))
         client._lifecycle.notify()
         if self.full and not (client._running or client._warned_of_run):
             client._warned_of_run = True
@@ -83,7 +83,10 @@ class Binding(BindingBase):
     def cancel(self) -> None:
         with self._client._guard:
             super().cancel()
-            self._client._calls = deque(each for each in self._client._calls if each is not self)
+            if not self._client._running:  # else `run` finds nothing where it comes to it
+                self._client._calls = deque(
+                    each for each in self._client._calls if each is not self
+                )
 
     def _run(self, event: Event) -> None:
         try:

@@ -332,6 +332,44 @@ def test_it_is_said_once_that_nobody_runs_the_handlers(
         assert said() == ["events wait for handlers, but client.run() is not being called"]
 
 
+def test_handlers_are_cancelled_by_another_thread_while_they_are_called(
+    server: ServerInThread,
+) -> None:
+    """Those that stay miss nothing, and hear all in its order."""
+    heard: list[int] = []
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room").wait_subscribed(5)
+        room.bind("n", lambda event: heard.append(event.data))
+        running = threading.Thread(target=client.run)
+        running.start()
+        for n in range(300):
+            others = [room.bind("n", lambda _: None) for _ in range(3)]
+            server.publish("room", "n", n)
+            for binding in others:
+                binding.cancel()
+        assert poll(lambda: len(heard) == 300)
+        assert heard == list(range(300))
+        assert poll(lambda: not client._calls)
+        client.close()
+        running.join()
+
+
+def test_a_handler_that_is_cancelled_before_anybody_calls_leaves_nothing(
+    server: ServerInThread,
+) -> None:
+    heard: list[int] = []
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room").wait_subscribed(5)
+        room.bind("n", lambda event: heard.append(event.data))
+        gone = room.bind("n", heard.append)
+        server.publish("room", "n", 1)
+        assert poll(lambda: gone.queue)
+        gone.cancel()
+        assert len(client._calls) == 1
+        client.run(timeout=0)
+        assert heard == [1]
+
+
 # The end of clients, of threads, of processes
 
 

@@ -90,8 +90,8 @@ class FakeBinding(BindingBase):
     _client: FakeClient
     _running = False
 
-    def put(self, event: Event) -> None:
-        super().put(event)
+    def came(self, count: int) -> None:
+        super().came(count)
         if not self._running and not self._client.handlers_stall:
             self._running = True
             self._client.world.at(0, self.run)
