@@ -1,9 +1,9 @@
 """The client side of a WebSocket, in both lanes, with compression and without.
 
 Whatever bytes come after the upgrade was asked for, or after it was accepted, and wherever we say goodbye in between:
-nothing raises; the fast lane and wsproto alone report the same items and send the same frames; splitting the bytes
-changes no item and no frame, but how many of the pings in one read are answered; no more is held than a message may
-have; and after a violation or a close nothing is reported.
+nothing raises; the fast lane, with what reads its texts and without, and wsproto alone report the same items and send
+the same frames; splitting the bytes changes no item and no frame, but how many of the pings in one read are answered;
+no more is held than a message may have; and after a violation or a close nothing is reported.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from fuzz.source import Source, splits
 from proto.websocket_peer import ACCEPT, KEY, PONG, answer, sent
+from pusher_proto._fast_lane import NO_READER, Reader
 from pusher_proto._websocket import Item, PeerClosed, UpgradeRefused, Violation, WebSocket
 
 __all__ = ["fuzz_one"]
@@ -27,6 +28,18 @@ HEADERS = [
     ("Connection", "Upgrade"),
     ("Sec-WebSocket-Accept", ACCEPT),
 ]
+
+
+def _read(text: bytes | memoryview) -> str:
+    """Read one text of two, as a reader may: only what is UTF-8."""
+    found = str(text, "utf-8")
+    if len(found) % 2:
+        raise ValueError
+    return found
+
+
+FAST, SLOW, READ = (True, NO_READER), (False, NO_READER), (True, Reader(_read, _read))
+LANES = (FAST, SLOW, READ)
 
 Outcome = tuple[list[Item], list[tuple[int, bytes]]]
 
@@ -45,7 +58,8 @@ def fuzz_one(data: bytes) -> None:
     before = stream[:close_at] if closes else stream
     after = stream[close_at:] if closes else b""
 
-    def talk(fast: bool, first: list[bytes], second: list[bytes]) -> Outcome:
+    def talk(lane: tuple[bool, Reader], first: list[bytes], second: list[bytes]) -> Outcome:
+        fast, reader = lane
         websocket = WebSocket(
             host="ws.test",
             target="/app/key",
@@ -59,6 +73,7 @@ def fuzz_one(data: bytes) -> None:
             body_limit=body_limit,
             fast=fast,
         )
+        websocket.read_by(reader)
         websocket.open()
         if upgraded:
             chosen = [("Sec-WebSocket-Extensions", compression)] if compression else []
@@ -72,7 +87,8 @@ def fuzz_one(data: bytes) -> None:
                 fresh = websocket.receive_data(piece)
                 assert not (over and fresh), "something was reported after the end"
                 over = any(isinstance(i, PeerClosed | Violation | UpgradeRefused) for i in fresh)
-                items += fresh
+                for item in fresh:
+                    items += [each.encode() for each in item] if isinstance(item, list) else [item]
                 output += websocket.data_to_send()
                 frames = websocket._frames
                 assert len(frames._held) <= most + 14
@@ -86,11 +102,12 @@ def fuzz_one(data: bytes) -> None:
                 output += websocket.send_close(1000, "bye")
         return [*items, *websocket.receive_eof()], sent(output)
 
-    whole = talk(True, [before], [after])
-    assert talk(False, [before], [after]) == whole, "the lanes disagree"
+    whole = talk(FAST, [before], [after])
+    for lane in (SLOW, READ):
+        assert talk(lane, [before], [after]) == whole, "the lanes disagree"
     for first, second in zip(splits(before), splits(after), strict=True):
-        for fast in (True, False):
-            outcome = talk(fast, first, second)
+        for lane in LANES:
+            outcome = talk(lane, first, second)
             assert outcome[0] == whole[0], "splitting changed an item"
             assert _comparable(outcome) == _comparable(whole), "splitting changed a frame"
 
