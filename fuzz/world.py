@@ -309,7 +309,7 @@ class Weather:
     def check_bounds(self, app: Application) -> None:
         """What must hold of memory: nothing is left of the storm."""
         device, session = app.device, app.device.session
-        if session._grants._requests or device.unread or session._events.queue:
+        if session._grants._requests or device.unread or session.events:
             raise Broken("something is left over")
         if len(device.wires) > 1 + session.options.auth_connections:
             raise Broken(f"{len(device.wires)} connections are open")

@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Generator, Iterable
 from typing import TypeVar
+from zlib import crc32
 
 import pytest
 
@@ -19,6 +20,7 @@ __all__ = ["SECRETS", "SHAPES", "Watch", "rendered", "secrets_in"]
 T = TypeVar("T")
 
 LOGGERS = ("pusher_proto", "pusher_sync", "pusher_anyio")
+FRAMES = logging.getLogger("pusher_proto.protocol")
 
 MASTER_KEY = bytes(range(32))
 SECRETS = {
@@ -96,8 +98,16 @@ class Watch(logging.Handler):
         self.end()
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_setup(self) -> Generator[None, T, T]:
-        """Fail what logs something secret."""
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, T, T]:
+        """Fail what logs something secret.
+
+        In half of the tests messages themselves are not logged: where they are, they are read in another way, and it is
+        the other one that nearly all applications have. Which half is told by the test's name.
+        """
+        unseen = (
+            item.get_closest_marker("messages_logged") is None and crc32(item.nodeid.encode()) % 2
+        )
+        FRAMES.setLevel(logging.INFO if unseen else logging.NOTSET)
         return (yield from self._watched())
 
     @pytest.hookimpl(wrapper=True)

@@ -29,7 +29,7 @@ LONGEST = 380
 
 # A module imports only from rows above its own. Where names seem to belong together and stand apart, imports do it.
 ROWS = [
-    ["errors", "members", "stats", "_logs", "_secret", "_tables", "_version"],
+    ["errors", "members", "stats", "_fast_lane", "_logs", "_secret", "_tables", "_version"],
     [
         "backoff",
         "closing",
@@ -37,7 +37,6 @@ ROWS = [
         "_addresses",
         "_checks",
         "_deflate",
-        "_fast_lane",
         "_frame_items",
         "_masks",
         "_messages",

@@ -131,7 +131,7 @@ def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Reading that stopped does not go on."""
 
     def next_event(self: Session) -> Event | None:
-        return self._events.queue.popleft() if self._events.queue else None
+        return self.events.popleft() if self.events else None
 
     patch.setattr(Session, "next_event", next_event)
 
@@ -154,7 +154,7 @@ def event_twice(patch: pytest.MonkeyPatch) -> None:
     def next_event(self: Session) -> Event | None:
         event = original(self)
         if isinstance(event, ChannelEvent) and event.data == {"n": 7}:
-            self._events.queue.appendleft(copy.copy(event))
+            self.events.appendleft(copy.copy(event))
             patch.setattr(Session, "next_event", original)
         return event
 

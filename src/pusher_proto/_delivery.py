@@ -161,7 +161,7 @@ class Delivery(ABC):
         try:
             while events:
                 if in_runs:  # nearly all
-                    count = self._move_run(events)
+                    count = self._move_run(events, events.alike - taken)
                     taken += count
                     in_runs = count > 1
                     if count:
@@ -205,8 +205,11 @@ class Delivery(ABC):
         finally:
             session.took(taken)
 
-    def _move_run(self, events: deque[Event]) -> int:
-        """Move the messages at the head that go to one sink alone, with a look-up at most for each; return how many."""
+    def _move_run(self, events: deque[Event], alike: int) -> int:
+        """Move the messages at the head that go to one sink alone; return how many.
+
+        With one look-up for those of which it is known that they are `alike`, and one at most for each other.
+        """
         first = events[0]
         if type(first) is not ChannelEvent:
             return 0
@@ -217,7 +220,9 @@ class Delivery(ABC):
             return 0
         queue, count = sink.queue, 0
         room = sink.limit - len(queue)
-        for event in events:
+        if alike > 1 and room > 0:
+            count = min(alike, room)
+        for event in () if count else events:
             if type(event) is not ChannelEvent:
                 break
             # To compare is half of a look-up, and what comes is mostly like what came.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
+
+from ._fast_lane import Run
 
 __all__ = ["BinaryReceived", "FrameItem", "PeerClosed", "PongReceived", "Violation"]
 
@@ -35,5 +37,5 @@ class Violation(Struct, frozen=True):
     reason: str
 
 
-FrameItem: TypeAlias = bytes | list[Any] | BinaryReceived | PongReceived | PeerClosed | Violation
-"""Text, what a reader gave for the texts that follow each other, or another thing."""
+FrameItem: TypeAlias = bytes | Run | BinaryReceived | PongReceived | PeerClosed | Violation
+"""Text, what a reader gave for texts, or another thing."""

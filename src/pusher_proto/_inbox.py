@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from ._connector import Connector
+from ._fast_lane import Run
 from ._link_items import (
     Ended,
     ErrorReceived,
@@ -39,13 +40,15 @@ _log = logger("session")
 _FIRST, _LAST = "pusher:", "pusher_internal;"
 
 
-class Events:
+class Events(deque[Event]):
     """The queue of events. `changes` counts those that are not messages; `filled` is told of `limit` and more."""
 
-    __slots__ = ("_filled", "_limit", "changes", "queue", "violations")
+    __slots__ = ("_filled", "_limit", "alike", "changes", "violations")
 
     def __init__(self, limit: int, filled: Callable[[], None]) -> None:
-        self.queue: deque[Event] = deque()
+        super().__init__()
+        self.alike = 0
+        """How many messages at the left are known to be of one channel and to have one name."""
         self.changes = 0
         self.violations = 0
         self._limit = limit
@@ -62,12 +65,22 @@ class Events:
                 pass
         self.changes += 1
         self.violations += type(event) is ProtocolViolation
-        self.queue.append(event)
+        self.append(event)
         self.check()
 
+    def add(self, run: Run) -> None:
+        """Queue messages, without a look whether the queue is full."""
+        if run.alike and self.alike == len(self) and (not self or run.is_like(self[0])):
+            self.alike += len(run.events)
+        self.extend(run.events)
+
+    def took(self, count: int) -> None:
+        """`count` events were taken from the left."""
+        self.alike = max(0, self.alike - count)
+
     def check(self) -> None:
-        """Look whether the queue is full; `emit` does, and who appended to it by itself does so at last."""
-        if len(self.queue) >= self._limit:
+        """Look whether the queue is full; `emit` does, and who queued messages does so at last."""
+        if len(self) >= self._limit:
             self._filled()
 
 
@@ -83,10 +96,10 @@ class Inbox:
         self._user = user
         self.messages = 0
 
-    def take(self, items: Iterable[list[ChannelEvent] | LinkItem], now: float) -> None:
+    def take(self, items: Iterable[Run | LinkItem], now: float) -> None:
         """Take what one read brought, each before the next is asked for."""
         for item in items:
-            if isinstance(item, list):
+            if isinstance(item, Run):
                 self._take_messages(item, now)
             elif isinstance(item, Envelope):
                 self.messages += 1
@@ -95,12 +108,13 @@ class Inbox:
                 self._take_control(item, now)
         self._events.check()
 
-    def _take_messages(self, events: list[ChannelEvent], now: float) -> None:
-        """Take messages that name a channel: one look-up at most for each of nearly all."""
+    def _take_messages(self, run: Run, now: float) -> None:
+        """Take messages that name a channel: one look-up for those that are alike, and one at most for each other."""
         find = self._subscriptions.channels.get
+        events: list[ChannelEvent] = run.events
         self.messages += len(events)
         last = None
-        for event in events:
+        for event in events[:1] if run.alike else events:
             if event.channel != last:
                 last = event.channel
                 channel = find(last)
@@ -109,7 +123,7 @@ class Inbox:
             if _FIRST <= event.name < _LAST:
                 break
         else:
-            self._events.queue.extend(events)
+            self._events.add(run)
             return
         for event in events:
             self._take_message(event, now)
@@ -119,7 +133,7 @@ class Inbox:
         if channel is None or name.startswith(("pusher:", "pusher_internal:")):
             self._take_special(envelope_of(event), now)
         elif channel.passes:
-            self._events.queue.append(event)
+            self._events.append(event)
         elif channel.receives:
             self._subscriptions.message(channel, envelope_of(event), now)
         else:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ._fast_lane import NO_READER
+from ._fast_lane import NO_READER, Run
 from ._link_items import (
     Ended,
     ErrorReceived,
@@ -41,7 +41,6 @@ from ._websocket import (
 )
 from .closing import Next, next_after
 from .errors import excerpt
-from .events import ChannelEvent
 from .options import Options
 
 __all__ = [
@@ -111,7 +110,7 @@ class Link:
         """Ask for the upgrade."""
         self._transports.send(transport, self._websocket.open())
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[list[ChannelEvent] | LinkItem]:
+    def receive_data(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
         """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
 
         Messages that name a channel come as many together as follow each other: a step for each is what they cost.
@@ -132,20 +131,16 @@ class Link:
             for item in items:
                 if type(item) is bytes:
                     _frames.debug("<- %s", shown_frame(item))
-        batch: list[ChannelEvent] = []
+        run: Run | None = None
         for item in items:
-            if type(item) is list:
-                batch = batch + item if batch else item
+            fresh = item if type(item) is Run else self._read(item)
+            if fresh is not None:
+                run = fresh if run is None else run.followed_by(fresh)
                 continue
-            if type(item) is bytes and self._liveness is not None:
-                event = read_plain(item)
-                if event is not None:
-                    batch.append(event)
-                    continue
-            if batch:
+            if run is not None:
                 self._error = None
-                yield batch
-                batch = []
+                yield run
+                run = None
             meant = self._text(item, now) if type(item) is bytes else self._other(item, now)
             if meant is not None:
                 if type(meant) is Ended:
@@ -153,9 +148,9 @@ class Link:
                     yield meant
                     return
                 yield meant
-        if batch:
+        if run is not None:
             self._error = None
-            yield batch
+            yield run
         self._flush()
         if self._takes_too_long(now):
             self._say_goodbye(1008)
@@ -266,7 +261,15 @@ class Link:
         """Whether so much waits to be sent that no pong is added: a server that reads nothing misses none."""
         return self._transports.unsent(self.transport) > self._options.outbox_limit
 
-    def _text(self, text: bytes, now: float) -> list[ChannelEvent] | LinkItem | None:
+    def _read(self, item: object) -> Run | None:
+        """Return a plain message that did not come through the fast lane."""
+        if type(item) is bytes and self._liveness is not None:
+            event = read_plain(item)
+            if event is not None:
+                return Run([event], alike=True)
+        return None
+
+    def _text(self, text: bytes, now: float) -> Run | LinkItem | None:
         """Deal with a message that is not plain, or that came before the greeting."""
         try:
             envelope = decode(text)
@@ -277,7 +280,7 @@ class Link:
         if envelope.channel is None or self._liveness is None:
             return self._control(envelope, now)
         self._error = None
-        return [event_of(envelope.channel, envelope)]
+        return Run([event_of(envelope.channel, envelope)], alike=True)
 
     def _other(self, item: object, now: float) -> LinkItem | None:
         match item:

@@ -25,7 +25,6 @@ A driver calls an input when something happened, carries out every effect, hands
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +64,8 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self._events = Events(options.event_queue, self._stop_reading)
-        self.events: deque[Event] = self._events.queue
-        """What `next_event` takes from. Who takes from it directly says so by `took`."""
+        self.events = Events(options.event_queue, self._stop_reading)
+        """What `next_event` takes from. Who takes from its left directly says so by `took`."""
         self._full = False
         self._endpoint = Endpoint(
             self._transports,
@@ -85,7 +83,7 @@ class Session:
             self._transports.effects.append,
             many=authorize_many,
         )
-        emit = self._events.emit
+        emit = self.events.emit
         self._user = User(options, self._timers, self._grants, emit, self._send, self._signed)
         self._subscriptions = Subscriptions(
             options, self._timers, draws, self._grants, emit, self._send, self._user
@@ -105,7 +103,7 @@ class Session:
             self._endpoint,
             self._answer,
         )
-        self._inbox = Inbox(self._events, self._connector, self._subscriptions, self._user)
+        self._inbox = Inbox(self.events, self._connector, self._subscriptions, self._user)
         self._client_events = ClientEvents(options)
         self._received = self._sent = 0
 
@@ -251,6 +249,7 @@ class Session:
 
     def took(self, count: int) -> None:
         """`count` events were taken from the left of `events`: what `next_event` does, for many at once."""
+        self.events.took(count)
         if count and self._full and len(self.events) <= self.options.event_queue // 4:
             self._full = False
             assert self._connector.link is not None  # reading begins anew on each connection
@@ -282,7 +281,7 @@ class Session:
     @property
     def changes(self) -> int:
         """A number that grows with every event that is not a message: what waits look at may have changed."""
-        return self._events.changes
+        return self.events.changes
 
     @property
     def closed(self) -> bool:
@@ -314,7 +313,7 @@ class Session:
             self._inbox.messages,
             connector.connections,
             connector.attempts,
-            self._events.violations,
+            self.events.violations,
             connector.link.round_trip if connector.link is not None else None,
         )
 

@@ -91,9 +91,7 @@ def flooded(overflow: Overflow) -> Flooded:
         world.run(0.1)
         assert next(stream).data is not None
         seen["paused"] += not client.reads
-        seen["most"] = max(
-            seen["most"], len(stream._sink.queue) + len(client.session._events.queue)
-        )
+        seen["most"] = max(seen["most"], len(stream._sink.queue) + len(client.session.events))
         seen["pings"] += sum(event == "pusher:ping" for event, _ in world.heard())
     assert client.session.stats.connections == 1
     return client, stream, seen

@@ -38,6 +38,7 @@ def test_the_page_names_each_count() -> None:
     assert sorted(named) == sorted(Stats.__struct_fields__)
 
 
+@pytest.mark.messages_logged
 def test_the_log_is_switched_on_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     configured: list[Any] = []
     monkeypatch.setattr(logging, "basicConfig", lambda **options: configured.append(options))

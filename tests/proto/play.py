@@ -183,7 +183,7 @@ class Play:
             self.effects.append(effect)
             self._carry_out(effect)
         if self.pulls:
-            while len(self.session._events.queue):
+            while len(self.session.events):
                 self.pull()
 
     # The application

@@ -193,7 +193,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
         assert len(auth) <= options.auth_connections
         assert len(session._grants._at_application._under_way) <= options.max_authorizing
         # What one read brings is taken, and what a new key opens; then reading stops.
-        assert len(session._events.queue) <= options.event_queue + 40
+        assert len(session.events) <= options.event_queue + 40
         link = session._connector.link
         if link is not None:
             frames = link._websocket._frames
@@ -221,7 +221,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
         states = [session.channel(name).state for name in session.channels()]
         before, unanswered = unanswered, states.count(ChannelState.UNANSWERED)
         high = session.options.event_queue
-        link, queued = session._connector.link, len(session._events.queue)
+        link, queued = session._connector.link, len(session.events)
         for number in play.streams:
             if link is None or number != link.transport:
                 assert session.wants_data(number)

@@ -27,9 +27,11 @@ from pusher_proto import (
     MemberAdded,
     StreamOverflow,
 )
-from pusher_proto._fast_lane import Reader
+from pusher_proto._consumers import Nothing
+from pusher_proto._fast_lane import Reader, Run
 from pusher_proto._streams import Router, Sink
 from pusher_proto.client import Overflow
+from secrecy import FRAMES
 from simulation import World
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
@@ -247,7 +249,7 @@ def test_a_stream_that_waits_loses_nothing_and_reading_stops_meanwhile() -> None
     stream = channel.events("price", buffer=10)
     publish(world, *range(100))
     assert not client.reads
-    assert len(client.session._events.queue) == 20
+    assert len(client.session.events) == 20
     assert [next(stream).data for _ in range(5)] == [0, 1, 2, 3, 4]  # half: now it goes on
     assert datas(stream.ready()) == list(range(5, 100))
     assert client.reads
@@ -450,6 +452,75 @@ def test_what_comes_at_once_keeps_its_order_between_the_names_of_one_stream_and_
             client._changed()
         assert [event.wire_data for event in both.ready()] == [n for n in range(20) if n % 5 != 4]
         assert [event.wire_data for event in other.ready()] == [4, 9, 14, 19]
+
+
+def test_what_is_alike_ends_where_something_else_begins() -> None:
+    _, client, channel = room()
+    both, other = channel.events(("a", "b")), channel.events("c")
+    for _ in range(2):  # the first time it is not known yet whom they are for
+        with client._guard:
+            for names in ("aaa", "cab", "bb", "bbcc"):
+                events = [ChannelEvent("room", name, name) for name in names]
+                client._session.events.add(Run(events, alike=len(set(names)) == 1))
+            assert client._session.events.alike == 3
+            client._changed()
+            assert client._session.events.alike == 0
+        assert [event.name for event in both.ready()] == list("aaaabbbbb")
+        assert [event.name for event in other.ready()] == list("ccc")
+
+
+messages = st.tuples(
+    st.sampled_from(["a", "b"]), st.sampled_from(["one", "two"]), st.integers(1, 6)
+)
+
+
+@pytest.mark.parametrize("logged", [False, True])
+@tried
+@given(data=st.data(), reads=st.lists(st.lists(messages, max_size=6), max_size=6))
+def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
+    logged: bool, data: st.DataObject, reads: list[list[tuple[str, str, int]]]
+) -> None:
+    # Where they are logged they are read one by one.
+    FRAMES.setLevel(logging.DEBUG if logged else logging.INFO)
+    world = World()
+    client, channels = subscribed(world, "a", "b", options=world.options(event_queue=8))
+    buffers = st.sampled_from([1, 5, 8, 100])
+    streams: list[tuple[FakeStream[Any], Any]] = [
+        (channel.events(name, buffer=data.draw(buffers)), (channel.name, name))
+        for channel in channels
+        for name in data.draw(st.sets(st.sampled_from(["one", "two"])).map(sorted))
+    ]
+    if data.draw(st.booleans()):
+        streams.append((client.events(ChannelEvent, buffer=data.draw(buffers)), None))
+    sent: list[tuple[str, str, int]] = []
+    had: list[list[tuple[str, str, Any]]] = [[] for _ in streams]
+
+    def step(most: int) -> None:
+        for (stream, _), mine in zip(streams, had, strict=True):
+            for _ in range(most):
+                with client._guard:
+                    event = stream._next()
+                if isinstance(event, Nothing):
+                    break
+                mine.append((event.channel, event.name, event.data))
+
+    for read in reads:
+        frames = b""
+        for channel, name, times in read:
+            for _ in range(times):
+                text = b'{"event":"%s","channel":"%s","data":"%d"}'
+                frames += frame(text % (name.encode(), channel.encode(), len(sent)))
+                sent.append((channel, name, len(sent)))
+        if frames:
+            world.act(world.server.send_raw, None, frames)
+        world.run(0.1)
+        assert all(len(stream._sink.queue) <= stream._sink.limit for stream, _ in streams)
+        step(data.draw(st.integers(0, 4)))
+    for _ in range(len(sent) + 1):
+        step(100)
+        world.run(0.1)
+    for (_, wanted), mine in zip(streams, had, strict=True):
+        assert mine == [each for each in sent if wanted in (None, each[:2])]
 
 
 def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(

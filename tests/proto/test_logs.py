@@ -155,6 +155,7 @@ def test_a_message_that_nobody_asked_for_is_told_aloud_once(
     assert len(lines(heard, "client", logging.INFO)) == 1
 
 
+@pytest.mark.messages_logged
 def test_each_message_of_both_sides_is_a_detail(heard: Heard) -> None:
     script = script_connected()
     heard.clear()
