@@ -53,6 +53,8 @@ class LoopTransport(Transport):
                 except BaseException:
                     if self._opening is not None:
                         sock.close()
+                    else:  # made in this very turn; uvloop says no more of it, asyncio would
+                        self.connection_lost(None)
                     raise
         except OSError as error:
             self._error = error
@@ -108,6 +110,8 @@ class LoopTransport(Transport):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The end."""
+        if self._wire is None:
+            return
         if error is not None and not self._error:
             self._error = error
         self._wire = None
