@@ -17,13 +17,10 @@ from pusher_proto.client import SLOW, BindingBase, Selector, Signal
 if TYPE_CHECKING:
     from ._client import Client
 
-__all__ = ["TURN", "YIELD_AFTER", "Binding", "Caller"]
-
-YIELD_AFTER = 64
-"""Calls of a handler, or steps of a stream, that do not wait, until it is seen how long that took."""
+__all__ = ["TURN", "Binding", "Caller"]
 
 TURN = 0.005
-"""Seconds of such calls or steps until others on the event loop have their turn.
+"""Seconds of calls of handlers, or steps of a stream, that do not wait, until others on the event loop have their turn.
 
 As long as Python lets a thread run (sys.getswitchinterval), and as a large read takes. A turn costs 30 µs and more
 where much comes: with one each millisecond an event of 1 or 10 KB takes 3 % more.
@@ -63,7 +60,7 @@ class Binding(BindingBase):
     async def _run(self, event: Event | None = None, result: Awaitable[Any] | None = None) -> None:
         """Call a handler that waits, in a task of its own, until nothing is left. A call may be under way already."""
         client = self._client
-        calls = 0
+        turn_began = time.monotonic()
         await checkpoint_if_cancelled()
         try:
             while True:
@@ -84,9 +81,9 @@ class Binding(BindingBase):
                         raise
                     self.failed(event)
                 event = result = None
-                calls += 1
-                if calls % YIELD_AFTER == 0:
+                if time.monotonic() - turn_began >= TURN:
                     await checkpoint()
+                    turn_began = time.monotonic()
         finally:
             self._idle()
 
@@ -125,14 +122,13 @@ class Caller:
             self._ready = None
 
     async def _call_all(self, ready: deque[Binding]) -> None:
-        client = self._client
-        calls = 0
-        turn_began = time.monotonic()
+        client, monotonic = self._client, time.monotonic
+        turn_began = began = monotonic()
         while ready:
             binding = ready.popleft()
-            began = time.monotonic()
-            while (event := binding.take()) is not None:
-                if len(binding.queue) <= binding.look_at:
+            while queue := binding.queue:  # another one when the handler was cancelled
+                event = queue.popleft()
+                if len(queue) <= binding.look_at:
                     client._took(binding)
                 try:
                     result = binding.fn(event)
@@ -146,13 +142,12 @@ class Caller:
                     if client._on_handler_error == "raise":
                         raise
                     binding.failed(event)
-                now = time.monotonic()
+                now = monotonic()
                 if now - began > SLOW:
                     binding.took(now - began)
                 began = now
-                calls += 1
-                if calls % YIELD_AFTER == 0 and now - turn_began >= TURN:
+                if now - turn_began >= TURN:
                     await checkpoint()
-                    turn_began = began = time.monotonic()
+                    turn_began = began = monotonic()
             else:
                 binding._idle()

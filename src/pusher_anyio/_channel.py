@@ -9,6 +9,7 @@ from anyio.lowlevel import checkpoint
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
+    AT_ONCE,
     END,
     PENDING,
     ChannelBase,
@@ -20,7 +21,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._bindings import TURN, YIELD_AFTER
+from ._bindings import TURN
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -35,7 +36,8 @@ class Stream(StreamBase[T]):
     """The events that one consumer iterates over: `async for`, and `async with` to close it on the way out."""
 
     _client: Client
-    _left = YIELD_AFTER
+    _left = AT_ONCE + 1
+    """How many steps until the next look at the clock."""
     _turn_began = 0.0
 
     def __aiter__(self) -> Self:
@@ -56,16 +58,28 @@ class Stream(StreamBase[T]):
                 self._ready = 0
         self._left -= 1
         if self._left <= 0:
-            self._left = YIELD_AFTER
-            if self._client._time() - self._turn_began >= TURN:
-                await checkpoint()
-                self._turn_began = self._client._time()
+            await self._look_at_clock()
         while (event := self._next()) is PENDING:
             await self._client._notified(self.signal)
+            self._begin_turn()
         if event is END:
             raise StopAsyncIteration
         self._left -= self._ready
         return event
+
+    async def _look_at_clock(self) -> None:
+        """Let others on the event loop have their turn, when this one has taken long."""
+        took = self._client._time() - self._turn_began
+        if took < TURN:
+            self._at_once = min(AT_ONCE, 2 * self._at_once + 1)
+        else:  # look sooner where each step takes long: a look after 64 steps of 20 ms comes late
+            self._at_once = min(AT_ONCE, int((self._at_once + 1) * TURN / took))
+            await checkpoint()
+            self._begin_turn()
+        self._left = self._at_once + 1
+
+    def _begin_turn(self) -> None:
+        self._turn_began = self._client._time()
 
     async def __aenter__(self) -> Self:
         return self

@@ -38,7 +38,7 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 Invalid = Literal["raise", "skip"]
 
 AT_ONCE = 63
-"""How many events a stream gives before it looks again whether there is something else to see to."""
+"""How many events a stream gives, after one, before it looks again whether there is something else to see to."""
 
 SLOW = 1.0  # seconds; asyncio's own debug mode speaks of 0.1
 
@@ -73,6 +73,8 @@ class StreamBase(Generic[T]):
 
     _ready = 0
     """How many events a driver may take from the sink's queue by itself, which is what nearly all steps are."""
+    _at_once = AT_ONCE
+    """How many that are at most."""
 
     def __init__(
         self,
@@ -144,7 +146,7 @@ class StreamBase(Generic[T]):
                 return self._rest()
             if len(sink.queue) <= sink.look_at:
                 client._took(sink)
-            self._ready = min(AT_ONCE, len(sink.queue) - sink.look_at - 1)
+            self._ready = min(self._at_once, len(sink.queue) - sink.look_at - 1)
             if self._decode is None:
                 return cast("T", event)
             typed = self._typed(event)

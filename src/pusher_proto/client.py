@@ -15,7 +15,18 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from ._addresses import STAGGER, in_turns
-from ._consumers import END, PENDING, SLOW, BindingBase, End, Invalid, Nothing, Pending, StreamBase
+from ._consumers import (
+    AT_ONCE,
+    END,
+    PENDING,
+    SLOW,
+    BindingBase,
+    End,
+    Invalid,
+    Nothing,
+    Pending,
+    StreamBase,
+)
 from ._grant_answers import each_of
 from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
 from ._reading import READ_SIZE, RECORD_SIZE
@@ -34,6 +45,7 @@ from .session import Session
 from .stats import Stats
 
 __all__ = [
+    "AT_ONCE",
     "END",
     "PENDING",
     "READ_SIZE",

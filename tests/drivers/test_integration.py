@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -16,9 +17,10 @@ import trio
 from anyio.lowlevel import checkpoint
 
 from pusher_anyio import Client, _bindings, _channel, open_pusher
-from pusher_anyio._bindings import TURN, YIELD_AFTER
+from pusher_anyio._bindings import TURN
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, ClientClosed, Closed, EventsDropped, Options
+from pusher_proto.client import AT_ONCE
 
 from .checkpoints import ENOUGH, Checkpoints, CountedStream, run, tasks
 from .runners import poll, until
@@ -229,10 +231,10 @@ def test_handlers_hear_of_an_orderly_end_and_of_nothing_later(
 def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
     server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_channel, "TURN", 0.0)
+    monkeypatch.setattr(_channel, "TURN", 1e-9)
 
     async def main() -> None:
-        count = YIELD_AFTER * 5
+        count = (AT_ONCE + 1) * 5
         async with open_pusher(options(server)) as client:
             room = await client.subscribe("room").wait_subscribed(5)
             read: list[object] = []
@@ -244,7 +246,7 @@ def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
                     async for event in stream:
                         read.append(event.data)
                         scope.cancel()
-                assert len(read) == YIELD_AFTER
+                assert len(read) == AT_ONCE + 1
                 while len(read) < count:
                     read.append((await anext(stream)).data)
             assert read == list(range(count))
@@ -256,7 +258,7 @@ def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
 def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
     server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_bindings, "TURN", 0.0)
+    monkeypatch.setattr(_bindings, "TURN", 1e-9)
 
     async def main() -> None:
         def handler(event: ChannelEvent) -> None:
@@ -267,13 +269,13 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
         with anyio.CancelScope() as scope:
             async with open_pusher(options(server)) as client:
                 room = await client.subscribe("room").wait_subscribed(5)
-                for n in range(YIELD_AFTER * 5):
+                for n in range(5):
                     server.publish("room", "n", n)
                 server.publish("room", "last", None)
                 await room.wait_for("last", timeout=5)
                 room.bind("n", handler)  # has all of them at once
                 await client.run()
-        assert calls == list(range(YIELD_AFTER))
+        assert calls == [0]
 
     run(main, backend)
 
@@ -283,7 +285,7 @@ def test_a_consumer_that_is_quick_goes_on_until_its_turn_is_over(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
-        count = YIELD_AFTER * 5
+        count = 500
         async with open_pusher(options(server)) as client:
             room = await client.subscribe("room").wait_subscribed(5)
             read: list[object] = []
@@ -296,9 +298,44 @@ def test_a_consumer_that_is_quick_goes_on_until_its_turn_is_over(
                 patch.setattr(client, "_time", lambda: began + len(read) * TURN / 100)
                 async for event in stream:
                     read.append(event.data)
-                    if len(read) == YIELD_AFTER + 1:
+                    if len(read) == AT_ONCE + 2:
                         scope.cancel()  # after the first pause, which comes early
-            assert len(read) == YIELD_AFTER * 3
+            assert AT_ONCE + 1 + 100 <= len(read) < 2 * (AT_ONCE + 1) + 100
+
+    run(main, backend)
+
+
+@on_both
+def test_a_consumer_that_is_slow_lets_others_run_after_each_step(
+    server: ServerInThread, backend: str
+) -> None:
+    async def main() -> None:
+        count = 500
+        read: list[object] = []
+        seen: list[int] = []
+
+        async def other() -> None:
+            while True:
+                seen.append(len(read))
+                await checkpoint()
+
+        async with open_pusher(options(server)) as client, anyio.create_task_group() as group:
+            room = await client.subscribe("room").wait_subscribed(5)
+            stream = room.events("n")
+            for n in range(count):
+                server.publish("room", "n", n)
+            await until(lambda: len(stream._sink.queue) == count)
+            group.start_soon(other)
+            began = client._time()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(client, "_time", lambda: began + len(read) * 4 * TURN)
+                async for event in stream:
+                    read.append(event.data)
+                    if len(read) == count:
+                        break
+            group.cancel_scope.cancel()
+        assert seen[0] <= AT_ONCE + 2  # before it is known
+        assert max(later - earlier for earlier, later in pairwise(seen)) <= 2
 
     run(main, backend)
 
@@ -320,13 +357,13 @@ def test_a_handler_that_is_quick_goes_on_until_its_turn_is_over(
         with anyio.CancelScope() as scope:
             async with open_pusher(options(server)) as client:
                 room = await client.subscribe("room").wait_subscribed(5)
-                for n in range(YIELD_AFTER * 5):
+                for n in range(300):
                     server.publish("room", "n", n)
                 server.publish("room", "last", None)
                 await room.wait_for("last", timeout=5)
                 room.bind("n", handler)
                 await client.run()
-        assert calls == list(range(YIELD_AFTER * 2))
+        assert calls == list(range(100))
 
     run(main, backend)
 
