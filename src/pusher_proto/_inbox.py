@@ -47,10 +47,10 @@ class Events(deque[Event]):
 
     def __init__(self, limit: int, filled: Callable[[], None]) -> None:
         super().__init__()
-        self.alike = 0
+        self.alike: int = 0
         """How many messages at the left are known to be of one channel and to have one name."""
-        self.changes = 0
-        self.violations = 0
+        self.changes: int = 0
+        self.violations: int = 0
         self._limit = limit
         self._filled = filled
 

@@ -64,7 +64,7 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events = Events(options.event_queue, self._stop_reading)
+        self.events: Events = Events(options.event_queue, self._stop_reading)
         """What `next_event` takes from. Who takes from its left directly says so by `took`."""
         self._full = False
         self._endpoint = Endpoint(
