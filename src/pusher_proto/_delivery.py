@@ -208,14 +208,13 @@ class Delivery(ABC):
     def _move_run(self, events: deque[Event], alike: int) -> int:
         """Move the messages at the head that go to one sink alone; return how many.
 
-        With one look-up for those of which it is known that they are `alike`, and one at most for each other.
+        With one look-up for those of which it is known that they are `alike`, and one for each other.
         """
         first = events[0]
         if type(first) is not ChannelEvent:
             return 0
         find = self._router.alone.get
-        channel, name = first.channel, first.name
-        sink = find((channel, name))
+        sink = find((first.channel, first.name))
         if sink is None:
             return 0
         queue, count = sink.queue, 0
@@ -223,13 +222,8 @@ class Delivery(ABC):
         if alike > 1 and room > 0:
             count = min(alike, room)
         for event in () if count else events:
-            if type(event) is not ChannelEvent:
+            if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
                 break
-            # To compare is half of a look-up, and what comes is mostly like what came.
-            if event.channel != channel or event.name != name:
-                channel, name = event.channel, event.name
-                if find((channel, name)) is not sink:
-                    break
             count += 1
             if count == room:
                 break
