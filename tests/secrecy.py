@@ -15,7 +15,7 @@ from zlib import crc32
 
 import pytest
 
-__all__ = ["SECRETS", "SHAPES", "Watch", "rendered", "secrets_in"]
+__all__ = ["FRAMES", "SECRETS", "SHAPES", "Watch", "rendered", "secrets_in"]
 
 T = TypeVar("T")
 

@@ -9,12 +9,13 @@ no more is held than a message may have; and after a violation or a close nothin
 from __future__ import annotations
 
 from base64 import b64decode
-from typing import Any, NamedTuple
+from typing import Any
 
 from fuzz.source import Source, splits
+from proto.reading import READER, flat
 from proto.websocket_peer import ACCEPT, KEY, PONG, answer, sent
-from pusher_proto._fast_lane import NO_READER, Reader, Run
-from pusher_proto._websocket import Item, PeerClosed, UpgradeRefused, Violation, WebSocket
+from pusher_proto._fast_lane import NO_READER, Reader
+from pusher_proto._websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
 
 __all__ = ["fuzz_one"]
 
@@ -29,33 +30,10 @@ HEADERS = [
     ("Sec-WebSocket-Accept", ACCEPT),
 ]
 
-
-class _Read(NamedTuple):
-    """A text that was read: its channel and its name are the start of it."""
-
-    text: str
-
-    @property
-    def channel(self) -> str:
-        return self.text[:1]
-
-    @property
-    def name(self) -> str:
-        return self.text[1:2]
-
-
-def _read(text: bytes | memoryview) -> _Read:
-    """Read one text of two, as a reader may: only what is UTF-8."""
-    found = str(text, "utf-8")
-    if len(found) % 2:
-        raise ValueError
-    return _Read(found)
-
-
-FAST, SLOW, READ = (True, NO_READER), (False, NO_READER), (True, Reader(_read, _read))
+FAST, SLOW, READ = (True, NO_READER), (False, NO_READER), (True, READER)
 LANES = (FAST, SLOW, READ)
 
-Outcome = tuple[list[Item], list[tuple[int, bytes]]]
+Outcome = tuple[list[object], list[tuple[int, bytes]]]
 
 
 def fuzz_one(data: bytes) -> None:
@@ -93,7 +71,7 @@ def fuzz_one(data: bytes) -> None:
             chosen = [("Sec-WebSocket-Extensions", compression)] if compression else []
             websocket.receive_data(answer(headers=[*HEADERS, *chosen]))
             assert websocket.is_open
-        items: list[Item] = []
+        items: list[object] = []
         output = b""
         over = False
         for pieces in (first, second):
@@ -101,13 +79,7 @@ def fuzz_one(data: bytes) -> None:
                 fresh = websocket.receive_data(piece)
                 assert not (over and fresh), "something was reported after the end"
                 over = any(isinstance(i, PeerClosed | Violation | UpgradeRefused) for i in fresh)
-                for item in fresh:
-                    if isinstance(item, Run):
-                        kinds = {(each.channel, each.name) for each in item.events}
-                        assert item.alike == (len(kinds) == 1), "what is alike is not known"
-                        items += [each.text.encode() for each in item.events]
-                    else:
-                        items.append(item)
+                items += flat(fresh)
                 output += websocket.data_to_send()
                 frames = websocket._frames
                 assert len(frames._held) <= most + 14

@@ -221,12 +221,13 @@ class Delivery(ABC):
         room = sink.limit - len(queue)
         if alike > 1 and room > 0:
             count = min(alike, room)
-        for event in () if count else events:
-            if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
-                break
-            count += 1
-            if count == room:
-                break
+        else:
+            for event in events:
+                if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
+                    break
+                count += 1
+                if count == room:
+                    break
         if count == len(events):
             queue.extend(events)
             events.clear()

@@ -21,6 +21,7 @@ from typing import Any, Self, cast
 
 import anyio
 import anyio.to_thread
+import pytest
 
 import pusher_anyio
 import pusher_sync
@@ -159,7 +160,13 @@ def play(
             async with serve(server or Server()) as running:
                 await scenario(Driver(runner), running)
 
-    backend_options = {"use_uvloop": True} if runner == "uvloop" else {}
+    backend_options = {}
+    if runner == "uvloop":
+        uvloop = pytest.importorskip(
+            "uvloop", reason="uvloop is not installed (there is none for Windows)"
+        )
+        uvloop.new_event_loop().close()  # the first one opens a pipe for signals, which stays
+        backend_options = {"use_uvloop": True}
     with leaves_nothing():
         anyio.run(
             main,

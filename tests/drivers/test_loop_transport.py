@@ -16,11 +16,6 @@ from .runners import Driver, play
 def test_a_connection_that_is_given_up_in_the_turn_that_makes_it_ends(
     runner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if runner == "uvloop":
-        uvloop = pytest.importorskip(
-            "uvloop", reason="uvloop is not installed (there is none for Windows)"
-        )
-        uvloop.new_event_loop().close()  # the first one opens a pipe for signals, which stays
     made = LoopTransport.connection_made
     given_up: list[LoopTransport] = []
 

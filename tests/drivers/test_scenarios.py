@@ -17,11 +17,6 @@ from .scenarios import SCENARIOS
 @pytest.mark.parametrize("runner", [*RUNNERS, *MORE_RUNNERS])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_that(scenario: Callable[..., Any], runner: str, tmp_path: Path) -> None:
-    if runner == "uvloop":
-        uvloop = pytest.importorskip(
-            "uvloop", reason="uvloop is not installed (there is none for Windows)"
-        )
-        uvloop.new_event_loop().close()  # the first one opens a pipe for signals, which stays
     if "tmp_path" in inspect.signature(scenario).parameters:
         scenario = partial(scenario, tmp_path=tmp_path)
     play(scenario, runner)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from random import Random
-from typing import NamedTuple
 
+from proto.reading import READER, flat
 from proto.websocket_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, sent
-from pusher_proto._fast_lane import Reader, Run
+from pusher_proto._fast_lane import Run
 from pusher_proto._frame_items import FrameItem, Violation
 from pusher_proto._frames import Frames
 
@@ -102,40 +102,6 @@ def pieces(rng: Random, data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-class Read(NamedTuple):
-    """A text that was read: its channel and its name are the start of it."""
-
-    text: str
-
-    @property
-    def channel(self) -> str:
-        return self.text[:1]
-
-    @property
-    def name(self) -> str:
-        return self.text[1:2]
-
-
-def read(text: bytes | memoryview) -> Read:
-    """Read two texts of three, as a reader may: only what is UTF-8."""
-    found = str(text, "utf-8")
-    if len(found) % 3 == 0:
-        raise ValueError
-    return Read(found)
-
-
-def flat(items: list[FrameItem]) -> list[object]:
-    """Return what a lane said that has a reader, as if it had none; and see that it knows what is alike."""
-    found: list[object] = []
-    for item in items:
-        if isinstance(item, Run):
-            assert item.alike == (len({(each.channel, each.name) for each in item.events}) == 1)
-            found += [each.text.encode() for each in item.events]
-        else:
-            found.append(item)
-    return found
-
-
 def test_both_lanes_say_the_same_of_thousands_of_streams() -> None:
     rng = Random(SEED)
     texts = violations = split_texts = runs = mixed = 0
@@ -146,7 +112,7 @@ def test_both_lanes_say_the_same_of_thousands_of_streams() -> None:
             Frames(max_message_size=limit, max_fragments=4, control_frame_rate=20, fast=fast)
             for fast in (True, False, True)
         ]
-        lanes[2].reader = Reader(read, read)
+        lanes[2].reader = READER
         said: list[list[FrameItem]] = []
         for number, part in enumerate(parts):
             said = [lane.receive_data(part) for lane in lanes]
