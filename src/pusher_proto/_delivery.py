@@ -140,8 +140,9 @@ class Delivery(ABC):
                 self._move()
             finally:
                 self._delivering = False
-        if session.changes != self._seen_changes:
-            self._seen_changes = session.changes
+        changes = session.events.changes
+        if changes != self._seen_changes:
+            self._seen_changes = changes
             if session.state is not ConnectionState.DISCONNECTED:
                 self._failed = session.failure
             self._lifecycle.notify()
@@ -219,8 +220,8 @@ class Delivery(ABC):
             return 0
         queue, count = sink.queue, 0
         room = sink.limit - len(queue)
-        if alike > 1 and room > 0:
-            count = min(alike, room)
+        if room > 0 and (alike > 1 or len(events) == 1):
+            count = min(alike, room) or 1
         else:
             for event in events:
                 if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:

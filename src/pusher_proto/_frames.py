@@ -127,9 +127,11 @@ class Frames:
                 held.clear()
         at = self._split(data, at, items)
         if self._state is not _State.ENDED:
-            held += data[at:]
-            self._check_held(items)
-            self._answer_pings()
+            if at < len(data):
+                held += data[at:]
+                self._check_held(items)
+            if self._pings:
+                self._answer_pings()
         return items
 
     def another_second(self) -> None:
@@ -160,6 +162,8 @@ class Frames:
                 at = take_text_frames(data, at, items, limit=limit, reader=self.reader)
                 if at > start:
                     self._begin_anew()
+                    if at == len(data):
+                        break
             end = self._take_frame(data, at, items)
             if end == at:
                 break
@@ -332,10 +336,9 @@ class Frames:
         self.end()
 
     def _answer_pings(self) -> None:
-        if self._pings:
-            for ping in self._pings[-_PONGS:]:
-                self.output += self._wsproto.pong(ping)
-            self._pings.clear()
+        for ping in self._pings[-_PONGS:]:
+            self.output += self._wsproto.pong(ping)
+        self._pings.clear()
 
     def require_open(self, what: str) -> None:
         """Raise LocalProtocolError once either side has begun to close."""

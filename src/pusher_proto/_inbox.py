@@ -74,10 +74,6 @@ class Events(deque[Event]):
             self.alike += len(run.events)
         self.extend(run.events)
 
-    def took(self, count: int) -> None:
-        """`count` events were taken from the left."""
-        self.alike = max(0, self.alike - count)
-
     def check(self) -> None:
         """Look whether the queue is full; `emit` does, and who queued messages does so at last."""
         if len(self) >= self._limit:

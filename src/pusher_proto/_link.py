@@ -151,8 +151,9 @@ class Link:
         if run is not None:
             self._error = None
             yield run
-        self._flush()
-        if self._takes_too_long(now):
+        if self._websocket.output:
+            self._flush()
+        if self._websocket.under_way is not None and self._takes_too_long(now):
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Next.WAIT)
 
@@ -226,7 +227,7 @@ class Link:
     def _takes_too_long(self, now: float) -> bool:
         """Note what is under way. Bytes keep a connection alive, but not for ever when they make no message."""
         under_way = self._websocket.under_way
-        if under_way is None or under_way != self._began[0]:
+        if under_way != self._began[0]:
             self._began = (under_way, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
 

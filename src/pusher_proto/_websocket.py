@@ -91,6 +91,8 @@ class WebSocket:
             control_frame_rate=control_frame_rate,
             fast=fast,
         )
+        self.output: bytearray = self._frames.output
+        """The pongs and close frames that are due, to see whether there are any: `data_to_send` takes them."""
         self._masks = Masks(randbytes, drawn[16:]) if fast and randbytes is not None else None
 
     def open(self) -> bytes:

@@ -200,16 +200,17 @@ class Session:
     def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
         """Take bytes that came. Pings are answered before this returns."""
         self._advance_clock(now)
-        data = self._openings.through(transport, data, self._now)
         owner = self._transports.owner(transport)
+        if owner is None:  # on its way to the server, or nobody's
+            data = self._openings.through(transport, data, self._now)
+            owner = self._transports.owner(transport)
         if owner is None or not data:
             return
         self._received += len(data)
-        if owner is self._endpoint:
-            self._settle(self._endpoint.receive_data(transport, data, self._now))
-        else:
-            assert isinstance(owner, Link)
+        if isinstance(owner, Link):
             self._inbox.take(owner.receive_data(data, self._now), self._now)
+        else:
+            self._settle(self._endpoint.receive_data(transport, data, self._now))
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
         """`size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
@@ -249,8 +250,9 @@ class Session:
 
     def took(self, count: int) -> None:
         """`count` events were taken from the left of `events`: what `next_event` does, for many at once."""
-        self.events.took(count)
-        if count and self._full and len(self.events) <= self.options.event_queue // 4:
+        events = self.events
+        events.alike = max(0, events.alike - count)
+        if count and self._full and len(events) <= self.options.event_queue // 4:
             self._full = False
             assert self._connector.link is not None  # reading begins anew on each connection
             self._connector.link.reading(True, self._now)

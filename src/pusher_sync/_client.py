@@ -157,7 +157,9 @@ class Client(ClientBase[Channel, User], Source):
         while flushed:
             while (effect := session.next_effect()) is not None:
                 self._carry_out(effect)
-            flushed = any(transport.flush() for transport in tuple(self._transports.values()))
+            flushed = False
+            for transport in tuple(self._transports.values()):
+                flushed = transport.flush() or flushed
         self._deliver()
         for transport in self._transports.values():
             transport.resume()

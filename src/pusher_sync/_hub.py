@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
-import selectors
 import socket
 import threading
 import time
 from collections import deque
 from contextlib import suppress
+from selectors import EVENT_READ
 from typing import TYPE_CHECKING
 
 from pusher_proto.client import Deadlines
+
+from ._ready import Polled, Selected, readiness
 
 if TYPE_CHECKING:
     from ._loop import Loop
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub", "hub_for"]
 
-_NAP = 86400.0  # seconds; some selectors cannot sleep longer than a few weeks
+_NAP = 86400.0  # seconds; some systems cannot sleep longer than a few weeks
 
 _lock = threading.Lock()
 _current: Hub | None = None
@@ -49,10 +51,10 @@ class Hub:
         self.loops: dict[Loop, None] = {}
         self.over = False
         """Whether the thread ends: no client is left, or it broke."""
-        self._selector = selectors.DefaultSelector()
+        self._sockets: Polled[Transport | None] | Selected[Transport | None] = readiness()
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
-        self._selector.register(self._ear, selectors.EVENT_READ)
+        self._sockets.watch(self._ear, EVENT_READ, None)
         self._woken: deque[Loop] = deque()
         self._asleep = False
         self._deadlines: Deadlines[Loop] = Deadlines()
@@ -88,17 +90,9 @@ class Hub:
         """Give `loop` a turn at `at`, in monotonic seconds, and not at the time that was set before."""
         self._deadlines.put(loop, at)
 
-    def watch(self, sock: socket.socket, wanted: int, before: int, transport: Transport) -> None:
-        """Tell `transport` when `sock` is ready for what is `wanted`, instead of what was wanted `before`."""
-        if before:
-            with suppress(KeyError, ValueError):  # closed by somebody else
-                self._selector.unregister(sock)
-        if wanted:
-            try:
-                self._selector.register(sock, wanted, transport)
-            except KeyError:  # as above, and now the number is another socket's
-                self._selector.unregister(sock.fileno())
-                self._selector.register(sock, wanted, transport)
+    def watch(self, sock: socket.socket, wanted: int, transport: Transport) -> None:
+        """Tell `transport` when `sock` is ready for what is `wanted`, and for nothing else."""
+        self._sockets.watch(sock, wanted, transport)
 
     def leave(self, loop: Loop) -> None:
         """See to `loop` no more."""
@@ -113,7 +107,7 @@ class Hub:
 
     def release(self) -> None:
         """Close all files; what a forked process shares stays as it is."""
-        for each in (self._selector, self._bell, self._ear):
+        for each in (self._sockets, self._bell, self._ear):
             each.close()
 
     def _run(self) -> None:
@@ -126,14 +120,19 @@ class Hub:
         self.release()
 
     def _turn(self) -> None:
-        now = time.monotonic()
+        now, first = time.monotonic(), self._deadlines.next()
+        left = _NAP if first is None else first - now
         # In this order: who wakes the hub adds to `_woken` first, and looks whether it is asleep then.
         self._asleep = True
-        ready = self._selector.select(0.0 if self._woken else self._patience(now))
+        ready = self._sockets.wait(0.0 if self._woken or left < 0.0 else min(left, _NAP))
         self._asleep = False
+        if len(ready) == 1 and left > 0.0 and not self._woken:
+            transport, mask = ready[0]
+            if transport is not None:  # nearly always, and then none of what follows is needed
+                transport.loop.turn([(transport, mask)], None)
+                return
         turns: dict[Loop, list[tuple[Transport, int]]] = {}
-        for key, mask in ready:
-            transport = key.data
+        for transport, mask in ready:
             if transport is None:
                 self._ear.recv(64)
             else:
@@ -142,15 +141,11 @@ class Hub:
             turns.setdefault(self._woken.popleft(), [])
         # Only what was due before the sockets were looked at: after a suspension what came meanwhile counts first.
         due = set()
-        while (loop := self._deadlines.pop_due(now)) is not None:
+        while left <= 0.0 and (loop := self._deadlines.pop_due(now)) is not None:
             due.add(loop)
             turns.setdefault(loop, [])
         for loop, sockets in turns.items():
             loop.turn(sockets, now if loop in due else None)
-
-    def _patience(self, now: float) -> float:
-        first = self._deadlines.next()
-        return _NAP if first is None else min(max(0.0, first - now), _NAP)
 
 
 def _after_fork() -> None:

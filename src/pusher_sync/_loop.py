@@ -64,9 +64,9 @@ class Loop:
         """Whether this is the hub's own thread."""
         return self._hub.is_here
 
-    def watch(self, sock: socket.socket, wanted: int, before: int, transport: Transport) -> None:
-        """Tell `transport` when `sock` is ready for what is `wanted`, instead of what was wanted `before`."""
-        self._hub.watch(sock, wanted, before, transport)
+    def watch(self, sock: socket.socket, wanted: int, transport: Transport) -> None:
+        """Tell `transport` when `sock` is ready for what is `wanted`, and for nothing else."""
+        self._hub.watch(sock, wanted, transport)
 
     def turn(self, sockets: list[tuple[Transport, int]], due: float | None) -> None:
         """Do all that there is to do before anybody sees the half of it.
@@ -77,7 +77,7 @@ class Loop:
         with client._guard:
             if self.over:
                 return
-            self._woken = False
+            self._woken = over = False
             try:
                 for transport, mask in sockets:
                     transport.ready(mask)
@@ -88,14 +88,15 @@ class Loop:
                     session.close(now=client._now())
                 client._settle()
                 deadline = session.next_deadline()
-                if (
-                    deadline is not None and deadline < self._at
-                ):  # most are put off before they come
+                if deadline is None:
+                    over = session.closed
+                elif deadline < self._at:  # most are put off before they come
                     self._at = deadline
                     self._hub.wake_at(self, deadline)
             except BaseException as error:
                 self.error = error
-        if self.error is not None or session.closed:
+            over = over or self.error is not None
+        if over:
             self.end(self.error)
 
     def end(self, error: BaseException | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE
@@ -32,6 +33,8 @@ class Transport:
     """
 
     def __init__(self, client: Client, effect: OpenTransport) -> None:
+        self.loop: Loop = client._loop
+        """Who gives this its turns."""
         self._client = client
         self._effect = effect
         self._answer = client._session.transport_failed
@@ -90,13 +93,8 @@ class Transport:
         if self._client._session.wants_data(self._effect.transport):
             wanted |= self._read_on
         if wanted != self._watched:
-            self.loop.watch(self._socket, wanted, self._watched, self)
+            self.loop.watch(self._socket, wanted, self)
             self._watched = wanted
-
-    @property
-    def loop(self) -> Loop:
-        """Who gives this its turns."""
-        return self._client._loop
 
     def ready(self, mask: int) -> None:
         """Write and read, as far as the socket is ready."""
@@ -185,7 +183,7 @@ class Transport:
 
     def _unwatch(self) -> None:
         if self._socket is not None and self._watched:
-            self.loop.watch(self._socket, 0, self._watched, self)
+            self.loop.watch(self._socket, 0, self)
         self._watched = 0
 
     def _read(self, sock: socket.socket) -> None:
@@ -208,7 +206,7 @@ class Transport:
         if not data:
             self._end(self._error)
             return
-        client._session.receive_data(number, data, now=client._now())
+        client._session.receive_data(number, data, now=time.monotonic())
 
     def _write(self, sock: socket.socket) -> bool:
         client, number = self._client, self._effect.transport

@@ -108,7 +108,7 @@ def test_when_the_thread_breaks_all_hear_of_it_and_the_next_client_has_another(
 
         hub = clients[0]._loop._hub
         with monkeypatch.context() as patch:
-            patch.setattr(hub._selector, "select", broken)
+            patch.setattr(hub._sockets, "wait", broken)
             clients[0].ping()
             for client in clients:
                 with pytest.raises(ZeroDivisionError):
