@@ -65,7 +65,6 @@ def fuzz_one(data: bytes) -> None:
             body_limit=body_limit,
             fast=fast,
         )
-        websocket.read_by(reader)
         websocket.open()
         if upgraded:
             chosen = [("Sec-WebSocket-Extensions", compression)] if compression else []
@@ -76,7 +75,7 @@ def fuzz_one(data: bytes) -> None:
         over = False
         for pieces in (first, second):
             for piece in pieces:
-                fresh = websocket.receive_data(piece)
+                fresh = websocket.receive_data(piece, reader)
                 assert not (over and fresh), "something was reported after the end"
                 over = any(isinstance(i, PeerClosed | Violation | UpgradeRefused) for i in fresh)
                 items += flat(fresh)

@@ -21,7 +21,7 @@ from wsproto.frame_protocol import (
 )
 
 from ._deflate import InflateError, Inflater
-from ._fast_lane import NO_READER, take_text_frames
+from ._fast_lane import NO_READER, Reader, take_text_frames
 from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from .errors import LocalProtocolError
 
@@ -77,8 +77,6 @@ class Frames:
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
         self._deflated = False  # whether the message under way is compressed
-        self.reader = NO_READER
-        """What reads the texts of the fast lane."""
 
     @cached_property
     def _wsproto(self) -> FrameProtocol:
@@ -110,8 +108,8 @@ class Frames:
         self._state = _State.CLOSING
         return frame
 
-    def receive_data(self, data: bytes) -> list[FrameItem]:
-        """Take bytes of any shape and return what they complete."""
+    def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[FrameItem]:
+        """Take bytes of any shape and return what they complete. `reader` reads the texts of the fast lane."""
         items: list[FrameItem] = []
         held = self._held
         at = 0
@@ -123,9 +121,9 @@ class Frames:
                 self._check_held(items)
                 return items
             # Now the frame is whole, or only its length is known and `_need` has grown.
-            if self._split(bytes(held), 0, items):
+            if self._split(bytes(held), 0, items, reader):
                 held.clear()
-        at = self._split(data, at, items)
+        at = self._split(data, at, items, reader)
         if self._state is not _State.ENDED:
             if at < len(data):
                 held += data[at:]
@@ -154,12 +152,12 @@ class Frames:
         """A number for the message, or the frame outside of one, that has begun and not ended."""
         return self._turns if self._held or self._fragments else None
 
-    def _split(self, data: bytes, at: int, items: list[FrameItem]) -> int:
+    def _split(self, data: bytes, at: int, items: list[FrameItem], reader: Reader) -> int:
         """Take the whole frames from `at` on; return where the first begins that is not whole."""
         while self._state is not _State.ENDED:
             if self._fast and not self._fragments and self._state is _State.OPEN:
                 start, limit = at, self._max_message_size
-                at = take_text_frames(data, at, items, limit=limit, reader=self.reader)
+                at = take_text_frames(data, at, items, limit=limit, reader=reader)
                 if at > start:
                     self._begin_anew()
                     if at == len(data):

@@ -125,8 +125,8 @@ class Link:
             self._second = now
             self._websocket.another_second()
         logs = _frames.isEnabledFor(logging.DEBUG)
-        self._websocket.read_by(NO_READER if logs or self._liveness is None else PLAIN)
-        items = self._websocket.receive_data(data)
+        reader = NO_READER if logs or self._liveness is None else PLAIN
+        items = self._websocket.receive_data(data, reader)
         if logs:
             for item in items:
                 if type(item) is bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import TypeAlias
 
-from ._fast_lane import Reader
+from ._fast_lane import NO_READER, Reader
 from ._frame_items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from ._frames import Frames
 from ._masks import Masks
@@ -135,8 +135,8 @@ class WebSocket:
             return self._frames.send_close(code, reason)
         return b""
 
-    def receive_data(self, data: bytes) -> list[Item]:
-        """Take bytes of any shape and return what they complete.
+    def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[Item]:
+        """Take bytes of any shape and return what they complete; `reader` may read whole texts at once.
 
         Nothing that a server sends makes it raise. Of many pings in one call only the last few are
         answered; RFC 6455, 5.5.3 allows to answer just one.
@@ -148,7 +148,7 @@ class WebSocket:
                 items.append(outcome)
                 data = self._upgraded(self._upgrade, outcome)
         if self._state is _State.UPGRADED:
-            items += self._frames.receive_data(data)
+            items += self._frames.receive_data(data, reader)
         return items
 
     def receive_eof(self) -> list[Item]:
@@ -172,10 +172,6 @@ class WebSocket:
     def another_second(self) -> None:
         """Take `control_frame_rate` pings and pongs from now on; one more is a `Violation` (1008)."""
         self._frames.another_second()
-
-    def read_by(self, reader: Reader) -> None:
-        """Let `reader` read whole texts at once; what it gives comes in lists, in place of the texts."""
-        self._frames.reader = reader
 
     @property
     def under_way(self) -> int | None:
