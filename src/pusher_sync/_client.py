@@ -152,14 +152,13 @@ class Client(ClientBase[Channel, User], Source):
         self._loop.ring()
 
     def _settle(self) -> None:
-        session = self._session
-        flushed = True
-        while flushed:
-            while (effect := session.next_effect()) is not None:
+        next_effect = self._session.next_effect
+        while (effect := next_effect()) is not None:
+            while effect is not None:
                 self._carry_out(effect)
-            flushed = False
+                effect = next_effect()
             for transport in tuple(self._transports.values()):
-                flushed = transport.flush() or flushed
+                transport.flush()  # all that was to be written by now in one piece
         self._deliver()
         for transport in self._transports.values():
             transport.resume()

@@ -51,11 +51,10 @@ class Transport:
         if not self._error:
             self._outbox += data
 
-    def flush(self) -> bool:
-        """Write what one turn brought, in one piece; return whether the session was told anything."""
-        if not self._outbox or self._socket is None or self._watched & self._write_on:
-            return False
-        return self._write(self._socket)
+    def flush(self) -> None:
+        """Write what one turn brought, in one piece."""
+        if self._outbox and self._socket is not None and not self._watched & self._write_on:
+            self._write(self._socket)
 
     def start_tls(self, host: str) -> None:
         """Begin TLS after what was given, in a thread of its own, and read nothing before that."""
@@ -208,28 +207,25 @@ class Transport:
             return
         client._session.receive_data(number, data, now=time.monotonic())
 
-    def _write(self, sock: socket.socket) -> bool:
+    def _write(self, sock: socket.socket) -> None:
         client, number = self._client, self._effect.transport
         self._write_on = EVENT_WRITE
-        told = False
         try:
             while self._outbox:
                 sent = sock.send(self._outbox)
                 del self._outbox[:sent]
                 client._session.data_sent(number, sent, now=client._now())
-                told = True
         except (BlockingIOError, ssl.SSLWantWriteError):
-            return told
+            return
         except ssl.SSLWantReadError:
             self._write_on = EVENT_READ
-            return told
+            return
         except OSError as error:
             self._error = error
             self._outbox.clear()
             _shut_down(sock)  # reading brings what came before, and then the end
         if self._closing:
             self._end(self._error)
-        return True
 
 
 def _decrypted(sock: ssl.SSLSocket, size: int) -> bytes:

@@ -19,7 +19,7 @@ import pytest
 
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, Event, LocalProtocolError, Options
-from pusher_sync import _hub, open_pusher
+from pusher_sync import _hub, _ready, open_pusher
 
 from .runners import client_threads, leaves_nothing, open_files, poll
 from .scenarios import QUICK
@@ -33,6 +33,12 @@ def server() -> Iterator[ServerInThread]:
 
 def quick(server: ServerInThread, **more: Any) -> Options:
     return server.options(**(QUICK | more))
+
+
+def only_select() -> _ready.Selected[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+        return _ready.Selected()
 
 
 def names() -> list[str]:
@@ -137,8 +143,12 @@ def test_without_room_for_a_thread_nothing_is_left_open(
         client.wait_connected(5)
 
 
-def test_a_socket_that_is_closed_behind_our_back_costs_nobody_else(server: ServerInThread) -> None:
+@pytest.mark.parametrize("readiness", [_ready.readiness, _ready.Selected, only_select])
+def test_a_socket_that_is_closed_behind_our_back_costs_nobody_else(
+    server: ServerInThread, readiness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The system may give its number to the next socket at once."""
+    monkeypatch.setattr(_hub, "readiness", readiness)
     made: list[socket.socket] = []
 
     def connect(host: str, port: int) -> socket.socket:
@@ -241,11 +251,44 @@ def test_a_forked_process_opens_clients_of_its_own(server: ServerInThread) -> No
         assert process.stdout.read() == "mine\n42\nroom\n"
 
 
-def test_selectors_without_a_number_for_the_file_do_as_well(
-    server: ServerInThread, monkeypatch: pytest.MonkeyPatch
+class Turned:
+    """Stands for a loop, and for its transport; counts its turns."""
+
+    def __init__(self) -> None:
+        self.loop = self
+        self.turns: list[tuple[int, bool]] = []
+
+    def turn(self, sockets: list[Any], due: float | None) -> None:
+        self.turns.append((len(sockets), due is not None))
+
+
+@pytest.mark.parametrize("by", ["woken", "due", "ready"])
+def test_a_socket_that_is_always_ready_holds_up_nobody(by: str) -> None:
+    hub = _hub.Hub()
+    busy, other = Turned(), Turned()
+    loop: Any = other  # by what the hub does with it
+    ready = [(busy, 1)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub._sockets, "wait", lambda _: ready)
+        hub._turn()
+        if by == "woken":
+            hub.wake(loop)
+        elif by == "due":
+            hub.wake_at(loop, 0.0)
+        else:
+            ready.append((other, 1))
+        hub._turn()
+    assert (busy.turns, other.turns) == ([(1, False)] * 2, [(int(by == "ready"), by == "due")])
+    hub.release()
+
+
+@pytest.mark.parametrize("selector", [selectors.DefaultSelector, selectors.SelectSelector])
+def test_a_system_without_epoll_does_as_well(
+    server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on Windows, where there is only `select`."""
-    monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+    """As macOS, where there is kqueue, and Windows, where there is only `select`."""
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
+    monkeypatch.setattr(_hub, "readiness", _ready.Selected)
     with open_pusher(quick(server)) as client:
         client.subscribe("room").wait_subscribed(5)
         client.reconnect()
