@@ -88,6 +88,12 @@ class World:
         assert dict(said) == self.expected()
         assert len(said) == len(dict(said))
 
+    def knows_any(self) -> bool:
+        """Return whether something is still kept of any socket."""
+        ways = self.ways
+        numbers = ways._by_number if isinstance(ways, Polled) else ways._selector.get_map()
+        return bool(ways._of or numbers)
+
     def ends(self) -> None:
         self.ways.close()
         for pair in self.pairs:
@@ -115,6 +121,10 @@ def test_what_is_ready_is_told_whatever_was_closed_behind_our_back(make: Any, st
                 details[0] %= len(world.pairs)
             getattr(world, name)(*details)
             world.check()
+        for which in range(len(world.pairs)):
+            world.watches(which, 0)
+        assert world.ways.wait(0.0) == []
+        assert not world.knows_any()
     finally:
         world.ends()
 
@@ -143,6 +153,28 @@ def test_who_only_writes_hears_of_nothing_to_read(ways: Ways) -> None:
         there.send(b"x")
         there.close()
         assert ways.wait(1.0) == [(7, EVENT_WRITE)]
+
+
+def test_an_error_is_for_who_reads_to_find(ways: Ways) -> None:
+    """Nothing can be read or written, and so nobody would hear of it otherwise."""
+    with socket.socket() as never_connected:
+        ways.watch(never_connected, EVENT_READ, 7)
+        assert ways.wait(1.0) == [(7, EVENT_READ)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="epoll is Linux's")
+def test_what_epoll_cannot_forget_is_told_to_nobody() -> None:
+    """It looks at what is open, which another process may hold open, and not at the number that was closed."""
+    ways = Polled[int]()
+    here, there = socket.socketpair()
+    held_open = here.dup()
+    ways.watch(here, EVENT_READ, 7)
+    here.close()
+    ways.watch(here, 0, 7)
+    there.send(b"x")
+    assert ways.wait(0.0) == []
+    for each in (ways, there, held_open):
+        each.close()
 
 
 def test_each_is_told_of_in_time_when_more_are_ready_than_one_turn_tells(ways: Ways) -> None:
