@@ -141,7 +141,7 @@ class Hub:
             turns.setdefault(self._woken.popleft(), [])
         # Only what was due before the sockets were looked at: after a suspension what came meanwhile counts first.
         due = set()
-        while left <= 0.0 and (loop := self._deadlines.pop_due(now)) is not None:
+        while (loop := self._deadlines.pop_due(now)) is not None:
             due.add(loop)
             turns.setdefault(loop, [])
         for loop, sockets in turns.items():
