@@ -84,10 +84,11 @@ def test_the_thread_ends_with_the_last_client_and_another_begins_with_the_next(
         assert not thread.is_alive()
 
 
-def test_one_that_breaks_breaks_alone(server: ServerInThread) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("a bug")
+def broken(*_: object, **__: object) -> Any:
+    raise ZeroDivisionError("a bug")
 
+
+def test_one_that_breaks_breaks_alone(server: ServerInThread) -> None:
     with open_pusher(quick(server)) as good:
         room = good.subscribe("room").wait_subscribed(5)
         with pytest.raises(ZeroDivisionError), open_pusher(quick(server)) as bad:
@@ -101,6 +102,15 @@ def test_one_that_breaks_breaks_alone(server: ServerInThread) -> None:
         assert good.stats.attempts == 1
 
 
+def test_who_waits_hears_that_it_broke_though_nothing_follows(server: ServerInThread) -> None:
+    options = quick(server, activity_override=3000.0)
+    with pytest.raises(ZeroDivisionError), open_pusher(options) as bad:
+        bad.wait_connected(5)
+        bad._session.receive_data = broken  # type: ignore[method-assign]  # broken on purpose
+        bad.ping()
+        bad.wait_for("never")
+
+
 def test_when_the_thread_breaks_all_hear_of_it_and_the_next_client_has_another(
     server: ServerInThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,9 +118,6 @@ def test_when_the_thread_breaks_all_hear_of_it_and_the_next_client_has_another(
         clients = [stack.enter_context(open_pusher(quick(server))) for _ in range(3)]
         for client in clients:
             client.wait_connected(5)
-
-        def broken(*_: object) -> None:
-            raise ZeroDivisionError("a bug")
 
         hub = clients[0]._loop._hub
         with monkeypatch.context() as patch:
