@@ -35,6 +35,7 @@ class Liveness:
     def heard(self, now: float) -> None:
         """Something came from the server."""
         self._heard_at = now
+        # Nothing is waited for where nothing was asked: a comparison in place of a look-up, for each read.
         if self._asked_at is not None and self._timers.is_set(Timer.PONG):
             self._timers.stop(Timer.PONG)
             self._timers.set(Timer.ACTIVITY, now + self._activity)

@@ -88,7 +88,7 @@ class Loop:
                     session.close(now=client._now())
                 client._settle()
                 deadline = session.next_deadline()
-                if deadline is None:
+                if deadline is None:  # as always when it is closed
                     over = session.closed
                 elif deadline < self._at:  # most are put off before they come
                     self._at = deadline
