@@ -221,7 +221,7 @@ class Delivery(ABC):
         queue, count = sink.queue, 0
         room = sink.limit - len(queue)
         if room > 0 and (alike > 1 or len(events) == 1):
-            count = min(alike, room) or 1
+            count = min(alike, room) or 1  # which is like itself
         else:
             for event in events:
                 if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:

@@ -153,7 +153,8 @@ class Link:
             yield run
         if self._websocket.output:
             self._flush()
-        if self._websocket.under_way is not None and self._takes_too_long(now):
+        under_way = self._websocket.under_way
+        if under_way is not None and self._takes_too_long(under_way, now):
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Next.WAIT)
 
@@ -224,9 +225,8 @@ class Link:
             return self._error[0]
         return None
 
-    def _takes_too_long(self, now: float) -> bool:
+    def _takes_too_long(self, under_way: int, now: float) -> bool:
         """Note what is under way. Bytes keep a connection alive, but not for ever when they make no message."""
-        under_way = self._websocket.under_way
         if under_way != self._began[0]:
             self._began = (under_way, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit

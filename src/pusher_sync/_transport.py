@@ -178,7 +178,7 @@ class Transport:
         if self._handshaking is not None:
             _shut_down(self._handshaking)  # its thread sees the end, and closes it
         del client._transports[number]
-        self._answer(number, error, now=client._now())
+        self._answer(number, error, now=time.monotonic())
 
     def _unwatch(self) -> None:
         if self._socket is not None and self._watched:
@@ -214,7 +214,7 @@ class Transport:
             while self._outbox:
                 sent = sock.send(self._outbox)
                 del self._outbox[:sent]
-                client._session.data_sent(number, sent, now=client._now())
+                client._session.data_sent(number, sent, now=time.monotonic())
         except (BlockingIOError, ssl.SSLWantWriteError):
             return
         except ssl.SSLWantReadError:
