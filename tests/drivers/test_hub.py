@@ -21,7 +21,7 @@ from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, Event, LocalProtocolError, Options
 from pusher_sync import _hub, _ready, open_pusher
 
-from .runners import client_threads, leaves_nothing, open_files, poll
+from .runners import by_select, client_threads, leaves_nothing, open_files, poll
 from .scenarios import QUICK
 
 
@@ -33,12 +33,6 @@ def server() -> Iterator[ServerInThread]:
 
 def quick(server: ServerInThread, **more: Any) -> Options:
     return server.options(**(QUICK | more))
-
-
-def only_select() -> _ready.Selected[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
-        return _ready.Selected()
 
 
 def names() -> list[str]:
@@ -150,7 +144,7 @@ def test_without_room_for_a_thread_nothing_is_left_open(
         client.wait_connected(5)
 
 
-@pytest.mark.parametrize("readiness", [_ready.readiness, _ready.Selected, only_select])
+@pytest.mark.parametrize("readiness", [_ready.readiness, _ready.Selected, by_select])
 def test_a_socket_that_is_closed_behind_our_back_costs_nobody_else(
     server: ServerInThread, readiness: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

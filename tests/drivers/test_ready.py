@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import selectors
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -17,16 +16,11 @@ from hypothesis import strategies as st
 
 from pusher_sync._ready import Polled, Selected, readiness
 
+from .runners import by_select
+
 BOTH = EVENT_READ | EVENT_WRITE
 
 Ways = Polled[int] | Selected[int]
-
-
-def by_select() -> Selected[int]:
-    """As on Windows."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
-        return Selected()
 
 
 WAYS: list[Any] = [Selected, by_select]
