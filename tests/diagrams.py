@@ -8,25 +8,25 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pusher_proto import _tables
+from pusher_proto import states
 
 __all__ = ["MACHINES", "STATES_MD", "drawn"]
 
 STATES_MD = Path(__file__).parents[1] / "docs" / "states.md"
 MACHINES: dict[str, tuple[type[Enum], type[Enum], dict[Any, Any], Enum]] = {
     "session": (
-        _tables.SessionState,
-        _tables.SessionInput,
-        _tables.SESSION,
-        _tables.SessionState.IDLE,
+        states.SessionState,
+        states.SessionInput,
+        states.SESSION,
+        states.SessionState.IDLE,
     ),
     "channel": (
-        _tables.ChannelState,
-        _tables.ChannelInput,
-        _tables.CHANNEL,
-        _tables.ChannelState.OUT,
+        states.ChannelState,
+        states.ChannelInput,
+        states.CHANNEL,
+        states.ChannelState.OUT,
     ),
-    "user": (_tables.UserState, _tables.UserInput, _tables.USER, _tables.UserState.OUT),
+    "user": (states.UserState, states.UserInput, states.USER, states.UserState.OUT),
 }
 
 

@@ -16,16 +16,16 @@ from fuzz.application import Broken
 from fuzz.watching import no_secret_in_logs, reachable
 from fuzz.world import PERILS, TOKEN, Weather
 from pusher_proto import Session
-from pusher_proto._admission import Admission
-from pusher_proto._channel import Channel
-from pusher_proto._connector import Connector
-from pusher_proto._liveness import Liveness
-from pusher_proto._presence import Roster
-from pusher_proto._subscriptions import Subscriptions
-from pusher_proto._tables import ChannelState
-from pusher_proto._timers import Timer, Timers
+from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.roster import Roster
+from pusher_proto._channels.subscribing import Admission
+from pusher_proto._channels.subscriptions import Subscriptions
+from pusher_proto._connection.connector import Connector
+from pusher_proto._connection.liveness import Liveness
 from pusher_proto.events import ChannelEvent, Event
 from pusher_proto.recording import replay
+from pusher_proto.states import ChannelState
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from fuzz.source import Source, splits
 from pusher_proto import AuthEndpoint, AuthorizationError, Grant
-from pusher_proto._grant_answers import read_answer
-from pusher_proto._http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
+from pusher_proto._auth.endpoint_format import read_answer
+from pusher_proto._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 
 __all__ = ["fuzz_one"]
 

@@ -19,10 +19,10 @@ from proto.bad_server import CHANNELS, grant_for
 from proto.scripted import Script, connected, message
 from proto.websocket_peer import CONTINUATION, TEXT, frame
 from pusher_proto import LocalProtocolError, Options
-from pusher_proto._link_items import read_error, read_greeting
-from pusher_proto._messages import BadMessage, Envelope, decode, encode, text_of, value_of
-from pusher_proto._presence import BadPresence, Roster
-from pusher_proto._refusals import read_refusal
+from pusher_proto._channels.error_attribution import read_refusal
+from pusher_proto._channels.roster import BadPresence, Roster
+from pusher_proto._protocol.control import read_error, read_greeting
+from pusher_proto._wire.envelope import BadMessage, Envelope, decode, encode, text_of, value_of
 
 __all__ = ["fuzz_one"]
 

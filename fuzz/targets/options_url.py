@@ -14,8 +14,8 @@ import h11
 
 from fuzz.source import Source
 from pusher_proto import AuthEndpoint, Options, PusherError
-from pusher_proto._urls import Address, address_of, credentials_of, shown_url
-from pusher_proto._websocket import WebSocket
+from pusher_proto._base.urls import Address, address_of, credentials_of, shown_url
+from pusher_proto._wire.websocket import WebSocket
 
 __all__ = ["fuzz_one"]
 

@@ -16,7 +16,7 @@ import nacl.exceptions
 from nacl.secret import SecretBox
 
 from fuzz.source import Source
-from pusher_proto._secretbox import MalformedBox, WrongKey, read_key
+from pusher_proto._wire.secretbox import MalformedBox, WrongKey, read_key
 
 __all__ = ["fuzz_one"]
 

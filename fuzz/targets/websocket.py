@@ -14,8 +14,8 @@ from typing import Any
 from fuzz.source import Source, splits
 from proto.reading import READER, flat
 from proto.websocket_peer import ACCEPT, KEY, PONG, answer, sent
-from pusher_proto._fast_lane import NO_READER, Reader
-from pusher_proto._websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.fast_lane import NO_READER, Reader
+from pusher_proto._wire.websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
 
 __all__ = ["fuzz_one"]
 

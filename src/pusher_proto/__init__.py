@@ -4,9 +4,8 @@ Most programs want a client: `pusher_anyio.open_pusher` or `pusher_sync.open_pus
 an event loop of your own, drive a `Session`.
 """
 
-from ._channel import ChannelSnapshot
-from ._tables import ChannelState, UserState
-from ._user import UserSnapshot
+from ._channels.channel import ChannelSnapshot
+from ._channels.user import UserSnapshot
 from ._version import __version__
 from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
 from .effects import (
@@ -68,6 +67,7 @@ from .members import Member, Members
 from .names import ChannelKind
 from .options import CLIENT, PROTOCOL, Metadata, Options
 from .session import Session
+from .states import ChannelState, UserState
 from .stats import Stats
 
 __all__ = [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, assert_never
 
-from ._connector import Connector
-from ._endpoint import Endpoint
-from ._grants import Answer, Grants
-from ._subscriptions import Subscriptions
-from ._timers import Timer, Timers
-from ._transports import Transports
-from ._user import User
+from ._auth.http_pool import Endpoint
+from ._auth.requests import Answer, Grants
+from ._base.timers import Timer, Timers
+from ._channels.subscriptions import Subscriptions
+from ._channels.user import User
+from ._connection.connector import Connector
+from ._transports.transports import Transports
 from .options import Options
 
 __all__ = ["Clockwork"]

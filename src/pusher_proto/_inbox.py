@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
-from ._connector import Connector
-from ._fast_lane import Run
-from ._link_items import (
+from ._base.logs import log_seldom, logger
+from ._channels.subscriptions import Subscriptions
+from ._channels.user import User
+from ._connection.connector import Connector
+from ._protocol.channel_messages import envelope_of
+from ._protocol.control import (
     Ended,
     ErrorReceived,
     Greeted,
@@ -18,11 +21,8 @@ from ._link_items import (
     Malformed,
     Upgraded,
 )
-from ._logs import log_seldom, logger
-from ._messages import Envelope
-from ._plain import envelope_of
-from ._subscriptions import Subscriptions
-from ._user import User
+from ._wire.envelope import Envelope
+from ._wire.fast_lane import Run
 from .errors import excerpt
 from .events import (
     ChannelEvent,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from ._secret import Secret
+from ._base.secret import Secret
 from .auth import Auth
 
 __all__ = ["MoreOptions"]

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ._checks import check_header
-from ._secret import Secret
-from ._urls import address_of, shown_url
+from ._base.checks import check_header
+from ._base.secret import Secret
+from ._base.urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
 from .names import ChannelKind, check_channel, kind_of
 from .signing import check_socket_id, shared_secret, sign_channel, sign_user

@@ -14,8 +14,10 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
-from ._addresses import STAGGER, in_turns
-from ._consumers import (
+from ._auth.endpoint_format import each_of
+from ._base.timers import Deadlines
+from ._client.checks import Waits
+from ._client.consumers import (
     AT_ONCE,
     END,
     PENDING,
@@ -27,14 +29,11 @@ from ._consumers import (
     Pending,
     StreamBase,
 )
-from ._grant_answers import each_of
-from ._handle import ChannelBase, SourceBase, UserBase, Watchlist
-from ._reading import READ_SIZE, RECORD_SIZE
-from ._streams import Overflow, Selector, Signal, Sink
-from ._tables import ChannelState
-from ._timers import Deadlines
-from ._waits import Waits
+from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
+from ._client.streams import Overflow, Selector, Signal, Sink
 from .auth import Auth, AuthRequest
+from .driving.addresses import STAGGER, in_turns
+from .driving.reading import READ_SIZE, RECORD_SIZE
 from .effects import Authorize, AuthorizeMany
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
@@ -42,6 +41,7 @@ from .names import check_channel, kind_of
 from .options import Options
 from .recording import recording_session
 from .session import Session
+from .states import ChannelState
 from .stats import Stats
 
 __all__ = [

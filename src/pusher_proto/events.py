@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 from msgspec import UNSET, Struct
 
-from ._messages import NotSent, Shallow, loads_shallow, text_of, value_of
+from ._wire.envelope import NotSent, Shallow, loads_shallow, text_of, value_of
 from .errors import DataError, PusherError, excerpt
 from .members import Member
 

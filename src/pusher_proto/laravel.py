@@ -12,11 +12,11 @@ from functools import wraps
 from typing import Any, Generic, TypeVar, overload
 from urllib.parse import unquote
 
-from ._handle import ChannelBase
-from ._tables import ChannelState
+from ._client.handles import ChannelBase
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
 from .events import ChannelEvent, MemberAdded, MemberRemoved, Subscribed, SubscriptionFailed
+from .states import ChannelState
 
 __all__ = [
     "NOTIFICATION",

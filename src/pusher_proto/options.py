@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self, Unpack
 
-from ._checks import check_header, check_option, is_token
+from ._base.checks import check_header, check_option, is_token
+from ._base.secret import Secret
+from ._base.urls import Address, address_of, app_target, check_host, shown_url, split_app_url
 from ._more_options import MoreOptions
-from ._proxy import Proxy, proxy_of
-from ._secret import Secret
-from ._urls import Address, address_of, app_target, check_host, shown_url, split_app_url
 from ._version import __version__
+from ._wire.proxy import Proxy, proxy_of
 from .auth import Auth, AuthEndpoint, Grant, OwnKey
 from .errors import excerpt
 

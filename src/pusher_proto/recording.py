@@ -24,10 +24,10 @@ from typing import Any
 
 import msgspec
 
-from ._logs import logger
-from ._messages import encode
-from ._secret import Secret
+from ._base.logs import logger
+from ._base.secret import Secret
 from ._version import __version__
+from ._wire.envelope import encode
 from .auth import AuthEndpoint, Grant, OwnKey
 from .effects import Effect
 from .errors import LocalProtocolError, PusherError, describe

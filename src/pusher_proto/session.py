@@ -28,21 +28,21 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from ._channel import ChannelSnapshot
-from ._client_events import ClientEvents
+from ._auth.http_pool import Endpoint, Outcome
+from ._auth.requests import Answer, Grants
+from ._base.backoff import FreshRandom, Rng
+from ._base.timers import Timer, Timers
+from ._channels.channel import ChannelSnapshot
+from ._channels.client_events import ClientEvents
+from ._channels.subscriptions import Subscriptions
+from ._channels.user import User, UserSnapshot
 from ._clockwork import Clockwork
-from ._connector import Connector
-from ._endpoint import Endpoint, Outcome
-from ._grants import Answer, Grants
+from ._connection.connector import Connector
+from ._connection.link import Link
 from ._inbox import Events, Inbox
-from ._link import Link
-from ._openings import Openings
-from ._subscriptions import Subscriptions
-from ._timers import Timer, Timers
-from ._transports import Transports
-from ._user import User, UserSnapshot
+from ._transports.openings import Openings
+from ._transports.transports import Transports
 from .auth import Auth
-from .backoff import FreshRandom, Rng
 from .effects import Effect
 from .errors import ConnectionFailed, OutboxFull
 from .events import ConnectionState, Event

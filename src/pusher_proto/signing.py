@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 
-from ._secret import Secret
+from ._base.secret import Secret
 from .names import check_channel
 
 __all__ = ["check_socket_id", "shared_secret", "sign", "sign_channel", "sign_user"]

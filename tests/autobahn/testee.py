@@ -19,9 +19,9 @@ from contextlib import suppress
 
 from wsproto.frame_protocol import Frame, Opcode
 
-from pusher_proto._frame_items import FrameItem
-from pusher_proto._frames import Frames
-from pusher_proto._websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.frames import Frames
+from pusher_proto._wire.items import FrameItem
+from pusher_proto._wire.websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
 
 AGENT = "pusher-proto"
 PORT = 9001

@@ -39,8 +39,8 @@ from pusher_proto import (
     UnsupportedFeature,
     UserEvent,
 )
+from pusher_proto.server._frames import encode
 from pusher_proto.testing import DEMO_APP
-from pusher_proto.testing._frames import encode
 
 from .runners import Clock, Driver, free_port, poll, silent_server, until
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from nacl.secret import SecretBox
+from proto.test_encryption import NEW, OLD, box, key_of
 
 from faults.conversation import assert_kept, confirm, messages
 from proto.scripted import Script, connected, forgetful
-from proto.test_sealed import NEW, OLD, box, key_of
 from pusher_proto import (
     AuthorizationError,
     ChannelEvent,
@@ -21,7 +21,7 @@ from pusher_proto import (
     Grant,
     SubscriptionFailed,
 )
-from pusher_proto._secretbox import read_key
+from pusher_proto._wire.secretbox import read_key
 from simulation import World
 
 ROOM = "private-encrypted-room"

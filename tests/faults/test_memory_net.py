@@ -15,7 +15,7 @@ import pytest
 
 from drivers.runners import poll
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto.testing._frames import encode
+from pusher_proto.server._frames import encode
 
 from .rows import written_for
 

@@ -14,7 +14,7 @@ from drivers.checkpoints import tasks
 from drivers.runners import Clock, Driver, open_files, until
 from pusher_anyio.testing import RunningServer
 from pusher_proto import ConnectionEstablished, ConnectionLost, ConnectionState
-from pusher_proto._timers import Timer
+from pusher_proto._base.timers import Timer
 from pusher_proto.client import Overflow
 
 from .rows import QUICK, on_every_driver, options_for

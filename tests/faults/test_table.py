@@ -10,7 +10,7 @@ import pytest
 
 from faults.table import PAGE, collected, table, with_table
 from pusher_proto import Options
-from pusher_proto._messages import MAX_DEPTH
+from pusher_proto._wire.envelope import MAX_DEPTH
 
 IN_THE_CORE = """
 N1 N1d N1e N2 N3 N4 N5 N5b N5c N6 N7 N10 N12 N20 N21 N22 N23

@@ -46,7 +46,7 @@ from pusher_proto import (
     Session,
     StartTls,
 )
-from pusher_proto._timers import Timer
+from pusher_proto._base.timers import Timer
 
 __all__ = ["Play", "Played", "comparable", "is_frame", "played"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from pusher_proto._fast_lane import Reader, Run
+from pusher_proto._wire.fast_lane import Reader, Run
 
 __all__ = ["READER", "Read", "flat"]
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 
 from proto.strategies import json_objects, tried
-from pusher_proto._secret import Secret
+from pusher_proto._base.secret import Secret
 from pusher_proto.auth import AuthEndpoint, AuthRequest, Grant, OwnKey
 from pusher_proto.errors import AuthorizationError, InvalidName, UnsupportedFeature
 from pusher_proto.signing import shared_secret, sign_channel, sign_user

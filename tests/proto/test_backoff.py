@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto.backoff import delay_before
+from pusher_proto._base.backoff import delay_before
 
 attempts = st.integers(1, 10_000)
 seeds = st.integers(0, 2**32).map(random.Random)

@@ -18,9 +18,9 @@ from pusher_proto import (
     Options,
     Session,
 )
-from pusher_proto._batches import split_answer
-from pusher_proto._grant_answers import each_of
-from pusher_proto._http import HttpFailed, HttpResponse
+from pusher_proto._auth.batches import split_answer
+from pusher_proto._auth.endpoint_format import each_of
+from pusher_proto._wire.http import HttpFailed, HttpResponse
 
 URL = "http://app.test/auth"
 ENDPOINT = AuthEndpoint(URL, batch=2)

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from pusher_proto import ChannelKind, ChannelState, Grant, Member, SubscriptionError
-from pusher_proto._channel import Channel, ChannelSnapshot
-from pusher_proto._tables import CHANNEL, CHANNEL_IGNORED, ChannelInput
+from pusher_proto._channels.channel import Channel, ChannelSnapshot
+from pusher_proto.states import CHANNEL, CHANNEL_IGNORED, ChannelInput
 from simulation import World
 
 C, J = ChannelState, ChannelInput

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto._checks import check_header, check_option, is_token
+from pusher_proto._base.checks import check_header, check_option, is_token
 
 # Headers.
 

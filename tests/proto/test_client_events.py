@@ -20,10 +20,10 @@ from pusher_proto import (
     ServerError,
     UnsupportedFeature,
 )
-from pusher_proto._channel import Channel
-from pusher_proto._client_events import ClientEvents
-from pusher_proto._tables import ChannelState
+from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto.options import Options
+from pusher_proto.states import ChannelState
 from pusher_proto.testing import DEMO_APP
 from simulation import Device, World
 

@@ -31,7 +31,7 @@ from pusher_proto import (
     session,
 )
 from pusher_proto import events as events_module
-from pusher_proto._timers import Timer
+from pusher_proto._base.timers import Timer
 from pusher_proto.signing import sign_channel, sign_user
 
 pytestmark = pytest.mark.timeout(600)

@@ -35,8 +35,8 @@ from proto.websocket_peer import (
     upgrading,
     whole,
 )
-from pusher_proto._deflate import read_agreement
-from pusher_proto._websocket import (
+from pusher_proto._wire.deflate import read_agreement
+from pusher_proto._wire.websocket import (
     BinaryReceived,
     Item,
     PeerClosed,

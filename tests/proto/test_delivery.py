@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import pusher_proto._link
+import pusher_proto._connection.link
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
 from proto.websocket_peer import frame
 from pusher_proto import (
@@ -27,9 +27,9 @@ from pusher_proto import (
     MemberAdded,
     StreamOverflow,
 )
-from pusher_proto._consumers import Nothing
-from pusher_proto._fast_lane import Reader, Run
-from pusher_proto._streams import Router, Sink
+from pusher_proto._client.consumers import Nothing
+from pusher_proto._client.streams import Router, Sink
+from pusher_proto._wire.fast_lane import Reader, Run
 from pusher_proto.client import Overflow
 from secrecy import FRAMES
 from simulation import World
@@ -526,7 +526,7 @@ def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
 def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pusher_proto._streams, "_CACHED_ROUTES", 4096)
+    monkeypatch.setattr(pusher_proto._client.streams, "_CACHED_ROUTES", 4096)
     world, client, channel = room()
     stream, none = channel.events(ChannelEvent, buffer=10_000), channel.events("nothing")
     names = [f"event-{n}" for n in range(5000)]
@@ -644,8 +644,8 @@ def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
 ) -> None:
     world, _, channel = room(unclaimed_limit=500)
     census = Census()
-    monkeypatch.setattr(pusher_proto._link, "PLAIN", Reader(census, census))
-    monkeypatch.setattr(pusher_proto._link, "read_plain", census)
+    monkeypatch.setattr(pusher_proto._connection.link, "PLAIN", Reader(census, census))
+    monkeypatch.setattr(pusher_proto._connection.link, "read_plain", census)
     stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
     if overflow is None:
         stream.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import json_values, tried
 from pusher_proto import events
-from pusher_proto._messages import MAX_DEPTH
+from pusher_proto._wire.envelope import MAX_DEPTH
 from pusher_proto.errors import DataError, SubscriptionError
 from pusher_proto.events import (
     USER_SCOPE,

@@ -19,7 +19,7 @@ from proto.websocket_peer import (
     sent,
     upgraded,
 )
-from pusher_proto._websocket import BinaryReceived, PeerClosed, PongReceived, Violation
+from pusher_proto._wire.websocket import BinaryReceived, PeerClosed, PongReceived, Violation
 from pusher_proto.errors import LocalProtocolError
 
 pytestmark = pytest.mark.parametrize("fast", [True, False], ids=["fast", "wsproto"])

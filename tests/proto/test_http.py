@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from proto.websocket_peer import Pieces, answer, bytewise, in_any_pieces, split
-from pusher_proto._http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
+from pusher_proto._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 
 REQUEST = HttpRequest("/auth", "auth.test", [("X-Own", "1")], b"socket_id=1.1")
 

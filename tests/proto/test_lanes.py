@@ -10,9 +10,9 @@ from random import Random
 
 from proto.reading import READER, flat
 from proto.websocket_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, sent
-from pusher_proto._fast_lane import NO_READER, Run
-from pusher_proto._frame_items import FrameItem, Violation
-from pusher_proto._frames import Frames
+from pusher_proto._wire.fast_lane import NO_READER, Run
+from pusher_proto._wire.frames import Frames
+from pusher_proto._wire.items import FrameItem, Violation
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_LANE_EXAMPLES", "12000"))
 SEED = int(os.environ.get("PUSHER_PROTO_LANE_SEED", "1"))

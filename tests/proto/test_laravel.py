@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from proto.fake_client import FakeChannel, FakeClient, connected
 from pusher_proto import AuthEndpoint, AuthorizationError, ChannelState, NotSubscribed
-from pusher_proto._grant_answers import read_answer, request_for
-from pusher_proto._http import HttpResponse
+from pusher_proto._auth.endpoint_format import read_answer, request_for
+from pusher_proto._wire.http import HttpResponse
 from pusher_proto.auth import AuthRequest
 from pusher_proto.laravel import (
     NOTIFICATION,

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from proto.test_encryption import NEW, OLD, box, key_of
 
 from proto.scripted import Script, connected, forgetful, message, upgrade_for, upgrading
-from proto.test_sealed import NEW, OLD, box, key_of
 from proto.websocket_peer import BINARY, CONTINUATION, PING, PONG, TEXT, answer, frame, split
 from pusher_proto import (
     AuthEndpoint,
@@ -31,7 +31,7 @@ from pusher_proto import (
     Subscribed,
     SubscriptionFailed,
 )
-from pusher_proto._messages import MAX_DEPTH
+from pusher_proto._wire.envelope import MAX_DEPTH
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 CONNECTED = ConnectionState.CONNECTED

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto._liveness import Liveness
-from pusher_proto._timers import Timer, Timers
+from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._connection.liveness import Liveness
 
 ACTIVITY = 120.0
 PONG = 30.0

@@ -13,8 +13,8 @@ from proto.fake_client import FakeClient, connected, subscribed
 from proto.scripted import Script, connecting, error_message
 from proto.scripted import connected as script_connected
 from pusher_proto import AuthEndpoint, ConnectionFailed, Event, Grant, OwnKey, StateChanged
-from pusher_proto._link_items import shown_frame
-from pusher_proto._logs import logger
+from pusher_proto._base.logs import logger
+from pusher_proto._protocol.control import shown_frame
 from secrecy import Watch
 from simulation import World
 
@@ -174,7 +174,7 @@ def test_messages_are_not_even_looked_at_when_nobody_wants_them(
     def look(data: bytes) -> str:
         raise AssertionError(data)
 
-    monkeypatch.setattr("pusher_proto._link.shown_frame", look)
+    monkeypatch.setattr("pusher_proto._connection.link.shown_frame", look)
     logging.getLogger("pusher_proto").setLevel(logging.INFO)
     script_connected().send("pusher:ping")
     assert lines(heard, "protocol", logging.DEBUG) == []

@@ -13,7 +13,7 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from proto.strategies import tried
 from proto.websocket_peer import KEY, upgraded
-from pusher_proto._masks import Masks
+from pusher_proto._wire.masks import Masks
 from pusher_proto.errors import LocalProtocolError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pusher_proto._presence import Roster
+from pusher_proto._channels.roster import Roster
 from pusher_proto.members import Member, Members
 
 ADA, BOB = Member("ada", {"name": "Ada"}), Member("bob")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from pusher_proto import __version__
-from pusher_proto._messages import encode
+from pusher_proto._base.secret import Secret
+from pusher_proto._base.urls import Address
 from pusher_proto._more_options import MoreOptions
-from pusher_proto._secret import Secret
-from pusher_proto._urls import Address
+from pusher_proto._wire.envelope import encode
 from pusher_proto.auth import AuthEndpoint, Grant, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusher_proto._proxy import Proxy, ProxyFailed, Tunnel, proxy_of
-from pusher_proto._secret import Secret
+from pusher_proto._base.secret import Secret
+from pusher_proto._wire.proxy import Proxy, ProxyFailed, Tunnel, proxy_of
 
 HTTP = "http://ada:hunter2@proxy.test:3128"
 SOCKS = "socks5://ada:hunter2@proxy.test"

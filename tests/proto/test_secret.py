@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from pusher_proto._secret import Secret, masked
+from pusher_proto._base.secret import Secret, masked
 
 HIDDEN = "7ad3773142a6692b25b8"
 

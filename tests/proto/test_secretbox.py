@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.secret import SecretBox
 
-from pusher_proto._secretbox import Key, MalformedBox, WrongKey, read_key
+from pusher_proto._wire.secretbox import Key, MalformedBox, WrongKey, read_key
 from pusher_proto.signing import shared_secret
 
 CHANNEL = "private-encrypted-foobar"

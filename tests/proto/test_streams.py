@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto import _streams
-from pusher_proto._streams import OVERFLOW, Overflow, Router, Selector, Signal, Sink
+from pusher_proto._client import streams
+from pusher_proto._client.streams import OVERFLOW, Overflow, Router, Selector, Signal, Sink
 from pusher_proto.errors import StreamOverflow
 from pusher_proto.events import (
     USER_SCOPE,
@@ -477,9 +477,9 @@ def test_a_router_knows_whether_a_channel_has_consumers_and_what_they_ask_for() 
 def test_names_that_a_server_makes_up_are_not_remembered_without_end() -> None:
     router, one = Router(), sink()
     router.add(one)
-    for number in range(3 * _streams._CACHED_ROUTES):
+    for number in range(3 * streams._CACHED_ROUTES):
         assert router.route(message(str(number))) == (one,)
-        assert len(router.known) <= _streams._CACHED_ROUTES
+        assert len(router.known) <= streams._CACHED_ROUTES
 
 
 def test_a_very_long_name_is_routed_and_not_remembered() -> None:

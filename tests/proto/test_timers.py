@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
-from pusher_proto._timers import Timer, Timers
+from pusher_proto._base.timers import Timer, Timers
 
 Name = tuple[Timer, Hashable]
 OF = [None, 1, "room"]

@@ -12,7 +12,9 @@ import pytest
 from proto.inputs import random_sequence
 from proto.play import Play
 from proto.scripted import Script, connected, connecting, error_message
-from pusher_proto import ConnectionUnsafe, _channel, _connector, _tables, _user
+from pusher_proto import ConnectionUnsafe, states
+from pusher_proto._channels import channel, user
+from pusher_proto._connection import connector
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,9 +29,9 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Rows:
     def advance(table: Any, state: Any, given: Any) -> Any:
         if (state, given) in table:
             seen.add((state, given))
-        return _tables.advance(table, state, given)
+        return states.advance(table, state, given)
 
-    for module in (_channel, _connector, _user):
+    for module in (channel, connector, user):
         monkeypatch.setattr(module, "advance", advance)
     return seen
 
@@ -105,5 +107,5 @@ def test_random_sequences_and_the_scripts_take_every_row(taken: Rows) -> None:
         play.finish()
     for script in SCRIPTS:
         script()
-    every = {row for table in (_tables.SESSION, _tables.CHANNEL, _tables.USER) for row in table}
+    every = {row for table in (states.SESSION, states.CHANNEL, states.USER) for row in table}
     assert taken == every

@@ -8,9 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
-from pusher_proto._timers import Timer, Timers
-from pusher_proto._transports import Transports
-from pusher_proto._urls import Address
+from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._base.urls import Address
+from pusher_proto._transports.transports import Transports
 from pusher_proto.auth import AuthRequest
 from pusher_proto.effects import Authorize, CloseTransport, Effect, OpenTransport, SendData
 

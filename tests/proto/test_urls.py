@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto._urls import (
+from pusher_proto._base.urls import (
     Address,
     address_of,
     app_target,

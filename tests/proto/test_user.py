@@ -31,8 +31,8 @@ from pusher_proto import (
     WatchlistOffline,
     WatchlistOnline,
 )
-from pusher_proto._tables import USER, USER_IGNORED, UserInput, UserState
-from pusher_proto._user import UserSnapshot
+from pusher_proto._channels.user import UserSnapshot
+from pusher_proto.states import USER, USER_IGNORED, UserInput, UserState
 from pusher_proto.testing import DEMO_APP
 from simulation import Device, World
 

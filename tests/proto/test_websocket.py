@@ -21,7 +21,7 @@ from proto.websocket_peer import (
     upgraded,
     upgrading,
 )
-from pusher_proto._websocket import UpgradeAccepted, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.websocket import UpgradeAccepted, UpgradeRefused, Violation, WebSocket
 from pusher_proto.errors import LocalProtocolError
 
 UPGRADE = ("Upgrade", "websocket")

@@ -22,7 +22,7 @@ from proto.websocket_peer import (
     upgraded,
     upgrading,
 )
-from pusher_proto._websocket import Item
+from pusher_proto._wire.websocket import Item
 
 LIMIT = 200
 FRAGMENTS = 4

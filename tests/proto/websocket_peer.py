@@ -10,8 +10,8 @@ from unittest.mock import patch
 
 import pytest
 
-from pusher_proto import _upgrade
-from pusher_proto._websocket import Item, WebSocket
+from pusher_proto._wire import upgrade
+from pusher_proto._wire.websocket import Item, WebSocket
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -38,7 +38,7 @@ def answer(
 
 def upgrading(**options: Any) -> WebSocket:
     """Return a client that has sent its request, with the key of the RFC."""
-    with patch.object(_upgrade, "generate_nonce", return_value=KEY):
+    with patch.object(upgrade, "generate_nonce", return_value=KEY):
         client = WebSocket(host="ws.test", target="/app/key", **options)
     client.open()
     return client

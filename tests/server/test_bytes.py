@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pusher_proto.server._timers import Timers
 from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerSend
-from pusher_proto.testing._timers import Timers
 
 from .client import World, form, parse_response, request
 from .frames import UPGRADE, close, event, frame

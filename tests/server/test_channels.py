@@ -10,8 +10,8 @@ import pytest
 from nacl.secret import SecretBox
 
 from pusher_proto.errors import LocalProtocolError
+from pusher_proto.server._grants import wrong_channel_grant, wrong_user_grant
 from pusher_proto.testing import DEMO_APP, App, Server, ServerLimits
-from pusher_proto.testing._grants import wrong_channel_grant, wrong_user_grant
 
 from .client import Client, World
 

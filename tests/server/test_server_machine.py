@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from pusher_proto.server._connection import State
 from pusher_proto.signing import sign_channel, sign_user
 from pusher_proto.testing import DEMO_APP, Server, ServerClose, ServerLimits, ServerSend
-from pusher_proto.testing._connection import State
 
 from .client import form, request
 from .frames import UPGRADE, close, event, frame

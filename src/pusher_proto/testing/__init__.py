@@ -1,17 +1,25 @@
-"""The server side of the protocol as a machine, for tests, simulations and demonstrations.
+"""The kit for tests of programs that use the clients; the test server itself is in `pusher_proto.server`.
 
-It is a server for development: no clustering, no persistence, nothing to stop a determined client.
+Re-exports the server's public names.
 """
 
 from __future__ import annotations
 
-from ._auth_endpoint import AuthRequest, AuthUser
-from ._effects import ServerClose, ServerEffect, ServerSend
-from ._faults import Answers, Shape
-from ._limits import ServerLimits
-from ._server import Server
-from ._world import ReceivedMessage, ServerStats
-from .apps import DEMO_APP, App
+from ..server import (
+    DEMO_APP,
+    Answers,
+    App,
+    AuthRequest,
+    AuthUser,
+    ReceivedMessage,
+    Server,
+    ServerClose,
+    ServerEffect,
+    ServerLimits,
+    ServerSend,
+    ServerStats,
+    Shape,
+)
 
 __all__ = [
     "DEMO_APP",

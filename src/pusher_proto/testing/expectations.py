@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ._server import Server
-from ._world import ReceivedMessage
+from ..server._server import Server
+from ..server._world import ReceivedMessage
 
 __all__ = ["AsyncExpectations", "Expectations"]
 

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 from ..auth import AuthEndpoint, OwnKey
 from ..options import Options
-from ._auth_endpoint import AuthRequest
-from ._faults import Answers, Shape
-from ._server import Server
-from ._world import ReceivedMessage
-from .apps import App
+from ..server._auth_endpoint import AuthRequest
+from ..server._faults import Answers, Shape
+from ..server._server import Server
+from ..server._world import ReceivedMessage
+from ..server.apps import App
 
 __all__ = ["Levers"]
 

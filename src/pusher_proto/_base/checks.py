@@ -1,0 +1,77 @@
+"""Whether what an application sets makes sense: what is wrong is said at once, by the name under which it was set."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import excerpt
+
+__all__ = ["check_header", "check_option", "is_token"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
+_OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
+_MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "unclaimed_limit", "close_timeout"}
+
+
+def is_token(text: str) -> bool:
+    """Return whether `text` may be the name of a header or of a subprotocol."""
+    return _TOKEN.match(text) is not None
+
+
+def check_header(name: object, value: object) -> None:
+    """Raise ValueError unless this is a header that a request may carry (RFC 9110, section 5.5)."""
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise TypeError(
+            f"headers are strings: {name!r} is not"
+            if isinstance(value, str)
+            else f"the header {name!r} is not a string"
+        )
+    lower = name.lower()
+    if not is_token(name) or lower in _OUR_HEADERS or lower.startswith("sec-websocket-"):
+        raise ValueError(f"not a header that can be set here: {excerpt(name, 64)!r}")
+    if not value.isascii() or not value.isprintable() or value != value.strip():
+        raise ValueError(
+            f"the value of the header {name!r} holds characters that no header may have"
+        )
+
+
+def check_option(name: str, value: Any, declared: str) -> None:
+    """Raise TypeError or ValueError unless `value` is what `declared` says, which is the annotation of the option."""
+    if value is None and declared.endswith("None"):
+        return
+    if declared.startswith("str"):
+        _check_type(name, "a str", value, isinstance(value, str))
+    elif declared == "bool":
+        _check_type(name, "True or False", value, isinstance(value, bool))
+    elif declared.startswith("Callable"):
+        _check_type(name, "a function", value, callable(value))
+    elif declared.startswith(("int", "float")):
+        kinds = int if declared.startswith("int") else int | float
+        number = isinstance(value, kinds) and not isinstance(value, bool)
+        _check_type(name, "a number", value, number)
+        sensible = 0 <= value < math.inf and (value != 0 or name in _MAY_BE_ZERO)
+        if not sensible and name != "port":
+            raise ValueError(f"Options({name}={value!r}): a positive number is needed")
+    elif declared.startswith("tuple"):
+        _check_type(name, "a tuple", value, isinstance(value, tuple))
+        _check_strings(name, value)
+    elif declared.startswith("Mapping"):
+        _check_type(name, "a mapping", value, isinstance(value, Mapping))
+        _check_strings(name, value)
+        for key, one in value.items():
+            if not isinstance(one, str):
+                raise TypeError(f"Options({name}=...): what {key!r} is set to is not a string")
+
+
+def _check_type(name: str, needed: str, value: object, fits: bool) -> None:
+    if not fits:
+        raise TypeError(f"Options({name}=...) is {needed}, not {type(value).__name__}")
+
+
+def _check_strings(name: str, values: Any) -> None:
+    for one in values:
+        if not isinstance(one, str):
+            raise TypeError(f"Options({name}=...): {one!r} is not a string")

@@ -1,0 +1,144 @@
+"""URLs taken apart and put together: the server's address, and the auth endpoint's."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from ipaddress import IPv6Address
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+from ..errors import excerpt
+
+__all__ = [
+    "Address",
+    "address_of",
+    "app_target",
+    "check_host",
+    "credentials_of",
+    "form",
+    "shown_url",
+    "split_app_url",
+]
+
+
+class Address(NamedTuple):
+    """Where a request goes: a transport's host, port and TLS, and what is asked of it."""
+
+    host: str
+    port: int
+    tls: bool
+    target: str
+
+    @property
+    def authority(self) -> str:
+        """The Host header (RFC 9110, section 7.2): without the port where it is the scheme's own."""
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+_HOST = re.compile(r"""[^\x00-\x20\x7f/?#@\[\]\\"<>]+\Z""")
+# The last @ ends the login: a password that should have been encoded may hold anything.
+_PARTS = re.compile(r"([a-z][a-z0-9+.-]*://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL)
+_TLS = {"ws": False, "http": False, "wss": True, "https": True}
+
+
+def _split(url: str) -> tuple[SplitResult, bool, int]:
+    if not isinstance(url, str):
+        raise TypeError(f"a URL is a str, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:  # its text may quote a password
+        raise ValueError(f"not a URL: {shown_url(url)!r}") from None
+    tls = _TLS.get(parts.scheme.lower())
+    if tls is None or not parts.hostname:
+        raise ValueError(
+            f"an absolute ws, wss, http or https URL is needed, not {shown_url(url)!r}"
+        )
+    if port == 0:
+        raise ValueError(f"a port is a number from 1 to 65535, not 0 as in {shown_url(url)!r}")
+    return parts, tls, port if port is not None else (443 if tls else 80)
+
+
+def address_of(url: str) -> Address:
+    """Return where a ws, wss, http or https URL points. Raises ValueError for others."""
+    parts, tls, port = _split(url)
+    target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query:
+        target += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    return Address(check_host(parts.hostname or ""), port, tls, target)
+
+
+def split_app_url(url: str) -> tuple[str, int, bool, str, str, dict[str, str]]:
+    """Take `wss://host:port/prefix/app/KEY?query` apart: host, port, TLS, prefix, key and query.
+
+    Raises ValueError when there is no `/app/KEY` in it.
+    """
+    parts, tls, port = _split(url)
+    prefix, found, key = parts.path.rpartition("/app/")
+    key = key.rstrip("/")
+    if not found or not key or "/" in key:
+        raise ValueError(f"a URL that ends in /app/KEY is needed, not {shown_url(url)!r}")
+    if parts.username or parts.password:
+        raise ValueError("the URL of a server holds no user name or password")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return check_host(parts.hostname or ""), port, tls, prefix, unquote(key), query
+
+
+def app_target(path: str, key: str, query: Mapping[str, str]) -> str:
+    """Return the request target of an app: `{path}/app/{key}?{query}` (protocol: connecting)."""
+    prefix = quote(path.strip("/"), safe="/%:@!$&'()*+,;=~-._")
+    target = f"/{prefix}/app/" if prefix else "/app/"
+    target += quote(key, safe="")
+    return f"{target}?{urlencode(query)}" if query else target
+
+
+def form(fields: Mapping[str, str]) -> bytes:
+    """Return `application/x-www-form-urlencoded` text, every special character encoded (`+ @ = ; ,`)."""
+    return urlencode(fields, quote_via=quote, safe="").encode()
+
+
+def check_host(host: str) -> str:
+    """Return `host` as it stands in a request: ASCII, without brackets. Raises ValueError for what is none."""
+    if not isinstance(host, str):
+        raise TypeError(f"a host is a str, not {type(host).__name__}")
+    name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        if ":" in name:
+            IPv6Address(name)
+        else:
+            name = name if name.isascii() else name.encode("idna").decode()
+            _check_labels(name)
+    except ValueError:
+        name = ""
+    if not name.isascii() or not _HOST.match(name):
+        raise ValueError(
+            f"not a host name: {excerpt(host, 64)!r} (a name or an address, without scheme, port or path)"
+        )
+    return name
+
+
+def _check_labels(name: str) -> None:
+    """Raise ValueError for a name that no resolver takes (RFC 1035, section 2.3.4)."""
+    labels = name.removesuffix(".").split(".")
+    if len(name) > 254 or not all(0 < len(label) < 64 for label in labels) or "%" in name:
+        raise ValueError
+
+
+def shown_url(url: str) -> str:
+    """Return `url` as it may stand in messages: without user name, password and query, and cut short."""
+    found = _PARTS.match(url)
+    assert found is not None  # it matches anything
+    scheme, login, address, query = found.groups(default="")
+    return excerpt(f"{scheme}{'***@' if login else ''}{address}{'?***' if query else ''}", 64)
+
+
+def credentials_of(url: str) -> str | None:
+    """Return the Authorization header for the user name and password in `url`, or None (RFC 7617)."""
+    parts, _, _ = _split(url)
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode()

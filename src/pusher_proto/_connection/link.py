@@ -1,0 +1,356 @@
+"""One connection to the server, from its transport being asked for until it is gone.
+
+Bytes in, what they mean out: envelopes for whoever they are for, and the few things that concern the
+connection itself (the upgrade, the greeting, pings, errors, the end). It decides nothing about what follows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .._base.logs import logger
+from .._base.timers import Timers
+from .._base.urls import Address
+from .._protocol.channel_messages import PLAIN, event_of, read_plain
+from .._protocol.close_codes import Next, next_after
+from .._protocol.control import (
+    Ended,
+    ErrorReceived,
+    Greeted,
+    LinkItem,
+    Malformed,
+    Upgraded,
+    read_error,
+    read_greeting,
+    read_refused_upgrade,
+    shown,
+    shown_frame,
+)
+from .._transports.transports import Transports
+from .._wire.envelope import BadMessage, Envelope, decode, encode, text_of
+from .._wire.fast_lane import NO_READER, Run
+from .._wire.websocket import (
+    BinaryReceived,
+    PeerClosed,
+    UpgradeAccepted,
+    UpgradeRefused,
+    Violation,
+    WebSocket,
+)
+from ..errors import excerpt
+from ..options import Options
+from .liveness import Liveness
+
+__all__ = [
+    "Ended",
+    "ErrorReceived",
+    "Greeted",
+    "Link",
+    "LinkItem",
+    "Malformed",
+    "Upgraded",
+    "read_error",
+]
+
+_ESTABLISHED = "pusher:connection_established"
+_PONG = encode("pusher:pong", {})
+_PING = encode("pusher:ping", {})
+
+_log = logger("connection")
+_frames = logger("protocol")
+
+ERROR_COUNTS = 5.0
+"""Seconds for which an error stands for the close code of an end without one (Reverb writes no close frame)."""
+
+
+class Link:
+    """One attempt, and the connection that it becomes."""
+
+    def __init__(
+        self,
+        options: Options,
+        address: Address,
+        transports: Transports,
+        timers: Timers,
+        randbytes: Callable[[int], bytes] | None = None,
+    ) -> None:
+        self._options = options
+        self._transports = transports
+        self._timers = timers
+        self._websocket = WebSocket(
+            host=address.authority,
+            target=address.target,
+            headers=options.upgrade_headers(),
+            subprotocols=options.subprotocols,
+            compression=options.compression,
+            max_message_size=options.max_message_size,
+            max_fragments=options.max_fragments,
+            control_frame_rate=options.control_frame_rate,
+            head_limit=options.max_head,
+            body_limit=0,  # a refusal is known by its status, and its body may never come
+            randbytes=randbytes,
+        )
+        self._liveness: Liveness | None = None
+        self._error: tuple[ErrorReceived, float] | None = None
+        self._closing = False
+        self._second = 0.0
+        """When the limit on pings began to count anew."""
+        self._began: tuple[int | None, float] = (None, 0.0)
+        """The message that is under way, and when that was seen first."""
+        self.transport = transports.open(address, self)
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds from the last answered ping to its pong."""
+        return self._liveness.round_trip if self._liveness else None
+
+    def transport_opened(self, transport: int) -> None:
+        """Ask for the upgrade."""
+        self._transports.send(transport, self._websocket.open())
+
+    def receive_data(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
+        """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
+
+        Messages that name a channel come as many together as follow each other: a step for each is what they cost.
+        Each item is to be dealt with before the next is asked for: so joining what was received changes nothing.
+        """
+        if self._closing:
+            self._await_end(data, now)
+            return
+        if self._liveness is not None:
+            self._liveness.heard(now)
+        if now - self._second >= 1.0:
+            self._second = now
+            self._websocket.another_second()
+        logs = _frames.isEnabledFor(logging.DEBUG)
+        reader = NO_READER if logs or self._liveness is None else PLAIN
+        items = self._websocket.receive_data(data, reader)
+        if logs:
+            for item in items:
+                if type(item) is bytes:
+                    _frames.debug("<- %s", shown_frame(item))
+        run: Run | None = None
+        for item in items:
+            fresh = item if type(item) is Run else self._read(item)
+            if fresh is not None:
+                run = fresh if run is None else run.followed_by(fresh)
+                continue
+            if run is not None:
+                self._error = None
+                yield run
+                run = None
+            meant = self._text(item, now) if type(item) is bytes else self._other(item, now)
+            if meant is not None:
+                if type(meant) is Ended:
+                    self._flush()
+                    yield meant
+                    return
+                yield meant
+        if run is not None:
+            self._error = None
+            yield run
+        if self._websocket.output:
+            self._flush()
+        under_way = self._websocket.under_way
+        if under_way is not None and self._takes_too_long(under_way, now):
+            self._say_goodbye(1008)
+            yield Ended(1008, "the server takes too long to end a message", Next.WAIT)
+
+    def transport_gone(self, error: str, now: float) -> Ended:
+        """The stream ended or broke, or could not be opened: return what that means."""
+        was_open = self._websocket.is_open
+        self._websocket.receive_eof()
+        if not was_open:
+            return Ended(None, error or "the connection ended before it was open", Next.BACK_OFF)
+        return self._bare_end(
+            1006, error or "the connection ended without a close frame", self._remembered(now)
+        )
+
+    def send(self, text: bytes) -> None:
+        """Send one message; nothing once either side has begun to close."""
+        if self._websocket.is_open:
+            if _frames.isEnabledFor(logging.DEBUG):
+                _frames.debug("-> %s", shown_frame(text))
+            self._transports.send(self.transport, self._websocket.send_text(text))
+
+    def ping(self, now: float) -> None:
+        """Send a ping and expect a pong."""
+        if self._liveness is not None:
+            self.send(_PING)
+            self._liveness.asked(now)
+
+    def activity_due(self, now: float) -> None:
+        """The server was silent for long, perhaps."""
+        if self._liveness is not None and self._liveness.activity_due(now):
+            self.ping(now)
+
+    def reading(self, reads: bool, now: float) -> None:
+        """The session stopped wanting data, or wants it again."""
+        assert self._liveness is not None  # until the greeting everything is read
+        self._liveness.reading(reads, now)
+        self._began = (None, now)
+
+    def missing_at(self, limit: float, now: float) -> float:
+        """Return when an answer that was due by now counts as missing: later, when it may wait to be read."""
+        assert self._liveness is not None  # before the greeting nothing is asked for
+        return self._liveness.missing_at(limit, now)
+
+    def stop(self) -> None:
+        """The session is done with it: whether the server lives is of no interest any more."""
+        if self._liveness is not None:
+            self._liveness.stop()
+
+    def close(self, now: float, *, abort: bool = False) -> None:
+        """End the connection: by a close frame and the server's answer to it where there is a WebSocket."""
+        if abort or not self._websocket.is_open:
+            self._transports.close(self.transport, now, abort=abort)
+            return
+        self._closing = True
+        self._transports.send(self.transport, self._websocket.send_close(1000))
+        self._transports.linger(self.transport, now)
+
+    def dropped(self, now: float, *, abort: bool) -> None:
+        """The connection ended by the server's doing: let the stream end too."""
+        self._transports.close(self.transport, now, abort=abort)
+
+    def forget_error(self) -> None:
+        """The last error was about a channel: it cannot stand for a close code."""
+        self._error = None
+
+    def _remembered(self, now: float) -> ErrorReceived | None:
+        """Return the error that came last and just now, which stands for a close code that is missing."""
+        if self._error is not None and now - self._error[1] <= ERROR_COUNTS:
+            return self._error[0]
+        return None
+
+    def _takes_too_long(self, under_way: int, now: float) -> bool:
+        """Note what is under way. Bytes keep a connection alive, but not for ever when they make no message."""
+        if under_way != self._began[0]:
+            self._began = (under_way, now)
+        return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
+
+    def _bare_end(self, code: int, reason: str, error: ErrorReceived | None) -> Ended:
+        """Return the meaning of an end without a code of Pusher's: an error before it stands for the code."""
+        if error is None:
+            return Ended(code, reason, next_after(code))
+        return Ended(
+            code if error.code is None else error.code,
+            error.message or reason,
+            next_after(error.code),
+        )
+
+    def _await_end(self, data: bytes, now: float) -> None:
+        """We said goodbye: nothing counts any more but that the server does."""
+        if any(isinstance(i, PeerClosed | Violation) for i in self._websocket.receive_data(data)):
+            self._transports.close(self.transport, now)
+
+    def _say_goodbye(self, code: int) -> None:
+        """Close in form, where it is we who end it; the session lets the stream end without an answer."""
+        self._flush()
+        self._transports.send(self.transport, self._websocket.send_close(code))
+
+    def _flush(self) -> None:
+        """Send the pongs and close frames that are due."""
+        data = self._websocket.data_to_send()
+        if data and not (self._clogged and self._websocket.is_open):
+            self._transports.send(self.transport, data)
+
+    @property
+    def _clogged(self) -> bool:
+        """Whether so much waits to be sent that no pong is added: a server that reads nothing misses none."""
+        return self._transports.unsent(self.transport) > self._options.outbox_limit
+
+    def _read(self, item: object) -> Run | None:
+        """Return a plain message that did not come through the fast lane."""
+        if type(item) is bytes and self._liveness is not None:
+            event = read_plain(item)
+            if event is not None:
+                return Run([event], alike=True)
+        return None
+
+    def _text(self, text: bytes, now: float) -> Run | LinkItem | None:
+        """Deal with a message that is not plain, or that came before the greeting."""
+        try:
+            envelope = decode(text)
+        except BadMessage as error:
+            start = text[:256].decode(errors="replace")
+            return Malformed(f"not a message: {error}", shown(start))
+        # Errors and pings stand alone: with a channel they are nothing that Pusher sends.
+        if envelope.channel is None or self._liveness is None:
+            return self._control(envelope, now)
+        self._error = None
+        return Run([event_of(envelope.channel, envelope)], alike=True)
+
+    def _other(self, item: object, now: float) -> LinkItem | None:
+        match item:
+            case UpgradeAccepted():
+                return Upgraded()
+            case UpgradeRefused():
+                return read_refused_upgrade(item)
+            case PeerClosed():
+                reason, error = shown(item.reason), self._remembered(now)
+                if item.code < 4000:
+                    return self._bare_end(item.code, reason, error)
+                # Soketi says why in the error, and closes with the code alone.
+                reason = reason or (error.message if error is not None else "")
+                return Ended(item.code, reason, next_after(item.code))
+            case Violation():
+                return Ended(item.code, item.reason, Next.WAIT, at_fault=item.code is None)
+            case BinaryReceived():
+                what = f"a binary message of {item.size} bytes; the protocol has none"
+                return Malformed(what, "")
+            case _:  # a WebSocket pong: being heard was all
+                return None
+
+    def _control(self, envelope: Envelope, now: float) -> LinkItem | None:
+        """Deal with a message that has no channel, or that came before the greeting."""
+        event, liveness = envelope.event, self._liveness
+        if event == "pusher:ping":
+            if not self._clogged:
+                self.send(_PONG)
+            return None
+        if event == "pusher:error":
+            error = read_error(envelope)
+            self._error = (error, now)
+            if liveness is not None:
+                return error
+            # The verdict on this attempt; Reverb sends it and leaves the socket open.
+            self._say_goodbye(1000)
+            return Ended(error.code, error.message, next_after(error.code))
+        self._error = None
+        if liveness is None:
+            return self._greeting(envelope, now)
+        if event == "pusher:pong":
+            liveness.pong(now)
+            return None
+        if event == _ESTABLISHED:
+            return Malformed("a second greeting", shown(text_of(envelope.data)))
+        return envelope
+
+    def _greeting(self, envelope: Envelope, now: float) -> Greeted | Ended:
+        read = read_greeting(envelope) if envelope.event == _ESTABLISHED else None
+        if read is None:
+            what = envelope.event
+            if what == _ESTABLISHED:
+                what = "a greeting without a socket id"
+            self._say_goodbye(1002)
+            return Ended(1002, f"expected a greeting, got {excerpt(what, 64)}", Next.WAIT)
+        socket_id, said = read
+        activity, pong = self._activity(said), self._options.pong_timeout
+        self._liveness = Liveness(self._timers, activity=activity, pong=pong, now=now)
+        return Greeted(socket_id)
+
+    def _activity(self, said: Any) -> float:
+        """Return the smaller of the server's activity_timeout and ours; what makes no sense counts as absent."""
+        ours = self._options.activity_timeout
+        if self._options.activity_override is not None:
+            return self._options.activity_override
+        if isinstance(said, bool) or not isinstance(said, int | float) or not said > 0:
+            _log.warning(
+                "the server's activity_timeout makes no sense; after %g s of silence it is pinged",
+                ours,
+            )
+            return ours
+        return min(ours, max(1.0, float(min(said, ours))))

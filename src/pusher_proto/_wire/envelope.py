@@ -1,0 +1,208 @@
+"""JSON text to envelope and back: the one place that decodes and encodes.
+
+msgspec fails in three ways (`DecodeError`, `UnicodeDecodeError`, and `RecursionError` at a depth that moves
+with the interpreter); all come out of here as `BadMessage`. Nesting has a limit of its own, so that the same
+text means the same on every interpreter. Of duplicate keys the last counts; NaN and infinities are refused.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from ..errors import LocalProtocolError, excerpt
+
+__all__ = [
+    "MAX_DEPTH",
+    "BadMessage",
+    "Envelope",
+    "NotSent",
+    "Shallow",
+    "decode",
+    "encode",
+    "loads",
+    "loads_shallow",
+    "text_of",
+    "value_of",
+]
+
+MAX_DEPTH = 512
+"""Levels of nesting that are decoded; CPython 3.11 itself gives up below a thousand, its stack included."""
+
+
+class BadMessage(ValueError):
+    """Text that is not a message of the protocol; says why."""
+
+
+class NotSent:
+    """The type, for msgspec, of what no message may set: nothing fits."""
+
+
+_Flat = str | int | float | bool | None
+_One = _Flat | list[_Flat] | dict[str, _Flat]
+_Two = _Flat | list[_One] | dict[str, _One]
+_Three = _Flat | list[_Two] | dict[str, _Two]
+_Four = _Flat | list[_Three] | dict[str, _Three]
+_Five = _Flat | list[_Four] | dict[str, _Four]
+Shallow = _Flat | list[_Five] | dict[str, _Five]
+"""The type, for msgspec, of what is nested six levels at most: to ask for it costs nothing, to count levels does."""
+
+
+class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One message as it stands on the wire."""
+
+    event: str
+    channel: str | None = None
+    data: Any = None
+    """Mostly a string that holds JSON (double encoding), see `value_of`."""
+    user_id: str | int | None = None
+    if TYPE_CHECKING:
+        extra: dict[str, Any] | None = None
+        """All the other keys."""
+    else:
+        extra: NotSent = None
+
+
+class _Outgoing(Struct, frozen=True, omit_defaults=True):
+    event: str
+    channel: str | UnsetType = UNSET
+    data: Any = UNSET
+
+
+_decode = msgspec.json.Decoder(Envelope).decode
+_encode = msgspec.json.Encoder().encode
+_loads = msgspec.json.Decoder().decode
+loads_shallow = msgspec.json.Decoder(Shallow).decode
+"""Nearly all that comes; what it raises says nothing about the text but that it is to be read in another way."""
+
+
+def decode(text: bytes) -> Envelope:
+    """Return the envelope of one message. Raises `BadMessage` for anything else than one."""
+    try:
+        envelope = _decode(text)
+    except msgspec.ValidationError:
+        return _decode_odd(text)
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
+        raise BadMessage(_why(error)) from None
+    data = envelope.data
+    if type(data) is not str and _too_deep(data, text, MAX_DEPTH - 1):
+        raise BadMessage(f"nested more than {MAX_DEPTH} levels deep")
+    return envelope
+
+
+def _decode_odd(text: bytes) -> Envelope:
+    """Decode a message that has unknown keys, or known ones of another type."""
+    value = loads(text)
+    if not isinstance(value, dict):
+        raise BadMessage(f"a JSON object was expected, not {type(value).__name__}")
+    event, channel = value.pop("event", None), value.pop("channel", None)
+    if not isinstance(event, str):
+        raise BadMessage("there is no `event` that is a string")
+    if channel is not None and not isinstance(channel, str):
+        raise BadMessage("its `channel` is not a string")
+    data, user_id = value.pop("data", None), value.pop("user_id", None)
+    if isinstance(user_id, bool) or not isinstance(user_id, str | int | None):
+        user_id = None
+    return Envelope(event, channel, data, user_id, value or None)
+
+
+def encode(event: str, data: Any = UNSET, channel: str | None = None) -> bytes:
+    """Return the text of one message for the server.
+
+    Raises `LocalProtocolError` when `data` cannot be written as JSON.
+    """
+    try:
+        _check_finite(data)
+        return _encode(_Outgoing(event, UNSET if channel is None else channel, data))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalProtocolError(
+            f"this data cannot be written as JSON: {excerpt(str(error))}"
+        ) from error
+
+
+def _check_finite(data: Any) -> None:
+    """Refuse NaN and infinities, which msgspec would silently write as null."""
+    if isinstance(data, float):
+        if not math.isfinite(data):
+            raise ValueError(f"{data} is not JSON")
+    elif isinstance(data, dict):
+        for value in data.values():
+            _check_finite(value)
+    elif isinstance(data, list | tuple | set | frozenset):
+        for value in data:
+            _check_finite(value)
+    elif not isinstance(data, str | int | None):  # a Struct, a dataclass and the like
+        _check_finite(msgspec.to_builtins(data, enc_hook=_nothing))
+
+
+def _nothing(_: object) -> None:
+    """Stand for what has no numbers of its own; whether it can be written is seen when it is."""
+
+
+def loads(text: str | bytes) -> Any:
+    """Return the JSON value of `text`. Raises `BadMessage` when it is none, or nested too deep."""
+    try:
+        value = _loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadMessage(_why(error)) from None
+    if _too_deep(value, text, MAX_DEPTH):
+        raise BadMessage(f"nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def value_of(data: Any) -> Any:
+    """Return the value of an envelope's data: decoded when it is a string of JSON, else as it is."""
+    if type(data) is not str:
+        return data
+    try:
+        return loads_shallow(data)
+    except msgspec.ValidationError:
+        pass
+    except (ValueError, RecursionError):
+        return data
+    try:
+        return loads(data)
+    except BadMessage:
+        return data
+
+
+def text_of(data: Any) -> str:
+    """Return the text of an envelope's data: the string itself, other values as JSON, nothing as empty text."""
+    if isinstance(data, str):
+        return data
+    return "" if data is None else _encode(data).decode()
+
+
+def _too_deep(value: Any, text: str | bytes, most: int) -> bool:
+    """Return whether `value`, decoded from `text`, has more than `most` levels. Looks only where it can have."""
+    if len(text) <= 2 * most or (type(value) is not dict and type(value) is not list):
+        return False
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    # To take brackets out, no more than would be too many, is twice as quick as to count them.
+    brackets = len(data) - len(data.replace(b"{", b"", most + 1))
+    brackets += len(data) - len(data.replace(b"[", b"", most + 1))
+    if brackets <= most:
+        return False
+    level = [value]
+    for _ in range(most):
+        level = [
+            one
+            for container in level
+            for one in (container.values() if type(container) is dict else container)
+            if type(one) is dict or type(one) is list
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"nested more than {MAX_DEPTH} levels deep"
+    return excerpt(str(error))

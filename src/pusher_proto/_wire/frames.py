@@ -1,0 +1,344 @@
+"""WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
+
+Two lanes. The fast one takes whole, final, unmasked text frames between messages, and can have them
+read at once. Everything else goes to wsproto, one frame at a time, but for compressed messages, which are
+inflated here (RFC 7692). In both lanes a header is judged as soon as it is there, text as far as it is
+there, and other payloads once they are whole: so they agree on every byte string and every split of it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from enum import Enum, auto
+from functools import cached_property
+
+from wsproto.frame_protocol import (
+    LOCAL_ONLY_CLOSE_REASONS,
+    Frame,
+    FrameProtocol,
+    Opcode,
+    ParseFailed,
+)
+
+from ..errors import LocalProtocolError
+from .deflate import InflateError, Inflater
+from .fast_lane import NO_READER, Reader, take_text_frames
+from .items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
+
+__all__ = ["Frames"]
+
+# The first bytes that a frame may have: no RSV bit, an opcode that exists, FIN on control frames
+# (RFC 6455, 5.2 and 5.5).
+_FIRST_BYTES = frozenset(b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a")
+# With RSV1, which begins a compressed message (RFC 7692, 6).
+_DEFLATED = frozenset(b"\x41\x42\xc1\xc2")
+
+_PONGS = 16
+"""How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
+
+_NOT_UTF8 = "text that is not UTF-8"
+
+
+class _State(Enum):
+    OPEN = auto()
+    CLOSING = auto()  # our close frame was sent, the server's is awaited
+    ENDED = auto()
+
+
+class Frames:
+    """The frames of one connection.
+
+    `output` collects the pongs and close frames that receiving makes due; the owner takes them out.
+    Between two calls of `another_second` it takes `control_frame_rate` pings and pongs.
+    """
+
+    def __init__(
+        self, *, max_message_size: int, max_fragments: int, control_frame_rate: int, fast: bool
+    ) -> None:
+        if max_fragments < 1:
+            raise ValueError("max_fragments must be at least 1")
+        self.output = bytearray()
+        self._max_message_size = max_message_size
+        self._max_fragments = max_fragments
+        self._control_frame_rate = self._controls_left = control_frame_rate
+        self._fast = fast
+        self._state = _State.OPEN
+        # The start of a frame that is not whole yet, and how long it must be to go on with it.
+        self._held = bytearray()
+        self._need = 0
+        # The message of which some frames came but not the last.
+        self._fragments = self._size = self._turns = 0
+        self._is_text = False
+        self._text = bytearray()
+        # Of the frame in `_held` so much text has been checked; of a character its beginning.
+        self._checked = 0
+        self._cut = b""
+        self._pings: list[bytes] = []
+        self._first_bytes = _FIRST_BYTES
+        self._inflater: Inflater | None = None
+        self._deflated = False  # whether the message under way is compressed
+
+    @cached_property
+    def _wsproto(self) -> FrameProtocol:
+        """Which on most connections has nothing to do until they end."""
+        return FrameProtocol(client=True, extensions=[])
+
+    def inflate(self, *, forgets: bool) -> None:
+        """Take compressed messages from now on. `forgets` says that each has a window of its own."""
+        self._first_bytes = _FIRST_BYTES | _DEFLATED
+        self._inflater = Inflater(max_size=self._max_message_size, forgets=forgets)
+
+    def send_text(self, text: str | bytes) -> bytes:
+        """Return one masked text frame. Raises ValueError for what cannot be UTF-8."""
+        self.require_open("a message")
+        return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
+
+    def send_ping(self, payload: bytes) -> bytes:
+        """Return a ping. Raises ValueError past 125 bytes."""
+        self.require_open("a ping")
+        return bytes(self._wsproto.ping(payload))
+
+    def send_close(self, code: int, reason: str) -> bytes:
+        """Return our close frame, or b"" when one was sent. Raises ValueError for a bad code."""
+        if not 1000 <= code <= 4999 or code in LOCAL_ONLY_CLOSE_REASONS:
+            raise ValueError(f"a close frame cannot carry the code {code}")
+        if self._state is not _State.OPEN:
+            return b""
+        frame = bytes(self._wsproto.close(code, reason))
+        self._state = _State.CLOSING
+        return frame
+
+    def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[FrameItem]:
+        """Take bytes of any shape and return what they complete. `reader` reads the texts of the fast lane."""
+        items: list[FrameItem] = []
+        held = self._held
+        at = 0
+        while held:
+            missing = self._need - len(held)
+            held += data[at : at + missing]
+            at += missing
+            if len(held) < self._need:
+                self._check_held(items)
+                return items
+            # Now the frame is whole, or only its length is known and `_need` has grown.
+            if self._split(bytes(held), 0, items, reader):
+                held.clear()
+        at = self._split(data, at, items, reader)
+        if self._state is not _State.ENDED:
+            if at < len(data):
+                held += data[at:]
+                self._check_held(items)
+            if self._pings:
+                self._answer_pings()
+        return items
+
+    def another_second(self) -> None:
+        """Take as many pings and pongs as may come in a second, from now on."""
+        self._controls_left = self._control_frame_rate
+
+    def end(self) -> None:
+        """Drop what is incomplete and ignore everything from now on."""
+        self._state = _State.ENDED
+        self._held.clear()
+        self._text.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has begun to close."""
+        return self._state is _State.OPEN
+
+    @property
+    def under_way(self) -> int | None:
+        """A number for the message, or the frame outside of one, that has begun and not ended."""
+        return self._turns if self._held or self._fragments else None
+
+    def _split(self, data: bytes, at: int, items: list[FrameItem], reader: Reader) -> int:
+        """Take the whole frames from `at` on; return where the first begins that is not whole."""
+        while self._state is not _State.ENDED:
+            if self._fast and not self._fragments and self._state is _State.OPEN:
+                start, limit = at, self._max_message_size
+                at = take_text_frames(data, at, items, limit=limit, reader=reader)
+                if at > start:
+                    self._begin_anew()
+                    if at == len(data):
+                        break
+            end = self._take_frame(data, at, items)
+            if end == at:
+                break
+            at = end
+            if not self._fragments:
+                self._begin_anew()
+        return at
+
+    def _begin_anew(self) -> None:
+        """Whatever comes next is another message."""
+        self._turns += 1
+        self._checked = 0
+        self._cut = b""
+
+    def _take_frame(self, data: bytes, at: int, items: list[FrameItem]) -> int:
+        """Take the frame at `at` and return its end; when not whole set `_need` and return `at`."""
+        have = len(data) - at
+        self._need = 2
+        if have < 2:
+            return at
+        first = data[at]
+        length = data[at + 1] & 0x7F
+        control = first & 0x08
+        wrong = first not in self._first_bytes or data[at + 1] > 0x7F or (control and length > 125)
+        header = 2
+        if length > 125:
+            self._need = header = 4 if length == 126 else 10
+            if have < header:
+                return at
+            least = 126 if length == 126 else 65536
+            length = int.from_bytes(data[at + 2 : at + header], "big")
+            wrong = wrong or not least <= length < 1 << 63
+        if wrong:
+            # wsproto says what is wrong from the header alone; no payload is waited for.
+            self._give(data[at : at + header], b"", items)
+            return at + header
+        if control:
+            if first != 0x88 and not self._controls_left:
+                rate = self._control_frame_rate
+                self._fail(1008, f"more than {rate} pings and pongs in a second", items)
+                return at + header
+        elif (first & 0x0F == 0) != (self._fragments > 0):
+            # wsproto would say so only when there is some payload (RFC 6455, 5.4).
+            expected = "expected" if self._fragments else "unexpected"
+            self._fail(1002, f"{expected} CONTINUATION", items)
+            return at + header
+        elif self._size + length > self._most(first):
+            self._fail(1009, f"message of more than {self._max_message_size} bytes", items)
+            return at + header
+        elif self._fragments >= self._max_fragments:
+            self._fail(1009, f"message of more than {self._max_fragments} frames", items)
+            return at + header
+        self._need = header + length
+        if have < self._need:
+            return at
+        end = at + self._need
+        payload = data[at + header : end]
+        if first in _DEFLATED or (self._deflated and not control):
+            self._take_deflated(first, payload, items)
+        else:
+            self._give(data[at:end], payload, items)
+        return end
+
+    def _most(self, first: int) -> int:
+        """Return how many bytes the frames of the message may have that this one begins or goes on with."""
+        if self._inflater is not None and (first in _DEFLATED or self._deflated):
+            return self._inflater.max_deflated
+        return self._max_message_size
+
+    def _give(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
+        """Give wsproto one whole frame, or a wrong header, and take in what it says."""
+        self._wsproto.receive_bytes(frame)
+        try:
+            for parsed in self._wsproto.received_frames():
+                self._take_in(parsed, payload, items)
+        except ParseFailed as error:
+            code = int(error.code)
+            # wsproto's text tells where in the frame: that is not the same for every split.
+            self._fail(code, _NOT_UTF8 if code == 1007 else str(error), items)
+
+    def _take_in(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
+        if isinstance(frame.payload, tuple):
+            code, reason = frame.payload
+            self._answer_pings()
+            if self._state is _State.OPEN:
+                self.output += self._wsproto.close(code, reason)
+            items.append(PeerClosed(int(code), reason))
+            self.end()
+        elif frame.opcode is Opcode.PING:
+            self._controls_left -= 1
+            if self._state is _State.OPEN:
+                self._pings.append(payload)
+        elif frame.opcode is Opcode.PONG:
+            self._controls_left -= 1
+            if self._state is _State.OPEN:
+                items.append(PongReceived())
+        else:
+            self._fragments += 1
+            self._size += len(payload)
+            self._is_text = frame.opcode is Opcode.TEXT
+            if self._is_text:
+                self._text += payload
+            if frame.message_finished:
+                self._finish(self._size, items)
+            elif self._is_text:
+                self._check_text(payload[self._checked :])
+                self._checked = 0
+
+    def _take_deflated(self, first: int, payload: bytes, items: list[FrameItem]) -> None:
+        """Take a frame of a compressed message. wsproto hears nothing of it."""
+        inflater = self._inflater
+        assert inflater is not None  # without one no message begins so
+        if first in _DEFLATED:
+            self._deflated, self._is_text = True, first & 0x0F == 1
+        self._fragments += 1
+        self._size += len(payload)
+        last = first > 0x7F
+        size = inflater.size
+        try:
+            inflated = inflater.take(payload, last=last)
+            size += len(inflated)
+            if self._is_text:
+                self._text += inflated
+            if last:
+                if self._is_text:
+                    self._text.decode()
+                self._finish(size, items)
+        except InflateError as error:
+            self._fail(error.code, str(error), items)
+        except UnicodeDecodeError:
+            self._fail(1007, _NOT_UTF8, items)
+
+    def _finish(self, size: int, items: list[FrameItem]) -> None:
+        """A message of some bytes is whole."""
+        if self._state is _State.OPEN:
+            items.append(bytes(self._text) if self._is_text else BinaryReceived(size))
+        self._fragments = self._size = 0
+        self._deflated = False
+        self._text.clear()
+
+    def _check_held(self, items: list[FrameItem]) -> None:
+        """Fail at once when text, though not whole, cannot become UTF-8 (RFC 6455, 8.1)."""
+        held = self._held
+        if len(held) < 3 or held[1] > 0x7F:  # masked: wrong, once its header is whole
+            return
+        if self._deflated or held[0] & 0x40:
+            return  # what is compressed is judged when it is whole
+        opcode = held[0] & 0x0F
+        if opcode == 1 or (opcode == 0 and self._is_text):
+            start = {126: 4, 127: 10}.get(held[1], 2)
+            fresh = bytes(memoryview(held)[start + self._checked :])
+            self._checked += len(fresh)
+            try:
+                self._check_text(fresh)
+            except UnicodeDecodeError:
+                self._fail(1007, _NOT_UTF8, items)
+
+    def _check_text(self, text: bytes) -> None:
+        """Raise UnicodeDecodeError unless this goes on with the message so that it can be UTF-8."""
+        text = self._cut + text
+        end = len(text) if text.isascii() else codecs.utf_8_decode(text, "strict", False)[1]
+        self._cut = text[end:]
+
+    def _fail(self, code: int, reason: str, items: list[FrameItem]) -> None:
+        """Fail the connection (RFC 6455, 7.1.7)."""
+        self._answer_pings()
+        if self._state is _State.OPEN:
+            self.output += self._wsproto.close(code, reason)
+        items.append(Violation(code, reason))
+        self.end()
+
+    def _answer_pings(self) -> None:
+        for ping in self._pings[-_PONGS:]:
+            self.output += self._wsproto.pong(ping)
+        self._pings.clear()
+
+    def require_open(self, what: str) -> None:
+        """Raise LocalProtocolError once either side has begun to close."""
+        if self._state is not _State.OPEN:
+            raise LocalProtocolError(f"{what} cannot be sent: a close frame was sent or received")

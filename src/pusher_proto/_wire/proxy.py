@@ -1,0 +1,244 @@
+"""The way through a proxy, before anything else goes over a stream: CONNECT of HTTP, or SOCKS 5.
+
+A tunnel takes the proxy's bytes and says what to send; once it is `done` the stream leads to the server. h11 speaks
+HTTP. SOCKS 5 (RFC 1928, with the login of RFC 1929) is three answers of fixed form, written out here: the library there
+is for it has had no release since 2020.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import h11
+from msgspec import Struct
+
+from .._base.secret import Secret, masked
+from .._base.urls import check_host, shown_url
+from ..errors import excerpt
+
+__all__ = ["Proxy", "ProxyFailed", "Tunnel", "proxy_of"]
+
+_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
+
+
+class ProxyFailed(Exception):
+    """The proxy does not let us through; says why, and never with what credentials."""
+
+    def __init__(self, reason: str, *, status: int | None = None, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.status = status
+        """The status of an HTTP answer."""
+        self.refused = refused
+        """Whether trying again would not mend it: the login is wrong or missing."""
+
+
+class Tunnel(Protocol):
+    """What is said on a stream to a proxy."""
+
+    done: bool
+    surplus: bytes
+    """What came behind the proxy's last answer."""
+
+    def open(self) -> bytes:
+        """Return what to send at first."""
+
+    def receive_data(self, data: bytes) -> bytes:
+        """Take bytes of the proxy; return what to send. Raises `ProxyFailed`."""
+
+
+class Proxy(Struct, frozen=True):
+    """A proxy of either kind."""
+
+    scheme: str
+    host: str
+    port: int
+    user: Secret | None
+    password: Secret
+    max_head: int
+    """Bytes that the head of an HTTP answer may have."""
+
+    def __str__(self) -> str:
+        return f"the proxy at {self.host}:{self.port}"
+
+    def tunnel(self, host: str, port: int) -> Tunnel:
+        """Return the way to a server."""
+        if self.scheme == "http":
+            return _Connect(self, host, port)
+        return _Socks(self, host, port)
+
+
+def proxy_of(url: Secret, max_head: int) -> Proxy:
+    """Return the proxy at `http://user:password@host:port` or `socks5://...`. Raises ValueError."""
+    proxy = _parsed(url.reveal(), max_head)
+    if proxy is None:
+        raise ValueError(
+            "a proxy is http://host:port or socks5://host:port, with user:password@ before the host where it "
+            f"wants that, not {shown_url(url.reveal())!r}"
+        )
+    return proxy
+
+
+def _parsed(url: str, max_head: int) -> Proxy | None:
+    """Return None for what is wrong, so that no exception shows the login."""
+    try:
+        parts = urlsplit(url)
+        host, port = check_host(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if parts.scheme not in _PORTS or port == 0 or parts.path.strip("/") or parts.query:
+        return None
+    if parts.username is not None and not (0 < len(user.encode()) < 256):
+        return None  # what SOCKS can carry
+    if len(password.encode()) > 255:
+        return None
+    return Proxy(
+        parts.scheme,
+        host,
+        port or _PORTS[parts.scheme],
+        None if parts.username is None else Secret(user),
+        Secret(password),
+        max_head,
+    )
+
+
+class _Connect:
+    """CONNECT (RFC 9110, section 9.3.6)."""
+
+    def __init__(self, proxy: Proxy, host: str, port: int) -> None:
+        self._proxy = proxy
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=proxy.max_head)
+        self._room = proxy.max_head
+        self.done = False
+        self.surplus = b""
+
+    def open(self) -> bytes:
+        headers = [("Host", self._target)]
+        if self._proxy.user is not None:
+            pair = f"{self._proxy.user.reveal()}:{self._proxy.password.reveal()}".encode()
+            headers.append(("Proxy-Authorization", f"Basic {b64encode(pair).decode()}"))
+        request = h11.Request(method="CONNECT", target=self._target, headers=headers)
+        return (self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
+
+    def receive_data(self, data: bytes) -> bytes:
+        # No more than a head may hold: a long one that comes whole would pass h11's own limit.
+        head, rest = data[: self._room], data[self._room :]
+        self._room -= len(head)
+        self._h11.receive_data(head)
+        try:
+            event = self._h11.next_event()
+            while isinstance(event, h11.InformationalResponse):
+                event = self._h11.next_event()
+        except h11.RemoteProtocolError:
+            raise ProxyFailed(f"{self._proxy} does not answer in HTTP") from None
+        if isinstance(event, h11.Response):
+            self._read(event.status_code, event.reason.decode("latin-1"))
+            self.done, self.surplus = True, self._h11.trailing_data[0] + rest
+        elif not self._room:
+            raise ProxyFailed(f"{self._proxy} answered with too large a head")
+        return b""
+
+    def _read(self, status: int, reason: str) -> None:
+        if 200 <= status < 300:
+            return
+        text = (
+            f"{self._proxy} answered CONNECT with {status} {excerpt(masked(reason), 64)}".rstrip()
+        )
+        if status == 407:
+            missing = self._proxy.user is None
+            text += f" (it wants {'a' if missing else 'another'} user name and password)"
+        raise ProxyFailed(text, status=status, refused=status == 407)
+
+
+_REPLIES = {
+    1: "it failed",
+    2: "its rules do not allow that",
+    3: "the network cannot be reached",
+    4: "the host cannot be reached",
+    5: "the connection was refused",
+    6: "it took too long",
+    7: "it cannot do that",
+    8: "it does not know this kind of address",
+}
+
+
+class _Socks:
+    """SOCKS 5: greet, log in when that is wanted, ask. Names are looked up by the proxy."""
+
+    def __init__(self, proxy: Proxy, host: str, port: int) -> None:
+        self._proxy = proxy
+        self._request = b"\x05\x01\x00" + _address(host) + port.to_bytes(2, "big")
+        self._incoming = b""
+        self._read: Callable[[], bytes | None] = self._method
+        self.done = False
+        self.surplus = b""
+
+    def open(self) -> bytes:
+        return b"\x05\x02\x00\x02" if self._proxy.user is not None else b"\x05\x01\x00"
+
+    def receive_data(self, data: bytes) -> bytes:
+        self._incoming += data
+        answer = b""
+        while not self.done and (said := self._read()) is not None:
+            answer += said
+        if self.done:
+            self.surplus, self._incoming = self._incoming, b""
+        return answer
+
+    def _take(self, size: int) -> bytes | None:
+        if len(self._incoming) < size:
+            return None
+        taken, self._incoming = self._incoming[:size], self._incoming[size:]
+        return taken
+
+    def _method(self) -> bytes | None:
+        answer = self._take(2)
+        if answer is None:
+            return None
+        if answer[0] != 5:
+            raise ProxyFailed(f"{self._proxy} does not speak SOCKS 5")
+        if answer[1] == 0:
+            self._read = self._reply
+            return self._request
+        if answer[1] != 2 or self._proxy.user is None:
+            raise ProxyFailed(f"{self._proxy} wants another way to log in", refused=True)
+        self._read = self._login
+        user, password = (s.reveal().encode() for s in (self._proxy.user, self._proxy.password))
+        return bytes([1, len(user)]) + user + bytes([len(password)]) + password
+
+    def _login(self) -> bytes | None:
+        answer = self._take(2)
+        if answer is None:
+            return None
+        if answer[1] != 0:
+            raise ProxyFailed(
+                f"{self._proxy} does not take the user name and password", refused=True
+            )
+        self._read = self._reply
+        return self._request
+
+    def _reply(self) -> bytes | None:
+        head = self._incoming[:5]
+        if len(head) < 5:
+            return None
+        if head[0] != 5 or head[3] not in (1, 3, 4):
+            raise ProxyFailed(f"{self._proxy} does not speak SOCKS 5")
+        if head[1] != 0:
+            why = _REPLIES.get(head[1], f"code {head[1]}")
+            raise ProxyFailed(f"{self._proxy} does not connect: {why}")
+        self.done = self._take(6 + {1: 4, 3: 1 + head[4], 4: 16}[head[3]]) is not None
+        return b"" if self.done else None
+
+
+def _address(host: str) -> bytes:
+    """Return a host as SOCKS writes it."""
+    try:
+        packed = ip_address(host).packed
+    except ValueError:
+        return bytes([3, len(host)]) + host.encode()
+    return bytes([1 if len(packed) == 4 else 4]) + packed

@@ -1,0 +1,207 @@
+"""The upgrade of one connection to WebSocket (RFC 6455, 4): the request, and its answer, read by h11.
+
+It is needed once and then let go: what HTTP keeps would be a tenth of an idle client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import h11
+from msgspec import Struct
+from wsproto.utilities import generate_accept_token, generate_nonce
+
+from ..errors import LocalProtocolError, excerpt
+from .deflate import OFFER, read_agreement
+from .items import Violation
+
+__all__ = ["Outcome", "Upgrade", "UpgradeAccepted", "UpgradeRefused"]
+
+_OUR_HEADERS = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
+
+
+class UpgradeAccepted(Struct, frozen=True):
+    """The server answered 101 as it must: text may be sent."""
+
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order of arrival."""
+    subprotocol: str | None
+
+
+class UpgradeRefused(Struct, frozen=True):
+    """The server answered the upgrade with a status other than 101, and the body is there."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in the order of arrival."""
+    body: bytes
+    """What arrived of it, at most `body_limit` bytes."""
+
+
+Outcome: TypeAlias = UpgradeAccepted | UpgradeRefused | Violation
+
+
+class Upgrade:
+    """One upgrade: send what `request` returns, and give what comes to `receive_data` until it returns the outcome."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        subprotocols: Sequence[str],
+        compression: bool,
+        head_limit: int,
+        body_limit: int,
+        nonce: bytes | None,
+    ) -> None:
+        """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets."""
+        self.rest = b""
+        """What came behind the answer: frames, after a 101."""
+        self.forgets: bool | None = None
+        """Whether each compressed message has a window of its own; None when nothing is compressed."""
+        self._nonce = nonce if nonce is not None else generate_nonce()
+        self._subprotocols = tuple(subprotocols)
+        self._compression = compression
+        self._request = _upgrade_request(
+            host, target, headers, self._subprotocols, self._nonce, OFFER if compression else ""
+        )
+        # h11 measures only what is incomplete: a long head that comes in one read would pass. So it
+        # is given no more bytes than the limit, and its own limit is out of reach.
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=head_limit + body_limit)
+        self._limit = self._head_limit = head_limit
+        self._size = 0
+        self._refusal: h11.Response | None = None
+        self._body = bytearray()
+        self._body_limit = body_limit
+
+    def request(self) -> bytes:
+        """Return the request (RFC 6455, 4.1). To be called once."""
+        try:
+            return self._http.send(self._request) + self._http.send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:
+            raise LocalProtocolError("the upgrade was requested before") from error
+
+    def receive_data(self, data: bytes) -> Outcome | None:
+        """Take bytes of any shape; return the outcome once it is known. After that nothing is to be given any more."""
+        at = 0
+        while at < len(data):
+            part = data[at : at + self._limit - self._size]
+            at += len(part)
+            self._size += len(part)
+            self._http.receive_data(part)
+            outcome = self._read()
+            if outcome is None and self._size == self._limit:
+                outcome = self._end(f"the answer's head exceeds {self._head_limit} bytes")
+            if outcome is not None:
+                self.rest = self._http.trailing_data[0] + data[at:]
+                return outcome
+        return None
+
+    def receive_eof(self) -> Outcome | None:
+        """Take the end of the stream: it ends the body of a refusal, and else means nothing."""
+        return self._end("") if self._refusal is not None else None
+
+    def _read(self) -> Outcome | None:
+        while True:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError:
+                return self._end("the answer is not valid HTTP")
+            if isinstance(event, h11.InformationalResponse):
+                # Any other than 101 only announces the answer (RFC 9110, 15.2).
+                if event.status_code == 101:
+                    return self._check(event)
+            elif isinstance(event, h11.Response):
+                self._refusal = event
+                # The headers of chunks count too, so that a body of nothing else ends as well.
+                self._limit += self._body_limit
+                if self._body_limit == 0:
+                    return self._end("")
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) >= self._body_limit:
+                    return self._end("")
+            else:
+                return self._end("") if isinstance(event, h11.EndOfMessage) else None
+
+    def _check(self, answer: h11.InformationalResponse) -> UpgradeAccepted | Violation:
+        """Check the 101 as RFC 6455, 4.1 says a client must."""
+        values: dict[bytes, list[bytes]] = {}
+        for name, value in answer.headers:
+            values.setdefault(name, []).append(value)
+        chosen = [value.decode("latin-1") for value in values.get(b"sec-websocket-protocol", ())]
+        if _tokens(values.get(b"upgrade", ())) != [b"websocket"]:
+            wrong: str | None = "the answer has no header 'Upgrade: websocket'"
+        elif b"upgrade" not in _tokens(values.get(b"connection", ())):
+            wrong = "the answer has no header 'Connection: Upgrade'"
+        elif values.get(b"sec-websocket-accept") != [generate_accept_token(self._nonce)]:
+            wrong = "the answer's Sec-WebSocket-Accept does not fit our key"
+        elif chosen and (len(chosen) > 1 or chosen[0] not in self._subprotocols):
+            wrong = "the server chose a subprotocol that was not offered"
+        else:
+            wrong = self._extend(values.get(b"sec-websocket-extensions", ()))
+        if wrong is not None:
+            return Violation(None, wrong)
+        return UpgradeAccepted(_text(answer.headers), chosen[0] if chosen else None)
+
+    def _extend(self, values: Iterable[bytes]) -> str | None:
+        """Note the extension that the server chose; return what is wrong with it, if anything is."""
+        if not any(_tokens(values)):
+            return None
+        if not self._compression:
+            return "the server chose an extension that was not offered"
+        try:
+            self.forgets = read_agreement(value.decode("latin-1") for value in values)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def _end(self, wrong: str) -> UpgradeRefused | Violation:
+        """Return the refusal with what came of its body, or else what was wrong."""
+        answer = self._refusal
+        if answer is None:
+            return Violation(None, wrong)
+        reason = answer.reason.decode("latin-1")
+        body = bytes(self._body[: self._body_limit])
+        return UpgradeRefused(answer.status_code, reason, _text(answer.headers), body)
+
+
+def _upgrade_request(
+    host: str,
+    target: str,
+    headers: Sequence[tuple[str, str]],
+    subprotocols: Sequence[str],
+    nonce: bytes,
+    extension: str,
+) -> h11.Request:
+    for name, _ in headers:
+        if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-websocket-"):
+            raise LocalProtocolError(f"the header {excerpt(name)} is set by the upgrade itself")
+    ours = [
+        ("Host", host),
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", nonce.decode()),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    if subprotocols:
+        ours.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
+    if extension:
+        ours.append(("Sec-WebSocket-Extensions", extension))
+    try:
+        return h11.Request(method="GET", target=target, headers=[*ours, *headers])
+    except (h11.LocalProtocolError, UnicodeEncodeError):
+        # Their texts quote the value, which may be a secret.
+        raise LocalProtocolError("the host, target or a header is not legal in HTTP") from None
+
+
+def _tokens(values: Iterable[bytes]) -> list[bytes]:
+    return [token.strip().lower() for value in values for token in value.split(b",")]
+
+
+def _text(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)

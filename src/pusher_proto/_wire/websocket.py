@@ -1,0 +1,196 @@
+"""The client side of one WebSocket connection (RFC 6455): bytes in, whole text messages out.
+
+A pure machine: it knows no socket, no clock and nothing of Pusher. The upgrade is in `_upgrade`, the
+frames that follow are in `_frames`; here is what of them may be used when.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import TypeAlias
+
+from ..errors import LocalProtocolError
+from .fast_lane import NO_READER, Reader
+from .frames import Frames
+from .items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
+from .masks import Masks
+from .upgrade import Outcome, Upgrade, UpgradeAccepted, UpgradeRefused
+
+__all__ = [
+    "BinaryReceived",
+    "Item",
+    "PeerClosed",
+    "PongReceived",
+    "UpgradeAccepted",
+    "UpgradeRefused",
+    "Violation",
+    "WebSocket",
+]
+
+Item: TypeAlias = FrameItem | UpgradeAccepted | UpgradeRefused
+"""What receiving gives. Bytes are one whole text message, checked to be UTF-8."""
+
+
+_MASKS = 12
+
+
+class _State(Enum):
+    UPGRADING = auto()
+    UPGRADED = auto()
+    ENDED = auto()
+
+
+class WebSocket:
+    """One connection, from the upgrade request to the close frames.
+
+    Send what `open` returns, give every byte received to `receive_data`, and after each call send
+    what `data_to_send` returns; call `another_second` when one has passed. The limits count bytes
+    before decoding, those of a compressed message once they are inflated, and a message of exactly
+    the limit passes. `compression` offers permessage-deflate for what is received. `fast=False`
+    sends every frame through wsproto, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        target: str,
+        headers: Sequence[tuple[str, str]] = (),
+        subprotocols: Sequence[str] = (),
+        compression: bool = False,
+        max_message_size: int = 1024 * 1024,
+        max_fragments: int = 65536,
+        control_frame_rate: int = 10_000,
+        head_limit: int = 16 * 1024,
+        body_limit: int = 65536,
+        fast: bool = True,
+        randbytes: Callable[[int], bytes] | None = None,
+    ) -> None:
+        """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets.
+
+        `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
+        """
+        # With the key the first masks, which are all that most connections need for a while.
+        drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
+        self._state = _State.UPGRADING
+        self._upgrade: Upgrade | None = Upgrade(
+            host=host,
+            target=target,
+            headers=headers,
+            subprotocols=subprotocols,
+            compression=compression,
+            head_limit=head_limit,
+            body_limit=body_limit,
+            nonce=b64encode(drawn[:16]) if drawn else None,
+        )
+        self._frames = Frames(
+            max_message_size=max_message_size,
+            max_fragments=max_fragments,
+            control_frame_rate=control_frame_rate,
+            fast=fast,
+        )
+        self.output: bytearray = self._frames.output
+        """The pongs and close frames that are due, to see whether there are any: `data_to_send` takes them."""
+        self._masks = Masks(randbytes, drawn[16:]) if fast and randbytes is not None else None
+
+    def open(self) -> bytes:
+        """Return the upgrade request (RFC 6455, 4.1). To be called once."""
+        if self._upgrade is None:
+            raise LocalProtocolError("the upgrade was requested before")
+        return self._upgrade.request()
+
+    def send_text(self, text: str | bytes) -> bytes:
+        """Return `text` as one masked text frame (RFC 6455, 5.6).
+
+        Raises ValueError when it is not UTF-8 or holds lone surrogates, LocalProtocolError while
+        the connection is not open.
+        """
+        self._require_upgraded("a message")
+        if self._masks is None:
+            return self._frames.send_text(text)
+        self._frames.require_open("a message")
+        data = text.encode() if isinstance(text, str) else text
+        if not data.isascii():
+            data.decode()
+        return self._masks.text_frame(data)
+
+    def send_ping(self, payload: bytes = b"") -> bytes:
+        """Return a ping (RFC 6455, 5.5.2).
+
+        Raises ValueError past 125 bytes, LocalProtocolError while the connection is not open.
+        """
+        self._require_upgraded("a ping")
+        return self._frames.send_ping(payload)
+
+    def send_close(self, code: int = 1000, reason: str = "") -> bytes:
+        """Return our close frame (RFC 6455, 5.5.1), or b"" when it was sent or cannot be sent yet.
+
+        From then on messages and pongs are dropped and pings stay unanswered; what ends the
+        connection, a `PeerClosed` or a `Violation`, is still reported. A reason longer than the 123
+        bytes that fit is cut. Raises ValueError for a code that may not be sent (RFC 6455, 7.4).
+        """
+        if self._state is _State.UPGRADED:
+            return self._frames.send_close(code, reason)
+        return b""
+
+    def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[Item]:
+        """Take bytes of any shape and return what they complete; `reader` may read whole texts at once.
+
+        Nothing that a server sends makes it raise. Of many pings in one call only the last few are
+        answered; RFC 6455, 5.5.3 allows to answer just one.
+        """
+        items: list[Item] = []
+        if self._upgrade is not None:
+            outcome = self._upgrade.receive_data(data)
+            if outcome is not None:
+                items.append(outcome)
+                data = self._upgraded(self._upgrade, outcome)
+        if self._state is _State.UPGRADED:
+            items += self._frames.receive_data(data, reader)
+        return items
+
+    def receive_eof(self) -> list[Item]:
+        """Take the end of the stream: it ends the body of a refusal, else nothing is reported."""
+        items: list[Item] = []
+        if self._upgrade is not None:
+            outcome = self._upgrade.receive_eof()
+            if outcome is not None:
+                items.append(outcome)
+            self._upgrade = None
+        self._state = _State.ENDED
+        self._frames.end()
+        return items
+
+    def data_to_send(self) -> bytes:
+        """Return, once, the pongs and close frames that receiving made due."""
+        data = bytes(self._frames.output)
+        self._frames.output.clear()
+        return data
+
+    def another_second(self) -> None:
+        """Take `control_frame_rate` pings and pongs from now on; one more is a `Violation` (1008)."""
+        self._frames.another_second()
+
+    @property
+    def under_way(self) -> int | None:
+        """A number for the message that has begun and not ended: the same until it ends. Else None."""
+        return self._frames.under_way
+
+    @property
+    def is_open(self) -> bool:
+        """True from the accepted upgrade until a close frame was sent or received."""
+        return self._state is _State.UPGRADED and self._frames.is_open
+
+    def _upgraded(self, upgrade: Upgrade, outcome: Outcome) -> bytes:
+        """Go on after the upgrade, or not; return what came behind it."""
+        self._upgrade = None
+        self._state = _State.UPGRADED if type(outcome) is UpgradeAccepted else _State.ENDED
+        if upgrade.forgets is not None:
+            self._frames.inflate(forgets=upgrade.forgets)
+        return upgrade.rest
+
+    def _require_upgraded(self, what: str) -> None:
+        if self._state is not _State.UPGRADED:
+            raise LocalProtocolError(f"{what} cannot be sent: the WebSocket is not open")

@@ -1,0 +1,31 @@
+"""The server side of the protocol as a machine, for tests, simulations and demonstrations.
+
+It is a server for development: no clustering, no persistence, nothing to stop a determined client. Of the client's
+core it knows `errors`, `names` and `signing` only.
+"""
+
+from __future__ import annotations
+
+from ._auth_endpoint import AuthRequest, AuthUser
+from ._effects import ServerClose, ServerEffect, ServerSend
+from ._faults import Answers, Shape
+from ._limits import ServerLimits
+from ._server import Server
+from ._world import ReceivedMessage, ServerStats
+from .apps import DEMO_APP, App
+
+__all__ = [
+    "DEMO_APP",
+    "Answers",
+    "App",
+    "AuthRequest",
+    "AuthUser",
+    "ReceivedMessage",
+    "Server",
+    "ServerClose",
+    "ServerEffect",
+    "ServerLimits",
+    "ServerSend",
+    "ServerStats",
+    "Shape",
+]

@@ -1,0 +1,1024 @@
+"""Grants: from all three sources, in turns, bounded in number and time, and one answer to each request."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from proto.strategies import tried
+from proto.websocket_peer import EXAMPLES
+from pusher_proto._auth.http_pool import Endpoint
+from pusher_proto._auth.requests import Answer, Grants
+from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._base.urls import Address
+from pusher_proto._transports.transports import Transports
+from pusher_proto._wire.http import HttpFailed, HttpRequest, HttpResponse
+from pusher_proto.auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
+from pusher_proto.effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport
+from pusher_proto.errors import AuthorizationError, LocalProtocolError
+from pusher_proto.options import Options
+
+SOCKET = "1.1"
+ENDPOINT = AuthEndpoint("https://app.test/auth")
+GRANT = Grant("KEY:5ec2e7")
+GOOD = HttpResponse(200, {}, b'{"auth":"KEY:5ec2e7"}')
+
+
+class FakeEndpoint(Endpoint):
+    """Writes down what it is asked for, and holds that it is told the time at which that is."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.under_way: list[int] = []
+        self.bodies: list[bytes] = []
+        self.body_of: dict[int, bytes] = {}
+
+    def submit(self, number: int, address: Address, request: HttpRequest, now: float) -> None:
+        assert (number not in self.under_way, now) == (True, self.clock())
+        self.under_way.append(number)
+        self.bodies.append(request.body)
+        self.body_of[number] = request.body
+
+    def cancel(self, number: int, now: float) -> None:
+        assert now == self.clock()
+        if number in self.under_way:
+            self.under_way.remove(number)
+
+    def cancel_all(self, now: float) -> None:
+        assert now == self.clock()
+        self.under_way.clear()
+
+
+class World:
+    """Grants under a clock, with an application and an endpoint that answer when the test says so."""
+
+    def __init__(self, auth: Any = None, *, many: bool = False, **options: Any) -> None:
+        self.options = Options.from_host("ws.test", key="KEY", auth=auth, **options)
+        self.timers = Timers()
+        self.endpoint = FakeEndpoint(lambda: self.now)
+        self.effects: list[Authorize | AuthorizeMany] = []
+        rng = random.Random(1)
+        self.grants = Grants(
+            self.options, self.timers, rng, self.endpoint, self.effects.append, many=many
+        )
+        self.now = 100.0
+        self.answers: list[Answer] = []
+
+    @property
+    def asked(self) -> list[int]:
+        """The numbers that the application was asked for since the last look."""
+        numbers = [effect.request for effect in self.effects if isinstance(effect, Authorize)]
+        self.effects.clear()
+        return numbers
+
+    def ask(
+        self, channel: str | None = "private-x", auth: Auth | None = None
+    ) -> int | Grant | AuthorizationError:
+        return self.grants.ask(AuthRequest(SOCKET, channel), auth, self.now)
+
+    def number(self, channel: str | None = "private-x", auth: Auth | None = None) -> int:
+        number = self.ask(channel, auth)
+        assert isinstance(number, int)
+        return number
+
+    def takes(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.answers.append(answer)
+
+    def answered(self, number: int, outcome: HttpResponse | HttpFailed = GOOD) -> None:
+        """Let the endpoint answer."""
+        if number in self.endpoint.under_way:
+            self.endpoint.under_way.remove(number)
+        self.answers += self.grants.answered(number, outcome, self.now)
+
+    def authorized(self, number: int, result: object = GRANT) -> None:
+        """Let the application answer."""
+        self.takes(self.grants.authorized(number, result, self.now))
+
+    def passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (at := self.timers.next()) is not None and at <= until:
+            self.now = max(at, self.now)
+            due = self.timers.pop_due(at)
+            assert due is not None
+            match due:
+                case Timer.GATHER, None:
+                    self.answers += self.grants.gather_due(self.now)
+                case Timer.GRANT, int(number):
+                    self.takes(self.grants.grant_due(number, self.now))
+                case Timer.GRANT_RETRY, int(number):
+                    self.takes(self.grants.retry_due(number, self.now))
+                case _:
+                    raise AssertionError(due)
+        self.now = until
+
+    def told(self) -> list[tuple[str | None, str]]:
+        """Return the answers since the last look: the channel, and what was given or wrong."""
+        told = [
+            (details.channel, "grant" if isinstance(result, Grant) else str(result))
+            for details, result in self.answers
+        ]
+        self.answers.clear()
+        return told
+
+
+# Signed here, or ready.
+
+
+def test_a_ready_grant_is_the_answer() -> None:
+    assert World(GRANT).ask() is GRANT
+    assert World().ask(auth=GRANT) is GRANT
+
+
+def test_an_own_key_signs_at_once() -> None:
+    own = OwnKey("KEY", "secret", user={"id": "1"})
+    for channel in ("private-x", "presence-x", None):
+        assert World(own).ask(channel) == own.grant(AuthRequest(SOCKET, channel))
+
+
+def test_what_was_given_for_one_channel_counts_before_what_counts_for_all() -> None:
+    world = World(OwnKey("KEY", "secret"))
+    assert world.ask(auth=GRANT) is GRANT
+    assert isinstance(world.ask(auth=ENDPOINT), int)
+    assert isinstance(world.ask(auth=lambda _: GRANT), int)
+    assert (world.endpoint.under_way, world.asked) == ([1], [2])
+
+
+def refused(result: object) -> tuple[str, str | None, bool, BaseException | None]:
+    assert isinstance(result, AuthorizationError)
+    return str(result), result.channel, result.temporary, result.__cause__
+
+
+def test_an_own_key_that_cannot_sign_says_why() -> None:
+    own = OwnKey("KEY", "secret")
+    assert refused(World(own).ask(None)) == ("OwnKey has no `user` to sign in", None, False, None)
+    failed = World(own).grants.ask(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
+    text, channel, temporary, cause = refused(failed)
+    assert text == (
+        "signing failed: ValueError: not a socket id of the form digits.digits: '1.1:private-x'"
+    )
+    assert (channel, temporary) == ("private-x", False)
+    assert isinstance(cause, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "temporary"), [(LookupError("nobody"), False), (ConnectionError("down"), True)]
+)
+def test_a_member_function_that_raises_fails_the_channel(error: Exception, temporary: bool) -> None:
+    def member(channel: str) -> dict[str, Any]:
+        raise error
+
+    text = f"signing failed: {type(error).__name__}: {error}"
+    result = World(OwnKey("KEY", "secret", member=member)).ask("presence-x")
+    assert refused(result) == (text, "presence-x", temporary, error)
+
+
+def test_names_of_a_server_of_one_s_own_are_signed_when_the_options_allow_them() -> None:
+    own, name = OwnKey("KEY", "secret"), "private-market:btc"
+    assert isinstance(World(own, strict_names=False).ask(name), Grant)
+    assert isinstance(World(own).ask(name), AuthorizationError)
+
+
+@pytest.mark.parametrize(
+    ("auth", "channel", "message"),
+    [
+        (Grant(""), "private-x", "the grant has no `auth`"),
+        (GRANT, None, "the grant has no user_data with an id"),
+        (GRANT, "private-encrypted-x", "the grant has no shared_secret of 32 bytes in base64"),
+        (OwnKey("KEY", "s"), "private-encrypted-x",
+         "OwnKey has no `master_key`, and 'private-encrypted-x' is encrypted"),
+    ],
+)  # fmt: skip
+def test_a_grant_that_lacks_something_is_none(
+    auth: Auth, channel: str | None, message: str
+) -> None:
+    assert refused(World(auth).ask(channel))[:2] == (message, channel)
+
+
+# The application is asked.
+
+
+def test_the_application_is_asked_and_its_grant_is_the_answer() -> None:
+    world = World()
+    number = world.number("presence-x")
+    assert world.effects == [Authorize(number, AuthRequest(SOCKET, "presence-x"))]
+    world.authorized(number)
+    assert world.answers == [(AuthRequest(SOCKET, "presence-x"), GRANT)]
+    assert world.timers.next() is None
+
+
+def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
+    world = World()
+    number = world.number(auth=print)
+    assert world.effects == [Authorize(number, AuthRequest(SOCKET, "private-x"), print)]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, "an authorizer returns a Grant, not NoneType"),
+        ("KEY:5ec2e7", "an authorizer returns a Grant, not str"),
+        ({"auth": "KEY:5ec2e7"}, "an authorizer returns a Grant, not dict"),
+        (Grant(""), "the grant has no `auth`"),
+        (LookupError("hm"), "the authorizer raised: LookupError: hm"),
+        (KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
+        (LocalProtocolError("hm"), "the authorizer raised: LocalProtocolError: hm"),
+        (AuthorizationError("no", channel="private-x", status=403), "no"),
+    ],
+)
+def test_what_the_application_answers_in_place_of_a_grant_is_why_there_is_none(
+    result: object, told: str
+) -> None:
+    world = World()
+    world.authorized(world.number(), result)
+    ((details, error),) = world.answers
+    assert (details.channel, str(error)) == ("private-x", told)
+    assert error is result if isinstance(result, AuthorizationError) else True
+
+
+def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() -> None:
+    world = World(max_authorizing=2)
+    for _ in range(5):
+        world.number()
+    assert world.asked == [1, 2]
+    world.authorized(2)
+    assert world.asked == [3]
+    world.authorized(1, LookupError())
+    assert world.asked == [4]
+    world.grants.cancel(3, world.now)
+    assert world.asked == [5]
+    world.authorized(4)
+    world.authorized(5)
+    assert world.asked == []
+    assert len(world.told()) == 4
+
+
+def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_grant_timeout() -> None:
+    world = World(max_authorizing=1)
+    for name in "abc":
+        world.number(f"private-{name}")
+    why = "the authorizer did not answer within 10 s"
+    world.passes(9.9)
+    assert (world.asked, world.told()) == ([1], [])
+    world.passes(0.1)
+    assert (world.asked, world.told()) == ([2], [("private-a", why)])
+    world.passes(10)
+    assert (world.asked, world.told()) == ([3], [("private-b", why)])
+    world.authorized(3)
+    assert world.told() == [("private-c", "grant")]
+    assert world.timers.next() is None
+
+
+def test_that_it_did_not_answer_in_time_may_pass() -> None:
+    world = World()
+    world.number()
+    world.passes(10)
+    ((_, error),) = world.answers
+    assert isinstance(error, AuthorizationError)
+    assert error.temporary
+
+
+@pytest.mark.parametrize("end", ["timeout", "cancel", "drop", "answer"])
+def test_a_late_answer_is_ignored(end: str) -> None:
+    world = World()
+    number = world.number()
+    match end:
+        case "timeout":
+            world.passes(10)
+        case "cancel":
+            world.grants.cancel(number, world.now)
+        case "drop":
+            world.grants.drop_all(world.now)
+        case "answer":
+            world.authorized(number)
+    world.told()
+    world.authorized(number)
+    world.authorized(number, LookupError())
+    world.answered(number)
+    assert world.told() == []
+
+
+def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
+    world = World(max_authorizing=1)
+    asked, waiting = world.number(), world.number()
+    at_endpoint = world.number(auth=ENDPOINT)
+    for number in (waiting, at_endpoint, 99, 0, -1):
+        world.authorized(number)
+    for number in (asked, waiting, 99):
+        world.answered(number)
+    assert world.told() == []
+    world.authorized(asked)
+    world.authorized(waiting)
+    world.answered(at_endpoint)
+    assert world.told() == [("private-x", "grant")] * 3
+
+
+def test_a_request_that_waits_and_is_cancelled_is_never_asked() -> None:
+    world = World(max_authorizing=1)
+    for _ in range(3):
+        world.number()
+    world.grants.cancel(2, world.now)
+    world.authorized(1)
+    assert world.asked == [1, 3]
+
+
+def test_cancelling_what_is_not_there_changes_nothing() -> None:
+    world = World()
+    number = world.number()
+    world.grants.cancel(99, world.now)
+    world.authorized(number)
+    world.grants.cancel(number, world.now)
+    assert world.told() == [("private-x", "grant")]
+
+
+def test_losing_the_connection_drops_what_several_wait_for() -> None:
+    world = World(BATCH)
+    for name in "ab":
+        world.number(f"private-{name}")
+    world.passes(0)
+    ((batch, body),) = world.endpoint.body_of.items()
+    world.grants.drop_all(world.now)
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+    world.answered(batch, all_of(body))
+    assert world.told() == []
+
+
+def test_losing_the_connection_drops_every_request() -> None:
+    world = World(max_authorizing=1, auth_connections=1)
+    for auth in (None, None, ENDPOINT, ENDPOINT, print):
+        world.number(auth=auth)
+    world.asked  # noqa: B018 - a look that empties
+    world.grants.drop_all(world.now)
+    assert (world.endpoint.under_way, world.timers.next(), world.asked) == ([], None, [])
+    for number in range(1, 6):
+        world.authorized(number)
+        world.answered(number)
+    world.passes(100)
+    assert world.told() == []
+    assert world.number() == 6  # numbers are never used again
+    assert world.asked == [6]
+
+
+# The endpoint is asked.
+
+
+def test_the_endpoint_is_asked_and_its_answer_is_the_answer() -> None:
+    world = World(ENDPOINT)
+    number = world.number()
+    assert world.endpoint.bodies == [b"socket_id=1.1&channel_name=private-x"]
+    world.answered(number)
+    assert world.answers == [(AuthRequest(SOCKET, "private-x"), GRANT)]
+    assert world.timers.next() is None
+
+
+def test_the_endpoint_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() -> None:
+    world = World(ENDPOINT, auth_connections=2)
+    for _ in range(4):
+        world.number()
+    assert world.endpoint.under_way == [1, 2]
+    world.answered(1)
+    world.passes(0)
+    assert world.endpoint.under_way == [2, 3]
+    world.grants.cancel(2, world.now)
+    world.passes(0)
+    assert world.endpoint.under_way == [3, 4]
+
+
+def test_the_time_of_a_request_runs_from_when_its_turn_has_come() -> None:
+    world = World(ENDPOINT, auth_connections=1)
+    for name in "ab":
+        world.number(f"private-{name}")
+    why = "the auth endpoint did not answer within 10 s"
+    world.passes(10)
+    assert world.told() == [("private-a", why)]
+    assert world.endpoint.under_way == [2]
+    world.passes(9.9)
+    assert world.told() == []
+    world.passes(0.1)
+    assert (world.told(), world.endpoint.under_way) == ([("private-b", why)], [])
+
+
+BUSY = HttpResponse(503, {}, b"")
+
+
+@pytest.mark.parametrize("trouble", [BUSY, HttpResponse(429, {}, b""), HttpFailed("reset")])
+def test_an_endpoint_in_trouble_is_asked_again_a_bounded_number_of_times(
+    trouble: HttpResponse | HttpFailed,
+) -> None:
+    world = World(ENDPOINT, grant_attempts=3, grant_timeout=60.0)
+    number = world.number()
+    for attempt in (1, 2, 3):
+        assert (world.endpoint.under_way, len(world.endpoint.bodies)) == ([number], attempt)
+        world.answered(number, trouble)
+        before = world.now
+        if attempt < 3:
+            at = world.timers.at(Timer.GRANT_RETRY, number)
+            assert at is not None
+            assert at <= before + 2 ** (attempt - 1)
+        world.passes(2)
+    ((_, error),) = world.answers
+    assert isinstance(error, AuthorizationError)
+    assert error.temporary
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+def test_it_is_asked_again_until_it_answers() -> None:
+    world = World(ENDPOINT)
+    number = world.number()
+    world.answered(number, BUSY)
+    world.passes(1)
+    world.answered(number)
+    assert world.told() == [("private-x", "grant")]
+
+
+def test_a_request_that_will_be_made_again_lets_others_go_first() -> None:
+    world = World(ENDPOINT, auth_connections=1)
+    world.number()
+    world.number()
+    world.answered(1, BUSY)
+    world.passes(0)
+    assert world.endpoint.under_way == [2]
+    world.answered(2)
+    world.passes(2)
+    assert world.endpoint.under_way == [1]
+
+
+def test_all_attempts_together_take_no_longer_than_grant_timeout() -> None:
+    world = World(ENDPOINT, grant_attempts=100, grant_timeout=10.0)
+    number = world.number()
+    for _ in range(40):
+        if number in world.endpoint.under_way:
+            world.answered(number, BUSY)
+        world.passes(0.25)
+    assert world.told() == [("private-x", "the auth endpoint did not answer within 10 s")]
+    assert world.timers.next() is None
+
+
+@pytest.mark.parametrize("status", [400, 404, 302])
+def test_a_refusal_is_not_asked_about_again(status: int) -> None:
+    world = World(ENDPOINT)
+    world.answered(world.number(), HttpResponse(status, {}, b""))
+    assert len(world.told()) == 1
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+def test_an_answer_that_is_no_grant_is_not_asked_about_again() -> None:
+    world = World(ENDPOINT)
+    world.answered(world.number(), HttpResponse(200, {}, b"{}"))
+    assert world.told() == [("private-x", "the answer of the auth endpoint has no `auth`")]
+
+
+# Refreshing.
+
+
+class Tokens:
+    """An application's token, which `refresh` renews."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.refreshed = 0
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.refreshed}"}
+
+    def params(self) -> dict[str, str]:
+        return {"token": str(self.refreshed)}
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+        if self.error is not None:
+            raise self.error
+
+    def endpoint(self) -> AuthEndpoint:
+        return AuthEndpoint(
+            "https://app.test/", headers=self.headers, params=self.params, refresh=self.refresh
+        )
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    number = world.number()
+    world.answered(number, HttpResponse(status, {}, b""))
+    assert tokens.refreshed == 1
+    assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0", b"token=1"]
+    world.answered(number)
+    assert world.told() == [("private-x", "grant")]
+
+
+def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    number = world.number()
+    world.answered(number, HttpResponse(401, {}, b""))
+    world.answered(number, HttpResponse(403, {}, b""))
+    assert tokens.refreshed == 1
+    ((channel, why),) = world.told()
+    assert (channel, why.partition(" (")[0]) == ("private-x", "the auth endpoint answered 403")
+
+
+def test_each_request_may_refresh_and_keeps_its_time() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    for _ in range(2):
+        number = world.number()
+        world.passes(4)
+        world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 2
+    world.passes(1.9)
+    assert world.told() == []
+    world.passes(4.1)
+    assert world.told() == [("private-x", "the auth endpoint did not answer within 10 s")] * 2
+
+
+def test_many_requests_with_an_old_token_refresh_it_once() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint(), auth_connections=2)
+    names = ["private-a", "private-b", "private-c"]
+    for name in names:
+        world.number(name)
+    world.passes(0)
+    for number in list(world.endpoint.under_way):  # a and b; c waits for its turn
+        world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 1
+    for _ in names:
+        world.passes(0)
+        for number in list(world.endpoint.under_way):
+            world.answered(number)
+    assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 3
+    assert world.told() == [(name, "grant") for name in names]
+
+
+def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    for name in "abc":
+        world.number(f"private-{name}")
+    for _ in range(2):
+        for number in list(world.endpoint.under_way):
+            world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 1
+    assert [channel for channel, _ in world.told()] == ["private-a", "private-b", "private-c"]
+    assert len(world.endpoint.bodies) == 6
+
+
+def test_a_refresh_for_one_endpoint_is_none_for_another() -> None:
+    tokens, others = Tokens(), Tokens()
+    world = World()
+    for number in [world.number(auth=one.endpoint()) for one in (tokens, others)]:
+        world.answered(number, HttpResponse(401, {}, b""))
+    assert (tokens.refreshed, others.refreshed) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [400, 419, 503])
+def test_other_refusals_refresh_nothing(status: int) -> None:
+    tokens = Tokens()
+    world = World(tokens.endpoint())
+    world.answered(world.number(), HttpResponse(status, {}, b""))
+    assert tokens.refreshed == 0
+
+
+def test_a_refresh_that_raises_is_the_answer() -> None:
+    world = World(Tokens(LookupError("no session")).endpoint())
+    world.answered(world.number(), HttpResponse(401, {}, b""))
+    ((_, error),) = world.answers
+    assert refused(error)[1:3] == ("private-x", False)
+    assert world.told() == [("private-x", "AuthEndpoint.refresh raised: LookupError: no session")]
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+def test_a_refresh_that_raises_lets_the_next_have_its_turn() -> None:
+    world = World(auth_connections=1)
+    refreshing = Tokens(LookupError("no session")).endpoint()
+    first, second = world.number("private-a", refreshing), world.number("private-b", ENDPOINT)
+    world.answered(first, HttpResponse(401, {}, b""))
+    world.passes(0)
+    assert world.endpoint.under_way == [second]
+
+
+# The application's functions.
+
+
+class Flaky:
+    """Params that fail when told to."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def params(self) -> dict[str, str]:
+        if self.error is not None:
+            raise self.error
+        return {}
+
+    def endpoint(self) -> AuthEndpoint:
+        return AuthEndpoint("https://app.test/", params=self.params, refresh=lambda: None)
+
+
+WHY = "the request for the auth endpoint cannot be made: LookupError: no token"
+
+
+def test_a_request_that_cannot_be_made_fails_at_once() -> None:
+    flaky = Flaky()
+    flaky.error = LookupError("no token")
+    world = World(flaky.endpoint())
+    assert refused(world.ask())[:2] == (WHY, "private-x")
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+    flaky.error = None
+    world.answered(world.number())
+    assert world.told() == [("private-x", "grant")]
+
+
+def test_a_request_that_cannot_be_made_when_its_turn_comes_fails_then() -> None:
+    flaky = Flaky()
+    world = World(flaky.endpoint(), auth_connections=1)
+    for name in "abc":
+        world.number(f"private-{name}")
+    flaky.error = LookupError("no token")
+    world.answered(1)
+    world.passes(0)
+    assert world.told() == [("private-a", "grant"), ("private-b", WHY), ("private-c", WHY)]
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
+    flaky = Flaky()
+    world = World(flaky.endpoint())
+    number = world.number()
+    flaky.error = LookupError("no token")
+    world.answered(number, HttpResponse(status, {}, b""))
+    world.passes(1)
+    assert world.told() == [("private-x", WHY)]
+
+
+# The key of another app.
+
+
+@pytest.mark.parametrize(
+    ("auth", "channel", "who"),
+    [
+        (Grant("OTHER:hidden"), "private-x", "private-x"),
+        (Grant("KEYS:hidden"), "private-x", "private-x"),
+        (Grant("hidden"), "private-x", "private-x"),
+        (OwnKey("OTHER", "hidden"), "private-x", "private-x"),
+        (Grant("OTHER:hidden"), "private-" + 57 * "x", "private-" + 55 * "x" + "…"),
+        (OwnKey("OTHER", "hidden", user={"id": "1"}), None, "signing in"),
+    ],
+)
+def test_a_grant_for_another_key_is_used_and_warned_of(
+    auth: Auth, channel: str | None, who: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(World(auth).ask(channel), Grant)
+    assert caplog.messages == [f"the grant for {who} is not for the key of this client"]
+
+
+@pytest.mark.parametrize("source", ["application", "endpoint"])
+def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(ENDPOINT if source == "endpoint" else None)
+    number = world.number()
+    if source == "endpoint":
+        world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden"}'))
+    else:
+        world.authorized(number, Grant("OTHER:hidden"))
+    assert world.told() == [("private-x", "grant")]
+    assert caplog.messages == ["the grant for private-x is not for the key of this client"]
+
+
+def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    options = Options(resolve_url=str, auth=Grant("OTHER:hidden"))
+    timers = Timers()
+    grants = Grants(options, timers, random.Random(), FakeEndpoint(float), print, many=False)
+    assert isinstance(grants.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), Grant)
+    assert caplog.messages == []
+
+
+def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    endpoint = AuthEndpoint(
+        "https://me:hidden@app.test/?hidden", headers={"Authorization": "Bearer hidden"}
+    )
+    world = World(endpoint)
+    number = world.number()
+    world.answered(number, HttpResponse(503, {"set-cookie": "hidden"}, b""))
+    world.passes(1)
+    world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden","channel_data":{}}'))
+    assert len(world.told()) == 1
+    assert caplog.messages[0].startswith("the auth endpoint answered 503; asking again in ")
+    assert "hidden" not in caplog.text
+
+
+# Several together.
+
+BATCH = AuthEndpoint("https://app.test/auth", batch=2, body="json")
+
+
+def channels_of(body: bytes) -> list[str]:
+    """Return the channels that a request is for."""
+    named = json.loads(body)["channel_name"]
+    return named if isinstance(named, list) else [named]
+
+
+def all_of(body: bytes) -> HttpResponse:
+    """Return an answer that grants every channel of a request."""
+    grants = {name: {"auth": "KEY:5ec2e7"} for name in channels_of(body)}
+    return HttpResponse(200, {}, json.dumps(grants).encode())
+
+
+def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
+    world = World(BATCH)
+    numbers = [world.number(f"private-{name}") for name in "abc"]
+    assert world.endpoint.bodies == []
+    world.passes(0)
+    assert list(map(channels_of, world.endpoint.bodies)) == [
+        ["private-a", "private-b"],
+        ["private-c"],
+    ]
+    for number, body in list(world.endpoint.body_of.items()):
+        assert number not in numbers
+        world.answered(number, all_of(body))
+    assert world.told() == [(f"private-{name}", "grant") for name in "abc"]
+    assert world.timers.next() is None
+
+
+def test_a_request_for_several_is_made_again_for_those_in_trouble_within_grant_timeout() -> None:
+    world = World(BATCH, grant_attempts=100)
+    for name in "ab":
+        world.number(f"private-{name}")
+    for _ in range(40):
+        for number in list(world.endpoint.under_way):
+            world.answered(number, BUSY)
+        world.passes(0.25)
+    why = "the auth endpoint did not answer within 10 s"
+    assert world.told() == [("private-a", why), ("private-b", why)]
+    assert (world.endpoint.under_way, world.timers.next()) == ([], None)
+
+
+def test_an_application_that_answers_several_is_asked_once_for_a_turn() -> None:
+    world = World(many=True, max_authorizing=1)
+    numbers = [world.number(f"private-{name}") for name in "abc"]
+    world.authorized(numbers[0])  # before it was asked
+    world.grants.cancel(numbers[1], world.now)
+    world.passes(0)
+    asked = (AuthRequest(SOCKET, "private-a"), AuthRequest(SOCKET, "private-c"))
+    assert world.effects == [AuthorizeMany((numbers[0], numbers[2]), asked)]
+    world.authorized(numbers[2])
+    world.authorized(numbers[0])
+    assert world.told() == [("private-c", "grant"), ("private-a", "grant")]
+
+
+def test_a_way_of_its_own_is_asked_alone_all_the_same() -> None:
+    world = World(many=True)
+    number = world.number(auth=print)
+    assert world.effects == [Authorize(number, AuthRequest(SOCKET, "private-x"), print)]
+
+
+def test_a_user_signs_in_alone() -> None:
+    world = World(BATCH)
+    world.number(None)
+    assert world.endpoint.bodies == [b'{"socket_id":"1.1"}']
+
+
+@pytest.mark.parametrize("error", [None, LookupError("no session")])
+def test_a_request_for_several_is_refreshed_once(error: Exception | None) -> None:
+    tokens = Tokens(error)
+    endpoint = AuthEndpoint("https://app.test/", batch=9, body="json", refresh=tokens.refresh)
+    world = World(endpoint)
+    for name in "ab":
+        world.number(f"private-{name}")
+    for _ in range(2):
+        world.passes(0)
+        for number in list(world.endpoint.under_way):
+            world.answered(number, HttpResponse(401, {}, b""))
+    assert tokens.refreshed == 1
+    why = "AuthEndpoint.refresh raised: LookupError: no session" if error else "the auth endpoint"
+    told = world.told()
+    assert [channel for channel, _ in told] == ["private-a", "private-b"]
+    assert all(text.startswith(why) for _, text in told)
+    assert (world.endpoint.under_way, world.timers.at(Timer.GRANT)) == ([], None)
+
+
+def test_several_requests_for_several_with_an_old_token_refresh_it_once() -> None:
+    tokens = Tokens()
+    endpoint = AuthEndpoint(
+        "https://app.test/", batch=2, params=tokens.params, refresh=tokens.refresh
+    )
+    world = World(endpoint)
+    for name in "abcd":
+        world.number(f"private-{name}")
+    world.passes(0)
+    for number in list(world.endpoint.under_way):
+        world.answered(number, HttpResponse(401, {}, b""))
+    world.passes(0)
+    assert tokens.refreshed == 1
+    assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 2
+
+
+def test_a_request_for_several_that_cannot_be_made_fails_each() -> None:
+    def params() -> dict[str, str]:
+        raise LookupError("no token")
+
+    world = World(AuthEndpoint("https://app.test/", batch=9, params=params))
+    for name in "ab":
+        world.number(f"private-{name}")
+    world.passes(0)
+    assert world.told() == [("private-a", WHY), ("private-b", WHY)]
+    assert world.timers.next() is None
+
+
+def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
+    world = World(BATCH)
+    numbers = [world.number(f"private-{name}") for name in "ab"]
+    world.passes(0)
+    ((batch, body),) = world.endpoint.body_of.items()
+    world.grants.cancel(numbers[0], world.now)
+    assert world.endpoint.under_way == [batch]
+    world.grants.cancel(numbers[1], world.now)
+    assert world.endpoint.under_way == []
+    world.answered(batch, all_of(body))
+    assert world.told() == []
+
+
+# With real connections.
+
+
+def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
+    timers = Timers()
+    transports = Transports(timers, 2.0)
+    endpoint = Endpoint(transports, timers, connections=6, idle=15.0, max_head=1000, max_body=1000)
+    options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, grant_timeout=60.0)
+    rng = random.Random(1)
+    grants = Grants(options, timers, rng, endpoint, transports.effects.append, many=False)
+
+    def effects() -> list[Effect]:
+        found = []
+        while (effect := transports.next_effect()) is not None:
+            found.append(effect)
+        return found
+
+    def due(now: float) -> None:
+        while (timer := timers.pop_due(now)) is not None:
+            assert timer[0] is Timer.GRANT_RETRY
+            assert isinstance(timer[1], int)
+            grants.retry_due(timer[1], now)
+
+    for number in range(1, 101):
+        assert grants.ask(AuthRequest(SOCKET, f"private-{number}"), None, 0.0) == number
+    for _ in range(20):  # refused, all but the last of them, and asked again in a while
+        for effect in effects():
+            if isinstance(effect, OpenTransport):
+                transports.gone(effect.transport)
+                for number, outcome in endpoint.transport_gone(effect.transport, "refused", 0.0):
+                    assert grants.answered(number, outcome, 0.0) == []
+        due(0.0)
+    due(2.0)
+    assert [type(effect) for effect in effects()] == [OpenTransport] * 6
+    grants.drop_all(2.0)
+    assert effects() == [CloseTransport(number, abort=True) for number in range(101, 107)]
+
+
+# Any order of things.
+
+REFRESHED = AuthEndpoint("https://app.test/auth", batch=3, body="json", refresh=lambda: None)
+
+sources: list[Callable[[], Any]] = [
+    lambda: None,
+    lambda: print,
+    lambda: ENDPOINT,
+    lambda: Tokens().endpoint(),
+    lambda: BATCH,
+    lambda: REFRESHED,
+]
+
+
+class Askers(RuleBasedStateMachine):
+    """Requests come, are answered well and badly, late and twice; each ends once or was forgotten."""
+
+    AT_ONCE = 2
+
+    @initialize(many=st.booleans())
+    def begin(self, many: bool) -> None:
+        self.many = many
+        self.world = World(
+            many=many, max_authorizing=self.AT_ONCE, auth_connections=2, grant_attempts=2
+        )
+        self.pending: dict[int, str] = {}
+        self.asked: set[int] = set()
+        self.last = 0
+
+    def settle(self) -> None:
+        for effect in self.world.effects:
+            for number in (effect.request,) if isinstance(effect, Authorize) else effect.requests:
+                assert number in self.pending
+                assert number not in self.asked
+                self.asked.add(number)
+        self.world.effects.clear()
+        for details, _ in self.world.answers:
+            numbers = [n for n, channel in self.pending.items() if channel == details.channel]
+            assert (
+                len(numbers) == 1
+            )  # a name of its own each: none is answered twice or for nothing
+            self.forget(numbers[0])
+        self.world.answers.clear()
+
+    def forget(self, number: int) -> None:
+        del self.pending[number]
+        self.asked.discard(number)
+
+    def pick(self, which: int) -> int:
+        """Return some number: pending, finished or never given."""
+        return which % (self.last + 2)
+
+    @rule(source=st.sampled_from(sources))
+    def ask(self, source: Callable[[], Any]) -> None:
+        channel = f"private-{self.last}"
+        number = self.world.number(channel, source())
+        assert number > self.last
+        self.last = number
+        self.pending[number] = channel
+        self.settle()
+
+    @rule(which=st.integers(0, 40), result=st.sampled_from([GRANT, None, LookupError(), OSError()]))
+    def application_answers(self, which: int, result: object) -> None:
+        self.world.authorized(self.pick(which), result)
+        self.settle()
+
+    @rule(
+        which=st.integers(0, 40),
+        outcome=st.sampled_from(
+            [
+                None,
+                GOOD,
+                BUSY,
+                HttpFailed("x"),
+                HttpResponse(401, {}, b""),
+                HttpResponse(404, {}, b""),
+            ]
+        ),
+    )
+    def endpoint_answers(self, which: int, outcome: HttpResponse | HttpFailed | None) -> None:
+        under_way = self.world.endpoint.under_way
+        if under_way:
+            number = under_way[which % len(under_way)]
+            if outcome is None:
+                body = self.world.endpoint.body_of[number]
+                outcome = all_of(body) if b"[" in body else GOOD
+            self.world.answered(number, outcome)
+            self.settle()
+
+    @rule(which=st.integers(0, 40))
+    def cancel(self, which: int) -> None:
+        number = self.pick(which)
+        self.world.grants.cancel(number, self.world.now)
+        if number in self.pending:
+            self.forget(number)
+        self.settle()
+
+    @rule()
+    def drop_all(self) -> None:
+        self.world.grants.drop_all(self.world.now)
+        self.pending.clear()
+        self.asked.clear()
+        self.settle()
+        assert self.world.endpoint.under_way == []
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 3.0, 11.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.passes(seconds)
+        self.settle()
+
+    @invariant()
+    def the_application_is_asked_for_so_many_at_once(self) -> None:
+        assert self.many or len(self.asked) <= self.AT_ONCE
+
+    @invariant()
+    def the_endpoint_is_asked_for_what_is_pending_only(self) -> None:
+        world = self.world
+        for number in world.endpoint.under_way:
+            waiting = number in self.pending
+            batch = world.grants._batches.get(number, [])
+            assert waiting or self.pending.keys() & set(batch)
+
+    @invariant()
+    def nothing_is_remembered_for_longer_than_needed(self) -> None:
+        grants = self.world.grants
+        assert grants._requests.keys() == self.pending.keys()
+        assert len(grants._batches) <= len(self.pending)
+
+    def teardown(self) -> None:
+        self.world.passes(20.0 * (self.last + 1))
+        self.settle()
+        assert (self.pending, self.world.timers.next()) == ({}, None)
+        assert self.world.endpoint.under_way == []
+
+
+Askers.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES // 3))
+TestAskers = Askers.TestCase

@@ -1,0 +1,518 @@
+"""What an auth endpoint is sent, and what every answer of it means."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proto.strategies import json_values, tried
+from pusher_proto._auth.endpoint_format import (
+    caused_by,
+    check_grant,
+    each_of,
+    read_answer,
+    request_for,
+)
+from pusher_proto._base.urls import Address
+from pusher_proto._wire.envelope import encode
+from pusher_proto._wire.http import HttpFailed, HttpResponse
+from pusher_proto.auth import AuthEndpoint, AuthRequest, Grant
+from pusher_proto.errors import AuthorizationError
+
+URL = "https://app.test/broadcasting/auth"
+CHANNEL = AuthRequest("1.1", "private-x")
+USER = AuthRequest("1.1")
+KEY = base64.b64encode(bytes(32)).decode()
+TOKEN = "KEY:5ec2e7"
+
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
+
+def headers(kind: str, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    ours = [("Accept", JSON), ("Content-Type", kind), ("User-Agent", "pusher-proto-python")]
+    return [*ours, *more]
+
+
+# The request.
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "details", "body", "kind"),
+    [
+        (AuthEndpoint(URL), CHANNEL, b"socket_id=1.1&channel_name=private-x", FORM),
+        (AuthEndpoint(URL), USER, b"socket_id=1.1", FORM),
+        (
+            AuthEndpoint(URL),
+            AuthRequest("1.1", "presence-a@b;c,d=e"),
+            b"socket_id=1.1&channel_name=presence-a%40b%3Bc%2Cd%3De",
+            FORM,
+        ),
+        (
+            AuthEndpoint(URL, params={"token": "a b&c"}),
+            CHANNEL,
+            b"socket_id=1.1&channel_name=private-x&token=a%20b%26c",
+            FORM,
+        ),
+        (
+            AuthEndpoint(URL, params=lambda: {"channel_name": "mine"}),
+            CHANNEL,
+            b"socket_id=1.1&channel_name=mine",
+            FORM,
+        ),
+        (AuthEndpoint(URL, body="json"), USER, b'{"socket_id":"1.1"}', JSON),
+        (
+            AuthEndpoint(URL, body="json", params={"n": "é"}),
+            CHANNEL,
+            '{"socket_id":"1.1","channel_name":"private-x","n":"é"}'.encode(),
+            JSON,
+        ),
+    ],
+)
+def test_a_request_says_who_wants_into_what(
+    endpoint: AuthEndpoint, details: AuthRequest, body: bytes, kind: str
+) -> None:
+    address, request = request_for(endpoint, details)
+    assert address == Address("app.test", 443, True, "/broadcasting/auth")
+    assert (request.target, request.authority) == ("/broadcasting/auth", "app.test")
+    assert (request.headers, request.body) == (headers(kind), body)
+
+
+@tried
+@given(st.text(), st.none() | st.text(), st.dictionaries(st.text(), st.text()))
+def test_whatever_the_names_are_they_arrive_as_they_are(
+    socket_id: str, channel: str | None, params: dict[str, str]
+) -> None:
+    fields = {"socket_id": socket_id, "channel_name": channel} | params
+    fields = {name: value for name, value in fields.items() if value is not None}
+    details = AuthRequest(socket_id, channel)
+    _, as_form = request_for(AuthEndpoint(URL, params=params), details)
+    assert dict(parse_qsl(as_form.body.decode("ascii"), keep_blank_values=True)) == fields
+    _, as_json = request_for(AuthEndpoint(URL, params=params, body="json"), details)
+    assert json.loads(as_json.body) == fields
+
+
+def test_a_user_may_have_an_endpoint_of_its_own() -> None:
+    endpoint = AuthEndpoint(URL, user_url="http://[::1]:8000/user?a=b")
+    address, request = request_for(endpoint, USER)
+    assert address == Address("::1", 8000, False, "/user?a=b")
+    assert (request.target, request.authority) == ("/user?a=b", "[::1]:8000")
+    assert request_for(endpoint, CHANNEL)[0].host == "app.test"
+
+
+def test_credentials_in_the_url_become_a_header_and_go_nowhere_else() -> None:
+    endpoint = AuthEndpoint("https://me:hidden@app.test/auth")
+    address, request = request_for(endpoint, CHANNEL)
+    basic = ("Authorization", "Basic " + base64.b64encode(b"me:hidden").decode())
+    assert request.headers == headers(FORM, basic)
+    assert "hidden" not in repr(address) + request.target + request.authority
+
+
+@pytest.mark.parametrize("own", [{"authorization": "Bearer x", "ACCEPT": "*/*", "X-A": "1"}])
+def test_headers_of_the_application_replace_ours_whatever_their_case(own: dict[str, str]) -> None:
+    for given_headers in (own, lambda: own):
+        endpoint = AuthEndpoint("https://me:hidden@app.test/auth", headers=given_headers)
+        _, request = request_for(endpoint, CHANNEL)
+        assert request.headers == [
+            ("Content-Type", FORM),
+            ("User-Agent", "pusher-proto-python"),
+            *own.items(),
+        ]
+
+
+def test_functions_for_headers_and_params_are_called_for_each_request() -> None:
+    calls: list[str] = []
+
+    def told(what: str) -> Callable[[], dict[str, str]]:
+        def count() -> dict[str, str]:
+            calls.append(what)
+            return {what: str(len(calls))}
+
+        return count
+
+    endpoint = AuthEndpoint(URL, headers=told("h"), params=told("p"))
+    requests = [request_for(endpoint, USER)[1] for _ in range(2)]
+    assert calls == ["p", "h", "p", "h"]
+    assert [(r.body, r.headers[-1]) for r in requests] == [
+        (b"socket_id=1.1&p=1", ("h", "2")),
+        (b"socket_id=1.1&p=3", ("h", "4")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bad", "error", "message"),
+    [
+        ({"Host": "x"}, ValueError, "not a header that can be set here: 'Host'"),
+        ({"X-A": "hidden\r\n"}, ValueError, "the value of the header 'X-A' holds characters"),
+        ({"X-A": None}, TypeError, "the header 'X-A' is not a string"),
+    ],
+)
+def test_a_header_that_no_request_may_carry_is_the_application_s_error(
+    bad: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as raised:
+        request_for(AuthEndpoint(URL, headers=lambda: bad), CHANNEL)
+    assert "hidden" not in str(raised.value)
+
+
+def test_what_the_application_s_functions_raise_comes_out() -> None:
+    def fail() -> Mapping[str, str]:
+        raise LookupError("no token")
+
+    for endpoint in (AuthEndpoint(URL, headers=fail), AuthEndpoint(URL, params=fail)):
+        with pytest.raises(LookupError, match="no token"):
+            request_for(endpoint, CHANNEL)
+
+
+# The answer.
+
+
+def read(
+    body: bytes | str | dict[str, Any] = b"",
+    status: int = 200,
+    *,
+    channel: str | None = "private-x",
+    location: str | None = None,
+    parse: Callable[[bytes], Any] | None = None,
+) -> Grant | AuthorizationError:
+    if isinstance(body, dict):
+        body = json.dumps(body)
+    text = body.encode() if isinstance(body, str) else body
+    sent = {"location": location} if location is not None else {}
+    endpoint = AuthEndpoint(URL, parse=parse)
+    return read_answer(endpoint, channel, HttpResponse(status, sent, text))
+
+
+def failure(result: Grant | AuthorizationError) -> tuple[str, str | None, int | None, str, bool]:
+    assert isinstance(result, AuthorizationError)
+    return str(result), result.channel, result.status, result.body, result.temporary
+
+
+@pytest.mark.parametrize(
+    ("channel", "fields"),
+    [
+        ("private-x", {"auth": TOKEN}),
+        ("presence-x", {"auth": TOKEN, "channel_data": '{"user_id":"1"}'}),
+        ("presence-x", {"auth": TOKEN, "channel_data": '{ "user_id": 1, "user_info": {} }'}),
+        ("presence-x", {"auth": TOKEN}),  # as the user who is signed in
+        ("private-encrypted-x", {"auth": TOKEN, "shared_secret": KEY}),
+        (None, {"auth": TOKEN, "user_data": '{"id":"1"}'}),
+        ("private-x", {"auth": TOKEN, "channel_data": None}),
+        ("private-x", {"auth": TOKEN, "more": [1]}),
+    ],
+)
+def test_an_answer_with_what_is_needed_is_a_grant(
+    channel: str | None, fields: dict[str, Any]
+) -> None:
+    known: dict[str, Any] = {name: fields.get(name) for name in Grant.__struct_fields__}
+    for status in (200, 201, 299):
+        assert read(fields, status, channel=channel) == Grant(**known)
+
+
+def test_a_byte_order_mark_before_the_answer_is_looked_over() -> None:
+    assert read(b'\xef\xbb\xbf{"auth":"%s"}' % TOKEN.encode()) == Grant(TOKEN)
+    page = read(b"\xef\xbb\xbf<html>")
+    assert isinstance(page, AuthorizationError)
+    assert str(page) == LOGIN
+
+
+LOGIN = "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a token"
+
+
+@pytest.mark.parametrize(
+    ("body", "channel", "message"),
+    [
+        ("", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
+        ("null", "private-x", "the auth endpoint answered NoneType where an object with `auth` was expected"),
+        ('["auth"]', "private-x", "the auth endpoint answered list where an object with `auth` was expected"),
+        ('"KEY:5ec2e7"', "private-x", "the auth endpoint answered str where an object with `auth` was expected"),
+        ("KEY:5ec2e7", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
+        ("[" * 100_000, "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
+        (b"\xff\xfe", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
+        ({}, "private-x", "the answer of the auth endpoint has no `auth`"),
+        ({"auth": ""}, "private-x", "the answer of the auth endpoint has no `auth`"),
+        ({"auth": None}, "private-x", "the answer of the auth endpoint has no `auth`"),
+        ({"auth": 7}, "private-x", "`auth` in the answer of the auth endpoint is not a string"),
+        ({"auth": TOKEN, "channel_data": {"user_id": "1"}}, "presence-x",
+         "`channel_data` in the answer of the auth endpoint is not a string"),
+        ({"auth": TOKEN, "shared_secret": 7}, "private-x",
+         "`shared_secret` in the answer of the auth endpoint is not a string"),
+        ({"auth": TOKEN, "user_data": {}}, None, "`user_data` in the answer of the auth endpoint is not a string"),
+        ({"auth": TOKEN}, None, "the grant has no user_data with an id"),
+        ({"auth": TOKEN}, "private-encrypted-x", "the grant has no shared_secret of 32 bytes in base64"),
+        ({"auth": TOKEN, "channel_data": "{}"}, "presence-x", "the grant has no user_id in its channel_data"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_lacks_something_is_told_what(
+    body: bytes | str | dict[str, Any], channel: str | None, message: str
+) -> None:
+    result = read(body, channel=channel)
+    text, of, _, shown, temporary = failure(result)
+    assert (text, of, shown, temporary) == (message, channel, "", False)
+    assert "5ec2e7" not in repr(result)
+
+
+@pytest.mark.parametrize("body", ["<!DOCTYPE html>\n<title>Log in</title>", "\n\t <html>", "<"])
+def test_a_login_page_is_called_one_and_its_start_is_shown(body: str) -> None:
+    shown = "".join(c if c.isprintable() else " " for c in body)
+    assert failure(read(body)) == (LOGIN, "private-x", 200, shown, False)
+
+
+ANONYMOUS = "the endpoint does not know who asks: send the session cookie or a bearer token in AuthEndpoint.headers"
+FORBIDDEN = "the application does not let this user into the channel, or the token is wrong"
+NOT_THERE = (
+    "nothing answers there: check the path of the auth endpoint (Laravel: /broadcasting/auth)"
+)
+FORGED = (
+    "Laravel wants a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN"
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "temporary"),
+    [
+        (400, "the auth endpoint answered 400", False),
+        (401, f"the auth endpoint answered 401 ({ANONYMOUS})", False),
+        (403, f"the auth endpoint answered 403 ({FORBIDDEN})", False),
+        (404, f"the auth endpoint answered 404 ({NOT_THERE})", False),
+        (419, f"the auth endpoint answered 419 ({FORGED})", False),
+        (408, "the auth endpoint answered 408", True),
+        (425, "the auth endpoint answered 425", True),
+        (429, "the auth endpoint answered 429", True),
+        (500, "the auth endpoint answered 500", True),
+        (503, "the auth endpoint answered 503", True),
+    ],
+)  # fmt: skip
+def test_a_refusal_says_its_status_what_to_do_and_the_start_of_its_body(
+    status: int, message: str, temporary: bool
+) -> None:
+    body = "No!\n" + "x" * 1000
+    assert failure(read(body, status)) == (
+        message,
+        "private-x",
+        status,
+        "No! " + "x" * 123 + "…",
+        temporary,
+    )
+
+
+def test_what_looks_secret_in_the_body_of_a_refusal_is_masked() -> None:
+    body = f"<html>no Bearer hunter2, {TOKEN.partition(':')[0]}:{'5e' * 32}"
+    (*_, shown, _) = failure(read(body, 401))
+    assert shown == f"<html>no Bearer ***, {TOKEN.partition(':')[0]}:***"
+
+
+@tried
+@given(st.integers(200, 599))
+def test_only_2xx_is_an_answer_and_only_the_server_s_trouble_passes(status: int) -> None:
+    result = read({"auth": TOKEN}, status)
+    if status < 300:
+        assert result == Grant(TOKEN)
+    else:
+        assert isinstance(result, AuthorizationError)
+        assert result.temporary == (status >= 500 or status in (408, 425, 429))
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://other.test/login", "https://other.test/login"),
+        ("/login?token=hidden", "/login?***"),
+        ("https://me:hidden@other.test/", "https://***@other.test/"),
+        (None, "an unknown place"),
+    ],
+)
+@pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 399])
+def test_a_redirect_is_an_error_that_names_the_location(
+    status: int, location: str | None, shown: str
+) -> None:
+    text, *rest = failure(read({"auth": TOKEN}, status, location=location))
+    assert text == (
+        f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because headers would "
+        "go along: give the right URL, or send Accept: application/json when it is a login page"
+    )
+    assert rest[0:2] == ["private-x", status]
+    assert rest[-1] is False
+
+
+def test_no_answer_at_all_passes() -> None:
+    result = read_answer(AuthEndpoint(URL), "private-x", HttpFailed("the answer is not HTTP"))
+    message = "the auth endpoint: the answer is not HTTP"
+    assert failure(result) == (message, "private-x", None, "", True)
+
+
+# A parser of the application's own.
+
+
+def test_a_parser_makes_a_mapping_of_any_body() -> None:
+    def parse(body: bytes) -> Mapping[str, Any]:
+        return {"auth": body.decode().removeprefix("<auth>").removesuffix("</auth>")}
+
+    assert read(f"<auth>{TOKEN}</auth>", parse=parse) == Grant(TOKEN)
+    assert read({"data": {"auth": TOKEN}}, parse=lambda body: json.loads(body)["data"]) == Grant(
+        TOKEN
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("hidden", "the answer of the auth endpoint cannot be read: ZeroDivisionError"),
+        ("<html>", LOGIN),
+    ],
+)
+def test_a_parser_that_raises_concerns_this_channel_only(body: str, message: str) -> None:
+    result = read(body, parse=lambda _: {"auth": 1 / 0})
+    assert failure(result)[0] == message
+
+
+@pytest.mark.parametrize("result", [None, TOKEN, [TOKEN], Grant(TOKEN)])
+def test_a_parser_that_returns_no_mapping_is_told(result: Any) -> None:
+    message = f"the auth endpoint answered {type(result).__name__} where an object with `auth` was expected"
+    assert failure(read("{}", parse=lambda _: result))[0] == message
+
+
+@tried
+@given(st.binary() | json_values.map(json.dumps).map(str.encode), st.integers(200, 599))
+def test_any_answer_is_a_grant_or_an_authorization_error(body: bytes, status: int) -> None:
+    for channel in (None, "private-x", "presence-x", "private-encrypted-x"):
+        result = read(body, status, channel=channel)
+        assert isinstance(result, Grant | AuthorizationError)
+        if isinstance(result, AuthorizationError):
+            assert len(result.body) <= 128
+            assert result.body.isprintable()
+
+
+# Grants of all origins.
+
+
+NO_KEY = "the grant has no shared_secret of 32 bytes in base64"
+
+
+@pytest.mark.parametrize(
+    ("grant", "channel", "message"),
+    [
+        (None, "private-x", "an authorizer returns a Grant, not NoneType"),
+        ({"auth": TOKEN}, "private-x", "an authorizer returns a Grant, not dict"),
+        (TOKEN, "private-x", "an authorizer returns a Grant, not str"),
+        (Grant(""), "private-x", "the grant has no `auth`"),
+        (Grant(None), "private-x", "the grant has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
+        (Grant(7), "private-x", "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
+        (Grant("\ud800"), "private-x", "the grant has a `auth` that is not Unicode"),
+        (Grant(TOKEN, {"user_id": 1}), "presence-x", "the grant has a `channel_data` that is dict and not a string"),  # type: ignore[arg-type]  # wrong on purpose
+        (Grant(TOKEN, '{"user_id":"\udfff"}'), "presence-x", "the grant has a `channel_data` that is not Unicode"),
+        (Grant(TOKEN, "me"), "presence-x", "the grant has no user_id in its channel_data"),
+        (Grant(TOKEN, "[]"), "presence-x", "the grant has no user_id in its channel_data"),
+        (Grant(TOKEN, '{"user_id":null}'), "presence-x", "the grant has no user_id in its channel_data"),
+        (Grant(TOKEN, '{"user_id":""}'), "presence-x", "the grant has no user_id in its channel_data"),
+        (Grant(TOKEN, '{"user_id":true}'), "presence-x", "the grant has no user_id in its channel_data"),
+        (Grant(TOKEN), None, "the grant has no user_data with an id"),
+        (Grant(TOKEN, user_data="{}"), None, "the grant has no user_data with an id"),
+        (Grant(TOKEN, user_data='{"id":{}}'), None, "the grant has no user_data with an id"),
+        (Grant(TOKEN), "private-encrypted-x", NO_KEY),
+        (Grant(TOKEN, shared_secret="x"), "private-encrypted-x", NO_KEY),
+        (Grant(TOKEN, shared_secret=KEY[:-4]), "private-encrypted-cache-x", NO_KEY),
+    ],
+)  # fmt: skip
+def test_a_grant_that_lacks_something_is_told_what(
+    grant: Any, channel: str | None, message: str
+) -> None:
+    assert failure(check_grant(grant, channel)) == (message, channel, None, "", False)
+
+
+texts = (
+    st.none()
+    | st.text(st.characters())
+    | st.sampled_from(["{}", '{"user_id":"1"}', '{"id":7}', KEY])
+)
+
+
+@tried
+@given(texts | st.integers(), texts | st.just({}), texts, texts)
+def test_a_grant_that_passes_can_be_sent(auth: Any, member: Any, key: Any, user: Any) -> None:
+    for channel in (None, "private-x", "presence-x", "private-encrypted-x"):
+        grant = check_grant(Grant(auth, member, key, user), channel)
+        if isinstance(grant, Grant):
+            assert encode("pusher:subscribe", {"auth": auth, "channel_data": member, "user": user})
+
+
+# Several answers in one.
+
+SEVERAL = [AuthRequest("1.1", "private-a"), AuthRequest("1.1", None)]
+
+
+def test_several_answers_are_told_apart_by_their_order_or_by_their_channels() -> None:
+    grants = [Grant(TOKEN), LookupError("no")]
+    assert each_of(grants, SEVERAL) == grants
+    assert each_of(tuple(grants), SEVERAL) == grants
+    assert each_of(dict(zip(["private-a", None], grants, strict=True)), SEVERAL) == grants
+    first, second = each_of({"private-a": grants[0]}, SEVERAL)
+    assert first == grants[0]
+    assert repr(second) == "LookupError('authorize_many gave no answer for this channel')"
+
+
+@pytest.mark.parametrize("result", [None, Grant(TOKEN), [], [Grant(TOKEN)], iter([1, 2]), "abc"])
+def test_too_few_answers_and_what_is_none_are_refused(result: object) -> None:
+    with pytest.raises(ValueError, match="authorize_many returns 2 answers, one for each request"):
+        each_of(result, SEVERAL)
+
+
+# What the application's code raises.
+
+
+class WithResponse(Exception):
+    def __init__(self, status: object) -> None:
+        super().__init__("failed")
+        self.response = type("Response", (), {"status_code": status})()
+
+
+class WithStatus(Exception):
+    def __init__(self, status: object) -> None:
+        super().__init__("failed")
+        self.status = status
+
+
+class WithCode(Exception):
+    def __init__(self, code: object) -> None:
+        super().__init__("failed")
+        self.code = code
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "temporary"),
+    [
+        (ValueError("failed"), None, False),
+        (KeyError("failed"), None, False),
+        (OSError("failed"), None, True),
+        (TimeoutError("failed"), None, True),
+        (ConnectionResetError("failed"), None, True),
+        (PermissionError("failed"), None, False),
+        (WithResponse(403), 403, False),
+        (WithResponse(503), 503, True),
+        (WithResponse(None), None, False),
+        (WithStatus(429), 429, True),
+        (WithStatus("gone"), None, False),
+        (WithCode(404), 404, False),
+        (WithCode(1), None, False),  # of a process
+        (WithCode(4009), None, False),
+    ],
+)
+def test_what_the_application_raised_is_the_cause_and_may_pass_when_the_network_s(
+    error: Exception, status: int | None, temporary: bool
+) -> None:
+    caused = caused_by(error, "the authorizer raised", "private-x")
+    text = f"the authorizer raised: {type(error).__name__}: {error}"
+    assert failure(caused) == (text, "private-x", status, "", temporary)
+    assert caused.__cause__ is error
+
+
+def test_a_long_text_of_an_application_s_error_is_cut() -> None:
+    caused = caused_by(ValueError("x" * 10_000), "the authorizer raised", None)
+    assert len(str(caused)) < 200
