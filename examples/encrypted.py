@@ -3,7 +3,8 @@
     python examples/encrypted.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
         private-encrypted-notes
 
-The key of the channel comes with the grant, from your own endpoint. When the key was changed there, the first message
+The key of the channel comes with the authorization, from your own endpoint. When the key was changed there,
+the first message
 that cannot be opened makes the client ask for the new one; what came meanwhile waits, and the order is kept.
 """
 

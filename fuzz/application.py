@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pusher_proto import (
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ChannelState,
     ConnectionEstablished,
@@ -14,7 +15,6 @@ from pusher_proto import (
     ConnectionState,
     DecryptionFailed,
     Event,
-    Grant,
     LocalProtocolError,
     PusherError,
     Subscribed,
@@ -56,7 +56,7 @@ class Application:
         self.weather = weather
         self.number = number
         self.source = source
-        """How it gets its grants."""
+        """How it gets its authorizations."""
         self.member = {"user_id": f"user-{number % 4}", "user_info": {"n": number}}
         self.recording: list[str] = []
         self.device = weather.world.device(
@@ -73,7 +73,7 @@ class Application:
 
     # What it does
 
-    def authorize(self, request: AuthRequest) -> Grant | BaseException | None:
+    def authorize(self, request: AuthRequest) -> AuthResponse | BaseException | None:
         """Answer as applications do: mostly right, sometimes not at all, or by raising."""
         chance = self.weather.rng.random()
         if self.weather.storm and chance < 0.1:
@@ -84,7 +84,7 @@ class Application:
         if request.channel is None:
             user_data = json.dumps({"id": self.member["user_id"]})
             auth = sign_user(app.key, app.secret, request.socket_id, user_data)
-            return Grant(auth, user_data=user_data)
+            return AuthResponse(auth, user_data=user_data)
         channel, data, secret = request.channel, None, None
         if channel.startswith("presence-"):
             data = json.dumps({"user_id": self.member["user_id"]})
@@ -92,7 +92,7 @@ class Application:
             assert app.encryption_master_key is not None
             secret = shared_secret(channel, app.encryption_master_key)
         auth = sign_channel(app.key, app.secret, request.socket_id, channel, data)
-        return Grant(auth, data, secret)
+        return AuthResponse(auth, data, secret)
 
     def act(self) -> None:
         """Do one thing that an application may do."""
@@ -129,7 +129,7 @@ class Application:
         """Subscribe. To a channel whose subscribe was not answered in time, once more: the answer may wait unread."""
         self.wanted.add(channel)
         session = self.device.session
-        if session.channel(channel).state is ChannelState.UNANSWERED:
+        if session.channel(channel).state is ChannelState.TIMED_OUT:
             self.weather.server.asked_again.add((session.socket_id, channel))
         self.device.subscribe(channel)
 

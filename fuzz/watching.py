@@ -20,7 +20,8 @@ _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 class WatchedServer(Server):
-    """A server that looks at what clients ask for: nothing twice, and nothing by a grant for another connection."""
+    """A server that looks at what clients ask for: nothing twice, and nothing by an authorization for another
+    connection."""
 
     def __init__(self, *args: Any, secrets: Iterable[str], **more: Any) -> None:
         super().__init__(*args, **more)
@@ -50,7 +51,7 @@ class WatchedServer(Server):
 
     def _check(self, auth: object, *good: str) -> None:
         if auth not in good:
-            raise Broken("a grant was used that is not for this connection")
+            raise Broken("an authorization was used that is not for this connection")
 
 
 class _Record(logging.LogRecord):

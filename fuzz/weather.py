@@ -1,7 +1,7 @@
 """Years of bad weather in minutes: clients, the server machine and a faulty network under a virtual clock.
 
 `python -m fuzz.weather --hours H --seed S` simulates H connection-hours. Everything happens at random and is decided by
-the seed: latency, chunking, connections lost at any byte, half-open links, refused ones, slow and wrong grants,
+the seed: latency, chunking, connections lost at any byte, half-open links, refused ones, slow and wrong authorizations,
 restarts, key rotation, members who come and go, applications that subscribe, leave, stall, misuse and raise.
 
 What must hold always is in `fuzz.application` and `fuzz.watching`, what after a quiet period in `Weather.check`. A

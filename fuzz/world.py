@@ -68,7 +68,7 @@ class Weather:
         return (self.world.now - self.began) / 3600 * len(self.apps)
 
     def options(self, source: str, member: dict[str, Any]) -> Options:
-        """Return options with one of the ways to get a grant, and a queue small enough to be full."""
+        """Return options with one of the ways to get an authorization, and a queue small enough to be full."""
         auth: Any = None
         if source == "own key":
             auth = OwnKey(
@@ -208,7 +208,7 @@ class Weather:
         self.world.act(self.world.server.unmute)
         self.world.act(self.world.server.drop)
 
-    def wrong_grants(self) -> None:
+    def wrong_authorizations(self) -> None:
         """The auth endpoint answers nonsense a few times."""
         status, body = self.rng.choice(
             ((500, "{}"), (200, "<html>"), (403, "{}"), (429, ""), (200, "{}"), (302, ""))
@@ -265,10 +265,10 @@ class Weather:
                 raise Broken(f"{app.options_of()} is not back after {BACK_WITHIN:g} s: {why}")
             for channel in app.wanted:  # refused in the storm: a person would ask again
                 if session.channel(channel).state in (
-                    *(ChannelState.REFUSED, ChannelState.UNANSWERED),
+                    *(ChannelState.FAILED, ChannelState.TIMED_OUT),
                 ):
                     app.want(channel)
-            if session.wants_user and session.user.state is UserState.REFUSED:
+            if session.wants_user and session.user.state is UserState.FAILED:
                 app.device.do(session.signin)
         world.run(30)
 
@@ -309,7 +309,7 @@ class Weather:
     def check_bounds(self, app: Application) -> None:
         """What must hold of memory: nothing is left of the storm."""
         device, session = app.device, app.device.session
-        if session._grants._requests or device.unread or session.events:
+        if session._auth_requests._requests or device.unread or session.events:
             raise Broken("something is left over")
         if len(device.wires) > 1 + session.options.auth_connections:
             raise Broken(f"{len(device.wires)} connections are open")
@@ -336,7 +336,7 @@ _PERILS: list[tuple[Callable[[Weather], None], int]] = [
     (Weather.swallow, 1),
     (Weather.change_network, 2),
     (Weather.mute, 1),
-    (Weather.wrong_grants, 2),
+    (Weather.wrong_authorizations, 2),
     (Weather.slow, 2),
     (Weather.rotate_key, 1),
     (Weather.rotate_secret, 1),

@@ -24,9 +24,9 @@ MACHINES: dict[str, tuple[type[Enum], type[Enum], dict[Any, Any], Enum]] = {
         states.ChannelState,
         states.ChannelInput,
         states.CHANNEL,
-        states.ChannelState.OUT,
+        states.ChannelState.UNSUBSCRIBED,
     ),
-    "user": (states.UserState, states.UserInput, states.USER, states.UserState.OUT),
+    "user": (states.UserState, states.UserInput, states.USER, states.UserState.SIGNED_OUT),
 }
 
 
@@ -71,7 +71,7 @@ def _diagram(states: type[Enum], table: dict[Any, Any], first: Enum) -> list[str
 
 def _meanings(title: str, names: type[Enum]) -> list[str]:
     lines = [f"| {title} | Meaning |", "| --- | --- |"]
-    return lines + [f"| {name.name} | {name.value} |" for name in names]
+    return lines + [f"| {name.name} | {getattr(name, 'meaning', name.value)} |" for name in names]
 
 
 def _matrix(states: type[Enum], inputs: type[Enum], table: dict[Any, Any]) -> list[str]:

@@ -45,7 +45,7 @@ SHAPES = {
     "a bearer token": re.compile(r"\bBearer (?!\*)[^\s'\"]"),
     "user data": re.compile(r"user_data\\*[\"']?\s*[:=]\s*[b]?\\*[\"'{]+(?![*\"'])"),
 }
-"""What secrets look like that nobody can know before: grants, keys of channels."""
+"""What secrets look like that nobody can know before: authorizations, keys of channels."""
 
 
 def secrets_in(text: str) -> set[str]:

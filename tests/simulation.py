@@ -17,9 +17,9 @@ from typing import Any
 from pusher_proto import (
     Authorize,
     AuthRequest,
+    AuthResponse,
     CloseTransport,
     Event,
-    Grant,
     OpenTransport,
     Options,
     OwnKey,
@@ -70,7 +70,7 @@ class Device:
 
     world: World
     session: Session
-    authorizer: Callable[[AuthRequest], Grant | BaseException | None] | None = None
+    authorizer: Callable[[AuthRequest], AuthResponse | BaseException | None] | None = None
     events: list[Event] = field(default_factory=list)
     effects: list[Any] = field(default_factory=list)
     wires: dict[int, Wire] = field(default_factory=dict)
@@ -162,12 +162,12 @@ class World:
         app = self.app
         return OwnKey(app.key, app.secret, master_key=app.encryption_master_key, **more)
 
-    def grant(self, request: AuthRequest, **more: Any) -> Grant:
-        """Return the grant that the application gives now, which knows the secrets of the moment."""
+    def authorization(self, request: AuthRequest, **more: Any) -> AuthResponse:
+        """Return the authorization that the application gives now, which knows the secrets of the moment."""
         app = self.server._realm(None).app
-        return OwnKey(app.key, app.secret, master_key=app.encryption_master_key, **more).grant(
-            request
-        )
+        return OwnKey(
+            app.key, app.secret, master_key=app.encryption_master_key, **more
+        ).authorization(request)
 
     def device(
         self,

@@ -27,7 +27,8 @@ DRIVERS = [SRC / "pusher_anyio", SRC / "pusher_sync"]
 
 LONGEST = 500
 
-# A room imports from its own modules and from rows above its own. The client's vocabulary is one row: what it holds inside.
+# A room imports from its own modules and from rows above its own. The client's vocabulary is one row: what it
+# holds inside.
 ROWS: list[set[str]] = [
     {"_base", "errors", "_version"},
     {"_wire"},

@@ -176,17 +176,17 @@ class Elsewhere:
     def __init__(self, server: ServerInThread) -> None:
         self._server = server
 
-    def grant(self, socket_id: str, channel: str) -> dict[str, str]:
+    def authorization(self, socket_id: str, channel: str) -> dict[str, str]:
         request = pusher_proto.AuthRequest(socket_id, channel)
-        return {"auth": OwnKey(DEMO_APP.key, DEMO_APP.secret).grant(request).auth}
+        return {"auth": OwnKey(DEMO_APP.key, DEMO_APP.secret).authorization(request).auth}
 
     async def post(
         self, _url: str, fields: Any = None, *, data: Any = None, headers: Any = None
     ) -> Any:
         if data is None:
-            return self.grant(fields["socket"], fields["channel"])
+            return self.authorization(fields["socket"], fields["channel"])
         assert headers == {"Authorization": "Bearer now"}
-        self.answer = self.grant(data["socket_id"], data["channel_name"])
+        self.answer = self.authorization(data["socket_id"], data["channel_name"])
         return self
 
     def json(self) -> dict[str, str]:

@@ -71,7 +71,7 @@ def test_the_ten_line_programs_print_an_event(
     assert printed == [("price", {"of": "tea"})]
 
 
-def test_the_ways_to_get_a_grant_make_options() -> None:
+def test_the_ways_to_get_an_authorization_make_options() -> None:
     names: dict[str, Any] = {"token": lambda: "secret-token"}
     exec(
         compile(

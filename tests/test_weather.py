@@ -71,21 +71,23 @@ def test_the_same_seed_brings_the_same_weather() -> None:
 # Bugs
 
 
-def old_grant(patch: pytest.MonkeyPatch) -> None:
-    """A grant that was asked for on a lost connection is used on the next."""
+def old_authorization(patch: pytest.MonkeyPatch) -> None:
+    """An authorization that was asked for on a lost connection is used on the next."""
 
     def lost(self: Admission, now: float) -> None:
         self._socket_id = None
 
-    def granted(self: Admission, channel: Channel, details: Any, result: Any, now: float) -> None:
-        if channel.state is ChannelState.GRANTING:
+    def authorized(
+        self: Admission, channel: Channel, details: Any, result: Any, now: float
+    ) -> None:
+        if channel.state is ChannelState.AUTHORIZING:
             channel.request = None
             self._use(channel, result, now)
 
     def withdraw(self: Admission, channel: Channel, now: float) -> None:
         pass
 
-    for function in (lost, granted, withdraw):
+    for function in (lost, authorized, withdraw):
         patch.setattr(Admission, function.__name__, function)
 
 
@@ -140,9 +142,9 @@ def subscribed_twice(patch: pytest.MonkeyPatch) -> None:
     """Each subscribe goes out twice."""
     original = Admission._subscribe
 
-    def twice(self: Admission, channel: Channel, grant: Any, now: float) -> None:
-        original(self, channel, grant, now)
-        original(self, channel, grant, now)
+    def twice(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+        original(self, channel, authorization, now)
+        original(self, channel, authorization, now)
 
     patch.setattr(Admission, "_subscribe", twice)
 
@@ -198,7 +200,7 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "plant",
     [
-        old_grant,
+        old_authorization,
         pong_ignored,
         silence_ignored,
         roster_merged,

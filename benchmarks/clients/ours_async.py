@@ -15,7 +15,7 @@ from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
 from pusher_anyio import Client, open_pusher
 from pusher_proto import (
     AuthEndpoint,
-    Grant,
+    AuthResponse,
     MemberAdded,
     MemberRemoved,
     Options,
@@ -57,9 +57,11 @@ class Connection:
             await anyio.lowlevel.checkpoint()
         for name in channels:
             if meter.config["encrypted"]:
-                client.subscribe(name, auth=Grant(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
+                client.subscribe(
+                    name, auth=AuthResponse(auth=f"{KEY}:0", shared_secret=SHARED_SECRET)
+                )
             elif meter.kind == "roster":
-                client.subscribe(name, auth=Grant(auth=f"{KEY}:0", channel_data=ME))
+                client.subscribe(name, auth=AuthResponse(auth=f"{KEY}:0", channel_data=ME))
             else:
                 client.subscribe(name)
 

@@ -11,7 +11,7 @@ from benchmarks.meter import Meter
 from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
 from pusher_proto import (
     AuthEndpoint,
-    Grant,
+    AuthResponse,
     MemberAdded,
     MemberRemoved,
     Options,
@@ -25,9 +25,9 @@ def subscribe(meter: Meter, client: Client) -> None:
     """Want all channels of the workload."""
     for name in meter.channels:
         if meter.config["encrypted"]:
-            client.subscribe(name, auth=Grant(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
+            client.subscribe(name, auth=AuthResponse(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
         elif meter.kind == "roster":
-            client.subscribe(name, auth=Grant(auth=f"{KEY}:0", channel_data=ME))
+            client.subscribe(name, auth=AuthResponse(auth=f"{KEY}:0", channel_data=ME))
         else:
             client.subscribe(name)
 

@@ -1,7 +1,8 @@
 """The answers of an auth endpoint.
 
 Whatever bytes come in answer to a request: the only exception is HttpFailed; the answer, or the failure with its
-text, is the same however the bytes were split; head and body are within their limits; the answer means a grant with
+text, is the same however the bytes were split; head and body are within their limits; the answer means an
+authorization with
 an `auth`, or an AuthorizationError whose text quotes nothing of an answer that is nearly right; and a connection
 that is taken for reusable carries the next request.
 """
@@ -9,7 +10,7 @@ that is taken for reusable carries the next request.
 from __future__ import annotations
 
 from fuzz.source import Source, splits
-from pusher_proto import AuthEndpoint, AuthorizationError, Grant
+from pusher_proto import AuthEndpoint, AuthorizationError, AuthResponse
 from pusher_proto._auth.endpoint_format import read_answer
 from pusher_proto._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 
@@ -29,15 +30,20 @@ def fuzz_one(data: bytes) -> None:
     whole = _answer([stream])
     for pieces in splits(stream):
         assert _answer(pieces) == whole, "splitting changed the answer"
-    grant = read_answer(ENDPOINT, channel, HttpFailed(whole) if isinstance(whole, str) else whole)
-    if isinstance(grant, AuthorizationError):
+    authorization = read_answer(
+        ENDPOINT, channel, HttpFailed(whole) if isinstance(whole, str) else whole
+    )
+    if isinstance(authorization, AuthorizationError):
         if isinstance(whole, HttpResponse) and 200 <= whole.status < 300 and b"<" not in whole.body:
-            assert "hunter2" not in f"{grant} {grant.body}"
-        assert len(str(grant)) < 1000
+            assert "hunter2" not in f"{authorization} {authorization.body}"
+        assert len(str(authorization)) < 1000
     else:
-        assert isinstance(grant, Grant)
-        assert grant.auth
-        assert grant.auth.partition(":")[2] in ("", "***") or grant.auth not in repr(grant)
+        assert isinstance(authorization, AuthResponse)
+        assert authorization.auth
+        assert authorization.auth.partition(":")[2] in (
+            "",
+            "***",
+        ) or authorization.auth not in repr(authorization)
 
 
 def _answer(pieces: list[bytes]) -> HttpResponse | str:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from fuzz.source import Source, splits
-from proto.bad_server import CHANNELS, grant_for
+from proto.bad_server import CHANNELS, authorization_for
 from proto.scripted import Script, connected, message
 from proto.websocket_peer import CONTINUATION, TEXT, frame
 from pusher_proto import LocalProtocolError, Options
@@ -114,13 +114,15 @@ def _receive(pieces: list[bytes], script: Script) -> None:
 
 def _told(hear: Callable[[Script], object]) -> tuple[Any, ...]:
     """Return what a session with a channel of every kind makes of it."""
-    options = Options.from_host("ws.test", key="key", tls=False, max_members=3, max_held=2)
+    options = Options.from_host(
+        "ws.test", key="key", tls=False, max_members=3, encrypted_backlog_limit=2
+    )
     script = connected(options)
     for channel in CHANNELS:
         script.subscribe(channel)
     while script.asked:
         asked = script.asked.pop(0)
-        script.do(script.session.authorized, asked.request, grant_for(asked.details))
+        script.do(script.session.authorized, asked.request, authorization_for(asked.details))
     for channel in CHANNELS[:-1]:
         roster = {"presence": {"ids": ["me"], "hash": {"me": {}}, "count": 1}}
         data = json.dumps(roster if channel.startswith("presence-") else {})

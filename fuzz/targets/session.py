@@ -1,9 +1,10 @@
 """The whole session, under any sequence of inputs and any bytes from servers.
 
-Bytes are read as inputs: what the application does, how transports and requests for grants fare, how time passes,
+Bytes are read as inputs: what the application does, how transports and requests for authorizations fare, how
+time passes,
 and what the server and the auth endpoint send, as raw bytes, as text messages or as a good server would. Then: no input
 raises but for wrong local use, which changes nothing; once drained a session is drained; no transport is used before
-it is open or after its end; timers that are due fire, and none stays due; without a connection no grant and no
+it is open or after its end; timers that are due fire, and none stays due; without a connection no authorization and no
 subscription is left; and the session can be closed. While the application does not stall, splitting what is received
 changes no event and no effect.
 """
@@ -96,8 +97,8 @@ def _played(sequence: Sequence, steps: list[_Input], **how: Any) -> list[Played]
             assert deadline is None or deadline > play.latest
         if session.socket_id is None:
             states = {session.channel(name).state for name in session.channels()}
-            assert states <= {ChannelState.WANTED}
-            assert session._grants._requests == {}
+            assert states <= {ChannelState.PENDING}
+            assert session._auth_requests._requests == {}
 
     play = _Play(sequence, hostile=True, after_input=after, **how)
     played = [play.take(step) for step in steps]

@@ -47,8 +47,9 @@ __all__ = ["Authorizer", "Client", "open_pusher"]
 T = TypeVar("T")
 
 Authorizer = Callable[[AuthRequest], Any]
-"""Returns a `Grant`, or an awaitable of one. A plain function runs in a worker thread. When it has a method
-`authorize_many`, that is given a list of requests instead and returns a list of grants, or a mapping by channel."""
+"""Returns a `AuthResponse`, or an awaitable of one. A plain function runs in a worker thread. When it has a method
+`authorize_many`, that is given a list of requests instead and returns a list of authorizations, or a mapping
+by channel."""
 
 
 class Client(ClientBase[Channel, User], Source):
@@ -208,7 +209,7 @@ class Client(ClientBase[Channel, User], Source):
             # This goes on when it was only something within the authorizer that was cancelled.
             await checkpoint_if_cancelled()
             result = error
-        self._granted(effect, result)
+        self._authorized(effect, result)
 
     async def _wait(
         self,
@@ -287,7 +288,8 @@ async def open_pusher(
 ) -> AsyncIterator[Client]:
     """Open a client for the length of the block: `async with open_pusher(options) as client`.
 
-    Entering starts connecting and does not wait. `authorizer` answers requests for grants when `options.auth` is None;
+    Entering starts connecting and does not wait. `authorizer` answers requests for authorizations when
+    `options.auth` is None;
     `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened. With
     `on_handler_error="raise"` the exception of a handler ends the block and comes out of it. `record` names a file
     that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for

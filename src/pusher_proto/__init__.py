@@ -7,7 +7,7 @@ an event loop of your own, drive a `Session`.
 from ._channels.channel import ChannelSnapshot
 from ._channels.user import UserSnapshot
 from ._version import __version__
-from .auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
+from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from .effects import (
     Authorize,
     AuthorizeMany,
@@ -76,6 +76,7 @@ __all__ = [
     "Auth",
     "AuthEndpoint",
     "AuthRequest",
+    "AuthResponse",
     "AuthorizationError",
     "Authorize",
     "AuthorizeMany",
@@ -98,7 +99,6 @@ __all__ = [
     "Effect",
     "Event",
     "EventsDropped",
-    "Grant",
     "InvalidName",
     "LocalProtocolError",
     "Member",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, assert_never
 
 from ._auth.http_pool import Endpoint
-from ._auth.requests import Answer, Grants
+from ._auth.requests import Answer, AuthRequests
 from ._base.timers import Timer, Timers
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User
@@ -18,7 +18,7 @@ __all__ = ["Clockwork"]
 
 
 class Clockwork:
-    """Fires the timers of a session, in the order of their deadlines. `answer` takes what becomes of grants."""
+    """Fires the timers of a session, in the order of their deadlines. `answer` takes what becomes of authorizations."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Clockwork:
         connector: Connector,
         subscriptions: Subscriptions,
         user: User,
-        grants: Grants,
+        authorizations: AuthRequests,
         endpoint: Endpoint,
         answer: Callable[[Answer | None], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Clockwork:
         self._connector = connector
         self._subscriptions = subscriptions
         self._user = user
-        self._grants = grants
+        self._auth_requests = authorizations
         self._endpoint = endpoint
         self._answer = answer
 
@@ -69,14 +69,14 @@ class Clockwork:
             case Timer.IDLE:
                 self._endpoint.idle_due(of, now)
             case Timer.GRANT:
-                self._answer(self._grants.grant_due(of, now))
+                self._answer(self._auth_requests.authorization_due(of, now))
             case Timer.GATHER:
-                for answer in self._grants.gather_due(now):
+                for answer in self._auth_requests.gather_due(now):
                     self._answer(answer)
             case Timer.GRANT_RETRY:
-                self._answer(self._grants.retry_due(of, now))
+                self._answer(self._auth_requests.retry_due(of, now))
             case Timer.REGRANT:
-                self._subscriptions.regrant_due(of, now)
+                self._subscriptions.reauthorize_due(of, now)
             case Timer.SUBSCRIBE:
                 if not self._may_come(timer, of, self._options.subscribe_timeout, now):
                     self._subscriptions.subscribe_due(of)

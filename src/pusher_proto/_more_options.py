@@ -30,8 +30,8 @@ class MoreOptions(TypedDict, total=False):
     activity_override: float | None
     pong_timeout: float
     close_timeout: float
-    grant_timeout: float
-    grant_attempts: int
+    auth_timeout: float
+    auth_attempts: int
     subscribe_timeout: float
     signin_timeout: float
     key_refresh: float
@@ -48,10 +48,10 @@ class MoreOptions(TypedDict, total=False):
     max_auth_body: int
     max_channels: int
     max_members: int
-    max_held: int
+    encrypted_backlog_limit: int
     max_client_event: int
     client_event_rate: int | None
-    unclaimed_limit: int
+    backlog_limit: int
     outbox_limit: int
     event_queue: int
     max_authorizing: int

@@ -1,6 +1,6 @@
-"""Who vouches for this client: the request, the grant that answers it, and the ways to get one.
+"""Who vouches for this client: the request, the authorization that answers it, and the ways to get one.
 
-Private channels and signing in need a grant made for the socket id of the moment (protocol: user
+Private channels and signing in need an authorization made for the socket id of the moment (protocol: user
 authentication and channel authorization). `OwnKey` signs it here, an `AuthEndpoint` is asked over HTTP,
 and an application may answer by a function of its own.
 """
@@ -21,19 +21,19 @@ from .errors import AuthorizationError, UnsupportedFeature, excerpt
 from .names import ChannelKind, check_channel, kind_of
 from .signing import check_socket_id, shared_secret, sign_channel, sign_user
 
-__all__ = ["Auth", "AuthEndpoint", "AuthRequest", "Grant", "OwnKey"]
+__all__ = ["Auth", "AuthEndpoint", "AuthRequest", "AuthResponse", "OwnKey"]
 
 
 class AuthRequest(Struct, frozen=True):
-    """What a grant is wanted for."""
+    """What an authorization is wanted for."""
 
     socket_id: str
-    """The connection that will use it; a grant is worth nothing on any other."""
+    """The connection that will use it; an authorization is worth nothing on any other."""
     channel: str | None = None
     """The channel, or None for signing in the user."""
 
 
-class Grant(Struct, frozen=True, repr_omit_defaults=True):
+class AuthResponse(Struct, frozen=True, repr_omit_defaults=True):
     """A permission to subscribe to one channel, or to sign in, on one connection."""
 
     auth: str
@@ -47,12 +47,14 @@ class Grant(Struct, frozen=True, repr_omit_defaults=True):
 
     def __repr__(self) -> str:
         key, colon, _ = str(self.auth).partition(":")
-        return f"Grant(auth='{excerpt(key, 64)}:***')" if colon else "Grant(auth='***')"
+        return (
+            f"AuthResponse(auth='{excerpt(key, 64)}:***')" if colon else "AuthResponse(auth='***')"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """Sign grants here, with the secret of the app: for programs that may hold it, never for devices.
+    """Sign authorizations here, with the secret of the app: for programs that may hold it, never for devices.
 
     `member` is the presence member, `{"user_id": ..., "user_info": ...}`, or a function of the channel's
     name; without it a presence channel is joined as the user who is signed in. `user` is the user to sign in,
@@ -77,7 +79,7 @@ class OwnKey:
                 raise ValueError("a master key has 32 bytes; the dashboard shows it in base64")
         object.__setattr__(self, "secret", Secret(self.secret))
 
-    def grant(self, request: AuthRequest, *, strict_names: bool = True) -> Grant:
+    def authorization(self, request: AuthRequest, *, strict_names: bool = True) -> AuthResponse:
         """Return the signed answer to `request`.
 
         Raises ValueError, before anything is signed, for a socket id that no server issues and for a channel's name
@@ -91,7 +93,7 @@ class OwnKey:
                 raise AuthorizationError("OwnKey has no `user` to sign in", channel=None)
             user_data = msgspec.json.encode(self.user).decode()
             token = sign_user(self.key, self.secret, request.socket_id, user_data)
-            return Grant(auth=token, user_data=user_data)
+            return AuthResponse(auth=token, user_data=user_data)
         channel, kind = request.channel, kind_of(request.channel)
         check_channel(channel, strict=strict_names)
         channel_data = shared = None
@@ -112,12 +114,12 @@ class OwnKey:
         )
         if kind is ChannelKind.ENCRYPTED and self.master_key is not None:
             shared = shared_secret(channel, self.master_key)
-        return Grant(auth=token, channel_data=channel_data, shared_secret=shared)
+        return AuthResponse(auth=token, channel_data=channel_data, shared_secret=shared)
 
 
 @dataclass(frozen=True, slots=True)
 class AuthEndpoint:
-    """Ask an HTTP endpoint of the application for each grant (Laravel: `/broadcasting/auth`).
+    """Ask an HTTP endpoint of the application for each authorization (Laravel: `/broadcasting/auth`).
 
     `url` is absolute, http or https. `headers` and `params` are mappings, or functions without arguments that
     are called for each request, so that a token may change. `body` says how the fields are sent.
@@ -126,7 +128,7 @@ class AuthEndpoint:
     made once more.
     `user_url` is the endpoint for signing in when it is another one. `batch` is how many channels may go into one
     request; more than 1 needs an endpoint that knows the form (`channel_name[0]` and so on, answered by an object
-    from channel to grant). `hints` says by HTTP status what errors tell a person to do about a refusal.
+    from channel to authorization). `hints` says by HTTP status what errors tell a person to do about a refusal.
     """
 
     url: str
@@ -161,5 +163,5 @@ class AuthEndpoint:
         return f"AuthEndpoint(url={shown_url(self.url)!r}, body={self.body!r}{user})"
 
 
-Auth = OwnKey | AuthEndpoint | Grant | Callable[..., object]
-"""What `subscribe(auth=...)` takes: any way to get a grant, or a ready one."""
+Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
+"""What `subscribe(auth=...)` takes: any way to get an authorization, or a ready one."""

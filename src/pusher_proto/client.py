@@ -136,11 +136,11 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     def signin(self) -> None:
         """Sign the user in, now and again on each connection. `wait_signed_in` waits for it.
 
-        Raises `UnsupportedFeature` when no way to get a grant is known.
+        Raises `UnsupportedFeature` when no way to get an authorization is known.
         """
         if self._authorizer is None and self._options.auth is None:
             raise UnsupportedFeature(
-                "signing in needs a grant: set Options.auth, or give open_pusher(authorizer=...)"
+                "signing in needs an authorization: set Options.auth, or give open_pusher(authorizer=...)"
             )
         self._command(self._session.signin)
 
@@ -153,7 +153,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         with self._guard:
             self._check_open()
             self._session.unsubscribe(channel, now=self._now())
-            self._unclaimed.end(channel)
+            self._backlog.end(channel)
             if not self._router.has(channel):
                 self._kept.pop(channel, None)
             self._changed()
@@ -162,20 +162,20 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         """Want a channel, across all connections until `unsubscribe`, and return its handle at once.
 
         `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns a
-        `Grant`, or a ready `Grant`. Raises `InvalidName`, `UnsupportedFeature` for a channel that needs a grant when
-        no way to get one is known, and `ClientClosed`.
+        `AuthResponse`, or a ready `AuthResponse`. Raises `InvalidName`, `UnsupportedFeature` for a channel
+        that needs an authorization when no way to get one is known, and `ClientClosed`.
         """
         with self._guard:
             self._check_open()
             check_channel(channel, strict=self._options.strict_names)
             known = auth or self._authorizer or self._options.auth
-            if known is None and kind_of(channel).needs_grant:
+            if known is None and kind_of(channel).needs_authorization:
                 raise UnsupportedFeature(
-                    f"{excerpt(channel, 64)!r} needs a grant: set Options.auth to OwnKey or AuthEndpoint, or give "
-                    "open_pusher(authorizer=...) or subscribe(auth=...)"
+                    f"{excerpt(channel, 64)!r} needs an authorization: set Options.auth to OwnKey or AuthEndpoint, or "
+                    "give open_pusher(authorizer=...) or subscribe(auth=...)"
                 )
             self._session.subscribe(channel, auth=auth, now=self._now())
-            self._unclaimed.begin(channel)
+            self._backlog.begin(channel)
             handle = self._kept[channel] = self._handle(channel)
             self._changed()
             return handle
@@ -235,7 +235,10 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
             return {name: self._handle(name) for name in wanted}
 
     def _is_wanted(self, name: str) -> bool:
-        return self._session.channel(name).state not in (ChannelState.OUT, ChannelState.LEAVING)
+        return self._session.channel(name).state not in (
+            ChannelState.UNSUBSCRIBED,
+            ChannelState.UNSUBSCRIBING,
+        )
 
     def _handle(self, name: str) -> ChannelT:
         handle = self._handles.get(name)
@@ -281,7 +284,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     def _question(
         self, effect: Authorize | AuthorizeMany
     ) -> tuple[Callable[[Any], object], AuthRequest | list[AuthRequest]]:
-        """Return whom to ask for grants, and what. Raises `UnsupportedFeature` when there is nobody."""
+        """Return whom to ask for authorizations, and what. Raises `UnsupportedFeature` when there is nobody."""
         asked: Any = self._authorizer
         if isinstance(effect, AuthorizeMany):
             return asked.authorize_many, list(effect.details)
@@ -290,7 +293,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
             raise UnsupportedFeature("no authorizer was given to open_pusher")
         return asked, effect.details
 
-    def _granted(self, effect: Authorize | AuthorizeMany, result: object) -> None:
+    def _authorized(self, effect: Authorize | AuthorizeMany, result: object) -> None:
         """Tell the session what the application answered: its result, or the exception that it raised."""
         if isinstance(effect, Authorize):
             answers = {effect.request: result}

@@ -66,7 +66,7 @@ class CloseTransport(Struct, frozen=True):
 
 
 class Authorize(Struct, frozen=True):
-    """Ask the application for a grant; answer with `authorized` or `authorization_failed`, exactly once."""
+    """Ask the application for an authorization; answer with `authorized` or `authorization_failed`, exactly once."""
 
     request: int
     details: AuthRequest
@@ -75,7 +75,8 @@ class Authorize(Struct, frozen=True):
 
 
 class AuthorizeMany(Struct, frozen=True):
-    """Ask the application's `authorize_many` for several grants; each request is answered for itself, exactly once."""
+    """Ask the application's `authorize_many` for several authorizations; each request is answered for itself,
+    exactly once."""
 
     requests: tuple[int, ...]
     details: tuple[AuthRequest, ...]

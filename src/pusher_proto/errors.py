@@ -114,7 +114,7 @@ class SubscriptionError(PusherError):
 
 
 class AuthorizationError(SubscriptionError):
-    """No grant could be got for a channel or for signing in (`channel` None).
+    """No authorization could be got for a channel or for signing in (`channel` None).
 
     `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one.
     """
@@ -135,7 +135,7 @@ class AuthorizationError(SubscriptionError):
 
 
 class SignInError(PusherError):
-    """Signing in the user failed: no grant, a refusal, or no answer in time."""
+    """Signing in the user failed: no authorization, a refusal, or no answer in time."""
 
 
 class DecryptionError(PusherError):

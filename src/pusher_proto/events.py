@@ -6,7 +6,7 @@ Each event has a name for selectors (`WIRE_NAMES` tells which), so that `bind("p
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
@@ -53,7 +53,7 @@ USER_SCOPE = "#server-to-user"
 """The scope of messages for the user, whoever that is."""
 
 
-class ConnectionState(Enum):
+class ConnectionState(StrEnum):
     """The state of the connection as an application sees it (the names of the reference client)."""
 
     INITIALIZED = "initialized"
@@ -127,7 +127,7 @@ class SubscriptionFailed(Event, frozen=True):
 
     channel: str
     error: PusherError
-    """`AuthorizationError` when no grant was got, else `SubscriptionError`."""
+    """`AuthorizationError` when no authorization was got, else `SubscriptionError`."""
     retry_in: float | None = None
     """Seconds until the channel is tried anew, when what failed may mend itself; None: at the next connection."""
 

@@ -201,7 +201,10 @@ class Echo(Generic[ChannelT]):
     def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
         """Want a public channel, or one whose whole name on the wire is given. Raises what `subscribe` raises."""
         known = self._channels.get(name)
-        if known is None or known.channel.state in (ChannelState.OUT, ChannelState.LEAVING):
+        if known is None or known.channel.state in (
+            ChannelState.UNSUBSCRIBED,
+            ChannelState.UNSUBSCRIBING,
+        ):
             channel = self.client.subscribe(name, auth=auth)
             if known is None:
                 kind = EchoPresence if name.startswith("presence-") else EchoChannel

@@ -15,7 +15,7 @@ class Member(Struct, frozen=True):
 
     id: str
     info: Any = None
-    """What the application said of the member when it granted the subscription; None when it said nothing."""
+    """What the application said of the member when it authorized the subscription; None when it said nothing."""
 
 
 class Members(Mapping[str, Member]):

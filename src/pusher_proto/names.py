@@ -33,8 +33,8 @@ class ChannelKind(Enum):
     """`#server-to-user-<id>`: subscribed by the session itself after signing in."""
 
     @property
-    def needs_grant(self) -> bool:
-        """Whether subscribing takes a grant."""
+    def needs_authorization(self) -> bool:
+        """Whether subscribing takes an authorization."""
         return self in (ChannelKind.PRIVATE, ChannelKind.PRESENCE, ChannelKind.ENCRYPTED)
 
 

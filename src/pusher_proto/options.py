@@ -14,7 +14,7 @@ from ._base.urls import Address, address_of, app_target, check_host, shown_url, 
 from ._more_options import MoreOptions
 from ._version import __version__
 from ._wire.proxy import Proxy, proxy_of
-from .auth import Auth, AuthEndpoint, Grant, OwnKey
+from .auth import Auth, AuthEndpoint, AuthResponse, OwnKey
 from .errors import excerpt
 
 __all__ = ["CLIENT", "PROTOCOL", "Metadata", "Options", "check_header"]
@@ -54,7 +54,8 @@ class Options:
     """Called before each attempt in place of host, port, tls and path; returns the whole ws or wss URL."""
 
     auth: Auth | None = None
-    """How grants are got: a function is asked as the `authorizer` of `open_pusher` is, which None leaves it to."""
+    """How authorizations are got: a function is asked as the `authorizer` of `open_pusher` is, which None
+    leaves it to."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further headers of the upgrade."""
     origin: str | None = None
@@ -80,10 +81,10 @@ class Options:
     """Silence after a ping before the connection counts as lost."""
     close_timeout: float = 2.0
     """An orderly end takes no longer."""
-    grant_timeout: float = 10.0
-    """One request for a grant."""
-    grant_attempts: int = 3
-    """How often a grant is asked for when the answer was 5xx, 408 or 429, or the network failed."""
+    auth_timeout: float = 10.0
+    """One request for an authorization."""
+    auth_attempts: int = 3
+    """How often an authorization is asked for when the answer was 5xx, 408 or 429, or the network failed."""
     subscribe_timeout: float = 30.0
     """The server's answer to a subscribe."""
     signin_timeout: float = 10.0
@@ -117,20 +118,20 @@ class Options:
     max_channels: int = 10_000
     max_members: int = 100_000
     """Of one presence channel, and users of the watchlist who are online."""
-    max_held: int = 1000
+    encrypted_backlog_limit: int = 1000
     """Messages of one encrypted channel that wait while its key is refreshed."""
     max_client_event: int = 10 * 1024
     """The data of a client event, as JSON; Pusher and Reverb take 10 KB."""
     client_event_rate: int | None = None
     """Client events in a second before `trigger` raises; Pusher refuses more than 10. None: no limit here."""
-    unclaimed_limit: int = 1000
+    backlog_limit: int = 1000
     """Messages that a channel keeps until a stream or a handler asks for them."""
     outbox_limit: int = 1024 * 1024
     """Bytes that may wait to be sent before `trigger` raises `OutboxFull`."""
     event_queue: int = 1000
     """Events that wait to be pulled before the session stops reading."""
     max_authorizing: int = 8
-    """Grants that the application's authorizer is asked for at once."""
+    """AuthRequests that the application's authorizer is asked for at once."""
     auth_connections: int = 6
     """Connections to an auth endpoint at once."""
     auth_idle: float = 15.0
@@ -143,10 +144,10 @@ class Options:
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             check_option(spec.name, getattr(self, spec.name), str(spec.type))
-        ways = OwnKey | AuthEndpoint | Grant | None
+        ways = OwnKey | AuthEndpoint | AuthResponse | None
         if not isinstance(self.auth, ways) and not callable(self.auth):
             raise TypeError(
-                "Options(auth=...) is an OwnKey, an AuthEndpoint, a Grant or a function, not "
+                "Options(auth=...) is an OwnKey, an AuthEndpoint, an AuthResponse or a function, not "
                 f"{type(self.auth).__name__}"
             )
         if self.proxy is not None:

@@ -4,7 +4,8 @@
 such lines through a session of its own. The core decides nothing else by anything else, so the effects and
 events are the same again.
 
-What is secret is masked: the keys and tokens in the options; signatures, keys and all but the ids of users in grants of
+What is secret is masked: the keys and tokens in the options; signatures, keys and all but the ids of users in
+authorizations of
 the application (so messages of encrypted channels cannot be opened in a replay). What a server or an auth endpoint sent
 is written as it came, in base64, because it is what is to be replayed: it holds the application's messages, signatures
 for connections that are gone, and the keys of encrypted channels that an endpoint gave.
@@ -28,7 +29,7 @@ from ._base.logs import logger
 from ._base.secret import Secret
 from ._version import __version__
 from ._wire.envelope import encode
-from .auth import AuthEndpoint, Grant, OwnKey
+from .auth import AuthEndpoint, AuthResponse, OwnKey
 from .effects import Effect
 from .errors import LocalProtocolError, PusherError, describe
 from .events import Event
@@ -241,7 +242,7 @@ def _rebuilt(kept: dict[str, Any]) -> Options:
 
 
 def _auth(auth: object) -> dict[str, Any] | None:
-    """Return how grants are got, without what is secret."""
+    """Return how authorizations are got, without what is secret."""
     match auth:
         case OwnKey():
             member = auth.member if isinstance(auth.member, Mapping) else None
@@ -254,8 +255,8 @@ def _auth(auth: object) -> dict[str, Any] | None:
         case AuthEndpoint():
             url = _LOGIN.sub("", auth.url.partition("?")[0])
             return {"endpoint": url, "body": auth.body, "batch": auth.batch}
-        case Grant():
-            return {"grant": _grant(auth)}
+        case AuthResponse():
+            return {"authorization": _authorization(auth)}
         case None:
             return None
         case _:
@@ -271,8 +272,8 @@ def _rebuilt_auth(kept: dict[str, Any] | None) -> Any:
             return OwnKey(key, _MASK, member=kept["member"], user=kept["user"], master_key=master)
         case {"endpoint": url}:
             return AuthEndpoint(url, body=kept["body"], batch=kept["batch"])
-        case {"grant": grant}:
-            return msgspec.convert(grant, Grant)
+        case {"authorization": authorization}:
+            return msgspec.convert(authorization, AuthResponse)
         case _:
             return _never
 
@@ -281,13 +282,13 @@ def _never(_request: object) -> None:
     """Stand for the application's authorizer; its answers are inputs of the recording."""
 
 
-def _grant(grant: Grant) -> dict[str, Any]:
-    kept: dict[str, Any] = {"auth": grant.auth.partition(":")[0] + ":" + _MASK}
+def _authorization(authorization: AuthResponse) -> dict[str, Any]:
+    kept: dict[str, Any] = {"auth": authorization.auth.partition(":")[0] + ":" + _MASK}
     for name in ("channel_data", "user_data"):
-        text = getattr(grant, name)
+        text = getattr(authorization, name)
         if text is not None:
             kept[name] = msgspec.json.encode(_who(_read_json(text))).decode()
-    if grant.shared_secret is not None:
+    if authorization.shared_secret is not None:
         kept["shared_secret"] = _NO_KEY
     return kept
 
@@ -310,8 +311,8 @@ def _plain(value: Any) -> Any:
     match value:
         case bytes():
             return {"b64": base64.b64encode(value).decode()}
-        case Grant():
-            return {"grant": _grant(value)}
+        case AuthResponse():
+            return {"authorization": _authorization(value)}
         case BaseException():
             return {"error": describe(value)}
     try:
@@ -325,8 +326,8 @@ def _value(kept: Any) -> Any:
     match kept:
         case {"b64": text}:
             return base64.b64decode(text)
-        case {"grant": grant}:
-            return msgspec.convert(grant, Grant)
+        case {"authorization": authorization}:
+            return msgspec.convert(authorization, AuthResponse)
         case {"error": text}:
             return OSError(text)
         case {"value": value}:

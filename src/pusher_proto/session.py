@@ -13,11 +13,12 @@ A driver calls an input when something happened, carries out every effect, hands
     due, in deadline order; afterwards no deadline is `<= now`.
 6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
 7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
-8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, grants under way: each has a limit in Options.
+8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, authorizations under way: each has a
+limit in Options.
 9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
     low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
     pong, subscribe, sign-in. Auth transports always want data.
-10. A grant belongs to one socket_id. Losing the connection drops every request under way.
+10. An authorization belongs to one socket_id. Losing the connection drops every request under way.
 11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
 12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
 """
@@ -29,7 +30,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._auth.http_pool import Endpoint, Outcome
-from ._auth.requests import Answer, Grants
+from ._auth.requests import Answer, AuthRequests
 from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
 from ._channels.channel import ChannelSnapshot
@@ -75,7 +76,7 @@ class Session:
             max_head=options.max_head,
             max_body=options.max_auth_body,
         )
-        self._grants = Grants(
+        self._auth_requests = AuthRequests(
             options,
             self._timers,
             draws,
@@ -84,9 +85,11 @@ class Session:
             many=authorize_many,
         )
         emit = self.events.emit
-        self._user = User(options, self._timers, self._grants, emit, self._send, self._signed)
+        self._user = User(
+            options, self._timers, self._auth_requests, emit, self._send, self._signed
+        )
         self._subscriptions = Subscriptions(
-            options, self._timers, draws, self._grants, emit, self._send, self._user
+            options, self._timers, draws, self._auth_requests, emit, self._send, self._user
         )
         self._connector = Connector(
             options, self._timers, self._transports, draws, emit, self._established, self._lost
@@ -99,7 +102,7 @@ class Session:
             self._connector,
             self._subscriptions,
             self._user,
-            self._grants,
+            self._auth_requests,
             self._endpoint,
             self._answer,
         )
@@ -219,15 +222,15 @@ class Session:
             self._sent += size
             self._transports.sent(transport, size)
 
-    def authorized(self, request: int, grant: object, *, now: float) -> None:
-        """The application answered an Authorize with a `Grant`."""
+    def authorized(self, request: int, authorization: object, *, now: float) -> None:
+        """The application answered an Authorize with a `AuthResponse`."""
         self._advance_clock(now)
-        self._answer(self._grants.authorized(request, grant, self._now))
+        self._answer(self._auth_requests.authorized(request, authorization, self._now))
 
     def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
         """The application's authorizer raised."""
         self._advance_clock(now)
-        self._answer(self._grants.authorized(request, error, self._now))
+        self._answer(self._auth_requests.authorized(request, error, self._now))
 
     def handle_timeout(self, *, now: float) -> None:
         """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
@@ -371,10 +374,10 @@ class Session:
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         for number, outcome in outcomes:
-            for answer in self._grants.answered(number, outcome, self._now):
+            for answer in self._auth_requests.answered(number, outcome, self._now):
                 self._answer(answer)
 
     def _answer(self, answer: Answer | None) -> None:
         if answer is not None:
             owner = self._user if answer[0].channel is None else self._subscriptions
-            owner.granted(answer[0], answer[1], self._now)
+            owner.authorized(answer[0], answer[1], self._now)

@@ -56,7 +56,7 @@ def sign_channel(
 
 
 def shared_secret(channel: str, master_key: bytes) -> str:
-    """Return the key of an encrypted channel under the app's master key, in base64, as a grant carries it."""
+    """Return the key of an encrypted channel under the app's master key, in base64, as an authorization carries it."""
     return base64.b64encode(hashlib.sha256(channel.encode() + master_key).digest()).decode()
 
 

@@ -8,8 +8,8 @@ assigns a state. What a transition causes (frames, timers, events) is written wh
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TypeVar
+from enum import Enum, StrEnum
+from typing import Self, TypeVar
 
 __all__ = [
     "CHANNEL",
@@ -28,19 +28,31 @@ __all__ = [
 ]
 
 
-class SessionState(Enum):
+class _State(StrEnum):
+    """A state. It equals its name in lower case; `meaning` is its row in docs/states.md."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        state = str.__new__(cls, value)
+        state._value_ = value
+        state.meaning = meaning
+        return state
+
+
+class SessionState(_State):
     """Where the session is. The public `ConnectionState` is derived from it."""
 
-    IDLE = "not asked to connect yet"
-    OPENING = "a transport is being opened"
-    UPGRADING = "the upgrade was asked for"
-    GREETING = "a WebSocket, and no connection_established yet"
-    CONNECTED = "a socket id"
-    WAITING = "a delay before the next attempt"
-    DISCONNECTED = "the application disconnected"
-    FAILED = "the server refused for good"
-    CLOSING = "closed by the application, transports still ending"
-    CLOSED = "the end"
+    IDLE = "idle", "not asked to connect yet"
+    OPENING = "opening", "a transport is being opened"
+    UPGRADING = "upgrading", "the upgrade was asked for"
+    GREETING = "greeting", "a WebSocket, and no connection_established yet"
+    CONNECTED = "connected", "a socket id"
+    WAITING = "waiting", "a delay before the next attempt"
+    DISCONNECTED = "disconnected", "the application disconnected"
+    FAILED = "failed", "the server refused for good"
+    CLOSING = "closing", "closed by the application, transports still ending"
+    CLOSED = "closed", "the end"
 
 
 class SessionInput(Enum):
@@ -98,17 +110,23 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
 }
 
 
-class ChannelState(Enum):
+class ChannelState(_State):
     """Where the subscription of one channel is."""
 
-    OUT = "not wanted"
-    WANTED = "wanted, and there is no connection to ask on"
-    GRANTING = "a grant is being got"
-    SUBSCRIBING = "the subscribe was sent"
-    SUBSCRIBED = "the server confirmed"
-    UNANSWERED = "the subscribe was sent and not answered in time; an answer still counts"
-    REFUSED = "refused; asked again after a reconnect or when subscribed anew"
-    LEAVING = "left while the subscribe was unanswered; the unsubscribe follows the answer"
+    UNSUBSCRIBED = "unsubscribed", "not wanted"
+    PENDING = "pending", "wanted, and there is no connection to ask on"
+    AUTHORIZING = "authorizing", "an authorization is being got"
+    SUBSCRIBING = "subscribing", "the subscribe was sent"
+    SUBSCRIBED = "subscribed", "the server confirmed"
+    TIMED_OUT = (
+        "timed_out",
+        "the subscribe was sent and not answered in time; an answer still counts",
+    )
+    FAILED = "failed", "refused; asked again after a reconnect or when subscribed anew"
+    UNSUBSCRIBING = (
+        "unsubscribing",
+        "left while the subscribe was unanswered; the unsubscribe follows the answer",
+    )
 
 
 class ChannelInput(Enum):
@@ -116,10 +134,10 @@ class ChannelInput(Enum):
 
     WANT = "subscribe()"
     LEAVE = "unsubscribe()"
-    ASK = "a grant is asked for"
+    ASK = "an authorization is asked for"
     SEND = "the subscribe goes out"
     SUCCEED = "the server confirmed"
-    REFUSE = "no grant, or the server refused"
+    REFUSE = "no authorization, or the server refused"
     EXPIRE = "subscribe_timeout is over"
     LOSE = "the connection is gone"
 
@@ -127,99 +145,99 @@ class ChannelInput(Enum):
 C, J = ChannelState, ChannelInput
 
 CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
-    (C.OUT, J.WANT): C.WANTED,
-    (C.WANTED, J.ASK): C.GRANTING,
-    (C.WANTED, J.SEND): C.SUBSCRIBING,
-    (C.WANTED, J.LEAVE): C.OUT,
-    (C.GRANTING, J.SEND): C.SUBSCRIBING,
-    (C.GRANTING, J.REFUSE): C.REFUSED,
-    (C.GRANTING, J.LEAVE): C.OUT,
-    (C.GRANTING, J.LOSE): C.WANTED,
+    (C.UNSUBSCRIBED, J.WANT): C.PENDING,
+    (C.PENDING, J.ASK): C.AUTHORIZING,
+    (C.PENDING, J.SEND): C.SUBSCRIBING,
+    (C.PENDING, J.LEAVE): C.UNSUBSCRIBED,
+    (C.AUTHORIZING, J.SEND): C.SUBSCRIBING,
+    (C.AUTHORIZING, J.REFUSE): C.FAILED,
+    (C.AUTHORIZING, J.LEAVE): C.UNSUBSCRIBED,
+    (C.AUTHORIZING, J.LOSE): C.PENDING,
     (C.SUBSCRIBING, J.SUCCEED): C.SUBSCRIBED,
-    (C.SUBSCRIBING, J.REFUSE): C.REFUSED,
-    (C.SUBSCRIBING, J.EXPIRE): C.UNANSWERED,
+    (C.SUBSCRIBING, J.REFUSE): C.FAILED,
+    (C.SUBSCRIBING, J.EXPIRE): C.TIMED_OUT,
     # Soketi answers asynchronously and would keep a subscription that was left before its answer.
-    (C.SUBSCRIBING, J.LEAVE): C.LEAVING,
-    (C.SUBSCRIBING, J.LOSE): C.WANTED,
-    (C.SUBSCRIBED, J.LEAVE): C.OUT,
-    (C.SUBSCRIBED, J.LOSE): C.WANTED,
-    (C.UNANSWERED, J.SUCCEED): C.SUBSCRIBED,
-    (C.UNANSWERED, J.REFUSE): C.REFUSED,
-    (C.UNANSWERED, J.WANT): C.WANTED,
-    (C.UNANSWERED, J.LEAVE): C.OUT,
-    (C.UNANSWERED, J.LOSE): C.WANTED,
-    (C.REFUSED, J.WANT): C.WANTED,
+    (C.SUBSCRIBING, J.LEAVE): C.UNSUBSCRIBING,
+    (C.SUBSCRIBING, J.LOSE): C.PENDING,
+    (C.SUBSCRIBED, J.LEAVE): C.UNSUBSCRIBED,
+    (C.SUBSCRIBED, J.LOSE): C.PENDING,
+    (C.TIMED_OUT, J.SUCCEED): C.SUBSCRIBED,
+    (C.TIMED_OUT, J.REFUSE): C.FAILED,
+    (C.TIMED_OUT, J.WANT): C.PENDING,
+    (C.TIMED_OUT, J.LEAVE): C.UNSUBSCRIBED,
+    (C.TIMED_OUT, J.LOSE): C.PENDING,
+    (C.FAILED, J.WANT): C.PENDING,
     # An error that names no channel was put down to it wrongly (Reverb names none).
-    (C.REFUSED, J.SUCCEED): C.SUBSCRIBED,
-    (C.REFUSED, J.LEAVE): C.OUT,
-    (C.REFUSED, J.LOSE): C.WANTED,
-    (C.LEAVING, J.WANT): C.SUBSCRIBING,  # the subscribe under way serves; nothing is sent
-    (C.LEAVING, J.SUCCEED): C.OUT,
-    (C.LEAVING, J.REFUSE): C.OUT,
-    (C.LEAVING, J.EXPIRE): C.OUT,
-    (C.LEAVING, J.LOSE): C.OUT,
+    (C.FAILED, J.SUCCEED): C.SUBSCRIBED,
+    (C.FAILED, J.LEAVE): C.UNSUBSCRIBED,
+    (C.FAILED, J.LOSE): C.PENDING,
+    (C.UNSUBSCRIBING, J.WANT): C.SUBSCRIBING,  # the subscribe under way serves; nothing is sent
+    (C.UNSUBSCRIBING, J.SUCCEED): C.UNSUBSCRIBED,
+    (C.UNSUBSCRIBING, J.REFUSE): C.UNSUBSCRIBED,
+    (C.UNSUBSCRIBING, J.EXPIRE): C.UNSUBSCRIBED,
+    (C.UNSUBSCRIBING, J.LOSE): C.UNSUBSCRIBED,
 }
 
 CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
     # Not wanted: there is nothing to leave or lose, and no answer counts.
-    *((C.OUT, j) for j in J if j is not J.WANT),
+    *((C.UNSUBSCRIBED, j) for j in J if j is not J.WANT),
     # Wanted already.
-    *((s, J.WANT) for s in (C.WANTED, C.GRANTING, C.SUBSCRIBING, C.SUBSCRIBED)),
+    *((s, J.WANT) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBING, C.SUBSCRIBED)),
     # Left already.
-    (C.LEAVING, J.LEAVE),
+    (C.UNSUBSCRIBING, J.LEAVE),
     # Asking and sending begin where something was wanted.
-    *((s, J.ASK) for s in C if s not in (C.OUT, C.WANTED)),
-    *((s, J.SEND) for s in C if s not in (C.OUT, C.WANTED, C.GRANTING)),
+    *((s, J.ASK) for s in C if s not in (C.UNSUBSCRIBED, C.PENDING)),
+    *((s, J.SEND) for s in C if s not in (C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
     # Answers to what was not asked on this connection, or was answered (protocol: "second ignored").
-    *((s, J.SUCCEED) for s in (C.WANTED, C.GRANTING, C.SUBSCRIBED)),
-    *((s, J.REFUSE) for s in (C.WANTED, C.SUBSCRIBED, C.REFUSED)),
-    *((s, J.EXPIRE) for s in (C.WANTED, C.GRANTING, C.SUBSCRIBED, C.UNANSWERED, C.REFUSED)),
-    (C.WANTED, J.LOSE),
+    *((s, J.SUCCEED) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED)),
+    *((s, J.REFUSE) for s in (C.PENDING, C.SUBSCRIBED, C.FAILED)),
+    *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
+    (C.PENDING, J.LOSE),
 }
 
 
-class UserState(Enum):
+class UserState(_State):
     """Where the sign-in is."""
 
-    OUT = "no sign-in on this connection"
-    GRANTING = "a grant is being got"
-    SIGNING = "the sign-in was sent"
-    IN = "signed in"
-    REFUSED = "refused; tried again at the next connection or when asked anew"
+    SIGNED_OUT = "signed_out", "no sign-in on this connection"
+    AUTHORIZING = "authorizing", "an authorization is being got"
+    SIGNING_IN = "signing_in", "the sign-in was sent"
+    SIGNED_IN = "signed_in", "signed in"
+    FAILED = "failed", "refused; tried again at the next connection or when asked anew"
 
 
 class UserInput(Enum):
     """What can move the sign-in."""
 
-    ASK = "a grant is asked for"
+    ASK = "an authorization is asked for"
     SEND = "the sign-in goes out"
     SUCCEED = "the server confirmed"
-    REFUSE = "no grant, a refusal, or no answer in time"
+    REFUSE = "no authorization, a refusal, or no answer in time"
     LOSE = "the connection is gone"
 
 
 U, K = UserState, UserInput
 
 USER: dict[tuple[UserState, UserInput], UserState] = {
-    (U.OUT, K.ASK): U.GRANTING,
-    (U.REFUSED, K.ASK): U.GRANTING,
-    (U.GRANTING, K.SEND): U.SIGNING,
-    (U.GRANTING, K.REFUSE): U.REFUSED,
-    (U.SIGNING, K.SUCCEED): U.IN,
-    (U.SIGNING, K.REFUSE): U.REFUSED,
-    **{(s, K.LOSE): U.OUT for s in U if s is not U.OUT},
+    (U.SIGNED_OUT, K.ASK): U.AUTHORIZING,
+    (U.FAILED, K.ASK): U.AUTHORIZING,
+    (U.AUTHORIZING, K.SEND): U.SIGNING_IN,
+    (U.AUTHORIZING, K.REFUSE): U.FAILED,
+    (U.SIGNING_IN, K.SUCCEED): U.SIGNED_IN,
+    (U.SIGNING_IN, K.REFUSE): U.FAILED,
+    **{(s, K.LOSE): U.SIGNED_OUT for s in U if s is not U.SIGNED_OUT},
 }
 
 USER_IGNORED: set[tuple[UserState, UserInput]] = {
     # Nothing is under way that could be answered.
-    *((U.OUT, k) for k in K if k is not K.ASK),
-    *((U.REFUSED, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
+    *((U.SIGNED_OUT, k) for k in K if k is not K.ASK),
+    *((U.FAILED, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
     # One sign-in a connection: asked for again, it is the same one.
-    *((s, K.ASK) for s in (U.GRANTING, U.SIGNING, U.IN)),
-    (U.GRANTING, K.SUCCEED),
-    (U.SIGNING, K.SEND),
+    *((s, K.ASK) for s in (U.AUTHORIZING, U.SIGNING_IN, U.SIGNED_IN)),
+    (U.AUTHORIZING, K.SUCCEED),
+    (U.SIGNING_IN, K.SEND),
     # Signed in is final on this connection.
-    *((U.IN, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
+    *((U.SIGNED_IN, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
 }
 
 State = TypeVar("State", SessionState, ChannelState, UserState)

@@ -45,8 +45,8 @@ __all__ = ["Authorizer", "Client", "open_pusher"]
 T = TypeVar("T")
 
 Authorizer = Callable[[AuthRequest], Any]
-"""Returns a `Grant`. It runs in a thread of its own. When it has a method `authorize_many`, that is given a list of
-requests instead and returns a list of grants, or a mapping by channel."""
+"""Returns a `AuthResponse`. It runs in a thread of its own. When it has a method `authorize_many`, that is
+given a list of requests instead and returns a list of authorizations, or a mapping by channel."""
 
 # On Windows Ctrl+C does not end a wait for a lock: there it is waited for in slices.
 _SLICE = 0.05 if sys.platform == "win32" else threading.TIMEOUT_MAX
@@ -186,7 +186,7 @@ class Client(ClientBase[Channel, User], Source):
             result = authorizer(question)
         except Exception as error:
             result = error
-        self._granted(effect, result)
+        self._authorized(effect, result)
 
     def _wait(
         self,
@@ -264,7 +264,8 @@ def open_pusher(
 ) -> Iterator[Client]:
     """Open a client for the length of the block: `with open_pusher(options) as client`.
 
-    Entering starts connecting and does not wait. `authorizer` answers requests for grants when `options.auth` is None;
+    Entering starts connecting and does not wait. `authorizer` answers requests for authorizations when
+    `options.auth` is None;
     `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened. With
     `on_handler_error="raise"` the exception of a handler ends `run` and comes out of it. `record` names a file
     that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for

@@ -94,14 +94,14 @@ def test_channels_are_tried_with_the_secret(
     ]
 
 
-def test_a_grant_of_the_endpoint_is_a_step_of_its_own(
+def test_an_authorization_of_the_endpoint_is_a_step_of_its_own(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", *address, "--auth-url", running.auth_url, "private-x", "room"]) == 0
     assert len(running.auth_requests) == 1
     report = report_of(capfd).removesuffix(WELL)
     assert report.splitlines()[-3:] == [
-        "  ok      auth endpoint, private-x  TIME  a grant for this channel",
+        "  ok      auth endpoint, private-x  TIME  an authorization for this channel",
         "  ok      subscription, private-x  TIME",
         "  ok      subscription, room  TIME",
     ]
@@ -493,7 +493,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
 )
-def test_an_endpoint_that_gives_no_grant_is_status_4(
+def test_an_endpoint_that_gives_no_authorization_is_status_4(
     answer: tuple[int, object],
     detail: str,
     advice: str,
@@ -546,7 +546,7 @@ def test_a_public_channel_that_is_refused_is_status_4(
     )
 
 
-def test_a_grant_that_the_server_does_not_take_points_to_the_endpoint(
+def test_an_authorization_that_the_server_does_not_take_points_to_the_endpoint(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.refuse_channel("private-x", message="no")

@@ -70,7 +70,7 @@ def test_only_events_of_the_names_that_are_asked_for_are_printed(
     ]
 
 
-def test_an_endpoint_is_asked_for_a_grant(
+def test_an_endpoint_is_asked_for_an_authorization(
     running: ServerInThread,
     address: list[str],
     when_subscribed: WhenSubscribed,
@@ -189,7 +189,7 @@ def test_an_endpoint_that_fails_for_the_moment_is_no_refusal(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     def impatient(arguments: Namespace, channels: Iterable[str]) -> Options:
-        return replace(options_from(arguments, channels), grant_attempts=1)
+        return replace(options_from(arguments, channels), auth_attempts=1)
 
     monkeypatch.setattr(_listen, "options_from", impatient)
     running.auth_answer(503, "later")

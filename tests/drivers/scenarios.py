@@ -22,6 +22,7 @@ from pusher_anyio.testing import RunningServer, ServerInThread, serve_in_thread
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ClientClosed,
     ConnectionEstablished,
@@ -29,7 +30,6 @@ from pusher_proto import (
     ConnectionLost,
     ConnectionState,
     DataError,
-    Grant,
     LocalProtocolError,
     NotSubscribed,
     Options,
@@ -178,7 +178,7 @@ async def a_recording_is_written(driver: Driver, server: RunningServer, tmp_path
     assert '"input":"transport_opened"' in file.read_text()
 
 
-# Channels and grants
+# Channels and authorizations
 
 
 @scenario
@@ -206,13 +206,17 @@ async def _a_private_channel_opens(client: Client, server: RunningServer) -> Non
 
 
 @scenario
-async def a_grant_is_signed_with_the_own_key(driver: Driver, server: RunningServer) -> None:
+async def an_authorization_is_signed_with_the_own_key(
+    driver: Driver, server: RunningServer
+) -> None:
     async with driver(quick(server, auth=own_key())) as client:
         await _a_private_channel_opens(client, server)
 
 
 @scenario
-async def a_grant_is_asked_from_the_endpoint(driver: Driver, server: RunningServer) -> None:
+async def an_authorization_is_asked_from_the_endpoint(
+    driver: Driver, server: RunningServer
+) -> None:
     async with driver(quick(server, auth_endpoint=True)) as client:
         await _a_private_channel_opens(client, server)
         second = client.subscribe("private-second")
@@ -222,12 +226,14 @@ async def a_grant_is_asked_from_the_endpoint(driver: Driver, server: RunningServ
 
 
 @scenario
-async def a_grant_is_asked_from_the_application(driver: Driver, server: RunningServer) -> None:
+async def an_authorization_is_asked_from_the_application(
+    driver: Driver, server: RunningServer
+) -> None:
     asked: list[AuthRequest] = []
 
-    def authorizer(request: AuthRequest) -> Grant:
+    def authorizer(request: AuthRequest) -> AuthResponse:
         asked.append(request)
-        return own_key().grant(request)
+        return own_key().authorization(request)
 
     async with driver(quick(server, auth=None), authorizer=authorizer) as client:
         await _a_private_channel_opens(client, server)
@@ -235,15 +241,15 @@ async def a_grant_is_asked_from_the_application(driver: Driver, server: RunningS
 
 
 @scenario
-async def a_grant_is_asked_from_an_asynchronous_application(
+async def an_authorization_is_asked_from_an_asynchronous_application(
     driver: Driver, server: RunningServer
 ) -> None:
     if driver.is_blocking:
         return
 
-    async def authorizer(request: AuthRequest) -> Grant:
+    async def authorizer(request: AuthRequest) -> AuthResponse:
         await anyio.lowlevel.checkpoint()
-        return own_key().grant(request)
+        return own_key().authorization(request)
 
     async with driver(quick(server, auth=None), authorizer=authorizer) as client:
         await _a_private_channel_opens(client, server)
@@ -255,10 +261,10 @@ async def a_grant_is_asked_from_an_asynchronous_application(
 async def an_authorizer_that_raises_refuses_its_channel_only(
     driver: Driver, server: RunningServer
 ) -> None:
-    def authorizer(request: AuthRequest) -> Grant:
+    def authorizer(request: AuthRequest) -> AuthResponse:
         if request.channel == "private-bad":
             raise LookupError("who is that")
-        return own_key().grant(request)
+        return own_key().authorization(request)
 
     async with driver(quick(server, auth=None), authorizer=authorizer) as client:
         bad = client.subscribe("private-bad")
@@ -268,13 +274,15 @@ async def an_authorizer_that_raises_refuses_its_channel_only(
 
 
 @scenario
-async def a_private_channel_needs_a_way_to_a_grant(driver: Driver, server: RunningServer) -> None:
+async def a_private_channel_needs_a_way_to_an_authorization(
+    driver: Driver, server: RunningServer
+) -> None:
     async with driver(quick(server, auth=None)) as client:
         with pytest.raises(UnsupportedFeature):
             client.subscribe("private-room")
         with pytest.raises(UnsupportedFeature):
             client.signin()
-        room = client.subscribe("private-room", auth=own_key().grant)
+        room = client.subscribe("private-room", auth=own_key().authorization)
         await room.wait_subscribed(5)
 
 
@@ -566,10 +574,10 @@ async def leaving_while_an_authorizer_works(driver: Driver, server: RunningServe
     began: list[AuthRequest] = []
     end: list[bool] = []
 
-    def authorizer(request: AuthRequest) -> Grant:
+    def authorizer(request: AuthRequest) -> AuthResponse:
         began.append(request)
         assert poll(lambda: end)
-        return own_key().grant(request)
+        return own_key().authorization(request)
 
     with Clock() as clock:
         async with driver(quick(server, auth=None), authorizer=authorizer) as client:

@@ -9,16 +9,18 @@ import pytest
 import pusher_sync
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import serve, serve_in_thread
-from pusher_proto import AuthorizationError, AuthRequest, Grant
+from pusher_proto import AuthorizationError, AuthRequest, AuthResponse
 from pusher_proto.signing import sign_channel
 
 NAMES = ["private-a", "private-b", "private-no"]
 
 
 def sign(requests: list[AuthRequest]) -> dict[str | None, object]:
-    """Grant all channels but one."""
+    """AuthResponse all channels but one."""
     return {
-        one.channel: Grant(sign_channel("demo", "demo-secret", one.socket_id, one.channel or ""))
+        one.channel: AuthResponse(
+            sign_channel("demo", "demo-secret", one.socket_id, one.channel or "")
+        )
         for one in requests
         if one.channel != "private-no"
     }

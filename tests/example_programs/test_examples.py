@@ -121,7 +121,7 @@ def test_the_ticker_puts_typed_prices_through_its_queue(server: ServerInThread) 
 
 
 class Application(BaseHTTPRequestHandler):
-    """Two routes of a Laravel application: tokens for devices, and grants from the server's own endpoint."""
+    """Two routes of a Laravel application: tokens for devices, and authorizations from the server's own endpoint."""
 
     auth_url: str
     given = 0

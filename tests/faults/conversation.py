@@ -1,7 +1,7 @@
 """What the tests of faults have in common: a session that listens, and what it means that it lives on.
 
-"Returns" means: a new connection, every wanted channel subscribed once on it with a grant made for its socket id, and
-events delivered, each once.
+"Returns" means: a new connection, every wanted channel subscribed once on it with an authorization for its
+socket id, and events delivered, each once.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from faults.conversation import assert_kept, confirm, listening
 from proto.scripted import Script, forgetful
 from pusher_proto import (
     AuthRequest,
+    AuthResponse,
     ChannelState,
-    Grant,
     InvalidName,
     LocalProtocolError,
     NotSubscribed,
@@ -24,16 +24,16 @@ from simulation import World
 
 
 def test_A2_a_thousand_channels_are_wanted_at_once() -> None:
-    """Each is subscribed once; no more than `max_authorizing` (8) grants are asked for at once."""
+    """Each is subscribed once; no more than `max_authorizing` (8) authorizations are asked for at once."""
     world = World()
     asked, most = set[str](), 0
 
-    def authorize(request: AuthRequest) -> Grant:
+    def authorize(request: AuthRequest) -> AuthResponse:
         nonlocal most
         assert request.channel is not None
         asked.add(request.channel)
         most = max(most, len(device.asked) - len(asked) + 1)
-        return world.grant(request)
+        return world.authorization(request)
 
     device = world.device(world.options(auth=None), authorizer=authorize)
     names = [f"{kind}{number}" for number in range(500) for kind in ("room-", "private-")]

@@ -250,7 +250,7 @@ def waits_to_try_again(stack: ExitStack, server: RunningServer, _: object) -> Ph
     )
 
 
-def waits_for_a_grant(stack: ExitStack, server: RunningServer, _: object) -> Phase:
+def waits_for_an_authorization(stack: ExitStack, server: RunningServer, _: object) -> Phase:
     server.delay(60, "auth")
     return Phase(
         server.options(auth_endpoint=True, **QUICK),
@@ -269,7 +269,7 @@ def waits_for_a_grant(stack: ExitStack, server: RunningServer, _: object) -> Pha
         hangs_in_the_upgrade,
         hangs_before_the_greeting,
         waits_to_try_again,
-        waits_for_a_grant,
+        waits_for_an_authorization,
     ],
     ids=lambda phase: phase.__name__,
 )

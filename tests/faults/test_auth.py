@@ -1,4 +1,4 @@
-"""Whoever vouches for the client fails: the endpoint, the application's function, or the grant itself.
+"""Whoever vouches for the client fails: the endpoint, the application's function, or the authorization itself.
 
 It concerns one channel; the others live, and nothing is sent that the server would have to refuse.
 """
@@ -20,9 +20,9 @@ from pusher_proto import (
     AuthEndpoint,
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     ChannelState,
     CloseTransport,
-    Grant,
     OpenTransport,
     OwnKey,
     SubscriptionFailed,
@@ -59,7 +59,7 @@ def failure(script: Script, channel: str = ROOM) -> SubscriptionFailed:
     assert isinstance(failed, SubscriptionFailed)
     assert failed.channel == channel
     assert isinstance(failed.error, AuthorizationError)
-    assert script.session.channel(channel).state is ChannelState.REFUSED
+    assert script.session.channel(channel).state is ChannelState.FAILED
     assert [act for act in script.acts() if isinstance(act, dict)] == []
     from_server(script, message("ev", "1", "other"))
     assert messages(script) == [("other", 1)]
@@ -86,7 +86,7 @@ def subscribes(script: Script) -> list[str]:
 
 
 def test_U1_the_endpoint_fails() -> None:
-    """After 5xx, 408 and 429 it is asked `grant_attempts` times; then the channel has failed, and is tried anew after a
+    """After 5xx, 408 and 429 it is asked `auth_attempts` times; then the channel has failed, and is tried anew after a
     delay that grows."""
     script = asking()
     for attempt in (1, 2, 3):
@@ -179,7 +179,7 @@ def test_U3_the_endpoint_answers_no_HTTP(rubbish: bytes) -> None:
         ('{"auth":"key:c0ffee","shared_secret":5}', "`shared_secret` in the answer"),
     ],
 )
-def test_U4_the_endpoint_answers_no_grant(body: str, wrong: str) -> None:
+def test_U4_the_endpoint_answers_no_authorization(body: str, wrong: str) -> None:
     """The error names the field, and quotes nothing of the answer; nothing is sent to the server."""
     error = error_of(asking().receive(http(200, body)))
     assert wrong in str(error)
@@ -187,7 +187,7 @@ def test_U4_the_endpoint_answers_no_grant(body: str, wrong: str) -> None:
 
 
 def test_U5_the_endpoint_never_answers() -> None:
-    """Other channels are subscribed at once; this one fails after `grant_timeout` and is tried anew after a delay."""
+    """Other channels are subscribed at once; this one fails after `auth_timeout` and is tried anew after a delay."""
     script = asking()
     script.wait(9.99).subscribe("third")
     from_server(script, message(SUCCEEDED, "{}", "third"))
@@ -200,26 +200,26 @@ def test_U5_the_endpoint_never_answers() -> None:
     assert subscribes(script) == ["key:good"]
 
 
-def test_U6_a_grant_comes_after_the_connection_was_replaced() -> None:
+def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
     """It is dropped: a new one is asked for, and only that is sent, once."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
     script.eof().retry().greet({"socket_id": "2.2", "activity_timeout": 120})
     old, new = (effect.request for effect in script.asked)
     assert [effect.details.socket_id for effect in script.asked] == ["1.1", "2.2"]
-    script.do(script.session.authorized, old, Grant("key:old"))
+    script.do(script.session.authorized, old, AuthResponse("key:old"))
     assert subscribes(script) == []
-    script.do(script.session.authorized, new, Grant("key:new"))
-    script.do(script.session.authorized, old, Grant("key:old"))
+    script.do(script.session.authorized, new, AuthResponse("key:new"))
+    script.do(script.session.authorized, old, AuthResponse("key:old"))
     assert subscribes(script) == ["key:new"]
 
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close"])
-def test_U6b_a_grant_comes_after_the_channel_was_left(end: str) -> None:
+def test_U6b_an_authorization_comes_after_the_channel_was_left(end: str) -> None:
     """After unsubscribe, disconnect and close it is dropped: nothing is subscribed."""
     script = connected(auth=None).subscribe(ROOM)
     given = [ROOM] if end == "unsubscribe" else []
     script.do(getattr(script.session, end), *given)
-    script.do(script.session.authorized, script.asked[0].request, Grant("key:late"))
+    script.do(script.session.authorized, script.asked[0].request, AuthResponse("key:late"))
     assert subscribes(script) == []
     script.do(script.session.authorization_failed, script.asked[0].request, OSError("late"))
     assert script.take(SubscriptionFailed) == []
@@ -244,7 +244,7 @@ def test_U7_the_endpoint_redirects(status: int, location: str) -> None:
 )
 def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
     """It is refused past `max_auth_body` (64 KiB) and nothing of the rest is kept."""
-    script = asking(grant_attempts=1)
+    script = asking(auth_attempts=1)
     script.answers = False  # the driver has not closed yet, and goes on to read
     peak = flood(script, start, b"x", 200 * MEGABYTE, transport=2)
     assert peak.value < 5 * MEGABYTE
@@ -260,7 +260,7 @@ def test_U8_the_endpoint_answers_compressed() -> None:
 
 
 def test_U8_the_answer_of_the_endpoint_drips() -> None:
-    """`grant_timeout` is for the whole of it."""
+    """`auth_timeout` is for the whole of it."""
     script = asking().receive(answer("200 OK", [("Content-Length", "1000")]))
     for _ in range(9):
         script.wait(1).receive(b" ")
@@ -274,11 +274,11 @@ def test_U8_the_answer_of_the_endpoint_drips() -> None:
     [
         (RuntimeError("boom"), "the authorizer raised: RuntimeError: boom", False),
         (OSError("no route"), "the authorizer raised: OSError: no route", True),
-        (None, "an authorizer returns a Grant, not NoneType", False),
-        ("key:c0ffee", "an authorizer returns a Grant, not str", False),
-        ({"auth": "key:c0ffee"}, "an authorizer returns a Grant, not dict", False),
-        (Grant(""), "the grant has no `auth`", False),
-        (Grant(5), "the grant has a `auth` that is int", False),  # type: ignore[arg-type]  # on purpose
+        (None, "an authorizer returns an AuthResponse, not NoneType", False),
+        ("key:c0ffee", "an authorizer returns an AuthResponse, not str", False),
+        ({"auth": "key:c0ffee"}, "an authorizer returns an AuthResponse, not dict", False),
+        (AuthResponse(""), "the authorization has no `auth`", False),
+        (AuthResponse(5), "the authorization has a `auth` that is int", False),  # type: ignore[arg-type]  # on purpose
     ],
 )
 def test_U9_the_application_s_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
@@ -295,7 +295,7 @@ def test_U9_the_application_s_authorizer_is_wrong(outcome: Any, told: str, again
 
 
 def test_U9_the_application_s_authorizer_never_returns() -> None:
-    """The channel fails after `grant_timeout` and is tried anew; what it returns an hour later is dropped."""
+    """The channel fails after `auth_timeout` and is tried anew; what it returns an hour later is dropped."""
     script = confirm(connected(auth=None).subscribe("other"), "other")
     forgetful(script.subscribe(ROOM)).wait(10)
     failed = failure(script)
@@ -303,15 +303,15 @@ def test_U9_the_application_s_authorizer_never_returns() -> None:
     assert failed.retry_in is not None
     script.send("pusher:ping").wait(100)
     late = script.asked[0].request
-    forgetful(script).do(script.session.authorized, late, Grant("key:late"))
+    forgetful(script).do(script.session.authorized, late, AuthResponse("key:late"))
     assert subscribes(script) == []
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_U10_a_grant_is_for_another_channel(named: bool) -> None:
+def test_U10_an_authorization_is_for_another_channel(named: bool) -> None:
     """The server refuses it: that is told, and the channel is not tried again on this connection."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
-    script.do(script.session.authorized, script.asked[0].request, Grant("key:for-another"))
+    script.do(script.session.authorized, script.asked[0].request, AuthResponse("key:for-another"))
     assert subscribes(script) == ["key:for-another"]
     data = {"code": 4009, "message": "Invalid signature"}
     script.send("pusher:error", data, **({"channel": ROOM} if named else {}))
@@ -324,9 +324,9 @@ def test_U10_a_grant_is_for_another_channel(named: bool) -> None:
     assert subscribes(script) == []
 
 
-def test_U11_a_grant_is_for_another_app(caplog: pytest.LogCaptureFixture) -> None:
-    """A warning is logged, without the signature, and the grant is sent as it is."""
-    script = forgetful(connected(auth=Grant("another:c0ffee")))
+def test_U11_an_authorization_is_for_another_app(caplog: pytest.LogCaptureFixture) -> None:
+    """A warning is logged, without the signature, and the authorization is sent as it is."""
+    script = forgetful(connected(auth=AuthResponse("another:c0ffee")))
     with caplog.at_level(logging.DEBUG):
         script.subscribe(ROOM)
     assert "not for the key of this client" in caplog.text
@@ -375,4 +375,4 @@ def test_U13_the_application_signs_what_no_server_would_send(socket_id: str, cha
     with pytest.raises(ValueError):
         sign_channel("key", "secret", socket_id, channel)
     with pytest.raises(ValueError):
-        OwnKey("key", "secret").grant(AuthRequest(socket_id, channel))
+        OwnKey("key", "secret").authorization(AuthRequest(socket_id, channel))

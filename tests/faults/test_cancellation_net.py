@@ -21,12 +21,12 @@ from pusher_anyio import Channel, Client, open_pusher
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import (
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ClientClosed,
     Closed,
     ConnectionState,
     Event,
-    Grant,
     Options,
     OwnKey,
     StateChanged,
@@ -267,10 +267,10 @@ async def live(
             return await anyio.connect_tcp(host, port)
         return CountedStream(await chosen.counted(anyio.connect_tcp(host, port)), chosen)
 
-    async def authorizer(request: AuthRequest) -> Grant:
+    async def authorizer(request: AuthRequest) -> AuthResponse:
         note(request)
         await two_steps("authorizer")
-        return KEY.grant(request)
+        return KEY.authorization(request)
 
     async def handler(event: Event) -> None:
         note(event)

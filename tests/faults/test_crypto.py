@@ -10,22 +10,22 @@ from typing import Any
 
 import pytest
 from nacl.secret import SecretBox
-from proto.test_encryption import NEW, OLD, box, key_of
 
 from faults.conversation import assert_kept, confirm, messages
 from proto.scripted import Script, connected, forgetful
+from proto.test_encryption import NEW, OLD, box, key_of
 from pusher_proto import (
     AuthorizationError,
+    AuthResponse,
     ChannelEvent,
     DecryptionFailed,
-    Grant,
     SubscriptionFailed,
 )
 from pusher_proto._wire.secretbox import read_key
 from simulation import World
 
 ROOM = "private-encrypted-room"
-TICKET = Grant("key:x", shared_secret=key_of(OLD))
+TICKET = AuthResponse("key:x", shared_secret=key_of(OLD))
 
 
 def sealed(**options: Any) -> Script:
@@ -36,13 +36,13 @@ def sealed(**options: Any) -> Script:
     return forgetful(confirm(script, "other", ROOM))
 
 
-def answer(script: Script, grant: Grant | Exception) -> Script:
+def answer(script: Script, authorization: AuthResponse | Exception) -> Script:
     """Answer the one request for a new key."""
     (asked,) = script.asked
     script.asked.clear()
-    failed = isinstance(grant, Exception)
+    failed = isinstance(authorization, Exception)
     give = script.session.authorization_failed if failed else script.session.authorized
-    return script.do(give, asked.request, grant)
+    return script.do(give, asked.request, authorization)
 
 
 def outcomes(script: Script) -> list[Any]:
@@ -105,7 +105,7 @@ def test_C2_the_key_is_changed_on_the_server() -> None:
     for number in range(5):
         script.send("ev", box(str(number), NEW), ROOM)
     assert script.take() == []
-    answer(script, Grant("key:x", shared_secret=key_of(NEW)))
+    answer(script, AuthResponse("key:x", shared_secret=key_of(NEW)))
     assert [data for _, data in messages(script)] == [0, 1, 2, 3, 4]
     script.send("ev", box("5", NEW), ROOM)
     assert messages(script) == [(ROOM, 5)]
@@ -113,16 +113,17 @@ def test_C2_the_key_is_changed_on_the_server() -> None:
 
 
 @pytest.mark.parametrize(
-    "grant", [TICKET, Grant("key:x", shared_secret=key_of(bytes(31) + b"x")), OSError("down")]
+    "authorization",
+    [TICKET, AuthResponse("key:x", shared_secret=key_of(bytes(31) + b"x")), OSError("down")],
 )
-def test_C3_no_key_opens_a_thousand_events(grant: Grant | Exception) -> None:
+def test_C3_no_key_opens_a_thousand_events(authorization: AuthResponse | Exception) -> None:
     """A new key is asked for no more often than every 10 s (`key_refresh`); each event is told as
     `DecryptionFailed`."""
     script, asked = sealed(), 0
     for _ in range(1000):  # 20 s
         script.send("ev", box("1", NEW), ROOM).wait(0.02)
         if script.asked:
-            answer(script, grant)
+            answer(script, authorization)
             asked += 1
     assert asked == 2
     assert outcomes(script) == [DecryptionFailed] * 1000
@@ -141,14 +142,16 @@ def test_C3_no_key_opens_a_thousand_events(grant: Grant | Exception) -> None:
         "!" * 44,
     ],
 )
-def test_C4_the_grant_has_no_good_key(secret: str | None) -> None:
+def test_C4_the_authorization_has_no_good_key(secret: str | None) -> None:
     """The channel has failed: a key is 32 bytes in plain base64. Nothing is subscribed."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
-    script.do(script.session.authorized, script.asked[0].request, Grant("key:x", None, secret))
+    script.do(
+        script.session.authorized, script.asked[0].request, AuthResponse("key:x", None, secret)
+    )
     (failed,) = script.take()
     assert isinstance(failed, SubscriptionFailed)
     assert isinstance(failed.error, AuthorizationError)
-    assert str(failed.error) == "the grant has no shared_secret of 32 bytes in base64"
+    assert str(failed.error) == "the authorization has no shared_secret of 32 bytes in base64"
     assert script.acts() == []
 
 
@@ -174,7 +177,7 @@ def test_C5_a_channel_is_left_and_its_key_remains(end: str) -> None:
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(key)
     assert not hasattr(key, "__dict__")
-    assert key_of(NEW) not in repr(Grant("key:x", shared_secret=key_of(NEW)))
+    assert key_of(NEW) not in repr(AuthResponse("key:x", shared_secret=key_of(NEW)))
 
 
 def raw_box(data: bytes) -> dict[str, str]:

@@ -88,7 +88,7 @@ async def test_N8_the_server_is_not_there_yet(driver: Driver, server: RunningSer
 
 @on_every_driver
 async def test_N9_the_server_restarts_under_load(driver: Driver, server: RunningServer) -> None:
-    """Every channel is subscribed again exactly once, with a new grant; nothing is delivered twice."""
+    """Every channel is subscribed again exactly once, with a new authorization; nothing is delivered twice."""
     channels = ["room", "private-one", "private-two"]
     numbers: dict[str, list[int]] = {name: [] for name in channels}
 
@@ -130,13 +130,15 @@ async def test_N9_the_server_restarts_under_load(driver: Driver, server: Running
             before = {name: len(seen) for name, seen in numbers.items()}
             between.listen()
             await until(lambda: all(len(seen) > before[name] for name, seen in numbers.items()))
-            grants = asked()
-            first, second = sorted({connection for connection, _ in grants})
-            assert set(grants) == {(each, name) for each in (first, second) for name in channels}
+            authorizations = asked()
+            first, second = sorted({connection for connection, _ in authorizations})
+            assert set(authorizations) == {
+                (each, name) for each in (first, second) for name in channels
+            }
             for name in channels:
-                fresh = grants[second, name]
+                fresh = authorizations[second, name]
                 assert (fresh is None) == (name == "room")
-                assert name == "room" or fresh != grants[first, name]
+                assert name == "room" or fresh != authorizations[first, name]
                 assert numbers[name] == sorted(set(numbers[name]))
             for stream in streams:
                 stream.close()

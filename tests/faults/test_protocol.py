@@ -202,7 +202,7 @@ def test_P8_the_server_does_not_answer_the_client_s_close_frame() -> None:
 
 
 def test_P9_the_server_greets_twice() -> None:
-    """The second greeting is reported, and the socket id stays: grants were made for it."""
+    """The second greeting is reported, and the socket id stays: authorizations were made for it."""
     script = listening().greet({"socket_id": "6.6", "activity_timeout": 1})
     assert violations(script) == ["a second greeting"]
     assert script.session.socket_id == "1.1"

@@ -57,7 +57,7 @@ ANSWERED: list[tuple[int, object]] = [
     (200, f"<html>{APP.key}:{SIGNATURE}"),
     (200, {"auth": 1, "user_data": MAIL}),
 ]
-"""What an auth endpoint may answer that is no grant."""
+"""What an auth endpoint may answer that is no authorization."""
 
 
 def a_server() -> Server:
@@ -65,7 +65,7 @@ def a_server() -> Server:
 
 
 class Ways:
-    """The ways to a grant. Functions, so that no local variable of a test holds a secret."""
+    """The ways to an authorization. Functions, so that no local variable of a test holds a secret."""
 
     @staticmethod
     def options(way: str, server: RunningServer) -> tuple[Options, Any]:
@@ -88,8 +88,8 @@ class Ways:
             if request.channel == "private-bad":
                 raise LookupError("who is that")
         except LookupError as error:
-            raise RuntimeError("no grant") from error
-        return OWN_KEY.grant(request)
+            raise RuntimeError("no authorization") from error
+        return OWN_KEY.authorization(request)
 
 
 class Seen:
@@ -218,7 +218,7 @@ async def test_S2_nothing_secret_is_in_what_is_raised_shown_or_recorded(
 def test_S2_refusing_to_sign_shows_nothing_secret(socket_id: str, channel: str | None) -> None:
     """What is not signed for its socket id or name is refused before anything secret is at hand."""
     with pytest.raises(ValueError, match=r"socket id|channel") as caught:
-        OWN_KEY.grant(AuthRequest(socket_id, channel))
+        OWN_KEY.authorization(AuthRequest(socket_id, channel))
     assert secrets_in(rendered(caught.value)) == set()
 
 
@@ -238,7 +238,7 @@ def test_S2_refusing_to_sign_shows_nothing_secret(socket_id: str, channel: str |
         ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", {"a key of 32 bytes"}),
         ('{"user_data":"{\\"id\\":1}"}', {"user data"}),
         ("user_data='***'", set()),
-        ("the grant has no user_data", set()),
+        ("the authorization has no user_data", set()),
     ],
 )
 def test_the_watch_knows_a_secret(text: str, found: set[str]) -> None:

@@ -11,9 +11,9 @@ import pytest
 from pusher_proto import (
     AuthEndpoint,
     AuthRequest,
+    AuthResponse,
     ConnectionFailed,
     ConnectionLost,
-    Grant,
     Options,
     OwnKey,
     PusherTimeout,
@@ -175,12 +175,12 @@ def test_expectations_count_and_forget(world: World) -> None:
         world.expect_subscribed("private-room", 0)
 
 
-def test_grants_come_from_an_endpoint_or_from_the_application(world: World) -> None:
+def test_authorizations_come_from_an_endpoint_or_from_the_application(world: World) -> None:
     asked: list[str | None] = []
 
-    def authorizer(request: AuthRequest) -> Grant:
+    def authorizer(request: AuthRequest) -> AuthResponse:
         asked.append(request.channel)
-        return OwnKey(DEMO_APP.key, DEMO_APP.secret).grant(request)
+        return OwnKey(DEMO_APP.key, DEMO_APP.secret).authorization(request)
 
     endpoint = AuthEndpoint("http://shop.test/broadcasting/auth")
     with world.open_pusher(world.options(auth=endpoint)) as client:

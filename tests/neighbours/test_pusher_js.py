@@ -83,7 +83,7 @@ def test_a_channel_that_the_endpoint_refuses_is_an_error_of_that_channel(house: 
     bob.join("private-others")
 
 
-def test_a_forged_grant_subscribes_to_nothing(house: House) -> None:
+def test_a_forged_authorization_subscribes_to_nothing(house: House) -> None:
     forger = house.open(APP.key, own_key("wrong", member={"user_id": "1"}))
     forger.subscribe("private-orders")
     error = forger.next("connection", "error")

@@ -101,7 +101,7 @@ def test_a_sign_in_where_it_is_off_is_answered_with_an_error(house: House) -> No
     assert error.data["message"] == "User authentication is not enabled for this app"
 
 
-def test_a_signed_in_user_needs_no_member_in_the_grant(house: House) -> None:
+def test_a_signed_in_user_needs_no_member_in_the_authorization(house: House) -> None:
     room, user = "presence-room", {"id": "dan", "user_info": {"name": "Dan"}}
     dan = house.open(APP.key, own_key(APP.secret, user=user))
     dan.signin()

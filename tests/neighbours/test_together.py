@@ -10,11 +10,11 @@ from neighbours.house import APP, MASTER_KEY, MUTE_APP, OTHER_KEY, House
 from neighbours.member import Heard
 from pusher_proto import (
     AuthRequest,
+    AuthResponse,
     CacheMiss,
     ChannelEvent,
     ConnectionFailed,
     ConnectionState,
-    Grant,
     Member,
     MemberAdded,
     MemberRemoved,
@@ -247,16 +247,16 @@ async def test_the_library_signs_for_our_client(driver: Driver, house: House) ->
     """As an application in Python would, in its own auth endpoint."""
     user = {"id": "ann", "user_info": {"name": "Änn"}}
 
-    def authorize(request: AuthRequest) -> Grant:
+    def authorize(request: AuthRequest) -> AuthResponse:
         if request.channel is None:
-            return Grant(**house.library.authenticate_user(request.socket_id, user))
+            return AuthResponse(**house.library.authenticate_user(request.socket_id, user))
         member = None
         if request.channel.startswith("presence-"):
             member = {"user_id": "ann", "user_info": {"name": "Änn"}}
         answer = house.library.authenticate(request.channel, request.socket_id, member)
         if "shared_secret" in answer:  # which the library gives as bytes
             answer["shared_secret"] = answer["shared_secret"].decode()
-        return Grant(**answer)
+        return AuthResponse(**answer)
 
     async with driver(house.options("ann", auth=None), authorizer=authorize) as client:
         client.signin()

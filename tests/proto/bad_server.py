@@ -1,4 +1,4 @@
-"""What a server may say in random sequences, good and bad, and the grants that an application gives in them."""
+"""What a server may say in random sequences, good and bad, and the authorizations that an application gives in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nacl.secret import SecretBox
 
 from proto.scripted import message
 from proto.websocket_peer import BINARY, CONTINUATION, PING, PONG, TEXT, answer, close, frame
-from pusher_proto import AuthRequest, Grant
+from pusher_proto import AuthRequest, AuthResponse
 
 __all__ = [
     "AUTH_HOST",
@@ -23,7 +23,7 @@ __all__ = [
     "ODD_FRAMES",
     "REFUSALS",
     "USER_TEXTS",
-    "grant_for",
+    "authorization_for",
     "http",
     "mutated",
     "texts_of",
@@ -145,11 +145,11 @@ HTTP_ANSWERS = [
 ]
 
 
-def grant_for(request: AuthRequest) -> Grant:
-    """Return a grant that tells for which connection it was made."""
+def authorization_for(request: AuthRequest) -> AuthResponse:
+    """Return an authorization that tells for which connection it was made."""
     if request.channel is None:
-        return Grant(f"key:{request.socket_id}", user_data='{"id":"u"}')
-    return Grant(
+        return AuthResponse(f"key:{request.socket_id}", user_data='{"id":"u"}')
+    return AuthResponse(
         f"key:{request.socket_id}",
         '{"user_id":"me"}' if request.channel.startswith("presence-") else None,
         SHARED if request.channel.startswith("private-encrypted-") else None,

@@ -281,7 +281,7 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
             result = authorizer(question)
         except Exception as error:
             result = error
-        self._granted(effect, result)
+        self._authorized(effect, result)
 
     def _wait(
         self,

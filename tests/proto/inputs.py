@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """One example: how grants are got, what is limited, and the steps."""
+    """One example: how authorizations are got, what is limited, and the steps."""
 
     auth: str
     seed: int
@@ -110,7 +110,7 @@ def options_of(sequence: Sequence) -> Options:
         max_message_size=2000,
         max_channels=5,
         max_members=3,
-        max_held=2,
+        encrypted_backlog_limit=2,
         max_authorizing=2,
         auth_connections=2,
         max_auth_body=400,

@@ -26,7 +26,7 @@ from proto.bad_server import (
     ODD_FRAMES,
     REFUSALS,
     USER_TEXTS,
-    grant_for,
+    authorization_for,
     http,
     mutated,
     texts_of,
@@ -37,9 +37,9 @@ from proto.websocket_peer import close, frame
 from pusher_proto import (
     Authorize,
     AuthRequest,
+    AuthResponse,
     CloseTransport,
     Event,
-    Grant,
     LocalProtocolError,
     OpenTransport,
     SendData,
@@ -163,7 +163,7 @@ class Play:
             if not stream.ended:
                 self._end_stream(number, stream, None)
         for request in list(self.asked):
-            self._reply(request, grant_for(self.asked[request]))
+            self._reply(request, authorization_for(self.asked[request]))
         while (due := self.session.next_deadline()) is not None:
             self.now = max(self.now, due)
             self.input(self.session.handle_timeout)
@@ -277,8 +277,8 @@ class Play:
         if self.asked:
             request = list(self.asked)[which % len(self.asked)]
             replies: list[Any] = [
-                grant_for(self.asked[request]),
-                Grant("key:wrong", "not JSON", "not base64"),
+                authorization_for(self.asked[request]),
+                AuthResponse("key:wrong", "not JSON", "not base64"),
                 None,
                 KeyError("no"),
                 TimeoutError(),
@@ -366,7 +366,7 @@ class Play:
             elif stream.replies:
                 things.append(lambda n=number, s=stream: self._reply_well(n, s, what))  # type: ignore[misc]  # mypy infers no lambda with defaults
         things += [
-            lambda r=request, d=details: self._reply(r, grant_for(d))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            lambda r=request, d=details: self._reply(r, authorization_for(d))  # type: ignore[misc]  # mypy infers no lambda with defaults
             for request, details in self.asked.items()
         ]
         if things:
@@ -451,7 +451,7 @@ class Play:
                 self.input(session.transport_opened, number)
         stale = [n for n, asked in self.asked.items() if asked.socket_id != session.socket_id]
         for request in [*sorted(self.answered)[-3:], *stale, 0, -1, 10_000]:
-            self.input(session.authorized, request, Grant("key:stray"))
+            self.input(session.authorized, request, AuthResponse("key:stray"))
             self.input(session.authorization_failed, request, KeyError("stray"))
 
     # Effects
@@ -502,10 +502,14 @@ class Play:
                 fields = dict(parse_qsl(body))
                 socket_id = fields.pop("socket_id")
                 if "channel_name[0]" in fields:
-                    grants = {c: grant_for(AuthRequest(socket_id, c)) for c in fields.values()}
-                    return http("200 OK", msgspec.json.encode(grants).decode())
-                grant = grant_for(AuthRequest(socket_id, fields.get("channel_name")))
-                return http("200 OK", msgspec.json.encode(grant).decode())
+                    authorizations = {
+                        c: authorization_for(AuthRequest(socket_id, c)) for c in fields.values()
+                    }
+                    return http("200 OK", msgspec.json.encode(authorizations).decode())
+                authorization = authorization_for(
+                    AuthRequest(socket_id, fields.get("channel_name"))
+                )
+                return http("200 OK", msgspec.json.encode(authorization).decode())
             case {"event": "pusher:subscribe", "data": {"channel": channel}}:
                 data_ = {
                     "presence": {"ids": ["me", "b"], "hash": {"me": {}, "b": None}, "count": 2}

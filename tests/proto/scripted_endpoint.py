@@ -1,4 +1,4 @@
-"""A connected session whose requests for grants are answered by hand."""
+"""A connected session whose requests for authorizations are answered by hand."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ScriptedEndpoint:
         ]
 
     def error(self, channel: str) -> AuthorizationError:
-        """Return why the channel has no grant."""
+        """Return why the channel has no authorization."""
         error = self.session.channel(channel).last_error
         assert isinstance(error, AuthorizationError)
         return error

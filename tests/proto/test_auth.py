@@ -1,4 +1,4 @@
-"""Ways to get a grant: what each is made of, what it signs, and that none of them shows a secret."""
+"""Ways to get an authorization: what each is made of, what it signs, and that none of them shows a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 
 from proto.strategies import json_objects, tried
 from pusher_proto._base.secret import Secret
-from pusher_proto.auth import AuthEndpoint, AuthRequest, Grant, OwnKey
+from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from pusher_proto.errors import AuthorizationError, InvalidName, UnsupportedFeature
 from pusher_proto.signing import shared_secret, sign_channel, sign_user
 
@@ -30,8 +30,8 @@ def asked(channel: str | None) -> AuthRequest:
 
 
 def test_a_private_channel_is_signed_with_the_secret() -> None:
-    grant = OwnKey(KEY, SECRET).grant(asked("private-foobar"))
-    assert grant == Grant(auth=sign_channel(KEY, SECRET, SOCKET, "private-foobar"))
+    authorization = OwnKey(KEY, SECRET).authorization(asked("private-foobar"))
+    assert authorization == AuthResponse(auth=sign_channel(KEY, SECRET, SOCKET, "private-foobar"))
 
 
 @pytest.mark.parametrize(
@@ -44,55 +44,57 @@ def test_a_private_channel_is_signed_with_the_secret() -> None:
 )
 def test_a_presence_channel_is_signed_with_the_member(member: Any) -> None:
     data = '{"user_id":"10","user_info":{"name":"Mr. Channels"}}'
-    assert OwnKey(KEY, SECRET, member=member).grant(asked("presence-foobar")) == Grant(
+    assert OwnKey(KEY, SECRET, member=member).authorization(
+        asked("presence-foobar")
+    ) == AuthResponse(
         auth=sign_channel(KEY, SECRET, SOCKET, "presence-foobar", data), channel_data=data
     )
 
 
 def test_a_function_is_asked_who_the_member_of_each_channel_is() -> None:
     own = OwnKey(KEY, SECRET, member=lambda channel: {"user_id": channel[-1]})
-    grants = [own.grant(asked(f"presence-{name}")).channel_data for name in "ab"]
-    assert grants == ['{"user_id":"a"}', '{"user_id":"b"}']
+    authorizations = [own.authorization(asked(f"presence-{name}")).channel_data for name in "ab"]
+    assert authorizations == ['{"user_id":"a"}', '{"user_id":"b"}']
 
 
 def test_a_presence_channel_without_a_member_is_left_to_the_user_who_is_signed_in() -> None:
-    grant = OwnKey(KEY, SECRET).grant(asked("presence-foobar"))
-    assert grant == Grant(auth=sign_channel(KEY, SECRET, SOCKET, "presence-foobar"))
+    authorization = OwnKey(KEY, SECRET).authorization(asked("presence-foobar"))
+    assert authorization == AuthResponse(auth=sign_channel(KEY, SECRET, SOCKET, "presence-foobar"))
 
 
 def test_a_member_is_signed_into_presence_channels_only() -> None:
     own = OwnKey(KEY, SECRET, member={"user_id": "10"})
-    assert own.grant(asked("private-foobar")).channel_data is None
+    assert own.authorization(asked("private-foobar")).channel_data is None
 
 
 def test_an_encrypted_channel_gets_its_key_from_the_master_key() -> None:
     name = "private-encrypted-foobar"
-    assert OwnKey(KEY, SECRET, master_key=MASTER).grant(asked(name)) == Grant(
+    assert OwnKey(KEY, SECRET, master_key=MASTER).authorization(asked(name)) == AuthResponse(
         auth=sign_channel(KEY, SECRET, SOCKET, name), shared_secret=shared_secret(name, MASTER)
     )
 
 
 def test_a_master_key_is_for_encrypted_channels_only() -> None:
     own = OwnKey(KEY, SECRET, master_key=MASTER)
-    assert own.grant(asked("private-foobar")).shared_secret is None
+    assert own.authorization(asked("private-foobar")).shared_secret is None
 
 
 def test_an_encrypted_channel_without_a_master_key_is_an_authorization_error() -> None:
     message = "OwnKey has no `master_key`, and 'private-encrypted-foobar' is encrypted"
     with pytest.raises(AuthorizationError, match=message) as raised:
-        OwnKey(KEY, SECRET).grant(asked("private-encrypted-foobar"))
+        OwnKey(KEY, SECRET).authorization(asked("private-encrypted-foobar"))
     assert (raised.value.channel, raised.value.temporary) == ("private-encrypted-foobar", False)
 
 
 def test_a_user_is_signed_for_signing_in() -> None:
-    grant = OwnKey(KEY, SECRET, user={"id": "12345"}).grant(asked(None))
+    authorization = OwnKey(KEY, SECRET, user={"id": "12345"}).authorization(asked(None))
     data = '{"id":"12345"}'
-    assert grant == Grant(auth=sign_user(KEY, SECRET, SOCKET, data), user_data=data)
+    assert authorization == AuthResponse(auth=sign_user(KEY, SECRET, SOCKET, data), user_data=data)
 
 
 def test_signing_in_without_a_user_is_an_authorization_error() -> None:
     with pytest.raises(AuthorizationError, match="OwnKey has no `user` to sign in") as raised:
-        OwnKey(KEY, SECRET).grant(asked(None))
+        OwnKey(KEY, SECRET).authorization(asked(None))
     assert (raised.value.channel, raised.value.temporary) == (None, False)
 
 
@@ -100,26 +102,28 @@ def test_signing_in_without_a_user_is_an_authorization_error() -> None:
 def test_a_socket_id_that_no_server_issues_is_not_signed(channel: str | None) -> None:
     own = OwnKey(KEY, SECRET, user={"id": "1"})
     with pytest.raises(ValueError, match="not a socket id"):
-        own.grant(AuthRequest("1.1:private-x", channel))
+        own.authorization(AuthRequest("1.1:private-x", channel))
 
 
 def test_channel_names_of_a_server_of_one_s_own_are_signed_and_control_characters_never() -> None:
     own, name = OwnKey(KEY, SECRET), "private-market:btc"
-    grant = own.grant(asked(name), strict_names=False)
-    assert grant.auth == sign_channel(KEY, SECRET, SOCKET, name, strict_names=False)
+    authorization = own.authorization(asked(name), strict_names=False)
+    assert authorization.auth == sign_channel(KEY, SECRET, SOCKET, name, strict_names=False)
     with pytest.raises(InvalidName):
-        own.grant(asked(name))
+        own.authorization(asked(name))
     with pytest.raises(InvalidName):
-        own.grant(asked("private-x\r\n"), strict_names=False)
+        own.authorization(asked("private-x\r\n"), strict_names=False)
 
 
 @tried
 @given(json_objects)
 def test_what_is_signed_is_the_member_as_json_byte_for_byte(member: Mapping[str, Any]) -> None:
-    grant = OwnKey(KEY, SECRET, member=member).grant(asked("presence-x"))
-    assert grant.channel_data is not None
-    assert json.loads(grant.channel_data) == member
-    assert grant.auth == sign_channel(KEY, SECRET, SOCKET, "presence-x", grant.channel_data)
+    authorization = OwnKey(KEY, SECRET, member=member).authorization(asked("presence-x"))
+    assert authorization.channel_data is not None
+    assert json.loads(authorization.channel_data) == member
+    assert authorization.auth == sign_channel(
+        KEY, SECRET, SOCKET, "presence-x", authorization.channel_data
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,9 +230,9 @@ def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_kn
             ),
             "AuthEndpoint(url='https://***@app.test/auth?***', body='json', user_url='http://***@app.test/user')",
         ),
-        (Grant(f"{KEY}:hidden", "hidden", "hidden", "hidden"), f"Grant(auth='{KEY}:***')"),
-        (Grant("hidden"), "Grant(auth='***')"),
-        (Grant(b"hidden"), "Grant(auth='***')"),  # type: ignore[arg-type]  # wrong on purpose
+        (AuthResponse(f"{KEY}:hidden", "hidden", "hidden", "hidden"), f"AuthResponse(auth='{KEY}:***')"),
+        (AuthResponse("hidden"), "AuthResponse(auth='***')"),
+        (AuthResponse(b"hidden"), "AuthResponse(auth='***')"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )  # fmt: skip
 def test_a_repr_shows_nothing_that_is_secret(value: object, shown: str) -> None:

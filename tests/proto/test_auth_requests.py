@@ -1,4 +1,4 @@
-"""Grants: from all three sources, in turns, bounded in number and time, and one answer to each request."""
+"""AuthRequests: from all three sources, in turns, bounded in number and time, and one answer to each request."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
 from pusher_proto._auth.http_pool import Endpoint
-from pusher_proto._auth.requests import Answer, Grants
+from pusher_proto._auth.requests import Answer, AuthRequests
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._base.urls import Address
 from pusher_proto._transports.transports import Transports
 from pusher_proto._wire.http import HttpFailed, HttpRequest, HttpResponse
-from pusher_proto.auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
+from pusher_proto.auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from pusher_proto.effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport
 from pusher_proto.errors import AuthorizationError, LocalProtocolError
 from pusher_proto.options import Options
 
 SOCKET = "1.1"
 ENDPOINT = AuthEndpoint("https://app.test/auth")
-GRANT = Grant("KEY:5ec2e7")
+GRANT = AuthResponse("KEY:5ec2e7")
 GOOD = HttpResponse(200, {}, b'{"auth":"KEY:5ec2e7"}')
 
 
@@ -58,7 +58,7 @@ class FakeEndpoint(Endpoint):
 
 
 class World:
-    """Grants under a clock, with an application and an endpoint that answer when the test says so."""
+    """AuthRequests under a clock, with an application and an endpoint that answer when the test says so."""
 
     def __init__(self, auth: Any = None, *, many: bool = False, **options: Any) -> None:
         self.options = Options.from_host("ws.test", key="KEY", auth=auth, **options)
@@ -66,7 +66,7 @@ class World:
         self.endpoint = FakeEndpoint(lambda: self.now)
         self.effects: list[Authorize | AuthorizeMany] = []
         rng = random.Random(1)
-        self.grants = Grants(
+        self.authorizations = AuthRequests(
             self.options, self.timers, rng, self.endpoint, self.effects.append, many=many
         )
         self.now = 100.0
@@ -81,8 +81,8 @@ class World:
 
     def ask(
         self, channel: str | None = "private-x", auth: Auth | None = None
-    ) -> int | Grant | AuthorizationError:
-        return self.grants.ask(AuthRequest(SOCKET, channel), auth, self.now)
+    ) -> int | AuthResponse | AuthorizationError:
+        return self.authorizations.ask(AuthRequest(SOCKET, channel), auth, self.now)
 
     def number(self, channel: str | None = "private-x", auth: Auth | None = None) -> int:
         number = self.ask(channel, auth)
@@ -97,11 +97,11 @@ class World:
         """Let the endpoint answer."""
         if number in self.endpoint.under_way:
             self.endpoint.under_way.remove(number)
-        self.answers += self.grants.answered(number, outcome, self.now)
+        self.answers += self.authorizations.answered(number, outcome, self.now)
 
     def authorized(self, number: int, result: object = GRANT) -> None:
         """Let the application answer."""
-        self.takes(self.grants.authorized(number, result, self.now))
+        self.takes(self.authorizations.authorized(number, result, self.now))
 
     def passes(self, seconds: float) -> None:
         until = self.now + seconds
@@ -111,11 +111,11 @@ class World:
             assert due is not None
             match due:
                 case Timer.GATHER, None:
-                    self.answers += self.grants.gather_due(self.now)
+                    self.answers += self.authorizations.gather_due(self.now)
                 case Timer.GRANT, int(number):
-                    self.takes(self.grants.grant_due(number, self.now))
+                    self.takes(self.authorizations.authorization_due(number, self.now))
                 case Timer.GRANT_RETRY, int(number):
-                    self.takes(self.grants.retry_due(number, self.now))
+                    self.takes(self.authorizations.retry_due(number, self.now))
                 case _:
                     raise AssertionError(due)
         self.now = until
@@ -123,7 +123,7 @@ class World:
     def told(self) -> list[tuple[str | None, str]]:
         """Return the answers since the last look: the channel, and what was given or wrong."""
         told = [
-            (details.channel, "grant" if isinstance(result, Grant) else str(result))
+            (details.channel, "authorization" if isinstance(result, AuthResponse) else str(result))
             for details, result in self.answers
         ]
         self.answers.clear()
@@ -133,7 +133,7 @@ class World:
 # Signed here, or ready.
 
 
-def test_a_ready_grant_is_the_answer() -> None:
+def test_a_ready_authorization_is_the_answer() -> None:
     assert World(GRANT).ask() is GRANT
     assert World().ask(auth=GRANT) is GRANT
 
@@ -141,7 +141,7 @@ def test_a_ready_grant_is_the_answer() -> None:
 def test_an_own_key_signs_at_once() -> None:
     own = OwnKey("KEY", "secret", user={"id": "1"})
     for channel in ("private-x", "presence-x", None):
-        assert World(own).ask(channel) == own.grant(AuthRequest(SOCKET, channel))
+        assert World(own).ask(channel) == own.authorization(AuthRequest(SOCKET, channel))
 
 
 def test_what_was_given_for_one_channel_counts_before_what_counts_for_all() -> None:
@@ -160,7 +160,7 @@ def refused(result: object) -> tuple[str, str | None, bool, BaseException | None
 def test_an_own_key_that_cannot_sign_says_why() -> None:
     own = OwnKey("KEY", "secret")
     assert refused(World(own).ask(None)) == ("OwnKey has no `user` to sign in", None, False, None)
-    failed = World(own).grants.ask(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
+    failed = World(own).authorizations.ask(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
     text, channel, temporary, cause = refused(failed)
     assert text == (
         "signing failed: ValueError: not a socket id of the form digits.digits: '1.1:private-x'"
@@ -183,21 +183,21 @@ def test_a_member_function_that_raises_fails_the_channel(error: Exception, tempo
 
 def test_names_of_a_server_of_one_s_own_are_signed_when_the_options_allow_them() -> None:
     own, name = OwnKey("KEY", "secret"), "private-market:btc"
-    assert isinstance(World(own, strict_names=False).ask(name), Grant)
+    assert isinstance(World(own, strict_names=False).ask(name), AuthResponse)
     assert isinstance(World(own).ask(name), AuthorizationError)
 
 
 @pytest.mark.parametrize(
     ("auth", "channel", "message"),
     [
-        (Grant(""), "private-x", "the grant has no `auth`"),
-        (GRANT, None, "the grant has no user_data with an id"),
-        (GRANT, "private-encrypted-x", "the grant has no shared_secret of 32 bytes in base64"),
+        (AuthResponse(""), "private-x", "the authorization has no `auth`"),
+        (GRANT, None, "the authorization has no user_data with an id"),
+        (GRANT, "private-encrypted-x", "the authorization has no shared_secret of 32 bytes in base64"),
         (OwnKey("KEY", "s"), "private-encrypted-x",
          "OwnKey has no `master_key`, and 'private-encrypted-x' is encrypted"),
     ],
 )  # fmt: skip
-def test_a_grant_that_lacks_something_is_none(
+def test_an_authorization_that_lacks_something_is_none(
     auth: Auth, channel: str | None, message: str
 ) -> None:
     assert refused(World(auth).ask(channel))[:2] == (message, channel)
@@ -206,7 +206,7 @@ def test_a_grant_that_lacks_something_is_none(
 # The application is asked.
 
 
-def test_the_application_is_asked_and_its_grant_is_the_answer() -> None:
+def test_the_application_is_asked_and_its_authorization_is_the_answer() -> None:
     world = World()
     number = world.number("presence-x")
     assert world.effects == [Authorize(number, AuthRequest(SOCKET, "presence-x"))]
@@ -224,17 +224,17 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
 @pytest.mark.parametrize(
     ("result", "told"),
     [
-        (None, "an authorizer returns a Grant, not NoneType"),
-        ("KEY:5ec2e7", "an authorizer returns a Grant, not str"),
-        ({"auth": "KEY:5ec2e7"}, "an authorizer returns a Grant, not dict"),
-        (Grant(""), "the grant has no `auth`"),
+        (None, "an authorizer returns an AuthResponse, not NoneType"),
+        ("KEY:5ec2e7", "an authorizer returns an AuthResponse, not str"),
+        ({"auth": "KEY:5ec2e7"}, "an authorizer returns an AuthResponse, not dict"),
+        (AuthResponse(""), "the authorization has no `auth`"),
         (LookupError("hm"), "the authorizer raised: LookupError: hm"),
         (KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
         (LocalProtocolError("hm"), "the authorizer raised: LocalProtocolError: hm"),
         (AuthorizationError("no", channel="private-x", status=403), "no"),
     ],
 )
-def test_what_the_application_answers_in_place_of_a_grant_is_why_there_is_none(
+def test_what_the_application_answers_in_place_of_an_authorization_is_why_there_is_none(
     result: object, told: str
 ) -> None:
     world = World()
@@ -253,7 +253,7 @@ def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn()
     assert world.asked == [3]
     world.authorized(1, LookupError())
     assert world.asked == [4]
-    world.grants.cancel(3, world.now)
+    world.authorizations.cancel(3, world.now)
     assert world.asked == [5]
     world.authorized(4)
     world.authorized(5)
@@ -261,7 +261,7 @@ def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn()
     assert len(world.told()) == 4
 
 
-def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_grant_timeout() -> None:
+def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_auth_timeout() -> None:
     world = World(max_authorizing=1)
     for name in "abc":
         world.number(f"private-{name}")
@@ -273,7 +273,7 @@ def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_grant
     world.passes(10)
     assert (world.asked, world.told()) == ([3], [("private-b", why)])
     world.authorized(3)
-    assert world.told() == [("private-c", "grant")]
+    assert world.told() == [("private-c", "authorization")]
     assert world.timers.next() is None
 
 
@@ -294,9 +294,9 @@ def test_a_late_answer_is_ignored(end: str) -> None:
         case "timeout":
             world.passes(10)
         case "cancel":
-            world.grants.cancel(number, world.now)
+            world.authorizations.cancel(number, world.now)
         case "drop":
-            world.grants.drop_all(world.now)
+            world.authorizations.drop_all(world.now)
         case "answer":
             world.authorized(number)
     world.told()
@@ -318,14 +318,14 @@ def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
     world.authorized(asked)
     world.authorized(waiting)
     world.answered(at_endpoint)
-    assert world.told() == [("private-x", "grant")] * 3
+    assert world.told() == [("private-x", "authorization")] * 3
 
 
 def test_a_request_that_waits_and_is_cancelled_is_never_asked() -> None:
     world = World(max_authorizing=1)
     for _ in range(3):
         world.number()
-    world.grants.cancel(2, world.now)
+    world.authorizations.cancel(2, world.now)
     world.authorized(1)
     assert world.asked == [1, 3]
 
@@ -333,10 +333,10 @@ def test_a_request_that_waits_and_is_cancelled_is_never_asked() -> None:
 def test_cancelling_what_is_not_there_changes_nothing() -> None:
     world = World()
     number = world.number()
-    world.grants.cancel(99, world.now)
+    world.authorizations.cancel(99, world.now)
     world.authorized(number)
-    world.grants.cancel(number, world.now)
-    assert world.told() == [("private-x", "grant")]
+    world.authorizations.cancel(number, world.now)
+    assert world.told() == [("private-x", "authorization")]
 
 
 def test_losing_the_connection_drops_what_several_wait_for() -> None:
@@ -345,7 +345,7 @@ def test_losing_the_connection_drops_what_several_wait_for() -> None:
         world.number(f"private-{name}")
     world.passes(0)
     ((batch, body),) = world.endpoint.body_of.items()
-    world.grants.drop_all(world.now)
+    world.authorizations.drop_all(world.now)
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
     world.answered(batch, all_of(body))
     assert world.told() == []
@@ -356,7 +356,7 @@ def test_losing_the_connection_drops_every_request() -> None:
     for auth in (None, None, ENDPOINT, ENDPOINT, print):
         world.number(auth=auth)
     world.asked  # noqa: B018 - a look that empties
-    world.grants.drop_all(world.now)
+    world.authorizations.drop_all(world.now)
     assert (world.endpoint.under_way, world.timers.next(), world.asked) == ([], None, [])
     for number in range(1, 6):
         world.authorized(number)
@@ -387,7 +387,7 @@ def test_the_endpoint_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() ->
     world.answered(1)
     world.passes(0)
     assert world.endpoint.under_way == [2, 3]
-    world.grants.cancel(2, world.now)
+    world.authorizations.cancel(2, world.now)
     world.passes(0)
     assert world.endpoint.under_way == [3, 4]
 
@@ -413,7 +413,7 @@ BUSY = HttpResponse(503, {}, b"")
 def test_an_endpoint_in_trouble_is_asked_again_a_bounded_number_of_times(
     trouble: HttpResponse | HttpFailed,
 ) -> None:
-    world = World(ENDPOINT, grant_attempts=3, grant_timeout=60.0)
+    world = World(ENDPOINT, auth_attempts=3, auth_timeout=60.0)
     number = world.number()
     for attempt in (1, 2, 3):
         assert (world.endpoint.under_way, len(world.endpoint.bodies)) == ([number], attempt)
@@ -436,7 +436,7 @@ def test_it_is_asked_again_until_it_answers() -> None:
     world.answered(number, BUSY)
     world.passes(1)
     world.answered(number)
-    assert world.told() == [("private-x", "grant")]
+    assert world.told() == [("private-x", "authorization")]
 
 
 def test_a_request_that_will_be_made_again_lets_others_go_first() -> None:
@@ -451,8 +451,8 @@ def test_a_request_that_will_be_made_again_lets_others_go_first() -> None:
     assert world.endpoint.under_way == [1]
 
 
-def test_all_attempts_together_take_no_longer_than_grant_timeout() -> None:
-    world = World(ENDPOINT, grant_attempts=100, grant_timeout=10.0)
+def test_all_attempts_together_take_no_longer_than_auth_timeout() -> None:
+    world = World(ENDPOINT, auth_attempts=100, auth_timeout=10.0)
     number = world.number()
     for _ in range(40):
         if number in world.endpoint.under_way:
@@ -470,7 +470,7 @@ def test_a_refusal_is_not_asked_about_again(status: int) -> None:
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
-def test_an_answer_that_is_no_grant_is_not_asked_about_again() -> None:
+def test_an_answer_that_is_no_authorization_is_not_asked_about_again() -> None:
     world = World(ENDPOINT)
     world.answered(world.number(), HttpResponse(200, {}, b"{}"))
     assert world.told() == [("private-x", "the answer of the auth endpoint has no `auth`")]
@@ -512,7 +512,7 @@ def test_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
     assert tokens.refreshed == 1
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0", b"token=1"]
     world.answered(number)
-    assert world.told() == [("private-x", "grant")]
+    assert world.told() == [("private-x", "authorization")]
 
 
 def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
@@ -555,7 +555,7 @@ def test_many_requests_with_an_old_token_refresh_it_once() -> None:
         for number in list(world.endpoint.under_way):
             world.answered(number)
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 3
-    assert world.told() == [(name, "grant") for name in names]
+    assert world.told() == [(name, "authorization") for name in names]
 
 
 def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None:
@@ -634,7 +634,7 @@ def test_a_request_that_cannot_be_made_fails_at_once() -> None:
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
     flaky.error = None
     world.answered(world.number())
-    assert world.told() == [("private-x", "grant")]
+    assert world.told() == [("private-x", "authorization")]
 
 
 def test_a_request_that_cannot_be_made_when_its_turn_comes_fails_then() -> None:
@@ -645,7 +645,7 @@ def test_a_request_that_cannot_be_made_when_its_turn_comes_fails_then() -> None:
     flaky.error = LookupError("no token")
     world.answered(1)
     world.passes(0)
-    assert world.told() == [("private-a", "grant"), ("private-b", WHY), ("private-c", WHY)]
+    assert world.told() == [("private-a", "authorization"), ("private-b", WHY), ("private-c", WHY)]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
@@ -666,19 +666,19 @@ def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
 @pytest.mark.parametrize(
     ("auth", "channel", "who"),
     [
-        (Grant("OTHER:hidden"), "private-x", "private-x"),
-        (Grant("KEYS:hidden"), "private-x", "private-x"),
-        (Grant("hidden"), "private-x", "private-x"),
+        (AuthResponse("OTHER:hidden"), "private-x", "private-x"),
+        (AuthResponse("KEYS:hidden"), "private-x", "private-x"),
+        (AuthResponse("hidden"), "private-x", "private-x"),
         (OwnKey("OTHER", "hidden"), "private-x", "private-x"),
-        (Grant("OTHER:hidden"), "private-" + 57 * "x", "private-" + 55 * "x" + "…"),
+        (AuthResponse("OTHER:hidden"), "private-" + 57 * "x", "private-" + 55 * "x" + "…"),
         (OwnKey("OTHER", "hidden", user={"id": "1"}), None, "signing in"),
     ],
 )
-def test_a_grant_for_another_key_is_used_and_warned_of(
+def test_an_authorization_for_another_key_is_used_and_warned_of(
     auth: Auth, channel: str | None, who: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert isinstance(World(auth).ask(channel), Grant)
-    assert caplog.messages == [f"the grant for {who} is not for the key of this client"]
+    assert isinstance(World(auth).ask(channel), AuthResponse)
+    assert caplog.messages == [f"the authorization for {who} is not for the key of this client"]
 
 
 @pytest.mark.parametrize("source", ["application", "endpoint"])
@@ -688,16 +688,18 @@ def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixt
     if source == "endpoint":
         world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden"}'))
     else:
-        world.authorized(number, Grant("OTHER:hidden"))
-    assert world.told() == [("private-x", "grant")]
-    assert caplog.messages == ["the grant for private-x is not for the key of this client"]
+        world.authorized(number, AuthResponse("OTHER:hidden"))
+    assert world.told() == [("private-x", "authorization")]
+    assert caplog.messages == ["the authorization for private-x is not for the key of this client"]
 
 
 def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    options = Options(resolve_url=str, auth=Grant("OTHER:hidden"))
+    options = Options(resolve_url=str, auth=AuthResponse("OTHER:hidden"))
     timers = Timers()
-    grants = Grants(options, timers, random.Random(), FakeEndpoint(float), print, many=False)
-    assert isinstance(grants.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), Grant)
+    authorizations = AuthRequests(
+        options, timers, random.Random(), FakeEndpoint(float), print, many=False
+    )
+    assert isinstance(authorizations.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), AuthResponse)
     assert caplog.messages == []
 
 
@@ -728,9 +730,9 @@ def channels_of(body: bytes) -> list[str]:
 
 
 def all_of(body: bytes) -> HttpResponse:
-    """Return an answer that grants every channel of a request."""
-    grants = {name: {"auth": "KEY:5ec2e7"} for name in channels_of(body)}
-    return HttpResponse(200, {}, json.dumps(grants).encode())
+    """Return an answer that authorizations every channel of a request."""
+    authorizations = {name: {"auth": "KEY:5ec2e7"} for name in channels_of(body)}
+    return HttpResponse(200, {}, json.dumps(authorizations).encode())
 
 
 def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
@@ -745,12 +747,12 @@ def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
     for number, body in list(world.endpoint.body_of.items()):
         assert number not in numbers
         world.answered(number, all_of(body))
-    assert world.told() == [(f"private-{name}", "grant") for name in "abc"]
+    assert world.told() == [(f"private-{name}", "authorization") for name in "abc"]
     assert world.timers.next() is None
 
 
-def test_a_request_for_several_is_made_again_for_those_in_trouble_within_grant_timeout() -> None:
-    world = World(BATCH, grant_attempts=100)
+def test_a_request_for_several_is_made_again_for_those_in_trouble_within_auth_timeout() -> None:
+    world = World(BATCH, auth_attempts=100)
     for name in "ab":
         world.number(f"private-{name}")
     for _ in range(40):
@@ -766,13 +768,13 @@ def test_an_application_that_answers_several_is_asked_once_for_a_turn() -> None:
     world = World(many=True, max_authorizing=1)
     numbers = [world.number(f"private-{name}") for name in "abc"]
     world.authorized(numbers[0])  # before it was asked
-    world.grants.cancel(numbers[1], world.now)
+    world.authorizations.cancel(numbers[1], world.now)
     world.passes(0)
     asked = (AuthRequest(SOCKET, "private-a"), AuthRequest(SOCKET, "private-c"))
     assert world.effects == [AuthorizeMany((numbers[0], numbers[2]), asked)]
     world.authorized(numbers[2])
     world.authorized(numbers[0])
-    assert world.told() == [("private-c", "grant"), ("private-a", "grant")]
+    assert world.told() == [("private-c", "authorization"), ("private-a", "authorization")]
 
 
 def test_a_way_of_its_own_is_asked_alone_all_the_same() -> None:
@@ -839,9 +841,9 @@ def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
     numbers = [world.number(f"private-{name}") for name in "ab"]
     world.passes(0)
     ((batch, body),) = world.endpoint.body_of.items()
-    world.grants.cancel(numbers[0], world.now)
+    world.authorizations.cancel(numbers[0], world.now)
     assert world.endpoint.under_way == [batch]
-    world.grants.cancel(numbers[1], world.now)
+    world.authorizations.cancel(numbers[1], world.now)
     assert world.endpoint.under_way == []
     world.answered(batch, all_of(body))
     assert world.told() == []
@@ -854,9 +856,11 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
     timers = Timers()
     transports = Transports(timers, 2.0)
     endpoint = Endpoint(transports, timers, connections=6, idle=15.0, max_head=1000, max_body=1000)
-    options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, grant_timeout=60.0)
+    options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, auth_timeout=60.0)
     rng = random.Random(1)
-    grants = Grants(options, timers, rng, endpoint, transports.effects.append, many=False)
+    authorizations = AuthRequests(
+        options, timers, rng, endpoint, transports.effects.append, many=False
+    )
 
     def effects() -> list[Effect]:
         found = []
@@ -868,20 +872,20 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
         while (timer := timers.pop_due(now)) is not None:
             assert timer[0] is Timer.GRANT_RETRY
             assert isinstance(timer[1], int)
-            grants.retry_due(timer[1], now)
+            authorizations.retry_due(timer[1], now)
 
     for number in range(1, 101):
-        assert grants.ask(AuthRequest(SOCKET, f"private-{number}"), None, 0.0) == number
+        assert authorizations.ask(AuthRequest(SOCKET, f"private-{number}"), None, 0.0) == number
     for _ in range(20):  # refused, all but the last of them, and asked again in a while
         for effect in effects():
             if isinstance(effect, OpenTransport):
                 transports.gone(effect.transport)
                 for number, outcome in endpoint.transport_gone(effect.transport, "refused", 0.0):
-                    assert grants.answered(number, outcome, 0.0) == []
+                    assert authorizations.answered(number, outcome, 0.0) == []
         due(0.0)
     due(2.0)
     assert [type(effect) for effect in effects()] == [OpenTransport] * 6
-    grants.drop_all(2.0)
+    authorizations.drop_all(2.0)
     assert effects() == [CloseTransport(number, abort=True) for number in range(101, 107)]
 
 
@@ -908,7 +912,7 @@ class Askers(RuleBasedStateMachine):
     def begin(self, many: bool) -> None:
         self.many = many
         self.world = World(
-            many=many, max_authorizing=self.AT_ONCE, auth_connections=2, grant_attempts=2
+            many=many, max_authorizing=self.AT_ONCE, auth_connections=2, auth_attempts=2
         )
         self.pending: dict[int, str] = {}
         self.asked: set[int] = set()
@@ -977,14 +981,14 @@ class Askers(RuleBasedStateMachine):
     @rule(which=st.integers(0, 40))
     def cancel(self, which: int) -> None:
         number = self.pick(which)
-        self.world.grants.cancel(number, self.world.now)
+        self.world.authorizations.cancel(number, self.world.now)
         if number in self.pending:
             self.forget(number)
         self.settle()
 
     @rule()
     def drop_all(self) -> None:
-        self.world.grants.drop_all(self.world.now)
+        self.world.authorizations.drop_all(self.world.now)
         self.pending.clear()
         self.asked.clear()
         self.settle()
@@ -1004,14 +1008,14 @@ class Askers(RuleBasedStateMachine):
         world = self.world
         for number in world.endpoint.under_way:
             waiting = number in self.pending
-            batch = world.grants._batches.get(number, [])
+            batch = world.authorizations._batches.get(number, [])
             assert waiting or self.pending.keys() & set(batch)
 
     @invariant()
     def nothing_is_remembered_for_longer_than_needed(self) -> None:
-        grants = self.world.grants
-        assert grants._requests.keys() == self.pending.keys()
-        assert len(grants._batches) <= len(self.pending)
+        authorizations = self.world.authorizations
+        assert authorizations._requests.keys() == self.pending.keys()
+        assert len(authorizations._batches) <= len(self.pending)
 
     def teardown(self) -> None:
         self.world.passes(20.0 * (self.last + 1))

@@ -42,7 +42,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def kept(client: FakeClient) -> dict[str, list[Any]]:
     """Return the data of what is kept, by channel."""
-    scopes = client._unclaimed._kept
+    scopes = client._backlog._kept
     return {scope: [event.data for _, event in kept] for scope, kept in scopes.items() if kept}
 
 
@@ -104,12 +104,12 @@ def test_messages_for_the_user_are_kept_too() -> None:
 
 
 def test_a_bounded_number_is_kept_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    world, client, channel = room(unclaimed_limit=5)
+    world, client, channel = room(backlog_limit=5)
     publish(world, *range(5))
     assert warnings(caplog) == []
     publish(world, *range(5, 20))
     assert warnings(caplog) == [
-        "nobody listens to room: of its messages only the last 5 are kept (Options.unclaimed_limit)"
+        "nobody listens to room: of its messages only the last 5 are kept (Options.backlog_limit)"
     ]
     assert kept(client) == {"room": [15, 16, 17, 18, 19]}
     channel.unsubscribe()
@@ -121,7 +121,7 @@ def test_a_bounded_number_is_kept_and_said_once(caplog: pytest.LogCaptureFixture
 
 
 def test_what_is_left_after_some_was_claimed_is_bounded_too() -> None:
-    world, client, channel = room(unclaimed_limit=5)
+    world, client, channel = room(backlog_limit=5)
     publish(world, 1, 2)
     publish(world, 3, event="other")
     assert datas(channel.events("other").ready()) == [3]
@@ -132,7 +132,7 @@ def test_what_is_left_after_some_was_claimed_is_bounded_too() -> None:
 def test_no_warning_when_somebody_listens_for_something_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world, client, channel = room(unclaimed_limit=5)
+    world, client, channel = room(backlog_limit=5)
     stream = channel.events("other")
     publish(world, *range(10))
     assert warnings(caplog) == []
@@ -145,7 +145,7 @@ def test_no_warning_when_somebody_listens_for_something_else(
 def test_with_a_limit_of_nothing_nothing_is_kept_and_nothing_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    world, client, channel = room(unclaimed_limit=0)
+    world, client, channel = room(backlog_limit=0)
     publish(world, *range(10))
     assert warnings(caplog) == []
     assert kept(client) == {}
@@ -261,9 +261,9 @@ def test_every_message_is_given_to_all_who_listen_or_once_to_the_first_who_comes
 ) -> None:
     limit = 4
     world = World()
-    client, _ = subscribed(world, "a", "b", options=world.options(unclaimed_limit=limit))
+    client, _ = subscribed(world, "a", "b", options=world.options(backlog_limit=limit))
     opened: list[tuple[str | None, str, FakeStream[Any], list[int]]] = []
-    unclaimed: list[tuple[int, str, str]] = []
+    backlog: list[tuple[int, str, str]] = []
 
     def means(scope: str | None, selector: str, channel: str, event: str) -> bool:
         return scope in (None, channel) and selector in ("", event)
@@ -271,26 +271,26 @@ def test_every_message_is_given_to_all_who_listen_or_once_to_the_first_who_comes
     for number, (action, scope, name) in enumerate(steps):
         source = client if scope is None else client.channel(scope)
         selector = name or ChannelEvent
-        matching = [one for one in unclaimed if means(scope, name, *one[1:])]
+        matching = [one for one in backlog if means(scope, name, *one[1:])]
         if action == "publish" and scope is not None:
             publish(world, number, channel=scope, event=name)
             takers = [one for one in opened if means(one[0], one[1], scope, name)]
             for taker in takers:
                 taker[3].append(number)
             if not takers:
-                of_channel = [one for one in unclaimed if one[1] == scope]
+                of_channel = [one for one in backlog if one[1] == scope]
                 if len(of_channel) == limit:
-                    unclaimed.remove(of_channel[0])
-                unclaimed.append((number, scope, name))
+                    backlog.remove(of_channel[0])
+                backlog.append((number, scope, name))
         elif action == "open":
             opened.append((scope, name, source.events(selector), [one[0] for one in matching]))
-            unclaimed = [one for one in unclaimed if one not in matching]
+            backlog = [one for one in backlog if one not in matching]
         elif action == "wait" and matching:
             assert source.wait_for(selector).data == matching[0][0]
-            unclaimed.remove(matching[0])
+            backlog.remove(matching[0])
         elif action == "leave" and scope is not None:
             client.unsubscribe(scope)
             client.subscribe(scope).wait_subscribed()
-            unclaimed = [one for one in unclaimed if one[1] != scope]
+            backlog = [one for one in backlog if one[1] != scope]
     assert [datas(stream.ready()) for _, _, stream, _ in opened] == [one[3] for one in opened]
-    assert datas(client.events(ChannelEvent).ready()) == [number for number, _, _ in unclaimed]
+    assert datas(client.events(ChannelEvent).ready()) == [number for number, _, _ in backlog]

@@ -14,7 +14,7 @@ from pusher_proto import (
     AuthorizationError,
     AuthorizeMany,
     AuthRequest,
-    Grant,
+    AuthResponse,
     Options,
     Session,
 )
@@ -28,7 +28,7 @@ NAMES = ["private-a", "private-b", "private-c"]
 WANTED = [AuthRequest("1.1", name) for name in NAMES]
 
 
-def granted(*names: str) -> bytes:
+def authorized(*names: str) -> bytes:
     return json.dumps({name: {"auth": f"key:{name}"} for name in names}).encode()
 
 
@@ -43,8 +43,8 @@ def test_channels_wanted_in_one_turn_go_in_as_few_requests_as_may_be() -> None:
         {"socket_id": "1.1", "channel_name[0]": "private-a", "channel_name[1]": "private-b"},
         {"socket_id": "1.1", "channel_name[0]": "private-c"},
     ]
-    world.answer(200, granted("private-a", "private-b"))
-    world.answer(200, granted("private-c"))
+    world.answer(200, authorized("private-a", "private-b"))
+    world.answer(200, authorized("private-c"))
     assert world.subscribed() == ["private-a", "private-b", "private-c"]
 
 
@@ -227,7 +227,7 @@ def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None
         HttpResponse(200, {}, b"no"),
     ],
 )
-def test_what_is_no_object_from_channel_to_grant_is_everybodys(answer: Any) -> None:
+def test_what_is_no_object_from_channel_to_authorization_is_everybodys(answer: Any) -> None:
     assert split_answer(ENDPOINT, WANTED, answer) == [answer] * 3
 
 
@@ -259,7 +259,7 @@ def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:
     world.subscribe(*NAMES)
     (asked,) = [e for e in world.effects() if isinstance(e, AuthorizeMany)]
     assert asked == AuthorizeMany((1, 2, 3), tuple(AuthRequest("1.1", name) for name in NAMES))
-    session.authorized(1, Grant("k:1"), now=world.now)
+    session.authorized(1, AuthResponse("k:1"), now=world.now)
     session.authorization_failed(2, KeyError("no"), now=world.now)
     assert world.subscribed() == ["private-a"]
     assert "KeyError" in str(world.error("private-b"))
@@ -268,10 +268,10 @@ def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:
 
 def test_authorize_many_may_return_a_list_or_a_mapping() -> None:
     details = [AuthRequest("1.1", "private-a"), AuthRequest("1.1", "private-b")]
-    grants = [Grant("k:a"), Grant("k:b")]
-    assert each_of(grants, details) == grants
-    found = each_of({"private-b": grants[1]}, details)
-    assert found[1] == grants[1]
+    authorizations = [AuthResponse("k:a"), AuthResponse("k:b")]
+    assert each_of(authorizations, details) == authorizations
+    found = each_of({"private-b": authorizations[1]}, details)
+    assert found[1] == authorizations[1]
     assert isinstance(found[0], LookupError)
     with pytest.raises(ValueError):
-        each_of(grants[:1], details)
+        each_of(authorizations[:1], details)

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from pusher_proto import ChannelKind, ChannelState, Grant, Member, SubscriptionError
+from pusher_proto import AuthResponse, ChannelKind, ChannelState, Member, SubscriptionError
 from pusher_proto._channels.channel import Channel, ChannelSnapshot
 from pusher_proto.states import CHANNEL, CHANNEL_IGNORED, ChannelInput
 from simulation import World
@@ -14,14 +14,14 @@ from simulation import World
 C, J = ChannelState, ChannelInput
 
 WAYS: dict[ChannelState, tuple[ChannelInput, ...]] = {
-    C.OUT: (),
-    C.WANTED: (J.WANT,),
-    C.GRANTING: (J.WANT, J.ASK),
+    C.UNSUBSCRIBED: (),
+    C.PENDING: (J.WANT,),
+    C.AUTHORIZING: (J.WANT, J.ASK),
     C.SUBSCRIBING: (J.WANT, J.SEND),
     C.SUBSCRIBED: (J.WANT, J.SEND, J.SUCCEED),
-    C.UNANSWERED: (J.WANT, J.SEND, J.EXPIRE),
-    C.REFUSED: (J.WANT, J.SEND, J.REFUSE),
-    C.LEAVING: (J.WANT, J.SEND, J.LEAVE),
+    C.TIMED_OUT: (J.WANT, J.SEND, J.EXPIRE),
+    C.FAILED: (J.WANT, J.SEND, J.REFUSE),
+    C.UNSUBSCRIBING: (J.WANT, J.SEND, J.LEAVE),
 }
 """How each state is reached."""
 
@@ -51,7 +51,7 @@ def test_a_channel_moves_by_the_table_and_says_whether_it_did(
 
 @pytest.mark.parametrize("state", C)
 def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
-    expected = state in (C.SUBSCRIBING, C.SUBSCRIBED, C.UNANSWERED)
+    expected = state in (C.SUBSCRIBING, C.SUBSCRIBED, C.TIMED_OUT)
     assert channel_in(state).receives is channel_in(state).passes is expected
     assert not channel_in(state, "cache-room").passes
 
@@ -133,7 +133,7 @@ def test_what_did_not_come_before_a_drop_is_not_awaited_after_it() -> None:
 
 def test_a_channel_that_nobody_wants_is_out() -> None:
     snapshot = World().device(connect=False).session.channel("presence-x")
-    assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.OUT)
+    assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.UNSUBSCRIBED)
     assert (dict(snapshot.members), snapshot.me) == ({}, None)
 
 
@@ -161,10 +161,10 @@ def test_a_snapshot_has_all_that_is_known_and_stays_as_it_is() -> None:
 
 
 def test_a_renounced_channel_keeps_nothing_of_its_wish() -> None:
-    channel = channel_in(C.LEAVING, "presence-x")
-    channel.auth = channel.held_grant = Grant("key:x")
+    channel = channel_in(C.UNSUBSCRIBING, "presence-x")
+    channel.auth = channel.held_authorization = AuthResponse("key:x")
     channel.lost_at = channel.key_asked_at = 5.0
     channel.renounce()
-    kept = [channel.auth, channel.held_grant, channel.key, channel.lost_at]
+    kept = [channel.auth, channel.held_authorization, channel.key, channel.lost_at]
     assert kept == [None] * 4
     assert channel.key_asked_at == float("-inf")

@@ -39,7 +39,9 @@ def alike(event: ChannelEvent) -> tuple[Any, ...]:
 
 def without_orjson() -> ModuleType:
     """Return the module as it is where orjson is not installed."""
-    spec = importlib.util.spec_from_file_location("pusher_proto._plain_alone", channel_messages.__file__)
+    spec = importlib.util.spec_from_file_location(
+        "pusher_proto._protocol.channel_messages_alone", channel_messages.__file__
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -127,7 +129,9 @@ def test_the_short_ways_agree_on_text_with_something_odd_in_it(text: bytes) -> N
     check_against_the_long_way(text)
 
 
-@pytest.mark.parametrize("module", [channel_messages, without_orjson()], ids=["orjson", "msgspec alone"])
+@pytest.mark.parametrize(
+    "module", [channel_messages, without_orjson()], ids=["orjson", "msgspec alone"]
+)
 def test_they_take_what_servers_send_and_nothing_else(module: ModuleType) -> None:
     if module is channel_messages and importlib.util.find_spec("orjson") is None:
         pytest.skip("orjson is not installed (the extra `fast`, which is in `test`)")

@@ -22,13 +22,13 @@ from proto.fake_client import (
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ChannelState,
     ClientClosed,
     ConnectionFailed,
     ConnectionState,
     Event,
-    Grant,
     InvalidName,
     LocalProtocolError,
     NotSubscribed,
@@ -161,9 +161,9 @@ def test_a_channel_that_is_being_left_is_not_among_the_channels() -> None:
         (
             lambda client: client.subscribe("private-x"),
             UnsupportedFeature,
-            r"^'private-x' needs a grant: set Options.auth to .*authorizer.* or subscribe\(auth=...\)$",
+            r"^'private-x' needs an authorization: set Options.auth to .*authorizer.* or subscribe\(auth=...\)$",
         ),
-        (lambda client: client.signin(), UnsupportedFeature, "signing in needs a grant"),
+        (lambda client: client.signin(), UnsupportedFeature, "signing in needs an authorization"),
     ],
 )
 def test_what_is_wrong_raises_and_changes_nothing(
@@ -183,15 +183,15 @@ def test_what_is_wrong_raises_and_changes_nothing(
     assert set(client._kept) == {"one", "two"}
 
 
-def test_a_grant_may_be_got_in_three_ways() -> None:
+def test_an_authorization_may_be_got_in_three_ways() -> None:
     world = World()
     own = connected(world)
-    asking = connected(world, world.options(auth=None), authorizer=world.grant)
+    asking = connected(world, world.options(auth=None), authorizer=world.authorization)
     own.subscribe("private-x").wait_subscribed()
     asking.subscribe("private-x").wait_subscribed()
     nothing = connected(world, world.options(auth=None))
     nothing.subscribe("private-x", auth=world.own_key()).wait_subscribed()
-    nothing.subscribe("private-y", auth=world.grant).wait_subscribed()
+    nothing.subscribe("private-y", auth=world.authorization).wait_subscribed()
     assert len(world.server.subscriptions("private-x")) == 3
 
 
@@ -205,7 +205,7 @@ class Many:
         self.answer = answer
         self.asked: list[list[str | None]] = []
 
-    def __call__(self, request: AuthRequest) -> Grant:
+    def __call__(self, request: AuthRequest) -> AuthResponse:
         raise AssertionError("it is asked for many")
 
     def authorize_many(self, requests: list[AuthRequest]) -> object:
@@ -213,28 +213,31 @@ class Many:
         return self.answer(requests)
 
 
-def raises(request: object) -> Grant:
+def raises(request: object) -> AuthResponse:
     raise ValueError("not you")
 
 
 @pytest.mark.parametrize(
     ("answer", "errors"),
     [
-        (lambda world, requests: [world.grant(request) for request in requests], [None] * 3),
         (
-            lambda world, requests: {r.channel: world.grant(r) for r in requests[1:]},
+            lambda world, requests: [world.authorization(request) for request in requests],
+            [None] * 3,
+        ),
+        (
+            lambda world, requests: {r.channel: world.authorization(r) for r in requests[1:]},
             ["no answer for this channel", None, None],
         ),
         (
-            lambda world, requests: [world.grant(requests[0]), KeyError("no"), "nonsense"],
-            [None, "KeyError: 'no'", "Grant"],
+            lambda world, requests: [world.authorization(requests[0]), KeyError("no"), "nonsense"],
+            [None, "KeyError: 'no'", "AuthResponse"],
         ),
         (lambda world, requests: [], ["returns 3 answers"] * 3),
         (lambda world, requests: raises(requests), ["ValueError: not you"] * 3),
     ],
     ids=["all", "a mapping", "some", "none", "raises"],
 )
-def test_each_of_many_grants_is_answered_for_itself(
+def test_each_of_many_authorizations_is_answered_for_itself(
     answer: Callable[[World, list[AuthRequest]], object], errors: list[str | None]
 ) -> None:
     world = World()
@@ -251,7 +254,7 @@ def test_each_of_many_grants_is_answered_for_itself(
                 channel.wait_subscribed()
 
 
-def test_a_grant_that_nobody_can_be_asked_for_is_refused() -> None:
+def test_an_authorization_that_nobody_can_be_asked_for_is_refused() -> None:
     world = World()
     client = connected(world, world.options(auth=None))
     client.device.subscribe("private-x")
@@ -308,7 +311,7 @@ def test_a_closed_client_may_still_be_looked_at_and_closed_again() -> None:
     client.close()
     client.run()
     assert (client.state, client.socket_id) == (C.DISCONNECTED, None)
-    assert repr(channel) == "<FakeChannel 'room' WANTED>"
+    assert repr(channel) == "<FakeChannel 'room' PENDING>"
     assert client.stats.connections == 1
 
 
@@ -471,15 +474,15 @@ def test_waiting_for_a_channel_that_is_refused_raises_why(shape: Any) -> None:
         errors.append(info.value)
     assert errors[0] is not errors[1]
     assert str(errors[0]) == str(errors[1]) == str(channel.last_error)
-    assert (channel.state, errors[0].channel) == (ChannelState.REFUSED, "private-room")
+    assert (channel.state, errors[0].channel) == (ChannelState.FAILED, "private-room")
     client.subscribe("private-room").wait_subscribed()
     assert channel.last_error is None
 
 
-def test_waiting_for_a_channel_without_a_grant_raises_why() -> None:
+def test_waiting_for_a_channel_without_an_authorization_raises_why() -> None:
     world = World()
 
-    def refuse(request: AuthRequest) -> Grant:
+    def refuse(request: AuthRequest) -> AuthResponse:
         raise ValueError("not you")
 
     client = connected(world, world.options(auth=None), authorizer=refuse)
@@ -517,7 +520,7 @@ def test_waiting_for_a_sign_in_that_is_refused_or_was_not_asked_for_raises() -> 
     with client.no_time(), pytest.raises(LocalProtocolError, match=r"call signin\(\) first"):
         client.wait_signed_in()
     client.signin()
-    with pytest.raises(SignInError, match="no grant to sign in with"):
+    with pytest.raises(SignInError, match="no authorization to sign in with"):
         client.wait_signed_in()
     assert client.user.last_error is not None
 
@@ -613,7 +616,7 @@ def test_nothing_is_left_of_ten_thousand_channels() -> None:
     left: list[Any] = [client._kept, client._waits, client._stalled, client._abandoned]
     left += [client._untold, list(client._handles), list(client._router), client._router.known]
     assert [len(each) for each in left] == [0] * 8
-    assert list(client._unclaimed._kept) == ["#server-to-user"]
+    assert list(client._backlog._kept) == ["#server-to-user"]
     assert client.session.channels() == ()
 
 

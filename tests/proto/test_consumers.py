@@ -183,7 +183,7 @@ def test_iterating_a_channel_gives_its_messages_alone() -> None:
 def test_a_stream_is_opened_at_the_call_and_not_at_the_first_step() -> None:
     world, _, channel = room()
     stream = channel.events("price")
-    channel.bind("price", print_nothing)  # so that nothing is kept as unclaimed
+    channel.bind("price", print_nothing)  # so that nothing is kept as backlog
     publish(world, 1, 2)
     assert datas([next(stream), next(stream)]) == [1, 2]
 
@@ -607,7 +607,7 @@ def test_a_wait_on_a_channel_that_nobody_subscribed_to_raises() -> None:
         client.channel("other").wait_for("price")
 
 
-def test_a_wait_on_a_channel_without_a_grant_raises_why() -> None:
+def test_a_wait_on_a_channel_without_an_authorization_raises_why() -> None:
     world = World()
 
     def refuse(request: object) -> None:

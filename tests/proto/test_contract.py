@@ -17,12 +17,12 @@ from proto.inputs import Sequence, random_sequence, sequences, tried
 from proto.play import Play, comparable, is_frame, played
 from pusher_proto import (
     Authorize,
+    AuthResponse,
     ChannelState,
     Closed,
     CloseTransport,
     Event,
     EventsDropped,
-    Grant,
     OpenTransport,
     SendData,
     StartTls,
@@ -176,8 +176,8 @@ def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Seq
 @tried
 @given(sequences)
 def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
-    """Bounded. Messages, HTTP heads and bodies, queues, channels, members, grants under way: each has a limit in
-    Options.
+    """Bounded. Messages, HTTP heads and bodies, queues, channels, members, authorizations under way: each has
+    a limit in Options.
     """
 
     def after(play: Play) -> None:
@@ -191,7 +191,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
             if stream.effect.host == AUTH_HOST and not stream.told and not stream.ended
         ]
         assert len(auth) <= options.auth_connections
-        assert len(session._grants._at_application._under_way) <= options.max_authorizing
+        assert len(session._auth_requests._at_application._under_way) <= options.max_authorizing
         # What one read brings is taken, and what a new key opens; then reading stops.
         assert len(session.events) <= options.event_queue + 40
         link = session._connector.link
@@ -219,7 +219,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
         nonlocal wanted, unanswered
         session = play.session
         states = [session.channel(name).state for name in session.channels()]
-        before, unanswered = unanswered, states.count(ChannelState.UNANSWERED)
+        before, unanswered = unanswered, states.count(ChannelState.TIMED_OUT)
         high = session.options.event_queue
         link, queued = session._connector.link, len(session.events)
         for number in play.streams:
@@ -246,16 +246,18 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
 
 @tried
 @given(sequences)
-def test_10_a_grant_is_used_on_the_connection_that_it_was_made_for(sequence: Sequence) -> None:
-    """A grant belongs to one socket_id. Losing the connection drops every request under way."""
+def test_10_an_authorization_is_used_on_the_connection_that_it_was_made_for(
+    sequence: Sequence,
+) -> None:
+    """An authorization belongs to one socket_id. Losing the connection drops every request under way."""
 
     def after(play: Play) -> None:
         session = play.session
         if session.socket_id is None:
             states = {session.channel(name).state for name in session.channels()}
-            assert states <= {ChannelState.WANTED}
-            assert session.user.state is UserState.OUT
-            assert session._grants._requests == {}
+            assert states <= {ChannelState.PENDING}
+            assert session.user.state is UserState.SIGNED_OUT
+            assert session._auth_requests._requests == {}
 
     play = Play(sequence, after_input=after)
     for step in play.run():
@@ -292,7 +294,7 @@ def test_11_after_closed_nothing_is_done_and_nothing_told(sequence: Sequence) ->
         play.input(command)
     play.input(play.session.subscribe, "room")
     play.input(play.session.trigger, "room", "x", None)
-    play.input(play.session.authorized, 1, Grant("key:late"))
+    play.input(play.session.authorized, 1, AuthResponse("key:late"))
     assert (len(play.events), play.looks()) == (told, before)
     assert play.session.next_effect() is None
     assert play.session.next_deadline() is None

@@ -27,6 +27,7 @@ from pusher_proto import (
     MemberAdded,
     StreamOverflow,
 )
+from pusher_proto._client import streams as client_streams
 from pusher_proto._client.consumers import Nothing
 from pusher_proto._client.streams import Router, Sink
 from pusher_proto._wire.fast_lane import Reader, Run
@@ -526,7 +527,7 @@ def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
 def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pusher_proto._client.streams, "_CACHED_ROUTES", 4096)
+    monkeypatch.setattr(client_streams, "_CACHED_ROUTES", 4096)
     world, client, channel = room()
     stream, none = channel.events(ChannelEvent, buffer=10_000), channel.events("nothing")
     names = [f"event-{n}" for n in range(5000)]
@@ -642,7 +643,7 @@ class Census:
 def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
     monkeypatch: pytest.MonkeyPatch, overflow: Overflow | None
 ) -> None:
-    world, _, channel = room(unclaimed_limit=500)
+    world, _, channel = room(backlog_limit=500)
     census = Census()
     monkeypatch.setattr(pusher_proto._connection.link, "PLAIN", Reader(census, census))
     monkeypatch.setattr(pusher_proto._connection.link, "read_plain", census)

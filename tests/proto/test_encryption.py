@@ -14,12 +14,12 @@ from nacl.secret import SecretBox
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     CacheMiss,
     ChannelEvent,
     ChannelState,
     DecryptionFailed,
     Event,
-    Grant,
     MemberAdded,
     ServerError,
     Subscribed,
@@ -59,7 +59,7 @@ class Alone:
     def __init__(self, **options: Any) -> None:
         self.events: list[Event] = []
         self.asked: list[float] = []
-        self.answer: Callable[[], Grant | AuthorizationError | None] = lambda: None
+        self.answer: Callable[[], AuthResponse | AuthorizationError | None] = lambda: None
         settings = Options.from_host("pusher.test", key="key", **options)
         self.sealed = Sealed(settings, self.events.append, self._ask)
         self.channel = Channel(ROOM, 10)
@@ -76,7 +76,7 @@ class Alone:
         self.sealed.receive(self.channel, Envelope(name, ROOM, data), now)
 
     def refreshed(self, key: bytes) -> None:
-        self.sealed.refreshed(self.channel, Grant("key:x", shared_secret=key_of(key)))
+        self.sealed.refreshed(self.channel, AuthResponse("key:x", shared_secret=key_of(key)))
 
     def told(self) -> list[tuple[str, str]]:
         """Return the name of each event and its data, or why there is none, and begin anew."""
@@ -124,7 +124,7 @@ def test_an_event_that_the_new_key_does_not_open_either_is_given_up() -> None:
 
 def test_there_is_at_most_one_new_key_in_a_while() -> None:
     alone = Alone(key_refresh=10.0)
-    alone.answer = lambda: Grant("key:x", shared_secret=key_of(OLD))
+    alone.answer = lambda: AuthResponse("key:x", shared_secret=key_of(OLD))
     for tenth in range(250):
         alone.receive("poison", box("x", NEW), now=tenth / 10)
     assert alone.asked == [0.0, 10.0, 20.0]
@@ -132,7 +132,7 @@ def test_there_is_at_most_one_new_key_in_a_while() -> None:
 
 
 def test_a_thousand_events_that_do_not_open_ask_for_one_key() -> None:
-    alone = Alone(max_held=1000)
+    alone = Alone(encrypted_backlog_limit=1000)
     for _ in range(1000):
         alone.receive("poison", box("x", NEW))
     assert (alone.told(), alone.asked) == ([], [0.0])
@@ -160,7 +160,7 @@ def test_a_malformed_event_keeps_its_place_among_those_that_wait() -> None:
 
 
 def test_no_more_than_a_bounded_number_waits() -> None:
-    alone = Alone(max_held=2)
+    alone = Alone(encrypted_backlog_limit=2)
     for name in "abcd":
         alone.receive(name, box(name, NEW))
     assert alone.told() == [
@@ -200,7 +200,7 @@ def test_without_a_key_one_is_asked_for_and_the_event_waits() -> None:
     assert (alone.told(), alone.asked) == ([("a", "1")], [0.0])
 
 
-def test_without_a_key_and_without_a_grant_nothing_is_delivered() -> None:
+def test_without_a_key_and_without_an_authorization_nothing_is_delivered() -> None:
     alone = Alone()
     alone.channel.key = None
     alone.answer = lambda: AuthorizationError("no", channel=ROOM)
@@ -229,7 +229,7 @@ def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
 
 
 class Asked:
-    """An application that grants with the secrets of the moment, and counts."""
+    """An application that authorizations with the secrets of the moment, and counts."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -237,9 +237,9 @@ class Asked:
         self.refuses: BaseException | None = None
         self.silent = False
 
-    def __call__(self, request: AuthRequest) -> Grant | BaseException | None:
+    def __call__(self, request: AuthRequest) -> AuthResponse | BaseException | None:
         self.requests.append(request)
-        return None if self.silent else self.refuses or self.world.grant(request)
+        return None if self.silent else self.refuses or self.world.authorization(request)
 
 
 def subscribed(world: World, *channels: str, **options: Any) -> tuple[Device, Asked]:
@@ -299,7 +299,7 @@ def test_other_channels_go_on_while_one_waits_for_its_key() -> None:
     world = World()
     device, asked = subscribed(world, ROOM, "room", "private-encrypted-other")
     other = base64.b64decode(
-        str(world.grant(AuthRequest("1.1", "private-encrypted-other")).shared_secret)
+        str(world.authorization(AuthRequest("1.1", "private-encrypted-other")).shared_secret)
     )
     rotate(world)
     asked.silent = True
@@ -312,9 +312,9 @@ def test_other_channels_go_on_while_one_waits_for_its_key() -> None:
     ]
 
 
-def test_an_authorizer_that_never_gives_the_new_key_holds_events_for_grant_timeout() -> None:
+def test_an_authorizer_that_never_gives_the_new_key_holds_events_for_auth_timeout() -> None:
     world = World()
-    device, asked = subscribed(world, grant_timeout=10.0)
+    device, asked = subscribed(world, auth_timeout=10.0)
     rotate(world)
     asked.silent = True
     publish(world, "price", 1)
@@ -364,7 +364,7 @@ def test_a_reconnect_does_not_allow_another_refresh_at_once() -> None:
     world.act(world.server.drop, 4200)
     world.run(1)
     device.take()
-    assert len(asked.requests) == 2  # the refresh, and the grant for the new connection
+    assert len(asked.requests) == 2  # the refresh, and the authorization for the new connection
     world.say("poison", box("x", b"\7" * 32), ROOM)
     world.run(1)
     assert [type(event) for event in device.take()] == [DecryptionFailed]
@@ -468,7 +468,7 @@ def test_a_cached_event_that_waited_for_its_key_is_still_marked() -> None:
     device = world.connected(world.options(auth=None), authorizer=asked)
     world.act(world.server.delay, 0.5, "subscribe")
     device.subscribe(name)
-    world.run(0.2)  # the grant with the old key is on its way
+    world.run(0.2)  # the authorization with the old key is on its way
     rotate(world)
     world.publish(name, "price", 1)
     world.run(1)
@@ -502,7 +502,7 @@ def test_the_key_is_forgotten_while_leaving() -> None:
     world.act(world.server.delay, 5.0, "subscribe")
     device.subscribe(ROOM)
     device.unsubscribe(ROOM)
-    assert device.session.channel(ROOM).state is ChannelState.LEAVING
+    assert device.session.channel(ROOM).state is ChannelState.UNSUBSCRIBING
     assert key_in(device) is None
 
 
@@ -551,7 +551,7 @@ def test_a_refresh_under_way_when_the_channel_is_left_comes_to_nothing() -> None
     world.run(1)
     device.unsubscribe(ROOM)
     number, request = device.asked[-1]
-    device.do(device.session.authorized, number, world.grant(request))
+    device.do(device.session.authorized, number, world.authorization(request))
     assert device.take() == [Unsubscribed(ROOM)]
     asked.silent = False
     device.subscribe(ROOM)
@@ -576,7 +576,7 @@ def test_a_refresh_under_way_at_a_drop_comes_to_nothing_and_messages_flow_after_
     world.act(world.server.drop, 4200)
     world.run(2)
     device.take()
-    device.do(device.session.authorized, number, world.grant(stale))
+    device.do(device.session.authorized, number, world.authorization(stale))
     world.publish(ROOM, "price", 2)
     assert device.take() == [ChannelEvent(ROOM, "price", "2")]
 
@@ -593,7 +593,7 @@ def test_a_refresh_under_way_when_the_server_refuses_the_channel_comes_to_nothin
     world.say("pusher:subscription_error", {"error": "no", "status": 403}, ROOM)
     assert [type(event) for event in device.take()] == [SubscriptionFailed]
     number, request = device.asked[-1]
-    device.do(device.session.authorized, number, world.grant(request))
+    device.do(device.session.authorized, number, world.authorization(request))
     world.act(world.server.unmute)
     asked.silent = False
     device.subscribe(ROOM)
@@ -622,7 +622,7 @@ def test_a_refresh_under_way_when_an_unanswered_channel_is_asked_for_anew_comes_
     world.act(world.server.unmute)
     asked.silent = False
     device.subscribe(ROOM)
-    device.do(device.session.authorized, number, Grant("demo:not-for-this"))
+    device.do(device.session.authorized, number, AuthResponse("demo:not-for-this"))
     world.run(1)
     world.publish(ROOM, "price", 1)
     assert [type(event) for event in device.take()] == [
@@ -636,14 +636,14 @@ def test_a_refresh_under_way_when_an_unanswered_channel_is_asked_for_anew_comes_
 @pytest.mark.parametrize(
     "secret", [None, "", key_of(bytes(31)), key_of(bytes(33)), "_-" * 22, key_of(NEW) + "\n"]
 )
-def test_a_grant_without_a_good_key_is_no_grant(secret: str | None) -> None:
+def test_an_authorization_without_a_good_key_is_no_authorization(secret: str | None) -> None:
     world = World()
     device = world.connected()
-    device.subscribe(ROOM, auth=Grant("key:x", shared_secret=secret))
+    device.subscribe(ROOM, auth=AuthResponse("key:x", shared_secret=secret))
     world.run(1)
     (failed,) = device.take()
     assert isinstance(failed, SubscriptionFailed)
-    assert str(failed.error) == "the grant has no shared_secret of 32 bytes in base64"
+    assert str(failed.error) == "the authorization has no shared_secret of 32 bytes in base64"
     assert world.heard() == []
 
 
@@ -651,12 +651,12 @@ def test_no_key_stands_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         world = World()
         subscribed(world)
-        secret = str(world.grant(AuthRequest("1.1", ROOM)).shared_secret)
+        secret = str(world.authorization(AuthRequest("1.1", ROOM)).shared_secret)
         rotate(world)
         publish(world, "price", 1)
         world.run(1)
     assert secret not in caplog.text
-    assert str(world.grant(AuthRequest("1.1", ROOM)).shared_secret) not in caplog.text
+    assert str(world.authorization(AuthRequest("1.1", ROOM)).shared_secret) not in caplog.text
 
 
 def test_members_of_an_encrypted_channel_do_not_exist() -> None:

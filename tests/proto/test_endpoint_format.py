@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from proto.strategies import json_values, tried
 from pusher_proto._auth.endpoint_format import (
     caused_by,
-    check_grant,
+    check_authorization,
     each_of,
     read_answer,
     request_for,
@@ -23,7 +23,7 @@ from pusher_proto._auth.endpoint_format import (
 from pusher_proto._base.urls import Address
 from pusher_proto._wire.envelope import encode
 from pusher_proto._wire.http import HttpFailed, HttpResponse
-from pusher_proto.auth import AuthEndpoint, AuthRequest, Grant
+from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse
 from pusher_proto.errors import AuthorizationError
 
 URL = "https://app.test/broadcasting/auth"
@@ -181,7 +181,7 @@ def read(
     channel: str | None = "private-x",
     location: str | None = None,
     parse: Callable[[bytes], Any] | None = None,
-) -> Grant | AuthorizationError:
+) -> AuthResponse | AuthorizationError:
     if isinstance(body, dict):
         body = json.dumps(body)
     text = body.encode() if isinstance(body, str) else body
@@ -190,7 +190,9 @@ def read(
     return read_answer(endpoint, channel, HttpResponse(status, sent, text))
 
 
-def failure(result: Grant | AuthorizationError) -> tuple[str, str | None, int | None, str, bool]:
+def failure(
+    result: AuthResponse | AuthorizationError,
+) -> tuple[str, str | None, int | None, str, bool]:
     assert isinstance(result, AuthorizationError)
     return str(result), result.channel, result.status, result.body, result.temporary
 
@@ -208,16 +210,16 @@ def failure(result: Grant | AuthorizationError) -> tuple[str, str | None, int | 
         ("private-x", {"auth": TOKEN, "more": [1]}),
     ],
 )
-def test_an_answer_with_what_is_needed_is_a_grant(
+def test_an_answer_with_what_is_needed_is_an_authorization(
     channel: str | None, fields: dict[str, Any]
 ) -> None:
-    known: dict[str, Any] = {name: fields.get(name) for name in Grant.__struct_fields__}
+    known: dict[str, Any] = {name: fields.get(name) for name in AuthResponse.__struct_fields__}
     for status in (200, 201, 299):
-        assert read(fields, status, channel=channel) == Grant(**known)
+        assert read(fields, status, channel=channel) == AuthResponse(**known)
 
 
 def test_a_byte_order_mark_before_the_answer_is_looked_over() -> None:
-    assert read(b'\xef\xbb\xbf{"auth":"%s"}' % TOKEN.encode()) == Grant(TOKEN)
+    assert read(b'\xef\xbb\xbf{"auth":"%s"}' % TOKEN.encode()) == AuthResponse(TOKEN)
     page = read(b"\xef\xbb\xbf<html>")
     assert isinstance(page, AuthorizationError)
     assert str(page) == LOGIN
@@ -245,9 +247,9 @@ LOGIN = "the auth endpoint answered a page where JSON was expected: a login page
         ({"auth": TOKEN, "shared_secret": 7}, "private-x",
          "`shared_secret` in the answer of the auth endpoint is not a string"),
         ({"auth": TOKEN, "user_data": {}}, None, "`user_data` in the answer of the auth endpoint is not a string"),
-        ({"auth": TOKEN}, None, "the grant has no user_data with an id"),
-        ({"auth": TOKEN}, "private-encrypted-x", "the grant has no shared_secret of 32 bytes in base64"),
-        ({"auth": TOKEN, "channel_data": "{}"}, "presence-x", "the grant has no user_id in its channel_data"),
+        ({"auth": TOKEN}, None, "the authorization has no user_data with an id"),
+        ({"auth": TOKEN}, "private-encrypted-x", "the authorization has no shared_secret of 32 bytes in base64"),
+        ({"auth": TOKEN, "channel_data": "{}"}, "presence-x", "the authorization has no user_id in its channel_data"),
     ],
 )  # fmt: skip
 def test_an_answer_that_lacks_something_is_told_what(
@@ -314,7 +316,7 @@ def test_what_looks_secret_in_the_body_of_a_refusal_is_masked() -> None:
 def test_only_2xx_is_an_answer_and_only_the_server_s_trouble_passes(status: int) -> None:
     result = read({"auth": TOKEN}, status)
     if status < 300:
-        assert result == Grant(TOKEN)
+        assert result == AuthResponse(TOKEN)
     else:
         assert isinstance(result, AuthorizationError)
         assert result.temporary == (status >= 500 or status in (408, 425, 429))
@@ -355,10 +357,10 @@ def test_a_parser_makes_a_mapping_of_any_body() -> None:
     def parse(body: bytes) -> Mapping[str, Any]:
         return {"auth": body.decode().removeprefix("<auth>").removesuffix("</auth>")}
 
-    assert read(f"<auth>{TOKEN}</auth>", parse=parse) == Grant(TOKEN)
-    assert read({"data": {"auth": TOKEN}}, parse=lambda body: json.loads(body)["data"]) == Grant(
-        TOKEN
-    )
+    assert read(f"<auth>{TOKEN}</auth>", parse=parse) == AuthResponse(TOKEN)
+    assert read(
+        {"data": {"auth": TOKEN}}, parse=lambda body: json.loads(body)["data"]
+    ) == AuthResponse(TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_a_parser_that_raises_concerns_this_channel_only(body: str, message: str
     assert failure(result)[0] == message
 
 
-@pytest.mark.parametrize("result", [None, TOKEN, [TOKEN], Grant(TOKEN)])
+@pytest.mark.parametrize("result", [None, TOKEN, [TOKEN], AuthResponse(TOKEN)])
 def test_a_parser_that_returns_no_mapping_is_told(result: Any) -> None:
     message = f"the auth endpoint answered {type(result).__name__} where an object with `auth` was expected"
     assert failure(read("{}", parse=lambda _: result))[0] == message
@@ -381,50 +383,58 @@ def test_a_parser_that_returns_no_mapping_is_told(result: Any) -> None:
 
 @tried
 @given(st.binary() | json_values.map(json.dumps).map(str.encode), st.integers(200, 599))
-def test_any_answer_is_a_grant_or_an_authorization_error(body: bytes, status: int) -> None:
+def test_any_answer_is_an_authorization_or_an_authorization_error(body: bytes, status: int) -> None:
     for channel in (None, "private-x", "presence-x", "private-encrypted-x"):
         result = read(body, status, channel=channel)
-        assert isinstance(result, Grant | AuthorizationError)
+        assert isinstance(result, AuthResponse | AuthorizationError)
         if isinstance(result, AuthorizationError):
             assert len(result.body) <= 128
             assert result.body.isprintable()
 
 
-# Grants of all origins.
+# AuthRequests of all origins.
 
 
-NO_KEY = "the grant has no shared_secret of 32 bytes in base64"
+NO_KEY = "the authorization has no shared_secret of 32 bytes in base64"
 
 
 @pytest.mark.parametrize(
-    ("grant", "channel", "message"),
+    ("authorization", "channel", "message"),
     [
-        (None, "private-x", "an authorizer returns a Grant, not NoneType"),
-        ({"auth": TOKEN}, "private-x", "an authorizer returns a Grant, not dict"),
-        (TOKEN, "private-x", "an authorizer returns a Grant, not str"),
-        (Grant(""), "private-x", "the grant has no `auth`"),
-        (Grant(None), "private-x", "the grant has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
-        (Grant(7), "private-x", "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
-        (Grant("\ud800"), "private-x", "the grant has a `auth` that is not Unicode"),
-        (Grant(TOKEN, {"user_id": 1}), "presence-x", "the grant has a `channel_data` that is dict and not a string"),  # type: ignore[arg-type]  # wrong on purpose
-        (Grant(TOKEN, '{"user_id":"\udfff"}'), "presence-x", "the grant has a `channel_data` that is not Unicode"),
-        (Grant(TOKEN, "me"), "presence-x", "the grant has no user_id in its channel_data"),
-        (Grant(TOKEN, "[]"), "presence-x", "the grant has no user_id in its channel_data"),
-        (Grant(TOKEN, '{"user_id":null}'), "presence-x", "the grant has no user_id in its channel_data"),
-        (Grant(TOKEN, '{"user_id":""}'), "presence-x", "the grant has no user_id in its channel_data"),
-        (Grant(TOKEN, '{"user_id":true}'), "presence-x", "the grant has no user_id in its channel_data"),
-        (Grant(TOKEN), None, "the grant has no user_data with an id"),
-        (Grant(TOKEN, user_data="{}"), None, "the grant has no user_data with an id"),
-        (Grant(TOKEN, user_data='{"id":{}}'), None, "the grant has no user_data with an id"),
-        (Grant(TOKEN), "private-encrypted-x", NO_KEY),
-        (Grant(TOKEN, shared_secret="x"), "private-encrypted-x", NO_KEY),
-        (Grant(TOKEN, shared_secret=KEY[:-4]), "private-encrypted-cache-x", NO_KEY),
+        (None, "private-x", "an authorizer returns an AuthResponse, not NoneType"),
+        ({"auth": TOKEN}, "private-x", "an authorizer returns an AuthResponse, not dict"),
+        (TOKEN, "private-x", "an authorizer returns an AuthResponse, not str"),
+        (AuthResponse(""), "private-x", "the authorization has no `auth`"),
+        (AuthResponse(None), "private-x", "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
+        (AuthResponse(7), "private-x", "the authorization has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
+        (AuthResponse("\ud800"), "private-x", "the authorization has a `auth` that is not Unicode"),
+        (AuthResponse(TOKEN, {"user_id": 1}), "presence-x",  # type: ignore[arg-type]  # wrong on purpose
+         "the authorization has a `channel_data` that is dict and not a string"),
+        (AuthResponse(TOKEN, '{"user_id":"\udfff"}'), "presence-x",
+         "the authorization has a `channel_data` that is not Unicode"),
+        (AuthResponse(TOKEN, "me"), "presence-x", "the authorization has no user_id in its channel_data"),
+        (AuthResponse(TOKEN, "[]"), "presence-x", "the authorization has no user_id in its channel_data"),
+        (AuthResponse(TOKEN, '{"user_id":null}'), "presence-x", "the authorization has no user_id in its channel_data"),
+        (AuthResponse(TOKEN, '{"user_id":""}'), "presence-x", "the authorization has no user_id in its channel_data"),
+        (AuthResponse(TOKEN, '{"user_id":true}'), "presence-x", "the authorization has no user_id in its channel_data"),
+        (AuthResponse(TOKEN), None, "the authorization has no user_data with an id"),
+        (AuthResponse(TOKEN, user_data="{}"), None, "the authorization has no user_data with an id"),
+        (AuthResponse(TOKEN, user_data='{"id":{}}'), None, "the authorization has no user_data with an id"),
+        (AuthResponse(TOKEN), "private-encrypted-x", NO_KEY),
+        (AuthResponse(TOKEN, shared_secret="x"), "private-encrypted-x", NO_KEY),
+        (AuthResponse(TOKEN, shared_secret=KEY[:-4]), "private-encrypted-cache-x", NO_KEY),
     ],
 )  # fmt: skip
-def test_a_grant_that_lacks_something_is_told_what(
-    grant: Any, channel: str | None, message: str
+def test_an_authorization_that_lacks_something_is_told_what(
+    authorization: Any, channel: str | None, message: str
 ) -> None:
-    assert failure(check_grant(grant, channel)) == (message, channel, None, "", False)
+    assert failure(check_authorization(authorization, channel)) == (
+        message,
+        channel,
+        None,
+        "",
+        False,
+    )
 
 
 texts = (
@@ -436,10 +446,12 @@ texts = (
 
 @tried
 @given(texts | st.integers(), texts | st.just({}), texts, texts)
-def test_a_grant_that_passes_can_be_sent(auth: Any, member: Any, key: Any, user: Any) -> None:
+def test_an_authorization_that_passes_can_be_sent(
+    auth: Any, member: Any, key: Any, user: Any
+) -> None:
     for channel in (None, "private-x", "presence-x", "private-encrypted-x"):
-        grant = check_grant(Grant(auth, member, key, user), channel)
-        if isinstance(grant, Grant):
+        authorization = check_authorization(AuthResponse(auth, member, key, user), channel)
+        if isinstance(authorization, AuthResponse):
             assert encode("pusher:subscribe", {"auth": auth, "channel_data": member, "user": user})
 
 
@@ -449,16 +461,21 @@ SEVERAL = [AuthRequest("1.1", "private-a"), AuthRequest("1.1", None)]
 
 
 def test_several_answers_are_told_apart_by_their_order_or_by_their_channels() -> None:
-    grants = [Grant(TOKEN), LookupError("no")]
-    assert each_of(grants, SEVERAL) == grants
-    assert each_of(tuple(grants), SEVERAL) == grants
-    assert each_of(dict(zip(["private-a", None], grants, strict=True)), SEVERAL) == grants
-    first, second = each_of({"private-a": grants[0]}, SEVERAL)
-    assert first == grants[0]
+    authorizations = [AuthResponse(TOKEN), LookupError("no")]
+    assert each_of(authorizations, SEVERAL) == authorizations
+    assert each_of(tuple(authorizations), SEVERAL) == authorizations
+    assert (
+        each_of(dict(zip(["private-a", None], authorizations, strict=True)), SEVERAL)
+        == authorizations
+    )
+    first, second = each_of({"private-a": authorizations[0]}, SEVERAL)
+    assert first == authorizations[0]
     assert repr(second) == "LookupError('authorize_many gave no answer for this channel')"
 
 
-@pytest.mark.parametrize("result", [None, Grant(TOKEN), [], [Grant(TOKEN)], iter([1, 2]), "abc"])
+@pytest.mark.parametrize(
+    "result", [None, AuthResponse(TOKEN), [], [AuthResponse(TOKEN)], iter([1, 2]), "abc"]
+)
 def test_too_few_answers_and_what_is_none_are_refused(result: object) -> None:
     with pytest.raises(ValueError, match="authorize_many returns 2 answers, one for each request"):
         each_of(result, SEVERAL)

@@ -107,7 +107,7 @@ def test_a_text_that_names_no_channel_names_none(message: str) -> None:
 # Errors that name none.
 
 
-@pytest.mark.parametrize("state", [ChannelState.SUBSCRIBING, ChannelState.LEAVING])
+@pytest.mark.parametrize("state", [ChannelState.SUBSCRIBING, ChannelState.UNSUBSCRIBING])
 def test_the_only_channel_that_was_asked_for_is_blamed(state: ChannelState) -> None:
     known = channels("asked", state=state) | channels("there", state=ChannelState.SUBSCRIBED)
     assert blamed_channel(error("Connection is unauthorized", 4009), known, 0.0) == "asked"
@@ -121,7 +121,7 @@ def test_nobody_is_blamed_when_two_were_asked_for_or_none() -> None:
     assert blamed_channel(wrong, {}, 0.0) is None
 
 
-def test_the_only_channel_with_a_grant_is_blamed_for_being_unauthorized() -> None:
+def test_the_only_channel_with_an_authorization_is_blamed_for_being_unauthorized() -> None:
     wrong = error("Connection is unauthorized", 4009)  # Reverb names no channel
     assert blamed_channel(wrong, channels("a", "private-a", "b"), 0.0) == "private-a"
     assert blamed_channel(wrong, channels("a", "private-a", "presence-b"), 0.0) is None

@@ -32,10 +32,10 @@ def test_a_handle_knows_its_name_and_kind_before_anything_happened(
     name: str, kind: ChannelKind
 ) -> None:
     channel = connected(World()).channel(name)
-    assert (channel.name, channel.kind, channel.state) == (name, kind, ChannelState.OUT)
+    assert (channel.name, channel.kind, channel.state) == (name, kind, ChannelState.UNSUBSCRIBED)
     assert (channel.last_error, channel.subscription_count, channel.server_count) == (None,) * 3
     assert (dict(channel.members), channel.me) == ({}, None)
-    assert repr(channel) == f"<FakeChannel {name!r} OUT>"
+    assert repr(channel) == f"<FakeChannel {name!r} UNSUBSCRIBED>"
 
 
 def test_a_handle_shows_where_the_subscription_is() -> None:
@@ -52,7 +52,12 @@ def test_a_handle_shows_where_the_subscription_is() -> None:
     states.append(channel.state)
     channel.unsubscribe()
     states.append(channel.state)
-    assert [state.name for state in states] == ["SUBSCRIBING", "SUBSCRIBED", "WANTED", "OUT"]
+    assert [state.name for state in states] == [
+        "SUBSCRIBING",
+        "SUBSCRIBED",
+        "PENDING",
+        "UNSUBSCRIBED",
+    ]
 
 
 def test_a_handle_shows_why_the_channel_was_refused() -> None:
@@ -64,7 +69,10 @@ def test_a_handle_shows_why_the_channel_was_refused() -> None:
     shown = [(channel.state, type(channel.last_error))]
     channel.unsubscribe()
     shown.append((channel.state, type(channel.last_error)))
-    assert shown == [(ChannelState.REFUSED, SubscriptionError), (ChannelState.OUT, type(None))]
+    assert shown == [
+        (ChannelState.FAILED, SubscriptionError),
+        (ChannelState.UNSUBSCRIBED, type(None)),
+    ]
 
 
 def test_a_handle_of_a_presence_channel_shows_who_is_there() -> None:
@@ -124,18 +132,23 @@ def test_the_user_is_known_while_signed_in() -> None:
     data = {"id": "7", "user_info": {"name": "Seven"}}
     client = connected(world, world.options(auth=world.own_key(user=data)))
     user = client.user
-    assert (user.id, user.data, user.state, user.last_error) == (None, None, UserState.OUT, None)
+    assert (user.id, user.data, user.state, user.last_error) == (
+        None,
+        None,
+        UserState.SIGNED_OUT,
+        None,
+    )
     client.signin()
-    assert user.state is UserState.SIGNING
+    assert user.state is UserState.SIGNING_IN
     client.wait_signed_in()
-    assert (user.id, user.data, user.state) == ("7", data, UserState.IN)
+    assert (user.id, user.data, user.state) == ("7", data, UserState.SIGNED_IN)
     client.disconnect()
-    assert (user.id, user.data, user.state) == (None, None, UserState.OUT)
+    assert (user.id, user.data, user.state) == (None, None, UserState.SIGNED_OUT)
 
 
 def test_the_user_shows_why_it_was_not_signed_in() -> None:
     world = World()
     client = connected(world)
     client.signin()
-    assert client.user.state is UserState.REFUSED
+    assert client.user.state is UserState.FAILED
     assert isinstance(client.user.last_error, SignInError)

@@ -10,10 +10,10 @@ import pytest
 from proto.scripted import Script, connected, error_message, message
 from proto.websocket_peer import frame
 from pusher_proto import (
+    AuthResponse,
     ChannelEvent,
     ChannelState,
     Event,
-    Grant,
     MemberAdded,
     OwnKey,
     ProtocolViolation,
@@ -318,8 +318,8 @@ def test_no_secret_is_ever_logged_or_shown(caplog: pytest.LogCaptureFixture) -> 
         "pusher:signin_success", {"user_data": '{"address":"' + SECRETS["user data"] + '"}'}
     )
     script.subscribe("private-room")
-    script.subscribe("private-encrypted-room", auth=Grant(f"key:{signature}", None, shared))
-    script.subscribe("presence-room", auth=Grant(f"key:{signature}", '{"user_id":"1"}'))
+    script.subscribe("private-encrypted-room", auth=AuthResponse(f"key:{signature}", None, shared))
+    script.subscribe("presence-room", auth=AuthResponse(f"key:{signature}", '{"user_id":"1"}'))
     script.error(None, f"Invalid signature: expected ..., but got key:{signature}")
     script.send("pusher:error", f"but got {signature}")
     script.text(error_message(4009, f"key:{signature}", "presence-room"))

@@ -19,7 +19,7 @@ import pytest
 from proto import fake_client
 from proto.scripted import Script, connected, message, upgrading
 from proto.websocket_peer import answer, frame
-from pusher_proto import AuthEndpoint, ConnectionState, Grant
+from pusher_proto import AuthEndpoint, AuthResponse, ConnectionState
 from simulation import World
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
@@ -141,7 +141,7 @@ def test_channels_left_at_once_leave_nothing_behind() -> None:
 def test_requests_to_an_auth_endpoint_leave_nothing_behind() -> None:
     script = connected(auth=AuthEndpoint("http://auth.test/"))
     body = b'{"auth":"key:signature"}'
-    granted = answer("200 OK", [("Content-Length", str(len(body)))], body)
+    authorized = answer("200 OK", [("Content-Length", str(len(body)))], body)
     numbers = count()
 
     def ask() -> None:
@@ -150,7 +150,7 @@ def test_requests_to_an_auth_endpoint_leave_nothing_behind() -> None:
         script.subscribe(channel)
         if script.transport != transport:
             script.open()
-        script.receive(granted)
+        script.receive(authorized)
         leave(script, channel)
         if next(numbers) % 3 == 0:
             script.eof()  # else the connection is kept for the next request
@@ -169,7 +169,7 @@ def test_requests_to_an_authorizer_leave_nothing_behind() -> None:
         script.subscribe(channel)
         if next(numbers) % 4:
             request = script.asked[-1].request
-            script.do(script.session.authorized, request, Grant("key:signature"))
+            script.do(script.session.authorized, request, AuthResponse("key:signature"))
         leave(script, channel)
         forget(script)
 
@@ -179,7 +179,7 @@ def test_requests_to_an_authorizer_leave_nothing_behind() -> None:
 def test_members_that_come_and_go_leave_nothing_behind() -> None:
     script = connected()
     channel = "presence-room"
-    script.subscribe(channel, auth=Grant("key:x", channel_data='{"user_id":"me"}'))
+    script.subscribe(channel, auth=AuthResponse("key:x", channel_data='{"user_id":"me"}'))
     script.send(SUCCEEDED, '{"presence":{"ids":["me"],"hash":{"me":null},"count":1}}', channel)
     numbers = count()
 

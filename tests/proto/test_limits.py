@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from proto.test_encryption import NEW, OLD, box, key_of
 
 from proto.scripted import Script, connected, forgetful, message, upgrade_for, upgrading
+from proto.test_encryption import NEW, OLD, box, key_of
 from proto.websocket_peer import BINARY, CONTINUATION, PING, PONG, TEXT, answer, frame, split
 from pusher_proto import (
     AuthEndpoint,
+    AuthResponse,
     ChannelEvent,
     CloseTransport,
     ConnectionState,
     DecryptionFailed,
-    Grant,
     LocalProtocolError,
     MemberAdded,
     OutboxFull,
@@ -212,12 +212,12 @@ def test_a_head_of_one_byte_more_ends_the_attempt(limit: int, pieces: Pieces) ->
 
 def asking(**options: Any) -> Script:
     """Return a script whose request has gone to the auth endpoint, on transport 2."""
-    script = connected(auth=ENDPOINT, grant_attempts=1, **options)
+    script = connected(auth=ENDPOINT, auth_attempts=1, **options)
     return forgetful(script.subscribe("private-room").open())
 
 
-def granted(size: int | None = None, body_size: int = 0) -> bytes:
-    """Return an endpoint's answer with a grant, its head and body made as long as is asked for."""
+def authorized(size: int | None = None, body_size: int = 0) -> bytes:
+    """Return an endpoint's answer with an authorization, its head and body made as long as is asked for."""
     body = json.dumps({"auth": "key:signature"}).encode().ljust(body_size)
     head = answer("200 OK", [("Content-Length", str(len(body)))])
     return (padded(head, size) if size else head) + body
@@ -234,7 +234,8 @@ def signatures(script: Script) -> list[str]:
 
 @in_any_pieces
 @pytest.mark.parametrize(
-    "good", [granted(16 * 1024), granted(body_size=64 * 1024), granted(16 * 1024, 64 * 1024)]
+    "good",
+    [authorized(16 * 1024), authorized(body_size=64 * 1024), authorized(16 * 1024, 64 * 1024)],
 )
 def test_an_endpoint_may_answer_with_exactly_max_head_and_max_auth_body_bytes(
     good: bytes, pieces: Pieces
@@ -247,8 +248,8 @@ def test_an_endpoint_may_answer_with_exactly_max_head_and_max_auth_body_bytes(
 @pytest.mark.parametrize(
     ("long", "reason"),
     [
-        (granted(16 * 1024 + 1), "the head of the answer is larger than 16384 bytes"),
-        (granted(body_size=64 * 1024 + 1), "the answer is larger than 65536 bytes"),
+        (authorized(16 * 1024 + 1), "the head of the answer is larger than 16384 bytes"),
+        (authorized(body_size=64 * 1024 + 1), "the answer is larger than 65536 bytes"),
     ],
 )
 def test_an_answer_of_one_byte_more_refuses_the_channel_for_the_moment(
@@ -261,7 +262,7 @@ def test_an_answer_of_one_byte_more_refuses_the_channel_for_the_moment(
     assert str(failed.error) == f"the auth endpoint: {reason}"
     assert failed.retry_in is not None
     script.wait(failed.retry_in).open()
-    assert signatures(receive(script, [granted()])) == ["key:signature"]
+    assert signatures(receive(script, [authorized()])) == ["key:signature"]
 
 
 # Counts.
@@ -278,7 +279,7 @@ def test_exactly_max_channels_may_be_wanted() -> None:
 
 
 def presence(script: Script, *ids: str) -> Script:
-    script.subscribe("presence-room", auth=Grant("key:x", channel_data='{"user_id":"0"}'))
+    script.subscribe("presence-room", auth=AuthResponse("key:x", channel_data='{"user_id":"0"}'))
     members = {"ids": ids, "hash": dict.fromkeys(ids), "count": len(ids)}
     return script.send(SUCCEEDED, json.dumps({"presence": members}), "presence-room")
 
@@ -315,10 +316,10 @@ def test_a_roster_past_max_members_is_not_taken() -> None:
 
 
 def test_exactly_max_held_messages_wait_for_a_new_key() -> None:
-    script = on(auth=None, max_held=3)
+    script = on(auth=None, encrypted_backlog_limit=3)
     room = "private-encrypted-room"
     script.subscribe(room)
-    script.do(script.session.authorized, 1, Grant("key:x", shared_secret=key_of(OLD)))
+    script.do(script.session.authorized, 1, AuthResponse("key:x", shared_secret=key_of(OLD)))
     script.send(SUCCEEDED, "{}", room)
     forgetful(script)
     for number in range(4):
@@ -327,7 +328,9 @@ def test_exactly_max_held_messages_wait_for_a_new_key() -> None:
     assert isinstance(failed, DecryptionFailed)
     assert str(failed.error) == "more than 3 messages wait for a new key"
     (asked,) = script.asked[1:]
-    script.do(script.session.authorized, asked.request, Grant("key:x", shared_secret=key_of(NEW)))
+    script.do(
+        script.session.authorized, asked.request, AuthResponse("key:x", shared_secret=key_of(NEW))
+    )
     assert [event.data for event in script.take() if isinstance(event, ChannelEvent)] == [0, 1, 2]
 
 

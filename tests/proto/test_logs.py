@@ -12,7 +12,7 @@ import pytest
 from proto.fake_client import FakeClient, connected, subscribed
 from proto.scripted import Script, connecting, error_message
 from proto.scripted import connected as script_connected
-from pusher_proto import AuthEndpoint, ConnectionFailed, Event, Grant, OwnKey, StateChanged
+from pusher_proto import AuthEndpoint, AuthResponse, ConnectionFailed, Event, OwnKey, StateChanged
 from pusher_proto._base.logs import logger
 from pusher_proto._protocol.control import shown_frame
 from secrecy import Watch
@@ -87,7 +87,7 @@ def test_an_error_of_the_server_is_an_error(heard: Heard) -> None:
     ]
 
 
-def test_a_grant_that_cannot_be_got_is_an_error(heard: Heard) -> None:
+def test_an_authorization_that_cannot_be_got_is_an_error(heard: Heard) -> None:
     world = World()
     client = connected(world, world.options(auth=AuthEndpoint("http://pusher.test/pusher/auth")))
     world.act(world.server.auth_answer, 403, "no")
@@ -97,11 +97,11 @@ def test_a_grant_that_cannot_be_got_is_an_error(heard: Heard) -> None:
     assert line.startswith("no subscription to private-room: the auth endpoint answered 403 (")
 
 
-def test_a_sign_in_without_a_grant_is_an_error(heard: Heard) -> None:
+def test_a_sign_in_without_an_authorization_is_an_error(heard: Heard) -> None:
     script = script_connected()
     script.do(script.session.signin)
     assert lines(heard, "session", logging.ERROR) == [
-        "the user is not signed in: no grant to sign in with: OwnKey has no `user` to sign in"
+        "the user is not signed in: no authorization to sign in with: OwnKey has no `user` to sign in"
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_message_that_nobody_asked_for_is_told_aloud_once(
 def test_each_message_of_both_sides_is_a_detail(heard: Heard) -> None:
     script = script_connected()
     heard.clear()
-    script.subscribe("private-room", auth=Grant(f"key:{SIGNATURE}"))
+    script.subscribe("private-room", auth=AuthResponse(f"key:{SIGNATURE}"))
     script.send("pusher:ping")
     assert lines(heard, "protocol", logging.DEBUG) == [
         '-> {"event":"pusher:subscribe","data":{"channel":"private-room","auth":"***"}}',

@@ -62,8 +62,8 @@ def test_the_prefix_of_a_channel_tells_its_kind(
     assert (kind_of(channel), is_cache(channel)) == (kind, cache)
 
 
-def test_private_presence_and_encrypted_channels_need_a_grant() -> None:
-    assert {kind for kind in ChannelKind if kind.needs_grant} == {
+def test_private_presence_and_encrypted_channels_need_an_authorization() -> None:
+    assert {kind for kind in ChannelKind if kind.needs_authorization} == {
         ChannelKind.PRIVATE,
         ChannelKind.PRESENCE,
         ChannelKind.ENCRYPTED,

@@ -198,7 +198,7 @@ def test_the_time_for_connecting_counts_for_the_proxy_too() -> None:
 
 
 def test_auth_endpoints_are_reached_through_the_proxy_too() -> None:
-    way = Way(tls=False, auth=AuthEndpoint("https://app.test/auth"), grant_attempts=1)
+    way = Way(tls=False, auth=AuthEndpoint("https://app.test/auth"), auth_attempts=1)
     way.effects()
     way.do("transport_opened", 1)
     upgrade = request_in(way.do("receive_data", 1, GOOD))

@@ -14,7 +14,7 @@ from pusher_proto._base.secret import Secret
 from pusher_proto._base.urls import Address
 from pusher_proto._more_options import MoreOptions
 from pusher_proto._wire.envelope import encode
-from pusher_proto.auth import AuthEndpoint, Grant, OwnKey
+from pusher_proto.auth import AuthEndpoint, AuthResponse, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
 
 META = f"?protocol=7&client=pusher-proto-python&version={__version__}"
@@ -363,7 +363,8 @@ def test_a_wrong_value_is_told_what_is_wrong_with_it(
         ("subprotocols", (7,), "Options(subprotocols=...): 7 is not a string"),
         ("resolve_url", "wss://ws.test/", "Options(resolve_url=...) is a function, not str"),
         ("decrypted_text", "utf-8", "Options(decrypted_text=...) is a function, not str"),
-        ("auth", "KEY:hidden", "Options(auth=...) is an OwnKey, an AuthEndpoint, a Grant or a function, not str"),
+        ("auth", "KEY:hidden",
+         "Options(auth=...) is an OwnKey, an AuthEndpoint, an AuthResponse or a function, not str"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_told_which_is_needed(
@@ -379,7 +380,7 @@ NUMBERS = {
     for spec in dataclasses.fields(Options)
     if spec.type in ("int", "float", "int | None") and spec.name != "port"
 }
-MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "unclaimed_limit", "close_timeout"}
+MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "backlog_limit", "close_timeout"}
 numbers = pytest.mark.parametrize("name", NUMBERS)
 
 
@@ -389,8 +390,8 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "activity_timeout": 120.0,
         "pong_timeout": 30.0,
         "close_timeout": 2.0,
-        "grant_timeout": 10.0,
-        "grant_attempts": 3,
+        "auth_timeout": 10.0,
+        "auth_attempts": 3,
         "subscribe_timeout": 30.0,
         "signin_timeout": 10.0,
         "key_refresh": 10.0,
@@ -406,10 +407,10 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "max_auth_body": 64 * 1024,
         "max_channels": 10_000,
         "max_members": 100_000,
-        "max_held": 1000,
+        "encrypted_backlog_limit": 1000,
         "max_client_event": 10 * 1024,
         "client_event_rate": None,
-        "unclaimed_limit": 1000,
+        "backlog_limit": 1000,
         "outbox_limit": 1024 * 1024,
         "event_queue": 1000,
         "max_authorizing": 8,
@@ -497,9 +498,9 @@ def test_all_is_by_keyword_but_the_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "auth", [None, OwnKey("K", "S"), AuthEndpoint("https://a.test"), Grant("K:s"), print]
+    "auth", [None, OwnKey("K", "S"), AuthEndpoint("https://a.test"), AuthResponse("K:s"), print]
 )
-def test_any_way_to_get_a_grant_is_taken(auth: Any) -> None:
+def test_any_way_to_get_an_authorization_is_taken(auth: Any) -> None:
     assert host(auth=auth).auth == auth
 
 
@@ -527,7 +528,7 @@ def test_any_way_to_get_a_grant_is_taken(auth: Any) -> None:
             host(proxy="http://me:hidden@proxy.test:3128"),
             "Options('wss://ws.test', key='KEY', proxy='http://***@proxy.test:3128')",
         ),
-        (host(auth=Grant("K:hidden")), "Options('wss://ws.test', key='KEY', auth=Grant(auth='K:***'))"),
+        (host(auth=AuthResponse("K:hidden")), "Options('wss://ws.test', key='KEY', auth=AuthResponse(auth='K:***'))"),
     ],
 )  # fmt: skip
 def test_a_repr_shows_what_was_set_and_nothing_that_is_secret(options: Options, shown: str) -> None:

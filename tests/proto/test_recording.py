@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import pusher_proto.replay
 from pusher_proto import (
     AuthEndpoint,
+    AuthResponse,
     ChannelEvent,
-    Grant,
     LocalProtocolError,
     NotSubscribed,
     OpenTransport,
@@ -83,14 +83,14 @@ def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered
     )
     options = world.options(auth=endpoint)
 
-    def authorizer(request: Any) -> Grant:
-        return Grant(sign_channel("demo", "demo-secret", request.socket_id, request.channel))
+    def authorizer(request: Any) -> AuthResponse:
+        return AuthResponse(sign_channel("demo", "demo-secret", request.socket_id, request.channel))
 
     device, lines = recorded(world, options, authorizer=authorizer)
     device.subscribe("private-a")
     device.subscribe("private-b", auth=authorizer)
     device.subscribe("private-c", auth=OwnKey("demo", "demo-secret"))
-    device.subscribe("private-d", auth=Grant("demo:wrong"))
+    device.subscribe("private-d", auth=AuthResponse("demo:wrong"))
     world.run(2)
     world.publish(["private-a", "private-b"], "ev", 1)
     subscribed = [s for s in replay(lines) if isinstance(s, ChannelEvent)]
@@ -128,9 +128,11 @@ def test_of_users_and_keys_only_the_ids_are_kept() -> None:
     device, lines = recorded(world, world.options(auth=own))
     device.subscribe("private-a", auth=endpoint)
     for data in ('{"user_id":"ada","user_info":{"mail":"ada@example.test"}}', "ada@example", None):
-        grant = Grant("demo:hidden", channel_data=data, shared_secret="aGlkZGVu", user_data=data)
-        device.subscribe("presence-b", auth=grant)
-        device.subscribe("private-encrypted-c", auth=grant)
+        authorization = AuthResponse(
+            "demo:hidden", channel_data=data, shared_secret="aGlkZGVu", user_data=data
+        )
+        device.subscribe("presence-b", auth=authorization)
+        device.subscribe("private-encrypted-c", auth=authorization)
         device.unsubscribe("presence-b")
         device.unsubscribe("private-encrypted-c")
     text = "".join(lines)
@@ -140,7 +142,7 @@ def test_of_users_and_keys_only_the_ids_are_kept() -> None:
     assert list(replay(lines))
 
 
-def test_what_the_application_failed_to_grant_is_replayed_as_a_failure() -> None:
+def test_what_the_application_failed_to_authorization_is_replayed_as_a_failure() -> None:
     world = World()
     options = Options.from_host("pusher.test", key="demo", tls=False)
     device, lines = recorded(world, options, authorizer=lambda _request: KeyError("no"))

@@ -260,7 +260,7 @@ def test_there_are_no_differences_from_a_roster_that_was_left() -> None:
         (None, None, None),
     ],
 )
-def test_me_is_found_by_the_grant_or_else_by_the_user(
+def test_me_is_found_by_the_authorization_or_else_by_the_user(
     channel_data: str | None, user_id: str | None, me: Member | None
 ) -> None:
     roster = Roster(ROOM, 10)

@@ -79,7 +79,10 @@ KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
         (f"Bearer {'ab' * 32}.rest of it", "Bearer *** of it"),
         ('{"user_data":"{\\"id\\":1}"}', '{"user_data***'),
         ('{\\"user_data\\": {\n"id":1}}', '{\\"user_data***'),
-        ("the grant has no user_data: sign in", "the grant has no user_data: sign in"),
+        (
+            "the authorization has no user_data: sign in",
+            "the authorization has no user_data: sign in",
+        ),
         (
             f'digest of 1.1::user::{{"id":"ada, eve"}}, but got {SIGNATURE}',
             "digest of 1.1::user::***, but got ***",

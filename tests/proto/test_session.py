@@ -23,13 +23,13 @@ from pusher_proto import (
     AuthEndpoint,
     Authorize,
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ChannelState,
     Closed,
     CloseTransport,
     ConnectionLost,
     ConnectionState,
-    Grant,
     InvalidName,
     LocalProtocolError,
     NotSubscribed,
@@ -199,7 +199,7 @@ def test_once_reading_goes_on_a_subscribe_has_all_its_time_again() -> None:
     script.wait(0.1)
     (failed,) = script.take()
     assert isinstance(failed, SubscriptionFailed)
-    assert script.session.channel("late").state is ChannelState.UNANSWERED
+    assert script.session.channel("late").state is ChannelState.TIMED_OUT
 
 
 def test_an_answer_to_a_sign_in_is_not_missed_while_nothing_is_read() -> None:
@@ -503,7 +503,7 @@ def test_a_pong_tells_the_round_trip() -> None:
 
 
 def asking(**options: Any) -> Script:
-    """Return a connected script whose application is asked for grants."""
+    """Return a connected script whose application is asked for authorizations."""
     return connected(auth=None, **options)
 
 
@@ -516,7 +516,7 @@ def test_an_authorizer_that_does_not_answer_fails_the_channel_and_it_is_tried_ag
     assert failure.retry_in is not None
     script.wait(failure.retry_in)
     assert script.acts() == [Authorize(2, AuthRequest("1.1", "private-x"))]
-    script.do(script.session.authorized, 2, Grant("key:sig"))
+    script.do(script.session.authorized, 2, AuthResponse("key:sig"))
     assert script.acts() == [subscribe_frame("private-x", auth="key:sig")]
 
 
@@ -525,17 +525,17 @@ def test_an_authorizer_that_raises_fails_the_channel() -> None:
     script.do(script.session.authorization_failed, 1, KeyError("no"))
     (failure,) = script.take()
     assert isinstance(failure, SubscriptionFailed)
-    assert script.session.channel("private-x").state is ChannelState.REFUSED
+    assert script.session.channel("private-x").state is ChannelState.FAILED
 
 
 def test_an_answer_for_a_connection_that_is_gone_is_dropped() -> None:
-    """Fault U6: a grant is for one socket id."""
+    """Fault U6: an authorization is for one socket id."""
     script = asking().subscribe("private-x").eof("reset").retry()
     script.greet({"socket_id": "2.2", "activity_timeout": 120})
     script.acts()
-    script.do(script.session.authorized, 1, Grant("key:old"))
+    script.do(script.session.authorized, 1, AuthResponse("key:old"))
     assert script.acts() == []
-    script.do(script.session.authorized, 2, Grant("key:new"))
+    script.do(script.session.authorized, 2, AuthResponse("key:new"))
     assert script.acts() == [subscribe_frame("private-x", auth="key:new")]
 
 
@@ -547,7 +547,7 @@ def test_a_subscribe_that_is_not_answered_is_told_after_its_time() -> None:
 def test_a_sign_in_that_is_not_answered_is_told_after_its_time() -> None:
     script = connected(auth=OwnKey("key", "secret", user={"id": "u"}))
     script.do(script.session.signin)
-    assert script.session.user.state is UserState.SIGNING
+    assert script.session.user.state is UserState.SIGNING_IN
     script.wait(10)
     assert [type(event) for event in script.take()] == [SignInFailed]
     assert script.session.wants_user
@@ -558,7 +558,7 @@ def http(body: str, status: str = "200 OK") -> bytes:
 
 
 def at_endpoint(**options: Any) -> Script:
-    """Return a script whose request for a grant stands on transport 2."""
+    """Return a script whose request for an authorization stands on transport 2."""
     options.setdefault("auth", AuthEndpoint("http://auth.test/sign"))
     return connected(**options).subscribe("private-x").open()
 
@@ -646,7 +646,7 @@ def test_answers_for_unknown_numbers_are_ignored() -> None:
         script.do(session.transport_closed, number)
         script.do(session.receive_data, number, b"HTTP/1.1 200 OK\r\n\r\n")
         script.do(session.data_sent, number, 5)
-        script.do(session.authorized, number, Grant("key:sig"))
+        script.do(session.authorized, number, AuthResponse("key:sig"))
         script.do(session.authorization_failed, number, KeyError())
     assert (script.acts(), script.take(), session.next_deadline()) == ([], [], deadline)
     assert session.state is CONNECTED
@@ -701,7 +701,7 @@ def test_after_closed_every_input_does_nothing() -> None:
     script.do(session.ping).do(session.handle_timeout)
     script.do(session.subscribe, "any name !").do(session.unsubscribe, "private-x")
     script.do(session.trigger, "private-x", "client-x", object())
-    script.do(session.authorized, 1, Grant("key:sig"))
+    script.do(session.authorized, 1, AuthResponse("key:sig"))
     script.do(session.receive_data, 1, frame(greeting()))
     assert (script.acts(), script.take(), session.next_deadline()) == ([], [], None)
     assert (session.closed, session.state) == (True, ConnectionState.DISCONNECTED)
@@ -724,8 +724,8 @@ def test_looks_before_anything_happened() -> None:
     assert (session.socket_id, session.failure, session.last_loss) == (None, None, "")
     assert (session.retry_at, session.next_deadline(), session.closed) == (None, None, False)
     assert (session.channels(), session.wants_user, session.changes) == ((), False, 0)
-    assert session.channel("room").state is ChannelState.OUT
-    assert session.user.state is UserState.OUT
+    assert session.channel("room").state is ChannelState.UNSUBSCRIBED
+    assert session.user.state is UserState.SIGNED_OUT
     assert session.next_effect() is None
     assert session.next_event() is None
 
@@ -738,7 +738,7 @@ def test_looks_while_connected() -> None:
     assert (session.state, session.socket_id) == (CONNECTED, "1.1")
     assert session.channels() == ("b", "a")
     assert session.channel("a").state is ChannelState.SUBSCRIBING
-    assert (session.user.state, session.user.id) == (UserState.IN, "u")
+    assert (session.user.state, session.user.id) == (UserState.SIGNED_IN, "u")
 
 
 def test_the_socket_id_is_gone_with_the_connection() -> None:
@@ -769,7 +769,7 @@ def test_channels_follow_the_sign_in() -> None:
     script = upgraded(auth=None).subscribe("room")
     script.do(script.session.signin).greet()
     assert script.acts() == [Authorize(1, AuthRequest("1.1", None))]
-    script.do(script.session.authorized, 1, Grant("key:sig", user_data='{"id":"u"}'))
+    script.do(script.session.authorized, 1, AuthResponse("key:sig", user_data='{"id":"u"}'))
     assert script.acts() == [
         {"event": "pusher:signin", "data": {"auth": "key:sig", "user_data": '{"id":"u"}'}},
         subscribe_frame("room"),
@@ -784,11 +784,11 @@ def test_channels_do_not_wait_for_a_sign_in_that_will_not_be() -> None:
     assert script.acts() == [subscribe_frame("room")]
 
 
-def test_a_presence_grant_that_names_no_member_waits_for_the_sign_in() -> None:
+def test_a_presence_authorization_that_names_no_member_waits_for_the_sign_in() -> None:
     script = upgraded(auth=None).subscribe("presence-room")
     script.do(script.session.signin).greet()
-    script.do(script.session.authorized, 1, Grant("key:user", user_data='{"id":"u"}'))
-    script.do(script.session.authorized, 2, Grant("key:room"))
+    script.do(script.session.authorized, 1, AuthResponse("key:user", user_data='{"id":"u"}'))
+    script.do(script.session.authorized, 2, AuthResponse("key:room"))
     assert [act["event"] for act in script.frames()] == ["pusher:signin"]
     script.send("pusher:signin_success", {"user_data": '{"id":"u"}'})
     assert script.frames() == [
@@ -801,5 +801,5 @@ def test_an_answer_to_the_sign_in_after_the_connection_was_lost_sends_nothing() 
     script = upgraded(auth=None).subscribe("room")
     script.do(script.session.signin).greet().eof("reset")
     script.acts()
-    script.do(script.session.authorized, 1, Grant("key:sig", user_data='{"id":"u"}'))
+    script.do(script.session.authorized, 1, AuthResponse("key:sig", user_data='{"id":"u"}'))
     assert script.acts() == []

@@ -32,9 +32,14 @@ machines = pytest.mark.parametrize(
             SessionState, SessionInput, SESSION, SESSION_IGNORED, SessionState.IDLE, id="session"
         ),
         pytest.param(
-            ChannelState, ChannelInput, CHANNEL, CHANNEL_IGNORED, ChannelState.OUT, id="channel"
+            ChannelState,
+            ChannelInput,
+            CHANNEL,
+            CHANNEL_IGNORED,
+            ChannelState.UNSUBSCRIBED,
+            id="channel",
         ),
-        pytest.param(UserState, UserInput, USER, USER_IGNORED, UserState.OUT, id="user"),
+        pytest.param(UserState, UserInput, USER, USER_IGNORED, UserState.SIGNED_OUT, id="user"),
     ],
 )
 
@@ -157,21 +162,21 @@ def test_connecting_and_being_connected_end_alike_in_a_loss_or_a_refusal() -> No
 
 def test_losing_the_connection_keeps_every_wish_and_forgets_what_was_being_left() -> None:
     after = {state: advance(CHANNEL, state, ChannelInput.LOSE) for state in ChannelState}
-    unwanted = {ChannelState.OUT, ChannelState.LEAVING}
+    unwanted = {ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING}
     assert after == {
-        state: ChannelState.OUT if state in unwanted else ChannelState.WANTED
+        state: ChannelState.UNSUBSCRIBED if state in unwanted else ChannelState.PENDING
         for state in ChannelState
     }
 
 
 def test_leaving_ends_every_wish() -> None:
     after = {advance(CHANNEL, state, ChannelInput.LEAVE) for state in ChannelState}
-    assert after == {ChannelState.OUT, ChannelState.LEAVING}
+    assert after == {ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING}
 
 
 def test_wanting_again_what_is_being_left_takes_up_the_subscribe_under_way() -> None:
     left = advance(CHANNEL, ChannelState.SUBSCRIBING, ChannelInput.LEAVE)
-    assert left is ChannelState.LEAVING
+    assert left is ChannelState.UNSUBSCRIBING
     assert advance(CHANNEL, left, ChannelInput.WANT) is ChannelState.SUBSCRIBING
 
 
@@ -181,7 +186,7 @@ def test_a_late_answer_to_a_subscribe_still_counts() -> None:
 
 
 def test_an_answer_to_what_was_not_asked_changes_nothing() -> None:
-    for state in (ChannelState.OUT, ChannelState.WANTED, ChannelState.GRANTING):
+    for state in (ChannelState.UNSUBSCRIBED, ChannelState.PENDING, ChannelState.AUTHORIZING):
         assert advance(CHANNEL, state, ChannelInput.SUCCEED) is state
 
 
@@ -189,8 +194,8 @@ def test_an_answer_to_what_was_not_asked_changes_nothing() -> None:
 
 
 def test_a_sign_in_is_for_one_connection() -> None:
-    assert {advance(USER, state, UserInput.LOSE) for state in UserState} == {UserState.OUT}
+    assert {advance(USER, state, UserInput.LOSE) for state in UserState} == {UserState.SIGNED_OUT}
 
 
 def test_a_refused_user_may_be_asked_for_anew() -> None:
-    assert advance(USER, UserState.REFUSED, UserInput.ASK) is UserState.GRANTING
+    assert advance(USER, UserState.FAILED, UserInput.ASK) is UserState.AUTHORIZING

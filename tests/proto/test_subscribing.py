@@ -1,4 +1,4 @@
-"""Grants for channels: tied to one connection, bounded in number and time, and tried again when that may help."""
+"""AuthRequests for channels: tied to one connection, bounded in number and time, and tried again when that may help."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pusher_proto import (
     AuthEndpoint,
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     ChannelState,
-    Grant,
     OpenTransport,
     OwnKey,
     Subscribed,
@@ -32,7 +32,7 @@ def state_of(device: Device, name: str) -> ChannelState:
 
 
 def manual(*channels: str, **options: Any) -> tuple[World, Device]:
-    """Return a world and a device whose application is asked for grants and has not answered."""
+    """Return a world and a device whose application is asked for authorizations and has not answered."""
     world = World()
     options.setdefault("auth", None)
     device = world.connected(world.options(**options))
@@ -41,13 +41,15 @@ def manual(*channels: str, **options: Any) -> tuple[World, Device]:
 
 
 def answer(world: World, device: Device, which: int = -1, result: Any = None) -> None:
-    """Let the application answer a request: with `result`, or with the grant that it should."""
+    """Let the application answer a request: with `result`, or with the authorization that it should."""
     number, request = device.asked[which]
     if isinstance(result, BaseException):
         device.do(device.session.authorization_failed, number, result)
     else:
-        grant = world.grant(request, member={"user_id": "me"}) if result is None else result
-        device.do(device.session.authorized, number, grant)
+        authorization = (
+            world.authorization(request, member={"user_id": "me"}) if result is None else result
+        )
+        device.do(device.session.authorized, number, authorization)
 
 
 def failure(device: Device) -> SubscriptionFailed:
@@ -55,25 +57,25 @@ def failure(device: Device) -> SubscriptionFailed:
     (event,) = device.take()
     assert isinstance(event, SubscriptionFailed)
     assert isinstance(event.error, AuthorizationError)
-    assert state_of(device, event.channel) is C.REFUSED
+    assert state_of(device, event.channel) is C.FAILED
     assert [heard for heard in device.world.heard() if heard[0] == SUBSCRIBE] == []
     return event
 
 
-# One grant for one connection.
+# One authorization for one connection.
 
 
-def test_a_grant_is_asked_for_the_channel_and_the_connection() -> None:
+def test_an_authorization_is_asked_for_the_channel_and_the_connection() -> None:
     _, device = manual("private-a", "presence-b")
     socket_id = str(device.session.socket_id)
     assert [request for _, request in device.asked] == [
         AuthRequest(socket_id, "private-a"),
         AuthRequest(socket_id, "presence-b"),
     ]
-    assert [state_of(device, name) for name in ("private-a", "presence-b")] == [C.GRANTING] * 2
+    assert [state_of(device, name) for name in ("private-a", "presence-b")] == [C.AUTHORIZING] * 2
 
 
-def test_a_grant_for_a_lost_connection_is_dropped_and_another_is_asked_for() -> None:
+def test_an_authorization_for_a_lost_connection_is_dropped_and_another_is_asked_for() -> None:
     world, device = manual("private-a")
     world.act(world.server.drop, 4200)
     world.run(1)
@@ -81,7 +83,7 @@ def test_a_grant_for_a_lost_connection_is_dropped_and_another_is_asked_for() -> 
     assert (old != new, old_request.socket_id != new_request.socket_id) == (True, True)
     answer(world, device, 0)
     world.run(1)
-    assert (world.heard(), state_of(device, "private-a")) == ([], C.GRANTING)
+    assert (world.heard(), state_of(device, "private-a")) == ([], C.AUTHORIZING)
     answer(world, device, 1)
     world.run(1)
     answer(world, device, 1)  # twice
@@ -92,9 +94,9 @@ def test_a_grant_for_a_lost_connection_is_dropped_and_another_is_asked_for() -> 
     assert device.of(SubscriptionFailed) == []
 
 
-@pytest.mark.parametrize("late", ["grant", "error", "garbage"])
+@pytest.mark.parametrize("late", ["authorization", "error", "garbage"])
 def test_an_answer_after_leaving_or_disconnecting_is_dropped(late: str) -> None:
-    results = {"grant": None, "error": PermissionError("no"), "garbage": 5}
+    results = {"authorization": None, "error": PermissionError("no"), "garbage": 5}
     world, device = manual("private-left", "private-kept")
     device.unsubscribe("private-left")
     device.do(device.session.disconnect)
@@ -103,15 +105,18 @@ def test_an_answer_after_leaving_or_disconnecting_is_dropped(late: str) -> None:
         answer(world, device, which, results[late])
     world.run(100)
     assert (world.heard(), device.take()) == ([], [])
-    assert (state_of(device, "private-left"), state_of(device, "private-kept")) == (C.OUT, C.WANTED)
+    assert (state_of(device, "private-left"), state_of(device, "private-kept")) == (
+        C.UNSUBSCRIBED,
+        C.PENDING,
+    )
 
 
 def test_left_and_wanted_again_only_the_new_answer_counts() -> None:
     world, device = manual("private-a")
     device.unsubscribe("private-a")
     device.subscribe("private-a")
-    answer(world, device, 0, Grant("key:old"))
-    assert state_of(device, "private-a") is C.GRANTING
+    answer(world, device, 0, AuthResponse("key:old"))
+    assert state_of(device, "private-a") is C.AUTHORIZING
     answer(world, device, 1)
     world.run(1)
     assert device.take() == [
@@ -122,17 +127,19 @@ def test_left_and_wanted_again_only_the_new_answer_counts() -> None:
 
 
 @pytest.mark.parametrize("name", ["private-a", "private-none"])
-def test_a_grant_for_another_connection_is_not_used_wherever_it_comes_from(name: str) -> None:
+def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_from(
+    name: str,
+) -> None:
     world, device = manual("private-a", "room")
     subscriptions = device.session._subscriptions
-    subscriptions.granted(AuthRequest("9.9", name), Grant("key:x"), world.now)
-    subscriptions.granted(AuthRequest("9.9", "room"), Grant("key:x"), world.now)
-    device.session._user.granted(AuthRequest("9.9"), Grant("key:x"), world.now)
+    subscriptions.authorized(AuthRequest("9.9", name), AuthResponse("key:x"), world.now)
+    subscriptions.authorized(AuthRequest("9.9", "room"), AuthResponse("key:x"), world.now)
+    device.session._user.authorized(AuthRequest("9.9"), AuthResponse("key:x"), world.now)
     world.run(1)
     assert world.heard() == [(SUBSCRIBE, "room")]
 
 
-# Answers that are no grant.
+# Answers that are no authorization.
 
 
 @pytest.mark.parametrize(
@@ -144,50 +151,56 @@ def test_a_grant_for_another_connection_is_not_used_wherever_it_comes_from(name:
             "the authorizer raised: PermissionError: not you",
         ),
         ("private-a", KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
-        ("private-a", "key:signature", "an authorizer returns a Grant, not str"),
-        ("private-a", {"auth": "key:x"}, "an authorizer returns a Grant, not dict"),
-        ("private-a", Grant(""), "the grant has no `auth`"),
-        ("private-a", Grant(5), "the grant has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
-        ("private-a", Grant(None), "the grant has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
+        ("private-a", "key:signature", "an authorizer returns an AuthResponse, not str"),
+        ("private-a", {"auth": "key:x"}, "an authorizer returns an AuthResponse, not dict"),
+        ("private-a", AuthResponse(""), "the authorization has no `auth`"),
+        (
+            "private-a",
+            AuthResponse(5),  # type: ignore[arg-type]  # wrong on purpose
+            "the authorization has a `auth` that is int and not a string",
+        ),
+        ("private-a", AuthResponse(None), "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
         (
             "presence-a",
-            Grant("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]  # wrong on purpose
-            "the grant has a `channel_data` that is dict and not a string",
+            AuthResponse("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]  # wrong on purpose
+            "the authorization has a `channel_data` that is dict and not a string",
         ),
         (
             "private-encrypted-a",
-            Grant("key:x", shared_secret=b"x" * 44),  # type: ignore[arg-type]  # wrong on purpose
-            "the grant has a `shared_secret` that is bytes and not a string",
+            AuthResponse("key:x", shared_secret=b"x" * 44),  # type: ignore[arg-type]  # wrong on purpose
+            "the authorization has a `shared_secret` that is bytes and not a string",
         ),
         (
             "private-encrypted-a",
-            Grant("key:x", shared_secret="x"),
-            "the grant has no shared_secret of 32 bytes in base64",
+            AuthResponse("key:x", shared_secret="x"),
+            "the authorization has no shared_secret of 32 bytes in base64",
         ),
         (
             "presence-a",
-            Grant("key:x", channel_data="{}"),
-            "the grant has no user_id in its channel_data",
+            AuthResponse("key:x", channel_data="{}"),
+            "the authorization has no user_id in its channel_data",
         ),
         (
             "presence-a",
-            Grant("key:x", channel_data="x"),
-            "the grant has no user_id in its channel_data",
+            AuthResponse("key:x", channel_data="x"),
+            "the authorization has no user_id in its channel_data",
         ),
         (
             "presence-a",
-            Grant("key:x", channel_data='{"user_id":true}'),
-            "the grant has no user_id in its channel_data",
+            AuthResponse("key:x", channel_data='{"user_id":true}'),
+            "the authorization has no user_id in its channel_data",
         ),
         (
             "presence-a",
-            Grant("key:x"),
-            "the grant for 'presence-a' has no channel_data, and no user is signed in",
+            AuthResponse("key:x"),
+            "the authorization for 'presence-a' has no channel_data, and no user is signed in",
         ),
     ],
     ids=str,
 )
-def test_what_is_no_grant_fails_the_channel_for_good(name: str, result: Any, why: str) -> None:
+def test_what_is_no_authorization_fails_the_channel_for_good(
+    name: str, result: Any, why: str
+) -> None:
     world, device = manual(name)
     answer(world, device, -1, result)
     world.run(100)
@@ -254,7 +267,7 @@ def test_a_failure_of_one_channel_leaves_the_others_alone() -> None:
     answer(world, device, 1)
     world.run(1)
     assert [state_of(device, name) for name in ("private-a", "private-b", "room")] == [
-        C.REFUSED,
+        C.FAILED,
         C.SUBSCRIBED,
         C.SUBSCRIBED,
     ]
@@ -302,7 +315,7 @@ def test_a_failure_for_the_moment_is_tried_again_with_growing_delays() -> None:
 
 
 def test_the_delays_begin_anew_once_it_was_subscribed() -> None:
-    world, device = manual("private-a", grant_timeout=100.0)
+    world, device = manual("private-a", auth_timeout=100.0)
 
     def fail_again() -> float:
         """Fail the request, and return the delay before the next, which has been made then."""
@@ -347,18 +360,18 @@ def test_a_channel_that_was_subscribed_anew_and_refused_is_not_tried_again_for_t
     answer(world, device, -1, PermissionError())
     world.run(100)
     assert len(device.asked) == 2
-    assert state_of(device, "private-a") is C.REFUSED
+    assert state_of(device, "private-a") is C.FAILED
 
 
 # No answer.
 
 
 def test_an_authorizer_that_never_answers_fails_its_channel_and_no_other() -> None:
-    world, device = manual("private-a", "private-b", "room", grant_timeout=10.0)
+    world, device = manual("private-a", "private-b", "room", auth_timeout=10.0)
     answer(world, device, 1)
     world.run(9)
     assert [state_of(device, n) for n in ("private-a", "private-b", "room")] == [
-        C.GRANTING,
+        C.AUTHORIZING,
         C.SUBSCRIBED,
         C.SUBSCRIBED,
     ]
@@ -378,7 +391,7 @@ def failure_of(device: Device) -> SubscriptionFailed:
 
 
 def test_an_answer_after_an_hour_is_dropped() -> None:
-    world, device = manual("private-a", grant_timeout=10.0)
+    world, device = manual("private-a", auth_timeout=10.0)
     world.run(3600)
     asked = len(device.asked)
     device.take()
@@ -421,12 +434,12 @@ def test_leaving_and_wanting_over_and_over_keeps_no_queue() -> None:
     for _ in range(100):
         device.subscribe("private-b")
         device.unsubscribe("private-b")
-    assert len(device.session._grants._requests) == 1
+    assert len(device.session._auth_requests._requests) == 1
     assert len(device.asked) == 1
 
 
 def test_those_who_wait_have_their_turn_when_the_others_have_had_their_time() -> None:
-    world, device = manual("private-a", "private-b", max_authorizing=1, grant_timeout=10.0)
+    world, device = manual("private-a", "private-b", max_authorizing=1, auth_timeout=10.0)
     world.run(10.01)
     assert [request.channel for _, request in device.asked] == ["private-a", "private-b"]
     world.run(9)
@@ -438,7 +451,7 @@ def test_those_who_wait_have_their_turn_when_the_others_have_had_their_time() ->
 def test_a_slow_application_has_the_whole_time_for_each() -> None:
     names = [f"private-{n}" for n in range(40)]
     world = World()
-    device = world.connected(world.options(auth=None, max_authorizing=8, grant_timeout=10.0))
+    device = world.connected(world.options(auth=None, max_authorizing=8, auth_timeout=10.0))
     device.subscribe(*names)
     for first in range(0, 40, 8):
         world.run(9)
@@ -466,24 +479,24 @@ def test_nobody_who_waits_for_its_turn_is_asked_for_when_the_connection_is_lost(
 
 
 def test_a_way_of_its_own_counts_for_one_channel() -> None:
-    world, device = manual(auth=Grant("demo:wrong"))
+    world, device = manual(auth=AuthResponse("demo:wrong"))
     device.subscribe("private-a", auth=world.own_key())
     device.subscribe("private-b")
-    device.subscribe("private-c", auth=lambda request: world.grant(request))
+    device.subscribe("private-c", auth=lambda request: world.authorization(request))
     assert [request.channel for _, request in device.asked] == ["private-c"]
     answer(world, device)
     world.run(1)
     assert [state_of(device, f"private-{n}") for n in "abc"] == [
         C.SUBSCRIBED,
-        C.REFUSED,
+        C.FAILED,
         C.SUBSCRIBED,
     ]
 
 
-def test_a_ready_grant_is_sent_as_it_is() -> None:
+def test_a_ready_authorization_is_sent_as_it_is() -> None:
     world, device = manual()
-    grant = Grant("key:signature", channel_data='{"user_id":1}')
-    device.subscribe("presence-a", auth=grant)
+    authorization = AuthResponse("key:signature", channel_data='{"user_id":1}')
+    device.subscribe("presence-a", auth=authorization)
     world.run(1)
     assert [message.data for message in world.server.received] == [
         {"channel": "presence-a", "auth": "key:signature", "channel_data": '{"user_id":1}'}
@@ -529,7 +542,7 @@ def asking(*channels: str, **options: Any) -> tuple[World, Device]:
     return world, device
 
 
-def test_an_endpoint_that_grants_is_asked_once_for_each_channel() -> None:
+def test_an_endpoint_that_authorizations_is_asked_once_for_each_channel() -> None:
     world, device = asking("private-a", "presence-b", "private-encrypted-c")
     world.run(1)
     assert [request.fields["channel_name"] for request in world.server.auth_requests] == [
@@ -560,7 +573,7 @@ def test_a_refusal_of_the_endpoint_fails_that_channel_for_good(status: int) -> N
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
 def test_a_failure_of_the_endpoint_is_tried_again_by_itself(status: int) -> None:
     world = World()
-    device = world.connected(world.options(auth=AuthEndpoint(URL), grant_attempts=3))
+    device = world.connected(world.options(auth=AuthEndpoint(URL), auth_attempts=3))
     world.act(world.server.auth_answer, status, "try later", times=5)
     device.subscribe("private-a")
     world.run(60)
@@ -582,7 +595,7 @@ def test_a_failure_of_the_endpoint_is_tried_again_by_itself(status: int) -> None
         ("", "cannot be read"),
     ],
 )
-def test_an_answer_that_is_no_grant_fails_the_channel_and_nothing_is_sent(
+def test_an_answer_that_is_no_authorization_fails_the_channel_and_nothing_is_sent(
     body: Any, why: str
 ) -> None:
     world = World()
@@ -607,9 +620,9 @@ def test_an_endpoint_that_cannot_be_reached_is_tried_again() -> None:
     assert device.of(Subscribed) == [Subscribed("private-a")]
 
 
-def test_an_endpoint_that_never_answers_fails_after_grant_timeout_and_is_tried_again() -> None:
+def test_an_endpoint_that_never_answers_fails_after_auth_timeout_and_is_tried_again() -> None:
     world = World()
-    device = world.connected(world.options(auth=AuthEndpoint(URL), grant_timeout=10.0))
+    device = world.connected(world.options(auth=AuthEndpoint(URL), auth_timeout=10.0))
     world.act(world.server.delay, 3600.0, "auth")
     device.subscribe("private-a", "room")
     world.run(9.9)
@@ -633,7 +646,7 @@ def test_an_endpoint_s_refresh_is_called_once_and_the_request_made_once_more() -
     world.act(world.server.auth_answer, 403, {})
     device.subscribe("private-b")
     world.run(1)
-    assert (calls, state_of(device, "private-b")) == ([1, 1], C.REFUSED)
+    assert (calls, state_of(device, "private-b")) == ([1, 1], C.FAILED)
     assert len(world.server.auth_requests) == 4
 
 
@@ -654,7 +667,7 @@ def test_a_slow_endpoint_has_the_whole_time_for_each_and_few_connections() -> No
     names = [f"private-{n}" for n in range(30)]
     world = World()
     device = world.connected(
-        world.options(auth=AuthEndpoint(URL), auth_connections=6, grant_timeout=10.0)
+        world.options(auth=AuthEndpoint(URL), auth_connections=6, auth_timeout=10.0)
     )
     world.act(world.server.delay, 4.0, "auth")
     device.subscribe(*names)

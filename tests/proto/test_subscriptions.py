@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     CacheMiss,
     ChannelEvent,
     ChannelState,
-    Grant,
     InvalidName,
     LocalProtocolError,
     ProtocolViolation,
@@ -73,7 +73,7 @@ def failed(device: Device) -> SubscriptionFailed:
 # Wanting.
 
 
-def test_a_public_channel_is_subscribed_without_a_grant() -> None:
+def test_a_public_channel_is_subscribed_without_an_authorization() -> None:
     world, device = world_with()
     device.subscribe("room")
     world.run(1)
@@ -82,14 +82,14 @@ def test_a_public_channel_is_subscribed_without_a_grant() -> None:
     assert state_of(device, "room") is C.SUBSCRIBED
 
 
-def test_a_channel_that_needs_a_grant_is_subscribed_with_it() -> None:
+def test_a_channel_that_needs_an_authorization_is_subscribed_with_it() -> None:
     world, device = world_with(auth=None)
     device.subscribe("private-a", "presence-b")
     for number, request in device.asked:
-        grant = world.grant(request, member={"user_id": 5})
-        device.do(device.session.authorized, number, grant)
+        authorization = world.authorization(request, member={"user_id": 5})
+        device.do(device.session.authorized, number, authorization)
     world.run(1)
-    a, b = (world.grant(request, member={"user_id": 5}) for _, request in device.asked)
+    a, b = (world.authorization(request, member={"user_id": 5}) for _, request in device.asked)
     assert [m.data for m in world.server.received] == [
         {"channel": "private-a", "auth": a.auth},
         {"channel": "presence-b", "auth": b.auth, "channel_data": '{"user_id":5}'},
@@ -102,7 +102,7 @@ def test_channels_wanted_before_there_is_a_connection_are_asked_for_in_that_orde
     device = world.device(connect=False)
     names = ["room", "private-b", "a", "private-a"]
     device.subscribe(*names)
-    assert [state_of(device, name) for name in names] == [C.WANTED] * 4
+    assert [state_of(device, name) for name in names] == [C.PENDING] * 4
     device.connect()
     world.run(1)
     assert world.heard() == [(SUBSCRIBE, name) for name in names]
@@ -141,7 +141,9 @@ def test_there_are_no_more_channels_than_the_options_allow() -> None:
     assert device.session.channels() == ("b", "c")
 
 
-def test_each_connection_has_every_wanted_channel_subscribed_once_with_grants_of_its_own() -> None:
+def test_each_connection_has_every_wanted_channel_subscribed_once_with_authorizations_of_its_own() -> (
+    None
+):
     names = ["room", "private-a", "presence-b", "private-encrypted-c", "cache-d"]
     world, device = world_with(*names)
     for _ in range(3):
@@ -158,7 +160,7 @@ def test_a_success_after_a_drop_says_how_long_the_channel_was_away() -> None:
     world.reset(device)
     gone = world.now
     world.run(20)
-    assert state_of(device, "room") is C.WANTED
+    assert state_of(device, "room") is C.PENDING
     world.network.refuse = False
     world.run_until(lambda: device.of(Subscribed))
     assert device.of(Subscribed) == [Subscribed("room", world.now - gone)]
@@ -174,7 +176,7 @@ def test_a_success_after_a_drop_says_how_long_the_channel_was_away() -> None:
 def test_a_subscribed_channel_is_left_at_once() -> None:
     world, device = world_with("room")
     device.unsubscribe("room")
-    assert state_of(device, "room") is C.OUT
+    assert state_of(device, "room") is C.UNSUBSCRIBED
     world.run(1)
     assert (world.heard(), device.take()) == ([(UNSUBSCRIBE, "room")], [Unsubscribed("room")])
     assert world.server.channels() == []
@@ -199,19 +201,19 @@ def test_a_channel_left_before_there_is_a_connection_is_never_asked_for() -> Non
     assert world.heard() == []
 
 
-def test_a_channel_left_while_its_grant_is_got_is_never_asked_for() -> None:
+def test_a_channel_left_while_its_authorization_is_got_is_never_asked_for() -> None:
     world, device = world_with(auth=None)
     device.subscribe("private-a")
     device.unsubscribe("private-a")
-    assert state_of(device, "private-a") is C.OUT
+    assert state_of(device, "private-a") is C.UNSUBSCRIBED
     number, request = device.asked[0]
-    device.do(device.session.authorized, number, world.grant(request))
+    device.do(device.session.authorized, number, world.authorization(request))
     world.run(1)
     assert (world.heard(), device.take()) == ([], [Unsubscribed("private-a")])
 
 
 def test_a_refused_channel_is_left_without_a_word() -> None:
-    world, device = world_with(auth=Grant("key:wrong"))
+    world, device = world_with(auth=AuthResponse("key:wrong"))
     device.subscribe("private-a")
     world.run(1)
     world.heard()
@@ -219,7 +221,7 @@ def test_a_refused_channel_is_left_without_a_word() -> None:
     device.unsubscribe("private-a")
     world.run(1)
     assert (world.heard(), device.take()) == ([], [Unsubscribed("private-a")])
-    assert state_of(device, "private-a") is C.OUT
+    assert state_of(device, "private-a") is C.UNSUBSCRIBED
 
 
 def test_events_between_leaving_and_the_server_s_knowing_are_dropped() -> None:
@@ -235,14 +237,14 @@ def test_events_between_leaving_and_the_server_s_knowing_are_dropped() -> None:
 def test_a_channel_left_before_its_answer_is_left_after_it(name: str) -> None:
     world, device = asking(name)
     device.unsubscribe(name)
-    assert state_of(device, name) is C.LEAVING
+    assert state_of(device, name) is C.UNSUBSCRIBING
     device.unsubscribe(name)
     world.run(1)
     assert (world.heard(), device.take()) == ([(SUBSCRIBE, name)], [Unsubscribed(name)])
     world.say("early", "dropped", name)
     world.run(5)
     assert (world.heard(), device.take()) == ([(UNSUBSCRIBE, name)], [])
-    assert (state_of(device, name), world.server.channels()) == (C.OUT, [])
+    assert (state_of(device, name), world.server.channels()) == (C.UNSUBSCRIBED, [])
 
 
 @pytest.mark.parametrize("name", ["room", "private-a", "presence-b", "private-encrypted-c"])
@@ -265,7 +267,7 @@ def test_wanted_again_in_time_keeps_neither_the_auth_nor_the_absence_of_the_wish
     world.run(1)
     world.act(world.server.delay, 5.0, "subscribe")
     number, request = device.asked[0]
-    device.do(device.session.authorized, number, world.grant(request))
+    device.do(device.session.authorized, number, world.authorization(request))
     world.run(1)
     device.unsubscribe("presence-b")
     device.subscribe("presence-b")
@@ -291,7 +293,7 @@ def test_a_channel_being_left_does_not_come_back_with_the_next_connection() -> N
     world.act(world.server.drop, 4200)
     world.run(10)
     assert world.heard() == [(SUBSCRIBE, "room")]
-    assert (state_of(device, "room"), device.session.channels()) == (C.OUT, ())
+    assert (state_of(device, "room"), device.session.channels()) == (C.UNSUBSCRIBED, ())
 
 
 def test_a_channel_that_is_refused_while_being_left_is_out_and_nobody_is_told() -> None:
@@ -300,7 +302,7 @@ def test_a_channel_that_is_refused_while_being_left_is_out_and_nobody_is_told() 
     device.unsubscribe("room")
     device.take()
     world.run(10)
-    assert (device.take(), state_of(device, "room")) == ([], C.OUT)
+    assert (device.take(), state_of(device, "room")) == ([], C.UNSUBSCRIBED)
     assert world.heard() == [(SUBSCRIBE, "room")]
 
 
@@ -313,7 +315,7 @@ def test_a_channel_being_left_whose_subscribe_is_never_answered_is_left_after_a_
     world.run(28.9)
     assert world.heard() == [(SUBSCRIBE, "room")]
     world.run(0.2)
-    assert (world.heard(), state_of(device, "room")) == ([(UNSUBSCRIBE, "room")], C.OUT)
+    assert (world.heard(), state_of(device, "room")) == ([(UNSUBSCRIBE, "room")], C.UNSUBSCRIBED)
     assert [e for e in device.take() if not isinstance(e, ServerError)] == [Unsubscribed("room")]
 
 
@@ -339,7 +341,7 @@ def test_existing_subscription_answers_a_channel_being_left_too() -> None:
 def test_a_success_for_a_channel_never_asked_for_is_ignored() -> None:
     world, device = world_with()
     world.say(SUCCEEDED, {}, "room")
-    assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.OUT)
+    assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.UNSUBSCRIBED)
 
 
 def test_a_success_for_a_channel_that_was_left_is_ignored() -> None:
@@ -355,11 +357,11 @@ def test_a_second_success_is_ignored() -> None:
     assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.SUBSCRIBED)
 
 
-def test_a_success_that_comes_while_the_grant_is_got_is_ignored() -> None:
+def test_a_success_that_comes_while_the_authorization_is_got_is_ignored() -> None:
     world, device = world_with(auth=None)
     device.subscribe("private-a")
     world.say(SUCCEEDED, {}, "private-a")
-    assert (device.take(), state_of(device, "private-a")) == ([], C.GRANTING)
+    assert (device.take(), state_of(device, "private-a")) == ([], C.AUTHORIZING)
 
 
 # No answer.
@@ -385,7 +387,7 @@ def test_silence_is_a_failure_after_subscribe_timeout() -> None:
     assert isinstance(failure.error, SubscriptionError)
     assert str(failure.error) == "the server did not answer the subscribe to 'silent' within 30 s"
     assert (failure.channel, failure.retry_in) == ("silent", None)
-    assert (state_of(device, "silent"), state_of(device, "room")) == (C.UNANSWERED, C.SUBSCRIBED)
+    assert (state_of(device, "silent"), state_of(device, "room")) == (C.TIMED_OUT, C.SUBSCRIBED)
 
 
 def test_a_late_success_counts() -> None:
@@ -404,7 +406,7 @@ def test_a_late_refusal_counts() -> None:
     device.take()
     world.run(20)
     assert str(failed(device).error) == "the server refused 'room': The connection is unauthorized."
-    assert state_of(device, "room") is C.REFUSED
+    assert state_of(device, "room") is C.FAILED
 
 
 def test_without_an_answer_it_is_asked_for_again_with_the_next_connection() -> None:
@@ -447,7 +449,7 @@ def test_left_without_an_answer_it_is_unsubscribed_at_once() -> None:
     device.unsubscribe("room")
     world.run(1)
     assert world.heard() == [(SUBSCRIBE, "room"), (UNSUBSCRIBE, "room")]
-    assert (device.take()[0], state_of(device, "room")) == (Unsubscribed("room"), C.OUT)
+    assert (device.take()[0], state_of(device, "room")) == (Unsubscribed("room"), C.UNSUBSCRIBED)
 
 
 @pytest.mark.parametrize("when", ["after subscribe_timeout", "before it"])
@@ -539,19 +541,23 @@ def test_existing_subscription_brings_no_cached_event() -> None:
 
 
 def test_a_presence_channel_that_exists_already_is_left_and_joined_anew_for_its_members() -> None:
-    world, device = world_with(auth=None, grant_timeout=60.0, subscribe_timeout=30.0)
+    world, device = world_with(auth=None, auth_timeout=60.0, subscribe_timeout=30.0)
     world.act(world.server.delay, 40.0, "subscribe")
 
     def answer() -> None:
         number, request = device.asked[-1]
-        device.do(device.session.authorized, number, world.grant(request, member={"user_id": "me"}))
+        device.do(
+            device.session.authorized,
+            number,
+            world.authorization(request, member={"user_id": "me"}),
+        )
 
     device.subscribe("presence-b")
     answer()
     world.run(31)
     device.subscribe("presence-b")
-    world.run(15)  # the first subscribe is answered while the grant for the second is got
-    assert state_of(device, "presence-b") is C.GRANTING
+    world.run(15)  # the first subscribe is answered while the authorization for the second is got
+    assert state_of(device, "presence-b") is C.AUTHORIZING
     world.act(world.server.delay, 0.0)
     device.take()
     answer()
@@ -614,7 +620,7 @@ def test_a_refusal_in_every_shape_fails_that_channel_alone(
     assert str(failure.error).startswith(f"the server refused '{name}': {message}")
     assert rest == [Subscribed("other"), SubscriptionCount("other", 1)]
     assert [state_of(device, each) for each in (name, "there", "other")] == [
-        C.REFUSED,
+        C.FAILED,
         C.SUBSCRIBED,
         C.SUBSCRIBED,
     ]
@@ -645,7 +651,7 @@ def test_a_refused_channel_is_tried_again_with_the_next_connection() -> None:
 def test_a_refused_channel_is_tried_again_when_subscribed_anew() -> None:
     world, device = world_with(auth=None)
     world.act(world.server.refuse_channel, "private-a", times=1)
-    device.authorizer = world.grant
+    device.authorizer = world.authorization
     for _ in range(2):
         device.subscribe("private-a")
         world.run(1)
@@ -721,7 +727,10 @@ def test_a_channel_being_left_that_was_blamed_wrongly_is_left_on_the_server_too(
     world, device = asking("private-a")
     device.unsubscribe("private-a")
     world.say("pusher:error", {"code": 4009, "message": "The client is not a member"})
-    assert (state_of(device, "private-a"), device.take()) == (C.OUT, [Unsubscribed("private-a")])
+    assert (state_of(device, "private-a"), device.take()) == (
+        C.UNSUBSCRIBED,
+        [Unsubscribed("private-a")],
+    )
     world.run(10)
     assert world.heard() == [(SUBSCRIBE, "private-a"), (UNSUBSCRIBE, "private-a")]
     assert world.server.channels() == []
@@ -954,7 +963,7 @@ NAMES = ("a", "cache-b", "private-c", "presence-d", "private-encrypted-e")
 
 
 class WishModel(RuleBasedStateMachine):
-    """One device wants and leaves channels while answers are late, grants fail and connections end."""
+    """One device wants and leaves channels while answers are late, authorizations fail and connections end."""
 
     delays: tuple[float, ...] = (0.0, 0.015, 0.5, 6.0)
 
@@ -1009,24 +1018,29 @@ class WishModel(RuleBasedStateMachine):
         seconds = data.draw(st.sampled_from(self.delays))
         self.world.act(self.world.server.delay, seconds, "subscribe")
 
-    @rule(count=st.integers(1, 6), answer=st.sampled_from(["grant", "grant", "fail", "refuse"]))
+    @rule(
+        count=st.integers(1, 6),
+        answer=st.sampled_from(["authorization", "authorization", "fail", "refuse"]),
+    )
     def answer(self, count: int, answer: str) -> None:
         """Answer requests, of whatever connection, the oldest first."""
         session = self.device.session
         for number, request in self.device.asked[self.answered : self.answered + count]:
             self.answered += 1
-            result: Grant | BaseException = self.grant(request)
+            result: AuthResponse | BaseException = self.authorization(request)
             if answer == "fail":
                 result = ConnectionError("for the moment")
             elif answer == "refuse":
                 result = AuthorizationError("no", channel=request.channel)
             command = (
-                session.authorized if isinstance(result, Grant) else session.authorization_failed
+                session.authorized
+                if isinstance(result, AuthResponse)
+                else session.authorization_failed
             )
             self.device.do(command, number, result)
 
-    def grant(self, request: AuthRequest) -> Grant:
-        return self.world.grant(request, member={"user_id": "me"})
+    def authorization(self, request: AuthRequest) -> AuthResponse:
+        return self.world.authorization(request, member={"user_id": "me"})
 
     @rule(seconds=st.sampled_from([0.005, 0.015, 0.03, 0.6, 8.0]))
     def let_time_pass(self, seconds: float) -> None:
@@ -1038,10 +1052,10 @@ class WishModel(RuleBasedStateMachine):
         for _ in range(8):
             self.world.run(15)
             for name in self.wanted:
-                if state_of(self.device, name) in (C.REFUSED, C.UNANSWERED):
+                if state_of(self.device, name) in (C.FAILED, C.TIMED_OUT):
                     self.device.subscribe(name)
             while self.answered < len(self.device.asked):
-                self.answer(1, "grant")
+                self.answer(1, "authorization")
         self.world.run(15)
 
     def teardown(self) -> None:
@@ -1062,13 +1076,13 @@ class WishModel(RuleBasedStateMachine):
         self.device.take()
         for name in NAMES:
             self.world.publish(name, "last", 2)
-        self.answer(6, "grant")  # for a new key, perhaps
+        self.answer(6, "authorization")  # for a new key, perhaps
         self.world.run(1)
         told = [(event.channel, event.name, event.data) for event in self.device.of(ChannelEvent)]
         assert sorted(told) == sorted((name, "last", 2) for name in self.wanted)
 
     def check_failures(self) -> None:
-        """Nothing was sent that the server had a reason to refuse, such as a grant for another socket."""
+        """Nothing was sent that the server had a reason to refuse, such as an authorization for another socket."""
         errors = [event.error for event in self.device.of(SubscriptionFailed)]
         assert [error for error in errors if not isinstance(error, AuthorizationError)] == []
         assert self.device.of(ServerError) == []

@@ -47,7 +47,7 @@ def certificate_refused() -> None:
 
 
 def refused_while_leaving() -> None:
-    """LEAVING, REFUSE."""
+    """UNSUBSCRIBING, REFUSE."""
     script = connected().subscribe("room")
     script.do(script.session.unsubscribe, "room").text(error_message(4009, "no", "room"))
 
@@ -63,19 +63,19 @@ def closed_before_the_greeting() -> None:
 
 
 def wanted_again_while_leaving() -> None:
-    """LEAVING, WANT."""
+    """UNSUBSCRIBING, WANT."""
     script = connected().subscribe("room")
     script.do(script.session.unsubscribe, "room").subscribe("room")
 
 
 def left_without_an_answer() -> None:
-    """LEAVING, EXPIRE."""
+    """UNSUBSCRIBING, EXPIRE."""
     script = connected().subscribe("room")
     script.do(script.session.unsubscribe, "room").wait(60)
 
 
 def left_after_there_was_no_answer() -> None:
-    """UNANSWERED, LEAVE."""
+    """TIMED_OUT, LEAVE."""
     script = connected().subscribe("room").wait(31)
     script.do(script.session.unsubscribe, "room")
 

@@ -12,11 +12,11 @@ import pytest
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
+    AuthResponse,
     ChannelState,
     ConnectionLost,
     ConnectionState,
     Event,
-    Grant,
     Member,
     OwnKey,
     ProtocolViolation,
@@ -68,7 +68,7 @@ def failure(device: Device) -> str:
     (failed,) = device.take()
     assert isinstance(failed, SignInFailed)
     assert isinstance(failed.error, SignInError)
-    assert device.session.user == UserSnapshot(UserState.REFUSED, last_error=failed.error)
+    assert device.session.user == UserSnapshot(UserState.FAILED, last_error=failed.error)
     return str(failed.error)
 
 
@@ -86,7 +86,7 @@ def test_the_user_is_signed_in_and_their_channel_subscribed() -> None:
     device.do(device.session.signin)
     world.run(1)
     assert device.take() == [SignedIn("ada", ADA)]
-    assert device.session.user == UserSnapshot(UserState.IN, "ada", ADA)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_IN, "ada", ADA)
     assert world.server.users() == {"ada": {device.session.socket_id}}
     assert world.heard() == [
         ("pusher:signin", None),
@@ -98,7 +98,7 @@ def test_nobody_signs_in_who_was_not_told_to() -> None:
     world = World()
     device = device_of(world)
     world.run(1)
-    assert device.session.user == UserSnapshot(UserState.OUT)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_OUT)
     assert (device.session.wants_user, world.heard()) == (False, [])
 
 
@@ -138,9 +138,9 @@ def test_the_sign_in_goes_out_before_the_channels_on_each_connection() -> None:
     assert world.server.users() == {"ada": {device.session.socket_id}}
 
 
-def test_the_channels_wait_for_the_grant_of_the_sign_in_and_go_on_without_it() -> None:
+def test_the_channels_wait_for_the_authorization_of_the_sign_in_and_go_on_without_it() -> None:
     world = World()
-    device = world.device(world.options(auth=None, grant_timeout=5.0), connect=False)
+    device = world.device(world.options(auth=None, auth_timeout=5.0), connect=False)
     device.subscribe("room")
     device.do(device.session.signin)
     device.connect()
@@ -152,7 +152,7 @@ def test_the_channels_wait_for_the_grant_of_the_sign_in_and_go_on_without_it() -
     assert [type(e) for e in device.take()] == [SignInFailed, Subscribed, SubscriptionCount]
 
 
-def test_a_channel_wanted_while_the_sign_in_waits_for_its_grant_follows_it() -> None:
+def test_a_channel_wanted_while_the_sign_in_waits_for_its_authorization_follows_it() -> None:
     world = World()
     device = world.device(world.options(auth=None))
     device.do(device.session.signin)
@@ -162,7 +162,7 @@ def test_a_channel_wanted_while_the_sign_in_waits_for_its_grant_follows_it() -> 
     assert world.heard() == []
     number, request = device.asked[-1]
     assert request == AuthRequest(str(device.session.socket_id))
-    device.do(device.session.authorized, number, world.grant(request, user=ADA))
+    device.do(device.session.authorized, number, world.authorization(request, user=ADA))
     world.run(1)
     assert world.heard() == [
         ("pusher:signin", None),
@@ -176,24 +176,24 @@ def test_while_there_is_no_connection_nobody_is_signed_in() -> None:
     device = signed_in(world)
     world.network.refuse = True
     world.reset(device)
-    assert device.session.user == UserSnapshot(UserState.OUT)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_OUT)
     assert device.session.wants_user
 
 
-def test_a_grant_for_a_lost_connection_signs_nobody_in() -> None:
+def test_an_authorization_for_a_lost_connection_signs_nobody_in() -> None:
     world = World()
     device = world.connected(world.options(auth=None))
     device.do(device.session.signin)
     number, request = device.asked[-1]
     world.act(world.server.drop, 4200)
     world.run(1)
-    stale = world.grant(request, user=ADA)
+    stale = world.authorization(request, user=ADA)
     device.do(device.session.authorized, number, stale)
     world.run(1)
     assert world.heard() == []
     fresh_number, fresh = device.asked[-1]
     assert (fresh_number > number, fresh) == (True, AuthRequest(str(device.session.socket_id)))
-    device.do(device.session.authorized, fresh_number, world.grant(fresh, user=ADA))
+    device.do(device.session.authorized, fresh_number, world.authorization(fresh, user=ADA))
     world.run(1)
     assert device.of(SignedIn) == [SignedIn("ada", ADA)]
 
@@ -216,7 +216,7 @@ def test_a_success_is_read_in_every_shape(data: Any, user_id: str, user: dict[st
     device = mute(world)
     world.say("pusher:signin_success", data)
     assert device.take() == [SignedIn(user_id, user)]
-    assert device.session.user == UserSnapshot(UserState.IN, user_id, user)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_IN, user_id, user)
     assert world.heard() == [("pusher:subscribe", f"#server-to-user-{user_id}")]
 
 
@@ -244,7 +244,7 @@ def test_a_success_that_names_no_user_is_a_failure(data: Any) -> None:
     violation, *_ = device.take()
     assert isinstance(violation, ProtocolViolation)
     assert violation.reason == "a signin_success without a user"
-    assert device.session.user.state is UserState.REFUSED
+    assert device.session.user.state is UserState.FAILED
     assert str(device.session.user.last_error) == "the server's answer to the sign-in names no user"
     world.run(60)
     assert world.heard() == []  # until the next connection
@@ -284,7 +284,7 @@ def test_an_error_about_something_else_is_not(
     device = mute(world)
     world.say("pusher:error", {"code": code, "message": message})
     assert device.take() == [ServerError(code, message, channel)]
-    assert device.session.user.state is UserState.SIGNING
+    assert device.session.user.state is UserState.SIGNING_IN
 
 
 def test_a_wrong_signature_is_refused_by_the_server() -> None:
@@ -320,7 +320,7 @@ def test_a_user_whom_the_app_terminates_is_not_connected_again() -> None:
     assert device.of(ConnectionLost) == [
         ConnectionLost(4009, "You got disconnected by the app.", will_retry=False)
     ]
-    assert device.session.user == UserSnapshot(UserState.OUT)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_OUT)
 
 
 def test_silence_is_a_failure_after_signin_timeout() -> None:
@@ -337,7 +337,7 @@ def test_silence_is_a_failure_after_signin_timeout() -> None:
     )
     world.say("pusher:signin_success", {"user_data": '{"id":"ada"}'})  # too late
     assert device.take() == []
-    assert device.session.user.state is UserState.REFUSED
+    assert device.session.user.state is UserState.FAILED
 
 
 def test_a_sign_in_that_was_answered_or_lost_does_not_time_out() -> None:
@@ -376,7 +376,7 @@ def test_after_a_refusal_asking_anew_tries_anew() -> None:
     device.do(device.session.signin)
     world.run(1)
     assert device.take() == [SignedIn("ada", ADA)]
-    assert device.session.user == UserSnapshot(UserState.IN, "ada", ADA)
+    assert device.session.user == UserSnapshot(UserState.SIGNED_IN, "ada", ADA)
 
 
 def test_a_success_that_nobody_asked_for_is_ignored() -> None:
@@ -384,7 +384,7 @@ def test_a_success_that_nobody_asked_for_is_ignored() -> None:
     device = device_of(world)
     world.say("pusher:signin_success", {"user_data": '{"id":"eve"}'})
     assert (device.take(), world.heard()) == ([], [])
-    assert device.session.user.state is UserState.OUT
+    assert device.session.user.state is UserState.SIGNED_OUT
 
 
 def test_a_second_success_is_ignored() -> None:
@@ -395,7 +395,7 @@ def test_a_second_success_is_ignored() -> None:
     assert device.session.user.id == "ada"
 
 
-# The grant.
+# The authorization.
 
 
 @pytest.mark.parametrize(
@@ -403,19 +403,25 @@ def test_a_second_success_is_ignored() -> None:
     [
         (PermissionError("not you"), "the authorizer raised: PermissionError: not you"),
         (AuthorizationError("expired", channel=None, status=401), "expired"),
-        (Grant("key:x"), "the grant has no user_data with an id"),
-        (Grant("key:x", user_data="no JSON"), "the grant has no user_data with an id"),
-        (Grant("key:x", user_data='{"id":""}'), "the grant has no user_data with an id"),
-        (Grant("", user_data='{"id":"a"}'), "the grant has no `auth`"),
-        ({"auth": "key:x"}, "an authorizer returns a Grant, not dict"),
+        (AuthResponse("key:x"), "the authorization has no user_data with an id"),
+        (
+            AuthResponse("key:x", user_data="no JSON"),
+            "the authorization has no user_data with an id",
+        ),
+        (
+            AuthResponse("key:x", user_data='{"id":""}'),
+            "the authorization has no user_data with an id",
+        ),
+        (AuthResponse("", user_data='{"id":"a"}'), "the authorization has no `auth`"),
+        ({"auth": "key:x"}, "an authorizer returns an AuthResponse, not dict"),
     ],
 )
-def test_without_a_good_grant_nothing_is_sent(answer: Any, why: str) -> None:
+def test_without_a_good_authorization_nothing_is_sent(answer: Any, why: str) -> None:
     world = World()
     device = world.connected(world.options(auth=None), authorizer=lambda request: answer)
     device.do(device.session.signin)
     world.run(1)
-    assert failure(device) == f"no grant to sign in with: {why}"
+    assert failure(device) == f"no authorization to sign in with: {why}"
     assert isinstance(device.session.user.last_error, SignInError)
     assert isinstance(device.session.user.last_error.__cause__, AuthorizationError)
     assert world.heard() == []
@@ -428,17 +434,17 @@ def test_a_key_of_ones_own_without_a_user_signs_nobody_in() -> None:
     world.run(1)
     device.take()
     device.do(device.session.signin)
-    assert failure(device) == "no grant to sign in with: OwnKey has no `user` to sign in"
+    assert failure(device) == "no authorization to sign in with: OwnKey has no `user` to sign in"
 
 
 def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
     world = World()
-    device = world.connected(world.options(auth=None, grant_timeout=1.0))
+    device = world.connected(world.options(auth=None, auth_timeout=1.0))
     device.do(device.session.signin)
     world.run(2)
     number, request = device.asked[-1]
     assert "did not answer within 1 s" in failure(device)
-    device.do(device.session.authorized, number, world.grant(request, user=ADA))
+    device.do(device.session.authorized, number, world.authorization(request, user=ADA))
     world.run(1)
     assert (device.take(), world.heard()) == ([], [])
 
@@ -446,12 +452,12 @@ def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
 # Presence as the user who is signed in.
 
 
-def without_channel_data(world: World) -> Callable[[AuthRequest], Grant]:
+def without_channel_data(world: World) -> Callable[[AuthRequest], AuthResponse]:
     """Return an application that vouches for the user, and on presence channels leaves out who it is."""
-    return lambda request: world.grant(request, user=ADA)
+    return lambda request: world.authorization(request, user=ADA)
 
 
-def test_a_presence_grant_without_channel_data_waits_for_the_sign_in() -> None:
+def test_a_presence_authorization_without_channel_data_waits_for_the_sign_in() -> None:
     world = World()
     device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
     world.act(world.server.delay, 2.0, "signin")
@@ -459,7 +465,7 @@ def test_a_presence_grant_without_channel_data_waits_for_the_sign_in() -> None:
     device.subscribe("presence-room")
     world.run(1)
     assert world.heard() == [("pusher:signin", None)]
-    assert device.session.channel("presence-room").state is ChannelState.GRANTING
+    assert device.session.channel("presence-room").state is ChannelState.AUTHORIZING
     world.run(2)
     assert device.take() == [SignedIn("ada", ADA), Subscribed("presence-room")]
     assert device.session.channel("presence-room").me == Member("ada", {"name": "Ada"})
@@ -486,7 +492,7 @@ def test_it_is_refused_when_nobody_signs_in() -> None:
     world.run(1)
     (failed,) = device.take()
     assert isinstance(failed, SubscriptionFailed)
-    why = "the grant for 'presence-room' has no channel_data, and no user is signed in"
+    why = "the authorization for 'presence-room' has no channel_data, and no user is signed in"
     assert (str(failed.error), failed.retry_in) == (why, None)
     assert world.heard() == []
 
@@ -497,7 +503,7 @@ def test_it_is_refused_when_the_sign_in_is() -> None:
     device.subscribe("presence-room")
     world.say("pusher:error", {"code": 4009, "message": "no"})
     assert [type(event) for event in device.take()] == [SignInFailed, SubscriptionFailed]
-    assert device.session.channel("presence-room").state is ChannelState.REFUSED
+    assert device.session.channel("presence-room").state is ChannelState.FAILED
 
 
 def test_what_waits_for_the_sign_in_is_forgotten_when_it_is_left_or_the_connection_is_lost() -> (
@@ -519,7 +525,7 @@ def test_what_waits_for_the_sign_in_is_forgotten_when_it_is_left_or_the_connecti
     assert device.of(SubscriptionFailed) == []
 
 
-def test_a_grant_that_waited_for_a_sign_in_is_not_used_on_the_next_connection() -> None:
+def test_an_authorization_that_waited_for_a_sign_in_is_not_used_on_the_next_connection() -> None:
     world = World()
     vouch = without_channel_data(world)
     device = world.connected(world.options(auth=None))
@@ -544,7 +550,7 @@ def test_a_grant_that_waited_for_a_sign_in_is_not_used_on_the_next_connection() 
     assert device.of(Subscribed) == [Subscribed("presence-room")]
 
 
-def test_channel_data_of_the_grant_counts_more_than_the_sign_in() -> None:
+def test_channel_data_of_the_authorization_counts_more_than_the_sign_in() -> None:
     world = World()
     auth = world.own_key(user=ADA, member={"user_id": "somebody-else"})
     device = world.connected(world.options(auth=auth))

@@ -42,9 +42,11 @@ def test_a_json_body_is_as_good_as_a_form() -> None:
 
 def test_encrypted_channels_come_with_their_secret() -> None:
     world = World()
-    status, grant = ask(world, "private-encrypted-x")
+    status, authorization = ask(world, "private-encrypted-x")
     assert status == 200
-    assert base64.b64decode(grant["shared_secret"]) == DEMO_APP.shared_secret("private-encrypted-x")
+    assert base64.b64decode(authorization["shared_secret"]) == DEMO_APP.shared_secret(
+        "private-encrypted-x"
+    )
     world.do(world.server.rotate_key, None)
     assert ask(world, "private-encrypted-x")[0] == 500
 
@@ -53,9 +55,9 @@ def test_presence_users_are_numbered_by_their_sockets() -> None:
     world = World()
     world.client()
     second = world.client()
-    _, grant = ask(world, "presence-x", socket_id=second.socket_id)
-    assert grant["channel_data"] == '{"user_id":"user-2"}'
-    second.say("pusher:subscribe", {"channel": "presence-x", **grant})
+    _, authorization = ask(world, "presence-x", socket_id=second.socket_id)
+    assert authorization["channel_data"] == '{"user_id":"user-2"}'
+    second.say("pusher:subscribe", {"channel": "presence-x", **authorization})
     assert second.take()[0]["event"] == "pusher_internal:subscription_succeeded"
     assert json.loads(ask(world, "presence-x")[1]["channel_data"]) == {"user_id": "user-0"}
 
@@ -67,16 +69,19 @@ def test_a_function_or_a_mapping_says_who_asks() -> None:
 
     world = World(Server(auth_user=by_cookie))
     assert ask(world, "presence-x")[0] == 403
-    _, grant = ask(world, "presence-x", Cookie="ann")
-    assert json.loads(grant["channel_data"]) == {"user_id": "ann", "user_info": {"name": "ann"}}
+    _, authorization = ask(world, "presence-x", Cookie="ann")
+    assert json.loads(authorization["channel_data"]) == {
+        "user_id": "ann",
+        "user_info": {"name": "ann"},
+    }
     world = World(Server(auth_user={"Bearer ann": {"id": "ann", "watchlist": ["bob"]}}))
     assert ask(world, "presence-x", Authorization="Bearer bob")[0] == 403
-    _, grant = ask(world, "presence-x", Authorization="Bearer ann")
-    assert grant["channel_data"] == '{"user_id":"ann"}'
-    _, grant = world.http(
+    _, authorization = ask(world, "presence-x", Authorization="Bearer ann")
+    assert authorization["channel_data"] == '{"user_id":"ann"}'
+    _, authorization = world.http(
         form("/pusher/user-auth", {"Authorization": "Bearer ann"}, socket_id=SOCKET)
     )
-    assert json.loads(grant["user_data"]) == {"id": "ann", "watchlist": ["bob"]}
+    assert json.loads(authorization["user_data"]) == {"id": "ann", "watchlist": ["bob"]}
 
 
 @pytest.mark.parametrize("path", ["/pusher/user-auth", "/broadcasting/user-auth"])

@@ -1,4 +1,4 @@
-"""Subscribing: grants, refusals, counts, cached and encrypted events."""
+"""Subscribing: authorizations, refusals, counts, cached and encrypted events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from nacl.secret import SecretBox
 
 from pusher_proto.errors import LocalProtocolError
-from pusher_proto.server._grants import wrong_channel_grant, wrong_user_grant
+from pusher_proto.server._signatures import wrong_channel_authorization, wrong_user_authorization
 from pusher_proto.testing import DEMO_APP, App, Server, ServerLimits
 
 from .client import Client, World
@@ -45,7 +45,7 @@ def test_public_private_and_encrypted_channels_are_answered_alike(world: World) 
     assert world.server.subscriptions("room") == {client.socket_id}
 
 
-def test_wrong_grants_are_refused_in_pushers_words(world: World) -> None:
+def test_wrong_authorizations_are_refused_in_pushers_words(world: World) -> None:
     client = world.client()
 
     def answer(**fields: Any) -> list[Any]:
@@ -70,7 +70,7 @@ def test_wrong_grants_are_refused_in_pushers_words(world: World) -> None:
     assert world.server.channels() == []
 
 
-def test_grants_for_another_socket_or_channel_are_refused(world: World) -> None:
+def test_authorizations_for_another_socket_or_channel_are_refused(world: World) -> None:
     first, second = world.client(), world.client()
     first.subscribe("private-x")
     auth = world.server.received[-1].data["auth"]  # type: ignore[index,call-overload]  # the data of a subscribe is an object
@@ -112,7 +112,7 @@ def test_the_documented_channel_signatures_are_accepted(
 ) -> None:
     def wrong(given: str) -> str | None:
         auth = f"{VECTOR_APP.key}:{given}"
-        return wrong_channel_grant(VECTOR_APP, "1234.1234", channel, auth, data)
+        return wrong_channel_authorization(VECTOR_APP, "1234.1234", channel, auth, data)
 
     assert wrong(signature) is None
     assert wrong(signature.upper()) is not None
@@ -122,8 +122,8 @@ def test_the_documented_channel_signatures_are_accepted(
 def test_the_documented_user_signature_is_accepted() -> None:
     signature = "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba"
     auth = f"{VECTOR_APP.key}:{signature}"
-    assert wrong_user_grant(VECTOR_APP, "1234.1234", auth, '{"id":"12345"}') is None
-    assert wrong_user_grant(VECTOR_APP, "1234.1234", auth, '{"id":"12346"}') is not None
+    assert wrong_user_authorization(VECTOR_APP, "1234.1234", auth, '{"id":"12345"}') is None
+    assert wrong_user_authorization(VECTOR_APP, "1234.1234", auth, '{"id":"12346"}') is not None
 
 
 def test_subscribing_twice_is_an_error(world: World) -> None:

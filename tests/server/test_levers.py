@@ -179,7 +179,7 @@ def test_raw_text_and_bytes_go_out_as_they_are(world: World) -> None:
     assert bytes(plain.raw) == b"HTTP"
 
 
-def test_a_changed_secret_voids_grants(world: World) -> None:
+def test_a_changed_secret_voids_authorizations(world: World) -> None:
     client = world.client()
     world.do(world.server.rotate_secret, "new")
     assert client.subscribe("private-x")[0]["event"] == "pusher:error"

@@ -52,8 +52,8 @@ class Listener:
     def say(self, event: str, data: Any) -> None:
         self._send(ws.TextMessage(data=json.dumps({"event": event, "data": data})))
 
-    def subscribe(self, channel: str, grant: dict[str, Any] | None = None) -> Any:
-        fields = grant or {}
+    def subscribe(self, channel: str, authorization: dict[str, Any] | None = None) -> Any:
+        fields = authorization or {}
         self.say("pusher:subscribe", {"channel": channel} | fields)
         return self.next()
 
@@ -139,30 +139,30 @@ def test_a_batch_is_delivered_in_order(loopback: Loopback, publisher: Any) -> No
         assert listener.next()["event"] == "last"
 
 
-def test_grants_of_the_library_are_accepted(loopback: Loopback, publisher: Any) -> None:
+def test_authorizations_of_the_library_are_accepted(loopback: Loopback, publisher: Any) -> None:
     with Listener(loopback.port) as listener:
-        grant = publisher.authenticate("private-x", listener.socket_id)
-        assert listener.subscribe("private-x", grant) == {
+        authorization = publisher.authenticate("private-x", listener.socket_id)
+        assert listener.subscribe("private-x", authorization) == {
             "event": "pusher_internal:subscription_succeeded",
             "channel": "private-x",
             "data": "{}",
         }
-        grant = publisher.authenticate("private-y", listener.socket_id)
-        assert listener.subscribe("private-z", grant)["event"] == "pusher:error"
-        grant = publisher.authenticate(
+        authorization = publisher.authenticate("private-y", listener.socket_id)
+        assert listener.subscribe("private-z", authorization)["event"] == "pusher:error"
+        authorization = publisher.authenticate(
             "presence-x", listener.socket_id, {"user_id": 7, "user_info": {"name": "Ü"}}
         )
-        roster = json.loads(listener.subscribe("presence-x", grant)["data"])
+        roster = json.loads(listener.subscribe("presence-x", authorization)["data"])
         assert roster == {"presence": {"ids": ["7"], "hash": {"7": {"name": "Ü"}}, "count": 1}}
 
 
 def test_events_that_the_library_encrypts_can_be_opened(loopback: Loopback, publisher: Any) -> None:
     channel = "private-encrypted-x"
     with Listener(loopback.port) as listener:
-        grant = publisher.authenticate(channel, listener.socket_id)
-        shared_secret = grant.pop("shared_secret")
+        authorization = publisher.authenticate(channel, listener.socket_id)
+        shared_secret = authorization.pop("shared_secret")
         assert base64.b64decode(shared_secret) == APP.shared_secret(channel)
-        listener.subscribe(channel, grant)
+        listener.subscribe(channel, authorization)
         publisher.trigger(channel, "secret", {"a": 1})
         loopback.timed(loopback.server.publish, channel, "secret", {"a": 2})
         box = nacl.secret.SecretBox(base64.b64decode(shared_secret))
@@ -178,8 +178,8 @@ def test_channels_and_users_can_be_asked_for(loopback: Loopback, publisher: Any)
     with Listener(loopback.port) as listener:
         listener.subscribe("room")
         for channel in ("presence-x", "presence-y"):
-            grant = publisher.authenticate(channel, listener.socket_id, {"user_id": "7"})
-            listener.subscribe(channel, grant)
+            authorization = publisher.authenticate(channel, listener.socket_id, {"user_id": "7"})
+            listener.subscribe(channel, authorization)
         assert publisher.channels_info() == {
             "channels": {"room": {}, "presence-x": {}, "presence-y": {}}
         }
@@ -198,8 +198,8 @@ def test_channels_and_users_can_be_asked_for(loopback: Loopback, publisher: Any)
 
 def test_signing_in_receiving_and_being_sent_away(loopback: Loopback, publisher: Any) -> None:
     with Listener(loopback.port) as listener:
-        grant = publisher.authenticate_user(listener.socket_id, {"id": "7"})
-        listener.say("pusher:signin", grant)
+        authorization = publisher.authenticate_user(listener.socket_id, {"id": "7"})
+        listener.say("pusher:signin", authorization)
         answer = listener.next()
         assert answer["event"] == "pusher:signin_success"
         assert json.loads(answer["data"]["user_data"]) == {"id": "7"}

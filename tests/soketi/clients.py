@@ -43,7 +43,7 @@ def fresh(prefix: str) -> str:
 
 
 def options_for(server: Soketi, app: App, **more: Any) -> Options:
-    """Return options for an app of a server. Grants are signed with its secret unless `more` says otherwise."""
+    """Return options for an app of a server. AuthRequests are signed with its secret unless `more` says otherwise."""
     more.setdefault("auth", OwnKey(app.key, app.secret))
     more.setdefault("retry_base", 0.05)
     more.setdefault("retry_cap", 0.2)

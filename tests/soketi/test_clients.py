@@ -233,7 +233,7 @@ async def test_a_bad_signature_is_the_error_of_that_channel_alone(
             await refused.wait_for("order", timeout=TIMEOUT)
         failure = await first(failures)
         assert (failure.channel, failure.retry_in) == (bad, None)
-        assert refused.state is ChannelState.REFUSED
+        assert refused.state is ChannelState.FAILED
         await orders.wait_subscribed(TIMEOUT)
         publisher = Publisher(server, PLAIN_APP, bytes(32))
         publisher.trigger(bad, "order", 0)

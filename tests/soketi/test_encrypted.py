@@ -10,9 +10,9 @@ import pytest
 from drivers.runners import Driver
 from pusher_proto import (
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     DecryptionFailed,
-    Grant,
     OwnKey,
     SubscriptionError,
     UnsupportedFeature,
@@ -44,10 +44,12 @@ class Rotating:
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def __call__(self, request: AuthRequest) -> Grant:
+    def __call__(self, request: AuthRequest) -> AuthResponse:
         self.asked[request.channel] += 1
         assert self.may_answer.wait(TIMEOUT)
-        return OwnKey(PLAIN_APP.key, PLAIN_APP.secret, master_key=self.master_key).grant(request)
+        return OwnKey(PLAIN_APP.key, PLAIN_APP.secret, master_key=self.master_key).authorization(
+            request
+        )
 
 
 async def test_what_the_library_encrypts_is_opened(driver: Driver, soketi: Soketi) -> None:
@@ -113,7 +115,7 @@ async def test_what_no_key_opens_is_dropped_and_said_and_the_channel_goes_on(
         assert authorizer.asked == {name: 2}  # one refresh for all of them
 
 
-async def test_a_grant_without_a_key_is_the_error_of_that_channel(
+async def test_an_authorization_without_a_key_is_the_error_of_that_channel(
     driver: Driver, soketi: Soketi
 ) -> None:
     name = fresh("private-encrypted-x")

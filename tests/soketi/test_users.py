@@ -72,7 +72,9 @@ async def test_presence_as_the_signed_in_user_is_refused_by_a_server_that_wants_
         with pytest.raises(SubscriptionError) as caught:
             await client.subscribe(name).wait_subscribed(TIMEOUT)
         assert (caught.value.channel, caught.value.code) == (name, 4302)
-        assert client.user.id is not None  # which the grant without a member was kept back for
+        assert (
+            client.user.id is not None
+        )  # which the authorization without a member was kept back for
 
 
 async def test_a_sign_in_that_the_server_ignores_fails_in_time(
@@ -86,7 +88,7 @@ async def test_a_sign_in_that_the_server_ignores_fails_in_time(
         with pytest.raises(SignInError, match=r"did not answer the sign-in within 0\.2 s"):
             await client.wait_signed_in(TIMEOUT)
         assert isinstance((await first(failures)).error, SignInError)
-        assert client.user.state is UserState.REFUSED
+        assert client.user.state is UserState.FAILED
         name = fresh("private-orders")
         channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
         Publisher(soketi, PLAIN_APP).trigger(name, "still", "here")
@@ -101,7 +103,7 @@ async def test_channels_do_not_wait_for_a_sign_in_that_is_ignored(
         client.signin()
         for prefix in ("news", "private-orders", "presence-room"):
             await client.subscribe(fresh(prefix)).wait_subscribed(TIMEOUT)
-        assert client.user.state is UserState.SIGNING
+        assert client.user.state is UserState.SIGNING_IN
 
 
 async def test_a_wrong_signature_to_sign_in_with_ends_it(driver: Driver, soketi: Soketi) -> None:

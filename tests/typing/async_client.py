@@ -12,11 +12,11 @@ from pusher_anyio import Channel, Client, Stream, User, open_pusher
 from pusher_proto import (
     Auth,
     AuthRequest,
+    AuthResponse,
     ChannelEvent,
     ChannelState,
     ConnectionState,
     Event,
-    Grant,
     Member,
     MemberAdded,
     Members,
@@ -131,11 +131,11 @@ def wrong(channel: Channel) -> None:
     channel.bind("price", "handler")  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
 
 
-async def asks_a_function(request: AuthRequest) -> Grant:
-    return Grant(auth="KEY:signature")
+async def asks_a_function(request: AuthRequest) -> AuthResponse:
+    return AuthResponse(auth="KEY:signature")
 
 
-def ways_to_get_a_grant(auth: Auth) -> list[Options]:
+def ways_to_get_an_authorization(auth: Auth) -> list[Options]:
     return [
         Options(host="reverb.test", key="KEY", auth=auth),
         Options(host="reverb.test", key="KEY", auth=asks_a_function),

@@ -116,7 +116,7 @@ def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_
         return _about_endpoint(error, timed_out)
     if timed_out:
         return "The server does not answer for this channel: look at its log."
-    if not kind_of(channel).needs_grant:
+    if not kind_of(channel).needs_authorization:
         return "The server does not let anybody into this channel: look at its log."
     if signed_here:
         return "Check --secret: it must be the secret of the very app that the key belongs to."

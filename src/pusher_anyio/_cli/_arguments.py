@@ -235,7 +235,7 @@ def _add_doctor(commands: _Commands[_Parser]) -> None:
         "doctor",
         "find out why no events come",
         "Connects step by step, as a client does: name lookup, TCP, TLS and\n"
-        "certificate, upgrade, key and cluster, and for each channel its grant and its subscription. Tells how\n"
+        "certificate, upgrade, key and cluster, and for each channel its authorization and subscription. Tells how\n"
         "long each step took, and what to do about the one that failed. With --json one JSON object: ok,\n"
         "exit_status, server and steps (step, status, seconds, detail, advice).",
     )
@@ -245,7 +245,7 @@ def _add_doctor(commands: _Commands[_Parser]) -> None:
         type=_seconds,
         metavar="S",
         default=10.0,
-        help="how long connecting may take, and each grant and each subscription; 10 by default",
+        help="how long connecting may take, and each authorization and each subscription; 10 by default",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     _add_verbose(parser)
@@ -302,11 +302,11 @@ def _add_server(parser: _Parser) -> None:
     group.add_argument(
         "--proxy", metavar="URL", help="go through http://[USER:PASSWORD@]HOST:PORT or socks5://..."
     )
-    grants = parser.add_argument_group("for private and presence channels, one of")
-    how = grants.add_mutually_exclusive_group()
+    authorizations = parser.add_argument_group("for private and presence channels, one of")
+    how = authorizations.add_mutually_exclusive_group()
     how.add_argument("--secret", metavar="S", help="the secret of the app (other users see it: ps)")
     how.add_argument("--auth-url", metavar="U", help="an endpoint of the application that signs")
-    grants.add_argument(
+    authorizations.add_argument(
         "--header",
         dest="headers",
         metavar="'K: V'",

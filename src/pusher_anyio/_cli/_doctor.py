@@ -43,9 +43,9 @@ def run(arguments: Namespace) -> int:
     options = replace(
         options,
         connect_timeout=limit,
-        grant_timeout=limit,
+        auth_timeout=limit,
         subscribe_timeout=limit,
-        grant_attempts=1,
+        auth_attempts=1,
     )
     chart = _Chart(_steps(options, arguments.channels), aloud=not arguments.json)
     try:
@@ -152,7 +152,7 @@ def _steps(options: Options, channels: Sequence[str]) -> list[str]:
 
 
 def _steps_of(options: Options, channel: str) -> list[str]:
-    asks = kind_of(channel).needs_grant and isinstance(options.auth, AuthEndpoint)
+    asks = kind_of(channel).needs_authorization and isinstance(options.auth, AuthEndpoint)
     return [*([f"auth endpoint, {channel}"] if asks else []), f"subscription, {channel}"]
 
 
@@ -186,12 +186,12 @@ async def _subscribe(probe: Probe, channel: str, chart: _Chart) -> None:
     chart.begin(asking[0] if asking else subscribing)
     probe.tell(session.subscribe, channel)
     while True:
-        granted = session.channel(channel).state in (
+        authorized = session.channel(channel).state in (
             ChannelState.SUBSCRIBING,
             ChannelState.SUBSCRIBED,
         )
-        if asking and granted and chart.step in asking:
-            chart.end("a grant for this channel")
+        if asking and authorized and chart.step in asking:
+            chart.end("an authorization for this channel")
             chart.begin(subscribing)
         for event in probe.take():
             match event:
@@ -217,6 +217,6 @@ def _refused(event: SubscriptionFailed, probe: Probe, chart: _Chart) -> None:
 
 
 def _how(options: Options, channel: str) -> str:
-    if kind_of(channel).needs_grant and isinstance(options.auth, OwnKey):
+    if kind_of(channel).needs_authorization and isinstance(options.auth, OwnKey):
         return "signed here with --secret"
     return ""

@@ -122,7 +122,7 @@ class Probe:
                 case CloseTransport():
                     self._streams[effect.transport].close(abort=effect.abort)
                 case Authorize() | AuthorizeMany():
-                    raise AssertionError("the options say how grants are got")
+                    raise AssertionError("the options say how authorizations are got")
         while (event := self.session.next_event()) is not None:
             self.events.append(event)
             self.timed_out = answer == self.session.handle_timeout

@@ -33,7 +33,7 @@ def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
         for channel in channels:
             check_channel(channel, strict=strict)
             kind = kind_of(channel)
-            if kind.needs_grant and options.auth is None:
+            if kind.needs_authorization and options.auth is None:
                 raise UsageError(f"{channel} needs --secret, or --auth-url")
             own = isinstance(options.auth, OwnKey) and options.auth.master_key is None
             if kind is ChannelKind.ENCRYPTED and own:

@@ -1,8 +1,8 @@
 """Many channels in one request to an auth endpoint: the request, and what its answer says of each channel.
 
 The form is the one that pusher-js's batching plugin made known: `channel_name[0]`, `channel_name[1]` and so on (in
-JSON a list), answered by an object from channel to grant, or to `{"status": ..., "data": grant}`, within one more
-object from the socket id or not.
+JSON a list), answered by an object from channel to authorization, or to `{"status": ..., "data":
+authorization}`, within one more object from the socket id or not.
 """
 
 from __future__ import annotations

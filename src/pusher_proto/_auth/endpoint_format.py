@@ -17,14 +17,14 @@ from .._base.urls import Address, address_of, credentials_of, form, shown_url
 from .._wire.envelope import loads
 from .._wire.http import HttpFailed, HttpRequest, HttpResponse
 from .._wire.secretbox import KEY_SIZE, read_key
-from ..auth import AuthEndpoint, AuthRequest, Grant
+from ..auth import AuthEndpoint, AuthRequest, AuthResponse
 from ..errors import AuthorizationError, excerpt
 from ..names import ChannelKind, kind_of
 from ..options import CLIENT
 
 __all__ = [
     "caused_by",
-    "check_grant",
+    "check_authorization",
     "each_of",
     "fields_of",
     "read_answer",
@@ -75,8 +75,8 @@ _HINTS = {
 
 def read_answer(
     endpoint: AuthEndpoint, channel: str | None, answer: HttpResponse | HttpFailed
-) -> Grant | AuthorizationError:
-    """Return the grant that the endpoint answered with, or what was wrong with the answer."""
+) -> AuthResponse | AuthorizationError:
+    """Return the authorization that the endpoint answered with, or what was wrong with the answer."""
     if isinstance(answer, HttpFailed):
         return AuthorizationError(f"the auth endpoint: {answer}", channel=channel, temporary=True)
     status = answer.status
@@ -121,7 +121,7 @@ def read_answer(
             return wrong(f"`{name}` in the answer of the auth endpoint is not a string")
     if not parts["auth"]:
         return wrong("the answer of the auth endpoint has no `auth`")
-    return check_grant(msgspec.convert(parts, Grant), channel)
+    return check_authorization(msgspec.convert(parts, AuthResponse), channel)
 
 
 def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
@@ -160,34 +160,45 @@ def _may_pass(status: int) -> bool:
     return status in (408, 425, 429) or status >= 500
 
 
-def check_grant(grant: object, channel: str | None) -> Grant | AuthorizationError:
-    """Return `grant` when it has what this channel (None: signing in) needs, or what is missing."""
-    if not isinstance(grant, Grant):
+def check_authorization(
+    authorization: object, channel: str | None
+) -> AuthResponse | AuthorizationError:
+    """Return `authorization` when it has what this channel (None: signing in) needs, or what is missing."""
+    if not isinstance(authorization, AuthResponse):
         return AuthorizationError(
-            f"an authorizer returns a Grant, not {type(grant).__name__}", channel=channel
+            f"an authorizer returns an AuthResponse, not {type(authorization).__name__}",
+            channel=channel,
         )
-    wrong = _wrong(grant, channel)
-    return AuthorizationError(f"the grant {wrong}", channel=channel) if wrong else grant
+    wrong = _wrong(authorization, channel)
+    return (
+        AuthorizationError(f"the authorization {wrong}", channel=channel)
+        if wrong
+        else authorization
+    )
 
 
-def _wrong(grant: Grant, channel: str | None) -> str:
-    """Return what is wrong with a grant, or an empty text."""
-    for name in Grant.__struct_fields__:
-        value = getattr(grant, name)
+def _wrong(authorization: AuthResponse, channel: str | None) -> str:
+    """Return what is wrong with an authorization, or an empty text."""
+    for name in AuthResponse.__struct_fields__:
+        value = getattr(authorization, name)
         if not isinstance(value, str | None):
             return f"has a `{name}` that is {type(value).__name__} and not a string"
         if value is not None and not _is_unicode(value):
             return f"has a `{name}` that is not Unicode"
-    if not grant.auth:
+    if not authorization.auth:
         return "has no `auth`"
     if channel is None:
-        return "" if _names(grant.user_data, "id") else "has no user_data with an id"
+        return "" if _names(authorization.user_data, "id") else "has no user_data with an id"
     kind = kind_of(channel)
-    if kind is ChannelKind.PRESENCE and grant.channel_data is not None:
-        return "" if _names(grant.channel_data, "user_id") else "has no user_id in its channel_data"
+    if kind is ChannelKind.PRESENCE and authorization.channel_data is not None:
+        return (
+            ""
+            if _names(authorization.channel_data, "user_id")
+            else "has no user_id in its channel_data"
+        )
     if kind is ChannelKind.ENCRYPTED:
         try:
-            read_key(grant.shared_secret)
+            read_key(authorization.shared_secret)
         except ValueError:
             return f"has no shared_secret of {KEY_SIZE} bytes in base64"
     return ""

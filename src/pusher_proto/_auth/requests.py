@@ -1,9 +1,9 @@
-"""How a grant is got: signed here, asked for over HTTP, or asked of the application.
+"""How an authorization is got: signed here, asked for over HTTP, or asked of the application.
 
 Each request is for one channel (or the sign-in) on one socket id, and ends in one answer; losing the
 connection drops them all. Only so many are under way at once, and the time of one runs from when its turn has
 come. A request in which the endpoint fails for the moment is made again, a bounded number of times and within
-grant_timeout.
+auth_timeout.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from .._base.backoff import Rng, delay_before
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
 from .._wire.http import HttpFailed, HttpResponse
-from ..auth import Auth, AuthEndpoint, AuthRequest, Grant, OwnKey
+from ..auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from ..effects import Authorize, AuthorizeMany
 from ..errors import AuthorizationError, excerpt
 from ..options import Options
 from .batches import batch_request_for, split_answer
-from .endpoint_format import caused_by, check_grant, read_answer, request_for
+from .endpoint_format import caused_by, check_authorization, read_answer, request_for
 from .http_pool import Endpoint
 from .turns import Turns
 
-__all__ = ["Answer", "Grants"]
+__all__ = ["Answer", "AuthRequests"]
 
-Answer = tuple[AuthRequest, Grant | AuthorizationError]
+Answer = tuple[AuthRequest, AuthResponse | AuthorizationError]
 
 _log = logger("auth")
 
@@ -45,7 +45,7 @@ class _Request:
         """Whether `refresh` was called since it was made, for another request."""
 
 
-class Grants:
+class AuthRequests:
     """The requests under way. `ask_application` puts an Authorize effect out."""
 
     def __init__(
@@ -73,15 +73,18 @@ class Grants:
 
     def ask(
         self, details: AuthRequest, auth: Auth | None, now: float
-    ) -> int | Grant | AuthorizationError:
-        """Begin to get a grant: return it, or why there is none, or the number under which the answer will come."""
+    ) -> int | AuthResponse | AuthorizationError:
+        """Begin to get an authorization: return it, or why there is none, or the number under which the answer
+        will come."""
         source = auth if auth is not None else self._options.auth
-        if isinstance(source, Grant):
-            return self._seen(details, check_grant(source, details.channel))
+        if isinstance(source, AuthResponse):
+            return self._seen(details, check_authorization(source, details.channel))
         if isinstance(source, OwnKey):
             try:
-                grant = source.grant(details, strict_names=self._options.strict_names)
-                return self._seen(details, check_grant(grant, details.channel))
+                authorization = source.authorization(
+                    details, strict_names=self._options.strict_names
+                )
+                return self._seen(details, check_authorization(authorization, details.channel))
             except AuthorizationError as error:
                 return error
             except Exception as error:  # a bad socket id, or the application's `member` function
@@ -162,11 +165,11 @@ class Grants:
         return self._take(number, request, result, now)
 
     def _take(
-        self, number: int, request: _Request, result: Grant | AuthorizationError, now: float
+        self, number: int, request: _Request, result: AuthResponse | AuthorizationError, now: float
     ) -> Answer | None:
         """Settle the request, or make it again after a while when what failed may mend itself."""
         again = isinstance(result, AuthorizationError) and result.temporary
-        if not again or request.attempt >= self._options.grant_attempts:
+        if not again or request.attempt >= self._options.auth_attempts:
             return self._settle(number, result, now)
         delay = delay_before(request.attempt, self._rng)
         _log.info("%s; asking again in %.1f s", result, delay)
@@ -183,11 +186,11 @@ class Grants:
             return None
         return self._submit_again(number, self._requests[number], now)
 
-    def grant_due(self, number: int, now: float) -> Answer:
-        """grant_timeout is over: that is the answer."""
+    def authorization_due(self, number: int, now: float) -> Answer:
+        """auth_timeout is over: that is the answer."""
         request = self._requests[number]
         who = "auth endpoint" if isinstance(request.source, AuthEndpoint) else "authorizer"
-        message = f"the {who} did not answer within {self._options.grant_timeout:g} s"
+        message = f"the {who} did not answer within {self._options.auth_timeout:g} s"
         self._endpoint.cancel(number, now)
         channel = request.details.channel
         error = AuthorizationError(message, channel=channel, temporary=True)
@@ -202,14 +205,14 @@ class Grants:
             return None
         if number in self._at_application or number in self._gathered:
             return None  # it was not asked for yet
-        outcome: Grant | AuthorizationError
+        outcome: AuthResponse | AuthorizationError
         match result:
             case AuthorizationError():
                 outcome = result
             case BaseException():
                 outcome = caused_by(result, "the authorizer raised", request.details.channel)
             case _:
-                outcome = check_grant(result, request.details.channel)
+                outcome = check_authorization(result, request.details.channel)
         return self._settle(number, outcome, now)
 
     def _goes_with_others(self, request: _Request) -> bool:
@@ -300,7 +303,7 @@ class Grants:
     def _limit(self, number: int, now: float) -> None:
         """Let the time of a request run, if it does not run already."""
         if not self._timers.is_set(Timer.GRANT, number):
-            self._timers.set(Timer.GRANT, now + self._options.grant_timeout, number)
+            self._timers.set(Timer.GRANT, now + self._options.auth_timeout, number)
 
     def _submit_again(self, number: int, request: _Request, now: float) -> Answer | None:
         assert isinstance(request.source, AuthEndpoint)
@@ -320,7 +323,7 @@ class Grants:
         self._endpoint.submit(number, address, outgoing, now)
         return None
 
-    def _settle(self, number: int, result: Grant | AuthorizationError, now: float) -> Answer:
+    def _settle(self, number: int, result: AuthResponse | AuthorizationError, now: float) -> Answer:
         details = self._requests[number].details
         self._forget(number)
         self._go_on(now)
@@ -332,13 +335,13 @@ class Grants:
         return self._settle(number, failed, now)
 
     def _seen(
-        self, details: AuthRequest, result: Grant | AuthorizationError
-    ) -> Grant | AuthorizationError:
-        """Say so when a grant is another app's; it is used as it is, for the server to judge."""
+        self, details: AuthRequest, result: AuthResponse | AuthorizationError
+    ) -> AuthResponse | AuthorizationError:
+        """Say so when an authorization is another app's; it is used as it is, for the server to judge."""
         ours = self._options.key
-        if isinstance(result, Grant) and ours and not result.auth.startswith(f"{ours}:"):
+        if isinstance(result, AuthResponse) and ours and not result.auth.startswith(f"{ours}:"):
             who = "signing in" if details.channel is None else excerpt(details.channel, 64)
-            _log.warning("the grant for %s is not for the key of this client", who)
+            _log.warning("the authorization for %s is not for the key of this client", who)
         return result
 
     def _forget(self, number: int) -> None:

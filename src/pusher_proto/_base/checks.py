@@ -13,7 +13,7 @@ __all__ = ["check_header", "check_option", "is_token"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
-_MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "unclaimed_limit", "close_timeout"}
+_MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "backlog_limit", "close_timeout"}
 
 
 def is_token(text: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from .._wire.secretbox import Key
-from ..auth import Auth, Grant
+from ..auth import Auth, AuthResponse
 from ..errors import PusherError
 from ..members import Member, Members
 from ..names import ChannelKind, is_cache, kind_of
@@ -15,7 +15,7 @@ from .roster import Roster
 __all__ = ["Channel", "ChannelSnapshot"]
 
 _NOBODY = Members()
-_RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.UNANSWERED)
+_RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT)
 
 
 class ChannelSnapshot(Struct, frozen=True):
@@ -43,7 +43,7 @@ class Channel:
         "_plain",
         "auth",
         "failures",
-        "held_grant",
+        "held_authorization",
         "key",
         "key_asked_at",
         "kind",
@@ -65,15 +65,15 @@ class Channel:
         self.name = name
         self.kind = kind_of(name)
         self.auth: Auth | None = None
-        self.state = ChannelState.OUT
+        self.state = ChannelState.UNSUBSCRIBED
         self.receives = False
         """Whether messages count: derived from the state, kept because every message asks."""
         self.passes = False
         """Whether they are handed on as they are, which most are."""
         self.request: int | None = None
-        """The number of the grant that was asked for."""
+        """The number of the authorization that was asked for."""
         self.failures = 0
-        """Grants in a row that failed for the moment."""
+        """AuthRequests in a row that failed for the moment."""
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
         """When it was subscribed last, on a connection that is gone."""
@@ -88,8 +88,8 @@ class Channel:
         """Messages that could not be decrypted, since it was wanted."""
         self.triggered_at = float("-inf")
         """When the last client event was sent."""
-        self.held_grant: Grant | None = None
-        """A presence grant that waits for the sign-in, because it does not say who the member is."""
+        self.held_authorization: AuthResponse | None = None
+        """A presence authorization that waits for the sign-in, because it does not say who the member is."""
         self._awaits_cached = False
 
     def handle(self, given: ChannelInput) -> bool:
@@ -105,7 +105,7 @@ class Channel:
 
     def renounce(self) -> None:
         """Forget what counts only while it is wanted: it was left, and may be wanted again before it is out."""
-        self.auth = self.key = self.lost_at = self.held_grant = None
+        self.auth = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = float("-inf")
         self.unopened = 0
         if self.roster is not None:

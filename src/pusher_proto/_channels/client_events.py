@@ -36,9 +36,9 @@ class ClientEvents:
                 f"client events go to private and presence channels, and {shown!r} is {kind.value}"
             )
         if channel is None or channel.state is not ChannelState.SUBSCRIBED:
-            state = channel.state.value if channel is not None else ChannelState.OUT.value
+            state = channel.state if channel is not None else ChannelState.UNSUBSCRIBED
             raise NotSubscribed(
-                f"{shown!r} is not subscribed ({state}): wait for wait_subscribed() first"
+                f"{shown!r} is not subscribed ({state.meaning}): wait for wait_subscribed() first"
             )
         frame, limit = encode(event, data, name), self._options.max_client_event
         size = len(frame) - len(encode(event, 0, name)) + 1

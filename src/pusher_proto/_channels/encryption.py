@@ -14,7 +14,7 @@ from collections.abc import Callable
 from .._base.logs import log_seldom, logger
 from .._wire.envelope import Envelope
 from .._wire.secretbox import MalformedBox, WrongKey, read_key
-from ..auth import Grant
+from ..auth import AuthResponse
 from ..errors import AuthorizationError, DecryptionError
 from ..events import ChannelEvent, DecryptionFailed, Event
 from ..options import Options
@@ -26,7 +26,7 @@ _log = logger("session")
 
 
 class Sealed:
-    """Opens messages for all encrypted channels. `refresh` asks for a new grant of a channel."""
+    """Opens messages for all encrypted channels. `refresh` asks for a new authorization of a channel."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Sealed:
     def receive(self, channel: Channel, envelope: Envelope, now: float) -> None:
         """Take a message: deliver it opened, or hold it, or say that it does not open."""
         cached = channel.is_cached(envelope.event)  # by its place, whether it opens or not
-        held, limit = self._held.get(channel.name), self._options.max_held
+        held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit
         if held is None:
             wrong = self._open(channel, envelope, cached)
             if isinstance(wrong, WrongKey) and self._may_refresh(channel, now):
@@ -57,9 +57,9 @@ class Sealed:
             why = DecryptionError(f"more than {limit} messages wait for a new key")
             self._fail(channel, envelope, why)
 
-    def refreshed(self, channel: Channel, result: Grant | AuthorizationError) -> None:
+    def refreshed(self, channel: Channel, result: AuthResponse | AuthorizationError) -> None:
         """Take the answer to `refresh`: go on with what was held. No message is tried a third time."""
-        if isinstance(result, Grant):
+        if isinstance(result, AuthResponse):
             channel.key = read_key(result.shared_secret)
         for envelope, cached in self._held.pop(channel.name, ()):
             wrong = self._open(channel, envelope, cached)

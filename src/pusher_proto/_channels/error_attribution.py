@@ -62,12 +62,12 @@ def blamed_channel(error: ErrorReceived, channels: Mapping[str, Channel], now: f
         return used[0] if len(used) == 1 else None
     if error.code in _NOT_ABOUT_SUBSCRIBING or _SIGN_IN.search(error.message):
         return None
-    asking = (ChannelState.SUBSCRIBING, ChannelState.LEAVING)
+    asking = (ChannelState.SUBSCRIBING, ChannelState.UNSUBSCRIBING)
     asked = [channel for channel in channels.values() if channel.state in asking]
     if (
         error.code == _UNAUTHORIZED and len(asked) > 1
     ):  # a public channel is hardly refused for that
-        asked = [channel for channel in asked if channel.kind.needs_grant]
+        asked = [channel for channel in asked if channel.kind.needs_authorization]
     return asked[0].name if len(asked) == 1 else None
 
 

@@ -48,7 +48,7 @@ class Roster:
         return self._by_id.get(self._me_id) if self._me_id is not None else None
 
     def introduce(self, channel_data: str | None, user_id: str | None) -> None:
-        """Note who subscribes: by the data that the grant carries, or as the user who is signed in."""
+        """Note who subscribes: by the data that the authorization carries, or as the user who is signed in."""
         data = value_of(channel_data)
         found = _id_of(data.get("user_id")) if isinstance(data, dict) else None
         self._me_id = found if found is not None else user_id

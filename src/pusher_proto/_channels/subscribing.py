@@ -1,6 +1,7 @@
-"""How a channel gets in: the grant for its subscribe, who the member is, the key; and another try when that failed.
+"""How a channel gets in: the authorization for its subscribe, who the member is, the key; and another try when
+that failed.
 
-Protocol: authorization. A grant is for one channel on one connection; what was asked for on another, or for a
+Protocol: authorization. An authorization is for one channel on one connection; what was asked for on another, or for a
 channel that was left meanwhile, is never used.
 """
 
@@ -8,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .._auth.requests import Grants
+from .._auth.requests import AuthRequests
 from .._base.backoff import Rng, delay_before
 from .._base.timers import Timer, Timers
 from .._wire.envelope import encode
 from .._wire.secretbox import read_key
-from ..auth import AuthRequest, Grant
+from ..auth import AuthRequest, AuthResponse
 from ..errors import AuthorizationError, PusherError, excerpt
 from ..events import Event, SubscriptionFailed
 from ..options import Options
@@ -35,7 +36,7 @@ class Admission:
         options: Options,
         timers: Timers,
         rng: Rng,
-        grants: Grants,
+        authorizations: AuthRequests,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],
         user: User,
@@ -43,7 +44,7 @@ class Admission:
         self._options = options
         self._timers = timers
         self._rng = rng
-        self._grants = grants
+        self._auth_requests = authorizations
         self._emit = emit
         self._send = send
         self._user = user
@@ -57,14 +58,14 @@ class Admission:
     def lost(self, now: float) -> None:
         """The connection is gone, and with it all that was asked for on it."""
         self._socket_id = None
-        self._grants.drop_all(now)
+        self._auth_requests.drop_all(now)
 
     def ask(self, channel: Channel, now: float) -> None:
-        """Subscribe to a channel that is wanted: at once, or when its grant is there."""
-        if self._socket_id is None or channel.state is not C.WANTED:
+        """Subscribe to a channel that is wanted: at once, or when its authorization is there."""
+        if self._socket_id is None or channel.state is not C.PENDING:
             return
         self.withdraw(channel, now)
-        if not channel.kind.needs_grant:
+        if not channel.kind.needs_authorization:
             self._subscribe(channel, None, now)
             return
         channel.handle(G.ASK)
@@ -72,29 +73,33 @@ class Admission:
         if result is not None:
             self._use(channel, result, now)
 
-    def granted(
-        self, channel: Channel, details: AuthRequest, result: Grant | AuthorizationError, now: float
+    def authorized(
+        self,
+        channel: Channel,
+        details: AuthRequest,
+        result: AuthResponse | AuthorizationError,
+        now: float,
     ) -> None:
         """Take the answer to a request. One that nobody waits for is dropped."""
         if channel.request is None or details.socket_id != self._socket_id:
             return
         channel.request = None
-        if channel.state is C.GRANTING:
+        if channel.state is C.AUTHORIZING:
             self._use(channel, result, now)
         else:  # asked for a new key, while it is subscribed
             self.sealed.refreshed(channel, result)
 
     def user_settled(self, channel: Channel, now: float) -> None:
         """It is known now who is signed in: go on with a presence channel that waited for it."""
-        grant, channel.held_grant = channel.held_grant, None
-        if grant is not None:
-            self._use(channel, grant, now)
+        authorization, channel.held_authorization = channel.held_authorization, None
+        if authorization is not None:
+            self._use(channel, authorization, now)
 
     def withdraw(self, channel: Channel, now: float) -> None:
         """Nothing that was asked for on behalf of the channel is of use any more, nor the key that it has."""
         if channel.request is not None:
-            self._grants.cancel(channel.request, now)
-        channel.request = channel.held_grant = None
+            self._auth_requests.cancel(channel.request, now)
+        channel.request = channel.held_authorization = None
         self._timers.stop(Timer.REGRANT, channel.name)
         self.sealed.forget(channel)
 
@@ -116,23 +121,28 @@ class Admission:
         if result is not None:
             self.sealed.refreshed(channel, result)
 
-    def _get(self, channel: Channel, now: float) -> Grant | AuthorizationError | None:
-        """Ask for a grant; return what came of it, or None when the answer comes later."""
+    def _get(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
+        """Ask for an authorization; return what came of it, or None when the answer comes later."""
         assert self._socket_id is not None  # asked for on a connection
-        asked = self._grants.ask(AuthRequest(self._socket_id, channel.name), channel.auth, now)
+        asked = self._auth_requests.ask(
+            AuthRequest(self._socket_id, channel.name), channel.auth, now
+        )
         channel.request = asked if isinstance(asked, int) else None
         return None if isinstance(asked, int) else asked
 
-    def _use(self, channel: Channel, result: Grant | AuthorizationError, now: float) -> None:
+    def _use(self, channel: Channel, result: AuthResponse | AuthorizationError, now: float) -> None:
         if isinstance(result, AuthorizationError):
             self.fail(channel, result, now, again=result.temporary)
             return
         if channel.roster is not None:
             if result.channel_data is None and self._user.pending:
-                channel.held_grant = result
+                channel.held_authorization = result
                 return
             if result.channel_data is None and self._user.id is None:
-                why = f"the grant for {excerpt(channel.name, 64)!r} has no channel_data, and no user is signed in"
+                why = (
+                    f"the authorization for {excerpt(channel.name, 64)!r} has no channel_data, "
+                    "and no user is signed in"
+                )
                 error = AuthorizationError(why, channel=channel.name)
                 self.fail(channel, error, now, again=False)
                 return
@@ -141,12 +151,12 @@ class Admission:
             channel.key = read_key(result.shared_secret)
         self._subscribe(channel, result, now)
 
-    def _subscribe(self, channel: Channel, grant: Grant | None, now: float) -> None:
+    def _subscribe(self, channel: Channel, authorization: AuthResponse | None, now: float) -> None:
         channel.handle(G.SEND)
         data: dict[str, str] = {"channel": channel.name}
-        if grant is not None:
-            data["auth"] = grant.auth
-            if grant.channel_data is not None:
-                data["channel_data"] = grant.channel_data
+        if authorization is not None:
+            data["auth"] = authorization.auth
+            if authorization.channel_data is not None:
+                data["channel_data"] = authorization.channel_data
         self._timers.set(Timer.SUBSCRIBE, now + self._options.subscribe_timeout, channel.name)
         self._send(encode("pusher:subscribe", data))

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from .._auth.requests import Grants
+from .._auth.requests import AuthRequests
 from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived, read_error
 from .._wire.envelope import Envelope, encode, text_of, value_of
-from ..auth import Auth, AuthRequest, Grant
+from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import AuthorizationError, LocalProtocolError, SubscriptionError, excerpt
 from ..events import (
     CacheMiss,
@@ -49,7 +49,7 @@ class Subscriptions:
         options: Options,
         timers: Timers,
         rng: Rng,
-        grants: Grants,
+        authorizations: AuthRequests,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],
         user: User,
@@ -59,7 +59,7 @@ class Subscriptions:
         self._emit = emit
         self._send = send
         self._user = user
-        self._admission = Admission(options, timers, rng, grants, emit, send, user)
+        self._admission = Admission(options, timers, rng, authorizations, emit, send, user)
         self._abandoned: Counter[str] = Counter()
         self.channels: dict[str, Channel] = {}
 
@@ -83,22 +83,24 @@ class Subscriptions:
     def unsubscribe(self, name: str, now: float) -> None:
         """No longer want a channel. It never comes back by itself."""
         channel = self.channels.get(name)
-        if channel is None or channel.state is C.LEAVING:
+        if channel is None or channel.state is C.UNSUBSCRIBING:
             return
         before = channel.state
         channel.handle(G.LEAVE)
         self._admission.withdraw(channel, now)
         channel.renounce()
-        if channel.state is C.OUT:
-            self._forget(channel, answered=before not in (C.UNANSWERED, C.REFUSED))
-            if before in (C.SUBSCRIBED, C.UNANSWERED):
+        if channel.state is C.UNSUBSCRIBED:
+            self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
+            if before in (C.SUBSCRIBED, C.TIMED_OUT):
                 self._send_unsubscribe(name)
         self._emit(Unsubscribed(name))
 
     def snapshot(self, name: str) -> ChannelSnapshot:
         """Return what is known of a channel, wanted or not."""
         channel = self.channels.get(name)
-        return channel.snapshot() if channel else ChannelSnapshot(name, kind_of(name), C.OUT)
+        return (
+            channel.snapshot() if channel else ChannelSnapshot(name, kind_of(name), C.UNSUBSCRIBED)
+        )
 
     # The connection comes and goes
 
@@ -109,7 +111,7 @@ class Subscriptions:
             self._admission.ask(channel, now)
 
     def lost(self, now: float) -> None:
-        """Grants and subscriptions of the connection are void; what was being left is left."""
+        """AuthRequests and subscriptions of the connection are void; what was being left is left."""
         self._admission.lost(now)
         self._abandoned.clear()
         for channel in list(self.channels.values()):
@@ -120,23 +122,25 @@ class Subscriptions:
             if channel.roster is not None:
                 channel.roster.clear()
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
-            if channel.state is C.OUT:
+            if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
 
     # Answers to what was asked on the way in
 
-    def granted(self, details: AuthRequest, result: Grant | AuthorizationError, now: float) -> None:
+    def authorized(
+        self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
+    ) -> None:
         """Take the answer to a request for a channel."""
         channel = self.channels.get(details.channel or "")
         if channel is not None:
-            self._admission.granted(channel, details, result, now)
+            self._admission.authorized(channel, details, result, now)
 
     def user_settled(self, now: float) -> None:
         """It is known now who is signed in: go on with the presence channels that waited for it."""
         for channel in list(self.channels.values()):
             self._admission.user_settled(channel, now)
 
-    def regrant_due(self, name: str, now: float) -> None:
+    def reauthorize_due(self, name: str, now: float) -> None:
         """Try a channel anew that failed for the moment."""
         channel = self.channels[name]
         channel.handle(G.WANT)
@@ -147,7 +151,7 @@ class Subscriptions:
     def subscribe_due(self, name: str) -> None:
         """subscribe_timeout is over."""
         channel = self.channels[name]
-        leaving = channel.state is C.LEAVING
+        leaving = channel.state is C.UNSUBSCRIBING
         channel.handle(G.EXPIRE)
         if leaving:
             self._left(channel, answered=False)
@@ -214,7 +218,7 @@ class Subscriptions:
         return name is not None
 
     def _succeed(self, channel: Channel, data: Any, now: float) -> None:
-        leaving = channel.state is C.LEAVING
+        leaving = channel.state is C.UNSUBSCRIBING
         if not channel.handle(G.SUCCEED):
             return
         self._timers.stop(Timer.SUBSCRIBE, channel.name)
@@ -237,10 +241,10 @@ class Subscriptions:
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
         """The server said no, about a channel: to its subscribe when that is under way, else to something else."""
         channel = self.channels.get(name)
-        if channel is None or channel.state not in (C.SUBSCRIBING, C.UNANSWERED, C.LEAVING):
+        if channel is None or channel.state not in (C.SUBSCRIBING, C.TIMED_OUT, C.UNSUBSCRIBING):
             self._emit(ServerError(error.code, excerpt(error.message), name))
             return
-        leaving, already = channel.state is C.LEAVING, "xisting subscription" in error.message
+        leaving, already = channel.state is C.UNSUBSCRIBING, "xisting subscription" in error.message
         if already and (leaving or channel.roster is None):
             self._succeed(channel, None, now)
             channel.cache_missed()  # its last event was given when it was subscribed

@@ -11,11 +11,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from .._auth.requests import Grants
+from .._auth.requests import AuthRequests
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived
 from .._wire.envelope import Envelope, encode, text_of, value_of
-from ..auth import AuthRequest, Grant
+from ..auth import AuthRequest, AuthResponse
 from ..errors import AuthorizationError, PusherError, SignInError, excerpt
 from ..events import (
     Event,
@@ -55,18 +55,18 @@ class User:
         self,
         options: Options,
         timers: Timers,
-        grants: Grants,
+        authorizations: AuthRequests,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],
         settled: Callable[[float], None],
     ) -> None:
         self._options = options
         self._timers = timers
-        self._grants = grants
+        self._auth_requests = authorizations
         self._emit = emit
         self._send = send
         self._settled = settled
-        self._state = U.OUT
+        self._state = U.SIGNED_OUT
         self._wanted = False
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
@@ -82,12 +82,12 @@ class User:
     @property
     def pending(self) -> bool:
         """Whether the sign-in is under way."""
-        return self._state in (U.GRANTING, U.SIGNING)
+        return self._state in (U.AUTHORIZING, U.SIGNING_IN)
 
     @property
     def asking(self) -> bool:
         """Whether the sign-in frame has still to go out: channels come after it."""
-        return self._state is U.GRANTING
+        return self._state is U.AUTHORIZING
 
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
@@ -106,7 +106,7 @@ class User:
 
     def lost(self) -> None:
         """The sign-in of the connection is void."""
-        failed = self._state is U.SIGNING
+        failed = self._state is U.SIGNING_IN
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
         self._socket_id = self.id = self._data = None
@@ -117,9 +117,11 @@ class User:
             )
             self._emit(SignInFailed(self._last_error))
 
-    def granted(self, details: AuthRequest, result: Grant | AuthorizationError, now: float) -> None:
-        """Take the answer to the request for a grant. One for another connection is dropped."""
-        if self._state is U.GRANTING and details.socket_id == self._socket_id:
+    def authorized(
+        self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
+    ) -> None:
+        """Take the answer to the request for an authorization. One for another connection is dropped."""
+        if self._state is U.AUTHORIZING and details.socket_id == self._socket_id:
             self._use(result, now)
 
     def signin_due(self, now: float) -> None:
@@ -134,7 +136,7 @@ class User:
 
     def refused(self, error: ErrorReceived, now: float) -> bool:
         """Take an error that names no channel; return whether it was about the sign-in."""
-        if self._state is not U.SIGNING or not concerns_sign_in(error):
+        if self._state is not U.SIGNING_IN or not concerns_sign_in(error):
             return False
         self._refuse(SignInError(f"the server refused the sign-in: {excerpt(error.message)}"), now)
         return True
@@ -146,7 +148,11 @@ class User:
             self._succeed(envelope, now)
         elif event == "pusher_internal:watchlist_events":
             self._watch(envelope)
-        elif event in ("online", "offline") and envelope.channel is None and self._state is U.IN:
+        elif (
+            event in ("online", "offline")
+            and envelope.channel is None
+            and self._state is U.SIGNED_IN
+        ):
             self._watch_each([(event, value_of(envelope.data))], envelope)  # Sockudo's shape
         elif self.id is not None and envelope.channel == USER_PREFIX + self.id:
             if event.endswith(":subscription_error"):
@@ -160,13 +166,13 @@ class User:
     def _ask(self, now: float) -> None:
         if self._socket_id is None or not self._move(G.ASK):
             return
-        asked = self._grants.ask(AuthRequest(self._socket_id), None, now)
+        asked = self._auth_requests.ask(AuthRequest(self._socket_id), None, now)
         if not isinstance(asked, int):
             self._use(asked, now)
 
-    def _use(self, result: Grant | AuthorizationError, now: float) -> None:
+    def _use(self, result: AuthResponse | AuthorizationError, now: float) -> None:
         if isinstance(result, AuthorizationError):
-            error = SignInError(f"no grant to sign in with: {result}")
+            error = SignInError(f"no authorization to sign in with: {result}")
             error.__cause__ = result
             self._refuse(error, now)
             return
@@ -176,7 +182,7 @@ class User:
         self._settled(now)
 
     def _succeed(self, envelope: Envelope, now: float) -> None:
-        if self._state is not U.SIGNING:
+        if self._state is not U.SIGNING_IN:
             return
         data = value_of(envelope.data)
         user = value_of(data.get("user_data")) if isinstance(data, dict) else None

@@ -10,14 +10,14 @@ from ..errors import excerpt
 from ..events import ChannelEvent
 from .streams import Sink
 
-__all__ = ["Unclaimed"]
+__all__ = ["Backlog"]
 
 _Kept = deque[tuple[int, ChannelEvent]]
 
 _log = logger("client")
 
 
-class Unclaimed:
+class Backlog:
     """Each message has a place, a number that grows, so that the order is known across channels."""
 
     def __init__(self, limit: int) -> None:
@@ -57,7 +57,7 @@ class Unclaimed:
         """Say that messages of this channel are dropped, once."""
         self._warned[scope] = None
         _log.warning(
-            "nobody listens to %s: of its messages only the last %d are kept (Options.unclaimed_limit)",
+            "nobody listens to %s: of its messages only the last %d are kept (Options.backlog_limit)",
             excerpt(scope, 64),
             self._limit,
         )

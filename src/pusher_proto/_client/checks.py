@@ -22,7 +22,7 @@ class Waits(Delivery):
         if user.id is not None:
             return user.id
         self._check_alive()
-        if user.state is UserState.REFUSED:
+        if user.state is UserState.FAILED:
             assert user.last_error is not None
             raise fresh(user.last_error)
         if not self._session.wants_user:
@@ -54,9 +54,9 @@ class Waits(Delivery):
         """Raise when the channel was refused or is not wanted, or nothing can come at all."""
         self._check_alive()
         snapshot = self._session.channel(name)
-        if snapshot.state in (ChannelState.OUT, ChannelState.LEAVING):
+        if snapshot.state in (ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING):
             raise NotSubscribed(f"{excerpt(name, 64)!r} is not wanted: subscribe to it first")
-        if snapshot.state in (ChannelState.REFUSED, ChannelState.UNANSWERED):
+        if snapshot.state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
             assert snapshot.last_error is not None
             raise fresh(snapshot.last_error)
 

@@ -18,7 +18,7 @@ from ..errors import ConnectionFailed, excerpt
 from ..events import USER_SCOPE, ChannelEvent, ConnectionState, Event, EventsDropped, UserEvent
 from ..options import Options
 from ..session import Session
-from .backlog import Unclaimed
+from .backlog import Backlog
 from .streams import Router, Signal, Sink
 
 __all__ = ["Delivery"]
@@ -38,8 +38,8 @@ class Delivery(ABC):
         self._session = session
         self._on_event = on_event
         self._router = Router()
-        self._unclaimed = Unclaimed(options.unclaimed_limit)
-        self._unclaimed.begin(USER_SCOPE)
+        self._backlog = Backlog(options.backlog_limit)
+        self._backlog.begin(USER_SCOPE)
         self._lifecycle = Signal()
         self._seen_changes = 0
         self._failed: ConnectionFailed | None = None
@@ -71,7 +71,7 @@ class Delivery(ABC):
             self._waits[sink] = None
         before, self._delivering = self._delivering, True
         try:
-            self._unclaimed.serve(sink)
+            self._backlog.serve(sink)
         finally:
             self._delivering = before
         if sink.once and sink.queue:
@@ -111,7 +111,7 @@ class Delivery(ABC):
         if sink.place is not None and sink.queue:
             event = sink.queue[0]
             assert isinstance(event, ChannelEvent)  # only messages have a place
-            self._unclaimed.give_back(_scope(event), event, sink.place)
+            self._backlog.give_back(_scope(event), event, sink.place)
         sink.close()
         sink.signal.notify()
 
@@ -200,7 +200,7 @@ class Delivery(ABC):
                     if not claims:
                         self._unheard(event, fresh)
                     elif only is not None and claims == 1:
-                        only.place = self._unclaimed.next_place()
+                        only.place = self._backlog.next_place()
                 if stalled and not self._is_over:
                     return
         finally:
@@ -258,8 +258,8 @@ class Delivery(ABC):
                 self._router.asked_for(scope),
                 self._router.asked_for(None),
             )
-        if self._unclaimed.keep(scope, event) and not self._router.has(scope):
-            self._unclaimed.warn(scope)
+        if self._backlog.keep(scope, event) and not self._router.has(scope):
+            self._backlog.warn(scope)
 
     def _took(self, sink: Sink) -> None:
         """A consumer took an event: go on with what was held up, and say what was dropped meanwhile.

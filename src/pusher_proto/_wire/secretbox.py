@@ -73,7 +73,7 @@ class Key:
 
 
 def read_key(text: str | None) -> Key:
-    """Return the key that a grant carries in base64. Raises ValueError unless it is one of 32 bytes."""
+    """Return the key that an authorization carries in base64. Raises ValueError unless it is one of 32 bytes."""
     key = _decode(text) if isinstance(text, str) else None
     if key is None or len(key) != KEY_SIZE:
         raise ValueError(f"a shared_secret is {KEY_SIZE} bytes in base64")

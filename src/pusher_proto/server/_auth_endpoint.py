@@ -1,4 +1,4 @@
-"""The endpoints that an application's own web server would have: grants for channels and for users."""
+"""The endpoints that an application's own web server would have: authorizations for channels and for users."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class AuthEndpoint:
         self._auth_token = auth_token
 
     def answer(self, connection: int, request: HttpRequest) -> HttpResponse | None:
-        """Return the grant, or why there is none; None when the request is not for an endpoint."""
+        """Return the authorization, or why there is none; None when the request is not for an endpoint."""
         for_channel = request.path.endswith(_CHANNEL_PATHS)
         if not for_channel and not request.path.endswith(_USER_PATHS):
             return None
@@ -109,25 +109,25 @@ class AuthEndpoint:
     ) -> HttpResponse:
         if not is_name(channel, self._limits.name):
             return failure(400, f"Invalid channel_name {channel[:50]!r}")
-        grant: dict[str, Json] = {}
+        authorization: dict[str, Json] = {}
         channel_data = None
         match kind_of(channel):
             case Kind.PRESENCE:
                 member = {"user_id": user.get("id", user.get("user_id"))}
                 if "user_info" in user:
                     member["user_info"] = user["user_info"]
-                channel_data = grant["channel_data"] = json_text(member)
+                channel_data = authorization["channel_data"] = json_text(member)
             case Kind.ENCRYPTED:
                 shared_secret = app.shared_secret(channel)
                 if shared_secret is None:
                     return failure(500, "The app has no encryption master key")
-                grant["shared_secret"] = base64.b64encode(shared_secret).decode()
+                authorization["shared_secret"] = base64.b64encode(shared_secret).decode()
             case _:
                 pass
         auth = sign_channel(
             app.key, app.secret, socket_id, channel, channel_data, strict_names=False
         )
-        return json_response(200, {"auth": auth} | grant)
+        return json_response(200, {"auth": auth} | authorization)
 
     def _user(self, app: App, socket_id: str, user: Mapping[str, object]) -> HttpResponse:
         user_data = json_text({**user, "id": user.get("id", user.get("user_id"))})

@@ -12,10 +12,10 @@ import msgspec
 from ._channels import Member
 from ._faults import Faults
 from ._frames import ClientMessage, encode, error
-from ._grants import wrong_channel_grant, wrong_user_grant
 from ._limits import ServerLimits
 from ._names import USER_CHANNEL, Kind, is_name, is_user_id, kind_of
 from ._realm import Socket
+from ._signatures import wrong_channel_authorization, wrong_user_authorization
 
 __all__ = ["MALFORMED", "Conversation"]
 
@@ -114,9 +114,9 @@ class Conversation:
             case Kind.USER:
                 self._check_user_channel(socket, name)
             case Kind.PRIVATE | Kind.ENCRYPTED:
-                self._check_grant(socket, wish)
+                self._check_authorization(socket, wish)
             case Kind.PRESENCE:
-                self._check_grant(socket, wish)
+                self._check_authorization(socket, wish)
                 member = self._member(socket, wish)
             case _:
                 assert_never(kind)
@@ -126,11 +126,13 @@ class Conversation:
         if socket.user is None or name != USER_CHANNEL + socket.user.id:
             raise _Refused(error(4009, f"Not signed in as the user of channel {name}"))
 
-    def _check_grant(self, socket: Socket, wish: _Subscribe) -> None:
+    def _check_authorization(self, socket: Socket, wish: _Subscribe) -> None:
         if wish.auth is None:
             raise _Refused(error(4009, f"Auth info required to subscribe to {wish.channel}"))
         app = socket.realm.app
-        wrong = wrong_channel_grant(app, socket.id, wish.channel, wish.auth, wish.channel_data)
+        wrong = wrong_channel_authorization(
+            app, socket.id, wish.channel, wish.auth, wish.channel_data
+        )
         if wrong is not None:
             raise _Refused(error(4009, wrong))
 
@@ -210,7 +212,9 @@ class Conversation:
         app = socket.realm.app
         if not app.user_authentication:
             raise _Refused(error(None, "User authentication is not enabled for this app"))
-        if (wrong := wrong_user_grant(app, socket.id, wish.auth, wish.user_data)) is not None:
+        if (
+            wrong := wrong_user_authorization(app, socket.id, wish.auth, wish.user_data)
+        ) is not None:
             raise _Refused(error(4009, wrong))
         try:
             data = msgspec.json.decode(wish.user_data, type=_UserData)

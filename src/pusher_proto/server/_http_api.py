@@ -15,11 +15,11 @@ from urllib.parse import unquote
 import msgspec
 
 from ..signing import check_socket_id
-from ._grants import signature_matches
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._limits import ServerLimits
 from ._names import Kind, is_name, kind_of
 from ._realm import Realm
+from ._signatures import signature_matches
 
 __all__ = ["HttpApi"]
 

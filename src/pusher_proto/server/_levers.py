@@ -240,13 +240,13 @@ class Levers(Guests):
     def rotate_key(
         self, encryption_master_key: bytes | None, *, app: str | None = None, now: float
     ) -> None:
-        """Change the master key: grants and events of encrypted channels have new keys from here on."""
+        """Change the master key: authorizations and events of encrypted channels have new keys from here on."""
         self._advance(now)
         realm = self._realm(app)
         realm.app = replace(realm.app, encryption_master_key=encryption_master_key)
 
     def rotate_secret(self, secret: str, *, app: str | None = None, now: float) -> None:
-        """Change the secret that grants and publishers' requests are signed with."""
+        """Change the secret that authorizations and publishers' requests are signed with."""
         self._advance(now)
         realm = self._realm(app)
         realm.app = replace(realm.app, secret=secret)

@@ -1,6 +1,6 @@
 """The world of one app: its sockets, its channels, and what reaches whom.
 
-It trusts its callers: grants were checked and names are allowed when it is asked to do something.
+It trusts its callers: authorizations were checked and names are allowed when it is asked to do something.
 """
 
 from __future__ import annotations

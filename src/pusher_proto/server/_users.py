@@ -1,4 +1,4 @@
-"""Signed-in users of one app, and who watches whom. Grants were checked before."""
+"""Signed-in users of one app, and who watches whom. AuthRequests were checked before."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class App:
     key: str
     """What clients put into the address they connect to. Not secret."""
     secret: str = field(repr=False)
-    """What grants and publishers' requests are signed with."""
+    """What authorizations and publishers' requests are signed with."""
     client_events: bool = True
     """Whether clients may send events to one another."""
     encryption_master_key: bytes | None = field(default=None, repr=False)

@@ -44,7 +44,8 @@ class Levers(ABC):
     ) -> Options:
         """Return options for clients of this server, and of its first app unless another is given.
 
-        Grants are signed with the app's secret, or with `auth_endpoint` asked from the server's own endpoint. `user`,
+        AuthRequests are signed with the app's secret, or with `auth_endpoint` asked from the server's own
+        endpoint. `user`,
         such as `{"id": "7", "user_info": {...}}`, is whom the client signs in and joins presence channels as, where
         they are signed here. `more` is for `Options` and wins.
         """
@@ -246,11 +247,11 @@ class Levers(ABC):
         )
 
     def rotate_key(self, encryption_master_key: bytes | None, *, app: str | None = None) -> None:
-        """Change the master key: grants and events of encrypted channels have new keys from here on."""
+        """Change the master key: authorizations and events of encrypted channels have new keys from here on."""
         self.do(lambda server, now: server.rotate_key(encryption_master_key, app=app, now=now))
 
     def rotate_secret(self, secret: str, *, app: str | None = None) -> None:
-        """Change the secret that grants and publishers' requests are signed with."""
+        """Change the secret that authorizations and publishers' requests are signed with."""
         self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
 
     # Looking

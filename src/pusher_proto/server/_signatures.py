@@ -7,7 +7,7 @@ import hmac
 from ..signing import sign
 from .apps import App
 
-__all__ = ["signature_matches", "wrong_channel_grant", "wrong_user_grant"]
+__all__ = ["signature_matches", "wrong_channel_authorization", "wrong_user_authorization"]
 
 
 def signature_matches(secret: str, text: str, given: str) -> bool:
@@ -15,18 +15,18 @@ def signature_matches(secret: str, text: str, given: str) -> bool:
     return hmac.compare_digest(sign(secret, text).encode(), given.encode())
 
 
-def wrong_channel_grant(
+def wrong_channel_authorization(
     app: App, socket_id: str, channel: str, auth: str, channel_data: str | None
 ) -> str | None:
-    """Return what is wrong with a grant for a channel, in Pusher's words, or None."""
+    """Return what is wrong with an authorization for a channel, in Pusher's words, or None."""
     text = f"{socket_id}:{channel}"
     if channel_data is not None:
         text += f":{channel_data}"
     return _wrong(app, text, auth, f"subscription to {channel}", "subscription auth data")
 
 
-def wrong_user_grant(app: App, socket_id: str, auth: str, user_data: str) -> str | None:
-    """Return what is wrong with a grant to sign in, or None."""
+def wrong_user_authorization(app: App, socket_id: str, auth: str, user_data: str) -> str | None:
+    """Return what is wrong with an authorization to sign in, or None."""
     text = f"{socket_id}::user::{user_data}"
     return _wrong(app, text, auth, "signin", "signin auth data")
 
