@@ -1,0 +1,161 @@
+"""Words and patterns that the project's prose does not use, and a count of them: `python -m tests.prose [PATH...]`.
+
+Looks at docstrings, comments and messages of the sources, and at the pages of documentation. Prints each finding with
+what to write in its place; the exit status is 1 when there is any.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+READABLE_PAGE = """
+How prose is written here.
+
+- A docstring says what the function does, in the imperative: "Return ...", "Send ...", "Cancel ...". It does not
+  report that something happened.
+- A relative clause has a noun: "the caller that waits", not "who waits"; "the next message", not "what comes".
+- One word for one thing: authorization, subscription, member, socket id, trigger, bind. To log, to emit, to return
+  and to notify are different things; so are to close, to lose, to drop and to cancel.
+- A comment stands on the line above, has one or two sentences, and says why.
+- Reading a module from top to bottom must be enough to understand it.
+"""
+
+RULES: list[tuple[str, str]] = [
+    (r"\banew\b", "again"),
+    (r"\b(whoever|whom|whomever)\b", "name the person or the thing"),
+    (r"\bmeanwhile\b", "name the time: while ..., until ..."),
+    (r"\bnonetheless\b", "still"),
+    (r"\bof the moment\b", "current"),
+    (r"\bof (one|your|its|our|his|their)(['’]s)? own\b", "your own ..., its own ..."),
+    (r"\bof ours\b", "our"),
+    (r"\bno more\b(?! than)", "no longer"),
+    (r"\b(is|are) no more\b", "no longer"),
+    (r"\bsees? to\b(?! it that)", "handle"),
+    (r"\b(tells?|told) of\b", "report, log, emit"),
+    (r"\b(is|are|was|were|been|being) told\b", "is notified, gets, is logged"),
+    (r"\b(comes?|came) along\b", "included"),
+    (r"\bbelongs? into\b", "belongs to"),
+    (r"\b(stands?|stood) in\b", "is in"),
+    (r"\bLet [A-Za-z`_.]+ be (called|due|told|given)\b", "Call ..., Set ..."),
+    (
+        r"(?:(?<=\A)|(?<=[.;:] )|(?<=\b(?:of|to|by|or) )|(?<=\b(?:for|and|tell|let) )|(?<=\b(?:with|from|than|tells) ))"
+        r"who (waits?|wants?|comes?|asks?|asked|listens?|reads?|looks?|is|are|has|had|does|leaves|joins|calls)\b",
+        "name the caller, the listener, the member",
+    ),
+    (
+        r"\bwhat (comes|came|waits|waited|was meant|stands|is meant)\b",
+        "name the message, the event, the request",
+    ),
+    (r"\bthose that\b", "name the things"),
+    (r"\ball that (is|was|comes|came|there)\b", "everything ..., or name the things"),
+    (r"\bthat there (is|are)\b", "leave it out"),
+    (r"\bnobody\b", "no one; better: name what does not happen"),
+    (r"\bmend(s|ed|ing)?\b", "fix"),
+    (r"\bamid\b", "during"),
+    (r"\b(under way)\b", "in progress, pending"),
+    (r"\bwant(s|ed)? to be\b(?= (closed|opened|sent|read))", "is to be"),
+    (r"\bby (hand|itself) alone\b", "alone"),
+    (r"\b(is|are) of use\b", "is useful"),
+    (r"\bin (its|their) (midst)\b", "inside"),
+    (r"\bwithout a word\b", "silently"),
+    (r"\bever so\b", "leave it out"),
+    (r"\bput down to\b", "attributed to"),
+    (r"\bin vain\b", "without effect"),
+    (r"\bby (one|the) name of\b", "named"),
+    (r"\b(hear|hears|heard) of\b", "is notified of, receives"),
+    (r"\bwish(es)?\b(?! list)", "subscription, request"),
+    (r"\b(taker|takers)\b", "listener"),
+    (r"\blevers?\b", "controls"),
+    (r"\bgrants?\b", "authorization"),
+    (r"\bunclaimed\b", "backlog"),
+]
+
+PATTERNS = [
+    (re.compile(pattern, re.IGNORECASE if pattern[2:3] != "L" else 0), use)
+    for pattern, use in RULES
+]
+
+FENCE = re.compile(r"^(```|~~~|:::)")
+CODE = re.compile(r"`[^`\n]*`")
+
+
+class Finding(NamedTuple):
+    """One use of a word that is not used here."""
+
+    path: Path
+    line: int
+    found: str
+    use: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}: {self.found!r}: write: {self.use}"
+
+
+def sources() -> list[Path]:
+    """Return the files whose prose is held to the rules."""
+    return [
+        *sorted((ROOT / "src").rglob("*.py")),
+        *sorted((ROOT / "examples").rglob("*.py")),
+        *sorted((ROOT / "docs").rglob("*.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    ]
+
+
+def findings(path: Path) -> list[Finding]:
+    """Return each use of a word or pattern of `RULES` in the prose of one file."""
+    text = path.read_text(encoding="utf-8")
+    passages = of_python(text) if path.suffix == ".py" else of_markdown(text)
+    return [
+        Finding(path, line + prose.count("\n", 0, match.start()), match.group(), use)
+        for line, prose in passages
+        for pattern, use in PATTERNS
+        for match in pattern.finditer(
+            CODE.sub(lambda code: "`" + "x" * (len(code[0]) - 2) + "`", prose)
+        )
+    ]
+
+
+def of_python(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments, docstrings and messages of a module, each with its line."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
+
+
+def of_markdown(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a page that are no code."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if FENCE.match(line.strip()) and not line.strip().startswith(":::"):
+            inside = not inside
+        elif not inside:
+            yield number, line
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings in the given files and folders, or in all of the project's prose."""
+    known = sources()
+    if arguments:
+        chosen = [Path(argument).resolve() for argument in arguments]
+        known = [path for path in known if any(path.is_relative_to(one) for one in chosen)]
+    found = [finding for path in known for finding in findings(path)]
+    for finding in found:
+        sys.stdout.write(f"{finding}\n")
+    sys.stdout.write(f"{len(found)} findings in {len(known)} files\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
