@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from secrecy import Watch
 
-pytest_plugins = ["pusher_proto.testing.pytest_plugin"]
+pytest_plugins = ["pusher_anyio._pytest_plugin"]
 
 # No limit on the time of one example: that would be a timed test, and fail on a busy machine. In CI the search is
 # the same each time, so that a red run means a change; on a developer's machine it goes on looking.

@@ -21,8 +21,8 @@ from pusher_proto import (
     Options,
     OwnKey,
     Subscribed,
-    _plain,
 )
+from pusher_proto._protocol import channel_messages
 
 
 class Order(msgspec.Struct):
@@ -88,7 +88,7 @@ class Connection:
 async def main(meter: Meter) -> None:
     """Connect as often as the workload says."""
     if meter.mode == "msgspec":
-        _plain._loads = None  # noqa: SLF001 - as where orjson is not installed
+        channel_messages._loads = None  # noqa: SLF001 - as where orjson is not installed
     auth: Any = OwnKey(KEY, SECRET)
     if meter.kind == "reconnect":
         auth = AuthEndpoint(f"http://127.0.0.1:{meter.port}/auth")

@@ -132,7 +132,7 @@ def test_nothing_is_left_behind_by_a_test_that_fails(pytester: pytest.Pytester) 
     run(pytester).assert_outcomes(passed=1, failed=1)
 
 
-def test_the_plugin_is_installed_and_imports_no_driver_until_a_fixture_is_used(
+def test_the_plugin_is_installed_and_imports_nothing_until_a_fixture_is_used(
     pytester: pytest.Pytester,
 ) -> None:
     pytester.makepyfile(
@@ -141,15 +141,24 @@ def test_the_plugin_is_installed_and_imports_no_driver_until_a_fixture_is_used(
 
         def test_it(pytestconfig):
             assert pytestconfig.pluginmanager.hasplugin("pusher-proto")
-            assert {"pusher_anyio", "pusher_sync"} & set(sys.modules) == set()
+            ours = ("pusher_proto", "pusher_anyio", "pusher_sync")
+            loaded = {name for name in sys.modules if name.partition(".")[0] in ours}
+            assert loaded == {"pusher_anyio", "pusher_anyio._pytest_plugin"}
+            assert {"h11", "msgspec", "nacl", "wsproto"} & set(sys.modules) == set()
         """
     )
-    # In a process of its own, and without the plugins that bring some of these along.
+    # In its own process, without the plugins that import some of these.
+    others = (f"-pno:{name}" for name in ("hypothesispytest", "anyio", "xdist"))
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *ARGUMENTS, "-p", "no:hypothesispytest"],
+        [sys.executable, "-m", "pytest", *ARGUMENTS, *others],
         cwd=pytester.path,
         capture_output=True,
         text=True,
         check=False,
     )
     assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_the_plugin_can_be_loaded_by_its_former_name(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(pusher_world): assert pusher_world.server")
+    run(pytester, "-p", "pusher_proto.testing.pytest_plugin").assert_outcomes(passed=1)
