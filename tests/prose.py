@@ -35,7 +35,7 @@ RULES: list[tuple[str, str]] = [
     (r"\bmeanwhile\b", "name the time: while ..., until ..."),
     (r"\bnonetheless\b", "still"),
     (r"\bof the moment\b", "current"),
-    (r"\bof (one|your|its|our|his|their)(['’]s)? own\b", "your own ..., its own ..."),
+    (r"\bof (one|your|its|our|his|their)('s)? own\b", "your own ..., its own ..."),
     (r"\bof ours\b", "our"),
     (r"\bno more\b(?! than)", "no longer"),
     (r"\b(is|are) no more\b", "no longer"),
@@ -47,8 +47,10 @@ RULES: list[tuple[str, str]] = [
     (r"\b(stands?|stood) in\b", "is in"),
     (r"\bLet [A-Za-z`_.]+ be (called|due|told|given)\b", "Call ..., Set ..."),
     (
-        r"(?:(?<=\A)|(?<=[.;:] )|(?<=\b(?:of|to|by|or) )|(?<=\b(?:for|and|tell|let) )|(?<=\b(?:with|from|than|tells) ))"
-        r"who (waits?|wants?|comes?|asks?|asked|listens?|reads?|looks?|is|are|has|had|does|leaves|joins|calls)\b",
+        (
+            r"(\b(of|to|by|or|for|and|tell|tells|let|with|from|than) |\A|[.;:] )"
+            r"who (waits?|wants?|comes?|asks?|asked|listens?|reads?|looks?|is|are|has|had|leaves|joins|calls)\b"
+        ),
         "name the caller, the listener, the member",
     ),
     (
