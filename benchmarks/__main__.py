@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import ssl
 import sys
 import tempfile
 import time
@@ -125,12 +126,17 @@ def run(
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
-    """Make an authority and a certificate for localhost; return the files of both."""
+    """Make an authority and a certificate for localhost; return the files of both.
+
+    The authority stands behind all those of this machine: to load and keep these is what a client's context costs.
+    """
     import trustme
 
     authority = trustme.CA()
     names = folder / "authority.pem", folder / "server.pem"
-    authority.cert_pem.write_to_path(names[0])
+    store = ssl.get_default_verify_paths().openssl_cafile
+    names[0].write_bytes(Path(store).read_bytes() if Path(store).exists() else b"")
+    authority.cert_pem.write_to_path(names[0], append=True)
     authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(names[1])
     return str(names[0]), str(names[1])
 

@@ -20,7 +20,10 @@ import anyio
 
 from .payloads import FIRST_ID, channel_names
 
-__all__ = ["Meter", "measure"]
+__all__ = ["AT_ONCE", "Meter", "measure"]
+
+AT_ONCE = 50
+"""How many clients are opened at once where there are a thousand: more would wait for the one core of the server."""
 
 
 def used() -> float:
@@ -117,7 +120,7 @@ class Meter:
     # Of subscriptions
 
     def begin(self) -> None:
-        """Subscribing begins."""
+        """Subscribing, or opening many clients, begins."""
         self._cpu, self._began = used(), time.monotonic()
 
     def subscribed(self) -> None:
@@ -142,6 +145,14 @@ class Meter:
         if self._count == self._events:
             cpu = (used() - self._cpu) / self._events * 1e6
             self.finish(cpu=self._roster[0], wall=self._roster[1], change=cpu)
+
+    # Of connecting
+
+    def connected(self) -> NoReturn:
+        """All clients are connected."""
+        cpu, wall = used() - self._cpu, time.monotonic() - self._began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB
+        self.finish(cpu=cpu, wall=wall, peak=peak / 1024)
 
     # Of idleness
 

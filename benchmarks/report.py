@@ -23,6 +23,7 @@ _MAIN = {
     "pace": "p50",
     "subscribe": "cpu",
     "idle": "memory",
+    "connect": "cpu",
     "roster": "cpu",
     "reconnect": "wall",
 }
@@ -32,12 +33,13 @@ _MORE = {
     "pace": ("p90", "p99", "cpu"),
     "subscribe": ("wall",),
     "idle": ("cpu", "opening"),
+    "connect": ("wall", "peak"),
     "roster": ("wall", "change"),
     "reconnect": ("auth_connections", "auth_requests"),
 }
 _SAY = {
     "cpu": "µs CPU", "wall": "ms", "p90": "p90", "p99": "p99", "opening": "ms CPU to open",
-    "change": "µs CPU for a change", "auth_connections": "connections to the endpoint",
+    "peak": "MB of memory at most", "change": "µs CPU for a change", "auth_connections": "connections to the endpoint",
     "auth_requests": "requests to it",
 }  # fmt: skip
 
@@ -67,8 +69,15 @@ TARGETS: list[tuple[str, str, str, str, str, float]] = [
 ]
 """What is aimed at: one client's figure in one workload over another's, at most."""
 
-IDLE = 27.0
-"""KB for an idle connection, at most."""
+IDLE = {
+    ("idle", "ours"): 20.0,
+    ("idle", "ours-trio"): 40.0,
+    ("idle", "ours-blocking"): 40.0,
+    ("idle-tls", "ours"): 100.0,
+    ("idle-tls", "ours-trio"): 100.0,
+    ("idle-tls", "ours-blocking"): 100.0,
+}
+"""KB of memory for one idle client, at most, by workload and client."""
 
 
 def versions() -> dict[str, str]:
@@ -102,9 +111,9 @@ def _ratios(middle: dict[tuple[str, str], dict[str, float]]) -> Iterator[tuple[s
             continue
         against = other if workload == other_workload else f"{other} with one channel"
         yield f"{workload}: {ours} / {against}", mine[key] / theirs[key], limit
-    for ours in ("ours", "ours-trio", "ours-blocking"):
-        if ("idle", ours) in middle:
-            yield f"idle: {ours}, KB", middle["idle", ours]["memory"], IDLE
+    for (workload, ours), limit in IDLE.items():
+        if (workload, ours) in middle:
+            yield f"{workload}: {ours}, KB", middle[workload, ours]["memory"], limit
 
 
 def markdown(found: dict[str, Any]) -> str:

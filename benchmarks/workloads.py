@@ -38,6 +38,9 @@ class Workload:
             events -= events % (2 * self.connections)
         elif quick:
             events = min(events, 100)
+        connections = (
+            min(self.connections, 50) if quick and self.kind == "connect" else self.connections
+        )
         channels = min(self.channels, 100) if quick else self.channels
         warm = {"stream": max(channels, 2000 // min(client.slowness, 10)), "pace": 200}.get(
             self.kind, 1
@@ -48,7 +51,7 @@ class Workload:
             "size": self.size,
             "channels": channels,
             "scope": self.scope,
-            "connections": self.connections,
+            "connections": connections,
             "encrypted": self.encrypted,
             "warm": warm - warm % self.connections if self.kind == "stream" else warm,
             "events": events,
@@ -94,6 +97,22 @@ WORKLOADS = {
         ),
         Workload(
             "idle", "idle connections, pinged each second", "idle", connections=101, unit="KB each"
+        ),
+        Workload(
+            "idle-tls",
+            "idle connections over TLS, pinged each second",
+            "idle",
+            connections=101,
+            tls=True,
+            unit="KB each",
+        ),
+        Workload(
+            "1000-clients-tls",
+            "opening a thousand clients over TLS in one process",
+            "connect",
+            connections=1000,
+            tls=True,
+            unit="s CPU in all",
         ),
         Workload(
             "roster",
@@ -143,7 +162,7 @@ class Client:
         return (self.encrypted or not workload.encrypted) and (self.tls or not workload.tls)
 
 
-_ALL = ("stream", "pace", "subscribe", "idle", "roster", "reconnect")
+_ALL = ("stream", "pace", "subscribe", "idle", "connect", "roster", "reconnect")
 _DATA = ("100B", "1KB", "10KB", "tls", "tls-10KB", "encrypted", "1000-channels", "10000-channels")
 _async = Client("", "ours_async", "", ours=True, kinds=_ALL)
 _hand = Client("", "by_hand", "", slowness=2)
