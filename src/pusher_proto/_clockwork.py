@@ -83,6 +83,8 @@ class Clockwork:
             case Timer.SIGN_IN:
                 if not self._may_come(timer, of, self._options.signin_timeout, now):
                     self._user.signin_due(now)
+            case Timer.SIGN_IN_RETRY:
+                self._user.retry_due(now)
             case _:
                 assert_never(timer)
 

@@ -59,8 +59,11 @@ class Events(deque[Event]):
         match event:
             case SubscriptionFailed():
                 _log.error("no subscription to %s: %s", excerpt(event.channel, 64), event.error)
-            case SignInFailed():
+            case SignInFailed(retry_in=None):
                 _log.error("the user is not signed in: %s", event.error)
+            case SignInFailed():
+                later = "the user is not signed in: %s; next try in %.1f s"
+                _log.warning(later, event.error, event.retry_in)
             case _:
                 pass
         self.changes += 1

@@ -289,9 +289,11 @@ class SignedIn(Event, frozen=True):
 
 
 class SignInFailed(Event, frozen=True):
-    """Signing in failed; it is tried again at the next connection."""
+    """Signing in failed."""
 
     error: PusherError
+    retry_in: float | None = None
+    """Seconds until the next try on this connection; None: at the next connection, or when `signin` is called again."""
 
 
 class WatchlistOnline(Event, frozen=True):

@@ -86,7 +86,7 @@ class Session:
         )
         emit = self.events.emit
         self._user = User(
-            options, self._timers, self._auth_requests, emit, self._send, self._signed
+            options, self._timers, draws, self._auth_requests, emit, self._send, self._signed
         )
         self._subscriptions = Subscriptions(
             options, self._timers, draws, self._auth_requests, emit, self._send, self._user
@@ -351,13 +351,10 @@ class Session:
 
     def _established(self, socket_id: str, now: float) -> None:
         self._user.established(socket_id, now)
-        if not self._user.asking:  # else when the sign-in has gone out
-            self._subscriptions.established(socket_id, now)
+        self._subscriptions.established(socket_id, now)
 
     def _signed(self, now: float) -> None:
-        """The sign-in went out, or was answered, or will not be."""
-        assert self.socket_id is not None  # there is no sign-in without a connection
-        self._subscriptions.established(self.socket_id, now)
+        """Go on with presence channels that waited for the sign-in, which succeeded or failed."""
         self._subscriptions.user_settled(now)
 
     def _lost(self, now: float) -> None:

@@ -203,7 +203,10 @@ class UserState(_State):
     AUTHORIZING = "authorizing", "an authorization is being got"
     SIGNING_IN = "signing_in", "the sign-in was sent"
     SIGNED_IN = "signed_in", "signed in"
-    FAILED = "failed", "refused; tried again at the next connection or when asked anew"
+    FAILED = (
+        "failed",
+        "failed; tried again after a delay, at the next connection, or when signed in again",
+    )
 
 
 class UserInput(Enum):
@@ -221,6 +224,9 @@ U, K = UserState, UserInput
 USER: dict[tuple[UserState, UserInput], UserState] = {
     (U.SIGNED_OUT, K.ASK): U.AUTHORIZING,
     (U.FAILED, K.ASK): U.AUTHORIZING,
+    # An error that names nothing was put down to it wrongly, or the answer came late.
+    (U.FAILED, K.SUCCEED): U.SIGNED_IN,
+    (U.AUTHORIZING, K.SUCCEED): U.SIGNED_IN,
     (U.AUTHORIZING, K.SEND): U.SIGNING_IN,
     (U.AUTHORIZING, K.REFUSE): U.FAILED,
     (U.SIGNING_IN, K.SUCCEED): U.SIGNED_IN,
@@ -231,10 +237,9 @@ USER: dict[tuple[UserState, UserInput], UserState] = {
 USER_IGNORED: set[tuple[UserState, UserInput]] = {
     # Nothing is under way that could be answered.
     *((U.SIGNED_OUT, k) for k in K if k is not K.ASK),
-    *((U.FAILED, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
+    *((U.FAILED, k) for k in (K.SEND, K.REFUSE)),
     # One sign-in a connection: asked for again, it is the same one.
     *((s, K.ASK) for s in (U.AUTHORIZING, U.SIGNING_IN, U.SIGNED_IN)),
-    (U.AUTHORIZING, K.SUCCEED),
     (U.SIGNING_IN, K.SEND),
     # Signed in is final on this connection.
     *((U.SIGNED_IN, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),

@@ -274,7 +274,8 @@ def test_a_malformed_success_of_the_sign_in_is_reported_and_fails_it(data: Any) 
     script = connected(auth=OwnKey("key", "secret", user={"id": "u"}))
     script.do(script.session.signin).send("pusher:signin_success", data)
     assert [type(event) for event in script.take()] == [ProtocolViolation, SignInFailed]
-    assert script.send("pusher:signin_success", {"user_data": '{"id":"u"}'}).take() == []
+    script.send("pusher:signin_success", {"user_data": '{"id":"u"}'})
+    assert script.take() == [SignedIn("u", {"id": "u"})]
 
 
 # Changes.

@@ -29,6 +29,7 @@ class Timer(Enum):
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
     SIGN_IN = "the server's answer to a sign-in"
+    SIGN_IN_RETRY = "the delay before a sign-in that failed is tried again"
 
     __hash__ = (
         object.__hash__

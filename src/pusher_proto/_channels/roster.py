@@ -1,7 +1,10 @@
 """The roster of a presence channel, kept equal to the server's.
 
 Servers differ in what they send (protocol: presence): ids may be integers, `hash` a list or `[]` where PHP saw
-consecutive or no keys, info null or missing, `count` wrong. All ids become str.
+consecutive keys or none, info null or missing, `count` wrong. All ids become str.
+
+Sockudo puts a newcomer on the channel before it makes the list, so joins and leaves of others can arrive before
+the success and be missing from its list. They are kept and applied to the list.
 """
 
 from __future__ import annotations
@@ -18,26 +21,40 @@ __all__ = ["BadPresence", "Roster"]
 
 
 class BadPresence(ValueError):
-    """What the server said of members makes no sense; says why."""
+    """The server's message about members makes no sense; the text says why."""
 
 
 class Roster:
-    """The members of one channel. `members` is a snapshot that is made anew only after a change."""
+    """The members of one channel. `members` is a snapshot that is rebuilt only after a change."""
 
-    __slots__ = ("_by_id", "_channel", "_limit", "_me_id", "_previous", "_snapshot", "server_count")
+    __slots__ = (
+        "_by_id",
+        "_channel",
+        "_early",
+        "_limit",
+        "_me_id",
+        "_previous",
+        "_snapshot",
+        "drifts",
+        "server_count",
+    )
 
     def __init__(self, channel: str, limit: int) -> None:
         self._channel = channel
         self._limit = limit
         self._by_id: dict[str, Member] = {}
+        self._early: dict[str, Member | None] | None = None
+        """Joins, and leaves as None, that arrived between the subscribe and its success; None: not kept."""
         self._previous: dict[str, Member] | None = None
         self._snapshot: Members | None = None
         self._me_id: str | None = None
         self.server_count: int | None = None
+        self.drifts = 0
+        """Messages that contradicted the roster: a join of a member that was listed, a leave of one that was not."""
 
     @property
     def members(self) -> Members:
-        """Who is there now."""
+        """The current members."""
         if self._snapshot is None:
             self._snapshot = Members(self._by_id)
         return self._snapshot
@@ -48,43 +65,69 @@ class Roster:
         return self._by_id.get(self._me_id) if self._me_id is not None else None
 
     def introduce(self, channel_data: str | None, user_id: str | None) -> None:
-        """Note who subscribes: by the data that the authorization carries, or as the user who is signed in."""
+        """Note this client's own id: from the data of the authorization, or the signed-in user's."""
         data = value_of(channel_data)
         found = _id_of(data.get("user_id")) if isinstance(data, dict) else None
         self._me_id = found if found is not None else user_id
 
+    def expect(self) -> None:
+        """Keep joins and leaves from now on, until the success and its list arrive."""
+        self._early = {}
+
+    def ignore(self) -> None:
+        """Drop joins and leaves until `expect`: they belong to a subscription that was ended."""
+        self._early = None
+
     def clear(self) -> None:
-        """The socket dropped: nobody is known to be there. What was known is kept for the differences."""
+        """Empty the roster, as its subscription ended; keep its members to compute the differences later."""
         if self._by_id:
             self._previous = self._by_id
         self._by_id = {}
-        self._snapshot = None
-        self.server_count = None
+        self._early = self._snapshot = self.server_count = None
 
     def forget(self) -> None:
-        """The channel was left: there is nothing to tell differences from."""
+        """Forget the members from before: the channel was left, so there are no differences to report."""
         self._previous = None
 
     def replace(self, data: Any) -> Iterator[Event]:
-        """Take the roster that comes with a success; return what changed since the one before a drop.
+        """Take the list of a success; return the differences to the roster before the subscription ended.
 
-        Raises `BadPresence`, with an empty roster then.
+        Raises `BadPresence`, and then the roster is empty.
         """
         before, self._previous = self._previous, None
+        early, self._early = self._early or {}, None
         self._by_id, self._snapshot, self.server_count = {}, None, None
-        self._by_id, self.server_count = _read(data, self._limit)
+        members, count = _read(data)
+        for user_id, member in early.items():
+            if member is not None:
+                members[user_id] = member
+            elif user_id != self._me_id:
+                members.pop(user_id, None)
+        if len(members) > self._limit:
+            raise BadPresence(self._too_many)
+        self._by_id, self.server_count = members, count
         return self._differences(before) if before is not None else iter(())
 
+    def note(self, data: Any, *, joined: bool) -> None:
+        """Keep a member_added or member_removed that arrives before the success.
+
+        Raises `BadPresence` for one without a user id, and for more members than the limit.
+        """
+        user_id, member = _member_of(data, joined=joined)
+        if self._early is None:
+            return
+        if user_id not in self._early and len(self._early) >= self._limit:
+            raise BadPresence(self._too_many)
+        self._early[user_id] = member if joined else None
+
     def add(self, data: Any) -> Event | None:
-        """Take a member_added; return the event that it is, or None when nothing changed."""
-        value = value_of(data)
-        user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
-        if user_id is None:
-            raise BadPresence("a member_added without a user_id")
-        member = Member(user_id, value.get("user_info"))
+        """Apply a member_added; return its event, or None if nothing changed. Raises `BadPresence`."""
+        user_id, member = _member_of(data, joined=True)
         known = self._by_id.get(user_id)
         if known is None and len(self._by_id) >= self._limit:
-            raise BadPresence(f"more than {self._limit} members (Options.max_members)")
+            raise BadPresence(self._too_many)
+        if known is not None:
+            self.drifts += 1
         if known == member:
             return None
         self._edit()[user_id] = member
@@ -93,17 +136,31 @@ class Roster:
         return MemberUpdated(self._channel, member, known)
 
     def remove(self, data: Any) -> Event | None:
-        """Take a member_removed; return the event that it is, or None for somebody who was not there."""
-        value = value_of(data)
-        user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
-        if user_id is None:
-            raise BadPresence("a member_removed without a user_id")
+        """Apply a member_removed; return its event, or None for a member that was not listed. Raises `BadPresence`.
+
+        This client's own member stays: the server sends the removal to the other connections only, after the last
+        connection of the member ended.
+        """
+        user_id, _ = _member_of(data, joined=False)
         if user_id not in self._by_id:
+            self.drifts += 1
+            return None
+        if user_id == self._me_id:
             return None
         return MemberRemoved(self._channel, self._edit().pop(user_id))
 
+    def is_own(self, data: Any) -> bool:
+        """Return whether a member_added or member_removed names this client's own member."""
+        value = value_of(data)
+        user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
+        return user_id is not None and user_id == self._me_id
+
+    @property
+    def _too_many(self) -> str:
+        return f"more than {self._limit} members (Options.max_members)"
+
     def _edit(self) -> dict[str, Member]:
-        """Return the members to change them; a snapshot that was handed out keeps what it has."""
+        """Return the members to change them; a snapshot that was handed out is left as it is."""
         if self._snapshot is not None:
             self._by_id = dict(self._by_id)
             self._snapshot = None
@@ -122,7 +179,17 @@ class Roster:
                 yield MemberUpdated(self._channel, member, known)
 
 
-def _read(data: Any, limit: int) -> tuple[dict[str, Member], int | None]:
+def _member_of(data: Any, *, joined: bool) -> tuple[str, Member]:
+    """Return the id and the member that a member_added or member_removed is about."""
+    value = value_of(data)
+    user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
+    if user_id is None:
+        raise BadPresence(f"a member_{'added' if joined else 'removed'} without a user_id")
+    return user_id, Member(user_id, value.get("user_info"))
+
+
+def _read(data: Any) -> tuple[dict[str, Member], int | None]:
+    """Return the members in the data of a success, and the count that the server gives."""
     value = value_of(data)
     presence = value.get("presence") if isinstance(value, dict) else None
     if not isinstance(presence, dict):
@@ -130,7 +197,8 @@ def _read(data: Any, limit: int) -> tuple[dict[str, Member], int | None]:
     ids, infos = presence.get("ids"), presence.get("hash")
     if not isinstance(ids, list):
         ids = []
-    if isinstance(infos, list):  # PHP writes an array with the keys 0, 1, 2 as a list
+    if isinstance(infos, list):
+        # PHP writes an array with the keys 0, 1, 2 as a list.
         named = zip_longest(ids[: len(infos)], infos)
         infos = {_id_of(one) or str(i): info for i, (one, info) in enumerate(named)}
     if not isinstance(infos, dict):
@@ -140,14 +208,13 @@ def _read(data: Any, limit: int) -> tuple[dict[str, Member], int | None]:
         user_id = _id_of(one)
         if user_id is not None and user_id not in members:
             members[user_id] = Member(user_id)
-    if len(members) > limit:
-        raise BadPresence(f"more than {limit} members (Options.max_members)")
     count = presence.get("count")
     known = isinstance(count, int) and not isinstance(count, bool)
     return members, count if known else None
 
 
 def _id_of(value: object) -> str | None:
+    """Return a user id as text, or None for what cannot be one."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return str(value) or None

@@ -90,10 +90,17 @@ class Admission:
             self.sealed.refreshed(channel, result)
 
     def user_settled(self, channel: Channel, now: float) -> None:
-        """It is known now who is signed in: go on with a presence channel that waited for it."""
+        """Go on with a presence channel whose authorization needs a user: the sign-in succeeded or failed."""
         authorization, channel.held_authorization = channel.held_authorization, None
-        if authorization is not None:
+        if authorization is None:
+            return
+        if channel.state is C.AUTHORIZING:
             self._use(channel, authorization, now)
+        elif self._user.id is not None:  # it failed before, without a user
+            channel.handle(G.WANT)
+            self.ask(channel, now)
+        else:
+            channel.held_authorization = authorization
 
     def withdraw(self, channel: Channel, now: float) -> None:
         """Nothing that was asked for on behalf of the channel is of use any more, nor the key that it has."""
@@ -145,6 +152,9 @@ class Admission:
                 )
                 error = AuthorizationError(why, channel=channel.name)
                 self.fail(channel, error, now, again=False)
+                channel.held_authorization = (
+                    result  # a sign-in that succeeds later is a reason to ask again
+                )
                 return
             channel.roster.introduce(result.channel_data, self._user.id)
         if channel.sealed:

@@ -1,7 +1,8 @@
-"""The user who signs in: the sign-in of each connection, messages for the user alone, and the watchlist.
+"""The signed-in user: the sign-in of each connection, messages for the user, and the watchlist.
 
-Protocol: user authentication. One sign-in a connection; there is no sign-out. Servers without the feature
-keep silent (Soketi) or call it an invalid message (Reverb), so there is a time limit.
+Protocol: user authentication. A connection signs in once; there is no sign-out. Servers without the feature keep
+silent (Soketi) or call it an invalid message (Reverb), so there is a time limit. A failure that can pass is
+followed by another try on the same connection.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from .._auth.requests import AuthRequests
+from .._base.backoff import Rng, delay_before
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived
 from .._wire.envelope import Envelope, encode, text_of, value_of
@@ -35,6 +37,12 @@ __all__ = ["User", "UserSnapshot"]
 
 U, G = UserState, UserInput
 
+SOON, SOON_CAP, LATE_CAP = 30.0, 8.0, 900.0
+"""In the first SOON seconds of failing no delay is longer than SOON_CAP seconds; later ones grow up to LATE_CAP."""
+
+_HELD = 1000
+"""Watchlist messages that are kept while the sign-in is unanswered."""
+
 
 class UserSnapshot(Struct, frozen=True):
     """What is known of the user at one moment."""
@@ -45,16 +53,17 @@ class UserSnapshot(Struct, frozen=True):
     """The user's data as signed; None while not signed in."""
     last_error: PusherError | None = None
     online: frozenset[str] = frozenset()
-    """Who of the watchlist is online."""
+    """The users of the watchlist who are online."""
 
 
 class User:
-    """The sign-in. `settled` is called when it is known, for this connection, whether it will be."""
+    """The sign-in. `settled` is called whenever it succeeded or failed."""
 
     def __init__(
         self,
         options: Options,
         timers: Timers,
+        rng: Rng,
         authorizations: AuthRequests,
         emit: Callable[[Event], None],
         send: Callable[[bytes], None],
@@ -62,16 +71,24 @@ class User:
     ) -> None:
         self._options = options
         self._timers = timers
+        self._rng = rng
         self._auth_requests = authorizations
         self._emit = emit
         self._send = send
         self._settled = settled
         self._state = U.SIGNED_OUT
         self._wanted = False
+        self._was_good = False
+        """Whether a sign-in succeeded before: then no failure is final."""
+        self._failures = 0
+        self._failing_since = 0.0
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
         self._online: frozenset[str] = frozenset()
+        self._watched: frozenset[str] = frozenset()
+        self._held: list[Envelope] = []
+        """Watchlist messages that came before the success: Sockudo sends them first."""
         self.id: str | None = None
 
     @property
@@ -84,55 +101,47 @@ class User:
         """Whether the sign-in is under way."""
         return self._state in (U.AUTHORIZING, U.SIGNING_IN)
 
-    @property
-    def asking(self) -> bool:
-        """Whether the sign-in frame has still to go out: channels come after it."""
-        return self._state is U.AUTHORIZING
-
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
         return UserSnapshot(self._state, self.id, self._data, self._last_error, self._online)
 
     def signin(self, now: float) -> None:
-        """Want the user to be signed in, on this connection and on all that follow."""
+        """Sign the user in, on this connection and on all later ones."""
         self._wanted = True
         self._ask(now)
 
     def established(self, socket_id: str, now: float) -> None:
-        """There is a connection: sign in, when that is wanted."""
+        """Sign in on a new connection, if `signin` was called."""
         self._socket_id = socket_id
         if self._wanted:
             self._ask(now)
 
     def lost(self) -> None:
-        """The sign-in of the connection is void."""
-        failed = self._state is U.SIGNING_IN
+        """Forget the sign-in of the connection that ended. The next connection repeats it."""
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
+        self._timers.stop(Timer.SIGN_IN_RETRY)
         self._socket_id = self.id = self._data = None
-        self._online = frozenset()
-        if failed:
-            self._last_error = SignInError(
-                "the connection ended before the server answered the sign-in"
-            )
-            self._emit(SignInFailed(self._last_error))
+        self._online = self._watched = frozenset()
+        self._held.clear()
+        self._failures = 0
 
     def authorized(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
-        """Take the answer to the request for an authorization. One for another connection is dropped."""
+        """Take the answer to the request for an authorization; ignore one for an earlier connection."""
         if self._state is U.AUTHORIZING and details.socket_id == self._socket_id:
             self._use(result, now)
 
     def signin_due(self, now: float) -> None:
-        """signin_timeout is over."""
+        """Fail the sign-in: signin_timeout is over."""
         limit = self._options.signin_timeout
-        self._refuse(
-            SignInError(
-                f"the server did not answer the sign-in within {limit:g} s: it may not have the feature, or have it off"
-            ),
-            now,
-        )
+        why = f"the server did not answer the sign-in within {limit:g} s: "
+        self._refuse(SignInError(why + "it may not have the feature, or have it switched off"), now)
+
+    def retry_due(self, now: float) -> None:
+        """Try again after a failure."""
+        self._ask(now)
 
     def refused(self, error: ErrorReceived, now: float) -> bool:
         """Take an error that names no channel; return whether it was about the sign-in."""
@@ -142,21 +151,17 @@ class User:
         return True
 
     def receive(self, envelope: Envelope, now: float) -> bool:
-        """Take a message that has no channel of the application's; return whether it was for the user."""
+        """Take a message that is for none of the application's channels; return whether it was for the user."""
         event = envelope.event
         if event == "pusher:signin_success":
             self._succeed(envelope, now)
-        elif event == "pusher_internal:watchlist_events":
-            self._watch(envelope)
-        elif (
-            event in ("online", "offline")
-            and envelope.channel is None
-            and self._state is U.SIGNED_IN
+        elif event == "pusher_internal:watchlist_events" or (
+            event in ("online", "offline") and envelope.channel is None
         ):
-            self._watch_each([(event, value_of(envelope.data))], envelope)  # Sockudo's shape
+            self._take_watchlist(envelope)
         elif self.id is not None and envelope.channel == USER_PREFIX + self.id:
             if event.endswith(":subscription_error"):
-                return False  # told as an error of the server
+                return False  # reported as an error of the server
             if not event.startswith(("pusher:", "pusher_internal:")):
                 self._emit(UserEvent(envelope.channel, event, envelope.data, None, envelope.extra))
         else:
@@ -166,6 +171,7 @@ class User:
     def _ask(self, now: float) -> None:
         if self._socket_id is None or not self._move(G.ASK):
             return
+        self._timers.stop(Timer.SIGN_IN_RETRY)
         asked = self._auth_requests.ask(AuthRequest(self._socket_id), None, now)
         if not isinstance(asked, int):
             self._use(asked, now)
@@ -174,43 +180,69 @@ class User:
         if isinstance(result, AuthorizationError):
             error = SignInError(f"no authorization to sign in with: {result}")
             error.__cause__ = result
-            self._refuse(error, now)
+            self._refuse(error, now, passing=result.temporary)
             return
         self._move(G.SEND)
         self._timers.set(Timer.SIGN_IN, now + self._options.signin_timeout)
         self._send(encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data}))
-        self._settled(now)
 
     def _succeed(self, envelope: Envelope, now: float) -> None:
-        if self._state is not U.SIGNING_IN:
+        """Take a success; also one that follows a failure, which then was put down to the sign-in wrongly."""
+        if self._state in (U.SIGNED_OUT, U.SIGNED_IN):
             return
         data = value_of(envelope.data)
         user = value_of(data.get("user_data")) if isinstance(data, dict) else None
-        user_id = user.get("id") if isinstance(user, dict) else None
-        if isinstance(user_id, int) and not isinstance(user_id, bool):
-            user_id = str(user_id)
-        if not isinstance(user_id, str) or not user_id:
-            self._emit(
-                ProtocolViolation(
-                    "a signin_success without a user", excerpt(text_of(envelope.data))
-                )
-            )
-            self._refuse(SignInError("the server's answer to the sign-in names no user"), now)
+        user_id = _id_of(user.get("id")) if isinstance(user, dict) else None
+        if user is None or user_id is None:
+            why = "a signin_success without a user"
+            self._emit(ProtocolViolation(why, excerpt(text_of(envelope.data))))
+            if self._state is U.SIGNING_IN:
+                self._refuse(SignInError("the server's answer to the sign-in names no user"), now)
             return
         self._timers.stop(Timer.SIGN_IN)
+        self._timers.stop(Timer.SIGN_IN_RETRY)
         self._move(G.SUCCEED)
         self._last_error = None
+        self._was_good, self._failures = True, 0
         self.id, self._data = user_id, user
+        watchlist = user.get("watchlist")
+        self._watched = frozenset(_ids_in(watchlist) if isinstance(watchlist, list) else ())
         self._send(encode("pusher:subscribe", {"channel": USER_PREFIX + user_id}))
         self._emit(SignedIn(user_id, user))
+        held, self._held = self._held, []
+        for one in held:
+            self._take_watchlist(one)
         self._settled(now)
 
-    def _refuse(self, error: SignInError, now: float) -> None:
+    def _refuse(self, error: SignInError, now: float, *, passing: bool = False) -> None:
+        """Fail the sign-in; try again later if the failure can pass or a sign-in succeeded before."""
         self._timers.stop(Timer.SIGN_IN)
-        self._move(G.REFUSE)
+        if not self._move(G.REFUSE):
+            return
         self._last_error = error
-        self._emit(SignInFailed(error))
+        delay = None
+        if passing or self._was_good:
+            delay = self._delay(now)
+            self._timers.set(Timer.SIGN_IN_RETRY, now + delay)
+        self._emit(SignInFailed(error, delay))
         self._settled(now)
+
+    def _delay(self, now: float) -> float:
+        if not self._failures:
+            self._failing_since = now
+        self._failures += 1
+        cap = SOON_CAP if now - self._failing_since < SOON else LATE_CAP
+        return delay_before(self._failures, self._rng, cap=cap, at_least=1.0)
+
+    def _take_watchlist(self, envelope: Envelope) -> None:
+        """Take a message of the watchlist, in Pusher's shape or in Sockudo's; keep it until the sign-in succeeds."""
+        if self._state is U.SIGNED_IN:
+            if envelope.event == "pusher_internal:watchlist_events":
+                self._watch(envelope)
+            else:
+                self._watch_each([(envelope.event, value_of(envelope.data))], envelope)
+        elif self._state is not U.SIGNED_OUT and len(self._held) < _HELD:
+            self._held.append(envelope)
 
     def _watch(self, envelope: Envelope) -> None:
         data = value_of(envelope.data)
@@ -227,19 +259,19 @@ class User:
         )
 
     def _watch_each(self, changes: list[tuple[object, Any]], envelope: Envelope) -> None:
-        """Take the changes of one message, and say once when something is wrong with it."""
+        """Apply the changes of one message; report once if something is wrong with them."""
         wrong = [why for name, data in changes if (why := self._watch_one(name, data))]
         if wrong:
             self._emit(ProtocolViolation(wrong[0], excerpt(text_of(envelope.data))))
 
     def _watch_one(self, name: object, data: Any) -> str:
-        """Take one change; return what is wrong with it, or an empty text."""
+        """Apply one change; return what is wrong with it, or an empty text."""
         ids = data.get("user_ids") if isinstance(data, dict) else None
         if name not in ("online", "offline") or not isinstance(ids, list):
             return "a watchlist event without users"
-        users = tuple(
-            str(one) for one in ids if isinstance(one, str | int) and not isinstance(one, bool)
-        )
+        users = tuple(one for one in _ids_in(ids) if one != self.id or one in self._watched)
+        if ids and not users:
+            return ""  # Sockudo reports the user's own connections to the user
         if name == "online":
             limit = self._options.max_members
             online = self._online | set(users)
@@ -256,3 +288,15 @@ class User:
         before = self._state
         self._state = advance(USER, before, given)
         return self._state is not before
+
+
+def _id_of(value: object) -> str | None:
+    """Return a user id as text, or None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) or None
+
+
+def _ids_in(values: list[object]) -> list[str]:
+    """Return the user ids in a list, as text."""
+    return [one for one in map(_id_of, values) if one is not None]
