@@ -6,7 +6,7 @@ What they mean, and their defaults, is told in `options`; a test compares the tw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from ._base.secret import Secret
 from .auth import Auth
@@ -28,6 +28,7 @@ class MoreOptions(TypedDict, total=False):
     connect_timeout: float
     activity_timeout: float
     activity_override: float | None
+    ping_interval: float | None
     pong_timeout: float
     close_timeout: float
     auth_timeout: float
@@ -38,8 +39,14 @@ class MoreOptions(TypedDict, total=False):
     unavailable_after: float
     reconnect: bool
     max_attempts: int | None
+    give_up: Literal["at_first", "never", "at_refusal"]
+    first_attempts: int
     retry_base: float
     retry_cap: float
+    retry_floor: float
+    slow_retry: tuple[float, ...]
+    refused_retry: tuple[float, ...]
+    capacity_retry: tuple[float, ...]
     stable_after: float
     max_message_size: int
     max_fragments: int

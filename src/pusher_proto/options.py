@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Self, Unpack
+from typing import Literal, Self, Unpack
 
 from ._base.checks import check_header, check_option, is_token
 from ._base.secret import Secret
@@ -77,6 +77,9 @@ class Options:
     """Silence before a ping; the server's own number counts when it is smaller."""
     activity_override: float | None = None
     """Silence before a ping whatever the server says, for networks that need more or less; None: see above."""
+    ping_interval: float | None = None
+    """A ping each so many seconds whatever is received, for servers that drop connections which only receive
+    (laravel-websockets: 30). None: pings after silence only."""
     pong_timeout: float = 30.0
     """Silence after a ping before the connection counts as lost."""
     close_timeout: float = 2.0
@@ -98,12 +101,25 @@ class Options:
     """Whether a lost connection, or an attempt that failed, is followed by another."""
     max_attempts: int | None = None
     """Attempts in a row without a stable connection before giving up; None never gives up."""
+    give_up: Literal["at_first", "never", "at_refusal"] = "at_first"
+    """When a refusal is final: "at_first", before the same thing was ever good (connected, subscribed, signed in);
+    "at_refusal", always; "never", so that a refusal at the very start is followed by slow attempts as well."""
+    first_attempts: int = 3
+    """Attempts before an upgrade that is answered with 4xx is final, where no connection was good before."""
     retry_base: float = 1.0
     """The first delay is uniform between 0 and this; each further one doubles the upper end."""
     retry_cap: float = 30.0
-    """No delay is longer."""
+    """No delay after a failure is longer, but those of the three options below."""
+    retry_floor: float = 0.0
+    """No delay is shorter, but the first after the close codes 4200 to 4299."""
+    slow_retry: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0)
+    """Delays before a connection is tried again that was good once and is refused now; the last one repeats."""
+    refused_retry: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
+    """The same for a channel that was subscribed once, and for a user who was signed in."""
+    capacity_retry: tuple[float, ...] = (60.0, 120.0, 240.0, 480.0, 900.0)
+    """The same for a channel that is full, or that makes the server end the connection."""
     stable_after: float = 30.0
-    """Being connected this long makes the delays start anew."""
+    """Being connected this long makes the delays start again from the first."""
 
     max_message_size: int = 1024 * 1024
     """Of one message, all its frames together, before decoding; a longer one ends the connection with 1009."""
@@ -157,6 +173,10 @@ class Options:
             self.parsed_proxy()
         for name in ("headers", "query"):  # a copy, so that what was checked stays
             object.__setattr__(self, name, dict(getattr(self, name)))
+        if self.retry_floor > self.retry_cap:
+            raise ValueError(
+                f"Options(retry_floor={self.retry_floor!r}) is more than retry_cap={self.retry_cap!r}"
+            )
         if self.resolve_url is None:
             if not self.host:
                 raise ValueError(

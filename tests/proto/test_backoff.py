@@ -39,11 +39,11 @@ def test_a_delay_lies_between_zero_and_the_base_doubled_for_each_attempt_and_the
 
 @tried
 @given(attempts, seeds, seconds, seconds, seconds)
-def test_no_delay_is_below_its_least_or_above_the_cap(
+def test_W12_no_delay_is_below_its_least_nor_above_the_cap_unless_that_is_smaller(
     attempt: int, rng: random.Random, base: float, cap: float, least: float
 ) -> None:
     delay = delay_before(attempt, rng, base=base, cap=cap, at_least=least)
-    assert min(least, cap) <= delay <= cap
+    assert least <= delay <= max(least, cap)
 
 
 @tried

@@ -380,7 +380,10 @@ NUMBERS = {
     for spec in dataclasses.fields(Options)
     if spec.type in ("int", "float", "int | None") and spec.name != "port"
 }
-MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "backlog_limit", "close_timeout"}
+MAY_BE_ZERO = {
+    *("retry_base", "retry_cap", "retry_floor"),
+    *("auth_idle", "backlog_limit", "close_timeout"),
+}
 numbers = pytest.mark.parametrize("name", NUMBERS)
 
 
@@ -397,8 +400,10 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "key_refresh": 10.0,
         "unavailable_after": 10.0,
         "max_attempts": None,
+        "first_attempts": 3,
         "retry_base": 1.0,
         "retry_cap": 30.0,
+        "retry_floor": 0.0,
         "stable_after": 30.0,
         "max_message_size": 1024 * 1024,
         "max_fragments": 65536,
@@ -473,6 +478,29 @@ def test_options_are_frozen_and_keep_what_they_were_given() -> None:
     assert (options.headers, options.query) == ({"X-A": "1"}, {"a": "1"})
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.host = "other.test"  # type: ignore[misc]  # frozen: this must raise
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("give_up", "sometimes", "one of at_first, never, at_refusal is needed"),
+        ("give_up", None, "one of at_first, never, at_refusal is needed"),
+        ("slow_retry", (), "at least one number is needed"),
+        ("refused_retry", (1.0, -1.0), "a positive number is needed"),
+        ("capacity_retry", (0,), "a positive number is needed"),
+        ("retry_floor", 31, "retry_floor=31) is more than retry_cap=30.0"),
+    ],
+)
+def test_ways_to_come_back_that_make_no_sense(option: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError) as raised:
+        host(**{option: value})
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize("value", [30.0, [30.0], ("30",), (True,)])
+def test_slow_delays_are_a_tuple_of_numbers(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"Options\(slow_retry=...\) is a"):
+        host(slow_retry=value)
 
 
 def test_options_may_be_replaced_one_by_one_and_are_checked_again() -> None:

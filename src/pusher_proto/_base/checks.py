@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections.abc import Mapping
@@ -13,7 +14,10 @@ __all__ = ["check_header", "check_option", "is_token"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
-_MAY_BE_ZERO = {"retry_base", "retry_cap", "auth_idle", "backlog_limit", "close_timeout"}
+_MAY_BE_ZERO = {
+    *("retry_base", "retry_cap", "retry_floor"),
+    *("auth_idle", "backlog_limit", "close_timeout"),
+}
 
 
 def is_token(text: str) -> bool:
@@ -55,6 +59,18 @@ def check_option(name: str, value: Any, declared: str) -> None:
         sensible = 0 <= value < math.inf and (value != 0 or name in _MAY_BE_ZERO)
         if not sensible and name != "port":
             raise ValueError(f"Options({name}={value!r}): a positive number is needed")
+    elif declared.startswith("Literal"):
+        allowed = ast.literal_eval(declared.removeprefix("Literal"))
+        if value not in allowed:
+            raise ValueError(
+                f"Options({name}={excerpt(value, 64)!r}): one of {', '.join(allowed)} is needed"
+            )
+    elif declared.startswith("tuple[float"):
+        _check_type(name, "a tuple of numbers", value, isinstance(value, tuple))
+        if not value:
+            raise ValueError(f"Options({name}=()): at least one number is needed")
+        for one in value:
+            check_option(name, one, "float")
     elif declared.startswith("tuple"):
         _check_type(name, "a tuple", value, isinstance(value, tuple))
         _check_strings(name, value)
