@@ -51,7 +51,7 @@ IMPURE = {
     "anyio", "asyncio", "os", "secrets", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "sys", "threading", "time", "trio",
 }  # fmt: skip
-INSTALLED = {"h11", "msgspec", "nacl", "orjson", "wsproto"}
+INSTALLED = {"h11", "idna", "msgspec", "nacl", "orjson", "wsproto"}
 """What the core may import beside the standard library."""
 
 EDGES_TO_CUT = {"_transports/openings.py": {"_auth", "_connection"}}

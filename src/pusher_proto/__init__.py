@@ -4,6 +4,7 @@ Most programs want a client: `pusher_anyio.open_pusher` or `pusher_sync.open_pus
 an event loop of your own, drive a `Session`.
 """
 
+from ._base.environment import proxy_from_env
 from ._channels.channel import ChannelSnapshot
 from ._channels.user import UserSnapshot
 from ._version import __version__
@@ -139,4 +140,5 @@ __all__ = [
     "WatchlistOffline",
     "WatchlistOnline",
     "__version__",
+    "proxy_from_env",
 ]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self, Unpack
 
 from ._base.checks import check_header, check_option, is_token
+from ._base.environment import service_of
 from ._base.secret import Secret
 from ._base.urls import Address, address_of, app_target, check_host, shown_url, split_app_url
 from ._more_options import MoreOptions
@@ -294,39 +295,35 @@ class Options:
     def from_env(cls, env: Mapping[str, str], **more: Unpack[MoreOptions]) -> Self:
         """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
 
-        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) are taken when REVERB_APP_KEY is
-        there, for `for_reverb`; else PUSHER_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH, and PUSHER_APP_CLUSTER
-        where there is no PUSHER_HOST. A scheme that is not set means https. A secret becomes `OwnKey`.
+        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) are read when REVERB_APP_KEY is
+        set, for `for_reverb`; else PUSHER_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH, and PUSHER_APP_CLUSTER
+        where there is no PUSHER_HOST. Where both are set, BROADCAST_CONNECTION decides. Without either,
+        SOCKUDO_DEFAULT_APP_KEY and _SECRET name the app of a Sockudo on this machine. A scheme that is not set means
+        https. A secret becomes `OwnKey`.
+
+        Raises ValueError for a variable that is missing, and for a value that cannot be right: quotes kept by docker,
+        a `${VAR}` that was not expanded, a URL or a pattern in place of a host.
         """
-        prefix = "REVERB_" if env.get("REVERB_APP_KEY") else "PUSHER_"
-        key, secret = (
-            env.get(f"{prefix}APP_{n}") or env.get(prefix + n) for n in ("KEY", "SECRET")
-        )
-        if not key:
-            raise ValueError("neither REVERB_APP_KEY nor PUSHER_APP_KEY is set")
-        if secret:
-            more.setdefault("auth", OwnKey(key, secret))
-        host = env.get(f"{prefix}HOST")
-        cluster = env.get("PUSHER_APP_CLUSTER") or env.get("PUSHER_CLUSTER")
-        if not host and cluster and prefix == "PUSHER_":
-            return cls.from_cluster(cluster, key=key, **more)
-        if not host:
-            needed = "REVERB_HOST" if prefix == "REVERB_" else "PUSHER_APP_CLUSTER or PUSHER_HOST"
-            raise ValueError(f"{prefix}APP_KEY is set, but {needed} is not")
-        scheme, port = env.get(f"{prefix}SCHEME") or "https", env.get(f"{prefix}PORT")
-        if scheme not in ("http", "https", "ws", "wss"):
-            raise ValueError(f"{prefix}SCHEME is http or https, not {excerpt(scheme, 64)!r}")
-        if port and not port.isdecimal():
-            raise ValueError(f"{prefix}PORT is a number, not {excerpt(port, 64)!r}")
-        make = cls.for_reverb if prefix == "REVERB_" else cls.from_host
+        found = service_of(env)
+        if found.secret is not None:
+            more.setdefault("auth", OwnKey(found.key, found.secret))
+        if found.cluster is not None:
+            return cls.from_cluster(found.cluster, key=found.key, **more)
+        make = {"REVERB_": cls.for_reverb}.get(found.prefix, cls.from_host)
         return make(
-            host,
-            key=key,
-            port=int(port) if port else None,
-            tls=scheme in ("https", "wss"),
-            path=env.get(f"{prefix}SERVER_PATH") or env.get(f"{prefix}PATH") or "",
+            found.host or "localhost",
+            key=found.key,
+            port=found.port,
+            tls=found.tls,
+            path=found.path,
             **more,
         )
+
+    @property
+    def url(self) -> str:
+        """The URL of the next attempt, with the key of the app, which is public, and the query."""
+        address = self.address()
+        return f"{'wss' if address.tls else 'ws'}://{address.authority}{address.target}"
 
     def address(self) -> Address:
         """Return where the next attempt goes. Asks `resolve_url` where there is one; what that raises comes out."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pusher_proto import __version__
 from pusher_proto._base.secret import Secret
@@ -237,6 +239,108 @@ def test_variables_that_do_not_say_enough_are_refused(env: Mapping[str, str], me
     with pytest.raises(ValueError) as raised:
         Options.from_env(env)
     assert str(raised.value) == message
+
+
+REVERB = {"REVERB_APP_KEY": "KEY", "REVERB_HOST": "ws.test"}
+PUSHER = {"PUSHER_APP_KEY": "OTHER", "PUSHER_APP_CLUSTER": "eu"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"REVERB_APP_KEY": '"KEY"'}, "REVERB_APP_KEY is in quotes, which are part of the value here"),
+        ({"REVERB_HOST": "'ws.test'"}, "REVERB_HOST is in quotes"),
+        ({"REVERB_HOST": "ws.test'"}, "REVERB_HOST has a quote at one end"),
+        ({"REVERB_APP_SECRET": '"S"'}, "REVERB_APP_SECRET is in quotes"),
+        ({"REVERB_HOST": "${APP_HOST}"}, "REVERB_HOST refers to another variable, which was not expanded: ${APP_HOST}"),
+        ({"REVERB_APP_SECRET": "${SECRET}"}, "REVERB_APP_SECRET refers to another variable, which was not expanded"),
+        ({"REVERB_HOST": "$HOST"}, "REVERB_HOST refers to another variable"),
+        ({"REVERB_PORT": "%PORT%"}, "REVERB_PORT refers to another variable"),
+        ({"REVERB_HOST": "*.example.com"}, "REVERB_HOST is one host, not the pattern '*.example.com'"),
+        ({"REVERB_HOST": "null"}, "REVERB_HOST is 'null': leave the variable unset"),
+        ({"REVERB_PORT": "null"}, "REVERB_PORT is 'null': leave the variable unset"),
+        ({"REVERB_APP_KEY": "null"}, "REVERB_APP_KEY is 'null'"),
+        ({"REVERB_HOST": "https://ws.test"}, "REVERB_HOST is a host name alone, without scheme, port or path"),
+        ({"REVERB_HOST": "ws.test/app"}, "REVERB_HOST is a host name alone"),
+        ({"REVERB_HOST": "0.0.0.0"}, "REVERB_HOST is 0.0.0.0, where a server listens"),
+        ({"REVERB_SERVER_PATH": "/app/abc"}, "REVERB_SERVER_PATH is the part before /app/KEY, which is added here"),
+        ({"REVERB_APP_KEY": "KEY\n"}, "REVERB_APP_KEY begins or ends with a space or a newline: strip() it"),
+        ({"BROADCAST_CONNECTION": "redis"} | PUSHER, "BROADCAST_CONNECTION is 'redis': set it to reverb or pusher"),
+    ],
+)  # fmt: skip
+def test_W25_values_of_a_broken_env_file_are_refused_by_the_name_of_the_variable(
+    variables: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError) as raised:
+        Options.from_env(REVERB | variables)
+    assert message in str(raised.value)
+
+
+def test_W25_the_host_of_the_http_api_is_not_the_host_of_the_websocket() -> None:
+    with pytest.raises(
+        ValueError, match=r"the host of Pusher's HTTP API: .* set PUSHER_APP_CLUSTER"
+    ):
+        Options.from_env(PUSHER | {"PUSHER_HOST": "api-eu.pusher.com"})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "host"),
+    [
+        ({}, "ws.test"),
+        ({"BROADCAST_CONNECTION": "reverb"}, "ws.test"),
+        ({"BROADCAST_CONNECTION": "pusher"}, "ws-eu.pusher.com"),
+        ({"BROADCAST_DRIVER": "pusher"}, "ws-eu.pusher.com"),
+    ],
+)
+def test_W25_broadcast_connection_decides_where_both_are_set(
+    chosen: dict[str, str], host: str
+) -> None:
+    assert Options.from_env(REVERB | PUSHER | chosen).host == host
+
+
+def test_the_app_of_a_sockudo_on_this_machine_is_read() -> None:
+    env = {"SOCKUDO_DEFAULT_APP_KEY": "KEY", "SOCKUDO_DEFAULT_APP_SECRET": "S"}
+    options = Options.from_env(env)
+    assert (options.host, options.key, options.tls, options.auth) == (
+        "localhost", "KEY", False, OwnKey("KEY", "S"),
+    )  # fmt: skip
+
+
+NAMES = ("APP_KEY", "HOST", "PORT", "SCHEME", "PATH")
+VARIABLES = [f"{prefix}_{name}" for prefix in ("REVERB", "PUSHER") for name in NAMES]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(VARIABLES),
+        st.sampled_from(["KEY", "h.test", "443", "https", "", "null", '"x"', "${X}", "a b", "/p", "ws://h", "*.h"]),
+    )
+)  # fmt: skip
+def test_W25_any_variables_make_options_or_a_value_error(env: dict[str, str]) -> None:
+    try:
+        options = Options.from_env(env)
+    except ValueError as error:
+        raised = str(error)
+        named = (*env, "APP_KEY", "HOST", "port", "path", "key of an app", "host name")
+    else:
+        raised, named = options.url, ("ws://", "wss://")
+    assert any(name in raised for name in named)
+
+
+def test_the_url_shows_where_the_next_attempt_connects_to() -> None:
+    options = Options.from_host("h.test", key="KEY", port=8443, query={"a": "b"})
+    assert options.url == f"wss://h.test:8443/app/KEY{META}&a=b"
+    chosen = Options(key="KEY", resolve_url=lambda metadata: f"ws://r.test/x/app/{metadata.key}")
+    assert chosen.url == "ws://r.test/x/app/KEY"
+
+
+def test_W19_the_dot_of_an_absolute_name_is_for_the_lookup_alone() -> None:
+    options = Options.from_host("reverb.default.svc.cluster.local.", key="KEY")
+    address = options.address()
+    assert (address.host, address.authority) == (
+        "reverb.default.svc.cluster.local.",
+        "reverb.default.svc.cluster.local",
+    )
 
 
 def test_a_url_is_asked_for_before_each_attempt() -> None:

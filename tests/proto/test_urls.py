@@ -364,3 +364,23 @@ words = st.text("abc:/?#.&=", max_size=20)
 def test_no_password_and_no_query_is_ever_shown(scheme: str, one: str, two: str, end: str) -> None:
     url = f"{scheme}{one}HIDDEN{two}@app.test/{end}?HIDDEN={one}"
     assert "HIDDEN" not in shown_url(url)
+
+
+@pytest.mark.parametrize(
+    ("host", "encoded"),
+    [
+        ("straße.example", "xn--strae-oqa.example"),
+        ("faß.de", "xn--fa-hia.de"),
+        ("BÜCHER.example", "xn--bcher-kva.example"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("日本語。jp", "xn--wgv71a119e.jp"),
+    ],
+)
+def test_W18_a_host_beyond_ascii_is_encoded_as_browsers_encode_it(host: str, encoded: str) -> None:
+    assert check_host(host) == encoded
+
+
+@pytest.mark.parametrize("host", ["a\u2044b.example", "x☃.example", "-ü.example", "ü-.example"])
+def test_W18_a_host_that_idna_does_not_take_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match="not a host name"):
+        check_host(host)

@@ -1,4 +1,4 @@
-"""URLs taken apart and put together: the server's address, and the auth endpoint's."""
+"""Splits and builds URLs: the address of the server, and of the auth endpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+import idna
 
 from ..errors import excerpt
 
@@ -24,7 +26,7 @@ __all__ = [
 
 
 class Address(NamedTuple):
-    """Where a request goes: a transport's host, port and TLS, and what is asked of it."""
+    """Where a request goes: host, port and TLS of a transport, and the target of the request."""
 
     host: str
     port: int
@@ -33,8 +35,11 @@ class Address(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """The Host header (RFC 9110, section 7.2): without the port where it is the scheme's own."""
-        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host
+        """The Host header (RFC 9110, section 7.2), without the scheme's own port.
+
+        The dot at the end of an absolute name is for the name lookup only.
+        """
+        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host.rstrip(".")
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
 
@@ -63,7 +68,7 @@ def _split(url: str) -> tuple[SplitResult, bool, int]:
 
 
 def address_of(url: str) -> Address:
-    """Return where a ws, wss, http or https URL points. Raises ValueError for others."""
+    """Return the address in a ws, wss, http or https URL. Raises ValueError for other URLs."""
     parts, tls, port = _split(url)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
@@ -72,9 +77,9 @@ def address_of(url: str) -> Address:
 
 
 def split_app_url(url: str) -> tuple[str, int, bool, str, str, dict[str, str]]:
-    """Take `wss://host:port/prefix/app/KEY?query` apart: host, port, TLS, prefix, key and query.
+    """Return host, port, TLS, prefix, key and query of `wss://host:port/prefix/app/KEY?query`.
 
-    Raises ValueError when there is no `/app/KEY` in it.
+    Raises ValueError for a URL without `/app/KEY`.
     """
     parts, tls, port = _split(url)
     prefix, found, key = parts.path.rpartition("/app/")
@@ -101,7 +106,7 @@ def form(fields: Mapping[str, str]) -> bytes:
 
 
 def check_host(host: str) -> str:
-    """Return `host` as it stands in a request: ASCII, without brackets. Raises ValueError for what is none."""
+    """Return `host` in ASCII and without brackets. Raises ValueError for anything but a name or an address."""
     if not isinstance(host, str):
         raise TypeError(f"a host is a str, not {type(host).__name__}")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -109,7 +114,8 @@ def check_host(host: str) -> str:
         if ":" in name:
             IPv6Address(name)
         else:
-            name = name if name.isascii() else name.encode("idna").decode()
+            # IDNA 2008 with the mapping of UTS 46, as browsers have it: "ß" stays itself.
+            name = name if name.isascii() else idna.encode(name, uts46=True).decode()
             _check_labels(name)
     except ValueError:
         name = ""
@@ -128,7 +134,7 @@ def _check_labels(name: str) -> None:
 
 
 def shown_url(url: str) -> str:
-    """Return `url` as it may stand in messages: without user name, password and query, and cut short."""
+    """Return `url` for messages: without user name, password and query, and cut short."""
     found = _PARTS.match(url)
     assert found is not None  # it matches anything
     scheme, login, address, query = found.groups(default="")
