@@ -21,6 +21,7 @@ from proto.websocket_peer import CONTINUATION, TEXT, frame
 from pusher_proto import LocalProtocolError, Options
 from pusher_proto._channels.error_attribution import read_refusal
 from pusher_proto._channels.roster import BadPresence, Roster
+from pusher_proto._protocol.channel_messages import event_of
 from pusher_proto._protocol.control import read_error, read_greeting
 from pusher_proto._wire.envelope import BadMessage, Envelope, decode, encode, text_of, value_of
 
@@ -75,11 +76,11 @@ def _same(one: Any, other: Any) -> bool:
 def _read(envelope: Envelope) -> None:
     value_of(envelope.data)
     assert isinstance(text_of(envelope.data), str)
-    error = read_error(envelope)
+    error = read_error(envelope.data, envelope.channel)
     assert len(error.message) < 1200
     greeting = read_greeting(envelope)
     assert greeting is None or greeting[0]
-    read_refusal(envelope)
+    read_refusal(event_of(envelope.channel or "", envelope))
     for take in (_replace, Roster.add, Roster.remove):
         roster = Roster("presence-a", 3)
         for _ in range(2):

@@ -11,7 +11,6 @@ from ._base.logs import log_seldom, logger
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User
 from ._connection.connector import Connector
-from ._protocol.channel_messages import envelope_of
 from ._protocol.control import (
     Ended,
     ErrorReceived,
@@ -102,7 +101,10 @@ class Inbox:
                 self._take_messages(item, now)
             elif isinstance(item, Envelope):
                 self.messages += 1
-                self._take_special(item, now)
+                if not self._user.receive(item, now):
+                    _log.debug(
+                        "dropped %s: unknown, and no channel is named", excerpt(item.event, 64)
+                    )
             else:
                 self._take_control(item, now)
         self._events.check()
@@ -130,21 +132,22 @@ class Inbox:
     def _take_message(self, event: ChannelEvent, now: float) -> None:
         channel, name = self._subscriptions.channels.get(event.channel), event.name
         if channel is None or name.startswith(("pusher:", "pusher_internal:")):
-            self._take_special(envelope_of(event), now)
+            self._take_special(event, now)
         elif channel.passes:
             self._events.append(event)
         elif channel.receives:
-            self._subscriptions.message(channel, envelope_of(event), now)
+            self._subscriptions.message(channel, event, now)
         else:
             _log.debug("dropped %s: its channel is not subscribed", excerpt(name, 64))
 
-    def _take_special(self, envelope: Envelope, now: float) -> None:
-        if self._user.receive(envelope, now):
+    def _take_special(self, event: ChannelEvent, now: float) -> None:
+        """Take a message of the protocol, or of a channel that the application does not have."""
+        if self._user.receive_on_channel(event, now):
             return
-        if envelope.channel is not None and envelope.event.startswith("pusher"):
-            self._subscriptions.control(envelope, now)
+        if event.name.startswith("pusher"):
+            self._subscriptions.control(event, now)
         else:
-            _log.debug("dropped %s: nobody is known whom it is for", excerpt(envelope.event, 64))
+            _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 
     def _take_control(self, item: LinkNews, now: float) -> None:
         connector = self._connector

@@ -29,7 +29,6 @@ from pusher_proto import (
 )
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.encryption import Sealed
-from pusher_proto._wire.envelope import Envelope
 from pusher_proto._wire.secretbox import read_key
 from pusher_proto.options import Options
 from simulation import Device, World
@@ -73,7 +72,7 @@ class Alone:
             self.sealed.refreshed(channel, answer)
 
     def receive(self, name: str, data: Any, now: float = 0.0) -> None:
-        self.sealed.receive(self.channel, Envelope(name, ROOM, data), now)
+        self.sealed.receive(self.channel, ChannelEvent(ROOM, name, data), now)
 
     def refreshed(self, key: bytes) -> None:
         self.sealed.refreshed(self.channel, AuthResponse("key:x", shared_secret=key_of(key)))

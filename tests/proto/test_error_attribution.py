@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pusher_proto import ChannelState
+from pusher_proto import ChannelEvent, ChannelState
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.error_attribution import (
     blamed_channel,
@@ -16,7 +16,6 @@ from pusher_proto._channels.error_attribution import (
     read_refusal,
 )
 from pusher_proto._connection.link import ErrorReceived
-from pusher_proto._wire.envelope import Envelope
 from pusher_proto.states import ChannelInput
 
 J = ChannelInput
@@ -195,5 +194,5 @@ def test_an_error_may_answer_a_subscribe_or_a_sign_in(
     ],
 )
 def test_a_refusal_is_read_in_every_shape(data: Any, code: int | None, message: str) -> None:
-    read = read_refusal(Envelope("pusher:subscription_error", "room", data))
+    read = read_refusal(ChannelEvent("room", "pusher:subscription_error", data))
     assert read == ErrorReceived(code, message, "room")

@@ -143,7 +143,8 @@ def test_a_message_for_nobody_is_dropped(
     caplog.clear()
     script.send(event, "1", channel).send("next", "2", "room")
     assert script.take() == [ChannelEvent("room", "next", "2")]
-    assert debug_lines(caplog) == [f"dropped {event}: nobody is known whom it is for"]
+    why = "unknown, and no channel is named" if channel is None else "its channel is unknown"
+    assert debug_lines(caplog) == [f"dropped {event}: {why}"]
 
 
 def test_what_a_cache_channel_begins_with_is_marked() -> None:

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable
 
 from .._base.logs import log_seldom, logger
-from .._wire.envelope import Envelope
 from .._wire.secretbox import MalformedBox, WrongKey, read_key
 from ..auth import AuthResponse
 from ..errors import AuthorizationError, DecryptionError
@@ -37,36 +36,36 @@ class Sealed:
         self._options = options
         self._emit = emit
         self._refresh = refresh
-        self._held: dict[str, deque[tuple[Envelope, bool]]] = {}
+        self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
 
-    def receive(self, channel: Channel, envelope: Envelope, now: float) -> None:
+    def receive(self, channel: Channel, event: ChannelEvent, now: float) -> None:
         """Take a message: deliver it opened, or hold it, or say that it does not open."""
-        cached = channel.is_cached(envelope.event)  # by its place, whether it opens or not
+        cached = channel.is_cached(event.name)  # by its place, whether it opens or not
         held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit
         if held is None:
-            wrong = self._open(channel, envelope, cached)
+            wrong = self._open(channel, event, cached)
             if isinstance(wrong, WrongKey) and self._may_refresh(channel, now):
                 channel.key_asked_at = now
-                self._held[channel.name] = deque(((envelope, cached),))
+                self._held[channel.name] = deque(((event, cached),))
                 self._refresh(channel, now)
             elif wrong is not None:
-                self._fail(channel, envelope, wrong)
+                self._fail(channel, event, wrong)
         elif len(held) < limit:
-            held.append((envelope, cached))
+            held.append((event, cached))
         else:
             why = DecryptionError(f"more than {limit} messages wait for a new key")
-            self._fail(channel, envelope, why)
+            self._fail(channel, event, why)
 
     def refreshed(self, channel: Channel, result: AuthResponse | AuthorizationError) -> None:
         """Take the answer to `refresh`: go on with what was held. No message is tried a third time."""
         if isinstance(result, AuthResponse):
             channel.key = read_key(result.shared_secret)
-        for envelope, cached in self._held.pop(channel.name, ()):
-            wrong = self._open(channel, envelope, cached)
+        for event, cached in self._held.pop(channel.name, ()):
+            wrong = self._open(channel, event, cached)
             if wrong is not None:
                 if isinstance(result, AuthorizationError):
                     wrong.__cause__ = result
-                self._fail(channel, envelope, wrong)
+                self._fail(channel, event, wrong)
 
     def forget(self, channel: Channel) -> None:
         """The channel was left, or the connection is gone: the key and what was held are void."""
@@ -76,21 +75,21 @@ class Sealed:
     def _may_refresh(self, channel: Channel, now: float) -> bool:
         return now - channel.key_asked_at >= self._options.key_refresh
 
-    def _open(self, channel: Channel, envelope: Envelope, cached: bool) -> DecryptionError | None:
+    def _open(self, channel: Channel, event: ChannelEvent, cached: bool) -> DecryptionError | None:
         """Deliver a message, or return why it cannot be."""
         if (
             channel.key is None
         ):  # left and wanted again before the server had answered the subscribe
             return WrongKey("there is no key for the channel")
         try:
-            text = channel.key.open(envelope.data, self._options.decrypted_text)
+            text = channel.key.open(event.wire_data, self._options.decrypted_text)
         except (MalformedBox, WrongKey) as error:
             return error
-        self._emit(ChannelEvent(channel.name, envelope.event, text, None, envelope.extra, cached))
+        self._emit(ChannelEvent(channel.name, event.name, text, None, event.extra, cached))
         return None
 
-    def _fail(self, channel: Channel, envelope: Envelope, error: DecryptionError) -> None:
+    def _fail(self, channel: Channel, event: ChannelEvent, error: DecryptionError) -> None:
         channel.unopened += 1
         text = "dropped an encrypted event: %s"
         log_seldom(_log, logging.ERROR, channel.unopened, text, error)
-        self._emit(DecryptionFailed(channel.name, envelope.event, error))
+        self._emit(DecryptionFailed(channel.name, event.name, error))

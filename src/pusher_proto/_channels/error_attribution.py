@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from .._connection.link import ErrorReceived
-from .._wire.envelope import Envelope, text_of, value_of
+from .._wire.envelope import text_of, value_of
+from ..events import ChannelEvent
 from ..states import ChannelState
 from .channel import Channel
 
@@ -81,14 +82,14 @@ def concerns_sign_in(error: ErrorReceived) -> bool:
     return error.code not in _NOT_ABOUT_SIGN_IN and "subscri" not in error.message.lower()
 
 
-def read_refusal(envelope: Envelope) -> ErrorReceived:
+def read_refusal(event: ChannelEvent) -> ErrorReceived:
     """Read a subscription_error: Soketi's {type, error, status}, a bare text, or nothing."""
-    data = value_of(envelope.data)
+    data = value_of(event.wire_data)
     fields = data if isinstance(data, dict) else {}
     status = fields.get("status", fields.get("code"))
     code = status if isinstance(status, int) and not isinstance(status, bool) else None
     why = fields.get("error") or fields.get("message") or (data if isinstance(data, str) else "")
-    return ErrorReceived(code, text_of(why), envelope.channel)
+    return ErrorReceived(code, text_of(why), event.channel)
 
 
 def _beginnings(text: str) -> Iterator[str]:

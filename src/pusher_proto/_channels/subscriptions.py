@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from .._auth.requests import AuthRequests
 from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived, read_error
-from .._wire.envelope import Envelope, encode, text_of, value_of
+from .._wire.envelope import encode, text_of, value_of
 from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import AuthorizationError, LocalProtocolError, SubscriptionError, excerpt
 from ..events import (
@@ -161,46 +163,42 @@ class Subscriptions:
             channel.last_error = SubscriptionError(message, channel=name)
             self._emit(SubscriptionFailed(name, channel.last_error))
 
-    def message(self, channel: Channel, envelope: Envelope, now: float) -> None:
+    def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
         """Take a message of a channel that needs more than being handed on."""
         if channel.sealed:
-            self._admission.sealed.receive(channel, envelope, now)
-            return
-        user_id = None if envelope.user_id is None else str(envelope.user_id)
-        cached = channel.is_cached(envelope.event)
-        self._emit(
-            ChannelEvent(
-                channel.name, envelope.event, envelope.data, user_id, envelope.extra, cached
-            )
-        )
+            self._admission.sealed.receive(channel, event, now)
+        elif channel.is_cached(event.name):
+            self._emit(replace(event, cached=True))
+        else:
+            self._emit(event)
 
-    def control(self, envelope: Envelope, now: float) -> None:
+    def control(self, event: ChannelEvent, now: float) -> None:
         """Take a `pusher:` or `pusher_internal:` message that names a channel."""
-        name = envelope.channel or ""
+        name = event.channel
         channel = self.channels.get(name)
-        match envelope.event:
+        match event.name:
             case "pusher:error":
-                self.error(read_error(envelope), now)
+                self.error(read_error(event.wire_data, name), now)
             case "pusher_internal:subscription_succeeded":
                 if channel is not None:
-                    self._succeed(channel, envelope.data, now)
+                    self._succeed(channel, event.wire_data, now)
                 elif self._abandoned[name]:  # so late that it was left without an answer
                     self._abandoned[name] -= (
                         1  # each subscribe has one answer, however often it is given
                     )
                     self._send_unsubscribe(name)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
-                self._refuse(name, read_refusal(envelope), now)
+                self._refuse(name, read_refusal(event), now)
             case "pusher_internal:subscription_count":
                 if channel is not None and channel.receives:
-                    self._count(channel, envelope)
+                    self._count(channel, event)
             case "pusher:cache_miss":
                 if channel is not None and channel.receives:
                     channel.cache_missed()
                     self._emit(CacheMiss(name))
             case "pusher_internal:member_added" | "pusher_internal:member_removed":
                 if channel is not None and channel.state is C.SUBSCRIBED:
-                    self._member(channel, envelope)
+                    self._member(channel, event)
             case _:
                 pass  # unknown names of the protocol's own are for clients that know them
 
@@ -262,25 +260,25 @@ class Subscriptions:
         refusal = SubscriptionError(text, channel=name, code=error.code)
         self._admission.fail(channel, refusal, now, again=already)
 
-    def _member(self, channel: Channel, envelope: Envelope) -> None:
+    def _member(self, channel: Channel, event: ChannelEvent) -> None:
         roster = channel.roster
         if roster is None:
             return
-        take = roster.add if envelope.event.endswith("member_added") else roster.remove
+        take = roster.add if event.name.endswith("member_added") else roster.remove
         try:
-            change = take(envelope.data)
+            change = take(event.wire_data)
         except BadPresence as error:
-            self._emit(ProtocolViolation(str(error), excerpt(text_of(envelope.data))))
+            self._emit(ProtocolViolation(str(error), excerpt(event.raw_data)))
         else:
             if change is not None:
                 self._emit(change)
 
-    def _count(self, channel: Channel, envelope: Envelope) -> None:
-        data = value_of(envelope.data)
+    def _count(self, channel: Channel, event: ChannelEvent) -> None:
+        data = value_of(event.wire_data)
         count = data.get("subscription_count") if isinstance(data, dict) else None
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             why = "a subscription_count without a count"
-            self._emit(ProtocolViolation(why, excerpt(text_of(envelope.data))))
+            self._emit(ProtocolViolation(why, excerpt(event.raw_data)))
             return
         channel.subscription_count = count
         self._emit(SubscriptionCount(channel.name, count))

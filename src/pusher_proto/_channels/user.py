@@ -20,6 +20,7 @@ from .._wire.envelope import Envelope, encode, text_of, value_of
 from ..auth import AuthRequest, AuthResponse
 from ..errors import AuthorizationError, PusherError, SignInError, excerpt
 from ..events import (
+    ChannelEvent,
     Event,
     ProtocolViolation,
     SignedIn,
@@ -87,7 +88,7 @@ class User:
         self._data: Any = None
         self._online: frozenset[str] = frozenset()
         self._watched: frozenset[str] = frozenset()
-        self._held: list[Envelope] = []
+        self._held: list[tuple[str, Any]] = []
         """Watchlist messages that came before the success: Sockudo sends them first."""
         self.id: str | None = None
 
@@ -151,19 +152,32 @@ class User:
         return True
 
     def receive(self, envelope: Envelope, now: float) -> bool:
-        """Take a message that is for none of the application's channels; return whether it was for the user."""
-        event = envelope.event
-        if event == "pusher:signin_success":
-            self._succeed(envelope, now)
-        elif event == "pusher_internal:watchlist_events" or (
-            event in ("online", "offline") and envelope.channel is None
-        ):
-            self._take_watchlist(envelope)
-        elif self.id is not None and envelope.channel == USER_PREFIX + self.id:
-            if event.endswith(":subscription_error"):
-                return False  # reported as an error of the server
-            if not event.startswith(("pusher:", "pusher_internal:")):
-                self._emit(UserEvent(envelope.channel, event, envelope.data, None, envelope.extra))
+        """Take a message that names no channel; return whether it was about the user."""
+        name = envelope.event
+        if name in ("online", "offline"):  # Sockudo's shape
+            self._take_watchlist(name, envelope.data)
+            return True
+        return self._control(name, envelope.data, now)
+
+    def receive_on_channel(self, event: ChannelEvent, now: float) -> bool:
+        """Take a message of a channel that the application does not have; return whether it was for the user."""
+        if self.id is None or event.channel != USER_PREFIX + self.id:
+            return self._control(event.name, event.wire_data, now)
+        if event.name.endswith(":subscription_error"):
+            return False  # reported as an error of the server
+        if not event.name.startswith(("pusher:", "pusher_internal:")):
+            user_event = UserEvent(event.channel, event.name, event.wire_data, None, event.extra)
+            self._emit(user_event)
+            return True
+        self._control(event.name, event.wire_data, now)
+        return True
+
+    def _control(self, name: str, data: Any, now: float) -> bool:
+        """Take the answer to a sign-in or a change of the watchlist; return whether it was one of these."""
+        if name == "pusher:signin_success":
+            self._succeed(data, now)
+        elif name == "pusher_internal:watchlist_events":
+            self._take_watchlist(name, data)
         else:
             return False
         return True
@@ -186,16 +200,16 @@ class User:
         self._timers.set(Timer.SIGN_IN, now + self._options.signin_timeout)
         self._send(encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data}))
 
-    def _succeed(self, envelope: Envelope, now: float) -> None:
+    def _succeed(self, sent: Any, now: float) -> None:
         """Take a success; also one that follows a failure, which then was put down to the sign-in wrongly."""
         if self._state in (U.SIGNED_OUT, U.SIGNED_IN):
             return
-        data = value_of(envelope.data)
+        data = value_of(sent)
         user = value_of(data.get("user_data")) if isinstance(data, dict) else None
         user_id = _id_of(user.get("id")) if isinstance(user, dict) else None
         if user is None or user_id is None:
             why = "a signin_success without a user"
-            self._emit(ProtocolViolation(why, excerpt(text_of(envelope.data))))
+            self._emit(ProtocolViolation(why, excerpt(text_of(sent))))
             if self._state is U.SIGNING_IN:
                 self._refuse(SignInError("the server's answer to the sign-in names no user"), now)
             return
@@ -211,7 +225,7 @@ class User:
         self._emit(SignedIn(user_id, user))
         held, self._held = self._held, []
         for one in held:
-            self._take_watchlist(one)
+            self._take_watchlist(*one)
         self._settled(now)
 
     def _refuse(self, error: SignInError, now: float, *, passing: bool = False) -> None:
@@ -234,35 +248,31 @@ class User:
         cap = SOON_CAP if now - self._failing_since < SOON else LATE_CAP
         return delay_before(self._failures, self._rng, cap=cap, at_least=1.0)
 
-    def _take_watchlist(self, envelope: Envelope) -> None:
+    def _take_watchlist(self, name: str, sent: Any) -> None:
         """Take a message of the watchlist, in Pusher's shape or in Sockudo's; keep it until the sign-in succeeds."""
         if self._state is U.SIGNED_IN:
-            if envelope.event == "pusher_internal:watchlist_events":
-                self._watch(envelope)
+            if name == "pusher_internal:watchlist_events":
+                self._watch(sent)
             else:
-                self._watch_each([(envelope.event, value_of(envelope.data))], envelope)
+                self._watch_each([(name, value_of(sent))], sent)
         elif self._state is not U.SIGNED_OUT and len(self._held) < _HELD:
-            self._held.append(envelope)
+            self._held.append((name, sent))
 
-    def _watch(self, envelope: Envelope) -> None:
-        data = value_of(envelope.data)
+    def _watch(self, sent: Any) -> None:
+        data = value_of(sent)
         events = data.get("events") if isinstance(data, dict) else None
         if not isinstance(events, list):
-            self._emit(
-                ProtocolViolation(
-                    "watchlist_events without events", excerpt(text_of(envelope.data))
-                )
-            )
+            self._emit(ProtocolViolation("watchlist_events without events", excerpt(text_of(sent))))
             return
         self._watch_each(
-            [(one.get("name") if isinstance(one, dict) else None, one) for one in events], envelope
+            [(one.get("name") if isinstance(one, dict) else None, one) for one in events], sent
         )
 
-    def _watch_each(self, changes: list[tuple[object, Any]], envelope: Envelope) -> None:
+    def _watch_each(self, changes: list[tuple[object, Any]], sent: Any) -> None:
         """Apply the changes of one message; report once if something is wrong with them."""
         wrong = [why for name, data in changes if (why := self._watch_one(name, data))]
         if wrong:
-            self._emit(ProtocolViolation(wrong[0], excerpt(text_of(envelope.data))))
+            self._emit(ProtocolViolation(wrong[0], excerpt(text_of(sent))))
 
     def _watch_one(self, name: object, data: Any) -> str:
         """Apply one change; return what is wrong with it, or an empty text."""

@@ -312,7 +312,7 @@ class Link:
                 self.send(_PONG)
             return None
         if event == "pusher:error":
-            error = read_error(envelope)
+            error = read_error(envelope.data, envelope.channel)
             self._error = (error, now)
             if liveness is not None:
                 return error

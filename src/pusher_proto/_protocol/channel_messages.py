@@ -11,7 +11,7 @@ from .._wire.envelope import Envelope
 from .._wire.fast_lane import LONG, Reader
 from ..events import ChannelEvent
 
-__all__ = ["PLAIN", "envelope_of", "event_of", "read_plain"]
+__all__ = ["PLAIN", "event_of", "read_plain"]
 
 _loads: Callable[[bytes | memoryview], Any] | None
 try:  # The extra `fast`: with it or without, the same text gives the same event.
@@ -55,8 +55,3 @@ def event_of(channel: str, envelope: Envelope) -> ChannelEvent:
     """Return a message that was read in another way as what `PLAIN` gives."""
     user_id = None if envelope.user_id is None else str(envelope.user_id)
     return ChannelEvent(channel, envelope.event, envelope.data, user_id, envelope.extra)
-
-
-def envelope_of(event: ChannelEvent) -> Envelope:
-    """Return the envelope of a message that turned out not to be for the application, or not yet."""
-    return Envelope(event.name, event.channel, event.wire_data, event.user_id, event.extra)

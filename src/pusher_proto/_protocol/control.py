@@ -120,17 +120,20 @@ def read_greeting(envelope: Envelope) -> tuple[str, Any] | None:
     return (str(socket_id), data.get("activity_timeout")) if socket_id != "" else None
 
 
-def read_error(envelope: Envelope) -> ErrorReceived:
-    """Read a `pusher:error` in every shape seen: object or string, the code a number, a numeral or null."""
-    data = value_of(envelope.data)
+def read_error(sent: object, channel: str | None) -> ErrorReceived:
+    """Return the meaning of a `pusher:error` that has `sent` as its data, in every shape seen.
+
+    The data is an object or a string; the code is a number, a numeral or null. `channel` is the message's own.
+    """
+    data = value_of(sent)
     if not isinstance(data, dict):
-        return ErrorReceived(None, shown(text_of(envelope.data)), envelope.channel)
+        return ErrorReceived(None, shown(text_of(sent)), channel)
     code = data.get("code")
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) < 6:
         code = int(code)
     if isinstance(code, bool) or not isinstance(code, int):
         code = None
-    channel = envelope.channel if envelope.channel is not None else data.get("channel")
+    channel = channel if channel is not None else data.get("channel")
     return ErrorReceived(
         code,
         # Kept long enough to find the channel's name in it; cut where it is shown.
