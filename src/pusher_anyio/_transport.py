@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from anyio.abc import ByteStream
 
 from pusher_proto import OpenTransport
-
-from ._tls import Tls
+from pusher_proto.driving import Tls
 
 if TYPE_CHECKING:
     from ._client import Client

@@ -1,1 +1,26 @@
-"""What every driver needs and no driver should write again. Pure and public, for programs that embed the core."""
+"""The part of a driver that needs no I/O: for programs that embed the core in an event loop of their own.
+
+A `Driver` runs one session on an `IO`, which is all that an embedder writes: it dials, moves bytes, rings at a time,
+and calls functions of the application. Each byte stream is a `Wire` between the two. Nothing here knows sockets,
+threads or event loops; `ssl` is used on bytes in memory.
+"""
+
+from .addresses import STAGGER, in_turns
+from .driver import IO, Driver
+from .reading import READ_SIZE, RECORD_SIZE
+from .tls import Tls, cached_context, default_context
+from .wire import Wire, WireState
+
+__all__ = [
+    "IO",
+    "READ_SIZE",
+    "RECORD_SIZE",
+    "STAGGER",
+    "Driver",
+    "Tls",
+    "Wire",
+    "WireState",
+    "cached_context",
+    "default_context",
+    "in_turns",
+]

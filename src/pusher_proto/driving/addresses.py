@@ -1,4 +1,4 @@
-"""In which order, and how soon after each other, the addresses of a host are tried ("Happy Eyeballs", RFC 8305)."""
+"""The order and the delay in which the addresses of a host are tried ("Happy Eyeballs", RFC 8305)."""
 
 from __future__ import annotations
 

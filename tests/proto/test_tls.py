@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusher_anyio._tls import Tls
+from drivers.scenarios import Authority
 from pusher_proto import ConnectionUnsafe
-
-from .scenarios import Authority
+from pusher_proto.driving import Tls, cached_context, default_context, tls
 
 HOST = "127.0.0.1"
 texts = st.lists(st.binary(min_size=1, max_size=40000), max_size=4)
@@ -31,19 +32,25 @@ class Server:
     def __init__(self) -> None:
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = authority().server.wrap_bio(self._received, self._to_send, server_side=True)
-        self._established = False
+        self.established = False
 
     def answer(self, data: bytes) -> bytes:
         """Take what the client sent, and return what it is answered."""
         self._received.write(data)
         with suppress(ssl.SSLWantReadError):
-            if not self._established:
+            if not self.established:
                 self.tls.do_handshake()
-                self._established = True
+                self.established = True
         return self.to_send()
 
     def to_send(self) -> bytes:
         return self._to_send.read()
+
+    def plain(self) -> bytes:
+        """Return what can be read now."""
+        with suppress(ssl.SSLWantReadError):
+            return self.tls.read()
+        return b""
 
     def says(self, *messages: bytes) -> bytes:
         for message in messages:
@@ -126,3 +133,62 @@ def test_a_server_with_a_certificate_that_is_not_good_is_told() -> None:
         assert error.reason == "TLSV1_ALERT_UNKNOWN_CA"  # noqa: PT017 - it is the server's
     else:
         raise AssertionError("the server heard nothing")
+
+
+def test_W14_what_fails_before_the_first_byte_is_told_at_once() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AES128-SHA")
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # above the most
+    client = Tls(context, HOST)
+    assert isinstance(client.end, ssl.SSLError)
+
+
+def test_W14_a_name_that_no_certificate_has_is_an_error_of_the_connection() -> None:
+    assert isinstance(Tls(authority().client, ".test").end, ValueError)
+
+
+def test_both_sides_say_goodbye() -> None:
+    client, server = met()
+    client.part()
+    server.answer(client.to_send())
+    assert server.tls.read() == b""
+    assert client.decrypt(server.closes()) == b""
+    assert client.end == ""
+
+
+def test_data_and_goodbye_after_ours_end_it() -> None:
+    client, server = met()
+    client.part()
+    assert client.decrypt(server.says(b"late") + server.closes()) == b"late"
+    assert client.end == ""
+
+
+@pytest.fixture
+def no_context() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tls, "_cached", None)
+        yield
+
+
+@pytest.mark.usefixtures("no_context")
+def test_there_is_one_default_context_for_the_process() -> None:
+    assert cached_context() is None
+    context = default_context()
+    assert cached_context() is default_context() is context
+
+
+@pytest.mark.usefixtures("no_context")
+def test_another_certificate_store_makes_another_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = default_context()
+    monkeypatch.setenv("SSL_CERT_DIR", "/")
+    assert cached_context() is None
+    assert default_context() is not context
+
+
+@pytest.mark.usefixtures("no_context")
+def test_a_context_without_any_authority_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", "/there is none")
+    monkeypatch.setenv("SSL_CERT_FILE", "/there is none")
+    assert not default_context().cert_store_stats()["x509_ca"]
+    assert cached_context() is None

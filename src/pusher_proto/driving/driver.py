@@ -1,0 +1,225 @@
+"""The loop that all drivers share: it carries out what a session asks for on an `IO`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Any, Protocol
+
+from ..effects import (
+    Authorize,
+    AuthorizeMany,
+    CloseTransport,
+    Effect,
+    OpenTransport,
+    SendData,
+    StartTls,
+)
+from ..errors import UnsupportedFeature
+from ..session import Session
+from .application import answers, question
+from .tls import SSLContext, cached_context, default_context
+from .wire import Wire
+
+__all__ = ["IO", "Driver"]
+
+
+class IO(Protocol):
+    """What moves bytes and time: all that an embedder writes. A `Driver` calls it; no call may wait.
+
+    Where a call cannot do what it is for now (no more threads, no more files) it raises OSError or RuntimeError, and
+    the attempt has failed.
+    """
+
+    def time(self) -> float:
+        """Return monotonic seconds."""
+
+    def open(self, wire: Wire) -> None:
+        """Begin to dial, then to move the bytes of `wire`: say `opened` or `failed`, later `received` and so on."""
+
+    def attend(self, wire: Wire) -> None:
+        """Look again at `wants_data`, `has_to_write` and `over` of a wire: something may have changed."""
+
+    def ring_at(self, at: float) -> None:
+        """Call `Driver.ring` at `at`, and not at the time that was set before. Infinity means never."""
+
+    def call(
+        self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
+    ) -> Callable[[], None]:
+        """Call `function(argument)`, a function of the application, where it may take its time.
+
+        Then call `done` with what it returned or the exception that it raised. Return a function that gives the call
+        up: what can be cancelled is, and `done` is not called.
+        """
+
+
+class Driver:
+    """Runs one session on an `IO`.
+
+    `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no function
+    of their own. `context` is for TLS; without it the default one of the process is used, and made by `IO.call` the
+    first time. `broke` gets every exception that comes out of the session, the wires or `deliver` in a call from the
+    `IO`: a bug, or what a function of the application raised.
+
+    Where there are threads, every call of the `Driver` and of its wires belongs under one lock.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        io: IO,
+        *,
+        context: SSLContext | None = None,
+        authorizer: Callable[..., object] | None = None,
+        deliver: Callable[[], None],
+        broke: Callable[[BaseException], None],
+    ) -> None:
+        self.session: Session = session
+        self.wires: dict[int, Wire] = {}
+        self._io = io
+        self._context = context
+        self._authorizer = authorizer
+        self._deliver = deliver
+        self._broke = broke
+        self._rings_at = inf
+        self._carrying_out = False
+        self._without_context: list[Wire] = []
+
+    # What happens
+
+    def tell(self, answer: Callable[..., None], *details: object) -> None:
+        """Call an input of the session with the time, and carry out what follows."""
+        try:
+            answer(*details, now=self._io.time())
+            if not self._carrying_out:
+                self.settle()
+        except BaseException as error:
+            self._broke(error)
+
+    def ring(self, now: float | None = None) -> None:
+        """The time has come that was given to `IO.ring_at`. `now` says when; by default it is asked for."""
+        self._rings_at = inf
+        try:
+            self.session.handle_timeout(now=self._io.time() if now is None else now)
+            self.settle()
+        except BaseException as error:
+            self._broke(error)
+
+    def settle(self) -> None:
+        """Carry out all that the session asks for, deliver its events, and let the `IO` look at its wires.
+
+        To be called after every input, and after every command of the application.
+        """
+        session, io = self.session, self._io
+        if (effect := session.next_effect()) is not None and not self._carrying_out:
+            self._carry_out_all(effect)
+        self._deliver()
+        for wire in tuple(self.wires.values()):
+            io.attend(wire)
+            if wire.over:
+                self.wires.pop(wire.number, None)
+        deadline = session.next_deadline()
+        if deadline is None:
+            if self._rings_at != inf:
+                self._rings_at = inf
+                io.ring_at(inf)
+        elif deadline < self._rings_at:  # most are put off before they come
+            self._rings_at = deadline
+            io.ring_at(deadline)
+
+    def abort(self) -> None:
+        """End the session and all wires at once, without goodbye."""
+        self.session.close(now=self._io.time())
+        for wire in tuple(self.wires.values()):
+            wire.close(abort=True)
+        self.settle()
+
+    # Within
+
+    def _carry_out_all(self, effect: Effect | None) -> None:
+        """Carry out effects until there is none, those included that follow from answers given here."""
+        self._carrying_out = True
+        try:
+            while effect is not None:
+                self._carry_out(effect)
+                effect = self.session.next_effect()
+        finally:
+            self._carrying_out = False
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case OpenTransport():
+                self._open(Wire(effect, self.session, self.tell))
+            case Authorize() | AuthorizeMany():
+                self._authorize(effect)
+            case _:
+                wire = self.wires.get(effect.transport)
+                if wire is not None:  # else it has just ended
+                    self._do(wire, effect)
+
+    def _do(self, wire: Wire, effect: SendData | StartTls | CloseTransport) -> None:
+        match effect:
+            case SendData():
+                wire.send(effect.data)
+            case StartTls():
+                wire.start_tls(effect.host)
+                self._give_context(wire)
+            case CloseTransport():
+                wire.close(abort=effect.abort)
+
+    def _open(self, wire: Wire) -> None:
+        self.wires[wire.number] = wire
+        if wire.effect.tls:
+            self._give_context(wire)
+        try:
+            self._io.open(wire)
+        except _FOR_NOW as error:
+            wire.failed(error)
+
+    def _give_context(self, wire: Wire) -> None:
+        """Give a wire the context that it needs, now or when it is made."""
+        context = self._context or cached_context()
+        if context is not None:
+            wire.secure(context)
+            return
+        self._without_context.append(wire)
+        if len(self._without_context) == 1:
+            try:
+                self._io.call(_make_context, None, partial(self.tell, self._context_made))
+            except _FOR_NOW as error:
+                self._context_made(error)
+
+    def _context_made(self, result: object, **_: float) -> None:
+        wires, self._without_context = self._without_context, []
+        for wire in wires:
+            if isinstance(result, Exception):
+                wire.failed(result)
+            elif not isinstance(result, BaseException):
+                context: Any = result
+                wire.secure(context)
+
+    def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+        try:
+            function, argument = question(effect, self._authorizer)
+            self._io.call(function, argument, partial(self.tell, self._authorized, effect))
+        except UnsupportedFeature as error:
+            self._authorized(effect, error, now=self._io.time())
+        except _FOR_NOW as error:
+            failed = OSError(f"the authorizer could not be called: {error}")
+            self._authorized(effect, failed, now=self._io.time())
+
+    def _authorized(self, effect: Authorize | AuthorizeMany, result: object, *, now: float) -> None:
+        for request, answer in answers(effect, result).items():
+            if isinstance(answer, BaseException):
+                self.session.authorization_failed(request, answer, now=now)
+            else:
+                self.session.authorized(request, answer, now=now)
+
+
+_FOR_NOW = (OSError, RuntimeError)
+"""What says that something cannot be done for now: no more files, "can't start new thread"."""
+
+
+def _make_context(_: object) -> SSLContext:
+    return default_context()

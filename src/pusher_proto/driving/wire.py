@@ -1,0 +1,327 @@
+"""One byte stream between a session and whatever moves its bytes.
+
+The session's side says `send`, `start_tls` and `close`. The I/O's side says `opened`, `received`, `eof`, `written`,
+`write_failed` and `failed`, and looks at `to_write()`, `wants_data` and `over`. The wire holds three lines of the
+session's contract, for every driver alike:
+
+- One answer: whatever both sides do and in whatever order, the session is told once that the stream could not be
+  opened, or that it was opened and later, once, that it ended. An abort is answered at once and waits for no I/O.
+- Order: bytes are written in the order of `send`; TLS begins and the stream closes after what was sent before.
+- Reading pauses when the session says so, and while TLS is about to begin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any, Final
+
+from ..effects import OpenTransport
+from ..session import Session
+from .tls import SSLContext, Tls
+
+__all__ = ["WIRE", "Wire", "WireInput", "WireState"]
+
+PIECE = 4096
+"""Bytes after which a piece that is written ends: progress is reported piece by piece."""
+
+
+class WireState(StrEnum):
+    """Where a wire is."""
+
+    DIALING = "dialing"
+    SECURING = "securing"
+    """TLS is being established; the session has not been told that the stream is open."""
+    OPEN = "open"
+    UPGRADING = "upgrading"
+    """TLS is to be established on a stream that was open without it, after what was sent before."""
+    CLOSING = "closing"
+    """What was sent before is written; then the wire is over."""
+    REFUSING = "refusing"
+    """TLS failed; the server is told why, then the wire is over."""
+    OVER = "over"
+
+
+class WireInput(StrEnum):
+    """What happens to a wire."""
+
+    OPENED = "opened"
+    OPENED_FOR_TLS = "opened, and TLS is wanted from the start"
+    SECURED = "TLS is established"
+    START_TLS = "the session asks for TLS"
+    CLOSE = "the session closes it after what was sent"
+    TLS_FAILED = "TLS could not be established"
+    END = "the end, from either side"
+
+
+WIRE: Final[dict[tuple[WireState, WireInput], WireState]] = {
+    (WireState.DIALING, WireInput.OPENED): WireState.OPEN,
+    (WireState.DIALING, WireInput.OPENED_FOR_TLS): WireState.SECURING,
+    (WireState.SECURING, WireInput.SECURED): WireState.OPEN,
+    (WireState.SECURING, WireInput.TLS_FAILED): WireState.REFUSING,
+    (WireState.OPEN, WireInput.START_TLS): WireState.UPGRADING,
+    (WireState.OPEN, WireInput.CLOSE): WireState.CLOSING,
+    (WireState.UPGRADING, WireInput.SECURED): WireState.OPEN,
+    (WireState.UPGRADING, WireInput.TLS_FAILED): WireState.REFUSING,
+    **{(state, WireInput.END): WireState.OVER for state in WireState},
+}
+"""The state after an input; a pair that is not here changes nothing."""
+
+_OPEN, _CLOSING, _OVER = WireState.OPEN, WireState.CLOSING, WireState.OVER
+_SHAKING_HANDS = (WireState.SECURING, WireState.UPGRADING)
+
+
+class Wire:
+    """One byte stream. Made by `Driver`; given to `IO.open`, which dials `host` and `port`.
+
+    `tell(answer, *details)` calls an input of the session with the time and carries out what follows from it.
+    """
+
+    __slots__ = (
+        "_answer", "_context", "_error", "_name", "_outbox", "_piece", "_plain", "_session", "_tell", "_tls",
+        "effect", "number", "state",
+    )  # fmt: skip
+
+    def __init__(self, effect: OpenTransport, session: Session, tell: Callable[..., None]) -> None:
+        self.effect: OpenTransport = effect
+        self.number: int = effect.transport
+        self.state: WireState = WireState.DIALING
+        self._session = session
+        self._tell = tell
+        self._answer: Callable[..., None] = session.transport_failed
+        """What tells the session of the end."""
+        self._name = effect.host if effect.tls else ""
+        """The name that a certificate must carry, while TLS is wanted and has not begun."""
+        self._context: SSLContext | None = None
+        self._tls: Tls | None = None
+        self._outbox: list[bytes] = []
+        self._piece = b""
+        """What is being written."""
+        self._plain = 0
+        """How many bytes of `send` are in it, where TLS hides them."""
+        self._error: BaseException | str = ""
+        """Why nothing more is written."""
+
+    @property
+    def host(self) -> str:
+        """The host to dial."""
+        return self.effect.host
+
+    @property
+    def port(self) -> int:
+        """The port to dial."""
+        return self.effect.port
+
+    # The session's side
+
+    def send(self, data: bytes) -> None:
+        """Write `data` after what was sent before."""
+        if not self._error and self.state is not _OVER:
+            self._outbox.append(data)
+
+    def start_tls(self, host: str) -> None:
+        """Begin TLS after what was sent before, and read nothing until then."""
+        self._name = host
+        self._enter(WireInput.START_TLS)
+        self._begin_tls()
+
+    def close(self, *, abort: bool) -> None:
+        """Close after what was sent before, or at once. A stream that is not open yet is given up."""
+        if self.state is _OPEN and not abort:
+            self._enter(WireInput.CLOSE)
+            self._emptied()
+        else:
+            self._end(self._error or ("given up" if self._is_unknown else ""))
+
+    # The driver's
+
+    def secure(self, context: SSLContext) -> None:
+        """Use this context for TLS."""
+        if self._context is None:
+            self._context = context
+            self._begin_tls()
+
+    # The I/O's side
+
+    @property
+    def over(self) -> bool:
+        """Whether the stream is to be closed now, or not opened any more. Nothing said after that has an effect."""
+        return self.state is _OVER
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether to read from the stream now."""
+        if self.state is _OPEN:
+            return self._session.wants_data(self.number)
+        if self.state in _SHAKING_HANDS:
+            return self._tls is not None
+        return self.state is _CLOSING
+
+    @property
+    def has_to_write(self) -> bool:
+        """Whether `to_write` has something."""
+        if self._piece or self._outbox:
+            return self.state not in _SHAKING_HANDS or self._tls is None or bool(self._piece)
+        tls = self._tls
+        if tls is None or (self._error and self.state is not WireState.REFUSING):
+            return False
+        return tls.has_to_send or (self.state is _CLOSING and not tls.parted)
+
+    def to_write(self) -> bytes:
+        """Return the bytes to write next; the same until `written` says that they were, wholly or in part."""
+        if not self._piece and self.has_to_write:
+            self._piece = self._next_piece()
+        return self._piece
+
+    def opened(self) -> None:
+        """The stream is open."""
+        if self.state is not WireState.DIALING:
+            return
+        if self._name:
+            self._enter(WireInput.OPENED_FOR_TLS)
+            self._begin_tls()
+            self._tell(_nothing)
+        else:
+            self._enter(WireInput.OPENED)
+            self._tell_opened()
+
+    def received(self, data: bytes) -> None:
+        """Bytes came."""
+        tls = self._tls
+        if tls is not None:
+            self._decrypt(tls, data)
+        elif self.state is not _OVER:
+            self._tell(self._session.receive_data, self.number, data)
+
+    def eof(self) -> None:
+        """Nothing more will come."""
+        tls = self._tls
+        if tls is not None and not self._error:
+            tls.cut_off()
+            self._error = tls.end or ""
+        self._end(self._error)
+
+    def written(self, size: int) -> None:
+        """`size` bytes of what `to_write` returned were written."""
+        self._piece = self._piece[size:]
+        if self._tls is not None:
+            size, self._plain = (0, self._plain) if self._piece else (self._plain, 0)
+        if size and self.state is not _OVER:
+            self._tell(self._session.data_sent, self.number, size)
+        self._emptied()
+
+    def write_failed(self, error: BaseException | str) -> None:
+        """Nothing more can be written. What has come is still read: it may say why."""
+        self._error = self._error or error
+        self._forget_output()
+        self._emptied()
+
+    def failed(self, error: BaseException | str) -> None:
+        """The stream could not be opened, or broke."""
+        self._end(self._error or error)
+
+    # Within
+
+    @property
+    def _is_unknown(self) -> bool:
+        """Whether the session was not told that the stream is open."""
+        return self._answer == self._session.transport_failed
+
+    def _enter(self, given: WireInput) -> None:
+        self.state = WIRE.get((self.state, given), self.state)
+
+    def _begin_tls(self) -> None:
+        """Begin TLS if it is wanted, there is a context, and what goes before it is written."""
+        if (
+            self.state not in _SHAKING_HANDS
+            or not self._name
+            or self._context is None
+            or self._piece
+            or self._outbox
+        ):
+            return
+        self._tls = Tls(self._context, self._name)
+        self._name = ""
+        self._look_at_tls(self._tls)
+
+    def _decrypt(self, tls: Tls, data: bytes) -> None:
+        data = tls.decrypt(data)
+        told = False
+        if tls.established and self.state in _SHAKING_HANDS:
+            told = True
+            self._enter(WireInput.SECURED)
+            if self._is_unknown:
+                self._tell_opened()
+            else:
+                self._tell(self._session.tls_started, self.number)
+        if data and self.state is not _OVER:
+            told = True
+            self._tell(self._session.receive_data, self.number, data)
+        self._look_at_tls(tls)
+        if not told:
+            self._tell(
+                _nothing
+            )  # the handshake, or another record without data, may want an answer
+
+    def _look_at_tls(self, tls: Tls) -> None:
+        if tls.end is None:
+            return
+        self._error = self._error or tls.end
+        if tls.established:
+            self._end(self._error)
+        else:
+            self._enter(WireInput.TLS_FAILED)
+            self._emptied()
+
+    def _tell_opened(self) -> None:
+        self._answer = self._session.transport_closed
+        self._tell(self._session.transport_opened, self.number)
+
+    def _next_piece(self) -> bytes:
+        tls = self._tls
+        if tls is None:
+            return self._take()
+        if self.state in (_OPEN, _CLOSING):
+            data = self._take()
+            self._plain += len(data)
+            tls.encrypt(data)
+            if self.state is _CLOSING and not self._outbox and not tls.parted:
+                tls.part()
+        return tls.to_send()
+
+    def _take(self) -> bytes:
+        """Return what goes in one write: all that was sent in one turn, but not much more than `PIECE`."""
+        count = size = 0
+        for data in self._outbox:
+            count += 1
+            size += len(data)
+            if size >= PIECE:
+                break
+        together = b"".join(self._outbox[:count])
+        del self._outbox[:count]
+        return together
+
+    def _emptied(self) -> None:
+        """Do what waits until all is written, if all is."""
+        if self.has_to_write:
+            return
+        if self.state in (_CLOSING, WireState.REFUSING):
+            self._end(self._error)
+        else:
+            self._begin_tls()
+
+    def _end(self, error: BaseException | str) -> None:
+        if self.state is _OVER:
+            return
+        self._enter(WireInput.END)
+        self._forget_output()
+        self._tell(self._answer, self.number, error)
+
+    def _forget_output(self) -> None:
+        self._outbox.clear()
+        self._piece = b""
+        self._plain = 0
+
+
+def _nothing(**_: Any) -> None:
+    """The input of which the session need not know: what the I/O is to do may have changed all the same."""

@@ -1,0 +1,354 @@
+"""The loop that drivers share, on an I/O written by hand: what it carries out, when it rings, and what breaks it."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import pytest
+
+from proto.scripted import greeting, upgrade_for
+from proto.test_tls import authority
+from proto.websocket_peer import frame
+from pusher_proto import (
+    AuthRequest,
+    AuthResponse,
+    ConnectionEstablished,
+    Event,
+    Options,
+    OwnKey,
+    Session,
+)
+from pusher_proto.driving import IO, Driver, Wire, driver, tls
+from pusher_proto.states import ChannelState
+
+
+class Hand(IO):
+    """An I/O of which everything is done by hand."""
+
+    def __init__(self, options: Options, **more: Any) -> None:
+        self.now = 100.0
+        self.wires: list[Wire] = []
+        self.attended: list[Wire] = []
+        self.rings: list[float] = []
+        self.calls: list[tuple[Callable[[Any], object], object, Callable[[object], None]]] = []
+        self.errors: list[BaseException] = []
+        self.events: list[Event] = []
+        self.cannot: Exception | None = None
+        many = hasattr(more.get("authorizer"), "authorize_many")
+        session = Session(options, rng=random.Random(1), authorize_many=many)
+        self.driver = Driver(session, self, deliver=self.deliver, broke=self.errors.append, **more)
+
+    def time(self) -> float:
+        return self.now
+
+    def open(self, wire: Wire) -> None:
+        if self.cannot is not None:
+            raise self.cannot
+        self.wires.append(wire)
+
+    def attend(self, wire: Wire) -> None:
+        self.attended.append(wire)
+
+    def ring_at(self, at: float) -> None:
+        self.rings.append(at)
+
+    def call(
+        self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
+    ) -> Callable[[], None]:
+        if self.cannot is not None:
+            raise self.cannot
+        self.calls.append((function, argument, done))
+        return lambda: None
+
+    def deliver(self) -> None:
+        while (event := self.driver.session.next_event()) is not None:
+            self.events.append(event)
+
+    def command(self, command: Callable[..., None], *details: object) -> None:
+        command(*details, now=self.now)
+        self.driver.settle()
+
+    def connected(self) -> Wire:
+        """Play a server's side until there is a connection."""
+        self.command(self.driver.session.connect)
+        wire = self.wires[-1]
+        wire.opened()
+        wire.received(upgrade_for(sent(wire)))
+        wire.received(frame(greeting()))
+        return wire
+
+    def answered(self) -> None:
+        """Carry out the first call of the application."""
+        function, argument, done = self.calls.pop(0)
+        done(function(argument))
+
+
+def sent(wire: Wire) -> bytes:
+    data = wire.to_write()
+    wire.written(len(data))
+    return data
+
+
+def options(**more: Any) -> Options:
+    return Options.from_host("ws.test", key="key", **{"tls": False, **more})
+
+
+@pytest.fixture
+def no_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "_cached", None)
+
+
+def test_a_connection_on_an_io_written_by_hand() -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+    assert ConnectionEstablished in map(type, hand.events)
+    assert hand.attended[-1] is wire
+    hand.command(hand.driver.session.close)
+    assert sent(wire)  # the close frame
+    wire.eof()
+    assert hand.driver.session.closed
+    assert hand.driver.wires == {}
+    assert hand.rings[-1] == inf
+    assert hand.errors == []
+
+
+def test_it_rings_for_earlier_times_only_and_anew_after_it_has_rung() -> None:
+    hand = Hand(options())
+    hand.connected()
+    rings = len(hand.rings)
+    assert hand.rings == sorted(hand.rings, reverse=True)
+    wire = hand.wires[-1]
+    hand.now += 10
+    wire.received(frame(greeting()))  # a sign of life puts the deadline off
+    assert len(hand.rings) == rings
+    hand.now = hand.rings[-1]
+    hand.driver.ring()
+    assert len(hand.rings) == rings + 1
+    assert hand.rings[-1] > hand.now
+    hand.driver.ring(hand.rings[-1])
+    assert len(hand.rings) == rings + 2
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), OSError(24, "too many")])
+def test_W9_what_cannot_be_opened_for_now_is_an_attempt_that_failed(error: Exception) -> None:
+    hand = Hand(options())
+    hand.cannot = error
+    hand.command(hand.driver.session.connect)
+    assert hand.errors == []
+    assert hand.driver.session.retry_at is not None
+    assert str(error) in hand.driver.session.last_loss
+    assert hand.driver.wires == {}
+
+
+def test_W9_an_authorizer_that_cannot_be_called_for_now_is_asked_again() -> None:
+    hand = Hand(options(), authorizer=lambda _: AuthResponse("key:signature"))
+    hand.connected()
+    hand.cannot = RuntimeError("can't start new thread")
+    hand.command(hand.driver.session.subscribe, "private-a")
+    hand.cannot = None
+    hand.now += 100
+    hand.driver.ring()
+    assert len(hand.calls) == 1
+
+
+def test_W13_a_dial_is_given_up_at_once() -> None:
+    hand = Hand(options())
+    hand.command(hand.driver.session.connect)
+    hand.command(hand.driver.session.disconnect)
+    assert hand.attended[-1].over
+    assert hand.driver.wires == {}
+
+
+@pytest.mark.usefixtures("no_context")
+def test_the_default_context_is_made_where_it_may_take_its_time_once_for_all() -> None:
+    hand = Hand(options(tls=True))
+    hand.command(hand.driver.session.connect)
+    (wire,) = hand.wires
+    wire.opened()
+    assert not wire.has_to_write
+    hand.answered()
+    assert wire.has_to_write
+    hand.command(hand.driver.session.disconnect)
+    hand.command(hand.driver.session.connect)
+    assert hand.calls == []
+    hand.wires[-1].opened()
+    assert hand.wires[-1].has_to_write
+
+
+@pytest.mark.usefixtures("no_context")
+def test_two_wires_wait_for_one_context_and_fail_without_it() -> None:
+    hand = Hand(options(tls=True))
+    for _ in range(2):
+        hand.command(hand.driver.session.connect)
+        hand.command(hand.driver.session.disconnect)
+    hand.command(hand.driver.session.connect)
+    ((_, _, done),) = hand.calls
+    done(ssl.SSLError("no certificates"))
+    assert hand.driver.session.retry_at is not None
+    assert "no certificates" in hand.driver.session.last_loss
+    assert hand.errors == []
+
+
+@pytest.mark.usefixtures("no_context")
+def test_W9_no_thread_for_the_context_is_an_attempt_that_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand = Hand(options(tls=True))
+
+    def call(*_: object) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr(hand, "call", call)
+    hand.command(hand.driver.session.connect)
+    assert "no more threads" in hand.driver.session.last_loss
+
+
+@pytest.mark.usefixtures("no_context")
+def test_a_program_that_ends_amid_the_making_of_the_context_hears_nothing_of_it() -> None:
+    hand = Hand(options(tls=True))
+    hand.command(hand.driver.session.connect)
+    ((_, _, done),) = hand.calls
+    done(KeyboardInterrupt())
+    assert hand.driver.session.retry_at is None
+    assert driver._make_context(None) is tls.cached_context() or not tls.cached_context()
+
+
+def test_tls_begins_behind_a_proxy_with_the_context_that_was_given() -> None:
+    hand = Hand(options(tls=True, proxy="http://proxy.test"), context=authority().client)
+    hand.command(hand.driver.session.connect)
+    (wire,) = hand.wires
+    wire.opened()
+    assert sent(wire).startswith(b"CONNECT")
+    wire.received(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert sent(wire).startswith(b"\x16\x03")
+
+
+def test_answers_of_the_application_reach_their_requests() -> None:
+    def authorizer(request: AuthRequest) -> AuthResponse:
+        assert request.channel
+        return OwnKey("key", "secret").authorization(request)
+
+    hand = Hand(options(), authorizer=authorizer)
+    wire = hand.connected()
+    hand.command(hand.driver.session.subscribe, "private-a")
+    hand.answered()
+    assert wire.has_to_write
+    assert hand.driver.session.channel("private-a").state is ChannelState.SUBSCRIBING
+
+
+def test_what_the_application_raises_is_the_answer() -> None:
+    hand = Hand(options(), authorizer=lambda _: None)
+    hand.connected()
+    hand.command(hand.driver.session.subscribe, "private-a")
+    ((_, _, done),) = hand.calls
+    done(ZeroDivisionError("by zero"))
+    error = hand.driver.session.channel("private-a").last_error
+    assert error is not None
+    assert "by zero" in str(error)
+
+
+def test_several_requests_are_answered_each_for_itself() -> None:
+    class Many:
+        def __call__(self, request: AuthRequest) -> AuthResponse:
+            raise AssertionError("it is asked for many")
+
+        def authorize_many(self, requests: list[AuthRequest]) -> list[object]:
+            return [OwnKey("key", "secret").authorization(requests[0]), ValueError("not this one")]
+
+    hand = Hand(options(), authorizer=Many())
+    hand.connected()
+    for name in ("private-a", "private-b"):
+        hand.driver.session.subscribe(name, now=hand.now)
+    hand.driver.settle()
+    while hand.driver.session.next_deadline() == hand.now or not hand.calls:
+        hand.driver.ring()
+    hand.answered()
+    session = hand.driver.session
+    assert session.channel("private-a").state is ChannelState.SUBSCRIBING
+    assert session.channel("private-b").state is ChannelState.FAILED
+
+
+def test_an_answer_of_the_wrong_number_is_one_for_all() -> None:
+    class Many:
+        def __call__(self, request: AuthRequest) -> AuthResponse:
+            raise AssertionError("it is asked for many")
+
+        def authorize_many(self, requests: list[AuthRequest]) -> list[object]:
+            return []
+
+    hand = Hand(options(), authorizer=Many())
+    hand.connected()
+    for name in ("private-a", "private-b"):
+        hand.driver.session.subscribe(name, now=hand.now)
+    hand.driver.settle()
+    while hand.driver.session.next_deadline() == hand.now or not hand.calls:
+        hand.driver.ring()
+    hand.answered()
+    for name in ("private-a", "private-b"):
+        assert hand.driver.session.channel(name).last_error is not None
+
+
+def test_without_an_authorizer_the_request_fails_and_says_why() -> None:
+    hand = Hand(options())
+    hand.connected()
+    hand.command(hand.driver.session.subscribe, "private-a")
+    error = hand.driver.session.channel("private-a").last_error
+    assert error is not None
+    assert "authorizer" in str(error)
+
+
+def test_what_breaks_in_a_call_from_outside_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+    bug = ZeroDivisionError()
+
+    def broken(*_: object, **__: object) -> None:
+        raise bug
+
+    monkeypatch.setattr(hand.driver.session, "receive_data", broken)
+    monkeypatch.setattr(hand.driver.session, "handle_timeout", broken)
+    hand.driver.tell(hand.driver.session.receive_data)
+    hand.driver.ring()
+    assert hand.errors == [bug, bug]
+    assert not wire.over
+
+
+def test_aborting_ends_the_session_and_all_wires() -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+    hand.driver.abort()
+    assert wire.over
+    assert hand.driver.session.closed
+    assert hand.driver.wires == {}
+    wire.received(b"late")
+    hand.driver.ring()
+    hand.driver.abort()
+    assert hand.errors == []
+
+
+def test_effects_that_follow_from_answers_given_at_once_are_carried_out_in_order() -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+    session = hand.driver.session
+    session.disconnect(now=hand.now)
+    session.connect(now=hand.now)
+    session.disconnect(now=hand.now)
+    session.connect(now=hand.now)
+    hand.driver.settle()
+    assert wire.state in ("closing", "over", "open")
+    assert len(hand.driver.wires) <= 2
+    assert hand.errors == []
+
+
+def test_an_effect_for_a_wire_that_is_gone_is_none() -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+    session = hand.driver.session
+    session.ping(now=hand.now)
+    hand.driver.wires.clear()
+    hand.driver.settle()
+    assert not wire.has_to_write
