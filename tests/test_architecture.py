@@ -56,8 +56,6 @@ IMPURE_IN = {"driving/tls.py": {"ssl"}}
 INSTALLED = {"h11", "idna", "msgspec", "nacl", "orjson", "wsproto"}
 """What the core may import beside the standard library."""
 
-EDGES_TO_CUT = {"_transports/openings.py": {"_auth", "_connection"}}
-"""Imports that break a row and are to be cut."""
 FOR_ITS_CLIENTS = {"running": {"auth", "options"}}
 """What a module of `testing` may know beside, which hands out options for clients."""
 
@@ -139,12 +137,7 @@ def test_a_room_imports_only_from_rows_above_its_own(room: str) -> None:
             known -= strangers - {room}
     inside = [*(CORE / room).rglob("*.py")] or [CORE / f"{room}.py"]
     for path in inside:
-        beyond = (
-            within(path, "pusher_proto")
-            - known
-            - EDGES_TO_CUT.get(str(path.relative_to(CORE)), set())
-        )
-        assert beyond == set(), path
+        assert within(path, "pusher_proto") - known == set(), path
 
 
 def test_rooms_say_what_they_are_for() -> None:

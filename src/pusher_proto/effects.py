@@ -7,6 +7,7 @@ application's authorizer. Numbers of transports and of requests are never reused
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from msgspec import Struct
 
@@ -35,6 +36,8 @@ class OpenTransport(Struct, frozen=True):
     """A host name or an address, without brackets. It is also the name that a certificate must carry."""
     port: int
     tls: bool
+    ssl_context: Any = None
+    """The `SSLContext` to use in place of the driver's own; None: the driver's own."""
 
 
 class SendData(Struct, frozen=True):
@@ -53,6 +56,8 @@ class StartTls(Struct, frozen=True):
     transport: int
     host: str
     """The name that the certificate must carry."""
+    ssl_context: Any = None
+    """As in `OpenTransport`."""
 
 
 class CloseTransport(Struct, frozen=True):

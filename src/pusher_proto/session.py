@@ -26,10 +26,10 @@ limit in Options.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from ._auth.http_pool import Endpoint, Outcome
+from ._auth.http_pool import Endpoint
 from ._auth.requests import Answer, AuthRequests
 from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
@@ -38,11 +38,12 @@ from ._channels.client_events import ClientEvents
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._clockwork import Clockwork
-from ._connection.connector import Connector
-from ._connection.link import Link
+from ._connection.connector import Connector, Reports
 from ._inbox import Events, Inbox
-from ._transports.openings import Openings
+from ._protocol.control import LinkItem
 from ._transports.transports import Transports
+from ._wire.fast_lane import Run
+from ._wire.http import HttpFailed, HttpResponse
 from .auth import Auth
 from .effects import Effect
 from .errors import ConnectionFailed, OutboxFull
@@ -71,6 +72,7 @@ class Session:
         self._endpoint = Endpoint(
             self._transports,
             self._timers,
+            answered=self._settle,
             connections=options.auth_connections,
             idle=options.auth_idle,
             max_head=options.max_head,
@@ -92,9 +94,12 @@ class Session:
             options, self._timers, draws, self._auth_requests, emit, self._send, self._user
         )
         self._connector = Connector(
-            options, self._timers, self._transports, draws, emit, self._established, self._lost
+            options,
+            self._timers,
+            self._transports,
+            draws,
+            Reports(emit, self._established, self._lost, self._take),
         )
-        self._openings = Openings(self._transports, self._connector, self._endpoint, self._settle)
         self._clockwork = Clockwork(
             options,
             self._timers,
@@ -108,7 +113,6 @@ class Session:
         )
         self._inbox = Inbox(self.events, self._connector, self._subscriptions, self._user)
         self._client_events = ClientEvents(options)
-        self._received = self._sent = 0
 
     # The application wants something
 
@@ -181,12 +185,12 @@ class Session:
     def transport_opened(self, transport: int, *, now: float) -> None:
         """The stream is open, with TLS where it was asked for."""
         self._advance_clock(now)
-        self._openings.opened(transport)
+        self._transports.transport_opened(transport)
 
     def tls_started(self, transport: int, *, now: float) -> None:
         """A StartTls is carried out."""
         self._advance_clock(now)
-        self._openings.secured(transport)
+        self._transports.tls_started(transport)
 
     def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
         """The stream could not be opened. A `ConnectionUnsafe` ends the session's attempts."""
@@ -197,30 +201,18 @@ class Session:
     ) -> None:
         """The stream ended: by the other side (`error` None), by an error, or because the session said so."""
         self._advance_clock(now)
-        self._openings.gone(transport, error, self._now)
+        self._transports.transport_closed(transport, error, self._now)
         self._connector.finish_closing()
 
     def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
         """Take bytes that came. Pings are answered before this returns."""
         self._advance_clock(now)
-        owner = self._transports.owner(transport)
-        if owner is None:  # on its way to the server, or nobody's
-            data = self._openings.through(transport, data, self._now)
-            owner = self._transports.owner(transport)
-        if owner is None or not data:
-            return
-        self._received += len(data)
-        if isinstance(owner, Link):
-            self._inbox.take(owner.receive_data(data, self._now), self._now)
-        else:
-            self._settle(self._endpoint.receive_data(transport, data, self._now))
+        self._transports.receive_data(transport, data, self._now)
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
         """`size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
         self._advance_clock(now)
-        if transport in self._transports:
-            self._sent += size
-            self._transports.sent(transport, size)
+        self._transports.data_sent(transport, size)
 
     def authorized(self, request: int, authorization: object, *, now: float) -> None:
         """The application answered an Authorize with a `AuthResponse`."""
@@ -241,7 +233,7 @@ class Session:
 
     def next_effect(self) -> Effect | None:
         """Return the next thing for the driver to do, or None."""
-        return self._transports.next_effect()
+        return self._transports.effects.next()
 
     def next_event(self) -> Event | None:
         """Return the next event for the application, or None."""
@@ -313,8 +305,8 @@ class Session:
         """Counts since the session began."""
         connector = self._connector
         return Stats(
-            self._received,
-            self._sent,
+            self._transports.bytes_received,
+            self._transports.bytes_sent,
             self._inbox.messages,
             connector.connections,
             connector.attempts,
@@ -369,10 +361,12 @@ class Session:
         assert self._connector.link is not None  # what is sent belongs to a connection
         self._connector.link.send(frame)
 
-    def _settle(self, outcomes: Sequence[Outcome]) -> None:
-        for number, outcome in outcomes:
-            for answer in self._auth_requests.answered(number, outcome, self._now):
-                self._answer(answer)
+    def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
+        self._inbox.take(items, now)
+
+    def _settle(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        for answer in self._auth_requests.answered(number, outcome, now):
+            self._answer(answer)
 
     def _answer(self, answer: Answer | None) -> None:
         if answer is not None:

@@ -16,12 +16,16 @@ __all__ = [
     "CHANNEL_IGNORED",
     "SESSION",
     "SESSION_IGNORED",
+    "TRANSPORT",
+    "TRANSPORT_IGNORED",
     "USER",
     "USER_IGNORED",
     "ChannelInput",
     "ChannelState",
     "SessionInput",
     "SessionState",
+    "TransportInput",
+    "TransportState",
     "UserInput",
     "UserState",
     "advance",
@@ -245,8 +249,50 @@ USER_IGNORED: set[tuple[UserState, UserInput]] = {
     *((U.SIGNED_IN, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
 }
 
-State = TypeVar("State", SessionState, ChannelState, UserState)
-Input = TypeVar("Input", SessionInput, ChannelInput, UserInput)
+
+class TransportState(_State):
+    """Where one byte stream is."""
+
+    OPENING = "opening", "asked for; not open yet"
+    TUNNELING = "tunneling", "open to the proxy, which has not let it through yet"
+    SECURING = "securing", "through the proxy; TLS with the server begins"
+    OPEN = "open", "its owner uses it"
+    CLOSING = "closing", "closed by its owner; the driver has not reported the end yet"
+
+
+class TransportInput(Enum):
+    """What can move a byte stream. Its end removes it in every state."""
+
+    OPENED = "the stream to the server is open"
+    REACHED_PROXY = "the stream to the proxy is open"
+    PASSED_PROXY = "the proxy let it through"
+    PASSED_PROXY_FOR_TLS = "the proxy let it through, and TLS follows"
+    SECURED = "TLS has begun"
+    CLOSE = "its owner closes it, or the proxy refused"
+
+
+T, H = TransportState, TransportInput
+
+TRANSPORT: dict[tuple[TransportState, TransportInput], TransportState] = {
+    (T.OPENING, H.OPENED): T.OPEN,
+    (T.OPENING, H.REACHED_PROXY): T.TUNNELING,
+    (T.TUNNELING, H.PASSED_PROXY): T.OPEN,
+    (T.TUNNELING, H.PASSED_PROXY_FOR_TLS): T.SECURING,
+    (T.SECURING, H.SECURED): T.OPEN,
+    **{(s, H.CLOSE): T.CLOSING for s in T if s is not T.CLOSING},
+}
+
+TRANSPORT_IGNORED: set[tuple[TransportState, TransportInput]] = {
+    # A driver that reports twice, or late, changes nothing.
+    *((s, i) for s in T if s is not T.OPENING for i in (H.OPENED, H.REACHED_PROXY)),
+    *((s, H.SECURED) for s in T if s is not T.SECURING),
+    # The proxy's answer is read in TUNNELING alone.
+    *((s, i) for s in T if s is not T.TUNNELING for i in (H.PASSED_PROXY, H.PASSED_PROXY_FOR_TLS)),
+    (T.CLOSING, H.CLOSE),
+}
+
+State = TypeVar("State", SessionState, ChannelState, UserState, TransportState)
+Input = TypeVar("Input", SessionInput, ChannelInput, UserInput, TransportInput)
 
 
 def advance(table: dict[tuple[State, Input], State], state: State, given: Input) -> State:

@@ -855,7 +855,19 @@ def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
 def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
     timers = Timers()
     transports = Transports(timers, 2.0)
-    endpoint = Endpoint(transports, timers, connections=6, idle=15.0, max_head=1000, max_body=1000)
+
+    def answered(number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        assert authorizations.answered(number, outcome, now) == []
+
+    endpoint = Endpoint(
+        transports,
+        timers,
+        answered=answered,
+        connections=6,
+        idle=15.0,
+        max_head=1000,
+        max_body=1000,
+    )
     options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, auth_timeout=60.0)
     rng = random.Random(1)
     authorizations = AuthRequests(
@@ -864,7 +876,7 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
 
     def effects() -> list[Effect]:
         found = []
-        while (effect := transports.next_effect()) is not None:
+        while (effect := transports.effects.next()) is not None:
             found.append(effect)
         return found
 
@@ -879,9 +891,7 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
     for _ in range(20):  # refused, all but the last of them, and asked again in a while
         for effect in effects():
             if isinstance(effect, OpenTransport):
-                transports.gone(effect.transport)
-                for number, outcome in endpoint.transport_gone(effect.transport, "refused", 0.0):
-                    assert authorizations.answered(number, outcome, 0.0) == []
+                transports.transport_closed(effect.transport, "refused", 0.0)
         due(0.0)
     due(2.0)
     assert [type(effect) for effect in effects()] == [OpenTransport] * 6

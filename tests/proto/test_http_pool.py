@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -40,9 +39,11 @@ class World:
     def __init__(self, connections: int = 2, idle: float = 15.0) -> None:
         self.timers = Timers()
         self.transports = Transports(self.timers, 2.0)
+        self.outcomes: list[tuple[int, HttpResponse | HttpFailed]] = []
         self.endpoint = Endpoint(
             self.transports,
             self.timers,
+            answered=self.answered,
             connections=connections,
             idle=idle,
             max_head=1000,
@@ -60,22 +61,21 @@ class World:
         self.endpoint.cancel(number, self.now)
         return self.acts()
 
+    def answered(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        assert now == self.now
+        self.outcomes.append((number, outcome))
+
     def opens(self, transport: int) -> list[Act]:
-        owner = self.transports.opened(transport)
-        if owner is not None:
-            owner.transport_opened(transport)
+        self.transports.transport_opened(transport)
         return self.acts()
 
     def ends(self, transport: int, error: str = "") -> list[Act]:
-        if self.transports.gone(transport) is None:
-            return self.acts()
-        return self.acts(self.endpoint.transport_gone(transport, error, self.now))
+        self.transports.transport_closed(transport, error, self.now)
+        return self.acts()
 
     def answers(self, transport: int, data: bytes | None = None) -> list[Act]:
-        if self.transports.owner(transport) is None:
-            return self.acts()
-        data = ok() if data is None else data
-        return self.acts(self.endpoint.receive_data(transport, data, self.now))
+        self.transports.receive_data(transport, ok() if data is None else data, self.now)
+        return self.acts()
 
     def passes(self, seconds: float) -> list[Act]:
         self.now += seconds
@@ -89,13 +89,14 @@ class World:
                 self.transports.close_due(of)
         return self.acts()
 
-    def acts(self, outcomes: Sequence[tuple[int, HttpResponse | HttpFailed]] = ()) -> list[Act]:
+    def acts(self) -> list[Act]:
         """Return what happened: outcomes, and effects with the number of the request that each stream got."""
         acts: list[Act] = []
+        outcomes, self.outcomes = self.outcomes, []
         for number, outcome in outcomes:
             what = outcome.body if isinstance(outcome, HttpResponse) else str(outcome)
             acts.append(("outcome", number, what))
-        while (effect := self.transports.next_effect()) is not None:
+        while (effect := self.transports.effects.next()) is not None:
             match effect:
                 case OpenTransport():
                     acts.append(("open", effect.host, effect.port, effect.tls))

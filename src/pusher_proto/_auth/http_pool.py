@@ -6,7 +6,7 @@ answer is tried once more on a fresh one, because the server may have closed it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from .._base.timers import Timer, Timers
 from .._base.urls import Address
@@ -14,10 +14,7 @@ from .._transports.transports import Transports
 from .._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 from ..errors import excerpt
 
-__all__ = ["Endpoint", "Outcome"]
-
-Outcome = tuple[int, HttpResponse | HttpFailed]
-"""A request's number and what became of it."""
+__all__ = ["Endpoint"]
 
 
 class _Job:
@@ -49,11 +46,13 @@ class Endpoint:
         transports: Transports,
         timers: Timers,
         *,
+        answered: Callable[[int, HttpResponse | HttpFailed, float], None],
         connections: int,
         idle: float,
         max_head: int,
         max_body: int,
     ) -> None:
+        self._answered = answered
         self._transports = transports
         self._timers = timers
         self._connections = connections
@@ -90,29 +89,35 @@ class Endpoint:
         assert kept.job is not None  # cancelling it would have given the stream up
         self._send(transport, kept, kept.job)
 
-    def transport_gone(self, transport: int, error: str, now: float) -> Sequence[Outcome]:
-        """A stream failed to open, ended or broke."""
-        kept = self._kept.pop(transport, None)
+    def transport_closed(
+        self,
+        transport: int,
+        error: BaseException | str | None,  # noqa: ARG002 - the signature of Owner
+        reason: str,
+        now: float,
+    ) -> None:
+        """Fail the request of a stream that ended, or send it once more."""
+        kept = self._kept.pop(transport)
         self._timers.stop(Timer.IDLE, transport)
-        outcomes: list[Outcome] = []
-        if kept is not None and kept.job is not None:
-            job = kept.job
-            if kept.is_open and kept.used > 1 and not kept.http.heard and not job.retried:
-                job.retried = True
-                self._queue.insert(0, job)
-            else:
-                outcomes.append((job.number, self._at_end(kept, error)))
+        job = kept.job
+        again = False
+        if job is not None and kept.is_open and kept.used > 1:
+            again = not kept.http.heard and not job.retried
+        if job is not None and again:
+            job.retried = True
+            self._queue.insert(0, job)
         self._fill(now)
-        return outcomes
+        if job is not None and not again:
+            self._answered(job.number, self._at_end(kept, reason), now)
 
-    def receive_data(self, transport: int, data: bytes, now: float) -> Sequence[Outcome]:
+    def receive_data(self, transport: int, data: bytes, now: float) -> None:
         """Take bytes of an answer."""
         kept = self._kept[transport]
         if (
             kept.job is None
         ):  # nobody asked anything: an idle connection that talks is not to be trusted
             self._drop(transport, now, abort=True)
-            return ()
+            return
         number = kept.job.number
         outcome: HttpResponse | HttpFailed | None
         try:
@@ -120,14 +125,14 @@ class Endpoint:
         except HttpFailed as failed:
             outcome = failed
         if outcome is None:
-            return ()
+            return
         kept.job = None
         if kept.http.reusable and isinstance(outcome, HttpResponse):
             self._timers.set(Timer.IDLE, now + self._idle, transport)
         else:
             self._drop(transport, now, abort=isinstance(outcome, HttpFailed))
         self._fill(now)
-        return [(number, outcome)]
+        self._answered(number, outcome, now)
 
     def idle_due(self, transport: int, now: float) -> None:
         """A connection was not needed for long enough."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from .._base.backoff import Rng, delay_before
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
 from .._protocol.close_codes import Next, explained, hint_for
+from .._protocol.control import LinkItem
 from .._transports.transports import Transports
 from .._version import __version__
+from .._wire.fast_lane import Run
 from .._wire.proxy import ProxyFailed
 from ..errors import ConnectionFailed, ConnectionUnsafe, describe, excerpt
 from ..events import (
@@ -25,7 +28,7 @@ from ..options import Options
 from ..states import SESSION, SessionInput, SessionState, advance
 from .link import Ended, Link
 
-__all__ = ["Connector"]
+__all__ = ["Connector", "Reports"]
 
 S, G = SessionState, SessionInput
 _TRYING = (S.OPENING, S.UPGRADING, S.GREETING, S.WAITING)
@@ -46,8 +49,21 @@ _PHASES = {
 _log = logger("connection")
 
 
+class Reports(NamedTuple):
+    """What the connector calls: the rest of the session."""
+
+    emit: Callable[[Event], None]
+    """Takes events for the application."""
+    established: Callable[[str, float], None]
+    """Takes the socket id of a new connection, and the time."""
+    lost: Callable[[float], None]
+    """Takes the time when a connection or attempt is over."""
+    received: Callable[[Iterator[Run | LinkItem], float], None]
+    """Takes what a link received, item by item."""
+
+
 class Connector:
-    """Opens links, one at a time. `established` and `lost` tell the rest of the session."""
+    """Opens links, one at a time, and decides what follows the end of one."""
 
     def __init__(
         self,
@@ -55,17 +71,16 @@ class Connector:
         timers: Timers,
         transports: Transports,
         rng: Rng,
-        emit: Callable[[Event], None],
-        established: Callable[[str, float], None],
-        lost: Callable[[float], None],
+        reports: Reports,
     ) -> None:
         self._options = options
         self._timers = timers
         self._transports = transports
         self._rng = rng
-        self._emit = emit
-        self._tell_established = established
-        self._tell_lost = lost
+        self._emit = reports.emit
+        self._tell_established = reports.established
+        self._tell_lost = reports.lost
+        self.link_received = reports.received
         self._state = S.IDLE
         self._attempt = 0
         self._tries = 0
@@ -126,9 +141,10 @@ class Connector:
 
     # What the link said
 
-    def opened(self) -> None:
-        """The transport of the link is open."""
-        self._move(G.OPENED)
+    def link_opened(self, link: Link) -> None:
+        """Note that the transport of the link is open."""
+        if link is self.link:
+            self._move(G.OPENED)
 
     def upgraded(self) -> None:
         """The WebSocket is open."""
@@ -153,16 +169,19 @@ class Connector:
         self._end(ended, now)
         link.dropped(now, abort=ended.at_fault)
 
-    def transport_gone(self, error: BaseException | str | None, text: str, now: float) -> None:
-        """The transport of the link failed or ended."""
-        assert self.link is not None
+    def link_closed(
+        self, link: Link, error: BaseException | str | None, reason: str, now: float
+    ) -> None:
+        """Decide what follows the end of the link's transport; nothing, when the link was told to end."""
+        if link is not self.link:
+            return
         if isinstance(error, ConnectionUnsafe):
-            self._end(Ended(None, text, Next.REFUSE), now)
+            self._end(Ended(None, reason, Next.REFUSE), now)
         elif isinstance(error, ProxyFailed):
             follows = Next.REFUSE if error.refused else Next.BACK_OFF
-            self._end(Ended(error.status, text, follows), now)
+            self._end(Ended(error.status, reason, follows), now)
         else:
-            self._end(self.link.transport_gone(explained(text), now), now)
+            self._end(link.transport_gone(explained(reason), now), now)
 
     # Deadlines
 
@@ -206,7 +225,7 @@ class Connector:
             address = self._options.address()
             # All is drawn from the session's own rng, so that the same inputs give the same bytes.
             draw = self._rng.randbytes
-            self.link = Link(self._options, address, self._transports, self._timers, draw)
+            self.link = Link(self._options, address, self._transports, self._timers, self, draw)
         except Exception as error:  # Options.resolve_url is the application's
             why = describe(error)
             ended = Ended(None, f"no URL to connect to: {why}", Next.WAIT)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from .._base.logs import logger
 from .._base.timers import Timers
@@ -65,6 +65,21 @@ ERROR_COUNTS = 5.0
 """Seconds for which an error stands for the close code of an end without one (Reverb writes no close frame)."""
 
 
+class LinkOwner(Protocol):
+    """The machine that a link reports to, also after it was told to end."""
+
+    def link_opened(self, link: Link) -> None:
+        """Note that the transport is open."""
+
+    def link_received(self, items: Iterator[Run | LinkItem], now: float) -> None:
+        """Handle each item before asking for the next."""
+
+    def link_closed(
+        self, link: Link, error: BaseException | str | None, reason: str, now: float
+    ) -> None:
+        """Handle the end of the transport."""
+
+
 class Link:
     """One attempt, and the connection that it becomes."""
 
@@ -74,9 +89,11 @@ class Link:
         address: Address,
         transports: Transports,
         timers: Timers,
+        owner: LinkOwner,
         randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
         self._options = options
+        self._owner = owner
         self._transports = transports
         self._timers = timers
         self._websocket = WebSocket(
@@ -107,10 +124,25 @@ class Link:
         return self._liveness.round_trip if self._liveness else None
 
     def transport_opened(self, transport: int) -> None:
-        """Ask for the upgrade."""
+        """Send the request for the upgrade."""
+        self._owner.link_opened(self)
         self._transports.send(transport, self._websocket.open())
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
+    def receive_data(self, transport: int, data: bytes, now: float) -> None:  # noqa: ARG002 - the signature of Owner
+        """Hand the meaning of received bytes to the owner."""
+        self._owner.link_received(self._items(data, now), now)
+
+    def transport_closed(
+        self,
+        transport: int,  # noqa: ARG002 - the signature of Owner
+        error: BaseException | str | None,
+        reason: str,
+        now: float,
+    ) -> None:
+        """Report the end of the stream."""
+        self._owner.link_closed(self, error, reason, now)
+
+    def _items(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
         """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
 
         Messages that name a channel come as many together as follow each other: a step for each is what they cost.

@@ -1,57 +1,72 @@
-"""The numbered byte streams of a session, who owns each, and the queue of effects.
+"""The numbered byte streams of a session: each is opened, tunnelled through the proxy, secured, used and closed here.
 
-Knows nothing of what goes over a stream. Answers for unknown or finished numbers are told apart here, once.
+The owner of a stream gets three calls: when the stream leads to its server, for received bytes, and when it
+ends. Answers of the driver for unknown or finished numbers are ignored here, once for the whole session.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from .._base.timers import Timer, Timers
 from .._base.urls import Address
-from .._wire.proxy import Proxy, Tunnel
-from ..effects import (
-    Authorize,
-    AuthorizeMany,
-    CloseTransport,
-    Effect,
-    OpenTransport,
-    SendData,
-    StartTls,
-)
+from .._wire.proxy import Proxy, ProxyFailed, Tunnel
+from ..effects import CloseTransport, OpenTransport, SendData, StartTls
+from ..errors import describe
+from ..states import TRANSPORT, TransportInput, TransportState, advance
+from .effect_queue import EffectQueue
 
 __all__ = ["Owner", "Transports"]
 
+S, G = TransportState, TransportInput
+
 
 class Owner(Protocol):
-    """Whoever asked for a stream and hears of it."""
+    """The machine that uses a stream. It gets no call after it closed the stream, nor after `transport_closed`."""
 
     def transport_opened(self, transport: int) -> None:
-        """The stream is open."""
+        """Begin: the stream leads to the server, with TLS where the address wants it."""
+
+    def receive_data(self, transport: int, data: bytes, now: float) -> None:
+        """Take bytes of the server, at least one."""
+
+    def transport_closed(
+        self, transport: int, error: BaseException | str | None, reason: str, now: float
+    ) -> None:
+        """Handle the end of the stream, or that it could not be opened. `reason` describes `error`, for people."""
 
 
 class _Stream:
-    __slots__ = ("address", "begun", "is_open", "owner", "securing", "tunnel", "unsent")
+    __slots__ = ("address", "owner", "ssl_context", "state", "tunnel", "unsent")
 
-    def __init__(self, owner: Owner | None, address: Address, tunnel: Tunnel | None) -> None:
+    def __init__(
+        self, owner: Owner, address: Address, tunnel: Tunnel | None, ssl_context: Any
+    ) -> None:
         self.owner = owner
         self.address = address
-        self.is_open = False
-        """Whether it is the owner's: open, to the server, and with TLS where that is wanted."""
-        self.unsent = 0
         self.tunnel = tunnel
-        """What is said to the proxy, until it has let us through."""
-        self.begun = False
-        """Whether the proxy was spoken to."""
-        self.securing = False
+        self.ssl_context = ssl_context
+        self.state = S.OPENING
+        self.unsent = 0
+
+    def move(self, given: TransportInput) -> bool:
+        """Advance the state; return whether the input counted."""
+        if (self.state, given) not in TRANSPORT:
+            return False
+        self.state = advance(TRANSPORT, self.state, given)
+        return True
 
 
 class Transports:
-    """Hands out numbers, keeps owners, and sees to it that a stream which was told to close is gone in time."""
+    """Numbers streams, knows their owners, and ends each stream within `close_timeout` of its `close`."""
 
     def __init__(self, timers: Timers, close_timeout: float, proxy: Proxy | None = None) -> None:
-        self.effects: list[Effect] = []  # an empty deque would take 700 bytes
-        self.proxy = proxy
+        self.effects = EffectQueue()
+        self.bytes_received = 0
+        """Bytes that owners received. What a proxy says is not counted."""
+        self.bytes_sent = 0
+        """Bytes that the driver reported as written, of streams that still exist."""
+        self._proxy = proxy
         self._timers = timers
         self._close_timeout = close_timeout
         self._streams: dict[int, _Stream] = {}
@@ -63,144 +78,139 @@ class Transports:
     def __contains__(self, transport: int) -> bool:
         return transport in self._streams
 
-    def owner(self, transport: int) -> Owner | None:
-        """Return who has the bytes of this stream; None for one that is unknown, not open yet or told to close."""
-        stream = self._streams.get(transport)
-        return stream.owner if stream is not None and stream.is_open else None
+    # Called by owners
 
-    def unsent(self, transport: int) -> int:
-        """Return how many bytes the driver has still to send on this stream."""
-        stream = self._streams.get(transport)
-        return stream.unsent if stream else 0
-
-    def open(self, address: Address, owner: Owner) -> int:
-        """Ask for a stream to `address` and return its number."""
+    def open(self, address: Address, owner: Owner, ssl_context: Any = None) -> int:
+        """Ask for a stream to `address` and return its number. `ssl_context` replaces the driver's for its TLS."""
         self._last += 1
-        proxy, to, tunnel = self.proxy, address, None
+        proxy, to, tunnel = self._proxy, address, None
         if proxy is not None:
             tunnel = proxy.tunnel(address.host, address.port)
             to = Address(proxy.host, proxy.port, False, "")
-        self._streams[self._last] = _Stream(owner, address, tunnel)
-        self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls))
+        self._streams[self._last] = _Stream(owner, address, tunnel, ssl_context)
+        context = ssl_context if to.tls else None
+        self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls, context))
         return self._last
 
-    # Through a proxy
-
-    def tunnel(self, transport: int) -> Tunnel | None:
-        """Return what is said to the proxy on this stream, until it leads to the server."""
-        stream = self._streams.get(transport)
-        return stream.tunnel if stream is not None and stream.owner is not None else None
-
-    def begin_tunnel(self, transport: int) -> Tunnel | None:
-        """The same the first time."""
-        tunnel = self.tunnel(transport)
-        if tunnel is None or self._streams[transport].begun:
-            return None
-        self._streams[transport].begun = True
-        return tunnel
-
-    def send_ahead(self, transport: int, data: bytes) -> None:
-        """Ask for `data` to be written to the proxy."""
-        if data:
-            self._streams[transport].unsent += len(data)
-            self.effects.append(SendData(transport, data))
-
-    def leave_tunnel(self, transport: int) -> bool:
-        """The stream leads to the server. Ask for TLS where it is wanted, and return whether it is."""
-        stream = self._streams[transport]
-        stream.tunnel = None
-        stream.securing = stream.address.tls
-        if stream.securing:
-            self.effects.append(StartTls(transport, stream.address.host))
-        return stream.securing
-
-    def is_securing(self, transport: int) -> bool:
-        """Return whether TLS is about to begin on this stream."""
-        stream = self._streams.get(transport)
-        return stream is not None and stream.securing and stream.owner is not None
-
-    def end_securing(self, transport: int) -> bool:
-        """Note that TLS began; return whether that was waited for."""
-        stream = self._streams.get(transport)
-        securing = stream is not None and stream.securing
-        if stream is not None:
-            stream.securing = False
-        return securing
-
-    def give_up(self, transport: int, now: float) -> Owner | None:
-        """Abort a stream that leads nowhere; return its owner."""
-        owner = self._streams[transport].owner
-        self.close(transport, now, abort=True)
-        return owner
-
-    # With their owners
-
     def send(self, transport: int, data: bytes) -> None:
-        """Ask for `data` to be written; nothing for a stream that is not open or was told to close."""
+        """Ask for `data` to be written; do nothing for a stream that is not open or was closed."""
         stream = self._streams.get(transport)
-        if data and stream is not None and stream.is_open and stream.owner is not None:
-            stream.unsent += len(data)
-            self.effects.append(SendData(transport, data))
+        if data and stream is not None and stream.state is S.OPEN:
+            self._write(transport, stream, data)
+
+    def unsent(self, transport: int) -> int:
+        """Return how many bytes the driver has still to write to this stream."""
+        stream = self._streams.get(transport)
+        return stream.unsent if stream else 0
 
     def linger(self, transport: int, now: float) -> None:
-        """Give the stream close_timeout from now to end; then it is aborted."""
+        """Give the stream `close_timeout` from now to end; after that it is aborted."""
         if transport in self._streams and not self._timers.is_set(Timer.CLOSE, transport):
             self._timers.set(Timer.CLOSE, now + self._close_timeout, transport)
 
     def close(self, transport: int, now: float, *, abort: bool = False) -> None:
-        """Ask for the end of a stream; its owner hears no more of it."""
+        """Ask for the end of a stream; its owner gets no further call about it."""
         stream = self._streams[transport]
-        stream.owner = None
-        self.effects.append(CloseTransport(transport, abort=abort or not stream.is_open))
+        abort = abort or stream.state not in (S.OPEN, S.CLOSING)
+        stream.move(G.CLOSE)
+        self.effects.append(CloseTransport(transport, abort=abort))
         self.linger(transport, now)
 
-    def opened(self, transport: int) -> Owner | None:
-        """Note that a stream is open; return its owner the first time, if it has one."""
-        stream = self._streams.get(transport)
-        if stream is None or stream.is_open or stream.securing:
-            return None
-        stream.is_open = True
-        return stream.owner
-
-    def sent(self, transport: int, size: int) -> None:
-        """Note that the driver wrote `size` bytes."""
-        stream = self._streams[transport]
-        stream.unsent = max(0, stream.unsent - size)
-
-    def gone(self, transport: int) -> Owner | None:
-        """Note that a stream failed to open or ended; return its owner, if it still has one.
-
-        What was still to be done with it is void: a driver hears no more of a stream whose end it told.
-        """
-        stream = self._streams.pop(transport, None)
-        for effect in [
-            e
-            for e in self.effects
-            if not isinstance(e, Authorize | AuthorizeMany) and e.transport == transport
-        ]:
-            self.effects.remove(effect)
-        self._timers.stop(Timer.CLOSE, transport)
-        return stream.owner if stream else None
-
     def close_due(self, transport: int) -> None:
-        """Give up on an orderly end: abort, and count the stream as gone whatever the driver says."""
+        """Give up on an orderly end: abort, and forget the stream whatever the driver still reports."""
         del self._streams[transport]
         self.effects.append(CloseTransport(transport, abort=True))
 
-    def next_effect(self) -> Effect | None:
-        """Return the next effect; what is to be sent on one stream in a row comes as one."""
-        effects = self.effects
-        if not effects:
-            return None
-        effect, count = effects[0], 1
-        if type(effect) is SendData:
-            chunks = [effect.data]
-            for following in effects[1:]:
-                if type(following) is not SendData or following.transport != effect.transport:
-                    break
-                chunks.append(following.data)
-                count += 1
-            if count > 1:
-                effect = SendData(effect.transport, b"".join(chunks))
-        del effects[:count]
-        return effect
+    # Reported by the driver
+
+    def transport_opened(self, transport: int) -> None:
+        """Begin with a stream that is open: speak to the proxy, or tell the owner."""
+        stream = self._streams.get(transport)
+        if stream is None:
+            return
+        if stream.tunnel is None:
+            self._advance(transport, stream, G.OPENED)
+        elif stream.move(G.REACHED_PROXY):
+            self._write(transport, stream, stream.tunnel.open())
+
+    def tls_started(self, transport: int) -> None:
+        """Tell the owner of a stream that TLS has begun behind the proxy."""
+        stream = self._streams.get(transport)
+        if stream is not None:
+            self._advance(transport, stream, G.SECURED)
+
+    def receive_data(self, transport: int, data: bytes, now: float) -> None:
+        """Hand received bytes to the owner; those of a proxy's answer end here."""
+        stream = self._streams.get(transport)
+        if stream is None or not data:
+            return
+        if stream.state is S.TUNNELING:
+            data = self._through_proxy(transport, stream, data, now)
+        elif stream.state is S.SECURING:  # in TLS the client speaks first
+            self._refuse_surplus(transport, stream, now)
+        if data and stream.state is S.OPEN:
+            self.bytes_received += len(data)
+            stream.owner.receive_data(transport, data, now)
+
+    def data_sent(self, transport: int, size: int) -> None:
+        """Note that the driver wrote `size` bytes."""
+        stream = self._streams.get(transport)
+        if stream is not None:
+            self.bytes_sent += size
+            stream.unsent = max(0, stream.unsent - size)
+
+    def transport_closed(
+        self, transport: int, error: BaseException | str | None, now: float
+    ) -> None:
+        """Forget a stream that ended or failed to open, void its effects, and tell its owner."""
+        stream = self._streams.pop(transport, None)
+        self.effects.drop(transport)
+        self._timers.stop(Timer.CLOSE, transport)
+        if stream is None or stream.state is S.CLOSING:
+            return
+        reason = describe(error)
+        if stream.tunnel is not None:
+            reason = f"{self._proxy}: {reason or 'it ended the connection'}"
+        stream.owner.transport_closed(transport, error, reason, now)
+
+    # Within
+
+    def _write(self, transport: int, stream: _Stream, data: bytes) -> None:
+        stream.unsent += len(data)
+        self.effects.append(SendData(transport, data))
+
+    def _advance(self, transport: int, stream: _Stream, given: TransportInput) -> None:
+        """Tell the owner when `given` makes the stream usable."""
+        if stream.move(given):
+            stream.owner.transport_opened(transport)
+
+    def _through_proxy(self, transport: int, stream: _Stream, data: bytes, now: float) -> bytes:
+        """Take bytes of the proxy's answer; return those behind it, which are the server's."""
+        tunnel = stream.tunnel
+        assert tunnel is not None  # the state says so
+        try:
+            following = tunnel.receive_data(data)
+        except ProxyFailed as failed:
+            self._fail(transport, stream, failed, now)
+            return b""
+        if following:
+            self._write(transport, stream, following)
+        if not tunnel.done:
+            return b""
+        stream.tunnel = None
+        if not stream.address.tls:
+            self._advance(transport, stream, G.PASSED_PROXY)
+            return tunnel.surplus
+        stream.move(G.PASSED_PROXY_FOR_TLS)
+        self.effects.append(StartTls(transport, stream.address.host, stream.ssl_context))
+        if tunnel.surplus:
+            self._refuse_surplus(transport, stream, now)
+        return b""
+
+    def _refuse_surplus(self, transport: int, stream: _Stream, now: float) -> None:
+        self._fail(transport, stream, ProxyFailed("the proxy said more than it was asked"), now)
+
+    def _fail(self, transport: int, stream: _Stream, failed: ProxyFailed, now: float) -> None:
+        """Abort a stream that the proxy does not let through, and tell its owner."""
+        self.close(transport, now, abort=True)
+        stream.owner.transport_closed(transport, failed, describe(str(failed)), now)
