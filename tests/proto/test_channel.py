@@ -101,9 +101,16 @@ def test_a_message_before_the_success_is_not_the_cached_one() -> None:
     assert channel.is_cached("price")
 
 
-def test_a_client_event_is_never_the_cached_one() -> None:
+def test_F3_a_client_event_behind_the_success_is_the_cached_one() -> None:
+    """Reverb keeps client events as well; others send their last event, or a cache_miss, before any client event."""
     channel = channel_in(C.SUBSCRIBED, "private-cache-x")
-    assert [channel.is_cached(name) for name in ("client-a", "price")] == [False, True]
+    assert [channel.is_cached(name) for name in ("client-a", "price")] == [True, False]
+
+
+def test_F3_a_member_who_joins_behind_the_success_is_not_the_cached_event() -> None:
+    channel = channel_in(C.SUBSCRIBED, "presence-cache-x")
+    names = ("pusher_internal:member_added", "price", "price")
+    assert [channel.is_cached(name) for name in names] == [False, True, False]
 
 
 def test_after_a_miss_the_next_message_is_a_new_one() -> None:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -364,16 +364,130 @@ def test_a_user_with_two_connections_leaves_with_the_last() -> None:
     assert watcher.take() == [MemberRemoved(ROOM, Member("ada", {"name": "Ada"}))]
 
 
-def test_members_who_are_announced_before_the_roster_are_left_to_it() -> None:
+def test_C2_joins_and_leaves_before_the_success_are_applied_to_its_list() -> None:
     world = World()
     device = world.connected(world.options(auth=world.own_key(member={"user_id": "me"})))
     world.act(world.server.delay, 1.0, "subscribe")
     device.subscribe(ROOM)
-    world.say("pusher_internal:member_added", {"user_id": "early"}, ROOM)
+    world.say("pusher_internal:member_added", {"user_id": "u4"}, ROOM)
+    world.say("pusher_internal:member_added", {"user_id": "gone"}, ROOM)
+    world.say("pusher_internal:member_removed", {"user_id": "gone"}, ROOM)
     world.say("pusher_internal:member_removed", {"user_id": "me"}, ROOM)
     world.run(2)
-    assert list(device.session.channel(ROOM).members) == ["me"]
+    assert list(device.session.channel(ROOM).members) == ["me", "u4"]
+    assert device.session.channel(ROOM).me == Member("me")
     assert device.take() == [Subscribed(ROOM)]
+
+
+def test_C2_the_differences_after_a_reconnect_include_early_joins_and_leaves() -> None:
+    world = World()
+    device = joined(world, "me")
+    world.say("pusher_internal:member_added", {"user_id": "stays"}, ROOM)
+    world.say("pusher_internal:member_added", {"user_id": "goes"}, ROOM)
+    device.take()
+    world.act(world.server.mute)
+    world.act(world.server.drop, 4200)
+    world.act(world.server.unmute)
+    world.act(world.server.delay, 1.0, "subscribe")
+    world.run(0.5)
+    world.say("pusher_internal:member_added", {"user_id": "stays"}, ROOM)
+    world.say("pusher_internal:member_added", {"user_id": "new"}, ROOM)
+    world.run(2)
+    told = [event for event in device.take() if isinstance(event, MemberAdded | MemberRemoved)]
+    assert told == [MemberRemoved(ROOM, Member("goes")), MemberAdded(ROOM, Member("new"))]
+
+
+def test_C2_early_joins_are_bounded_and_make_no_sense_without_an_id() -> None:
+    roster = Roster(ROOM, 2)
+    roster.note({"user_id": "before"}, joined=True)  # nothing was asked
+    roster.expect()
+    roster.note({"user_id": "a"}, joined=True)
+    roster.note({"user_id": "b"}, joined=True)
+    roster.note({"user_id": "b"}, joined=False)
+    with pytest.raises(BadPresence, match="more than 2 members"):
+        roster.note({"user_id": "c"}, joined=True)
+    with pytest.raises(BadPresence, match="a member_removed without a user_id"):
+        roster.note({}, joined=False)
+    roster.replace(presence(ids=["me"]))
+    assert list(roster.members) == ["me", "a"]
+    roster.ignore()
+    roster.note({"user_id": "c"}, joined=True)
+    roster.expect()
+    roster.note({"user_id": "d"}, joined=True)
+    roster.note({"user_id": "e"}, joined=True)
+    with pytest.raises(BadPresence, match="more than 2 members"):
+        roster.replace(presence(ids=["me"]))
+    assert dict(roster.members) == {}
+
+
+@given(
+    st.lists(st.tuples(st.booleans(), st.sampled_from("abcdef")), max_size=30),
+    st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30)),
+)
+def test_C2_the_roster_equals_the_server_s_wherever_the_list_is_made(
+    changes: list[tuple[bool, str]], moments: tuple[int, int, int]
+) -> None:
+    """The server adds the client, then makes the list, then writes the success; others join and leave all the time."""
+    added, listed, written = sorted(moments)
+    there = {"me"}
+    roster = Roster(ROOM, 100)
+    roster.introduce('{"user_id":"me"}', None)
+    roster.expect()
+    ids: list[str] = []
+    for at in range(max(len(changes), written) + 1):
+        if at == listed:
+            ids = sorted(there)
+        if at == written:
+            roster.replace(presence(ids=ids))
+        if at >= written:
+            assert set(roster.members) == there
+        if at < len(changes):
+            joins, user = changes[at]
+            if joins is (user in there):
+                continue
+            (there.add if joins else there.remove)(user)
+            if at < added:
+                continue
+            if at < written:
+                roster.note({"user_id": user}, joined=joins)
+            else:
+                (roster.add if joins else roster.remove)({"user_id": user})
+    assert set(roster.members) == there
+    assert roster.drifts <= sum(1 for _, user in changes[written:] if user != "me")
+
+
+def test_F4_the_own_member_is_never_removed() -> None:
+    world = World()
+    device = joined(world, "me")
+    world.say("pusher_internal:member_removed", {"user_id": "me"}, ROOM)
+    assert device.of(MemberRemoved) == []
+    assert device.session.channel(ROOM).me == Member("me", {"name": "Me"})
+
+
+def test_F4_a_member_removed_that_reverb_keeps_for_a_presence_cache_channel_is_ignored() -> None:
+    name = "presence-cache-room"
+    world = World()
+    device = world.connected(world.options(auth=world.own_key(member={"user_id": "me"})))
+    world.server.mute(now=world.now)
+    device.subscribe(name)
+    world.run(1)
+    list_ = presence(ids=["me", "eve"], hash={"me": {}, "eve": {}}, count=2)
+    world.say("pusher_internal:subscription_succeeded", list_, name)
+    world.say("pusher_internal:member_removed", {"user_id": "eve"}, name)
+    assert set(device.session.channel(name).members) == {"me", "eve"}
+    world.say("price", "1", name)
+    world.say("pusher_internal:member_removed", {"user_id": "eve"}, name)
+    *_, event, removed = device.take()
+    assert (event.cached, removed) == (False, MemberRemoved(name, Member("eve", {})))  # type: ignore[attr-defined]  # of the class that the test brings about
+
+
+def test_C4_contradictions_to_the_roster_are_counted() -> None:
+    roster = roster_of(presence(ids=["a"]))
+    roster.add({"user_id": "b"})
+    assert roster.drifts == 0
+    roster.add({"user_id": "a"})
+    roster.remove({"user_id": "unknown"})
+    assert roster.drifts == 2
 
 
 @pytest.mark.parametrize("event", ["member_added", "member_removed"])

@@ -141,11 +141,11 @@ def test_there_are_no_more_channels_than_the_options_allow() -> None:
     assert device.session.channels() == ("b", "c")
 
 
-def test_each_connection_has_every_wanted_channel_subscribed_once_with_authorizations_of_its_own() -> (
+def test_C10_each_connection_has_every_wanted_channel_subscribed_once_presence_channels_last() -> (
     None
 ):
-    names = ["room", "private-a", "presence-b", "private-encrypted-c", "cache-d"]
-    world, device = world_with(*names)
+    names = ["room", "private-a", "private-encrypted-c", "cache-d", "presence-b"]
+    world, device = world_with("room", "private-a", "presence-b", "private-encrypted-c", "cache-d")
     for _ in range(3):
         world.act(world.server.drop, 4200)
         world.run(20)

@@ -112,11 +112,12 @@ class Channel:
             self.roster.forget()
 
     def is_cached(self, event: str) -> bool:
-        """Return whether this message is the one that a cache channel begins with; to be asked for each.
+        """Return whether this message is the last event that a cache channel begins with. Call it for each message.
 
-        A success on a cache channel is followed by its last event or by a cache_miss (protocol: cache channels).
+        A success on a cache channel is followed by its last event or by a cache_miss (protocol: cache channels). On
+        Reverb that event can be a client event, or a member_removed.
         """
-        if not self._awaits_cached or event.startswith("client-"):
+        if not self._awaits_cached or event == "pusher_internal:member_added":
             return False
         self._awaits_cached = False
         return True

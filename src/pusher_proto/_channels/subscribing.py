@@ -157,6 +157,7 @@ class Admission:
                 )
                 return
             channel.roster.introduce(result.channel_data, self._user.id)
+            channel.roster.expect()
         if channel.sealed:
             channel.key = read_key(result.shared_secret)
         self._subscribe(channel, result, now)

@@ -34,7 +34,7 @@ from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot
 from .error_attribution import blamed_channel, concerns_subscribing, named_channel, read_refusal
-from .roster import BadPresence
+from .roster import BadPresence, Roster
 from .subscribing import Admission
 from .user import User
 
@@ -107,9 +107,12 @@ class Subscriptions:
     # The connection comes and goes
 
     def established(self, socket_id: str, now: float) -> None:
-        """Subscribe to all that is wanted, in the order in which it was wanted."""
+        """Subscribe to the wanted channels in their order, to presence channels last.
+
+        A server in a cluster may have to ask others before it answers those, and its later answers wait.
+        """
         self._admission.established(socket_id)
-        for channel in list(self.channels.values()):
+        for channel in sorted(self.channels.values(), key=_is_presence):
             self._admission.ask(channel, now)
 
     def lost(self, now: float) -> None:
@@ -197,8 +200,8 @@ class Subscriptions:
                     channel.cache_missed()
                     self._emit(CacheMiss(name))
             case "pusher_internal:member_added" | "pusher_internal:member_removed":
-                if channel is not None and channel.state is C.SUBSCRIBED:
-                    self._member(channel, event)
+                if channel is not None and channel.roster is not None:
+                    self._member(channel, channel.roster, event)
             case _:
                 pass  # unknown names of the protocol's own are for clients that know them
 
@@ -260,13 +263,15 @@ class Subscriptions:
         refusal = SubscriptionError(text, channel=name, code=error.code)
         self._admission.fail(channel, refusal, now, again=already)
 
-    def _member(self, channel: Channel, event: ChannelEvent) -> None:
-        roster = channel.roster
-        if roster is None:
-            return
-        take = roster.add if event.name.endswith("member_added") else roster.remove
+    def _member(self, channel: Channel, roster: Roster, event: ChannelEvent) -> None:
+        joined = event.name.endswith("member_added")
         try:
-            change = take(event.wire_data)
+            if channel.state is not C.SUBSCRIBED:
+                roster.note(event.wire_data, joined=joined)
+                return
+            if not joined and channel.is_cached(event.name):
+                return  # Reverb keeps it as the last event of presence-cache channels
+            change = roster.add(event.wire_data) if joined else roster.remove(event.wire_data)
         except BadPresence as error:
             self._emit(ProtocolViolation(str(error), excerpt(event.raw_data)))
         else:
@@ -296,3 +301,7 @@ class Subscriptions:
 
     def _send_unsubscribe(self, name: str) -> None:
         self._send(encode("pusher:unsubscribe", {"channel": name}))
+
+
+def _is_presence(channel: Channel) -> bool:
+    return channel.roster is not None
