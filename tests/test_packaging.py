@@ -43,13 +43,14 @@ HEAVY = {
         "anyio",
         "argparse",
         "asyncio",
+        "nacl",
         "pusher_proto.testing",
         "socket",
         "ssl",
         "trio",
     },
-    "pusher_sync": {"anyio", "argparse", "asyncio", "pusher_proto.testing", "trio"},
-    "pusher_anyio": {"argparse", "asyncio", "pusher_proto.testing", "trio"},
+    "pusher_sync": {"anyio", "argparse", "asyncio", "nacl", "pusher_proto.testing", "trio"},
+    "pusher_anyio": {"argparse", "asyncio", "nacl", "pusher_proto.testing", "trio"},
 }
 
 

@@ -16,6 +16,7 @@ from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived, read_error
 from .._wire.envelope import encode, text_of, value_of
+from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import AuthorizationError, LocalProtocolError, SubscriptionError, excerpt
 from ..events import (
@@ -29,7 +30,7 @@ from ..events import (
     SubscriptionFailed,
     Unsubscribed,
 )
-from ..names import check_channel, kind_of
+from ..names import ChannelKind, check_channel, kind_of
 from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot
@@ -70,6 +71,8 @@ class Subscriptions:
     def subscribe(self, name: str, auth: Auth | None, now: float) -> None:
         """Want a channel. Asks at once when connected; wanting twice is wanting once."""
         check_channel(name, strict=self._options.strict_names)
+        if kind_of(name) is ChannelKind.ENCRYPTED:
+            check_available()
         channel = self.channels.get(name)
         if channel is None:
             if len(self.channels) >= self._options.max_channels:

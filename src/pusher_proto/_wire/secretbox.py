@@ -1,6 +1,9 @@
-"""Opening encrypted events: XSalsa20-Poly1305 under the channel's shared secret (NaCl's secretbox).
+"""Opens encrypted events: XSalsa20-Poly1305 under the channel's shared secret (NaCl's secretbox).
 
-Strict where libraries are lenient: base64 with nothing else in it, nonces of 24 bytes, boxes with a whole tag.
+Stricter than libraries are: base64 without other characters, nonces of 24 bytes, boxes with a whole tag.
+
+PyNaCl is imported when the first encrypted channel is subscribed. It takes 15 ms and a native library, which programs
+without encrypted channels, and those frozen into one file without it, do not need.
 """
 
 from __future__ import annotations
@@ -9,34 +12,47 @@ import binascii
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
-
-from ..errors import DecryptionError, excerpt
+from ..errors import DecryptionError, UnsupportedFeature, excerpt
 from .envelope import text_of, value_of
 
-__all__ = ["KEY_SIZE", "Key", "MalformedBox", "WrongKey", "read_key"]
+__all__ = ["KEY_SIZE", "Key", "MalformedBox", "WrongKey", "check_available", "read_key"]
 
-KEY_SIZE = SecretBox.KEY_SIZE
-_NONCE_SIZE = SecretBox.NONCE_SIZE
-_TAG_SIZE = SecretBox.MACBYTES
+# In bytes; https://nacl.cr.yp.to/secretbox.html
+KEY_SIZE = 32
+_NONCE_SIZE = 24
+_TAG_SIZE = 16
+
+
+def check_available() -> None:
+    """Import PyNaCl. Raises UnsupportedFeature, with what to do, where that fails."""
+    try:
+        import nacl.secret  # noqa: F401 - it is imported here so that the first event does not wait for it
+    except ImportError as error:
+        raise UnsupportedFeature(
+            f"encrypted channels need PyNaCl, which cannot be imported ({error}): install pynacl; in a program frozen "
+            "by PyInstaller add --hidden-import _cffi_backend"
+        ) from error
 
 
 class MalformedBox(DecryptionError):
-    """The data is no box at all; no key opens it."""
+    """The data is not an encrypted box: no key opens it."""
 
 
 class WrongKey(DecryptionError):
-    """The box does not open under this key; under another it may."""
+    """The box does not open under this key; it may under another."""
 
 
 class Key:
     """The key of one channel, for as long as it is subscribed."""
 
-    __slots__ = ("_box",)
+    __slots__ = ("_box", "_failure")
 
     def __init__(self, key: bytes) -> None:
+        from nacl.exceptions import CryptoError
+        from nacl.secret import SecretBox
+
         self._box = SecretBox(key)
+        self._failure = CryptoError
 
     def __repr__(self) -> str:
         return "Key(***)"
@@ -61,7 +77,7 @@ class Key:
             raise MalformedBox(f"a ciphertext has {_TAG_SIZE} bytes at least, not {len(box)}")
         try:
             opened = self._box.decrypt(box, nonce)
-        except CryptoError:
+        except self._failure:
             raise WrongKey("the data does not open under the channel's key") from None
         try:
             text = decode(opened) if decode is not None else opened.decode()
@@ -86,7 +102,7 @@ def _decode(text: str) -> bytes | None:
         data = binascii.a2b_base64(text)
     except ValueError:
         return None
-    # Decoding is lenient. Characters, padding and bits that do not count show when the bytes are written anew.
+    # Decoding is lenient. Extra characters, padding and bits show when the bytes are encoded again.
     return data if binascii.b2a_base64(data, newline=False).decode() == text else None
 
 
