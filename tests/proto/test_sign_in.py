@@ -93,7 +93,7 @@ def test_D2_an_endpoint_that_is_away_for_12_s_at_a_reconnect_is_asked_until_it_a
     assert world.now - greeted <= 12 + 10
     failures = device.of(SignInFailed)
     assert failures
-    assert all(1 <= failed.retry_in <= 8 for failed in failures)
+    assert all(0 < failed.retry_in <= 8 for failed in failures)
     assert "503" in str(failures[0].error)
 
 
@@ -104,8 +104,8 @@ def test_D2_a_sign_in_that_was_good_is_never_final_and_its_delays_grow() -> None
     world.reset(device)
     world.run(4 * 3600)
     delays = [failed.retry_in for failed in device.of(SignInFailed)]
-    assert max(delays) > 60
-    assert len(delays) < 120
+    assert 8 < max(delays) <= 30
+    assert len(delays) < 1_000
     endpoint.away = False
     world.run_until(lambda: device.session.user.state is UserState.SIGNED_IN, limit=1000)
 

@@ -406,11 +406,10 @@ def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
     world = World()
     device = world.connected(world.options(auth=None, auth_timeout=1.0))
     device.do(device.session.signin)
-    world.run(2)
+    world.run_until(lambda: device.events)
     number, request = device.asked[-1]
     assert "did not answer within 1 s" in failure(device)
     device.do(device.session.authorized, number, world.authorization(request, user=ADA))
-    world.run(1)
     assert (device.take(), world.heard()) == ([], [])
 
 

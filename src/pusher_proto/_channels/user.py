@@ -13,9 +13,10 @@ from typing import Any
 from msgspec import Struct
 
 from .._auth.requests import AuthRequests
-from .._base.backoff import Rng, delay_before
+from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.link import ErrorReceived
+from .._protocol.failures import PROMPT_ATTEMPTS, Cause, cause_of_sign_in_authorization, retry_in
 from .._wire.envelope import Envelope, encode, text_of, value_of
 from ..auth import AuthRequest, AuthResponse
 from ..errors import AuthorizationError, PusherError, SignInError, excerpt
@@ -38,8 +39,8 @@ __all__ = ["User", "UserSnapshot"]
 
 U, G = UserState, UserInput
 
-SOON, SOON_CAP, LATE_CAP = 30.0, 8.0, 900.0
-"""In the first SOON seconds of failing no delay is longer than SOON_CAP seconds; later ones grow up to LATE_CAP."""
+PROMPT_FOR = 30.0
+"""Seconds of failing in which no delay is longer than 8 s: some servers end the connection of a user who is late."""
 
 _HELD = 1000
 """Watchlist messages that are kept while the sign-in is unanswered."""
@@ -82,6 +83,7 @@ class User:
         self._was_good = False
         """Whether a sign-in succeeded before: then no failure is final."""
         self._failures = 0
+        """Failures in a row on this connection, as the table of failures counts them."""
         self._failing_since = 0.0
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
@@ -138,7 +140,8 @@ class User:
         """Fail the sign-in: signin_timeout is over."""
         limit = self._options.signin_timeout
         why = f"the server did not answer the sign-in within {limit:g} s: "
-        self._refuse(SignInError(why + "it may not have the feature, or have it switched off"), now)
+        error = SignInError(why + "it may not have the feature, or have it switched off")
+        self._refuse(error, Cause.SIGN_IN_UNANSWERED, now)
 
     def retry_due(self, now: float) -> None:
         """Try again after a failure."""
@@ -148,7 +151,8 @@ class User:
         """Take an error that names no channel; return whether it was about the sign-in."""
         if self._state is not U.SIGNING_IN or not concerns_sign_in(error):
             return False
-        self._refuse(SignInError(f"the server refused the sign-in: {excerpt(error.message)}"), now)
+        refusal = SignInError(f"the server refused the sign-in: {excerpt(error.message)}")
+        self._refuse(refusal, Cause.SIGN_IN_REFUSED, now)
         return True
 
     def receive(self, envelope: Envelope, now: float) -> bool:
@@ -194,7 +198,7 @@ class User:
         if isinstance(result, AuthorizationError):
             error = SignInError(f"no authorization to sign in with: {result}")
             error.__cause__ = result
-            self._refuse(error, now, passing=result.temporary)
+            self._refuse(error, cause_of_sign_in_authorization(result), now)
             return
         self._move(G.SEND)
         self._timers.set(Timer.SIGN_IN, now + self._options.signin_timeout)
@@ -211,7 +215,8 @@ class User:
             why = "a signin_success without a user"
             self._emit(ProtocolViolation(why, excerpt(text_of(sent))))
             if self._state is U.SIGNING_IN:
-                self._refuse(SignInError("the server's answer to the sign-in names no user"), now)
+                error = SignInError("the server's answer to the sign-in names no user")
+                self._refuse(error, Cause.SIGN_IN_REFUSED, now)
             return
         self._timers.stop(Timer.SIGN_IN)
         self._timers.stop(Timer.SIGN_IN_RETRY)
@@ -228,25 +233,32 @@ class User:
             self._take_watchlist(*one)
         self._settled(now)
 
-    def _refuse(self, error: SignInError, now: float, *, passing: bool = False) -> None:
-        """Fail the sign-in; try again later if the failure can pass or a sign-in succeeded before."""
+    def _refuse(self, error: SignInError, cause: Cause, now: float) -> None:
+        """Fail the sign-in; try again later as the table of failures says."""
         self._timers.stop(Timer.SIGN_IN)
         if not self._move(G.REFUSE):
             return
         self._last_error = error
-        delay = None
-        if passing or self._was_good:
-            delay = self._delay(now)
+        self._count_failure(now)
+        delay = retry_in(
+            cause,
+            good=self._was_good,
+            failures=self._failures,
+            options=self._options,
+            rng=self._rng,
+        )
+        if delay is not None:
             self._timers.set(Timer.SIGN_IN_RETRY, now + delay)
         self._emit(SignInFailed(error, delay))
         self._settled(now)
 
-    def _delay(self, now: float) -> float:
+    def _count_failure(self, now: float) -> None:
+        """Count a failure; the prompt tries of the table go on until half a minute has passed."""
         if not self._failures:
             self._failing_since = now
         self._failures += 1
-        cap = SOON_CAP if now - self._failing_since < SOON else LATE_CAP
-        return delay_before(self._failures, self._rng, cap=cap, at_least=1.0)
+        if now - self._failing_since < PROMPT_FOR:
+            self._failures = min(self._failures, PROMPT_ATTEMPTS)
 
     def _take_watchlist(self, name: str, sent: Any) -> None:
         """Take a message of the watchlist, in Pusher's shape or in Sockudo's; keep it until the sign-in succeeds."""

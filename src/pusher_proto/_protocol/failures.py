@@ -20,6 +20,7 @@ from ..options import Options
 
 __all__ = [
     "FAILURES",
+    "PROMPT_ATTEMPTS",
     "Cause",
     "Row",
     "Step",
@@ -40,7 +41,7 @@ AUTHORIZE_WITHIN = 10.0
 _PATIENT = 1.0
 """Seconds that `Step.WAIT` waits at least."""
 _PROMPT_CAP = 8.0
-_PROMPT_ATTEMPTS = 6
+PROMPT_ATTEMPTS = 6
 """Delays of 1, 2, 4, 8, 8 and 8 s at most: half a minute, after which servers drop a user who is not signed in."""
 _SPREAD = 0.1
 """The part of a fixed delay that is added at random, so that a thousand clients do not come back together."""
@@ -233,9 +234,9 @@ def delay_after(
         case S.AT_ONCE | S.BACK_OFF | S.WAIT | S.A_FEW:
             return delay_before(failures, rng, base=base, cap=cap, at_least=at_least)
         case S.PROMPT | S.PROMPT_THEN_RARE:
-            if failures > _PROMPT_ATTEMPTS and step is S.PROMPT_THEN_RARE:
-                return _fixed(options.refused_retry, failures - _PROMPT_ATTEMPTS, at_least, rng)
-            cap = min(cap, _PROMPT_CAP) if failures <= _PROMPT_ATTEMPTS else cap
+            if failures > PROMPT_ATTEMPTS and step is S.PROMPT_THEN_RARE:
+                return _fixed(options.refused_retry, failures - PROMPT_ATTEMPTS, at_least, rng)
+            cap = min(cap, _PROMPT_CAP) if failures <= PROMPT_ATTEMPTS else cap
             return delay_before(failures, rng, base=base, cap=cap, at_least=at_least)
         case S.SLOW:
             return _fixed(options.slow_retry, failures, at_least, rng)
