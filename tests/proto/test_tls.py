@@ -144,6 +144,21 @@ def test_W14_what_fails_before_the_first_byte_is_told_at_once() -> None:
     assert isinstance(client.end, ssl.SSLError)
 
 
+def test_W19_the_dot_of_an_absolute_name_is_not_part_of_the_certificates_name() -> None:
+    authority = Authority("localhost")
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    names: list[str | None] = []
+    authority.server.sni_callback = lambda _, name, __: names.append(name)
+    server = authority.server.wrap_bio(received, to_send, server_side=True)
+    client = Tls(authority.client, "localhost.")
+    for _ in range(3):
+        received.write(client.to_send())
+        with suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        client.decrypt(to_send.read())
+    assert (client.established, names) == (True, ["localhost"])
+
+
 def test_W14_a_name_that_no_certificate_has_is_an_error_of_the_connection() -> None:
     assert isinstance(Tls(authority().client, ".test").end, ValueError)
 

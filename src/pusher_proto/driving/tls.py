@@ -45,7 +45,8 @@ class Tls:
     """
 
     def __init__(self, context: SSLContext, host: str) -> None:
-        self._host = host
+        # The dot at the end of an absolute name is for the name lookup: no certificate has it.
+        self._host = host = host.removesuffix(".")
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.established: bool = False
         self.end: Exception | str | None = None
