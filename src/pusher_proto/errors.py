@@ -1,8 +1,8 @@
-"""What public calls raise, and what events carry when the other side did wrong.
+"""The exceptions that public calls raise and that events carry.
 
-A `LocalProtocolError` is raised at once and changes nothing. What a server did wrong is never raised by
-an input of the session: it is carried by an event, or raised by the wait or the iteration that it ends.
-Messages never hold a secret, a signature or a whole payload.
+A `LocalProtocolError` is raised at once and changes nothing. A fault of the server is never raised by an input of the
+session: an event carries it, or the wait or the iteration that it ends raises it. Messages never hold a secret, a
+signature or a whole payload.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def excerpt(value: object, limit: int = 128) -> str:
 
 
 def describe(error: BaseException | str | None) -> str:
-    """Return one line that says what `error` is; an empty text for None."""
+    """Return `error` as one line of text; an empty text for None."""
     if error is None or isinstance(error, str):
         return excerpt(error or "", 200)
     text = str(error)
@@ -46,27 +46,27 @@ def describe(error: BaseException | str | None) -> str:
 
 
 class PusherError(Exception):
-    """The root: everything that this library raises about the protocol is one of these."""
+    """The base class of all exceptions of this library about the protocol."""
 
 
 class LocalProtocolError(PusherError):
-    """A call that is wrong now or always. Nothing was changed and nothing was sent."""
+    """The call is not allowed, now or at any time. Nothing was changed and nothing was sent."""
 
 
 class InvalidName(LocalProtocolError, ValueError):
-    """A channel or event name that the protocol does not allow; says which character is wrong."""
+    """The protocol does not allow this name of a channel or an event. The message has the wrong character."""
 
 
 class NotSubscribed(LocalProtocolError):
-    """The channel is not subscribed, and what was asked needs it to be."""
+    """The call needs a subscribed channel, and this one is not."""
 
 
 class OutboxFull(LocalProtocolError):
-    """More bytes wait to be sent than `Options.outbox_limit`: the network does not take them."""
+    """More than `Options.outbox_limit` bytes wait to be sent: the network is slower than the program."""
 
 
 class UnsupportedFeature(LocalProtocolError):
-    """The protocol, the options or the installation do not allow what was asked."""
+    """The protocol, the options or the installation do not support the call."""
 
 
 class ConnectionFailed(PusherError):
@@ -114,7 +114,7 @@ class SubscriptionError(PusherError):
 
 
 class AuthorizationError(SubscriptionError):
-    """No authorization could be got for a channel or for signing in (`channel` None).
+    """There is no authorization for a channel, or for signing in (then `channel` is None).
 
     `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one.
     """
@@ -143,7 +143,7 @@ class DecryptionError(PusherError):
 
 
 class DataError(PusherError):
-    """The data of an event does not fit the type that was asked for."""
+    """The data of an event does not fit the requested type."""
 
 
 class StreamOverflow(PusherError):
@@ -151,11 +151,11 @@ class StreamOverflow(PusherError):
 
 
 class ClientClosed(PusherError):
-    """The client was closed; it takes no commands and will deliver nothing more."""
+    """The client is closed: it takes no commands and delivers no events."""
 
 
 class PusherTimeout(PusherError, TimeoutError):
-    """What was waited for did not come within the timeout that the call was given."""
+    """The timeout of a wait is over."""
 
 
 def _rebuild(

@@ -1,6 +1,6 @@
-"""What the application receives: frozen, complete when built, named in the past tense.
+"""The events that an application receives: frozen, complete when built, named in the past tense.
 
-Each event has a name for selectors (`WIRE_NAMES` tells which), so that `bind("pusher:member_added", ...)` and
+Each event has a name for selectors (see `WIRE_NAMES`), so that `bind("pusher:member_added", ...)` and
 `bind(MemberAdded, ...)` mean the same.
 """
 
@@ -50,30 +50,30 @@ T = TypeVar("T")
 _set = msgspec.structs.force_setattr
 
 USER_SCOPE = "#server-to-user"
-"""The scope of messages for the user, whoever that is."""
+"""The scope of messages for the signed-in user."""
 
 
 class ConnectionState(StrEnum):
-    """The state of the connection as an application sees it (the names of the reference client)."""
+    """The state of the connection as an application sees it, with the values of pusher-js."""
 
     INITIALIZED = "initialized"
     CONNECTING = "connecting"
-    """On the way, or waiting to try again."""
+    """An attempt is running, or the next one is scheduled."""
     CONNECTED = "connected"
     UNAVAILABLE = "unavailable"
     """Still trying, for longer than `Options.unavailable_after`."""
     FAILED = "failed"
-    """The server refused for good; `connect()` tries once more."""
+    """The server refused for good. `connect()` starts over."""
     DISCONNECTED = "disconnected"
-    """By `disconnect()` or `close()`."""
+    """After `disconnect()` or `close()`."""
 
 
 class Event(Struct, frozen=True):
-    """The root of all events."""
+    """The base class of all events."""
 
 
 class StateChanged(Event, frozen=True):
-    """The connection's state changed; the session was in `current` before anybody was told."""
+    """The state of the connection changed. The session was in `current` before this event was emitted."""
 
     previous: ConnectionState
     current: ConnectionState
@@ -89,29 +89,29 @@ class ConnectionEstablished(Event, frozen=True):
 
 
 class ConnectionLost(Event, frozen=True):
-    """The connection ended, or an attempt to get one did."""
+    """The connection ended, or an attempt to connect failed."""
 
     code: int | None
-    """The WebSocket close code, the HTTP status of a refused upgrade, or the code of the error before a bare
-    end; 1006 for an end without any of these; None where nothing was connected."""
+    """The WebSocket close code, the HTTP status of a refused upgrade, or the code of the error before an end without a
+    close frame; 1006 for an end without any of these; None when no connection was reached."""
     reason: str
     will_retry: bool
 
 
 class RetryScheduled(Event, frozen=True):
-    """The next attempt follows after `delay` seconds; `attempt` is its number since the last stable connection."""
+    """The next attempt starts in `delay` seconds. `attempt` counts from the last stable connection."""
 
     attempt: int
     delay: float
 
 
 class ServerError(Event, frozen=True):
-    """A `pusher:error` of the server. By itself it ends nothing."""
+    """The server sent a `pusher:error`. By itself it does not end the connection."""
 
     code: int | None
     message: str
     channel: str | None = None
-    """The channel that it is about, as far as that can be told."""
+    """The channel that the error is about, where that is known."""
 
 
 class Subscribed(Event, frozen=True):
@@ -119,15 +119,15 @@ class Subscribed(Event, frozen=True):
 
     channel: str
     offline_for: float | None = None
-    """Seconds since this channel was subscribed before: what was published meanwhile was missed. None at first."""
+    """Seconds since this channel was subscribed before: events published in between were missed. None at first."""
 
 
 class SubscriptionFailed(Event, frozen=True):
-    """A channel was refused, or not answered in time. Others are not affected."""
+    """A channel was refused, or the server did not answer in time. Other channels are not affected."""
 
     channel: str
     error: PusherError
-    """`AuthorizationError` when no authorization was got, else `SubscriptionError`."""
+    """`AuthorizationError` when there is no authorization, else `SubscriptionError`."""
     retry_in: float | None = None
     """Seconds until the channel is tried anew, when what failed may mend itself; None: at the next connection."""
 
@@ -139,14 +139,14 @@ class Unsubscribed(Event, frozen=True):
 
 
 class SubscriptionCount(Event, frozen=True):
-    """How many connections are subscribed to the channel, as the server told."""
+    """The number of connections that are subscribed to the channel, as the server reports it."""
 
     channel: str
     count: int
 
 
 class CacheMiss(Event, frozen=True):
-    """A cache channel has no event to begin with."""
+    """A cache channel has no cached event."""
 
     channel: str
 
@@ -159,7 +159,7 @@ class MemberAdded(Event, frozen=True):
 
 
 class MemberUpdated(Event, frozen=True):
-    """A member who was there already was announced again, with other info."""
+    """A member of the channel was announced again, with other info."""
 
     channel: str
     member: Member
@@ -183,8 +183,8 @@ class ChannelEvent(
 ):
     """A message on a channel.
 
-    It is what nearly every message is decoded to, in one step: hence the names of the wire, and that a key which is not
-    here, or data nested deeply, does not fit.
+    Nearly every message is decoded to it in one step. Hence the names of the wire, and that a message with further keys
+    or deeply nested data does not fit.
     """
 
     channel: str
@@ -193,14 +193,14 @@ class ChannelEvent(
         wire_data: Any = None
     else:
         wire_data: Shallow = None
-    """The data as decoded with the envelope: nearly always a string, which mostly holds JSON."""
+    """The data as it was decoded with the envelope: nearly always a string, mostly of JSON."""
     user_id: str | None = None
-    """Who sent a client event on a presence channel, as the server asserts."""
+    """The user id of the sender of a client event on a presence channel, as the server asserts it."""
     if TYPE_CHECKING:
         extra: dict[str, Any] | None = None
-        """Further keys of the message, of servers that have more than protocol 7."""
+        """Further keys of the message, from servers that extend protocol 7."""
         cached: bool = False
-        """Whether a cache channel gave its last event to begin with."""
+        """Whether this is the cached event of a cache channel, sent on subscribing."""
         _data: Any = UNSET
     else:
         extra: NotSent = None
@@ -209,13 +209,13 @@ class ChannelEvent(
 
     @property
     def raw_data(self) -> str:
-        """The data as text: what came, when a string came; other values as JSON."""
+        """The data as text: the string that was received, or another value as JSON."""
         data = self.wire_data
         return data if type(data) is str else text_of(data)
 
     @property
     def data(self) -> Any:
-        """The data, decoded once, on first use. Text that is not JSON stays text."""
+        """The data, decoded on first use and kept. Text that is not JSON stays text."""
         data = self._data
         if data is UNSET:
             data = self.wire_data
@@ -259,16 +259,16 @@ class UserEvent(ChannelEvent, frozen=True, eq=False, gc=False):
 
 
 def scope_of(event: Event) -> str | None:
-    """Return whose event it is: a channel's name, `USER_SCOPE`, or None for the client's own."""
+    """Return the scope of `event`: the name of a channel, `USER_SCOPE`, or None for the client's own events."""
     return USER_SCOPE if isinstance(event, UserEvent) else getattr(event, "channel", None)
 
 
 class TypedEvent(ChannelEvent, Generic[T], frozen=True, eq=False, gc=False):
-    """A message whose data was decoded to a type: what `events(type=...)` gives."""
+    """A message whose data was decoded to a type, as `events(type=...)` yields it."""
 
     @property
     def data(self) -> T:
-        """The data, as the type that was asked for."""
+        """The data, as an instance of the requested type."""
         value: T = self._data
         return value
 
@@ -293,7 +293,7 @@ class SignInFailed(Event, frozen=True):
 
     error: PusherError
     retry_in: float | None = None
-    """Seconds until the next try on this connection; None: at the next connection, or when `signin` is called again."""
+    """Seconds until the next try on this connection; None: at the next connection, or with the next `signin`."""
 
 
 class WatchlistOnline(Event, frozen=True):
@@ -316,7 +316,7 @@ class EventsDropped(Event, frozen=True):
 
 
 class ProtocolViolation(Event, frozen=True):
-    """The server sent what the protocol does not allow. The connection is kept."""
+    """The server sent a message that the protocol does not allow. The connection is kept."""
 
     reason: str
     excerpt: str = ""
@@ -324,7 +324,7 @@ class ProtocolViolation(Event, frozen=True):
 
 
 class Closed(Event, frozen=True):
-    """The session was closed; nothing follows."""
+    """The session was closed. It is the last event."""
 
 
 WIRE_NAMES: dict[str, type[Event]] = {
@@ -343,11 +343,11 @@ WIRE_NAMES: dict[str, type[Event]] = {
     "online": WatchlistOnline,
     "offline": WatchlistOffline,
 }
-"""The names under which other clients hand out these events."""
+"""The names of these events in other clients, for selectors."""
 
 
 def decode_as(event: ChannelEvent, decoder: msgspec.json.Decoder[T]) -> T:
-    """Return the data of `event` by `decoder`. Raises `DataError` naming channel, event and path."""
+    """Return the data of `event`, decoded by `decoder`. Raises `DataError` with channel, event and path."""
     try:
         return decoder.decode(event.raw_data or "null")
     except (ValueError, RecursionError) as error:
