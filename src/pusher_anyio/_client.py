@@ -24,6 +24,8 @@ from pusher_proto import (
     Authorize,
     AuthorizeMany,
     AuthRequest,
+    CallApplication,
+    CancelCall,
     ClientClosed,
     CloseTransport,
     Effect,
@@ -75,6 +77,7 @@ class Client(ClientBase[Channel, User], Source):
         self._given_context = ssl_context
         self._on_handler_error = on_handler_error
         self._transports: dict[int, Transport] = {}
+        self._calling: dict[int, anyio.CancelScope] = {}
         self._caller = Caller(self)
         self._group = group
         self._errors: list[BaseException] = []
@@ -182,8 +185,12 @@ class Client(ClientBase[Channel, User], Source):
                 self._transports[effect.transport].start_tls(effect.host)
             case CloseTransport():
                 self._transports[effect.transport].close(abort=effect.abort)
-            case Authorize() | AuthorizeMany():
-                self._start(self._authorize, effect)
+            case Authorize() | AuthorizeMany() | CallApplication():
+                self._start(self._call, effect)
+            case CancelCall():
+                scope = self._calling.get(effect.request)
+                if scope is not None:
+                    scope.cancel()
 
     async def _all_gone(self) -> None:
         """Wait until no transport is left."""
@@ -191,25 +198,30 @@ class Client(ClientBase[Channel, User], Source):
             while self._transports:
                 await self._notified(self._lifecycle)
 
-    async def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
-        result: object
+    async def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
+        result: object = TimeoutError("the call was cancelled")
         await checkpoint_if_cancelled()
+        number = effect.requests[0] if isinstance(effect, AuthorizeMany) else effect.request
         try:
-            authorizer, question = self._question(effect)
-            if inspect.iscoroutinefunction(authorizer):
-                result = await authorizer(question)
+            function, arguments = self._question(effect)
+            if inspect.iscoroutinefunction(function):
+                with anyio.CancelScope() as self._calling[number]:
+                    result = await function(*arguments)
             else:
                 # Within a tuple: trio refuses functions that return an awaitable.
                 (result,) = await anyio.to_thread.run_sync(
-                    lambda: (authorizer(question),), abandon_on_cancel=True
+                    lambda: (function(*arguments),), abandon_on_cancel=True
                 )
                 if inspect.isawaitable(result):
-                    result = await result
+                    with anyio.CancelScope() as self._calling[number]:
+                        result = await result
         except (Exception, anyio.get_cancelled_exc_class()) as error:
-            # This goes on when it was only something within the authorizer that was cancelled.
+            # This goes on when it was only something within the function that was cancelled.
             await checkpoint_if_cancelled()
             result = error
-        self._authorized(effect, result)
+        finally:
+            self._calling.pop(number, None)
+        self._answered(effect, result)
 
     async def _wait(
         self,

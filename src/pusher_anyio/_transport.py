@@ -122,7 +122,7 @@ class Transport(ABC):
     def _next_piece(self) -> tuple[bytes, int]:
         """Return what to write next, if anything, and how much of what the session gave is in it."""
         if self._secures and not self._outbox:
-            self._tls = Tls(self._client._context(), self._secures)
+            self._tls = Tls(self._effect.ssl_context or self._client._context(), self._secures)
             self._secures = ""
             self.resume()
         tls = self._tls

@@ -12,6 +12,8 @@ from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from .effects import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Effect,
     OpenTransport,
@@ -82,6 +84,8 @@ __all__ = [
     "Authorize",
     "AuthorizeMany",
     "CacheMiss",
+    "CallApplication",
+    "CancelCall",
     "ChannelEvent",
     "ChannelKind",
     "ChannelSnapshot",

@@ -31,10 +31,10 @@ from ._client.consumers import (
 )
 from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
 from ._client.streams import Overflow, Selector, Signal, Sink
-from .auth import Auth, AuthRequest
+from .auth import Auth
 from .driving.addresses import STAGGER, in_turns
 from .driving.reading import READ_SIZE, RECORD_SIZE
-from .effects import Authorize, AuthorizeMany
+from .effects import Authorize, AuthorizeMany, CallApplication
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .names import check_channel, kind_of
@@ -282,19 +282,31 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     # The application's authorizer
 
     def _question(
-        self, effect: Authorize | AuthorizeMany
-    ) -> tuple[Callable[[Any], object], AuthRequest | list[AuthRequest]]:
-        """Return whom to ask for authorizations, and what. Raises `UnsupportedFeature` when there is nobody."""
+        self, effect: Authorize | AuthorizeMany | CallApplication
+    ) -> tuple[Callable[..., object], tuple[object, ...]]:
+        """Return the function of the application to call, and its arguments.
+
+        Raises `UnsupportedFeature` when there is no function.
+        """
+        if isinstance(effect, CallApplication):
+            return effect.function, ()
         asked: Any = self._authorizer
         if isinstance(effect, AuthorizeMany):
-            return asked.authorize_many, list(effect.details)
+            return asked.authorize_many, (list(effect.details),)
         asked = effect.authorizer or asked
         if asked is None:
             raise UnsupportedFeature("no authorizer was given to open_pusher")
-        return asked, effect.details
+        return asked, (effect.details,)
 
-    def _authorized(self, effect: Authorize | AuthorizeMany, result: object) -> None:
-        """Tell the session what the application answered: its result, or the exception that it raised."""
+    def _answered(
+        self, effect: Authorize | AuthorizeMany | CallApplication, result: object
+    ) -> None:
+        """Give the session what the function of the application returned, or the exception that it raised."""
+        if isinstance(effect, CallApplication):
+            with self._guard:
+                self._session.call_ended(effect.request, result, now=self._now())
+                self._changed()
+            return
         if isinstance(effect, Authorize):
             answers = {effect.request: result}
         else:

@@ -16,6 +16,8 @@ from .auth import AuthRequest
 __all__ = [
     "Authorize",
     "AuthorizeMany",
+    "CallApplication",
+    "CancelCall",
     "CloseTransport",
     "Effect",
     "OpenTransport",
@@ -37,7 +39,7 @@ class OpenTransport(Struct, frozen=True):
     port: int
     tls: bool
     ssl_context: Any = None
-    """The `SSLContext` to use in place of the driver's own; None: the driver's own."""
+    """The `SSLContext` for TLS on this stream, now or at a `StartTls`; None: the driver's own."""
 
 
 class SendData(Struct, frozen=True):
@@ -87,4 +89,35 @@ class AuthorizeMany(Struct, frozen=True):
     details: tuple[AuthRequest, ...]
 
 
-Effect = OpenTransport | SendData | StartTls | CloseTransport | Authorize | AuthorizeMany
+class CallApplication(Struct, frozen=True):
+    """Call `function()`, a function of the application, where it may take its time: it may wait for a network, and
+    it may be a coroutine function.
+
+    Answer with `call_ended`, exactly once, with what it returned or the exception that it raised.
+    """
+
+    request: int
+    function: Callable[[], object]
+
+
+class CancelCall(Struct, frozen=True):
+    """Cancel the call of a `CallApplication`, `Authorize` or `AuthorizeMany`: its result is no longer of use.
+
+    A coroutine function is cancelled; a plain function cannot be, and runs to its end. In both cases the call is
+    still answered once, when the function has ended, because the session counts the calls that have not.
+    """
+
+    request: int
+    """The number of the call; for `AuthorizeMany` the first of its numbers."""
+
+
+Effect = (
+    OpenTransport
+    | SendData
+    | StartTls
+    | CloseTransport
+    | Authorize
+    | AuthorizeMany
+    | CallApplication
+    | CancelCall
+)

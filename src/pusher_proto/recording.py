@@ -55,6 +55,7 @@ INPUTS = (
     "data_sent",
     "authorized",
     "authorization_failed",
+    "call_ended",
     "handle_timeout",
 )
 """The inputs of a session: all that changes it, beside pulling events."""
@@ -104,6 +105,8 @@ class RecordingSession(Session):
             line["pulled"], self._pulled = self._pulled, 0
         if args:
             line["args"] = [_plain(value) for value in args]
+            if name == "call_ended":  # headers, parameters and tokens
+                line["args"][1] = _shape_of(args[1])
         if more.get("auth") is not None:
             line["auth"] = _auth(more["auth"])
         self._note(line)
@@ -320,6 +323,15 @@ def _plain(value: Any) -> Any:
     except LocalProtocolError:  # data that cannot be sent, as the session is about to say
         return {"unknown": type(value).__name__}
     return {"value": value}
+
+
+def _shape_of(result: object) -> dict[str, Any]:
+    """Return what kind of result a function of the application returned, without what is in it."""
+    if isinstance(result, BaseException):
+        return {"error": describe(result)}
+    if isinstance(result, Mapping):
+        return {"value": {}}
+    return {"value": None}
 
 
 def _value(kept: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
 
-from .effects import Authorize, CloseTransport, OpenTransport, SendData, StartTls
 from .errors import excerpt
+from .events import Event
 from .recording import replay
 
 __all__ = ["main", "told"]
@@ -23,10 +23,9 @@ def told(lines: Iterable[str]) -> Iterator[str]:
             now, name = step
             began = now if began is None else began
             yield f"{now - began:12.3f}  {name}"
-        elif isinstance(step, OpenTransport | SendData | StartTls | CloseTransport | Authorize):
-            yield f"{'':12}    effect  {excerpt(step, 160)}"
         else:
-            yield f"{'':12}    event   {excerpt(step, 160)}"
+            kind = "event " if isinstance(step, Event) else "effect"
+            yield f"{'':12}    {kind}  {excerpt(step, 160)}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

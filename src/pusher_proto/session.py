@@ -224,6 +224,10 @@ class Session:
         self._advance_clock(now)
         self._answer(self._auth_requests.authorized(request, error, self._now))
 
+    def call_ended(self, request: int, result: object, *, now: float) -> None:  # noqa: ARG002 - nothing is called yet
+        """The function of a `CallApplication` returned `result`, or raised it when it is an exception."""
+        self._advance_clock(now)
+
     def handle_timeout(self, *, now: float) -> None:
         """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
         self._advance_clock(now)

@@ -16,6 +16,8 @@ from pusher_proto import (
     Authorize,
     AuthorizeMany,
     AuthRequest,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Effect,
     Event,
@@ -168,8 +170,10 @@ class Client(ClientBase[Channel, User], Source):
             case OpenTransport():
                 transport = self._transports[effect.transport] = Transport(self, effect)
                 _start(transport.run)
-            case Authorize() | AuthorizeMany():
-                _start(self._authorize, effect)
+            case Authorize() | AuthorizeMany() | CallApplication():
+                _start(self._call, effect)
+            case CancelCall():
+                pass  # a thread cannot be cancelled
             case _ if effect.transport not in self._transports:
                 pass  # it has just ended
             case SendData():
@@ -179,14 +183,14 @@ class Client(ClientBase[Channel, User], Source):
             case CloseTransport():
                 self._transports[effect.transport].close(abort=effect.abort)
 
-    def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+    def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
         result: object
         try:
-            authorizer, question = self._question(effect)
-            result = authorizer(question)
+            function, arguments = self._question(effect)
+            result = function(*arguments)
         except Exception as error:
             result = error
-        self._authorized(effect, result)
+        self._answered(effect, result)
 
     def _wait(
         self,

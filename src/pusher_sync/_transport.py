@@ -146,7 +146,8 @@ class Transport:
 
     def _secured(self, sock: socket.socket, host: str) -> socket.socket:
         try:
-            context = self._client._context()  # the first time this takes a while
+            # The first time this takes a while.
+            context = self._effect.ssl_context or self._client._context()
             self._check_wanted()
             sock.getpeername()  # one that was reset already is an error here; wrap_socket would forget to close it
             sock = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)

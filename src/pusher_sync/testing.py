@@ -20,6 +20,8 @@ from typing import Literal, TypeVar
 from pusher_proto import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Effect,
     Event,
@@ -297,8 +299,10 @@ class World(Levers, Expectations):
                 gone = client._wires.get(effect.transport)
                 if gone is not None:
                     self._at(0 if effect.abort else self.latency, partial(self._ended, gone))
-            case Authorize() | AuthorizeMany():
-                self._at(self.latency, partial(client._authorize, effect))
+            case CancelCall():
+                pass  # the call ends by itself
+            case Authorize() | AuthorizeMany() | CallApplication():
+                self._at(self.latency, partial(client._call, effect))
 
     def _flush(self) -> None:
         while (effect := self.server.next_effect()) is not None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from pusher_proto import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
     ChannelEvent,
     Event,
     Options,
@@ -266,22 +267,22 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
         session, device = self._session, self.device
         while True:
             while (effect := session.next_effect()) is not None:
-                if isinstance(effect, Authorize | AuthorizeMany):
-                    self.world.at(self.world.network.latency, partial(self._authorize, effect))
+                if isinstance(effect, Authorize | AuthorizeMany | CallApplication):
+                    self.world.at(self.world.network.latency, partial(self._call, effect))
                 else:
                     self.world.carry_out(device, effect)
             self._deliver()
             if not device._read():
                 return
 
-    def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+    def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
         result: object
         try:
-            authorizer, question = self._question(effect)
-            result = authorizer(question)
+            function, arguments = self._question(effect)
+            result = function(*arguments)
         except Exception as error:
             result = error
-        self._authorized(effect, result)
+        self._answered(effect, result)
 
     def _wait(
         self,

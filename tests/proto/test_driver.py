@@ -16,8 +16,11 @@ from proto.websocket_peer import frame
 from pusher_proto import (
     AuthRequest,
     AuthResponse,
+    CallApplication,
+    CancelCall,
     ConnectionEstablished,
     Event,
+    OpenTransport,
     Options,
     OwnKey,
     Session,
@@ -38,6 +41,8 @@ class Hand(IO):
         self.errors: list[BaseException] = []
         self.events: list[Event] = []
         self.cannot: Exception | None = None
+        self.at_once = False
+        self.cancelled: list[Callable[[object], None]] = []
         many = hasattr(more.get("authorizer"), "authorize_many")
         session = Session(options, rng=random.Random(1), authorize_many=many)
         self.driver = Driver(session, self, deliver=self.deliver, broke=self.errors.append, **more)
@@ -61,8 +66,11 @@ class Hand(IO):
     ) -> Callable[[], None]:
         if self.cannot is not None:
             raise self.cannot
-        self.calls.append((function, argument, done))
-        return lambda: None
+        if self.at_once:
+            done(function(argument))
+        else:
+            self.calls.append((function, argument, done))
+        return lambda: self.cancelled.append(done)
 
     def deliver(self) -> None:
         while (event := self.driver.session.next_event()) is not None:
@@ -238,6 +246,52 @@ def test_answers_of_the_application_reach_their_requests() -> None:
     hand.answered()
     assert wire.has_to_write
     assert hand.driver.session.channel("private-a").state is ChannelState.SUBSCRIBING
+
+
+def test_a_function_of_the_application_is_called_and_its_result_given_to_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hand = Hand(options())
+    ended: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        hand.driver.session, "call_ended", lambda *args, now: ended.append((*args, now))
+    )
+
+    async def token() -> str:
+        return "async"
+
+    for number, function in enumerate((lambda: "plain", token), 1):
+        hand.driver._carry_out(CallApplication(number, function))
+    hand.driver._carry_out(CancelCall(1))
+    hand.driver._carry_out(CancelCall(3))  # it has ended, or never was
+    (plain, _, done), (awaited, _, _) = hand.calls
+    assert hand.cancelled == [done]
+    hand.answered()
+    assert ended == [(1, "plain", hand.now)]
+    assert plain(None) == "plain"
+    coroutine: Any = awaited(None)
+    with pytest.raises(StopIteration, match="async"):
+        coroutine.send(None)
+
+
+def test_a_call_that_ends_at_once_cannot_be_cancelled_afterwards() -> None:
+    hand = Hand(options(), authorizer=lambda _: None)
+    hand.connected()
+    hand.at_once = True
+    hand.command(hand.driver.session.subscribe, "private-a")
+    assert hand.driver.session.channel("private-a").last_error is not None
+    hand.driver._carry_out(CancelCall(1))
+    assert hand.cancelled == []
+
+
+def test_the_context_of_an_effect_is_used_in_place_of_that_of_the_driver() -> None:
+    context = authority().client
+    hand = Hand(options())
+    hand.driver._carry_out(OpenTransport(7, "auth.test", 443, True, context))
+    (wire,) = hand.wires
+    wire.opened()
+    assert sent(wire).startswith(b"\x16\x03")
+    assert hand.calls == []  # no default context was needed
 
 
 def test_what_the_application_raises_is_the_answer() -> None:

@@ -11,6 +11,8 @@ from pusher_proto.auth import AuthRequest
 from pusher_proto.effects import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Effect,
     OpenTransport,
@@ -27,6 +29,8 @@ def test_every_effect_is_exported() -> None:
         CloseTransport,
         Authorize,
         AuthorizeMany,
+        CallApplication,
+        CancelCall,
     )
     assert sorted(effects.__all__) == sorted(
         ["Effect", *(one.__name__ for one in get_args(Effect))]
@@ -54,6 +58,8 @@ def test_every_effect_is_exported() -> None:
             AuthorizeMany((1,), (AuthRequest("1.1", "private-x"),)),
             AuthorizeMany((2,), (AuthRequest("1.1", "private-x"),)),
         ),
+        (CallApplication(1, print), CallApplication(1, print), CallApplication(2, print)),
+        (CancelCall(1), CancelCall(1), CancelCall(2)),
     ],
 )
 def test_effects_are_frozen_and_compare_by_what_they_say(

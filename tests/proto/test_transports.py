@@ -209,7 +209,7 @@ def test_an_ssl_context_of_the_owner_goes_to_the_driver_with_the_effect_that_beg
     proxied.transport_opened(1)
     proxied.receive_data(1, b"HTTP/1.1 200 OK\r\n\r\n", 0.0)
     opened, _, secured = drained(proxied)
-    assert opened == OpenTransport(1, "proxy.test", 3128, False)
+    assert opened == OpenTransport(1, "proxy.test", 3128, False, context)
     assert secured == StartTls(1, "ws.test", context)
 
 

@@ -14,6 +14,8 @@ from anyio.streams.tls import TLSAttribute, TLSStream
 from pusher_proto import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     ConnectionEstablished,
     ConnectionLost,
@@ -121,7 +123,7 @@ class Probe:
                     self._streams[effect.transport].secures = effect.host
                 case CloseTransport():
                     self._streams[effect.transport].close(abort=effect.abort)
-                case Authorize() | AuthorizeMany():
+                case Authorize() | AuthorizeMany() | CallApplication() | CancelCall():
                     raise AssertionError("the options say how authorizations are got")
         while (event := self.session.next_event()) is not None:
             self.events.append(event)

@@ -88,8 +88,7 @@ class Transports:
             tunnel = proxy.tunnel(address.host, address.port)
             to = Address(proxy.host, proxy.port, False, "")
         self._streams[self._last] = _Stream(owner, address, tunnel, ssl_context)
-        context = ssl_context if to.tls else None
-        self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls, context))
+        self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls, ssl_context))
         return self._last
 
     def send(self, transport: int, data: bytes) -> None:

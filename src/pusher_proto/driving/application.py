@@ -1,21 +1,32 @@
-"""Which function of the application answers a request for authorizations, and what its result means."""
+"""Which function of the application an effect calls, and what its result means."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from .._auth.endpoint_format import each_of
-from ..effects import Authorize, AuthorizeMany
+from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import UnsupportedFeature
 
-__all__ = ["answers", "question"]
+__all__ = ["Call", "answers", "number_of", "question"]
+
+Call = Authorize | AuthorizeMany | CallApplication
+"""The effects that call a function of the application."""
+
+
+def number_of(effect: Call) -> int:
+    """Return the number that `CancelCall` has for the call."""
+    return effect.requests[0] if isinstance(effect, AuthorizeMany) else effect.request
 
 
 def question(
-    effect: Authorize | AuthorizeMany, authorizer: Callable[..., object] | None
+    effect: Call, authorizer: Callable[..., object] | None
 ) -> tuple[Callable[[Any], object], object]:
     """Return the function to call and its argument. Raises `UnsupportedFeature` when there is no function."""
+    if isinstance(effect, CallApplication):
+        return _with_argument(effect.function), None
     asked: Any = authorizer
     if isinstance(effect, AuthorizeMany):
         return asked.authorize_many, list(effect.details)
@@ -23,6 +34,17 @@ def question(
     if asked is None:
         raise UnsupportedFeature("no authorizer was given to open_pusher")
     return asked, effect.details
+
+
+def _with_argument(function: Callable[[], Any]) -> Callable[[Any], object]:
+    """Return a function of one argument that does what `function` does without one."""
+    if inspect.iscoroutinefunction(function):
+
+        async def awaited(_: object) -> object:
+            return await function()
+
+        return awaited
+    return lambda _: function()
 
 
 def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, object]:

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from ..effects import (
     Authorize,
     AuthorizeMany,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Effect,
     OpenTransport,
@@ -18,7 +20,7 @@ from ..effects import (
 )
 from ..errors import UnsupportedFeature
 from ..session import Session
-from .application import answers, question
+from .application import Call, answers, number_of, question
 from .tls import SSLContext, cached_context, default_context
 from .wire import Wire
 
@@ -49,8 +51,9 @@ class IO(Protocol):
     ) -> Callable[[], None]:
         """Call `function(argument)`, a function of the application, where it may take its time.
 
-        Then call `done` with what it returned or the exception that it raised. Return a function that gives the call
-        up: what can be cancelled is, and `done` is not called.
+        Then call `done` with what it returned or the exception that it raised. Return a function that cancels the call:
+        a coroutine function is cancelled, a plain one runs on. In both cases `done` is still called, once, when the
+        function has ended: the session counts the calls that have not.
         """
 
 
@@ -84,6 +87,7 @@ class Driver:
         self._broke = broke
         self._rings_at = inf
         self._carrying_out = False
+        self._calls: dict[int, Callable[[], None]] = {}
         self._without_context: list[Wire] = []
 
     # What happens
@@ -151,8 +155,12 @@ class Driver:
         match effect:
             case OpenTransport():
                 self._open(Wire(effect, self.session, self.tell))
-            case Authorize() | AuthorizeMany():
-                self._authorize(effect)
+            case Authorize() | AuthorizeMany() | CallApplication():
+                self._call(effect)
+            case CancelCall():
+                cancel = self._calls.get(effect.request)
+                if cancel is not None:  # else it has just ended
+                    cancel()
             case _:
                 wire = self.wires.get(effect.transport)
                 if wire is not None:  # else it has just ended
@@ -164,22 +172,22 @@ class Driver:
                 wire.send(effect.data)
             case StartTls():
                 wire.start_tls(effect.host)
-                self._give_context(wire)
+                self._give_context(wire, effect.ssl_context)
             case CloseTransport():
                 wire.close(abort=effect.abort)
 
     def _open(self, wire: Wire) -> None:
         self.wires[wire.number] = wire
         if wire.effect.tls:
-            self._give_context(wire)
+            self._give_context(wire, wire.effect.ssl_context)
         try:
             self._io.open(wire)
         except _FOR_NOW as error:
             wire.failed(error)
 
-    def _give_context(self, wire: Wire) -> None:
-        """Give a wire the context that it needs, now or when it is made."""
-        context = self._context or cached_context()
+    def _give_context(self, wire: Wire, own: Any) -> None:
+        """Give a wire its own context, or that of the driver, now or when it is made."""
+        context = own or self._context or cached_context()
         if context is not None:
             wire.secure(context)
             return
@@ -199,22 +207,35 @@ class Driver:
                 context: Any = result
                 wire.secure(context)
 
-    def _authorize(self, effect: Authorize | AuthorizeMany) -> None:
+    def _call(self, effect: Call) -> None:
+        number = number_of(effect)
+        self._calls[number] = _nothing
+        done = partial(self.tell, self._called, effect)
         try:
             function, argument = question(effect, self._authorizer)
-            self._io.call(function, argument, partial(self.tell, self._authorized, effect))
+            cancel = self._io.call(function, argument, done)
+            if number in self._calls:  # else it ended within the call
+                self._calls[number] = cancel
         except UnsupportedFeature as error:
-            self._authorized(effect, error, now=self._io.time())
+            self._called(effect, error, now=self._io.time())
         except _FOR_NOW as error:
-            failed = OSError(f"the authorizer could not be called: {error}")
-            self._authorized(effect, failed, now=self._io.time())
+            failed = OSError(f"the application's function could not be called: {error}")
+            self._called(effect, failed, now=self._io.time())
 
-    def _authorized(self, effect: Authorize | AuthorizeMany, result: object, *, now: float) -> None:
+    def _called(self, effect: Call, result: object, *, now: float) -> None:
+        del self._calls[number_of(effect)]
+        if isinstance(effect, CallApplication):
+            self.session.call_ended(effect.request, result, now=now)
+            return
         for request, answer in answers(effect, result).items():
             if isinstance(answer, BaseException):
                 self.session.authorization_failed(request, answer, now=now)
             else:
                 self.session.authorized(request, answer, now=now)
+
+
+def _nothing() -> None:
+    """Cancel a call that has not begun."""
 
 
 _FOR_NOW = (OSError, RuntimeError)
