@@ -157,6 +157,12 @@ def _add_serve(commands: _Commands[_Parser]) -> None:
         default=[],
         help="an app to serve; may be repeated; without it 1:demo:demo-secret",
     )
+    parser.add_argument(
+        "--dialect",
+        choices=("pusher", "reverb", "sockudo"),
+        default="pusher",
+        help="the server whose habits it has; pusher by default",
+    )
     _add_verbose(parser)
 
 

@@ -30,6 +30,7 @@ def run(arguments: Namespace) -> int:
         # Clients that vanished are noticed; publishers' clocks are checked, as Pusher does.
         server = Server(
             apps,
+            dialect=arguments.dialect,
             rng=random.Random(),  # noqa: S311 - socket ids are no secrets
             ping_after=120.0,
             wall_clock=time.time,

@@ -12,7 +12,7 @@ from ._faults import Answers, Shape
 from ._limits import ServerLimits
 from ._server import Server
 from ._world import ReceivedMessage, ServerStats
-from .apps import DEMO_APP, App
+from .apps import DEMO_APP, App, MessageRate
 
 __all__ = [
     "DEMO_APP",
@@ -20,6 +20,7 @@ __all__ = [
     "App",
     "AuthRequest",
     "AuthUser",
+    "MessageRate",
     "ReceivedMessage",
     "Server",
     "ServerClose",

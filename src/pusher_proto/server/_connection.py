@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from enum import Enum, auto
-from typing import TypeAlias, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 import msgspec
 
@@ -15,7 +15,7 @@ from ._effects import ServerClose, ServerEffect, ServerSend
 from ._http import HttpRequest, HttpResponse
 from ._limits import ServerLimits
 from ._requests import RequestReader
-from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, WebSocket
+from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, Pong, WebSocket
 
 __all__ = ["Connection", "Item", "Left", "State"]
 
@@ -24,45 +24,61 @@ class State(Enum):
     """What a connection is doing."""
 
     READING = auto()
-    """A request is awaited or half read."""
+    """Waiting for a request, or for the rest of one."""
     ANSWERING = auto()
-    """A request was handed out and has no answer yet; what follows it waits."""
+    """A request has no answer yet; the bytes behind it wait."""
     OPEN = auto()
     """A WebSocket."""
     CLOSING = auto()
-    """A WebSocket whose close frame was sent; the peer's is awaited."""
+    """A WebSocket after its close frame, waiting for the peer's."""
     OVER = auto()
-    """Nothing more is read; the client is expected to go."""
+    """Nothing more is read; the client is expected to disconnect."""
     ENDED = auto()
-    """The connection was given up: nothing more is read or sent."""
+    """Nothing more is read or sent."""
+
+
+class Habits(Protocol):
+    """What a dialect decides about connections."""
+
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether the stream ends right behind a close frame."""
+
+    @property
+    def reply_to_broken(self) -> Callable[[int, str], tuple[int, str] | None]:
+        """The close frame after a violation of the protocol, or None."""
 
 
 class Left(msgspec.Struct, frozen=True):
-    """The WebSocket is over: the peer closed it, or broke the rules and was closed."""
+    """The WebSocket is over: the peer closed it, or violated the protocol."""
 
 
 Item: TypeAlias = HttpRequest | str | BinaryMessage | Left
 
 
 class Connection:
-    """The two protocols of one connection. Feed it, pull items until None, answer each request."""
+    """HTTP and WebSocket on one connection. Feed it bytes, pull items until None, answer each request."""
 
     def __init__(
         self,
         number: int,
         limits: ServerLimits,
         emit: Callable[[Connection, ServerEffect], None],
+        habits: Habits,
     ) -> None:
         self.number = number
+        self._habits = habits
         self.state = State.READING
         self.silent = False
-        """Whether nothing is sent of its own accord; what comes is still read, and goes nowhere."""
+        """Whether the server sends nothing; what the client sends is read and ignored."""
         self.unsent = 0
-        """Bytes that were emitted and that nobody pulled yet."""
+        """Bytes in effects that were not pulled yet."""
         self.held: dict[Hashable, None] = {}
-        """The deadlines of answers that are being held back."""
+        """The timers of delayed answers."""
         self.last_received = 0.0
-        """When the client sent anything."""
+        """When the client last sent anything."""
+        self.uses_control_frames = False
+        """Whether the client has sent a ping or a pong of the WebSocket protocol."""
         self._limits = limits
         self._emit = emit
         self._http = RequestReader(limits, self._send_unless_silent)
@@ -74,7 +90,7 @@ class Connection:
         return self.state is State.OPEN
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_item` says what they mean."""
+        """Take bytes; `next_item` reads them."""
         if self.state in (State.OVER, State.ENDED):
             return
         if self._websocket is not None:
@@ -83,7 +99,7 @@ class Connection:
             self._http.receive_data(data)
 
     def next_item(self) -> Item | None:
-        """Return the next request or message that is complete and whose turn it is."""
+        """Return the next complete request or message, if it may be handled now."""
         match self.state:
             case State.READING:
                 return self._next_request()
@@ -98,7 +114,7 @@ class Connection:
                 assert_never(self.state)
 
     def answer(self, response: HttpResponse, *, close: bool = False) -> None:
-        """Answer the request that was handed out last."""
+        """Answer the last request."""
         data, goes_on = self._http.respond(response, close=close)
         self.state = State.READING
         self._send(data)
@@ -106,7 +122,7 @@ class Connection:
             self.end(abort=False)
 
     def upgrade(self, request: HttpRequest) -> bool:
-        """Turn into a WebSocket; False when the request was not fit for it and has been refused."""
+        """Become a WebSocket; return False for a request that is no upgrade, after refusing it."""
         accepted = WebSocket.accept(request, self._limits.message)
         if isinstance(accepted, HttpResponse):
             self.answer(accepted)
@@ -122,15 +138,22 @@ class Connection:
         if self.state is State.OPEN and self._websocket is not None and (force or not self.silent):
             self._send(self._websocket.text(text))
 
+    def send_ping(self) -> None:
+        """Send a ping of the WebSocket protocol, unless this is no open WebSocket or is silent."""
+        if self.state is State.OPEN and self._websocket is not None:
+            self._send_unless_silent(self._websocket.ping())
+
     def send_bytes(self, data: bytes) -> None:
-        """Send bytes as they are, whatever the peer makes of them."""
+        """Send raw bytes."""
         self._send(data)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame and wait for the peer's; what is no WebSocket ends at once."""
+        """Send a close frame and wait for the peer's; end a connection that is no WebSocket at once."""
         if self.state is State.OPEN and self._websocket is not None:
             self.state = State.CLOSING
             self._send(self._websocket.close(code, reason))
+            if self._habits.ends_at_once:
+                self.end(abort=False)
         elif self.state is not State.CLOSING:
             self.end(abort=False)
 
@@ -168,7 +191,10 @@ class Connection:
                 continue
             match message:
                 case Ping():
+                    self.uses_control_frames = True
                     self._send_unless_silent(message.pong)
+                case Pong():
+                    self.uses_control_frames = True
                 case PeerClosed():
                     self.state = State.OVER
                     if not self.silent:
@@ -176,12 +202,19 @@ class Connection:
                         self.end(abort=False)
                     return Left()
                 case Broken():
-                    self.state = State.OVER
-                    self._send_unless_silent(self._websocket.close(message.code, message.reason))
+                    self._answer_broken(self._websocket, message)
                     return Left()
                 case _:
                     return message
         return None
+
+    def _answer_broken(self, websocket: WebSocket, broken: Broken) -> None:
+        self.state = State.OVER
+        reply = self._habits.reply_to_broken(broken.code, broken.reason)
+        if reply is not None:
+            self._send_unless_silent(websocket.close(*reply))
+        if not self.silent and (reply is None or self._habits.ends_at_once):
+            self.end(abort=False)
 
     def _send_unless_silent(self, data: bytes) -> None:
         if not self.silent:

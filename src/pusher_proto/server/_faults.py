@@ -1,11 +1,13 @@
-"""What a test has told the server to do wrong. It only remembers; the server acts on it."""
+"""The faults that a test has switched on. They are only kept here; the server acts on them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, assert_never
 
-from ._frames import encode, error, json_text
+from ._dialect import Manner
+from ._frames import encode, json_text
 from ._http import HttpResponse
 
 __all__ = ["Answers", "ChannelRefusal", "Countdown", "Faults", "Refusal", "Shape"]
@@ -19,12 +21,12 @@ Shape: TypeAlias = Literal["pusher", "error", "soketi", "internal", "silent"]
 
 @dataclass
 class Countdown:
-    """Something that happens a number of times, or until it is undone."""
+    """A fault that happens a number of times, or until it is undone."""
 
     times: int | None = None
 
     def take(self) -> bool:
-        """Whether it happens once more."""
+        """Count one occasion; return whether the fault happens."""
         if self.times is None:
             return True
         self.times -= 1
@@ -33,12 +35,12 @@ class Countdown:
 
 @dataclass
 class Refusal(Countdown):
-    """How new WebSockets are refused: by a status, else by a code, else by dropping them."""
+    """How new WebSockets are refused: by a status, else by a code, else by aborting them."""
 
     response: HttpResponse | None = None
     code: int | None = None
     reason: str = ""
-    close_frame: bool = True
+    manner: Manner = Manner.CLOSE
 
 
 @dataclass
@@ -49,8 +51,10 @@ class ChannelRefusal(Countdown):
     code: int | None = None
     message: str | None = None
 
-    def answer(self, channel: str, socket_id: str, auth: str) -> str | None:
-        """Return what the client is sent, if anything."""
+    def answer(
+        self, error: Callable[..., str], channel: str, socket_id: str, auth: str
+    ) -> str | None:
+        """Return the answer to the client, or None; `error` makes a `pusher:error` of the dialect."""
         wrong = f"Expected HMAC SHA256 hex digest of {socket_id}:{channel}, but got {auth}"
         message = self.message if self.message is not None else f"Invalid signature: {wrong}"
         match self.shape:
@@ -75,14 +79,14 @@ class ChannelRefusal(Countdown):
 
 @dataclass
 class AuthAnswer(Countdown):
-    """What the auth endpoint answers instead of the truth."""
+    """The answer of the auth endpoint in place of the right one."""
 
     response: HttpResponse = field(default_factory=lambda: HttpResponse(200))
 
 
 @dataclass
 class Faults:
-    """All that is switched on."""
+    """All faults that are switched on."""
 
     mute_all: bool = False
     refusal: Refusal | None = None
@@ -95,15 +99,15 @@ class Faults:
         return self.delays.get(what, self.delays.get("all", 0.0))
 
     def take_refusal(self) -> Refusal | None:
-        """Return how the WebSocket that is asked for now is refused."""
+        """Count one upgrade; return how it is refused, if at all."""
         return self.refusal if self.refusal and self.refusal.take() else None
 
     def take_channel(self, channel: str) -> ChannelRefusal | None:
-        """Return how the subscription that is asked for now is refused."""
+        """Count one subscribe; return how it is refused, if at all."""
         refusal = self.channels.get(channel)
         return refusal if refusal and refusal.take() else None
 
     def take_auth_answer(self) -> HttpResponse | None:
-        """Return what the auth endpoint answers to the request at hand instead of the truth."""
+        """Count one request to the auth endpoint; return its answer in place of the right one, if any."""
         answer = self.auth_answer
         return answer.response if answer and answer.take() else None

@@ -1,4 +1,4 @@
-"""The JSON texts that server and client exchange: built for the one, read from the other."""
+"""The JSON texts that server and clients exchange."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["ClientMessage", "Json", "encode", "error", "json_text", "parse_json", "parse_message"]
+__all__ = ["ClientMessage", "Json", "encode", "json_text", "parse_json", "parse_message"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -14,25 +14,30 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class ClientMessage(msgspec.Struct, frozen=True):
-    """What a client sent. `data` is kept as text, for what is passed on must not change."""
+    """A message of a client. `data` stays JSON text, because what is forwarded must not change."""
 
     event: str
     channel: str | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def data_size(self) -> int:
+        """The bytes of the data."""
+        return 0 if self.data is msgspec.UNSET else len(memoryview(self.data))
 
 
 class _Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     event: str
     channel: str | None = None
     data: object = msgspec.UNSET
-    user_id: str | None = None
+    user_id: object = None
 
 
 _MESSAGE = msgspec.json.Decoder(ClientMessage)
 
 
 def json_text(data: object) -> str:
-    """Return `data` as compact JSON. Raises TypeError when it is nothing that JSON can hold."""
+    """Return `data` as compact JSON. Raises TypeError when it cannot be JSON."""
     return _ENCODER.encode(data).decode()
 
 
@@ -41,19 +46,14 @@ def encode(
     *,
     channel: str | None = None,
     data: object = msgspec.UNSET,
-    user_id: str | None = None,
+    user_id: object = None,
 ) -> str:
-    """Return the text of one event; what is not given is left out."""
+    """Return the text of one event, without the fields that are not given."""
     return json_text(_Frame(event, channel, data, user_id))
 
 
-def error(code: int | None, message: str, *, channel: str | None = None) -> str:
-    """Return a `pusher:error`, with an object as its data as Pusher sends it."""
-    return encode("pusher:error", channel=channel, data={"code": code, "message": message})
-
-
 def parse_message(text: str) -> ClientMessage | None:
-    """Return what a client sent, or None when it is not an event."""
+    """Return the message of a client, or None when it is not an event."""
     try:
         return _MESSAGE.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

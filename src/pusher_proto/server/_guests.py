@@ -10,9 +10,10 @@ import msgspec
 from ..errors import LocalProtocolError
 from ._channels import Member
 from ._connection import Connection
+from ._dialect import Dialect
 from ._frames import json_text
 from ._limits import ServerLimits
-from ._names import Kind, kind_of
+from ._names import Kind
 from ._realm import Socket
 from ._world import World
 from .apps import App
@@ -23,8 +24,15 @@ __all__ = ["Guests"]
 class Guests(World):
     """What others on a channel do, as its subscribers see it."""
 
-    def __init__(self, apps: Sequence[App], *, rng: random.Random, limits: ServerLimits) -> None:
-        super().__init__(apps, rng=rng, limits=limits)
+    def __init__(
+        self,
+        apps: Sequence[App],
+        *,
+        dialect: Dialect,
+        rng: random.Random,
+        limits: ServerLimits,
+    ) -> None:
+        super().__init__(apps, dialect=dialect, rng=rng, limits=limits)
         self._guests: dict[tuple[str, str, str], Socket] = {}
 
     def join(
@@ -41,7 +49,7 @@ class Guests(World):
         `info` is anything that JSON can hold. Raises ValueError for another kind of channel, and LocalProtocolError
         for a user who was let in already.
         """
-        if kind_of(channel) is not Kind.PRESENCE:
+        if self._dialect.kind(channel) is not Kind.PRESENCE:
             raise ValueError(f"{channel!r} is no presence channel: nobody joins it")
         realm = self._realm(app)
         key = (realm.app.key, channel, user_id)
@@ -49,7 +57,7 @@ class Guests(World):
             raise LocalProtocolError(f"{user_id!r} has joined {channel!r} already")
         known = msgspec.UNSET if info is None else msgspec.Raw(json_text(info).encode())
         now = self._advance(now)
-        nobody = Connection(0, self._limits, self._emit)
+        nobody = Connection(0, self._limits, self._emit, self._dialect)
         nobody.silent = True
         guest = self._guests[key] = realm.enter(nobody, 0)
         realm.subscribe(guest, channel, Member(user_id, known), now)
@@ -84,12 +92,12 @@ class Guests(World):
             raise ValueError(f"a client event is named client-..., not {event!r}")
         realm = self._realm(app)
         guest = None
-        if user_id is not None or kind_of(channel) is Kind.PRESENCE:
+        if user_id is not None or self._dialect.kind(channel) is Kind.PRESENCE:
             guest = self._guests.get((realm.app.key, channel, user_id or ""))
             if guest is None:
                 raise LocalProtocolError(f"{user_id!r} was not let into {channel!r} by `join`")
         text = json_text(data)  # raises now what could not be sent
         now = self._advance(now)
-        count = realm.relay(guest, channel, event, msgspec.Raw(text.encode()))
+        count = realm.relay(guest, channel, event, msgspec.Raw(text.encode()), now)
         self._settle(now)
         return count

@@ -50,11 +50,13 @@ class HttpResponse(msgspec.Struct, frozen=True):
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    close: bool = False
+    """Whether the connection ends behind this answer."""
 
     def head(self, *, close: bool = False) -> h11.Response:
         """Return what h11 sends first. Raises ValueError when HTTP does not allow it."""
         headers = [*self.headers, ("Content-Length", str(len(self.body)))]
-        if close:
+        if close or self.close:
             headers.append(("Connection", "close"))
         try:
             return h11.Response(

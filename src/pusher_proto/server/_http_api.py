@@ -174,8 +174,8 @@ class HttpApi:
             self._check_channel(channel)
         if len(channels) > 1 and any(kind_of(each) is Kind.ENCRYPTED for each in channels):
             raise _Wrong(400, "An event of an encrypted channel has no other channel")
-        if not event.name or len(event.name) > self._limits.name:
-            raise _Wrong(400, f"The name of an event has 1 to {self._limits.name} characters")
+        if not event.name or len(event.name) > self._limits.event_name:
+            raise _Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
         if len(event.data.encode()) > self._limits.event_data:
             limit = self._limits.event_data
             raise _Wrong(

@@ -9,11 +9,12 @@ from typing import get_args
 import msgspec
 
 from ._connection import Connection
+from ._dialect import Manner
 from ._faults import Answers, AuthAnswer, ChannelRefusal, Refusal, Shape
-from ._frames import Json, error, json_text, parse_json
+from ._frames import Json, json_text, parse_json
 from ._guests import Guests
 from ._http import HttpResponse
-from ._names import USER_CHANNEL, Kind, kind_of
+from ._names import USER_CHANNEL, Kind
 from .apps import App
 
 __all__ = ["Levers"]
@@ -48,7 +49,10 @@ class Levers(Guests):
         text = data if isinstance(data, str) else json_text(data)
         names = [channels] if isinstance(channels, str) else list(channels)
         ready = [
-            (name, realm.encrypt(name, text) if kind_of(name) is Kind.ENCRYPTED else text)
+            (
+                name,
+                realm.encrypt(name, text) if self._dialect.kind(name) is Kind.ENCRYPTED else text,
+            )
             for name in names
         ]
         self.stats.published += len(ready)
@@ -68,7 +72,7 @@ class Levers(Guests):
         """Close all connections that are signed in as a user, with 4009."""
         now = self._advance(now)
         for socket in self._realm(app).sockets_of(user_id):
-            self._close(socket.connection, 4009, "You got disconnected by the app.", now)
+            self._finish(socket.connection, self._dialect.terminated, now)
         self._settle(now)
 
     # ---- breaking connections
@@ -94,7 +98,7 @@ class Levers(Guests):
         chosen = self._chosen(connection)
         for each in chosen:
             if error_event:
-                each.send_text(error(code, reason), force=True)
+                each.send_text(self._dialect.error(code, reason), force=True)
             if code is None:
                 each.end(abort=not error_event)
             elif close_frame:
@@ -105,6 +109,14 @@ class Levers(Guests):
         for each in chosen:
             self._forget(each, now)
             self._await_end(each, now)
+        self._settle(now)
+
+    def shut_down(self, *, now: float) -> None:
+        """End all WebSockets as the dialect does when the server stops, and answer new ones with 503 until `allow`."""
+        now = self._advance(now)
+        for each in self._chosen(None):
+            self._finish(each, self._dialect.shut_down, now)
+        self._faults.refusal = Refusal(response=_response(503, "Server is shutting down", {}))
         self._settle(now)
 
     def mute(self, connection: int | None = None, *, now: float) -> None:
@@ -169,7 +181,11 @@ class Levers(Guests):
             response = _response(status, reason, fields)
         self._advance(now)
         self._faults.refusal = Refusal(
-            times, response=response, code=code, reason=reason, close_frame=close_frame
+            times,
+            response=response,
+            code=code,
+            reason=reason,
+            manner=Manner.CLOSE if close_frame else Manner.END,
         )
 
     def allow(self, *, now: float) -> None:

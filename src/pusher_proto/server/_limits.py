@@ -1,4 +1,4 @@
-"""The limits of the server: what a client or a publisher may send before it is refused."""
+"""The limits of the server on what clients and publishers may send."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class ServerLimits:
     event_data: int = 10 * 1024
     """The data of one event, of a client or a publisher."""
     name: int = 200
-    """Characters of a channel, an event or a user id."""
+    """Characters of a channel or a user id."""
+    event_name: int = 200
+    """Characters of the name of an event."""
     channels_of_event: int = 100
     """Channels that one publishing request may name."""
     batch: int = 10
@@ -34,10 +36,12 @@ class ServerLimits:
     watchlist: int = 100
     """Users that one user may watch."""
     cached_channels: int = 10_000
-    """Cache channels whose last event is kept; the oldest goes first."""
+    """Cache channels whose last event is kept; the oldest is dropped first."""
     held_answers: int = 1000
     """Answers to one connection that `delay` may hold; above it the connection ends with 4100."""
     unsent: int = 64 * 1024 * 1024
-    """Bytes for one connection that nobody pulled; above it the connection is aborted."""
+    """Bytes for one connection that were not pulled; above it the connection is aborted."""
+    unsent_messages: int | None = None
+    """Messages for one connection that were not pulled; further ones are dropped. Only Sockudo has this."""
     log: int = 1000
-    """Entries of `received` and of `auth_requests`; the oldest go first."""
+    """Entries of `received` and of `auth_requests`; the oldest are dropped first."""

@@ -15,7 +15,7 @@ _CACHE = ("cache-", "private-cache-", "private-encrypted-cache-", "presence-cach
 
 
 class Kind(Enum):
-    """What a channel asks of its subscribers."""
+    """Kinds of channels, by what subscribers need."""
 
     PUBLIC = auto()
     PRIVATE = auto()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Iterable
 
 import msgspec
 from nacl.secret import SecretBox
@@ -15,22 +14,23 @@ from nacl.secret import SecretBox
 from ..errors import LocalProtocolError
 from ._channels import Cache, Channel, Member
 from ._connection import Connection
+from ._dialect import Dialect
 from ._frames import encode, json_text
 from ._limits import ServerLimits
-from ._names import Kind, is_cache
+from ._names import USER_CHANNEL, Kind
 from ._timers import Timers
-from ._users import User, Users
+from ._users import User
 from .apps import App
 
 __all__ = ["Realm", "Socket"]
 
-# Pusher tells large channels their count at most this often.
+# Pusher sends the count of a large channel at most this often.
 _COUNT_INTERVAL = 5.0
 _LARGE_CHANNEL = 100
 
 
 class Socket:
-    """A client whose WebSocket has been greeted."""
+    """A client with a socket id."""
 
     def __init__(self, connection: Connection, realm: Realm, socket_id: str, serial: int) -> None:
         self.connection = connection
@@ -39,9 +39,13 @@ class Socket:
         self.serial = serial
         """How many sockets the server had greeted with this one."""
         self.user: User | None = None
+        self.authorized = False
+        """Whether it has signed in, or subscribed to a channel that needs an authorization."""
         self.channels: dict[str, None] = {}
         self.recent_events: list[float] = []
         """When it sent its client events of the last second, where they are limited."""
+        self.window = (float("-inf"), 0)
+        """Start of the current window of `App.message_rate`, and the messages in it."""
 
     def send(self, text: str) -> None:
         """Send one message."""
@@ -52,13 +56,20 @@ class Realm:
     """One app and all that lives in it."""
 
     def __init__(
-        self, app: App, *, rng: random.Random, limits: ServerLimits, timers: Timers
+        self,
+        app: App,
+        *,
+        dialect: Dialect,
+        rng: random.Random,
+        limits: ServerLimits,
+        timers: Timers,
     ) -> None:
         self.app = app
+        self.dialect = dialect
         self.sockets: dict[str, Socket] = {}
         self.channels: dict[str, Channel] = {}
-        self.cache = Cache(limits.cached_channels)
-        self.users = Users()
+        self.cache = Cache(limits.cached_channels, dialect.cache_lifetime)
+        self.users = dialect.users()
         self._rng = rng
         self._timers = timers
 
@@ -73,68 +84,84 @@ class Realm:
         return socket
 
     def leave(self, socket: Socket, now: float) -> None:
-        """Forget a socket: its channels and its user hear of it, it does not."""
+        """Forget a socket, and notify the other subscribers of its channels and the watchers of its user."""
         del self.sockets[socket.id]
         for name in list(socket.channels):
             self.unsubscribe(socket, name, now)
         self.users.sign_out(socket)
 
     def _new_socket_id(self) -> str:
-        return f"{self._rng.randrange(1, 10**6)}.{self._rng.randrange(1, 10**9)}"
+        first, second = self.dialect.socket_id_limits
+        return f"{self._rng.randrange(1, first)}.{self._rng.randrange(1, second)}"
 
     # ---- channels
 
     def subscribe(self, socket: Socket, name: str, member: Member | None, now: float) -> None:
-        """Subscribe a socket and tell everybody whom it concerns."""
+        """Subscribe a socket, and notify the other subscribers."""
         channel = self.channels.get(name)
         if channel is None:
-            channel = self.channels[name] = Channel(name)
+            channel = self.channels[name] = self.dialect.channel(name, self.dialect.kind(name))
         is_new = channel.add(socket, member)
         socket.channels[name] = None
-        succeeded = json_text(channel.success_data())
-        socket.send(encode("pusher_internal:subscription_succeeded", channel=name, data=succeeded))
-        if is_cache(name):
-            event = self.cache.get(name, now)
-            socket.send(event.text if event else encode("pusher:cache_miss", channel=name))
-        if is_new:
-            data = json_text(_Joined(member.user_id, member.info)) if member else ""
-            self._tell(
+        self.confirm(socket, channel, now)
+        if is_new and member is not None:
+            data = json_text(channel.added_data(member))
+            self._send(
                 channel, encode("pusher_internal:member_added", channel=name, data=data), socket
             )
         self._count_changed(channel, now)
 
+    def confirm(self, socket: Socket, channel: Channel, now: float) -> None:
+        """Send a subscriber the success of its subscribe and the cached event."""
+        data = channel.success_data()
+        if data is msgspec.UNSET:
+            socket.send(self.dialect.error(4200, "Invalid message format"))
+            return
+        name, text = channel.shown_name, json_text(data)
+        socket.send(encode("pusher_internal:subscription_succeeded", channel=name, data=text))
+        if self.dialect.cached(channel.name):
+            event = self.cache.get(channel.name, now)
+            socket.send(event.text if event else self.dialect.cache_miss(channel.name))
+
     def unsubscribe(self, socket: Socket, name: str, now: float) -> None:
-        """End a subscription and tell those who stay."""
+        """End a subscription, and notify the remaining subscribers."""
         channel = self.channels[name]
         del socket.channels[name]
         gone = channel.remove(socket)
+        if gone is not None:
+            data = json_text(channel.removed_data(gone))
+            text = encode("pusher_internal:member_removed", channel=name, data=data)
+            self._send(channel, text)
+            if self.dialect.caches_everything and self.dialect.cached(name):
+                self.cache.put(name, text, data, now)
         if not channel.subscribers:
             del self.channels[name]
             self._timers.cancel(("count", self.app.key, name))
+            if self.dialect.cache_ends_with_channel:
+                self.cache.drop(name)
             return
-        if gone is not None:
-            data = json_text({"user_id": gone.user_id})
-            self._tell(channel, encode("pusher_internal:member_removed", channel=name, data=data))
         self._count_changed(channel, now)
 
     def _count_changed(self, channel: Channel, now: float) -> None:
-        if not self.app.subscription_count or channel.kind in (Kind.PRESENCE, Kind.USER):
+        if not (self.app.subscription_count and self.dialect.subscription_count):
+            return
+        if channel.kind in (Kind.PRESENCE, Kind.USER):
             return
         if len(channel.subscribers) <= _LARGE_CHANNEL:
-            self._tell_count(channel)
+            self._send_count(channel)
             return
         timer = ("count", self.app.key, channel.name)
         if timer not in self._timers:
-            self._timers.set(timer, now + _COUNT_INTERVAL, lambda _: self._tell_count(channel))
+            self._timers.set(timer, now + _COUNT_INTERVAL, lambda _: self._send_count(channel))
 
-    def _tell_count(self, channel: Channel) -> None:
+    def _send_count(self, channel: Channel) -> None:
         data = json_text({"subscription_count": len(channel.subscribers)})
-        self._tell(
+        self._send(
             channel,
             encode("pusher_internal:subscription_count", channel=channel.name, data=data),
         )
 
-    def _tell(self, channel: Channel, text: str, but: Socket | None = None) -> int:
+    def _send(self, channel: Channel, text: str, but: Socket | None = None) -> int:
         count = 0
         for socket in channel.subscribers:
             if socket is not but:
@@ -147,21 +174,35 @@ class Realm:
     def publish(
         self, channel: str, event: str, data: str, *, but: str | None = None, now: float
     ) -> int:
-        """Send an event to a channel except to the socket named `but`; how many it went to."""
+        """Send an event to the subscribers of a channel except the socket `but`; return their number."""
         text = encode(event, channel=channel, data=data)
-        if is_cache(channel):
-            self.cache.put(channel, text, data, now)
+        if self.dialect.users_by_presence and self.dialect.kind(channel) is Kind.USER:
+            sockets = self.sockets_of(channel.removeprefix(USER_CHANNEL))
+            for socket in sockets:
+                socket.send(text)
+            return len(sockets)
         there = self.channels.get(channel)
-        return self._tell(there, text, self.sockets.get(but or "")) if there else 0
+        if self.dialect.cached(channel) and (there or not self.dialect.cache_ends_with_channel):
+            self.cache.put(channel, text, data, now)
+        return self._send(there, text, self.sockets.get(but or "")) if there else 0
 
-    def relay(self, sender: Socket | None, channel: str, event: str, data: object) -> int:
-        """Send a client's event to the others on the channel, with the sender's name on presence; to how many."""
+    def relay(
+        self, sender: Socket | None, channel: str, event: str, data: object, now: float
+    ) -> int:
+        """Send a client event to the other subscribers of a channel, with the sender's id on a presence channel."""
+        there = self.channels.get(channel)
+        user_id = there.user_id_of(sender) if there and sender is not None else None
+        text = encode(event, channel=channel, data=data, user_id=user_id)
+        return self.forward(sender, channel, text, now)
+
+    def forward(self, sender: Socket | None, channel: str, text: str, now: float) -> int:
+        """Send the text of a client event to the other subscribers of a channel; return their number."""
         there = self.channels.get(channel)
         if there is None:
             return 0
-        member = there.subscribers[sender] if sender is not None else None
-        user_id = member.user_id if member else None
-        return self._tell(there, encode(event, channel=channel, data=data, user_id=user_id), sender)
+        if self.dialect.caches_everything and self.dialect.cached(channel):
+            self.cache.put(channel, text, "", now)
+        return self._send(there, text, sender)
 
     def encrypt(self, channel: str, text: str) -> str:
         """Return the data of an event on an encrypted channel."""
@@ -178,12 +219,13 @@ class Realm:
             }
         )
 
-    def sockets_of(self, user_id: str) -> Iterable[Socket]:
-        """Return the sockets that are signed in as a user."""
+    def sockets_of(self, user_id: str) -> list[Socket]:
+        """Return the sockets of a user."""
         user = self.users.get(user_id)
-        return list(user.sockets) if user else []
-
-
-class _Joined(msgspec.Struct, frozen=True):
-    user_id: str
-    user_info: msgspec.Raw | msgspec.UnsetType
+        found = dict.fromkeys(user.sockets) if user else {}
+        if self.dialect.users_by_presence:
+            for channel in self.channels.values():
+                for socket, member in channel.subscribers.items():
+                    if member is not None and member.user_id == user_id:
+                        found[socket] = None
+        return list(found)

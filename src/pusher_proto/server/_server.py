@@ -9,21 +9,29 @@ from __future__ import annotations
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 from urllib.parse import unquote
 
 from ..errors import LocalProtocolError
 from ._auth_endpoint import AuthEndpoint, AuthUser
 from ._connection import Connection, Left, State
-from ._conversation import MALFORMED, Conversation
+from ._conversation import Answered, Conversation, Ended, Refused
+from ._dialect import Ending, Manner
 from ._faults import Answers, Refusal
-from ._frames import ClientMessage, encode, error, json_text, parse_message
+from ._frames import ClientMessage, encode, json_text
+from ._heartbeat import Heartbeat
 from ._http import HttpRequest, HttpResponse, failure, parse_form
 from ._http_api import HttpApi
 from ._levers import Levers
 from ._limits import ServerLimits
-from ._realm import Realm
+from ._origins import is_allowed
+from ._realm import Realm, Socket
+from ._reverb import ReverbConversation
+from ._sockudo import SockudoConversation
+from ._websocket import BinaryMessage
 from .apps import DEMO_APP, App
 
 __all__ = ["Server"]
@@ -32,8 +40,11 @@ _APP_PATH = re.compile(r"(?P<prefix>.*)/app/(?P<key>[^/]+)/?\Z", re.DOTALL)
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+.][-+.0-9A-Za-z]*)?\Z")
 _PROTOCOLS = ("5", "6", "7")
 
-_PONG_TIMEOUT = 30.0
-_PING = encode("pusher:ping", data="{}")
+DIALECTS: dict[str, type[Conversation]] = {
+    "pusher": Conversation,
+    "reverb": ReverbConversation,
+    "sockudo": SockudoConversation,
+}
 
 # What `delay` tells apart; everything else is answered at once.
 _KINDS: dict[str, Answers] = {
@@ -52,7 +63,8 @@ class Server(Levers):
 
     - `apps`: whom it serves; the first is the one that levers and looks mean by default
     - `rng`: for socket ids; without one every server draws the same ids in the same order
-    - `activity_timeout`: what clients are told; the server itself does not act on it
+    - `dialect`: whose habits it has: "pusher", "reverb" (Laravel Reverb 1.10) or "sockudo" (Sockudo 5.2)
+    - `activity_timeout`: the seconds in the greeting, by default the dialect's; the server does not act on them
     - `ping_after`: seconds of silence after which the server sends a `pusher:ping` and, when nothing
       comes within 30 more, closes with 4201; None never does
     - `auth_user`: who asks the auth endpoint (see `AuthUser`); by default the user `user-<n>` for the
@@ -66,8 +78,9 @@ class Server(Levers):
         self,
         apps: Sequence[App] = (DEMO_APP,),
         *,
+        dialect: Literal["pusher", "reverb", "sockudo"] = "pusher",
         rng: random.Random | None = None,
-        activity_timeout: int = 120,
+        activity_timeout: int | None = None,
         ping_after: float | None = None,
         auth_user: AuthUser | None = None,
         auth_token: str | None = None,
@@ -75,13 +88,22 @@ class Server(Levers):
         wall_clock: Callable[[], float] | None = None,
         limits: ServerLimits | None = None,
     ) -> None:
-        limits = limits or ServerLimits()
-        super().__init__(apps, rng=rng or random.Random(0), limits=limits)  # noqa: S311 - the same ids in each run
-        self._activity_timeout = activity_timeout
-        self._ping_after = ping_after
+        if dialect not in DIALECTS:
+            raise ValueError(f"no dialect {dialect!r}: there are {', '.join(DIALECTS)}")
+        habits = DIALECTS[dialect].dialect
+        limits = limits or habits.limits
+        rng = rng or random.Random(0)  # noqa: S311 - the same ids in each run
+        super().__init__(apps, dialect=habits, rng=rng, limits=limits)
+        self._activity_timeout = (
+            habits.activity_timeout if activity_timeout is None else activity_timeout
+        )
         self._path_prefix = path_prefix
         self._greeted = 0
-        self._conversation = Conversation(limits, self._faults)
+        self._conversation = DIALECTS[dialect](limits, self._faults)
+        if ping_after is not None:
+            self._heartbeat = Heartbeat(
+                habits, self._timers, ping_after, self._sockets.values, self._finish
+            )
         self._api = HttpApi(
             self._realms_in_order,
             limits,
@@ -105,11 +127,13 @@ class Server(Levers):
         now = self._advance(now)
         if connection in self._connections:
             raise LocalProtocolError(f"connection {connection} is open already")
-        opened = Connection(connection, self._limits, self._emit)
+        opened = Connection(connection, self._limits, self._emit, self._dialect)
         opened.silent = self._faults.mute_all
         opened.last_received = now
         self._connections[connection] = opened
         self.stats.connections += 1
+        if self._heartbeat is not None:
+            self._heartbeat.start(now)
 
     def receive_data(self, connection: int, data: bytes, *, now: float) -> None:
         """Bytes came from a client. Unknown and finished numbers are ignored."""
@@ -150,8 +174,9 @@ class Server(Levers):
                     self._request(connection, item, now)
                 case str():
                     self._message(connection, item, now)
-                case _:
-                    connection.send_text(MALFORMED)
+                case BinaryMessage():
+                    text = item.data.decode("utf-8", "replace")
+                    self._message(connection, text if self._dialect.binary_is_text else "", now)
         self._await_end(connection, now)
 
     def _request(self, connection: Connection, request: HttpRequest, now: float) -> None:
@@ -165,7 +190,7 @@ class Server(Levers):
         response = self._endpoint.answer(connection.number, request)
         if response is None:
             what = "api"
-            response = self._api.answer(request, now) or _elsewhere(request)
+            response = self._api.answer(request, now) or self._elsewhere(request)
         delayed = self._faults.delay_of(what) > 0
         self._after(what, connection, partial(self._answer, connection, response, delayed), now)
 
@@ -174,14 +199,35 @@ class Server(Levers):
     ) -> None:
         connection.answer(response)
         if delayed:
-            # What came meanwhile waited for this.
+            # Requests that arrived in the meantime waited for this answer.
             self._pump(connection, now)
+
+    def _elsewhere(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request that is neither for the HTTP API nor for an auth endpoint."""
+        if request.method in ("GET", "HEAD") and request.path == "/":
+            text = b"A server for tests that speaks the Pusher Channels protocol.\n"
+            return HttpResponse(200, text, (("Content-Type", "text/plain"),))
+        if _APP_PATH.match(unquote(request.path)):
+            special = (
+                self._dialect.plain_get if request.method == "GET" else self._dialect.other_method
+            )
+            response = special or failure(426, "A WebSocket upgrade is needed here")
+            return HttpResponse(
+                response.status, response.body, (*response.headers, ("Upgrade", "websocket"))
+            )
+        return self._dialect.not_found or failure(
+            404, f"No such resource: {request.method} {request.path[:200]}"
+        )
 
     def _message(self, connection: Connection, text: str, now: float) -> None:
         self.stats.messages += 1
-        message = parse_message(text)
-        if message is None:
-            connection.send_text(MALFORMED)
+        socket = self._sockets.get(connection)
+        if socket is not None and self._is_too_fast(socket, now):
+            return
+        try:
+            message = self._conversation.parse(text)
+        except Refused as refused:
+            self._refuse(connection, refused)
             return
         self._log(connection, message)
         if connection.silent:
@@ -192,12 +238,46 @@ class Server(Levers):
         else:
             self._converse(connection, message, now)
 
+    def _is_too_fast(self, socket: Socket, now: float) -> bool:
+        """Count a message; refuse it, or end the connection, when it is beyond the rate of the app."""
+        rate = socket.realm.app.message_rate
+        if rate is None:
+            return False
+        start, count = socket.window
+        if now >= start + rate.seconds:
+            start, count = now, 0
+        if count < rate.messages:
+            socket.window = (start, count + 1)
+            return False
+        ending = self._dialect.message_rate
+        if rate.ends:
+            for _ in range(self._dialect.message_rate_says - 1):
+                socket.send(self._dialect.error(ending.code, ending.message))
+            self._finish(socket.connection, ending, now)
+        else:
+            socket.send(self._dialect.error(ending.code, self._dialect.message_refused))
+        return True
+
     def _converse(self, connection: Connection, message: ClientMessage, now: float) -> None:
         socket = self._sockets.get(connection)
-        if socket is None:
-            connection.send_text(error(None, "The connection is not established yet"))
-        else:
+        try:
+            if socket is None:
+                raise Refused(None, "The connection is not established yet")
             self._conversation.receive(socket, message, now)
+        except Refused as refused:
+            self._refuse(connection, refused)
+        except Answered as answered:
+            if answered.text is not None:
+                connection.send_text(answered.text)
+        except Ended as ended:
+            if ended.ghost:
+                self._ghosts[connection] = now + self._activity_timeout
+            self._finish(connection, ended.ending, now)
+
+    def _refuse(self, connection: Connection, refused: Refused) -> None:
+        connection.send_text(
+            self._dialect.error(refused.code, refused.message, channel=refused.channel)
+        )
 
     def _publish(
         self, realm: Realm, channel: str, event: str, data: str, but: str | None, now: float
@@ -211,84 +291,98 @@ class Server(Levers):
     # ---- WebSockets
 
     def _upgrade(self, connection: Connection, request: HttpRequest, now: float) -> None:
-        key, refusal = self._wanted_app(request)
-        refusal = self._faults.take_refusal() or refusal
+        key, wrong = self._wanted_app(request)
+        refusal = self._faults.take_refusal()
+        if refusal is None and wrong is not None:
+            refusal = (
+                Refusal(response=wrong)
+                if isinstance(wrong, HttpResponse)
+                else Refusal(code=wrong.code, reason=wrong.message, manner=wrong.manner)
+            )
         if refusal is not None:
-            self._turn_away(connection, request, refusal)
+            self._turn_away(connection, request, refusal, key, now)
         elif connection.upgrade(request):
             self.stats.websockets += 1
             greet = partial(self._greet, connection, self._realms[key])
             self._after("greeting", connection, greet, now)
 
-    def _wanted_app(self, request: HttpRequest) -> tuple[str, Refusal | None]:
+    def _wanted_app(self, request: HttpRequest) -> tuple[str, Ending | HttpResponse | None]:
         """Return the key of the app that a client wants, and why it cannot have it."""
         path = _APP_PATH.match(unquote(request.path))
         if path is None or self._path_prefix not in (None, path["prefix"]):
-            return "", Refusal(code=4005, reason="Path not found")
+            return "", self._dialect.wrong_path
         key = path["key"]
         fields = parse_form(request.query) or {}
-        if key not in self._realms:
-            return key, Refusal(code=4001, reason=f"App key {key[:50]!a} not in this cluster")
-        if "protocol" not in fields:
-            return key, Refusal(code=4008, reason="No protocol version supplied")
-        if fields["protocol"] not in _PROTOCOLS:
-            return key, Refusal(code=4007, reason="Unsupported protocol version")
-        if "version" in fields and not _VERSION.match(fields["version"]):
-            return key, Refusal(code=4006, reason="Invalid version string format")
-        return key, None
+        if self._dialect.reads_protocol and not _is_byte(fields.get("protocol", "7")):
+            return key, failure(400, "Invalid protocol version")
+        realm = self._realms.get(key)
+        if realm is None:
+            unknown = self._dialect.unknown_app
+            text = unknown.message.format(key=f"{key[:50]!a}")
+            return key, replace(unknown, message=text)
+        return key, self._unwelcome(realm, request) or self._wrong_query(fields)
 
-    def _turn_away(self, connection: Connection, request: HttpRequest, refusal: Refusal) -> None:
+    def _unwelcome(self, realm: Realm, request: HttpRequest) -> Ending | None:
+        """Return why an app takes no client, or not this one."""
+        app = realm.app
+        if not app.enabled:
+            return self._dialect.disabled_app
+        origin = request.header_map.get("origin", "")
+        if app.origins and not is_allowed(
+            origin, app.origins, host_only=self._dialect.origin_is_host
+        ):
+            return self._dialect.wrong_origin
+        sockets = realm.sockets.values()
+        every = not self._dialect.counts_subscribed
+        count = sum(1 for socket in sockets if every or socket.channels)
+        if app.max_connections is not None and count >= app.max_connections:
+            return self._dialect.over_quota
+        return None
+
+    def _wrong_query(self, fields: Mapping[str, str]) -> Ending | None:
+        if not self._dialect.checks_query:
+            return None
+        if "protocol" not in fields:
+            return Ending(4008, "No protocol version supplied")
+        if fields["protocol"] not in _PROTOCOLS:
+            return Ending(4007, "Unsupported protocol version")
+        if "version" in fields and not _VERSION.match(fields["version"]):
+            return Ending(4006, "Invalid version string format")
+        return None
+
+    def _turn_away(
+        self, connection: Connection, request: HttpRequest, refusal: Refusal, key: str, now: float
+    ) -> None:
         self.stats.refused += 1
         if refusal.response is not None:
             connection.answer(refusal.response)
         elif refusal.code is None:
             connection.end(abort=True)
         elif connection.upgrade(request):
-            connection.send_text(error(refusal.code, refusal.reason))
-            if refusal.close_frame:
-                connection.close(refusal.code, refusal.reason)
-            else:
-                connection.end(abort=False)
+            if refusal.manner is Manner.STAY:
+                self._enter(connection, self._realms[key], now)
+            self._finish(connection, Ending(refusal.code, refusal.reason, refusal.manner), now)
 
-    def _greet(self, connection: Connection, realm: Realm, now: float) -> None:
+    def _enter(self, connection: Connection, realm: Realm, now: float) -> Socket:
+        """Give a connection its socket, and start the timers that watch it."""
         self._greeted += 1
         socket = self._sockets[connection] = realm.enter(connection, self._greeted)
+        if self._heartbeat is not None:
+            self._heartbeat.watch(connection, now)
+        if (timeout := realm.app.authentication_timeout) is not None:
+            check = partial(self._check_authorized, socket)
+            self._timers.set(("authentication", connection), now + timeout, check)
+        return socket
+
+    def _check_authorized(self, socket: Socket, now: float) -> None:
+        if not socket.authorized:
+            self._finish(socket.connection, self._dialect.not_authorized, now)
+
+    def _greet(self, connection: Connection, realm: Realm, now: float) -> None:
+        socket = self._enter(connection, realm, now)
         data = {"socket_id": socket.id, "activity_timeout": self._activity_timeout}
         socket.send(encode("pusher:connection_established", data=json_text(data)))
-        if self._ping_after is not None:
-            self._watch(connection, now + self._ping_after)
-
-    def _watch(self, connection: Connection, due: float) -> None:
-        self._timers.set(("ping", connection), due, partial(self._ping, connection))
-
-    def _ping(self, connection: Connection, now: float) -> None:
-        assert self._ping_after is not None
-        silent_since = now if connection.silent else connection.last_received
-        if silent_since + self._ping_after > now:
-            self._watch(connection, silent_since + self._ping_after)
-            return
-        connection.send_text(_PING)
-        self._await_pong(connection, now, now + min(self._ping_after, _PONG_TIMEOUT))
-
-    def _await_pong(self, connection: Connection, pinged: float, due: float) -> None:
-        missed = partial(self._missed_pong, connection, pinged)
-        self._timers.set(("ping", connection), due, missed)
-
-    def _missed_pong(self, connection: Connection, pinged: float, now: float) -> None:
-        if connection.last_received >= pinged or connection.silent:
-            self._ping(connection, now)
-        elif now < pinged + _PONG_TIMEOUT:
-            self._await_pong(connection, pinged, pinged + _PONG_TIMEOUT)
-        else:
-            self._close(connection, 4201, "Pong reply not received", now)
 
 
-def _elsewhere(request: HttpRequest) -> HttpResponse:
-    """Answer what is neither for the HTTP API nor for an auth endpoint."""
-    if request.method in ("GET", "HEAD") and request.path == "/":
-        text = b"A server for tests that speaks the Pusher Channels protocol.\n"
-        return HttpResponse(200, text, (("Content-Type", "text/plain"),))
-    if _APP_PATH.match(unquote(request.path)):
-        response = failure(426, "A WebSocket upgrade is needed here")
-        return HttpResponse(426, response.body, (*response.headers, ("Upgrade", "websocket")))
-    return failure(404, f"No such resource: {request.method} {request.path[:200]}")
+def _is_byte(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text[:10]) <= 255

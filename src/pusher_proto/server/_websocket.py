@@ -1,7 +1,7 @@
 """Bytes to WebSocket messages and back, over wsproto.
 
-wsproto hands out a frame in pieces and limits nothing. Here it gets whole frames only, so that what
-is read does not depend on how the bytes were split, and a frame too large is known by its head.
+wsproto passes on a frame in pieces and limits nothing. Here it receives whole frames only, so that the result does not
+depend on how the bytes were split, and a frame that is too large is known by its head.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from wsproto.utilities import RemoteProtocolError
 
 from ._http import HttpRequest, HttpResponse, failure
 
-__all__ = ["BinaryMessage", "Broken", "Message", "PeerClosed", "Ping", "WebSocket"]
+__all__ = ["BinaryMessage", "Broken", "Message", "PeerClosed", "Ping", "Pong", "WebSocket"]
 
 
 class BinaryMessage(msgspec.Struct, frozen=True):
-    """A binary message, which the protocol has no use for."""
+    """A binary message, which the protocol does not use."""
+
+    data: bytes
 
 
 class Ping(msgspec.Struct, frozen=True):
@@ -30,30 +32,35 @@ class Ping(msgspec.Struct, frozen=True):
     pong: bytes
 
 
+class Pong(msgspec.Struct, frozen=True):
+    """A pong of the WebSocket protocol itself."""
+
+
 class PeerClosed(msgspec.Struct, frozen=True):
-    """A close frame; `reply` is the one that answers it, if one is due."""
+    """A close frame; `reply` answers it, and is empty when no answer is due."""
 
     reply: bytes
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The peer broke the rules: close with this, for nothing more can be read."""
+    """The peer violated the protocol: close with this code; nothing more can be read."""
 
     code: int
     reason: str
 
 
-Message: TypeAlias = str | BinaryMessage | Ping | PeerClosed | Broken
+Message: TypeAlias = str | BinaryMessage | Ping | Pong | PeerClosed | Broken
 
 
 class WebSocket:
-    """The server's half of one WebSocket. Nothing is to be asked of it after `Broken`."""
+    """The server's half of one WebSocket. It is of no use after `Broken`."""
 
     def __init__(self, connection: WSConnection, limit: int) -> None:
         self._connection = connection
         self._limit = limit
         self._incoming = bytearray()
         self._pieces: list[str] = []
+        self._binary = bytearray()
         self._message_size = 0
 
     @classmethod
@@ -77,11 +84,11 @@ class WebSocket:
         return cls(connection, limit), connection.send(ws.AcceptConnection())
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_message` says what they mean."""
+        """Take bytes; `next_message` reads them."""
         self._incoming += data
 
     def next_message(self) -> Message | None:
-        """Return the next whole message, or what else the peer said."""
+        """Return the next whole message, control frame or violation."""
         while (frame := self._next_frame()) is not None:
             if (message := self._read(frame)) is not None:
                 return message
@@ -90,6 +97,10 @@ class WebSocket:
     def text(self, text: str) -> bytes:
         """Return the frame of a text message."""
         return bytes(self._connection.send(ws.TextMessage(data=text)))
+
+    def ping(self) -> bytes:
+        """Return a ping frame."""
+        return bytes(self._connection.send(ws.Ping()))
 
     def close(self, code: int, reason: str) -> bytes:
         """Return a close frame. Nothing else may be sent after it."""
@@ -133,10 +144,16 @@ class WebSocket:
                         text = "".join(self._pieces)
                         self._pieces.clear()
                         return text
-                case ws.BytesMessage() if event.message_finished:
-                    return BinaryMessage()
+                case ws.BytesMessage():
+                    self._binary += event.data
+                    if event.message_finished:
+                        data = bytes(self._binary)
+                        self._binary.clear()
+                        return BinaryMessage(data)
                 case ws.Ping() if self._connection.state is ConnectionState.OPEN:
                     return Ping(bytes(self._connection.send(event.response())))
+                case ws.Pong():
+                    return Pong()
                 case ws.CloseConnection():
                     return self._closed(event)
                 case _:

@@ -17,9 +17,11 @@ import msgspec
 from ..errors import LocalProtocolError
 from ._auth_endpoint import AuthRequest
 from ._connection import Connection, State
+from ._dialect import Dialect, Ending, Manner
 from ._effects import ServerClose, ServerEffect, ServerSend
 from ._faults import Answers, Faults
 from ._frames import ClientMessage, Json, parse_json
+from ._heartbeat import Heartbeat
 from ._limits import ServerLimits
 from ._realm import Realm, Socket
 from ._timers import Timers
@@ -63,7 +65,14 @@ class ServerStats:
 class World:
     """The state that the levers and the machine share."""
 
-    def __init__(self, apps: Sequence[App], *, rng: random.Random, limits: ServerLimits) -> None:
+    def __init__(
+        self,
+        apps: Sequence[App],
+        *,
+        dialect: Dialect,
+        rng: random.Random,
+        limits: ServerLimits,
+    ) -> None:
         if not apps:
             raise ValueError("a server needs an app")
         if len({app.key for app in apps}) < len(apps) or len({app.id for app in apps}) < len(apps):
@@ -73,16 +82,23 @@ class World:
         self.auth_requests: deque[AuthRequest] = deque(maxlen=limits.log)
         """Requests to the auth endpoint, the newest last."""
         self.stats: ServerStats = ServerStats()
+        self.limits: ServerLimits = limits
+        """The limits on what clients and publishers may send."""
+        self._dialect = dialect
         self._limits = limits
         self._timers = Timers()
         self._faults = Faults()
         self._realms = {
-            app.key: Realm(app, rng=rng, limits=limits, timers=self._timers) for app in apps
+            app.key: Realm(app, dialect=dialect, rng=rng, limits=limits, timers=self._timers)
+            for app in apps
         }
         self._connections: dict[int, Connection] = {}
         self._sockets: dict[Connection, Socket] = {}
         self._effects: deque[tuple[Connection, ServerEffect]] = deque()
         self._ended: deque[Connection] = deque()
+        self._heartbeat: Heartbeat | None = None
+        self._ghosts: dict[Connection, float] = {}
+        """Connections that have ended and whose sockets stay until a time."""
         self._held = 0
         self._now = float("-inf")
 
@@ -156,6 +172,20 @@ class World:
         self._forget(connection, now)
         self._await_end(connection, now)
 
+    def _finish(self, connection: Connection, ending: Ending, now: float) -> None:
+        """End a connection as the dialect does it."""
+        manner = ending.manner
+        if manner in (Manner.CLOSE, Manner.END, Manner.STAY):
+            connection.send_text(self._dialect.error(ending.code, ending.message))
+        if manner is Manner.STAY:
+            return
+        if manner in (Manner.CLOSE, Manner.FRAME):
+            connection.close(ending.code, ending.message)
+        else:
+            connection.end(abort=False)
+        self._forget(connection, now)
+        self._await_end(connection, now)
+
     def _await_end(self, connection: Connection, now: float) -> None:
         """Give a connection up if it is over and the client does not go by itself."""
         over = connection.state is State.CLOSING
@@ -168,8 +198,15 @@ class World:
         connection.end(abort=True)
 
     def _forget(self, connection: Connection, now: float) -> None:
-        """Take a connection's socket out of its app; those who stay hear of it."""
-        self._timers.cancel(("ping", connection))
+        """Take the socket of a connection out of its app, which notifies the others."""
+        if (due := self._ghosts.pop(connection, None)) is not None:
+            self._timers.set(("ghost", connection), due, partial(self._forget, connection))
+            return
+        if ("ghost", connection) in self._timers:
+            return
+        if self._heartbeat is not None:
+            self._heartbeat.forget(connection)
+        self._timers.cancel(("authentication", connection))
         for timer in connection.held:
             self._timers.cancel(timer)
         connection.held.clear()

@@ -1,47 +1,72 @@
-"""The applications that a server serves, and what a key of theirs signs or opens."""
+"""The applications that a server serves, and the keys that are derived from their secrets."""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..signing import shared_secret
 
-__all__ = ["DEMO_APP", "App"]
+__all__ = ["DEMO_APP", "App", "MessageRate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageRate:
+    """How many messages of any kind one connection may send."""
+
+    messages: int
+    """Messages in one window."""
+    seconds: float
+    """Length of a window, which starts with its first message."""
+    ends: bool = False
+    """Whether a message beyond it ends the connection; else it is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class App:
     """One application: its names, its secrets and what it allows, as on Pusher's dashboard.
 
-    Raises ValueError when the encryption master key is not of 32 bytes.
+    Raises ValueError for an encryption master key that has not 32 bytes.
     """
 
     id: str
-    """What publishers put into the path of the HTTP API; digits, for the official libraries."""
+    """The app in paths of the HTTP API; digits, for the official libraries."""
     key: str
-    """What clients put into the address they connect to. Not secret."""
+    """The app in the address that clients connect to. Not secret."""
     secret: str = field(repr=False)
-    """What authorizations and publishers' requests are signed with."""
+    """The key of all signatures, of authorizations and of publishers' requests."""
+    enabled: bool = True
+    """False turns every client away (4003)."""
     client_events: bool = True
     """Whether clients may send events to one another."""
+    client_events_from: Literal["members", "all"] = "members"
+    """"all" forwards client events unchecked, also of connections that are not subscribed; only Reverb has this."""
     encryption_master_key: bytes | None = field(default=None, repr=False)
-    """32 bytes that the keys of encrypted channels are made from; None allows no such channel."""
+    """32 bytes that the keys of encrypted channels are derived from; None allows no such channel."""
     user_authentication: bool = True
     """Whether clients may sign in."""
+    authentication_timeout: float | None = None
+    """Seconds in which a connection has to sign in or to join a channel that needs an authorization; then 4009."""
     subscription_count: bool = True
-    """Whether subscribers are told how many they are (never on presence channels)."""
+    """Whether subscribers receive the number of subscribers (never on presence channels)."""
     watchlist: bool = True
-    """Whether signed-in users are told who of their watchlist comes and goes."""
+    """Whether signed-in users learn which users of their watchlist are online."""
     client_event_rate: int | None = None
     """Client events that one connection may send in one second; None sets no limit. Pusher: 10."""
+    message_rate: MessageRate | None = None
+    """Messages of any kind that one connection may send; Reverb and Sockudo have such a limit."""
+    max_connections: int | None = None
+    """Connections at one time; further ones are turned away (4004)."""
+    origins: tuple[str, ...] = ()
+    """Origins that may connect, `*` standing for any text; none allows every origin."""
 
     def __post_init__(self) -> None:
         if self.encryption_master_key is not None and len(self.encryption_master_key) != 32:
             raise ValueError("an encryption master key has 32 bytes")
 
     def shared_secret(self, channel: str) -> bytes | None:
-        """Return the key of an encrypted channel, or None when the app has no master key."""
+        """Return the key of an encrypted channel, or None without a master key."""
         if self.encryption_master_key is None:
             return None
         return base64.b64decode(shared_secret(channel, self.encryption_master_key))
@@ -53,4 +78,4 @@ DEMO_APP = App(
     secret="demo-secret",  # noqa: S106 - it is for tests
     encryption_master_key=bytes(range(32)),
 )
-"""The app of a server that was given none. Its secrets are public: for demonstrations and tests."""
+"""The default app. Its secrets are public: for demonstrations and tests."""

@@ -164,6 +164,10 @@ class Levers(ABC):
             )
         )
 
+    def shut_down(self) -> None:
+        """End all WebSockets as the dialect does when the server stops, and answer new ones with 503 until `allow`."""
+        self.do(lambda server, now: server.shut_down(now=now))
+
     def mute(self, connection: int | None = None) -> None:
         """Be silent to one connection, or to all and to those that come."""
         self.do(lambda server, now: server.mute(connection, now=now))
