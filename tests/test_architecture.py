@@ -41,7 +41,7 @@ ROWS: list[set[str]] = [
     {"_connection", "_auth"},
     {"_channels"},
     {"session", "recording", "replay", "_clockwork", "_inbox"},
-    {"driving", "_client", "client", "closing", "laravel"},
+    {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 
 STRANGERS = [{"_connection", "_auth"}, {"driving", "_client"}]
@@ -267,6 +267,18 @@ def test_all_names_of_a_package_that_are_public_are_exported(package: ModuleType
         public.add("__version__")
     assert set(package.__all__) == public
     assert len(package.__all__) == len(public)
+
+
+FOR_EMBEDDERS = {
+    "CLIENT", "PROTOCOL", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "ChannelSnapshot",
+    "CloseTransport", "Effect", "OpenTransport", "SendData", "Session", "StartTls", "UserSnapshot", "__version__",
+}  # fmt: skip
+"""Names of the core that only a program needs which drives a session itself."""
+
+
+@pytest.mark.parametrize("client", [pusher_anyio, pusher_sync], ids=lambda client: client.__name__)
+def test_a_client_exports_all_names_that_its_programs_need(client: ModuleType) -> None:
+    assert set(pusher_proto.__all__) - FOR_EMBEDDERS - set(client.__all__) == set()
 
 
 @pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)

@@ -1,9 +1,16 @@
-"""A client for the Pusher Channels protocol on asyncio and trio: `async with open_pusher(options) as client`."""
+"""A client for the Pusher Channels protocol on asyncio and trio: `async with open_pusher(options) as client`.
+
+The names of `pusher_proto` that programs use (options, authorizations, events, errors) are here as well.
+"""
 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from pusher_proto import vocabulary
+from pusher_proto.vocabulary import *  # noqa: F403 - the one list of these names has an `__all__`
+
 __all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
+__all__ += vocabulary.__all__
 
 if TYPE_CHECKING:
     from ._bindings import Binding
