@@ -79,7 +79,7 @@ class Clockwork:
                 self._subscriptions.reauthorize_due(of, now)
             case Timer.SUBSCRIBE:
                 if not self._may_come(timer, of, self._options.subscribe_timeout, now):
-                    self._subscriptions.subscribe_due(of)
+                    self._subscriptions.subscribe_due(of, now)
             case Timer.SIGN_IN:
                 if not self._may_come(timer, of, self._options.signin_timeout, now):
                     self._user.signin_due(now)

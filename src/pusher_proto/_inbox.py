@@ -18,6 +18,7 @@ from ._protocol.control import (
     LinkItem,
     LinkNews,
     Malformed,
+    Ponged,
     Upgraded,
 )
 from ._wire.envelope import Envelope
@@ -101,6 +102,7 @@ class Inbox:
                 self._take_messages(item, now)
             elif isinstance(item, Envelope):
                 self.messages += 1
+                self._subscriptions.answered(item.event, None, now)
                 if not self._user.receive(item, now):
                     _log.debug(
                         "dropped %s: unknown, and no channel is named", excerpt(item.event, 64)
@@ -142,6 +144,7 @@ class Inbox:
 
     def _take_special(self, event: ChannelEvent, now: float) -> None:
         """Take a message of the protocol, or of a channel that the application does not have."""
+        self._subscriptions.answered(event.name, event.channel, now)
         if self._user.receive_on_channel(event, now):
             return
         if event.name.startswith("pusher"):
@@ -165,6 +168,8 @@ class Inbox:
                 count = self._events.violations + 1
                 log_seldom(_log, logging.WARNING, count, "%s: %s", item.reason, item.excerpt)
                 self._events.emit(ProtocolViolation(item.reason, item.excerpt))
+            case Ponged():
+                self._subscriptions.ponged(now)
             case Ended():
                 connector.ended(item, now)
             case _:

@@ -64,5 +64,6 @@ class MoreOptions(TypedDict, total=False):
     max_authorizing: int
     auth_connections: int
     auth_idle: float
+    answers_in_order: bool
     strict_names: bool
     decrypted_text: Callable[[bytes], str] | None

@@ -153,6 +153,9 @@ class Options:
     """Connections to an auth endpoint at once."""
     auth_idle: float = 15.0
     """A connection to the auth endpoint is kept this long for the next request."""
+    answers_in_order: bool = False
+    """Whether the server is known to answer in the order of asking, as Reverb and Sockudo do. An error that names no
+    channel is then put down by its place."""
     strict_names: bool = True
     """Whether channel names are held to Pusher's rules; servers of one's own may allow more."""
     decrypted_text: Callable[[bytes], str] | None = None
@@ -266,6 +269,7 @@ class Options:
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("strict_names", False)
+        more.setdefault("answers_in_order", True)
         more.setdefault("max_client_event", 9500)
         port = 8080 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
@@ -288,6 +292,29 @@ class Options:
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("max_client_event", 100 * 1024)
+        port = 6001 if port is None and not tls else port
+        return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
+
+    @classmethod
+    def for_sockudo(
+        cls,
+        host: str = "localhost",
+        *,
+        key: str,
+        port: int | None = None,
+        tls: bool | None = None,
+        path: str = "",
+        **more: Unpack[MoreOptions],
+    ) -> Self:
+        """Return options for Sockudo; `path` is what a proxy in front of it adds.
+
+        On this machine it is taken to speak without TLS on port 6001, elsewhere with TLS on 443. Client events may be
+        as large as the server is configured to take them.
+        """
+        tls = not _is_here(host) if tls is None else tls
+        more.setdefault("strict_names", False)
+        more.setdefault("answers_in_order", True)
+        more.setdefault("max_client_event", 1024 * 1024)
         port = 6001 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 

@@ -35,10 +35,12 @@ from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
 from ._channels.channel import ChannelSnapshot
 from ._channels.client_events import ClientEvents
+from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._clockwork import Clockwork
 from ._connection.connector import Connector, Reports
+from ._connection.ledger import Asked
 from ._inbox import Events, Inbox
 from ._protocol.control import LinkItem
 from ._transports.transports import Transports
@@ -87,18 +89,21 @@ class Session:
             many=authorize_many,
         )
         emit = self.events.emit
-        self._user = User(
-            options, self._timers, draws, self._auth_requests, emit, self._send, self._signed
-        )
-        self._subscriptions = Subscriptions(
-            options, self._timers, draws, self._auth_requests, emit, self._send, self._user
-        )
-        self._connector = Connector(
+        self._connector = connector = Connector(
             options,
             self._timers,
             self._transports,
             draws,
             Reports(emit, self._established, self._lost, self._take),
+        )
+        self._user = User(
+            options, self._timers, draws, self._auth_requests, connector, self._signed
+        )
+        admission = Admission(
+            options, self._timers, draws, self._auth_requests, connector, self._user
+        )
+        self._subscriptions = Subscriptions(
+            options, self._timers, emit, connector, self._user, admission
         )
         self._clockwork = Clockwork(
             options,
@@ -166,7 +171,7 @@ class Session:
         waiting = self._transports.unsent(link.transport)
         if waiting + len(frame) > self.options.outbox_limit:
             raise OutboxFull(f"{waiting} bytes wait to be sent already (Options.outbox_limit)")
-        link.send(frame)
+        self._connector.request(frame, Asked.CLIENT_EVENT, channel, self._now)
 
     def signin(self, *, now: float) -> None:
         """Sign the user in, on this connection and on all that follow."""
@@ -360,10 +365,6 @@ class Session:
 
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
-
-    def _send(self, frame: bytes) -> None:
-        assert self._connector.link is not None  # what is sent belongs to a connection
-        self._connector.link.send(frame)
 
     def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
         self._inbox.take(items, now)

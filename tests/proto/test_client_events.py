@@ -330,8 +330,18 @@ def test_a_refusal_that_names_no_channel_is_put_down_to_the_one_that_triggered()
     world.say("pusher:error", {"code": 4301, "message": "rate limit"})
     assert device.take() == [
         ServerError(4301, "rate limit", ROOM),
-        ServerError(4301, "rate limit", None),
+        ServerError(4301, "rate limit", ROOM),
     ]
+    device.trigger("private-other", "client-x", 1)
+    world.say("pusher:error", {"code": 4301, "message": "rate limit"})
+    assert device.take() == [ServerError(4301, "rate limit", None)]
+    device.do(device.session.ping)
+    world.run(1)
+    world.say("pusher:error", {"code": 4301, "message": "rate limit"})
+    assert device.take() == [ServerError(4301, "rate limit", None)]
+    device.trigger("private-other", "client-x", 1)
+    world.say("pusher:error", {"code": 4301, "message": "rate limit"})
+    assert device.take() == [ServerError(4301, "rate limit", "private-other")]
 
 
 def test_a_refused_client_event_is_no_answer_to_the_subscribe_of_its_channel() -> None:

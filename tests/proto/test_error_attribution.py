@@ -9,17 +9,13 @@ import pytest
 from pusher_proto import ChannelEvent, ChannelState
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.error_attribution import (
-    blamed_channel,
-    concerns_sign_in,
-    concerns_subscribing,
+    may_refuse_subscribe,
     named_channel,
+    names_sign_in,
     read_refusal,
+    suspicion,
 )
 from pusher_proto._connection.link import ErrorReceived
-from pusher_proto.states import ChannelInput
-
-J = ChannelInput
-SOON, LATE = 1.0, 100.0
 
 
 def channels(*names: str, state: ChannelState = ChannelState.SUBSCRIBING) -> dict[str, Channel]:
@@ -56,6 +52,12 @@ def error(message: str, code: int | None = None, channel: str | None = None) -> 
         ("Auth info required to subscribe to private-a", "private-a"),
         ("Auth value for subscription to private-a is invalid", "private-a"),
         ("Subscription to presence-a needs channel_data", "presence-a"),
+        ("Invalid channel name private-market:btc", "private-market:btc"),
+        ("Client event error: Socket 1.2 is not subscribed to channel private-a", "private-a"),
+        (
+            "Channel error: Channel name contains invalid characters: 'a b' (invalid chars: [' '])",
+            "a b",
+        ),
         ("Too many members on channel presence-a", "presence-a"),
         ("Invalid channel_data for channel presence-a", "presence-a"),
         ("Too many subscriptions; no subscription to channel room", "room"),
@@ -103,76 +105,45 @@ def test_a_text_that_names_no_channel_names_none(message: str) -> None:
     assert named_channel(error(message), channels("subscription", "user", "private-a")) is None
 
 
-# Errors that name none.
-
-
-@pytest.mark.parametrize("state", [ChannelState.SUBSCRIBING, ChannelState.UNSUBSCRIBING])
-def test_the_only_channel_that_was_asked_for_is_blamed(state: ChannelState) -> None:
-    known = channels("asked", state=state) | channels("there", state=ChannelState.SUBSCRIBED)
-    assert blamed_channel(error("Connection is unauthorized", 4009), known, 0.0) == "asked"
-    assert blamed_channel(error("something", None), known, 0.0) == "asked"
-
-
-def test_nobody_is_blamed_when_two_were_asked_for_or_none() -> None:
-    wrong = error("Connection is unauthorized", 4009)
-    assert blamed_channel(wrong, channels("a", "b"), 0.0) is None
-    assert blamed_channel(wrong, channels("a", state=ChannelState.SUBSCRIBED), 0.0) is None
-    assert blamed_channel(wrong, {}, 0.0) is None
-
-
-def test_the_only_channel_with_an_authorization_is_blamed_for_being_unauthorized() -> None:
-    wrong = error("Connection is unauthorized", 4009)  # Reverb names no channel
-    assert blamed_channel(wrong, channels("a", "private-a", "b"), 0.0) == "private-a"
-    assert blamed_channel(wrong, channels("a", "private-a", "presence-b"), 0.0) is None
-    assert blamed_channel(error("something"), channels("a", "private-a"), 0.0) is None
+# The sign-in, and what is no answer to a subscribe.
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("message", "named"),
     [
-        (4200, "Invalid message format"),
-        (4302, "The watchlist has more than 100 users"),
-        (None, 'Invalid signature: Expected digest of 1.2::user::{"id":"1"}, but got x'),
-        (4009, "Invalid key in signin auth data: 'x'"),
-        (None, "Sign-in failed"),
-        (None, "User authentication is not enabled for this app"),
+        ('Invalid signature: Expected digest of 1.2::user::{"id":"1"}, but got x', True),
+        ("Invalid key in signin auth data: 'x'", True),
+        ("Authentication error: Connection not authorized for signin.", True),
+        ("Authentication error: User authentication is disabled for this app", True),
+        ("Sign-in failed", True),
+        ("Connection is unauthorized", False),
+        ("Invalid message format", False),
+        ("", False),
     ],
 )
-def test_an_error_about_something_else_blames_no_channel(code: int | None, message: str) -> None:
-    assert blamed_channel(error(message, code), channels("a"), 0.0) is None
-
-
-def test_a_refused_client_event_is_put_down_to_the_only_channel_that_sent_one() -> None:
-    known = channels("private-a", "private-b", state=ChannelState.SUBSCRIBED) | channels("asked")
-    wrong = error("Client event rejected - rate limit reached", 4301)
-    assert blamed_channel(wrong, known, SOON) is None
-    known["private-a"].triggered_at = 0.0
-    assert blamed_channel(wrong, known, SOON) == "private-a"
-    assert blamed_channel(wrong, known, LATE) is None
-    known["private-b"].triggered_at = 0.5
-    assert blamed_channel(wrong, known, SOON) is None
-
-
-# What an error concerns.
+def test_an_error_may_name_the_sign_in(message: str, named: bool) -> None:
+    assert names_sign_in(error(message)) is named
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "subscribing", "sign_in"),
+    ("code", "message", "may"),
     [
-        (4009, "Connection is unauthorized", True, True),
-        (None, "Existing subscription to channel a", True, False),
-        (None, "No current subscription to channel a, or subscription in progress", False, False),
-        (4301, "Client event rejected", False, False),
-        (4302, "The watchlist has more than 100 users", True, False),
-        (None, "Invalid key in subscription auth data: 'x'", True, False),
-        (4200, "Invalid message format", True, True),
+        (4009, "Connection is unauthorized", True),
+        (None, "Existing subscription to channel a", True),
+        (None, "No current subscription to channel a, or subscription in progress", False),
+        (4301, "Client event rejected", False),
     ],
 )
-def test_an_error_may_answer_a_subscribe_or_a_sign_in(
-    code: int | None, message: str, subscribing: bool, sign_in: bool
+def test_an_error_that_names_a_channel_may_refuse_its_subscribe(
+    code: int | None, message: str, may: bool
 ) -> None:
-    wrong = error(message, code)
-    assert (concerns_subscribing(wrong), concerns_sign_in(wrong)) == (subscribing, sign_in)
+    assert may_refuse_subscribe(error(message, code)) is may
+
+
+def test_an_error_ends_the_message_of_a_time_out() -> None:
+    assert suspicion(None) == ""
+    assert suspicion(error("no")) == "; an error came that may be about it: 'no'"
+    assert suspicion(error("no", 4009)) == "; an error came that may be about it: 'no' (4009)"
 
 
 # subscription_error.

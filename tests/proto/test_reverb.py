@@ -83,7 +83,7 @@ def test_an_error_whose_data_is_a_string_is_read_and_closes_nothing(code: int, t
 
 def test_a_bad_signature_is_4009_without_a_channel_and_refuses_the_one_that_waits() -> None:
     script = at_reverb().subscribe("private-orders")
-    error(script, 4009, "Connection is unauthorized")
+    error(script, 4009, "Connection is unauthorized").send("pusher:pong")
     (failed,) = script.take(SubscriptionFailed)
     assert isinstance(failed, SubscriptionFailed)
     assert (failed.channel, type(failed.error)) == ("private-orders", SubscriptionError)
@@ -215,14 +215,16 @@ def test_a_scalar_in_a_client_event_is_an_error_of_the_server_and_ends_nothing()
     script.do(script.session.trigger, "private-room", "client-n", 5)
     assert script.acts() == [{"event": "client-n", "data": 5, "channel": "private-room"}]
     error(script, 4200, "Invalid message format")
-    assert script.take() == [ServerError(4200, "Invalid message format")]
+    assert script.acts() == [{"event": "pusher:ping", "data": {}}]
+    script.send("pusher:pong")
+    assert script.take() == [ServerError(4200, "Invalid message format", "private-room")]
     assert script.session.channel("private-room").state is ChannelState.SUBSCRIBED
 
 
 def test_signing_in_is_answered_as_a_wrong_message_and_fails_without_a_wait() -> None:
     script = at_reverb()
     script.do(script.session.signin)
-    error(script, 4200, "Invalid message format")
+    error(script, 4200, "Invalid message format").send("pusher:pong")
     (failed,) = script.take(SignInFailed)
     assert isinstance(failed, SignInFailed)
     assert "Invalid message format" in str(failed.error)

@@ -215,6 +215,7 @@ def test_a_presence_channel_without_a_user_waits_for_a_sign_in_that_succeeds_at_
 def test_K5_a_success_counts_after_an_error_that_was_put_down_to_the_sign_in() -> None:
     script = scripted()
     script.send("pusher:error", {"code": 4300, "message": "Channel error: Missing user_id"})
+    script.send("pusher:pong")
     assert [type(event) for event in script.take()] == [SignInFailed]
     script.send("pusher:signin_success", SUCCESS)
     assert script.take() == [SignedIn("ada", ADA)]

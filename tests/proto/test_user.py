@@ -230,6 +230,7 @@ def test_an_error_while_signing_in_is_its_refusal(code: int | None, message: str
     world = World()
     device = mute(world)
     world.say("pusher:error", {"code": code, "message": message})
+    world.say("pusher:pong")
     told = message.replace("::{}", "::***")  # who it is stands in no message
     assert failure(device) == f"the server refused the sign-in: {told}"
     assert device.session.state is ConnectionState.CONNECTED
@@ -238,9 +239,7 @@ def test_an_error_while_signing_in_is_its_refusal(code: int | None, message: str
 @pytest.mark.parametrize(
     ("code", "message", "channel"),
     [
-        (4301, "Client event rejected", None),
         (4302, "The watchlist has more than 100 users", None),
-        (None, "Invalid key in subscription auth data: 'x'", None),
         (None, "Existing subscription to channel room", "room"),
     ],
 )
@@ -271,7 +270,7 @@ def test_soketi_s_refusal_ends_the_connection_for_good() -> None:
     world.act(world.server.drop, 4009, reason, error_event=True)
     world.run(1)
     told = device.take()
-    assert [type(event) for event in told[:1]] == [SignInFailed]
+    assert [event for event in told if isinstance(event, SignInFailed)] == []
     assert [event for event in told if isinstance(event, ConnectionLost)] == [
         ConnectionLost(4009, reason, will_retry=False)
     ]
@@ -336,7 +335,8 @@ def test_after_a_refusal_asking_anew_tries_anew() -> None:
     world = World()
     device = mute(world)
     world.say("pusher:error", {"code": 4009, "message": "no"})
-    device.take()
+    world.say("pusher:pong")
+    assert isinstance(device.take()[0], SignInFailed)
     world.server.unmute(now=world.now)
     device.do(device.session.signin)
     world.run(1)
@@ -466,6 +466,7 @@ def test_it_is_refused_when_the_sign_in_is() -> None:
     device = mute(world)
     device.subscribe("presence-room")
     world.say("pusher:error", {"code": 4009, "message": "no"})
+    world.say("pusher:pong")
     assert [type(event) for event in device.take()] == [SignInFailed, SubscriptionFailed]
     assert device.session.channel("presence-room").state is ChannelState.FAILED
 

@@ -1,6 +1,7 @@
 """Plays a transcript: the other side of a connection as it was recorded or written down, against a session.
 
-A transcript is a text file. Its head says in words what it is; `key = value` lines set the options. Then, a line each:
+A transcript is a text file. Its head says in words what it is; `key = value` lines set the options, of which
+`options = for_reverb` and the like say how they are made. Then, a line each:
 
     ! subscribe room         the application does something: subscribe, unsubscribe, trigger, signin, wait SECONDS
     < {"event": ...}         a text message of the server; `<close 4200 why`, `<ping` and `<end` are what they say
@@ -89,7 +90,8 @@ class _Player:
             user=json.loads(user) if user else None,
             master_key=bytes.fromhex(options["master_key"]) if "master_key" in options else None,
         )
-        given = Options.from_host("ws.test", key=options["key"], tls=False, auth=auth)
+        make = getattr(Options, options.get("options", "from_host"))
+        given = make("ws.test", key=options["key"], tls=False, auth=auth)
         self.session = Session(given, rng=random.Random(1))
         self.lines: list[str] = []
         self._split = split

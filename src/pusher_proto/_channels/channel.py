@@ -1,4 +1,4 @@
-"""One channel: its wish, its subscription and what is known of it."""
+"""One channel: its subscription, and what is known of it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TI
 
 
 class ChannelSnapshot(Struct, frozen=True):
-    """What is known of a channel at one moment."""
+    """What is known of a channel now."""
 
     name: str
     kind: ChannelKind
     state: ChannelState
     last_error: PusherError | None = None
-    """Why it was refused last; None again once it is subscribed."""
+    """Why it failed last; None once it is subscribed."""
     subscription_count: int | None = None
-    """As the server told last, or None."""
+    """As the server said last, or None."""
     members: Members = _NOBODY
     """Who is on a presence channel; nobody while it is not subscribed."""
     me: Member | None = None
@@ -36,7 +36,7 @@ class ChannelSnapshot(Struct, frozen=True):
 
 
 class Channel:
-    """The subscription of one channel, across connections. It is told what happens and sends nothing itself."""
+    """The subscription of one channel, across connections. Sends nothing itself; only it writes its fields."""
 
     __slots__ = (
         "_awaits_cached",
@@ -57,7 +57,6 @@ class Channel:
         "sealed",
         "state",
         "subscription_count",
-        "triggered_at",
         "unopened",
     )
 
@@ -67,29 +66,27 @@ class Channel:
         self.auth: Auth | None = None
         self.state = ChannelState.UNSUBSCRIBED
         self.receives = False
-        """Whether messages count: derived from the state, kept because every message asks."""
+        """Whether messages are delivered: derived from the state, and kept because every message asks."""
         self.passes = False
-        """Whether they are handed on as they are, which most are."""
+        """Whether messages are delivered as they are: neither decrypted nor marked as cached."""
         self.request: int | None = None
-        """The number of the authorization that was asked for."""
+        """The number of the authorization request under way."""
         self.failures = 0
-        """AuthRequests in a row that failed for the moment."""
+        """Failures in a row that are followed by another try."""
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
-        """When it was subscribed last, on a connection that is gone."""
+        """When the connection was lost on which it was subscribed last."""
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
         self._plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
         self.sealed = self.kind is ChannelKind.ENCRYPTED
         self.key: Key | None = None
         self.key_asked_at = float("-inf")
-        """When a key was asked for in place of one that failed."""
+        """When a new key was requested last because the present one failed."""
         self.unopened = 0
-        """Messages that could not be decrypted, since it was wanted."""
-        self.triggered_at = float("-inf")
-        """When the last client event was sent."""
+        """Messages that could not be decrypted since `subscribe()`."""
         self.held_authorization: AuthResponse | None = None
-        """A presence authorization that waits for the sign-in, because it does not say who the member is."""
+        """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
         self._awaits_cached = False
 
     def handle(self, given: ChannelInput) -> bool:
@@ -103,13 +100,86 @@ class Channel:
         self._awaits_cached = self.state is ChannelState.SUBSCRIBED and is_cache(self.name)
         return True
 
+    def want(self, auth: Auth | None) -> None:
+        """Handle `subscribe()`. Without `auth` the channel keeps the one that it was given before."""
+        if auth is not None:
+            self.auth = auth
+        self.handle(ChannelInput.WANT)
+
+    def leave(self) -> ChannelState:
+        """Handle `unsubscribe()`; return the state before it."""
+        before = self.state
+        self.handle(ChannelInput.LEAVE)
+        return before
+
     def renounce(self) -> None:
-        """Forget what counts only while it is wanted: it was left, and may be wanted again before it is out."""
+        """Forget what belongs to the subscription that was left; the channel may be subscribed again at once."""
         self.auth = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = float("-inf")
         self.unopened = 0
         if self.roster is not None:
             self.roster.forget()
+
+    def requested(self, request: int | None) -> None:
+        """Note the number of the authorization request under way, or that there is none."""
+        self.request = request
+
+    def hold(self, authorization: AuthResponse) -> None:
+        """Keep an authorization until the sign-in has succeeded or failed."""
+        self.held_authorization = authorization
+
+    def take_held(self) -> AuthResponse | None:
+        """Return the authorization that was kept for the sign-in, and forget it."""
+        held, self.held_authorization = self.held_authorization, None
+        return held
+
+    def use_key(self, key: Key | None) -> None:
+        """Decrypt with `key` from now on; None forgets the key."""
+        self.key = key
+
+    def key_asked(self, now: float) -> None:
+        """Note that a new key was requested because the present one failed."""
+        self.key_asked_at = now
+
+    def not_opened(self) -> int:
+        """Count a message that could not be decrypted; return how many there were."""
+        self.unopened += 1
+        return self.unopened
+
+    def lose(self, now: float) -> None:
+        """Handle the loss of the connection."""
+        if self.state is ChannelState.SUBSCRIBED:
+            self.lost_at = now
+        self.handle(ChannelInput.LOSE)
+        self.request = None
+        if self.roster is not None:
+            self.roster.clear()
+
+    def succeed(self, now: float) -> float | None:
+        """Note that the subscription is there; return the seconds it was away, None for the first time."""
+        offline_for = None if self.lost_at is None else now - self.lost_at
+        self.last_error = self.lost_at = None
+        self.failures = 0
+        return offline_for
+
+    def fail(self, error: PusherError) -> None:
+        """Handle a refusal, or the want of an authorization."""
+        self.last_error = error
+        self.handle(ChannelInput.REFUSE)
+
+    def expire(self, error: PusherError) -> None:
+        """Handle a subscribe that was not answered in time."""
+        self.last_error = error
+        self.handle(ChannelInput.EXPIRE)
+
+    def failed_again(self) -> int:
+        """Count a failure that will be tried again; return how many there were in a row."""
+        self.failures += 1
+        return self.failures
+
+    def counted(self, count: int) -> None:
+        """Note how many connections the server says are subscribed."""
+        self.subscription_count = count
 
     def is_cached(self, event: str) -> bool:
         """Return whether this message is the last event that a cache channel begins with. Call it for each message.
@@ -123,7 +193,7 @@ class Channel:
         return True
 
     def cache_missed(self) -> None:
-        """There is no last event: the next is a new one."""
+        """Note that the server has no last event: the next message is a new one."""
         self._awaits_cached = False
 
     def snapshot(self) -> ChannelSnapshot:

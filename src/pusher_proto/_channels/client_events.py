@@ -47,7 +47,6 @@ class ClientEvents:
                 f"the data of {excerpt(event, 64)!r} has {size} bytes; servers take {limit} (Options.max_client_event)"
             )
         self._spend(now)
-        channel.triggered_at = now
         return frame
 
     def _spend(self, now: float) -> None:

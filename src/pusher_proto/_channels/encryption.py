@@ -45,7 +45,7 @@ class Sealed:
         if held is None:
             wrong = self._open(channel, event, cached)
             if isinstance(wrong, WrongKey) and self._may_refresh(channel, now):
-                channel.key_asked_at = now
+                channel.key_asked(now)
                 self._held[channel.name] = deque(((event, cached),))
                 self._refresh(channel, now)
             elif wrong is not None:
@@ -59,7 +59,7 @@ class Sealed:
     def refreshed(self, channel: Channel, result: AuthResponse | AuthorizationError) -> None:
         """Take the answer to `refresh`: go on with what was held. No message is tried a third time."""
         if isinstance(result, AuthResponse):
-            channel.key = read_key(result.shared_secret)
+            channel.use_key(read_key(result.shared_secret))
         for event, cached in self._held.pop(channel.name, ()):
             wrong = self._open(channel, event, cached)
             if wrong is not None:
@@ -69,7 +69,7 @@ class Sealed:
 
     def forget(self, channel: Channel) -> None:
         """The channel was left, or the connection is gone: the key and what was held are void."""
-        channel.key = None
+        channel.use_key(None)
         self._held.pop(channel.name, None)
 
     def _may_refresh(self, channel: Channel, now: float) -> bool:
@@ -89,7 +89,6 @@ class Sealed:
         return None
 
     def _fail(self, channel: Channel, event: ChannelEvent, error: DecryptionError) -> None:
-        channel.unopened += 1
-        text = "dropped an encrypted event: %s"
-        log_seldom(_log, logging.ERROR, channel.unopened, text, error)
+        count, text = channel.not_opened(), "dropped an encrypted event: %s"
+        log_seldom(_log, logging.ERROR, count, text, error)
         self._emit(DecryptionFailed(channel.name, event.name, error))

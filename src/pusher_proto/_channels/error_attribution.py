@@ -1,7 +1,7 @@
-"""Errors of the server, read in every shape seen, and what each is about.
+"""Read what an error of the server names: a channel, the sign-in, or nothing.
 
-Protocol: subscribing. Only some servers name the channel in the envelope; Pusher names it in the text, Reverb
-nowhere. What is put down to a channel wrongly is mended when the success comes after all.
+Protocol: subscribing. Only some servers name the channel in the envelope; Pusher names it in the text, Reverb and
+Sockudo nowhere. The ledger of the connection finds the request of an error that names nothing.
 """
 
 from __future__ import annotations
@@ -9,39 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from .._connection.link import ErrorReceived
+from .._protocol.control import ErrorReceived
 from .._wire.envelope import text_of, value_of
+from ..errors import excerpt
 from ..events import ChannelEvent
-from ..states import ChannelState
 from .channel import Channel
 
-__all__ = [
-    "blamed_channel",
-    "concerns_sign_in",
-    "concerns_subscribing",
-    "named_channel",
-    "read_refusal",
-]
+__all__ = ["may_refuse_subscribe", "named_channel", "names_sign_in", "read_refusal", "suspicion"]
 
-TRIGGER_COUNTS = 5.0
-"""Seconds after a client event in which an error that names no channel may be about it."""
-
-_UNAUTHORIZED = 4009
 _CLIENT_EVENT = 4301
-_NOT_ABOUT_SUBSCRIBING = (
-    4200,  # Reverb: "Invalid message format"
-    4301,
-    4302,  # a watchlist was cut; the sign-in succeeded
-)
-_NOT_ABOUT_SIGN_IN = (4301, 4302)
 
 # "... digest of 1.2:private-a:{...}, but got ...", "Existing subscription to channel a", "subscribe to a"
 _NAMED = re.compile(
-    r"(?:digest of [0-9.]+:(?!:)|(?:subscription to|for|on|of) channel )(?P<surely>\S+)"
+    r"(?:digest of [0-9.]+:(?!:)|(?:subscri(?:ption|bed) to|for|on|of) channel |Invalid channel name )"
+    r"(?P<surely>\S+)"
+    r"|name contains invalid characters: '(?P<quoted>[^']+)'"
     r"|subscri(?:ption|be) to (?P<perhaps>\S+)",
     re.IGNORECASE,
 )
-_SIGN_IN = re.compile(r"::user::|\b(?:sign-? ?in|user auth)", re.IGNORECASE)
+_SIGN_IN = re.compile(r"digest of [0-9.]+::user::|\bsign-?in\b|\buser auth", re.IGNORECASE)
 
 
 def named_channel(error: ErrorReceived, channels: Mapping[str, Channel]) -> str | None:
@@ -51,35 +37,30 @@ def named_channel(error: ErrorReceived, channels: Mapping[str, Channel]) -> str 
     found = _NAMED.search(error.message)
     if found is None:
         return None
+    if found["quoted"] is not None:
+        return found["quoted"]
     names = list(_beginnings(found["surely"] or found["perhaps"]))
-    guess = names[-1] if found["surely"] else None  # a channel that was left meanwhile
+    # A name in this place is the name of a channel, even of one that was unsubscribed since.
+    guess = names[-1] if found["surely"] else None
     return next((name for name in names if name in channels), guess)
 
 
-def blamed_channel(error: ErrorReceived, channels: Mapping[str, Channel], now: float) -> str | None:
-    """Return the channel that an error without a name must be about: the only one of which something was asked."""
-    if error.code == _CLIENT_EVENT:
-        used = [c.name for c in channels.values() if now - c.triggered_at <= TRIGGER_COUNTS]
-        return used[0] if len(used) == 1 else None
-    if error.code in _NOT_ABOUT_SUBSCRIBING or _SIGN_IN.search(error.message):
-        return None
-    asking = (ChannelState.SUBSCRIBING, ChannelState.UNSUBSCRIBING)
-    asked = [channel for channel in channels.values() if channel.state in asking]
-    if (
-        error.code == _UNAUTHORIZED and len(asked) > 1
-    ):  # a public channel is hardly refused for that
-        asked = [channel for channel in asked if channel.kind.needs_authorization]
-    return asked[0].name if len(asked) == 1 else None
+def names_sign_in(error: ErrorReceived) -> bool:
+    """Return whether the text of an error says that it is about signing in."""
+    return _SIGN_IN.search(error.message) is not None
 
 
-def concerns_subscribing(error: ErrorReceived) -> bool:
-    """Return whether an error about a channel may be the answer to its subscribe."""
+def may_refuse_subscribe(error: ErrorReceived) -> bool:
+    """Return whether an error that names a channel may be the answer to its subscribe."""
     return error.code != _CLIENT_EVENT and not error.message.startswith("No current subscription")
 
 
-def concerns_sign_in(error: ErrorReceived) -> bool:
-    """Return whether an error about no channel may be the answer to a sign-in that is under way."""
-    return error.code not in _NOT_ABOUT_SIGN_IN and "subscri" not in error.message.lower()
+def suspicion(error: ErrorReceived | None) -> str:
+    """Return the end of a timeout's message that gives the error which may have been the answer."""
+    if error is None:
+        return ""
+    code = "" if error.code is None else f" ({error.code})"
+    return f"; an error came that may be about it: {excerpt(error.message)!r}{code}"
 
 
 def read_refusal(event: ChannelEvent) -> ErrorReceived:
@@ -95,7 +76,7 @@ def read_refusal(event: ChannelEvent) -> ErrorReceived:
 def _beginnings(text: str) -> Iterator[str]:
     """Yield what the name at the start of `text` may be, the longest first.
 
-    A colon ends it, unless the server allows colons in names; punctuation after it may be its own.
+    A colon ends it, unless the server allows colons in names; punctuation after it may be part of it.
     """
     ends = [at for at, character in enumerate(text) if character == ":"]
     for end in (len(text), *reversed(ends)):

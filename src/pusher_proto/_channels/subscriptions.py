@@ -1,6 +1,7 @@
-"""All channels of a session: what is wanted, what was asked of the server, and what it said about them.
+"""The channels of a session: what the application wants, and what the server's answers make of it.
 
-Called by the session; sends by the function it was given and tells by `emit`. It knows no transport.
+Called by the session. Requests go out through the connector, whose ledger says which request an error is about;
+`Admission` does what comes before a subscribe.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .._auth.requests import AuthRequests
-from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
-from .._connection.link import ErrorReceived, read_error
+from .._connection.connector import Connector
+from .._connection.ledger import Asked, Verdict
+from .._protocol.control import ErrorReceived, read_error
 from .._wire.envelope import encode, text_of, value_of
 from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
@@ -34,7 +35,13 @@ from ..names import ChannelKind, check_channel, kind_of
 from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot
-from .error_attribution import blamed_channel, concerns_subscribing, named_channel, read_refusal
+from .error_attribution import (
+    may_refuse_subscribe,
+    named_channel,
+    names_sign_in,
+    read_refusal,
+    suspicion,
+)
 from .roster import BadPresence, Roster
 from .subscribing import Admission
 from .user import User
@@ -43,33 +50,35 @@ __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
 
+_UNANSWERED = (C.SUBSCRIBING, C.TIMED_OUT, C.UNSUBSCRIBING)
+
 
 class Subscriptions:
-    """The channels in the order in which they were wanted."""
+    """The channels in the order in which they were subscribed by the application."""
 
     def __init__(
         self,
         options: Options,
         timers: Timers,
-        rng: Rng,
-        authorizations: AuthRequests,
         emit: Callable[[Event], None],
-        send: Callable[[bytes], None],
+        connector: Connector,
         user: User,
+        admission: Admission,
     ) -> None:
         self._options = options
         self._timers = timers
         self._emit = emit
-        self._send = send
+        self._connector = connector
         self._user = user
-        self._admission = Admission(options, timers, rng, authorizations, emit, send, user)
+        self._admission = admission
         self._abandoned: Counter[str] = Counter()
+        """Subscribes that were left without an answer, by channel: a late success is undone."""
         self.channels: dict[str, Channel] = {}
 
-    # What the application wants
+    # Commands
 
     def subscribe(self, name: str, auth: Auth | None, now: float) -> None:
-        """Want a channel. Asks at once when connected; wanting twice is wanting once."""
+        """Subscribe to a channel, on this connection and on each later one."""
         check_channel(name, strict=self._options.strict_names)
         if kind_of(name) is ChannelKind.ENCRYPTED:
             check_available()
@@ -80,37 +89,34 @@ class Subscriptions:
                     f"no more than {self._options.max_channels} channels (Options.max_channels)"
                 )
             channel = self.channels[name] = Channel(name, self._options.max_members)
-        if auth is not None:
-            channel.auth = auth
-        channel.handle(G.WANT)
+        channel.want(auth)
         self._admission.ask(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
-        """No longer want a channel. It never comes back by itself."""
+        """Unsubscribe from a channel."""
         channel = self.channels.get(name)
         if channel is None or channel.state is C.UNSUBSCRIBING:
             return
-        before = channel.state
-        channel.handle(G.LEAVE)
+        before = channel.leave()
         self._admission.withdraw(channel, now)
         channel.renounce()
         if channel.state is C.UNSUBSCRIBED:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
-                self._send_unsubscribe(name)
+                self._send_unsubscribe(name, now)
         self._emit(Unsubscribed(name))
 
     def snapshot(self, name: str) -> ChannelSnapshot:
-        """Return what is known of a channel, wanted or not."""
+        """Return what is known of a channel, subscribed or not."""
         channel = self.channels.get(name)
         return (
             channel.snapshot() if channel else ChannelSnapshot(name, kind_of(name), C.UNSUBSCRIBED)
         )
 
-    # The connection comes and goes
+    # The connection
 
     def established(self, socket_id: str, now: float) -> None:
-        """Subscribe to the wanted channels in their order, to presence channels last.
+        """Subscribe to all channels in the order in which the application did, to presence channels last.
 
         A server in a cluster may have to ask others before it answers those, and its later answers wait.
         """
@@ -119,58 +125,58 @@ class Subscriptions:
             self._admission.ask(channel, now)
 
     def lost(self, now: float) -> None:
-        """AuthRequests and subscriptions of the connection are void; what was being left is left."""
+        """Forget what was asked on the connection, and drop the channels that were being left."""
+        self._conclude(self._connector.ledger.lost(), now)
         self._admission.lost(now)
         self._abandoned.clear()
         for channel in list(self.channels.values()):
-            if channel.state is C.SUBSCRIBED:
-                channel.lost_at = now
-            channel.handle(G.LOSE)
+            channel.lose(now)
             self._admission.withdraw(channel, now)
-            if channel.roster is not None:
-                channel.roster.clear()
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
 
-    # Answers to what was asked on the way in
+    # Authorizations
 
     def authorized(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
-        """Take the answer to a request for a channel."""
+        """Take the answer to the authorization request of a channel."""
         channel = self.channels.get(details.channel or "")
         if channel is not None:
             self._admission.authorized(channel, details, result, now)
 
     def user_settled(self, now: float) -> None:
-        """It is known now who is signed in: go on with the presence channels that waited for it."""
+        """Continue with the presence channels that waited for the sign-in."""
         for channel in list(self.channels.values()):
             self._admission.user_settled(channel, now)
 
+    # Deadlines
+
     def reauthorize_due(self, name: str, now: float) -> None:
-        """Try a channel anew that failed for the moment."""
+        """Try a channel again after its delay."""
         channel = self.channels[name]
-        channel.handle(G.WANT)
+        channel.want(None)
         self._admission.ask(channel, now)
 
-    # The server's answers
-
-    def subscribe_due(self, name: str) -> None:
-        """subscribe_timeout is over."""
+    def subscribe_due(self, name: str, now: float) -> None:
+        """Give up waiting for the answer to a subscribe: subscribe_timeout is over."""
         channel = self.channels[name]
-        leaving = channel.state is C.UNSUBSCRIBING
-        channel.handle(G.EXPIRE)
-        if leaving:
-            self._left(channel, answered=False)
-        else:
-            message = f"the server did not answer the subscribe to {excerpt(name, 64)!r} within "
-            message += f"{self._options.subscribe_timeout:g} s"
-            channel.last_error = SubscriptionError(message, channel=name)
-            self._emit(SubscriptionFailed(name, channel.last_error))
+        suspect = self._connector.ledger.expired(Asked.SUBSCRIBE, name)
+        if channel.state is C.UNSUBSCRIBING:
+            channel.handle(G.EXPIRE)
+            self._left(channel, now, answered=False)
+            return
+        text = f"the server did not answer the subscribe to {excerpt(name, 64)!r} within "
+        text += f"{self._options.subscribe_timeout:g} s{suspicion(suspect)}"
+        error = SubscriptionError(text, channel=name)
+        channel.expire(error)
+        self._emit(SubscriptionFailed(name, error))
+
+    # Messages
 
     def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Take a message of a channel that needs more than being handed on."""
+        """Take a message of an encrypted channel or a cache channel."""
         if channel.sealed:
             self._admission.sealed.receive(channel, event, now)
         elif channel.is_cached(event.name):
@@ -188,11 +194,10 @@ class Subscriptions:
             case "pusher_internal:subscription_succeeded":
                 if channel is not None:
                     self._succeed(channel, event.wire_data, now)
-                elif self._abandoned[name]:  # so late that it was left without an answer
-                    self._abandoned[name] -= (
-                        1  # each subscribe has one answer, however often it is given
-                    )
-                    self._send_unsubscribe(name)
+                elif self._abandoned[name]:
+                    # Each subscribe has one answer: a success that is repeated is undone once.
+                    self._abandoned[name] -= 1
+                    self._send_unsubscribe(name, now)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
                 self._refuse(name, read_refusal(event), now)
             case "pusher_internal:subscription_count":
@@ -206,20 +211,70 @@ class Subscriptions:
                 if channel is not None and channel.roster is not None:
                     self._member(channel, channel.roster, event)
             case _:
-                pass  # unknown names of the protocol's own are for clients that know them
+                pass  # a name of the protocol that this client does not know
+
+    # Answers
+
+    def answered(self, event: str, channel: str | None, now: float) -> None:
+        """Put a message that names the request which it answers into the ledger, before it is acted on."""
+        match event:
+            case (
+                "pusher_internal:subscription_succeeded"
+                | "pusher:subscription_error"
+                | "pusher_internal:subscription_error"
+            ):
+                self._answered(Asked.SUBSCRIBE, channel, now)
+            case "pusher:signin_success":
+                self._answered(Asked.SIGN_IN, None, now)
+            case _:
+                pass
+
+    def ponged(self, now: float) -> None:
+        """Put a pong into the ledger."""
+        self._answered(Asked.PING, None, now)
 
     def error(self, error: ErrorReceived, now: float) -> bool:
-        """Take a `pusher:error`; put it down to what it is about. Return whether that is a channel or the sign-in."""
+        """Take a `pusher:error`; return whether it is, or may be, about a request."""
         name = named_channel(error, self.channels)
-        if name is None and self._user.refused(error, now):
+        if name is not None:
+            channel = self.channels.get(name)
+            if (
+                channel is None
+                or channel.state not in _UNANSWERED
+                or not may_refuse_subscribe(error)
+            ):
+                self._emit(ServerError(error.code, excerpt(error.message), name))
+            else:
+                self._answered(Asked.SUBSCRIBE, name, now)
+                self._refuse(name, error, now)
             return True
-        if name is None:
-            name = blamed_channel(error, self.channels, now)
-        if name is not None and concerns_subscribing(error):
-            self._refuse(name, error, now)
-        else:
-            self._emit(ServerError(error.code, excerpt(error.message), name))
-        return name is not None
+        if names_sign_in(error):
+            self._answered(Asked.SIGN_IN, None, now)
+            self._refuse_sign_in(error, now)
+            return True
+        ledger = self._connector.ledger
+        self._conclude(ledger.error(error, now), now)
+        if ledger.wants_ping:
+            self._connector.ping(now)
+        return ledger.undecided
+
+    def _answered(self, kind: Asked, name: str | None, now: float) -> None:
+        self._conclude(self._connector.ledger.answered(kind, name), now)
+
+    def _conclude(self, verdicts: list[Verdict], now: float) -> None:
+        """Act on what the ledger found out about errors that name nothing."""
+        for verdict in verdicts:
+            error = verdict.error
+            if verdict.refused is Asked.SUBSCRIBE:
+                self._refuse(verdict.channel or "", error, now)
+            elif verdict.refused is Asked.SIGN_IN:
+                self._refuse_sign_in(error, now)
+            else:
+                self._emit(ServerError(error.code, excerpt(error.message), verdict.channel))
+
+    def _refuse_sign_in(self, error: ErrorReceived, now: float) -> None:
+        if not self._user.refused(error, now):
+            self._emit(ServerError(error.code, excerpt(error.message)))
 
     def _succeed(self, channel: Channel, data: Any, now: float) -> None:
         leaving = channel.state is C.UNSUBSCRIBING
@@ -227,11 +282,10 @@ class Subscriptions:
             return
         self._timers.stop(Timer.SUBSCRIBE, channel.name)
         if leaving:
-            self._left(channel, answered=True)
+            self._left(channel, now, answered=True)
             return
-        offline_for = None if channel.lost_at is None else now - channel.lost_at
-        channel.last_error = channel.lost_at = None
-        channel.failures = 0
+        self._admission.succeeded(channel)
+        offline_for = channel.succeed(now)
         changes: list[Event] = []
         if channel.roster is not None:
             try:
@@ -243,28 +297,32 @@ class Subscriptions:
             self._emit(change)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
-        """The server said no, about a channel: to its subscribe when that is under way, else to something else."""
+        """Handle a refusal of a subscribe; report it as an error when no subscribe is unanswered."""
         channel = self.channels.get(name)
-        if channel is None or channel.state not in (C.SUBSCRIBING, C.TIMED_OUT, C.UNSUBSCRIBING):
+        if channel is None or channel.state not in _UNANSWERED:
             self._emit(ServerError(error.code, excerpt(error.message), name))
             return
         leaving, already = channel.state is C.UNSUBSCRIBING, "xisting subscription" in error.message
         if already and (leaving or channel.roster is None):
             self._succeed(channel, None, now)
-            channel.cache_missed()  # its last event was given when it was subscribed
+            # The server gave the last event when it subscribed the channel.
+            channel.cache_missed()
             return
         self._timers.stop(Timer.SUBSCRIBE, name)
         if leaving:
             channel.handle(G.REFUSE)
             self._forget(channel, answered=False)
             return
-        if already:  # nobody would tell who is there: out, and in again after a while
-            self._send_unsubscribe(name)
+        if already:
+            # The answer has no roster: leave the channel, and join it again after a delay.
+            self._send_unsubscribe(name, now)
         text = f"the server refused {excerpt(name, 64)!r}"
         if error.message:
             text += f": {excerpt(error.message)}"
         refusal = SubscriptionError(text, channel=name, code=error.code)
         self._admission.fail(channel, refusal, now, again=already)
+
+    # Parts
 
     def _member(self, channel: Channel, roster: Roster, event: ChannelEvent) -> None:
         joined = event.name.endswith("member_added")
@@ -288,22 +346,23 @@ class Subscriptions:
             why = "a subscription_count without a count"
             self._emit(ProtocolViolation(why, excerpt(event.raw_data)))
             return
-        channel.subscription_count = count
+        channel.counted(count)
         self._emit(SubscriptionCount(channel.name, count))
 
-    def _left(self, channel: Channel, *, answered: bool) -> None:
-        """The subscribe of a channel that was left meanwhile was answered, or will not be."""
+    def _left(self, channel: Channel, now: float, *, answered: bool) -> None:
+        """Unsubscribe from a channel that was left before its subscribe was answered."""
         self._forget(channel, answered=answered)
-        self._send_unsubscribe(channel.name)
+        self._send_unsubscribe(channel.name, now)
 
     def _forget(self, channel: Channel, *, answered: bool) -> None:
-        """Let a channel go. One whose subscribe the server did not answer may yet be subscribed, and is left then."""
+        """Drop a channel. One without an answer may yet be subscribed by the server, and is left then."""
         del self.channels[channel.name]
         if not answered and len(self._abandoned) < self._options.max_channels:
             self._abandoned[channel.name] += 1
 
-    def _send_unsubscribe(self, name: str) -> None:
-        self._send(encode("pusher:unsubscribe", {"channel": name}))
+    def _send_unsubscribe(self, name: str, now: float) -> None:
+        frame = encode("pusher:unsubscribe", {"channel": name})
+        self._connector.request(frame, Asked.UNSUBSCRIBE, name, now)
 
 
 def _is_presence(channel: Channel) -> bool:

@@ -15,14 +15,15 @@ from msgspec import Struct
 from .._auth.requests import AuthRequests
 from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
-from .._connection.link import ErrorReceived
+from .._connection.connector import Connector
+from .._connection.ledger import Asked
+from .._protocol.control import ErrorReceived
 from .._protocol.failures import PROMPT_ATTEMPTS, Cause, cause_of_sign_in_authorization, retry_in
 from .._wire.envelope import Envelope, encode, text_of, value_of
 from ..auth import AuthRequest, AuthResponse
 from ..errors import AuthorizationError, PusherError, SignInError, excerpt
 from ..events import (
     ChannelEvent,
-    Event,
     ProtocolViolation,
     SignedIn,
     SignInFailed,
@@ -33,7 +34,7 @@ from ..events import (
 from ..names import USER_PREFIX
 from ..options import Options
 from ..states import USER, UserInput, UserState, advance
-from .error_attribution import concerns_sign_in
+from .error_attribution import suspicion
 
 __all__ = ["User", "UserSnapshot"]
 
@@ -67,16 +68,15 @@ class User:
         timers: Timers,
         rng: Rng,
         authorizations: AuthRequests,
-        emit: Callable[[Event], None],
-        send: Callable[[bytes], None],
+        connector: Connector,
         settled: Callable[[float], None],
     ) -> None:
         self._options = options
         self._timers = timers
         self._rng = rng
         self._auth_requests = authorizations
-        self._emit = emit
-        self._send = send
+        self._emit = connector.emit
+        self._connector = connector
         self._settled = settled
         self._state = U.SIGNED_OUT
         self._wanted = False
@@ -138,18 +138,18 @@ class User:
 
     def signin_due(self, now: float) -> None:
         """Fail the sign-in: signin_timeout is over."""
-        limit = self._options.signin_timeout
-        why = f"the server did not answer the sign-in within {limit:g} s: "
-        error = SignInError(why + "it may not have the feature, or have it switched off")
-        self._refuse(error, Cause.SIGN_IN_UNANSWERED, now)
+        suspect = self._connector.ledger.expired(Asked.SIGN_IN)
+        why = f"the server did not answer the sign-in within {self._options.signin_timeout:g} s: "
+        why += "it may not have the feature, or have it switched off"
+        self._refuse(SignInError(why + suspicion(suspect)), Cause.SIGN_IN_UNANSWERED, now)
 
     def retry_due(self, now: float) -> None:
         """Try again after a failure."""
         self._ask(now)
 
     def refused(self, error: ErrorReceived, now: float) -> bool:
-        """Take an error that names no channel; return whether it was about the sign-in."""
-        if self._state is not U.SIGNING_IN or not concerns_sign_in(error):
+        """Take an error that is the answer to the sign-in; return whether one is under way."""
+        if self._state is not U.SIGNING_IN:
             return False
         refusal = SignInError(f"the server refused the sign-in: {excerpt(error.message)}")
         self._refuse(refusal, Cause.SIGN_IN_REFUSED, now)
@@ -202,7 +202,8 @@ class User:
             return
         self._move(G.SEND)
         self._timers.set(Timer.SIGN_IN, now + self._options.signin_timeout)
-        self._send(encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data}))
+        frame = encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data})
+        self._connector.request(frame, Asked.SIGN_IN, None, now)
 
     def _succeed(self, sent: Any, now: float) -> None:
         """Take a success; also one that follows a failure, which then was put down to the sign-in wrongly."""
@@ -226,7 +227,9 @@ class User:
         self.id, self._data = user_id, user
         watchlist = user.get("watchlist")
         self._watched = frozenset(_ids_in(watchlist) if isinstance(watchlist, list) else ())
-        self._send(encode("pusher:subscribe", {"channel": USER_PREFIX + user_id}))
+        own = USER_PREFIX + user_id
+        frame = encode("pusher:subscribe", {"channel": own})
+        self._connector.request(frame, Asked.USER_CHANNEL, own, now)
         self._emit(SignedIn(user_id, user))
         held, self._held = self._held, []
         for one in held:

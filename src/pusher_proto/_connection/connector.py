@@ -26,6 +26,7 @@ from ..events import (
 )
 from ..options import Options
 from ..states import SESSION, SessionInput, SessionState, advance
+from .ledger import Asked, Ledger
 from .link import Ended, Link
 
 __all__ = ["Connector", "Reports"]
@@ -77,7 +78,7 @@ class Connector:
         self._timers = timers
         self._transports = transports
         self._rng = rng
-        self._emit = reports.emit
+        self._emit = self.emit = reports.emit
         self._tell_established = reports.established
         self._tell_lost = reports.lost
         self.link_received = reports.received
@@ -86,6 +87,8 @@ class Connector:
         self._tries = 0
         """Attempts since the last stable connection; one more than `_attempt` while the first is under way."""
         self._lost_at: float | None = None
+        self.ledger = Ledger(in_order=options.answers_in_order)
+        """What was asked on the connection and not answered yet."""
         self.link: Link | None = None
         self.socket_id: str | None = None
         self.failure: ConnectionFailed | None = None
@@ -139,7 +142,22 @@ class Connector:
             self._timers.clear()
             self._emit(Closed())
 
+    def request(self, frame: bytes, kind: Asked, channel: str | None, now: float) -> None:
+        """Send a message that the server may answer or refuse, and note it in the ledger."""
+        assert self.link is not None  # it belongs to a connection
+        self.ledger.asked(kind, channel, now)
+        self.link.send(frame)
+
+    def ping(self, now: float) -> None:
+        """Send a ping, if there is a connection."""
+        if self.link is not None:
+            self.link.ping(now)
+
     # What the link said
+
+    def link_pinged(self, now: float) -> None:
+        """Note that the link sent a ping."""
+        self.ledger.asked(Asked.PING, now=now)
 
     def link_opened(self, link: Link) -> None:
         """Note that the transport of the link is open."""

@@ -21,6 +21,7 @@ from .._protocol.control import (
     Greeted,
     LinkItem,
     Malformed,
+    Ponged,
     Upgraded,
     read_error,
     read_greeting,
@@ -70,6 +71,9 @@ class LinkOwner(Protocol):
 
     def link_opened(self, link: Link) -> None:
         """Note that the transport is open."""
+
+    def link_pinged(self, now: float) -> None:
+        """Note that a ping was sent."""
 
     def link_received(self, items: Iterator[Run | LinkItem], now: float) -> None:
         """Handle each item before asking for the next."""
@@ -211,6 +215,7 @@ class Link:
         """Send a ping and expect a pong."""
         if self._liveness is not None:
             self.send(_PING)
+            self._owner.link_pinged(now)
             self._liveness.asked(now)
 
     def activity_due(self, now: float) -> None:
@@ -356,7 +361,7 @@ class Link:
             return self._greeting(envelope, now)
         if event == "pusher:pong":
             liveness.pong(now)
-            return None
+            return Ponged()
         if event == _ESTABLISHED:
             return Malformed("a second greeting", shown(text_of(envelope.data)))
         return envelope

@@ -25,6 +25,7 @@ __all__ = [
     "LinkItem",
     "LinkNews",
     "Malformed",
+    "Ponged",
     "Upgraded",
     "read_error",
     "read_greeting",
@@ -58,6 +59,10 @@ class Malformed(Struct, frozen=True):
     excerpt: str
 
 
+class Ponged(Struct, frozen=True):
+    """A `pusher:pong`: the server has dealt with a ping."""
+
+
 class Ended(Struct, frozen=True):
     """The connection is over: nothing more comes."""
 
@@ -70,7 +75,7 @@ class Ended(Struct, frozen=True):
     """Whether the stream must be dropped without ceremony."""
 
 
-LinkNews = Upgraded | Greeted | ErrorReceived | Malformed | Ended
+LinkNews = Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended
 """What concerns the connection itself."""
 
 LinkItem = Envelope | LinkNews
