@@ -1,4 +1,4 @@
-"""What the README says is true: its programs run, its commands exist, its tables agree with the code."""
+"""The README, the driver in docs/embedding.md and the tables of docs/limits.md agree with the code."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 import pusher_proto
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto import ChannelEvent, Event, Options, OwnKey, Session
+from pusher_proto import AuthEndpoint, ChannelEvent, Event, Options, Session
 
-README = Path(__file__).parents[1] / "README.md"
-TEXT = README.read_text()
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+EMBEDDING = (ROOT / "docs" / "embedding.md").read_text()
+LIMITS = (ROOT / "docs" / "limits.md").read_text()
 
 
 class Enough(Exception):
     """Raised by the example's `print`, to end a loop that has no end."""
 
 
-def block(containing: str) -> str:
-    """Return the one Python block of the README in which this text stands."""
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+def block(containing: str, text: str = TEXT) -> str:
+    """Return the one Python block of a page that contains this text."""
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (found,) = (one for one in blocks if containing in one)
     return str(found)
 
@@ -38,12 +41,12 @@ def server() -> Iterator[ServerInThread]:
 
 
 @contextmanager
-def published(server: ServerInThread, channel: str) -> Iterator[None]:
+def published(server: ServerInThread, channel: str, event: str = "price") -> Iterator[None]:
     """Publish one event in the background, as soon as somebody is subscribed."""
 
     def publish() -> None:
         server.wait_until(lambda machine: machine.subscriptions(channel))
-        server.publish(channel, "price", {"of": "tea"})
+        server.publish(channel, event, {"of": "tea"})
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -54,7 +57,7 @@ def published(server: ServerInThread, channel: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "mark", ["import anyio\n", "from pusher_sync import open_pusher\n\noptions"]
+    "mark", ["import anyio\n", "from pusher_sync import Options, open_pusher\n\noptions"]
 )
 def test_the_ten_line_programs_print_an_event(
     mark: str, server: ServerInThread, monkeypatch: pytest.MonkeyPatch
@@ -71,22 +74,37 @@ def test_the_ten_line_programs_print_an_event(
     assert printed == [("price", {"of": "tea"})]
 
 
-def test_the_ways_to_get_an_authorization_make_options() -> None:
-    names: dict[str, Any] = {"token": lambda: "secret-token"}
-    exec(
-        compile(
-            block("from pusher_proto import AuthEndpoint, Options, OwnKey"), "README.md", "exec"
-        ),
-        names,
-    )
-    assert isinstance(names["options"].auth, OwnKey)
+def test_the_program_with_a_private_channel_prints_an_event(
+    server: ServerInThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[object] = []
+
+    def print_(value: object) -> None:
+        printed.append(value)
+        raise Enough
+
+    def for_reverb(host: str, *, key: str, auth: AuthEndpoint) -> Options:
+        assert (host, key) == ("reverb.example", "YOUR_KEY")
+        assert auth.url == "https://app.example/broadcasting/auth"
+        return server.options(auth_endpoint=True)
+
+    monkeypatch.setattr(Options, "for_reverb", for_reverb)
+    names: dict[str, Any] = {"print": print_}
+    exec(compile(block("async def listen("), "README.md", "exec"), names)
+    with published(server, "private-orders", "OrderShipped"), pytest.raises(Enough):
+        anyio.run(names["listen"], "token")
+    assert printed == [{"of": "tea"}]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(TEXT.splitlines()) <= 150
 
 
 def test_the_driver_for_embedding_receives_events_and_survives_a_lost_connection(
     server: ServerInThread,
 ) -> None:
     names: dict[str, Any] = {}
-    exec(compile(block("def drive("), "README.md", "exec"), names)
+    exec(compile(block("def drive(", EMBEDDING), "docs/embedding.md", "exec"), names)
     drive: Callable[[Session, Callable[[Event], None]], None] = names["drive"]
     session = Session(server.options(auth_endpoint=True, retry_base=0.01))
     session.subscribe("private-room", now=0)
@@ -107,14 +125,14 @@ def test_the_driver_for_embedding_receives_events_and_survives_a_lost_connection
 
 
 def test_the_driver_for_embedding_is_about_forty_lines_of_code() -> None:
-    code = [line for line in block("def drive(").splitlines() if line.strip()]
+    code = [line for line in block("def drive(", EMBEDDING).splitlines() if line.strip()]
     assert (
         len(code) <= 66
     )  # a match statement and a select loop; forty without imports and answers to errors
 
 
 def test_the_table_of_limits_agrees_with_the_options() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", TEXT, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (\S+) \|", LIMITS, re.MULTILINE))
     numbers = {
         field.name: str(field.default)
         for field in dataclasses.fields(Options)
