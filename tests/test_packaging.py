@@ -13,7 +13,8 @@ import pytest
 import pusher_proto
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 CONSTRAINTS = ROOT / "tests" / "constraints-lowest.txt"
 
 # What only tests and development need is not held at its lower bound: their tools may be new.
@@ -66,5 +67,46 @@ def test_importing_a_package_brings_in_nothing_heavy_that_it_can_do_without(pack
 
 def test_the_version_stands_in_one_place() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
-    assert PROJECT["dynamic"] == ["version"]
+    assert "version" in PROJECT["dynamic"]
     assert re.findall(r"^## ([0-9.]+)", text, re.MULTILINE)[0] == pusher_proto.__version__
+
+
+# The long description on a package index.
+
+
+def described() -> str:
+    """Return the README as the build writes it into the package."""
+    hook = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    assert hook["fragments"] == [{"path": "README.md"}]
+    text = (ROOT / "README.md").read_text()
+    for substitution in hook["substitutions"]:
+        text = re.sub(substitution["pattern"], substitution["replacement"], text)
+    return text
+
+
+def test_the_description_has_no_link_that_is_dead_on_a_package_index() -> None:
+    links = re.findall(r"\[[^\]]+\]\(([^)]+)\)", described())
+    assert "https://pusher.com/docs/channels/" in links
+    repository = PYPROJECT["tool"]["pusher-proto"]["repository"]
+    ours = [link for link in links if not link.startswith("https://pusher.com/")]
+    if repository:
+        assert all(link.startswith((f"{repository}/", "#")) for link in ours)
+        assert f"{repository}/blob/main/docs/index.md" in ours
+        assert PROJECT["urls"]["Repository"] == repository
+    else:
+        assert ours == []
+        assert "urls" not in PROJECT
+    assert "[all pages]" not in described()
+
+
+def test_the_package_is_described_by_what_the_build_makes_of_the_readme(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="hatchling is not installed")
+    pytest.importorskip(
+        "hatch_fancy_pypi_readme", reason="hatch-fancy-pypi-readme is not installed"
+    )
+    code = (
+        "from hatchling.metadata.core import ProjectMetadata; from hatchling.plugin.manager import PluginManager; "
+        f"print(ProjectMetadata({str(ROOT)!r}, PluginManager()).core.readme)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == described().strip()
