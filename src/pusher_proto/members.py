@@ -1,4 +1,4 @@
-"""Who is on a presence channel: what an application sees, never changing under its hands."""
+"""The members of a presence channel as an application sees them: immutable snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Member(Struct, frozen=True):
 
     id: str
     info: Any = None
-    """What the application said of the member when it authorized the subscription; None when it said nothing."""
+    """The `user_info` that the application gave when it authorized the subscription, or None."""
 
 
 class Members(Mapping[str, Member]):
@@ -43,5 +43,5 @@ class Members(Mapping[str, Member]):
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of members."""
         return len(self._members)

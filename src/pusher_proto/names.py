@@ -1,4 +1,4 @@
-"""Channel and event names: which kind of channel a name means, and which names the protocol allows."""
+"""Names of channels and events: the kind of a channel by its name, and the names that the protocol allows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_NAME = 200
 
 
 class ChannelKind(Enum):
-    """What a channel's prefix makes of it. Prefixes are exact and case-sensitive."""
+    """The kind of a channel, which its prefix decides. Prefixes are exact and case-sensitive."""
 
     PUBLIC = "public"
     PRIVATE = "private"
@@ -34,7 +34,7 @@ class ChannelKind(Enum):
 
     @property
     def needs_authorization(self) -> bool:
-        """Whether subscribing takes an authorization."""
+        """Whether subscribing needs an authorization."""
         return self in (ChannelKind.PRIVATE, ChannelKind.PRESENCE, ChannelKind.ENCRYPTED)
 
 
@@ -60,7 +60,7 @@ _CACHE = ("cache-", "private-cache-", "private-encrypted-cache-", "presence-cach
 
 
 def is_cache(channel: str) -> bool:
-    """Return whether the channel with this name begins with its last event."""
+    """Return whether the server sends the last event of this channel on subscribing."""
     return channel.startswith(_CACHE)
 
 
@@ -88,7 +88,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
 
 
 def check_client_event(event: str, *, strict: bool = True) -> None:
-    """Raise `InvalidName` unless `event` is a name that a client may trigger: `client-` and something more."""
+    """Raise `InvalidName` unless clients may trigger `event`: `client-` followed by a name."""
     _check_text("an event", event)
     if event == "client-":
         raise InvalidName("a client event's name starts with 'client-' and has something after it")

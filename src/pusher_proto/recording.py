@@ -1,14 +1,12 @@
-"""A session's inputs as JSON lines, so that what happened to a user can be run again as a test.
+"""Recordings: the inputs of a session as JSON lines, so that a user's session can be run again as a test.
 
-`recording_session` makes a session that writes down every input with its time before it acts on it; `replay` runs
-such lines through a session of its own. The core decides nothing else by anything else, so the effects and
-events are the same again.
+`recording_session` makes a session that writes every input with its time before it acts on it; `replay` runs such lines
+through a new session. The core depends on nothing but its inputs, so the effects and events are the same again.
 
-What is secret is masked: the keys and tokens in the options; signatures, keys and all but the ids of users in
-authorizations of
-the application (so messages of encrypted channels cannot be opened in a replay). What a server or an auth endpoint sent
-is written as it came, in base64, because it is what is to be replayed: it holds the application's messages, signatures
-for connections that are gone, and the keys of encrypted channels that an endpoint gave.
+Secrets are masked: keys and tokens in the options; signatures, keys and user data except ids in authorizations of the
+application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
+are written unchanged, in base64, because they are replayed: they hold the application's messages, signatures for
+connections that have ended, and the keys of encrypted channels that an endpoint returned.
 """
 
 from __future__ import annotations
@@ -58,10 +56,10 @@ INPUTS = (
     "call_ended",
     "handle_timeout",
 )
-"""The inputs of a session: all that changes it, beside pulling events."""
+"""The inputs of a session: everything that changes it, besides pulling events."""
 
 LIMIT = 64 * 1024 * 1024
-"""Bytes after which a recording ends, with a line that says so."""
+"""Bytes after which a recording ends, with a line that marks it as truncated."""
 
 _log = logger("session")
 
@@ -72,7 +70,7 @@ _NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origi
 
 
 class RecordingSession(Session):
-    """A session that writes down what it is told. Made by `recording_session`."""
+    """A session that records its inputs. Made by `recording_session`."""
 
     def __init__(
         self,
@@ -91,7 +89,7 @@ class RecordingSession(Session):
         self._note({"pusher_proto": __version__, **settings})
 
     def took(self, count: int) -> None:
-        """Count what is pulled: it decides when reading goes on."""
+        """Count the pulled events: they decide when reading resumes."""
         self._pulled += count
         super().took(count)
 
@@ -99,7 +97,7 @@ class RecordingSession(Session):
         self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float
     ) -> None:
         if self.closed:
-            return  # nothing follows from it, and the file may be gone
+            return  # it has no effect, and the file may be closed
         line: dict[str, Any] = {"now": now, "input": name}
         if self._pulled:
             line["pulled"], self._pulled = self._pulled, 0
@@ -171,7 +169,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
             if event is not None:
                 yield event
         yield now, name
-        # What was wrong use then is wrong use now: the application was told, and went on.
+        # A wrong call in the recording is wrong in the replay as well: the application got the exception and went on.
         with contextlib.suppress(PusherError, TypeError, ValueError):
             getattr(session, name)(*args, now=now, **more)
         while (effect := session.next_effect()) is not None:
@@ -181,7 +179,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
 
 
 def _begun(line: Mapping[str, Any]) -> Session:
-    """Return the session that the first line tells of."""
+    """Return the session that the first line describes."""
     try:
         return Session(
             _rebuilt(line["options"]),
@@ -197,7 +195,7 @@ def _begun(line: Mapping[str, Any]) -> Session:
 def _input(
     session: Session, line: Mapping[str, Any]
 ) -> tuple[str, float, list[Any], dict[str, Any]]:
-    """Return an input, its time and what it was given."""
+    """Return an input, its time and its arguments."""
     name, now = line.get("input"), line.get("now")
     if name not in INPUTS:
         raise ValueError(f"not an input of a session: {name!r}")
@@ -229,7 +227,7 @@ def _options(options: Options) -> dict[str, Any]:
         if field.name not in _NOT_KEPT and getattr(options, field.name) != field.default
     }
     kept["auth"] = _auth(options.auth)
-    if options.proxy is not None:  # with a login if there was one: it is asked for in a replay too
+    if options.proxy is not None:  # with a login if there was one: a replay asks for it too
         kept["proxy"] = _LOGIN.sub(f"{_MASK}:{_MASK}@", Secret(options.proxy).reveal())
     if options.resolve_url is not None:
         kept["host"] = "resolved.invalid"
@@ -245,7 +243,7 @@ def _rebuilt(kept: dict[str, Any]) -> Options:
 
 
 def _auth(auth: object) -> dict[str, Any] | None:
-    """Return how authorizations are got, without what is secret."""
+    """Return the source of authorizations, without its secrets."""
     match auth:
         case OwnKey():
             member = auth.member if isinstance(auth.member, Mapping) else None
@@ -282,7 +280,7 @@ def _rebuilt_auth(kept: dict[str, Any] | None) -> Any:
 
 
 def _never(_request: object) -> None:
-    """Stand for the application's authorizer; its answers are inputs of the recording."""
+    """Replace the application's authorizer: its answers are inputs of the recording."""
 
 
 def _authorization(authorization: AuthResponse) -> dict[str, Any]:
@@ -297,7 +295,7 @@ def _authorization(authorization: AuthResponse) -> dict[str, Any]:
 
 
 def _who(data: object) -> dict[str, Any] | None:
-    """Return who is meant, and nothing else that is told of the user."""
+    """Return the id of a user, without their other data."""
     if not isinstance(data, Mapping):
         return None
     return {name: data[name] for name in ("id", "user_id") if name in data}
@@ -320,7 +318,7 @@ def _plain(value: Any) -> Any:
             return {"error": describe(value)}
     try:
         encode("", value)
-    except LocalProtocolError:  # data that cannot be sent, as the session is about to say
+    except LocalProtocolError:  # data that cannot be sent; the session is about to raise
         return {"unknown": type(value).__name__}
     return {"value": value}
 

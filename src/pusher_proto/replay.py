@@ -13,7 +13,7 @@ __all__ = ["main", "told"]
 
 
 def told(lines: Iterable[str]) -> Iterator[str]:
-    """Run recorded lines again; yield one line of text for each input, with its time, and for what follows from it.
+    """Run recorded lines again; yield one line of text for each input, with its time, and for its effects and events.
 
     Raises ValueError for what is no recording.
     """
@@ -29,7 +29,7 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print what happens in the recording that `argv` names; return the exit status."""
+    """Print the inputs, effects and events of the recording that `argv` names; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pusher_proto.replay",
         description="Run a recording (open_pusher(record=...)) through the core again.",
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with open(arguments.file, encoding="utf-8") as lines:
             for line in told(lines):
-                print(line)  # noqa: T201 - printing is what it is for
+                print(line)  # noqa: T201 - a command that prints
     except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     return 0

@@ -1,4 +1,4 @@
-"""Counts of a session, for metrics and for a look."""
+"""Counts of a session, for metrics and health checks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Stats(Struct, frozen=True):
     connections: int
     """How often a connection was established."""
     attempts: int
-    """How often one was tried."""
+    """How often a connection was attempted."""
     violations: int
-    """Messages that made no sense."""
+    """Messages that the protocol does not allow."""
     round_trip: float | None
     """Seconds from the last answered ping to its pong."""
     dropped: int = 0

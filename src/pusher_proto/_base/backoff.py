@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""The delay before the next attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["FreshRandom", "Rng", "delay_before"]
 
 
 class Rng(Protocol):
-    """What is drawn from: a `random.Random`, or what does the same for the two draws that there are."""
+    """A source of random numbers: a `random.Random`, or an object with the same two methods."""
 
     def uniform(self, a: float, b: float, /) -> float:
         """Return a number between `a` and `b`."""
@@ -19,7 +19,7 @@ class Rng(Protocol):
 
 
 class FreshRandom:
-    """An `Rng` that keeps no state: 2.5 KB, which a client would hold all its life for a draw in a connection."""
+    """An `Rng` without state. The state of a `random.Random` takes 2.5 KB, for one draw in each connection."""
 
     def uniform(self, a: float, b: float, /) -> float:
         """Return a number between `a` and `b`."""
@@ -27,7 +27,7 @@ class FreshRandom:
 
     def randbytes(self, n: int, /) -> bytes:
         """Return `n` bytes."""
-        # The system seeds each generator with more than all that it is asked for: nobody can tell what it gives next.
+        # The system seeds each generator with more bytes than are drawn from it, so its output cannot be predicted.
         return random.Random().randbytes(n)  # noqa: S311 - as RFC 6455, 5.3 wants it
 
 

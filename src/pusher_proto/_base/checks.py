@@ -1,4 +1,4 @@
-"""Whether what an application sets makes sense: what is wrong is said at once, by the name under which it was set."""
+"""Checks of options and headers. An error names the option that was set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_token(text: str) -> bool:
 
 
 def check_header(name: object, value: object) -> None:
-    """Raise ValueError unless this is a header that a request may carry (RFC 9110, section 5.5)."""
+    """Raise TypeError or ValueError unless a request may carry this header (RFC 9110, section 5.5)."""
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(
             f"headers are strings: {name!r} is not"
@@ -43,7 +43,7 @@ def check_header(name: object, value: object) -> None:
 
 
 def check_option(name: str, value: Any, declared: str) -> None:
-    """Raise TypeError or ValueError unless `value` is what `declared` says, which is the annotation of the option."""
+    """Raise TypeError or ValueError unless `value` fits `declared`, the annotation of the option."""
     if value is None and declared.endswith("None"):
         return
     if declared.startswith("str"):

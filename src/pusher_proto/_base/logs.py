@@ -1,7 +1,7 @@
 """The loggers: `pusher_proto.connection`, `.session`, `.protocol`, `.auth`, `.streams` and `.client`.
 
-What the library does is silent in a program that does not configure logging. What goes wrong in the program's own
-code (a handler that raises, a stream that is not read) is not: a `NullHandler` there would hide it.
+The library logs nothing in a program that does not configure logging, except faults of the program's own code (a
+handler that raises, a stream that is not read): a `NullHandler` would hide those.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def logger(name: str) -> logging.Logger:
 
 
 def log_seldom(log: logging.Logger, level: int, count: int, text: str, *args: object) -> None:
-    """Log what a server can make happen any number of times, now for the `count`th: so that no log is flooded.
+    """Log something that a server can cause any number of times, without flooding the log. `count` is how often so far.
 
-    The first, second, fourth, eighth ... time it is logged at `level`, all others at DEBUG.
+    The first, second, fourth, eighth ... time is logged at `level`, all others at DEBUG.
     """
     if count > 1:
         text, args = text + " (%d times so far)", (*args, count)

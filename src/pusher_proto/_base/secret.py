@@ -1,4 +1,4 @@
-"""The one type that keeps a secret out of logs, reprs, tracebacks with locals and pickles; and a mask for text."""
+"""A type that keeps a secret out of logs, reprs, tracebacks with locals and pickles, and a mask for text."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NoReturn
 __all__ = ["Secret", "masked"]
 
 _RUNS = re.compile(
-    # A signature. Not within a name: channels may be called after a digest.
+    # A signature, but not within a name: channels may have a digest in theirs.
     r"(?<![-\w.=@,;])[0-9a-fA-F]{64}(?![0-9a-fA-F])"
     # The key of an encrypted channel: 32 bytes in base64.
     r"|(?<![-\w+/=])[A-Za-z0-9+/]{43}=(?![-\w+/=])",
 )
 _SHORTEST_RUN = 44
 _MARKED = {
-    # A token, as long as it is.
+    # A token, to its end.
     "Bearer ": re.compile(r"(?<=Bearer )[^\s'\"\\<>,;]+"),
     # The user, to the end of the text.
     "user_data": re.compile(r"(?<=user_data)\\*['\"]\s*:.*", re.DOTALL),
@@ -50,11 +50,11 @@ class Secret:
 
 
 def masked(text: str) -> str:
-    """Return what somebody else wrote without what looks secret in it: servers quote what they were sent."""
+    """Return text of another side without the parts that look secret: servers quote their input."""
     text = _SIGNED.sub(r"\1***", text)
     if len(text) >= _SHORTEST_RUN:
         text = _RUNS.sub("***", text)
     for mark, shape in _MARKED.items():
-        if mark in text:  # nearly never: an expression for all takes ten times as long to say so
+        if mark in text:  # rare; one expression for all takes ten times as long
             text = shape.sub("***", text)
     return text

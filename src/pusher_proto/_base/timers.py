@@ -1,4 +1,4 @@
-"""Deadlines and which of them is the earliest. Every timeout of the session is in the enum below."""
+"""A table of deadlines that knows the earliest one. Every timeout of the session is a member of `Timer`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Timer(Enum):
-    """All deadlines there are, each with what it limits."""
+    """The deadlines of a session, each with what it limits."""
 
     OPEN = "name lookup, TCP, TLS, upgrade and greeting together"
     ACTIVITY = "silence of the server before a ping"
     PONG = "silence after a ping before the connection counts as lost"
     CLOSE = "an orderly end of one transport"
     RETRY = "the delay before the next connection"
-    STABLE = "being connected before the count of attempts starts anew"
+    STABLE = "being connected before the count of attempts starts again"
     UNAVAILABLE = "trying before the state says unavailable"
     GRANT = "one request for an authorization, all its attempts together"
     GRANT_RETRY = "the delay before an authorization is asked for again"
     GATHER = "the requests for authorizations that go together, at the end of one turn"
-    REGRANT = "the delay before a channel is tried anew whose authorization failed for the moment"
+    REGRANT = "the delay before a channel is tried again whose authorization failed temporarily"
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
     SIGN_IN = "the server's answer to a sign-in"
@@ -37,7 +37,7 @@ class Timer(Enum):
 
 
 class Deadlines(Generic[Name]):
-    """A table of deadlines in monotonic seconds; a name has one deadline or none, and is kept only as long."""
+    """A table of deadlines in monotonic seconds. A name has one deadline or none."""
 
     __slots__ = ("_at", "_heap", "_names", "_order")
 
@@ -48,7 +48,7 @@ class Deadlines(Generic[Name]):
         self._order = 0
 
     def put(self, name: Name, at: float) -> None:
-        """Let `name` be due at `at`, instead of earlier plans."""
+        """Set the deadline of `name` to `at`, in place of an earlier one."""
         if name in self._at:
             del self._names[self._at[name][1]]
         self._order += 1
@@ -61,14 +61,14 @@ class Deadlines(Generic[Name]):
         self._skim()
 
     def drop(self, name: Name) -> None:
-        """Forget the deadline, if there is one."""
+        """Remove the deadline, if there is one."""
         entry = self._at.pop(name, None)
         if entry is not None:
             del self._names[entry[1]]
             self._skim()
 
     def clear(self) -> None:
-        """Forget all deadlines."""
+        """Remove all deadlines."""
         self._at.clear()
         self._names.clear()
         self._heap.clear()
@@ -78,7 +78,7 @@ class Deadlines(Generic[Name]):
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> Name | None:
-        """Remove and return whose deadline is the earliest, if it is not after `now`, or None."""
+        """Remove and return the name with the earliest deadline if that is not after `now`, or None."""
         if not self._heap or self._heap[0][0] > now:
             return None
         name = self._names[self._heap[0][1]]
@@ -86,7 +86,7 @@ class Deadlines(Generic[Name]):
         return name
 
     def _skim(self) -> None:
-        """Drop what was dropped or put anew from the top of the heap, so that looking changes nothing."""
+        """Remove outdated entries from the top of the heap, so that `next` changes nothing."""
         while self._heap and self._heap[0][1] not in self._names:
             heapq.heappop(self._heap)
 
@@ -97,11 +97,11 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
     __slots__ = ()
 
     def set(self, timer: Timer, at: float, of: Hashable = None) -> None:
-        """Let `timer` (of one channel, transport or request `of`) be due at `at`, instead of earlier plans."""
+        """Set the deadline of `timer` (of one channel, transport or request `of`) to `at`, in place of an earlier one."""
         self.put((timer, of), at)
 
     def stop(self, timer: Timer, of: Hashable = None) -> None:
-        """Forget the deadline, if there is one."""
+        """Remove the deadline, if there is one."""
         self.drop((timer, of))
 
     def is_set(self, timer: Timer, of: Hashable = None) -> bool:

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692), the receiving half: what is offered, what may be answered, and inflating with a cap.
+"""permessage-deflate (RFC 7692), the receiving half: the offer, the check of the answer, and inflating with a limit.
 
-What the client sends is never compressed, which RFC 7692, 6 leaves to each sender: it is short, and a shared window is
-how secrets leak through sizes. So of the parameters only those about the server's window mean anything here.
+The client never compresses its own messages, which RFC 7692, 6 leaves to each sender: they are short, and sizes of
+compressed secrets reveal them. So only the parameters about the server's window matter here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ..errors import excerpt
 __all__ = ["OFFER", "InflateError", "Inflater", "read_agreement"]
 
 OFFER = "permessage-deflate; client_max_window_bits"
-"""What browsers offer too."""
+"""The same offer that browsers make."""
 
 _WITHOUT_VALUE = ("server_no_context_takeover", "client_no_context_takeover")
 _WINDOW_BITS = ("server_max_window_bits", "client_max_window_bits")
 _BITS = re.compile(r'(?:[89]|1[0-5])|"(?:[89]|1[0-5])"')
 
-# Left out at the end of each message (RFC 7692, 7.2.1), and the empty block that stands before it where a sender
-# ended its stream (7.2.3.4).
+# A sender removes this tail from each message (RFC 7692, 7.2.1). An empty block precedes it where a sender ended its
+# stream (7.2.3.4).
 _TAIL = b"\x00\x00\xff\xff"
 _AFTER_THE_LAST_BLOCK = (_TAIL, b"\x00" + _TAIL)
 
 
 class InflateError(Exception):
-    """The message cannot be had; `code` is for the close frame."""
+    """The message cannot be inflated. `code` is for the close frame."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -38,7 +38,7 @@ class InflateError(Exception):
 def read_agreement(values: Iterable[str]) -> bool:
     """Return whether the server forgets its window after each message (server_no_context_takeover).
 
-    `values` are the headers Sec-WebSocket-Extensions of its answer to `OFFER`. Raises ValueError for all that
+    `values` are the headers Sec-WebSocket-Extensions of its answer to `OFFER`. Raises ValueError for anything that
     RFC 7692, 7.1 does not allow there: another extension or a second one, unknown parameters, bad values, duplicates.
     """
     name, *parameters = (part.strip(" \t") for part in ", ".join(values).split(";"))
@@ -62,18 +62,18 @@ class Inflater:
     """Inflates the messages of one connection, none of them to more than `max_size` bytes."""
 
     def __init__(self, *, max_size: int, forgets: bool) -> None:
-        """`forgets` says that each message starts with an empty window."""
+        """`forgets`: each message starts with an empty window."""
         self._max_size = max_size
         self._forgets = forgets
-        # A window of 15 bits reads what any smaller one wrote.
+        # A window of 15 bits reads the output of any smaller one.
         self._inflate = zlib.decompressobj(wbits=-15)
         self.size = 0
-        """How many bytes the message under way has so far."""
+        """How many inflated bytes the incomplete message has so far."""
         self.max_deflated = max_size + max_size // 4 + 64
-        """How many bytes it can take, compressed as badly as can be, to make `max_size`."""
+        """The most compressed bytes that a message of `max_size` bytes can have."""
 
     def take(self, deflated: bytes, *, last: bool) -> bytes:
-        """Return what a frame of a message holds; `last` says that it is the last one. Raises `InflateError`."""
+        """Return the inflated payload of a frame; `last` marks the last frame of a message. Raises `InflateError`."""
         inflate = self._inflate
         room = self._max_size - self.size
         if last:

@@ -1,8 +1,8 @@
-"""JSON text to envelope and back: the one place that decodes and encodes.
+"""Decodes and encodes the JSON of messages. No other module does.
 
-msgspec fails in three ways (`DecodeError`, `UnicodeDecodeError`, and `RecursionError` at a depth that moves
-with the interpreter); all come out of here as `BadMessage`. Nesting has a limit of its own, so that the same
-text means the same on every interpreter. Of duplicate keys the last counts; NaN and infinities are refused.
+msgspec fails in three ways (`DecodeError`, `UnicodeDecodeError`, and `RecursionError` at a depth that depends on the
+interpreter); this module raises `BadMessage` for all of them. Nesting has its own limit, so that a text means the same
+on every interpreter. The last of duplicate keys counts; NaN and infinities are refused.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = [
 ]
 
 MAX_DEPTH = 512
-"""Levels of nesting that are decoded; CPython 3.11 itself gives up below a thousand, its stack included."""
+"""Levels of nesting that are decoded. CPython 3.11 itself stops below a thousand, including its stack."""
 
 
 class BadMessage(ValueError):
-    """Text that is not a message of the protocol; says why."""
+    """The text is not a message of the protocol; the exception says why."""
 
 
 class NotSent:
-    """The type, for msgspec, of what no message may set: nothing fits."""
+    """A type for msgspec that no value fits: for fields that a message may not set."""
 
 
 _Flat = str | int | float | bool | None
@@ -48,11 +48,11 @@ _Three = _Flat | list[_Two] | dict[str, _Two]
 _Four = _Flat | list[_Three] | dict[str, _Three]
 _Five = _Flat | list[_Four] | dict[str, _Four]
 Shallow = _Flat | list[_Five] | dict[str, _Five]
-"""The type, for msgspec, of what is nested six levels at most: to ask for it costs nothing, to count levels does."""
+"""A type for msgspec of values with at most six levels. Checking it is free, unlike counting levels."""
 
 
 class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One message as it stands on the wire."""
+    """One message as it is on the wire."""
 
     event: str
     channel: str | None = None
@@ -61,7 +61,7 @@ class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     user_id: str | int | None = None
     if TYPE_CHECKING:
         extra: dict[str, Any] | None = None
-        """All the other keys."""
+        """All other keys."""
     else:
         extra: NotSent = None
 
@@ -76,11 +76,11 @@ _decode = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
 loads_shallow = msgspec.json.Decoder(Shallow).decode
-"""Nearly all that comes; what it raises says nothing about the text but that it is to be read in another way."""
+"""Decodes nearly every text. An exception means only that the text has to be decoded by `loads`."""
 
 
 def decode(text: bytes) -> Envelope:
-    """Return the envelope of one message. Raises `BadMessage` for anything else than one."""
+    """Return the envelope of one message. Raises `BadMessage`."""
     try:
         envelope = _decode(text)
     except msgspec.ValidationError:
@@ -97,7 +97,7 @@ def decode(text: bytes) -> Envelope:
 
 
 def _decode_odd(text: bytes) -> Envelope:
-    """Decode a message that has unknown keys, or known ones of another type."""
+    """Decode a message with unknown keys, or with known keys of another type."""
     value = loads(text)
     if not isinstance(value, dict):
         raise BadMessage(f"a JSON object was expected, not {type(value).__name__}")
@@ -142,11 +142,11 @@ def _check_finite(data: Any) -> None:
 
 
 def _nothing(_: object) -> None:
-    """Stand for what has no numbers of its own; whether it can be written is seen when it is."""
+    """Replace objects without numbers; the encoder decides whether they can be written."""
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the JSON value of `text`. Raises `BadMessage` when it is none, or nested too deep."""
+    """Return the value of a JSON text. Raises `BadMessage` for other text, and for more than `MAX_DEPTH` levels."""
     try:
         value = _loads(text)
     except (ValueError, RecursionError) as error:
@@ -180,11 +180,11 @@ def text_of(data: Any) -> str:
 
 
 def _too_deep(value: Any, text: str | bytes, most: int) -> bool:
-    """Return whether `value`, decoded from `text`, has more than `most` levels. Looks only where it can have."""
+    """Return whether `value`, decoded from `text`, has more than `most` levels. Skips texts that are too short."""
     if len(text) <= 2 * most or (type(value) is not dict and type(value) is not list):
         return False
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    # To take brackets out, no more than would be too many, is twice as quick as to count them.
+    # Removing brackets, at most one too many, is twice as fast as counting them.
     brackets = len(data) - len(data.replace(b"{", b"", most + 1))
     brackets += len(data) - len(data.replace(b"[", b"", most + 1))
     if brackets <= most:

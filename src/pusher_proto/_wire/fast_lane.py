@@ -1,4 +1,4 @@
-"""The fast lane of WebSocket frames: whole text frames, taken straight out of what was received."""
+"""The fast lane of WebSocket frames: whole text frames, taken straight from the received bytes."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any, NamedTuple
 __all__ = ["LONG", "NO_READER", "Reader", "Run", "take_text_frames"]
 
 LONG = 1024
-"""From how many bytes on a view of text is cheaper than a copy of it, and orjson than msgspec."""
+"""Text of at least this many bytes is read from a view instead of a copy, and by orjson instead of msgspec: cheaper
+from here on."""
 
 # The first two bytes of a frame, and the length in sixteen bits that may follow them.
 _head = Struct(">HH").unpack_from
 
 
 class Run(NamedTuple):
-    """What a reader gave for texts that follow each other."""
+    """The events that a reader returned for consecutive texts."""
 
     events: list[Any]
     alike: bool
-    """Whether all are of one channel and have one name, as nearly always: then they go the same way."""
+    """Whether all events have the same channel and name, as they nearly always do: then they are routed together."""
 
     def followed_by(self, other: Run) -> Run:
-        """Return both as one; the list of this one is used up."""
+        """Return both runs as one. Reuses the list of this run."""
         alike = self.alike and other.alike and self.is_like(other.events[0])
         self.events.extend(other.events)
         return Run(self.events, alike)
 
     def is_like(self, event: Any) -> bool:
-        """Return whether the first of these is of the same channel as `event` and has the same name."""
+        """Return whether the first event has the channel and the name of `event`."""
         first = self.events[0]
         return bool(first.channel == event.channel and first.name == event.name)
 
 
 class Reader(NamedTuple):
-    """Gives an event in place of a text, or raises ValueError or RecursionError where it has none to give.
+    """Returns an event for a text, or raises ValueError or RecursionError to leave the text as it is.
 
-    Only of text that is UTF-8: where a reader gives something nobody looks whether it is.
+    A reader must reject invalid UTF-8: text that it accepts is not validated again.
     """
 
     short: Callable[[bytes], Any]
-    """For less than `LONG` bytes."""
+    """Reads texts of less than `LONG` bytes."""
     long: Callable[[memoryview], Any]
 
 
@@ -50,16 +51,16 @@ def _gives_nothing(_: object) -> object:
 
 
 NO_READER = Reader(_gives_nothing, _gives_nothing)
-"""Leaves all text as it is."""
+"""Leaves every text as it is."""
 
 
 def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, reader: Reader) -> int:
     """Take whole, final, unmasked text frames from `at` on, of at most `limit` bytes; return where they end.
 
-    Appends texts to `items`, or runs of what `reader` gives for them. A text is read, and what it gives is compared, as
-    soon as it is cut out: later it would have left the cache. Written for speed: what is left is for wsproto to judge.
+    Appends texts to `items`, or runs of the events that `reader` returns for them. A text is read, and its event
+    compared, while it is still in the CPU's cache. Frames that are not taken are left to wsproto.
     """
-    # Four bytes hold either of the short headers; what is smaller is left to the other lane.
+    # Four bytes hold either of the short headers; smaller frames are left to the other lane.
     last = len(data) - 4
     size = len(data)
     events: list[Any] = []
@@ -67,7 +68,7 @@ def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, read
     read, read_long = reader
     view = memoryview(data)
     while at <= last:
-        # In the order of what comes most: a step here is paid for by every event.
+        # The most frequent cases first: every event pays for these steps.
         head, length = _head(data, at)
         if head == 0x817E:
             start = at + 4

@@ -1,9 +1,9 @@
 """WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
 
-Two lanes. The fast one takes whole, final, unmasked text frames between messages, and can have them
-read at once. Everything else goes to wsproto, one frame at a time, but for compressed messages, which are
-inflated here (RFC 7692). In both lanes a header is judged as soon as it is there, text as far as it is
-there, and other payloads once they are whole: so they agree on every byte string and every split of it.
+There are two lanes. The fast lane takes whole, final, unmasked text frames between messages, and can pass them to a
+reader at once. Every other frame goes to wsproto, one at a time, except those of compressed messages, which are
+inflated here (RFC 7692). Both lanes check a header as soon as it has arrived, text as far as it has arrived, and other payloads
+once they are whole. So they agree on every byte string, however it is split.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FIRST_BYTES = frozenset(b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a")
 _DEFLATED = frozenset(b"\x41\x42\xc1\xc2")
 
 _PONGS = 16
-"""How many pings of one read are answered: the last ones, of which RFC 6455, 5.5.3 asks for one."""
+"""How many pings of one read are answered: the last ones. RFC 6455, 5.5.3 requires an answer to one of them."""
 
 _NOT_UTF8 = "text that is not UTF-8"
 
@@ -63,33 +63,33 @@ class Frames:
         self._control_frame_rate = self._controls_left = control_frame_rate
         self._fast = fast
         self._state = _State.OPEN
-        # The start of a frame that is not whole yet, and how long it must be to go on with it.
+        # The start of an incomplete frame, and the length that it needs for the next step.
         self._held = bytearray()
         self._need = 0
-        # The message of which some frames came but not the last.
+        # The message of which some frames have arrived, but not the last.
         self._fragments = self._size = self._turns = 0
         self._is_text = False
         self._text = bytearray()
-        # Of the frame in `_held` so much text has been checked; of a character its beginning.
+        # How many bytes of text in `_held` are checked, and the start of a character that is cut off there.
         self._checked = 0
         self._cut = b""
         self._pings: list[bytes] = []
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
-        self._deflated = False  # whether the message under way is compressed
+        self._deflated = False  # whether the incomplete message is compressed
 
     @cached_property
     def _wsproto(self) -> FrameProtocol:
-        """Which on most connections has nothing to do until they end."""
+        """Most connections need wsproto for their close frame only, so it is made when it is first used."""
         return FrameProtocol(client=True, extensions=[])
 
     def inflate(self, *, forgets: bool) -> None:
-        """Take compressed messages from now on. `forgets` says that each has a window of its own."""
+        """Take compressed messages from now on. `forgets`: each message has its own window."""
         self._first_bytes = _FIRST_BYTES | _DEFLATED
         self._inflater = Inflater(max_size=self._max_message_size, forgets=forgets)
 
     def send_text(self, text: str | bytes) -> bytes:
-        """Return one masked text frame. Raises ValueError for what cannot be UTF-8."""
+        """Return one masked text frame. Raises ValueError for text that cannot be encoded as UTF-8."""
         self.require_open("a message")
         return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
 
@@ -133,11 +133,11 @@ class Frames:
         return items
 
     def another_second(self) -> None:
-        """Take as many pings and pongs as may come in a second, from now on."""
+        """Start a new second for the limit on pings and pongs."""
         self._controls_left = self._control_frame_rate
 
     def end(self) -> None:
-        """Drop what is incomplete and ignore everything from now on."""
+        """Drop incomplete frames and ignore all further bytes."""
         self._state = _State.ENDED
         self._held.clear()
         self._text.clear()
@@ -149,17 +149,17 @@ class Frames:
 
     @property
     def under_way(self) -> int | None:
-        """A number for the message, or the frame outside of one, that has begun and not ended."""
+        """A number for the incomplete message or frame, or None when there is none."""
         return self._turns if self._held or self._fragments else None
 
     def _split(self, data: bytes, at: int, items: list[FrameItem], reader: Reader) -> int:
-        """Take the whole frames from `at` on; return where the first begins that is not whole."""
+        """Take the whole frames from `at` on; return the start of the first incomplete one."""
         while self._state is not _State.ENDED:
             if self._fast and not self._fragments and self._state is _State.OPEN:
                 start, limit = at, self._max_message_size
                 at = take_text_frames(data, at, items, limit=limit, reader=reader)
                 if at > start:
-                    self._begin_anew()
+                    self._next_message()
                     if at == len(data):
                         break
             end = self._take_frame(data, at, items)
@@ -167,17 +167,17 @@ class Frames:
                 break
             at = end
             if not self._fragments:
-                self._begin_anew()
+                self._next_message()
         return at
 
-    def _begin_anew(self) -> None:
-        """Whatever comes next is another message."""
+    def _next_message(self) -> None:
+        """Start the next message."""
         self._turns += 1
         self._checked = 0
         self._cut = b""
 
     def _take_frame(self, data: bytes, at: int, items: list[FrameItem]) -> int:
-        """Take the frame at `at` and return its end; when not whole set `_need` and return `at`."""
+        """Take the frame at `at` and return its end. Set `_need` and return `at` when the frame is incomplete."""
         have = len(data) - at
         self._need = 2
         if have < 2:
@@ -195,7 +195,7 @@ class Frames:
             length = int.from_bytes(data[at + 2 : at + header], "big")
             wrong = wrong or not least <= length < 1 << 63
         if wrong:
-            # wsproto says what is wrong from the header alone; no payload is waited for.
+            # wsproto finds the fault in the header alone, so the payload is not awaited.
             self._give(data[at : at + header], b"", items)
             return at + header
         if control:
@@ -204,7 +204,7 @@ class Frames:
                 self._fail(1008, f"more than {rate} pings and pongs in a second", items)
                 return at + header
         elif (first & 0x0F == 0) != (self._fragments > 0):
-            # wsproto would say so only when there is some payload (RFC 6455, 5.4).
+            # wsproto would report it only for a frame with a payload (RFC 6455, 5.4).
             expected = "expected" if self._fragments else "unexpected"
             self._fail(1002, f"{expected} CONTINUATION", items)
             return at + header
@@ -226,20 +226,20 @@ class Frames:
         return end
 
     def _most(self, first: int) -> int:
-        """Return how many bytes the frames of the message may have that this one begins or goes on with."""
+        """Return the limit in bytes for the frames of the message that this frame starts or continues."""
         if self._inflater is not None and (first in _DEFLATED or self._deflated):
             return self._inflater.max_deflated
         return self._max_message_size
 
     def _give(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
-        """Give wsproto one whole frame, or a wrong header, and take in what it says."""
+        """Pass one whole frame, or a wrong header, to wsproto and process its result."""
         self._wsproto.receive_bytes(frame)
         try:
             for parsed in self._wsproto.received_frames():
                 self._take_in(parsed, payload, items)
         except ParseFailed as error:
             code = int(error.code)
-            # wsproto's text tells where in the frame: that is not the same for every split.
+            # The text of wsproto has the position in the frame, which depends on the split.
             self._fail(code, _NOT_UTF8 if code == 1007 else str(error), items)
 
     def _take_in(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
@@ -271,9 +271,9 @@ class Frames:
                 self._checked = 0
 
     def _take_deflated(self, first: int, payload: bytes, items: list[FrameItem]) -> None:
-        """Take a frame of a compressed message. wsproto hears nothing of it."""
+        """Take a frame of a compressed message, without wsproto."""
         inflater = self._inflater
-        assert inflater is not None  # without one no message begins so
+        assert inflater is not None  # without one no such message is accepted
         if first in _DEFLATED:
             self._deflated, self._is_text = True, first & 0x0F == 1
         self._fragments += 1
@@ -295,7 +295,7 @@ class Frames:
             self._fail(1007, _NOT_UTF8, items)
 
     def _finish(self, size: int, items: list[FrameItem]) -> None:
-        """A message of some bytes is whole."""
+        """Emit the message, which is whole and has `size` bytes."""
         if self._state is _State.OPEN:
             items.append(bytes(self._text) if self._is_text else BinaryReceived(size))
         self._fragments = self._size = 0
@@ -303,12 +303,12 @@ class Frames:
         self._text.clear()
 
     def _check_held(self, items: list[FrameItem]) -> None:
-        """Fail at once when text, though not whole, cannot become UTF-8 (RFC 6455, 8.1)."""
+        """Fail at once when incomplete text cannot become UTF-8 (RFC 6455, 8.1)."""
         held = self._held
-        if len(held) < 3 or held[1] > 0x7F:  # masked: wrong, once its header is whole
+        if len(held) < 3 or held[1] > 0x7F:  # a masked frame is refused once its header is whole
             return
         if self._deflated or held[0] & 0x40:
-            return  # what is compressed is judged when it is whole
+            return  # compressed text is checked when it is whole
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):
             start = {126: 4, 127: 10}.get(held[1], 2)
@@ -320,7 +320,7 @@ class Frames:
                 self._fail(1007, _NOT_UTF8, items)
 
     def _check_text(self, text: bytes) -> None:
-        """Raise UnicodeDecodeError unless this goes on with the message so that it can be UTF-8."""
+        """Raise UnicodeDecodeError when the message, continued with `text`, cannot be UTF-8."""
         text = self._cut + text
         end = len(text) if text.isascii() else codecs.utf_8_decode(text, "strict", False)[1]
         self._cut = text[end:]

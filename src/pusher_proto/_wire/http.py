@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to an auth endpoint: a request goes out, an answer comes in, perhaps many in turn.
+"""One HTTP/1.1 connection to an auth endpoint, for one request at a time.
 
-h11 does the protocol; here its answers are bounded and put into one response. No redirect is followed.
+h11 speaks the protocol; this module bounds its answers and joins each into one response. Redirects are not followed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["HttpConnection", "HttpFailed", "HttpRequest", "HttpResponse"]
 
 
 class HttpFailed(Exception):
-    """The answer was no HTTP, or too large, or ended early; says which."""
+    """The answer is not HTTP, is too large, or ended early; the exception says which."""
 
 
 class HttpRequest(Struct, frozen=True):
-    """A POST; `headers` go out beside those that the body needs."""
+    """A POST request. `headers` are sent besides the headers that the body needs."""
 
     target: str
     authority: str
@@ -27,7 +27,7 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpResponse(Struct, frozen=True):
-    """A whole answer."""
+    """A whole response."""
 
     status: int
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class HttpConnection:
         self._head: h11.Response | None = None
         self._body = bytearray()
         self.heard = False
-        """Whether a byte of the answer under way has come."""
+        """Whether a byte of the pending answer has been received."""
 
     def send(self, request: HttpRequest) -> bytes:
         """Return the bytes of `request`. The connection must be new or `reusable`."""
@@ -68,24 +68,24 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may be sent: both sides are done, neither wants to close, and no byte is left.
+        """Whether another request may be sent: both sides are done, neither closes, and no byte is left.
 
-        What came behind the answer would be taken for the answer to the next request.
+        Bytes behind the answer would be taken for the answer to the next request.
         """
         both_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         return both_done and not self._surplus
 
     def receive_data(self, data: bytes) -> HttpResponse | None:
-        """Take bytes, b"" for the end of the stream; return the answer once it is whole. Raises `HttpFailed`."""
+        """Take bytes (b"" for the end of the stream) and return the answer once it is whole. Raises `HttpFailed`."""
         self.heard = self.heard or bool(data)
         try:
             return self._receive(data)
         except h11.RemoteProtocolError:
-            # h11 would quote what came, with cookies and all, and say another thing when it came in other pieces.
+            # The message of h11 quotes the received bytes, cookies included, and depends on how they were split.
             raise HttpFailed("the answer is not HTTP") from None
 
     def _receive(self, data: bytes) -> HttpResponse | None:
-        """Give h11 no more of a head than may come: a long one that comes whole would pass its own limit."""
+        """Pass at most `max_head` bytes of a head to h11: a long head in one piece would pass its own limit."""
         at = 0
         while True:
             end = len(data) if self._head else at + self._max_head - self._head_size
@@ -120,5 +120,5 @@ class HttpConnection:
                 continue
             elif isinstance(event, h11.ConnectionClosed):
                 raise HttpFailed("the connection ended before the answer did")
-            else:  # NEED_DATA, or PAUSED by a server that talks on after its answer
+            else:  # NEED_DATA, or PAUSED by bytes behind the answer
                 return None

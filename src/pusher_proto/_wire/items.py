@@ -1,4 +1,4 @@
-"""What receiving on a WebSocket can give besides whole texts."""
+"""The results of receiving on a WebSocket besides whole texts."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ __all__ = ["BinaryReceived", "FrameItem", "PeerClosed", "PongReceived", "Violati
 
 
 class BinaryReceived(Struct, frozen=True):
-    """A binary message came and was ignored: the protocol above has none."""
+    """A binary message, which is ignored: Pusher's protocol has none."""
 
     size: int
 
 
 class PongReceived(Struct, frozen=True):
-    """The server answered a ping, or sent a pong unasked (RFC 6455, 5.5.3)."""
+    """A pong: the answer to a ping, or unsolicited (RFC 6455, 5.5.3)."""
 
 
 class PeerClosed(Struct, frozen=True):
-    """The server's close frame came; our answer to it is in the output (RFC 6455, 5.5.1)."""
+    """The server's close frame; the answer to it is in the output (RFC 6455, 5.5.1)."""
 
     code: int
-    """1005 when the frame carried none (RFC 6455, 7.1.5)."""
+    """1005 for a frame without a code (RFC 6455, 7.1.5)."""
     reason: str
 
 
 class Violation(Struct, frozen=True):
-    """The server broke HTTP, RFC 6455 or a limit of ours; whatever it sends next is ignored."""
+    """The server violated HTTP, RFC 6455 or a limit of the options. Further bytes are ignored."""
 
     code: int | None
-    """The code of the close frame in the output, unless ours went before. None: no upgrade came."""
+    """The code of the close frame in the output, unless one was sent before. None: there was no upgrade."""
     reason: str
 
 
 FrameItem: TypeAlias = bytes | Run | BinaryReceived | PongReceived | PeerClosed | Violation
-"""Text, what a reader gave for texts, or another thing."""
+"""A text, a run of events for texts, or one of the items above."""

@@ -1,4 +1,4 @@
-"""Text to the server: whole masked frames (RFC 6455, 5.2 and 5.3), made at a fifth of what wsproto needs."""
+"""Masked text frames for the server (RFC 6455, 5.2 and 5.3), in a fifth of the time that wsproto takes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from struct import Struct
 __all__ = ["Masks"]
 
 _POOL = 64
-"""Masks drawn at once: each draw may ask the system. Too few to tell what a generator gives next."""
+"""Masks drawn at once, since each draw may be a system call. Too few to predict a generator from."""
 
 _head16 = Struct(">BBH").pack
 _head64 = Struct(">BBQ").pack
 
 
 class Masks:
-    """Puts text into frames, each under a mask of its own: out of `pool`, and then of what `randbytes` draws."""
+    """Makes frames, each with its own mask: first from `pool`, then from `randbytes`."""
 
     __slots__ = ("_at", "_pool", "_randbytes")
 
@@ -37,6 +37,6 @@ class Masks:
             head = _head16(0x81, 0x80 | 126, size)
         else:
             head = _head64(0x81, 0x80 | 127, size)
-        # As two numbers of as many digits: one operation for all bytes.
+        # XOR of two integers: one operation for all bytes.
         key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         return head + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(size, "big")

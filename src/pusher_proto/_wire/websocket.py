@@ -1,7 +1,7 @@
 """The client side of one WebSocket connection (RFC 6455): bytes in, whole text messages out.
 
-A pure machine: it knows no socket, no clock and nothing of Pusher. The upgrade is in `_upgrade`, the
-frames that follow are in `_frames`; here is what of them may be used when.
+A pure machine without a socket or a clock, and without knowledge of Pusher. The upgrade is in `upgrade`, the frames
+after it in `frames`; this module decides which of the two may be used when.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Item: TypeAlias = FrameItem | UpgradeAccepted | UpgradeRefused
-"""What receiving gives. Bytes are one whole text message, checked to be UTF-8."""
+"""The results of receiving. Bytes are one whole text message, checked to be UTF-8."""
 
 
 _MASKS = 12
@@ -45,9 +45,9 @@ class _State(Enum):
 class WebSocket:
     """One connection, from the upgrade request to the close frames.
 
-    Send what `open` returns, give every byte received to `receive_data`, and after each call send
-    what `data_to_send` returns; call `another_second` when one has passed. The limits count bytes
-    before decoding, those of a compressed message once they are inflated, and a message of exactly
+    Send the bytes that `open` returns, pass every byte received to `receive_data`, and after each call send
+    the bytes that `data_to_send` returns; call `another_second` once a second. The limits count bytes
+    before decoding, those of a compressed message after inflating, and a message of exactly
     the limit passes. `compression` offers permessage-deflate for what is received. `fast=False`
     sends every frame through wsproto, for tests.
     """
@@ -68,11 +68,11 @@ class WebSocket:
         fast: bool = True,
         randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets.
+        """Raises LocalProtocolError for values that HTTP does not allow and for headers that the upgrade sets.
 
         `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
-        # With the key the first masks, which are all that most connections need for a while.
+        # Draw the first masks together with the key: most connections need no more for a while.
         drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(
@@ -92,11 +92,11 @@ class WebSocket:
             fast=fast,
         )
         self.output: bytearray = self._frames.output
-        """The pongs and close frames that are due, to see whether there are any: `data_to_send` takes them."""
+        """The pongs and close frames to send. `data_to_send` takes them; look here to see whether there are any."""
         self._masks = Masks(randbytes, drawn[16:]) if fast and randbytes is not None else None
 
     def open(self) -> bytes:
-        """Return the upgrade request (RFC 6455, 4.1). To be called once."""
+        """Return the upgrade request (RFC 6455, 4.1). Call it once."""
         if self._upgrade is None:
             raise LocalProtocolError("the upgrade was requested before")
         return self._upgrade.request()
@@ -127,8 +127,8 @@ class WebSocket:
     def send_close(self, code: int = 1000, reason: str = "") -> bytes:
         """Return our close frame (RFC 6455, 5.5.1), or b"" when it was sent or cannot be sent yet.
 
-        From then on messages and pongs are dropped and pings stay unanswered; what ends the
-        connection, a `PeerClosed` or a `Violation`, is still reported. A reason longer than the 123
+        After that, messages and pongs are dropped and pings are not answered; the end of the
+        connection, a `PeerClosed` or a `Violation`, is still returned. A reason longer than the 123
         bytes that fit is cut. Raises ValueError for a code that may not be sent (RFC 6455, 7.4).
         """
         if self._state is _State.UPGRADED:
@@ -136,10 +136,10 @@ class WebSocket:
         return b""
 
     def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[Item]:
-        """Take bytes of any shape and return what they complete; `reader` may read whole texts at once.
+        """Take bytes of any shape and return the items that they complete; `reader` may read whole texts at once.
 
-        Nothing that a server sends makes it raise. Of many pings in one call only the last few are
-        answered; RFC 6455, 5.5.3 allows to answer just one.
+        No bytes of a server make it raise. Of many pings in one call only the last few are
+        answered; RFC 6455, 5.5.3 allows answering just one.
         """
         items: list[Item] = []
         if self._upgrade is not None:
@@ -152,7 +152,7 @@ class WebSocket:
         return items
 
     def receive_eof(self) -> list[Item]:
-        """Take the end of the stream: it ends the body of a refusal, else nothing is reported."""
+        """Take the end of the stream. Returns the refusal of the upgrade whose body it ends, if there is one."""
         items: list[Item] = []
         if self._upgrade is not None:
             outcome = self._upgrade.receive_eof()
@@ -164,18 +164,18 @@ class WebSocket:
         return items
 
     def data_to_send(self) -> bytes:
-        """Return, once, the pongs and close frames that receiving made due."""
+        """Return the pongs and close frames that answer received frames, once."""
         data = bytes(self._frames.output)
         self._frames.output.clear()
         return data
 
     def another_second(self) -> None:
-        """Take `control_frame_rate` pings and pongs from now on; one more is a `Violation` (1008)."""
+        """Start a new second, which may have `control_frame_rate` pings and pongs. One more is a `Violation` (1008)."""
         self._frames.another_second()
 
     @property
     def under_way(self) -> int | None:
-        """A number for the message that has begun and not ended: the same until it ends. Else None."""
+        """A number for the incomplete message, the same until it ends; None when there is none."""
         return self._frames.under_way
 
     @property
@@ -184,7 +184,7 @@ class WebSocket:
         return self._state is _State.UPGRADED and self._frames.is_open
 
     def _upgraded(self, upgrade: Upgrade, outcome: Outcome) -> bytes:
-        """Go on after the upgrade, or not; return what came behind it."""
+        """Continue after the upgrade, or end; return the bytes behind its answer."""
         self._upgrade = None
         self._state = _State.UPGRADED if type(outcome) is UpgradeAccepted else _State.ENDED
         if upgrade.forgets is not None:
