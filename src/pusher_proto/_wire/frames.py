@@ -2,8 +2,8 @@
 
 There are two lanes. The fast lane takes whole, final, unmasked text frames between messages, and can pass them to a
 reader at once. Every other frame goes to wsproto, one at a time, except those of compressed messages, which are
-inflated here (RFC 7692). Both lanes check a header as soon as it has arrived, text as far as it has arrived, and other payloads
-once they are whole. So they agree on every byte string, however it is split.
+inflated here (RFC 7692). Both lanes check a header as soon as it has arrived, text as far as it has arrived, and
+other payloads once they are whole. So they agree on every byte string, however it is split.
 """
 
 from __future__ import annotations
