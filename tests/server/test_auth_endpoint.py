@@ -56,10 +56,13 @@ def test_presence_users_are_numbered_by_their_sockets() -> None:
     world.client()
     second = world.client()
     _, authorization = ask(world, "presence-x", socket_id=second.socket_id)
-    assert authorization["channel_data"] == '{"user_id":"user-2"}'
+    assert authorization["channel_data"] == ('{"user_id":"user-2","user_info":{"name":"user-2"}}')
     second.say("pusher:subscribe", {"channel": "presence-x", **authorization})
     assert second.take()[0]["event"] == "pusher_internal:subscription_succeeded"
-    assert json.loads(ask(world, "presence-x")[1]["channel_data"]) == {"user_id": "user-0"}
+    assert json.loads(ask(world, "presence-x")[1]["channel_data"]) == {
+        "user_id": "user-0",
+        "user_info": {"name": "user-0"},
+    }
 
 
 def test_a_function_or_a_mapping_says_who_asks() -> None:
@@ -86,7 +89,7 @@ def test_a_function_or_a_mapping_says_who_asks() -> None:
 
 @pytest.mark.parametrize("path", ["/pusher/user-auth", "/broadcasting/user-auth"])
 def test_sign_ins_are_signed(path: str) -> None:
-    user_data = '{"id":"user-0"}'
+    user_data = '{"id":"user-0","user_info":{"name":"user-0"}}'
     auth = sign_user("demo", "demo-secret", SOCKET, user_data)
     assert World().http(form(path, socket_id=SOCKET)) == (
         200,
@@ -170,3 +173,98 @@ def test_answers_can_be_held_and_requests_behind_them_wait() -> None:
     assert wire.raw == b""
     world.pass_time(0.1)
     assert wire.raw.count(b"200 OK") == 2
+
+
+# ---- users of the request
+
+
+@pytest.mark.parametrize(
+    ("fields", "member"),
+    [
+        ({"user_id": "7"}, {"user_id": "7", "user_info": {"name": "7"}}),
+        (
+            {"user_id": "7", "user_info": '{"name": "Ada"}'},
+            {"user_id": "7", "user_info": {"name": "Ada"}},
+        ),
+        ({"user_info": "Ada"}, {"user_id": "user-0", "user_info": "Ada"}),
+    ],
+)
+def test_the_request_may_name_its_user(fields: dict[str, str], member: dict[str, Any]) -> None:
+    named = {"socket_id": SOCKET, "channel_name": "presence-x", **fields}
+    _, authorization = World().http(form("/pusher/auth", **named))
+    assert json.loads(authorization["channel_data"]) == member
+
+
+@pytest.mark.parametrize("watchlist", ['["8", "9"]', "8, 9"])
+def test_the_request_may_name_a_watchlist(watchlist: str) -> None:
+    request = form("/pusher/user-auth", socket_id=SOCKET, user_id="7", watchlist=watchlist)
+    _, authorization = World().http(request)
+    assert json.loads(authorization["user_data"])["watchlist"] == ["8", "9"]
+
+
+def test_two_connections_can_be_one_user() -> None:
+    world = World()
+    clients = [world.client(), world.client()]
+    for client in clients:
+        named = {"socket_id": client.socket_id, "channel_name": "presence-x", "user_id": "7"}
+        _, authorization = world.http(form("/pusher/auth", **named))
+        client.say("pusher:subscribe", {"channel": "presence-x", **authorization})
+    assert world.server.members("presence-x") == {"7": {"name": "7"}}
+
+
+# ---- browsers
+
+
+def cors(raw: bytes) -> dict[str, str]:
+    head = raw.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in head[1:])
+    return {name: value for name, value in headers.items() if name.startswith(("Access", "Vary"))}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/pusher/auth", "/pusher/user-auth", "/broadcasting/auth", "/broadcasting/user-auth"],
+)
+def test_a_preflight_is_answered_and_is_no_request_for_an_authorization(path: str) -> None:
+    world = World()
+    wire = world.wire()
+    wanted = {
+        "Origin": "http://shop.test",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    wire.send(request("OPTIONS", path, headers=wanted))
+    assert wire.raw.startswith(b"HTTP/1.1 204 ")
+    assert b"Content-Length" not in wire.raw
+    assert cors(bytes(wire.raw)) == {
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Max-Age": "86400",
+        "Access-Control-Allow-Headers": "authorization",
+        "Access-Control-Allow-Origin": "http://shop.test",
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
+    assert not world.server.auth_requests
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_page_may_read_answers_and_failures(status: int) -> None:
+    world = World()
+    if status != 200:
+        world.do(world.server.auth_answer, status)
+    wire = world.wire()
+    sent = form("/pusher/auth", {"Origin": "null"}, socket_id=SOCKET, channel_name="private-x")
+    wire.send(sent)
+    assert wire.raw.startswith(b"HTTP/1.1 %d " % status)
+    assert cors(bytes(wire.raw)) == {
+        "Access-Control-Allow-Origin": "null",
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
+
+
+@pytest.mark.parametrize("path", ["/apps/1/channels", "/nowhere"])
+def test_no_page_may_read_the_http_api(path: str) -> None:
+    wire = World().wire()
+    wire.send(request("GET", path, headers={"Origin": "http://shop.test"}))
+    assert cors(bytes(wire.raw)) == {}

@@ -7,11 +7,13 @@ core it knows `errors`, `names` and `signing` only.
 from __future__ import annotations
 
 from ._auth_endpoint import AuthRequest, AuthUser
-from ._effects import ServerClose, ServerEffect, ServerSend
+from ._effects import ServerClose, ServerEffect, ServerRequest, ServerSend
 from ._faults import Answers, Shape
 from ._limits import ServerLimits
+from ._reports import Report
 from ._server import Server
-from ._world import ReceivedMessage, ServerStats
+from ._webhooks import SentWebhook, Webhook, WebhookKind
+from ._world import PublishedEvent, ReceivedMessage, ServerStats
 from .apps import DEMO_APP, App, MessageRate
 
 __all__ = [
@@ -21,12 +23,18 @@ __all__ = [
     "AuthRequest",
     "AuthUser",
     "MessageRate",
+    "PublishedEvent",
     "ReceivedMessage",
+    "Report",
+    "SentWebhook",
     "Server",
     "ServerClose",
     "ServerEffect",
     "ServerLimits",
+    "ServerRequest",
     "ServerSend",
     "ServerStats",
     "Shape",
+    "Webhook",
+    "WebhookKind",
 ]

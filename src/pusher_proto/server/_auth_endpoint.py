@@ -1,4 +1,4 @@
-"""The endpoints that an application's own web server would have: authorizations for channels and for users."""
+"""The auth endpoints that an application has on its own web server: for channels and for users."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from ..signing import sign_channel, sign_user
+from ._cors import preflight, with_cors
 from ._faults import Faults
 from ._frames import Json, json_text, parse_json
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
@@ -22,15 +23,15 @@ __all__ = ["AuthEndpoint", "AuthRequest", "AuthUser"]
 AuthUser: TypeAlias = (
     Callable[[Mapping[str, str]], Mapping[str, object] | None] | Mapping[str, Mapping[str, object]]
 )
-"""Who asks: a function of the request's headers (names in lower case), or a mapping from the value
-of the `Authorization` header. A user is `{"id": ..., "user_info": ..., "watchlist": [...]}`."""
+"""The user of a request: a function of its headers (names in lower case), or a mapping from the value of the
+`Authorization` header. A user is `{"id": ..., "user_info": ..., "watchlist": [...]}`."""
 
 _CHANNEL_PATHS = ("/pusher/auth", "/broadcasting/auth")
 _USER_PATHS = ("/pusher/user-auth", "/broadcasting/user-auth")
 
 
 class AuthRequest(msgspec.Struct, frozen=True):
-    """A request to an auth endpoint, as a test may want to see it."""
+    """A request to an auth endpoint."""
 
     connection: int
     path: str
@@ -41,7 +42,7 @@ class AuthRequest(msgspec.Struct, frozen=True):
 
 
 class AuthEndpoint:
-    """Signs for whoever asks, as a web server would for its users."""
+    """Signs every request, as a web server does for its users."""
 
     def __init__(
         self,
@@ -61,23 +62,27 @@ class AuthEndpoint:
         self._auth_token = auth_token
 
     def answer(self, connection: int, request: HttpRequest) -> HttpResponse | None:
-        """Return the authorization, or why there is none; None when the request is not for an endpoint."""
+        """Return the authorization or a failure; None for a request that is not for an endpoint."""
         for_channel = request.path.endswith(_CHANNEL_PATHS)
         if not for_channel and not request.path.endswith(_USER_PATHS):
             return None
+        response = preflight(request, "POST") or self._answer(connection, request, for_channel)
+        return with_cors(request, response)
+
+    def _answer(self, connection: int, request: HttpRequest, for_channel: bool) -> HttpResponse:
         headers = request.header_map
         fields = _fields(headers.get("content-type", ""), request.body)
         self._log(AuthRequest(connection, request.path, headers, fields or {}))
         if (other := self._faults.take_auth_answer()) is not None:
             return other
         if request.method != "POST":
-            return failure(405, "An auth endpoint wants POST")
+            return failure(405, "An auth endpoint is called with POST; JSONP is not served")
         if self._auth_token is not None and headers.get("authorization") != self._bearer:
             return failure(403, "Missing or wrong bearer token")
         if fields is None:
             return failure(400, "The body is neither a form nor a JSON object")
         socket_id = fields.get("socket_id", "")
-        realm, user = self._realm_of(socket_id), self._user_of(headers, socket_id)
+        realm, user = self._realm_of(socket_id), self._user_of(headers, fields)
         if user is None:
             return failure(403, "No such user")
         try:
@@ -95,14 +100,26 @@ class AuthEndpoint:
         realms = self._realms()
         return next((realm for realm in realms if socket_id in realm.sockets), realms[0])
 
-    def _user_of(self, headers: Mapping[str, str], socket_id: str) -> Mapping[str, object] | None:
+    def _user_of(
+        self, headers: Mapping[str, str], fields: Mapping[str, str]
+    ) -> Mapping[str, object] | None:
         if callable(self._auth_user):
             return self._auth_user(headers)
         if self._auth_user is not None:
             return self._auth_user.get(headers.get("authorization", ""))
-        sockets = (realm.sockets.get(socket_id) for realm in self._realms())
-        serial = next((socket.serial for socket in sockets if socket is not None), 0)
-        return {"id": f"user-{serial}"}
+        user_id = fields.get("user_id")
+        if user_id is None:
+            sockets = (realm.sockets.get(fields.get("socket_id", "")) for realm in self._realms())
+            serial = next((socket.serial for socket in sockets if socket is not None), 0)
+            user_id = f"user-{serial}"
+        user: dict[str, object] = {"id": user_id, "user_info": {"name": user_id}}
+        if "user_info" in fields:
+            user["user_info"] = _json_or_text(fields["user_info"])
+        if "watchlist" in fields:
+            listed = _json_or_text(fields["watchlist"])
+            names = listed if isinstance(listed, list) else fields["watchlist"].split(",")
+            user["watchlist"] = [str(each).strip() for each in names if str(each).strip()]
+        return user
 
     def _channel(
         self, app: App, socket_id: str, channel: str, user: Mapping[str, object]
@@ -120,7 +137,11 @@ class AuthEndpoint:
             case Kind.ENCRYPTED:
                 shared_secret = app.shared_secret(channel)
                 if shared_secret is None:
-                    return failure(500, "The app has no encryption master key")
+                    return failure(
+                        500,
+                        "The app has no encryption master key: give the server one, such as by "
+                        "--encryption-master-key",
+                    )
                 authorization["shared_secret"] = base64.b64encode(shared_secret).decode()
             case _:
                 pass
@@ -144,3 +165,8 @@ def _fields(content_type: str, body: bytes) -> dict[str, str] | None:
     return {
         name: each if isinstance(each, str) else json_text(each) for name, each in value.items()
     }
+
+
+def _json_or_text(text: str) -> Json:
+    value = parse_json(text)
+    return text if value is msgspec.UNSET else value

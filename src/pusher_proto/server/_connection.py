@@ -27,6 +27,8 @@ class State(Enum):
     """Waiting for a request, or for the rest of one."""
     ANSWERING = auto()
     """A request has no answer yet; the bytes behind it wait."""
+    STREAMING = auto()
+    """An answer without an end; what the client sends is ignored."""
     OPEN = auto()
     """A WebSocket."""
     CLOSING = auto()
@@ -77,6 +79,10 @@ class Connection:
         """The timers of delayed answers."""
         self.last_received = 0.0
         """When the client last sent anything."""
+        self.peer: str | None = None
+        """The address of the client, where the caller gave it."""
+        self.rejected: tuple[HttpResponse, bool] | None = None
+        """The answer to bytes that are no request, and whether they were TLS."""
         self.uses_control_frames = False
         """Whether the client has sent a ping or a pong of the WebSocket protocol."""
         self._limits = limits
@@ -88,6 +94,11 @@ class Connection:
     def is_websocket(self) -> bool:
         """Whether this is a WebSocket on which messages can still be sent."""
         return self.state is State.OPEN
+
+    @property
+    def is_streaming(self) -> bool:
+        """Whether pieces of an answer can still be sent."""
+        return self.state is State.STREAMING
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes; `next_item` reads them."""
@@ -108,6 +119,9 @@ class Connection:
                 return None
             case State.OPEN | State.CLOSING:
                 return self._next_message()
+            case State.STREAMING:
+                self._http.take_rest()
+                return None
             case State.OVER | State.ENDED:
                 return None
             case _:
@@ -120,6 +134,16 @@ class Connection:
         self._send(data)
         if not goes_on:
             self.end(abort=False)
+
+    def start_stream(self, response: HttpResponse) -> None:
+        """Answer the last request with a body that comes in pieces until the connection ends."""
+        self.state = State.STREAMING
+        self._send(self._http.start_stream(response))
+
+    def stream(self, data: bytes) -> None:
+        """Send a piece of the answer."""
+        if self.state is State.STREAMING:
+            self._send(self._http.piece(data))
 
     def upgrade(self, request: HttpRequest) -> bool:
         """Become a WebSocket; return False for a request that is no upgrade, after refusing it."""
@@ -166,6 +190,7 @@ class Connection:
     def _next_request(self) -> HttpRequest | None:
         request = self._http.next_request()
         if isinstance(request, HttpResponse):
+            self.rejected = (request, self._http.speaks_tls)
             if self.silent:
                 self.state = State.OVER
             else:

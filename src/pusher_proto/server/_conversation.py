@@ -57,11 +57,20 @@ class _UserData(msgspec.Struct, frozen=True):
 class Refused(Exception):
     """The message is answered with this error and nothing changes."""
 
-    def __init__(self, code: int | None, message: str, *, channel: str | None = None) -> None:
+    def __init__(
+        self,
+        code: int | None,
+        message: str,
+        *,
+        channel: str | None = None,
+        is_signature: bool = False,
+    ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.channel = channel
+        self.is_signature = is_signature
+        """Whether the secret of the signer is probably wrong."""
 
 
 class Answered(Exception):
@@ -180,7 +189,7 @@ class Conversation:
             app, socket.id, request.channel, request.auth, request.channel_data
         )
         if wrong is not None:
-            raise Refused(4009, wrong)
+            raise Refused(4009, wrong, is_signature=True)
 
     def member(self, socket: Socket, request: Subscribe) -> Member:
         """Return the member of a presence channel that a socket joins as."""
@@ -273,7 +282,7 @@ class Conversation:
             socket.realm.app, socket.id, request.auth, request.user_data
         )
         if wrong is not None:
-            raise Refused(4009, wrong)
+            raise Refused(4009, wrong, is_signature=True)
         try:
             data = msgspec.json.decode(request.user_data, type=_UserData)
         except (msgspec.DecodeError, UnicodeError, RecursionError):

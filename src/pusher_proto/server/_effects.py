@@ -1,4 +1,4 @@
-"""What the server asks of whoever carries its bytes: a driver on a port, or a simulation in memory."""
+"""What the server asks of its caller: a driver on a port, or a simulation in memory."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-__all__ = ["ServerClose", "ServerEffect", "ServerSend"]
+__all__ = ["ServerClose", "ServerEffect", "ServerRequest", "ServerSend"]
 
 
 class ServerSend(msgspec.Struct, frozen=True):
@@ -21,8 +21,8 @@ class ServerSend(msgspec.Struct, frozen=True):
 class ServerClose(msgspec.Struct, frozen=True):
     """End this connection. The server forgets its number; later input for it is ignored.
 
-    A driver does well to end its sending side and read on for a moment before it closes: closing
-    with bytes unread resets the connection, and the client may lose what was sent last.
+    A driver should end its sending side and read on for a moment before it closes: closing with bytes unread resets
+    the connection, and the client may lose what was sent last.
     """
 
     connection: int
@@ -31,4 +31,21 @@ class ServerClose(msgspec.Struct, frozen=True):
     """False: after what was sent before. True: at once, as a crash would (a reset where possible)."""
 
 
-ServerEffect: TypeAlias = ServerSend | ServerClose
+class ServerRequest(msgspec.Struct, frozen=True):
+    """Send an HTTP request to another server, and pass the status of its answer to `request_answered`.
+
+    Only emitted by a server with webhooks.
+    """
+
+    connection: int
+    """Always 0: no client asked for it."""
+    request: int
+    """The number for `request_answered`."""
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    """All but `Host` and `Content-Length`."""
+    body: bytes
+    """What to POST."""
+
+
+ServerEffect: TypeAlias = ServerSend | ServerClose | ServerRequest

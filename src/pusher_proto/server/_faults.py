@@ -89,10 +89,18 @@ class Faults:
     """All faults that are switched on."""
 
     mute_all: bool = False
+    shutting_down: bool = False
     refusal: Refusal | None = None
     channels: dict[str, ChannelRefusal] = field(default_factory=dict)
     auth_answer: AuthAnswer | None = None
     delays: dict[Answers, float] = field(default_factory=dict)
+
+    def reset(self) -> None:
+        """Undo all."""
+        self.mute_all = self.shutting_down = False
+        self.refusal = self.auth_answer = None
+        self.channels.clear()
+        self.delays.clear()
 
     def delay_of(self, what: Answers) -> float:
         """Return for how long an answer of this kind is held."""

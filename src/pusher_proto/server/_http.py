@@ -1,4 +1,4 @@
-"""Requests and answers of HTTP as values. It knows no bytes on a wire and no route."""
+"""HTTP requests and answers as values, without bytes on a wire and without routes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ._frames import json_text
 
 __all__ = ["HttpRequest", "HttpResponse", "failure", "json_response", "parse_form"]
 
-# h11 writes no reason of its own accord and clients in the field print it.
+# h11 writes no reason by itself, and clients print it.
 _REASONS = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
+    200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
     405: "Method Not Allowed", 413: "Content Too Large", 426: "Upgrade Required",
     429: "Too Many Requests", 431: "Request Header Fields Too Large",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
@@ -22,17 +22,17 @@ _REASONS = {
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """One request, complete with its body."""
+    """One request with its body."""
 
     method: str
     path: str
-    """As it was sent, percent signs included."""
+    """As it was sent, without decoding."""
     query: str
     headers: list[tuple[bytes, bytes]]
     """Names are in lower case."""
     body: bytes
     upgrade: bool
-    """Whether a WebSocket is wanted."""
+    """Whether it asks for a WebSocket."""
 
     @property
     def header_map(self) -> dict[str, str]:
@@ -54,8 +54,10 @@ class HttpResponse(msgspec.Struct, frozen=True):
     """Whether the connection ends behind this answer."""
 
     def head(self, *, close: bool = False) -> h11.Response:
-        """Return what h11 sends first. Raises ValueError when HTTP does not allow it."""
-        headers = [*self.headers, ("Content-Length", str(len(self.body)))]
+        """Return the head for h11. Raises ValueError for what HTTP does not allow."""
+        headers = [*self.headers]
+        if self.status not in (204, 304):
+            headers.append(("Content-Length", str(len(self.body))))
         if close or self.close:
             headers.append(("Connection", "close"))
         try:
@@ -69,7 +71,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
 def json_response(
     status: int, value: object, headers: Mapping[str, str] | None = None
 ) -> HttpResponse:
-    """Return an answer whose body is `value` as JSON."""
+    """Return an answer with `value` as JSON."""
     return HttpResponse(
         status,
         json_text(value).encode(),
@@ -78,12 +80,12 @@ def json_response(
 
 
 def failure(status: int, message: str) -> HttpResponse:
-    """Return the answer to a request that was wrong, with a sentence that says why."""
+    """Return the answer to a wrong request, with a sentence that says why."""
     return json_response(status, {"error": message})
 
 
 def parse_form(text: str) -> dict[str, str] | None:
-    """Return the fields of a query or a form, the last of a name, or None when there are too many."""
+    """Return the fields of a query or a form, the last one of each name, or None when there are too many."""
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
     except ValueError:

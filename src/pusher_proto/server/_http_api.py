@@ -1,7 +1,7 @@
 """The HTTP API that publishers call: events, channels and users, with signed requests.
 
-It follows https://pusher.com/docs/channels/library_auth_reference/rest-api/ . What it changes, it
-changes through the functions it is given.
+It follows https://pusher.com/docs/channels/library_auth_reference/rest-api/ and changes the server through the
+functions that it receives.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
 from ..signing import check_socket_id
+from ._dialect import Dialect
+from ._frames import json_text, parse_json
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._limits import ServerLimits
 from ._names import Kind, is_name, kind_of
@@ -24,6 +26,7 @@ from ._signatures import signature_matches
 __all__ = ["HttpApi"]
 
 _ROUTE = re.compile(r"(?P<prefix>.*?)(?P<path>/apps/(?P<app>[^/]+)(?P<rest>/.*))\Z")
+_EVENTS = re.compile(r"/channels/([^/]+)/events\Z")
 _CHANNEL = re.compile(r"/channels/([^/]+)\Z")
 _USERS = re.compile(r"/channels/([^/]+)/users\Z")
 _TERMINATE = re.compile(r"/users/([^/]+)/terminate_connections\Z")
@@ -46,7 +49,7 @@ class _Batch(msgspec.Struct):
 
 
 class _Wrong(Exception):
-    """The request is answered with this failure."""
+    """The request is answered by this failure."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -54,25 +57,27 @@ class _Wrong(Exception):
 
 
 class HttpApi:
-    """Answers publishers. Nothing of a request happens unless all of it is right."""
+    """Answers publishers. A request that is wrong in one place changes nothing."""
 
     def __init__(
         self,
         realms: Callable[[], list[Realm]],
         limits: ServerLimits,
         *,
+        dialect: Dialect,
         wall_clock: Callable[[], float] | None,
-        publish: Callable[[Realm, str, str, str, str | None, float], None],
+        publish: Callable[[Realm, str, str, str, str | None, float], object],
         terminate: Callable[[Realm, str, float], None],
     ) -> None:
         self._realms = realms
         self._limits = limits
+        self._dialect = dialect
         self._wall_clock = wall_clock
         self._publish = publish
         self._terminate = terminate
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse | None:
-        """Do what a publisher asks for; None when the request is not for this API."""
+        """Carry out the request of a publisher; return None for a request that is not for this API."""
         path = unquote(request.path)
         route = _ROUTE.match(path)
         if route is None:
@@ -83,7 +88,7 @@ class HttpApi:
         except _Wrong as wrong:
             return wrong.response
 
-    # ---- whose request
+    # ---- authentication
 
     def _authenticate(self, request: HttpRequest, path: str, signed: str, app_id: str) -> Realm:
         realm = next((realm for realm in self._realms() if realm.app.id == app_id), None)
@@ -120,12 +125,16 @@ class HttpApi:
         if abs(self._wall_clock() - int(text)) > _CLOCK_TOLERANCE:
             raise _Wrong(401, f"Timestamp expired: {text} is not within 600 s of the server's time")
 
-    # ---- what it asks for
+    # ---- routes
 
     def _route(self, realm: Realm, request: HttpRequest, rest: str, now: float) -> HttpResponse:
         match request.method, rest:
             case "POST", "/events":
-                return self._events(realm, request.body, now)
+                return self._events(realm, _body_of(request), now)
+            case "POST", _ if channel := _EVENTS.match(rest):
+                # Deprecated by Pusher: one channel, in the path.
+                body = _merged(_body_of(request), {"channel": channel[1]})
+                return self._events(realm, body, now)
             case "POST", "/batch_events":
                 return self._batch(realm, request.body, now)
             case "POST", _ if user := _TERMINATE.match(rest):
@@ -147,7 +156,7 @@ class HttpApi:
         for channel in channels:
             self._publish(realm, channel, event.name, event.data, event.socket_id, now)
         if not attributes:
-            return json_response(200, {})
+            return json_response(200, self._dialect.published)
         infos = {each: self._info(realm, each, attributes, now) for each in channels}
         return json_response(200, {"channels": infos})
 
@@ -164,18 +173,14 @@ class HttpApi:
         return json_response(200, {"batch": infos} if any(infos) else {})
 
     def _check_event(self, event: _Event) -> list[str]:
-        """Return the channels of an event that is right."""
+        """Return the channels of an event. Raises `_Wrong`."""
         channels = [event.channel] if event.channel is not None else event.channels or []
         if not channels:
             raise _Wrong(400, "An event needs a channel")
         if len(channels) > self._limits.channels_of_event:
             raise _Wrong(400, f"An event has at most {self._limits.channels_of_event} channels")
-        for channel in channels:
-            self._check_channel(channel)
-        if len(channels) > 1 and any(kind_of(each) is Kind.ENCRYPTED for each in channels):
-            raise _Wrong(400, "An event of an encrypted channel has no other channel")
-        if not event.name or len(event.name) > self._limits.event_name:
-            raise _Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
+        if self._dialect.checks_published:
+            self._check_names(event, channels)
         if len(event.data.encode()) > self._limits.event_data:
             limit = self._limits.event_data
             raise _Wrong(
@@ -187,6 +192,16 @@ class HttpApi:
             except ValueError as wrong:
                 raise _Wrong(400, str(wrong)) from wrong
         return channels
+
+    def _check_names(self, event: _Event, channels: list[str]) -> None:
+        for channel in channels:
+            self._check_channel(channel)
+        if len(channels) > 1 and any(kind_of(each) is Kind.ENCRYPTED for each in channels):
+            raise _Wrong(400, "An event of an encrypted channel has no other channel")
+        if not event.name or len(event.name) > self._limits.event_name:
+            raise _Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
+        if event.name.startswith(("pusher:", "pusher_internal:")):
+            raise _Wrong(400, "Names of events that begin with pusher: belong to the protocol")
 
     def _check_channel(self, channel: str) -> None:
         if not is_name(channel, self._limits.name):
@@ -236,6 +251,26 @@ class HttpApi:
         return json_response(
             200, {"users": [{"id": user_id} for user_id in (there.members if there else ())]}
         )
+
+
+def _body_of(request: HttpRequest) -> bytes:
+    """Return the body of an event; its fields may be in the query instead, as Pusher allows."""
+    if request.body:
+        return request.body
+    fields: dict[str, object] = {}
+    for name, value in parse_qsl(request.query, keep_blank_values=True, max_num_fields=200):
+        if name == "channels[]":
+            listed = fields.setdefault("channels", [])
+            assert isinstance(listed, list)
+            listed.append(value)
+        elif name in ("name", "data", "channel", "socket_id", "info"):
+            fields[name] = value
+    return json_text(fields).encode()
+
+
+def _merged(body: bytes, fields: Mapping[str, object]) -> bytes:
+    value = parse_json(body)
+    return json_text({**value, **fields}).encode() if isinstance(value, dict) else body
 
 
 def _decode(body: bytes, type_: type[_Body]) -> _Body:

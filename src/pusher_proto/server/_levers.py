@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import get_args
 
@@ -15,6 +16,8 @@ from ._frames import Json, json_text, parse_json
 from ._guests import Guests
 from ._http import HttpResponse
 from ._names import USER_CHANNEL, Kind
+from ._reports import Report
+from ._webhooks import SentWebhook
 from .apps import App
 
 __all__ = ["Levers"]
@@ -55,9 +58,8 @@ class Levers(Guests):
             )
             for name in names
         ]
-        self.stats.published += len(ready)
         count = sum(
-            realm.publish(name, event, each, but=exclude_socket_id, now=now) for name, each in ready
+            self._publish(realm, name, event, each, exclude_socket_id, now) for name, each in ready
         )
         self._settle(now)
         return count
@@ -116,6 +118,7 @@ class Levers(Guests):
         now = self._advance(now)
         for each in self._chosen(None):
             self._finish(each, self._dialect.shut_down, now)
+        self._faults.shutting_down = True
         self._faults.refusal = Refusal(response=_response(503, "Server is shutting down", {}))
         self._settle(now)
 
@@ -189,8 +192,9 @@ class Levers(Guests):
         )
 
     def allow(self, *, now: float) -> None:
-        """Undo `refuse`."""
+        """Undo `refuse` and `shut_down`."""
         self._advance(now)
+        self._faults.shutting_down = False
         self._faults.refusal = None
 
     def refuse_channel(
@@ -267,7 +271,36 @@ class Levers(Guests):
         realm = self._realm(app)
         realm.app = replace(realm.app, secret=secret)
 
+    def reset(self, *, drop: bool = False, now: float) -> None:
+        """Undo all faults, let all members of `join` leave, and forget what was received, published and sent.
+
+        With `drop`, all WebSockets end as well, by 4200.
+        """
+        now = self._advance(now)
+        for each in self._chosen(None, anything=True):
+            each.silent = False
+            self._await_end(each, now)
+        self._faults.reset()
+        for guest in list(self._guests.values()):
+            guest.realm.leave(guest, now)
+        self._guests.clear()
+        for log in (self.received, self.published, self.auth_requests, self.webhooks):
+            log.clear()
+        if drop:
+            self.drop(4200, "reset", now=now)
+        self._settle(now)
+
     # ---- looking
+
+    @property
+    def webhooks(self) -> deque[SentWebhook]:
+        """Events of webhooks, the newest last; empty without webhooks."""
+        return self._no_webhooks if self._webhooks is None else self._webhooks.sent
+
+    @property
+    def observers(self) -> list[Callable[[Report], object]]:
+        """Functions that are called with each report of what happens."""
+        return self._reports.observers
 
     @property
     def app(self) -> App:

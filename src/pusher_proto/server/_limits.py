@@ -43,5 +43,7 @@ class ServerLimits:
     """Bytes for one connection that were not pulled; above it the connection is aborted."""
     unsent_messages: int | None = None
     """Messages for one connection that were not pulled; further ones are dropped. Only Sockudo has this."""
+    webhooks: int = 100
+    """Batches of webhooks that were not taken yet; the oldest are dropped first."""
     log: int = 1000
-    """Entries of `received` and of `auth_requests`; the oldest are dropped first."""
+    """Entries of `received`, `published`, `auth_requests` and `webhooks`; the oldest are dropped first."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import random
+from functools import partial
+from logging import DEBUG
 
 import msgspec
 from nacl.secret import SecretBox
@@ -18,8 +20,10 @@ from ._dialect import Dialect
 from ._frames import encode, json_text
 from ._limits import ServerLimits
 from ._names import USER_CHANNEL, Kind
+from ._reports import Reports
 from ._timers import Timers
 from ._users import User
+from ._webhooks import Webhooks
 from .apps import App
 
 __all__ = ["Realm", "Socket"]
@@ -63,6 +67,7 @@ class Realm:
         rng: random.Random,
         limits: ServerLimits,
         timers: Timers,
+        reports: Reports,
     ) -> None:
         self.app = app
         self.dialect = dialect
@@ -70,6 +75,8 @@ class Realm:
         self.channels: dict[str, Channel] = {}
         self.cache = Cache(limits.cached_channels, dialect.cache_lifetime)
         self.users = dialect.users()
+        self.webhooks: Webhooks | None = None
+        self._reports = reports
         self._rng = rng
         self._timers = timers
 
@@ -101,6 +108,7 @@ class Realm:
         channel = self.channels.get(name)
         if channel is None:
             channel = self.channels[name] = self.dialect.channel(name, self.dialect.kind(name))
+            self._hook(now, "channel_occupied", name)
         is_new = channel.add(socket, member)
         socket.channels[name] = None
         self.confirm(socket, channel, now)
@@ -108,6 +116,17 @@ class Realm:
             data = json_text(channel.added_data(member))
             self._send(
                 channel, encode("pusher_internal:member_added", channel=name, data=data), socket
+            )
+            self._hook(now, "member_added", name, user_id=member.user_id)
+        if self._reports.wanted(DEBUG):
+            self._reports.debug(
+                "subscribed",
+                f"{socket.id} subscribed to {name}",
+                now,
+                app=self.app.key,
+                socket_id=socket.id,
+                channel=name,
+                count=len(channel.subscribers),
             )
         self._count_changed(channel, now)
 
@@ -122,6 +141,8 @@ class Realm:
         if self.dialect.cached(channel.name):
             event = self.cache.get(channel.name, now)
             socket.send(event.text if event else self.dialect.cache_miss(channel.name))
+            if event is None:
+                self._hook(now, "cache_miss", channel.name)
 
     def unsubscribe(self, socket: Socket, name: str, now: float) -> None:
         """End a subscription, and notify the remaining subscribers."""
@@ -134,11 +155,23 @@ class Realm:
             self._send(channel, text)
             if self.dialect.caches_everything and self.dialect.cached(name):
                 self.cache.put(name, text, data, now)
+            self._hook(now, "member_removed", name, user_id=gone.user_id)
+        if self._reports.wanted(DEBUG):
+            self._reports.debug(
+                "unsubscribed",
+                f"{socket.id} left {name}",
+                now,
+                app=self.app.key,
+                socket_id=socket.id,
+                channel=name,
+                count=len(channel.subscribers),
+            )
         if not channel.subscribers:
             del self.channels[name]
             self._timers.cancel(("count", self.app.key, name))
             if self.dialect.cache_ends_with_channel:
                 self.cache.drop(name)
+            self._hook(now, "channel_vacated", name)
             return
         self._count_changed(channel, now)
 
@@ -148,14 +181,16 @@ class Realm:
         if channel.kind in (Kind.PRESENCE, Kind.USER):
             return
         if len(channel.subscribers) <= _LARGE_CHANNEL:
-            self._send_count(channel)
+            self._send_count(channel, now)
             return
         timer = ("count", self.app.key, channel.name)
         if timer not in self._timers:
-            self._timers.set(timer, now + _COUNT_INTERVAL, lambda _: self._send_count(channel))
+            self._timers.set(timer, now + _COUNT_INTERVAL, partial(self._send_count, channel))
 
-    def _send_count(self, channel: Channel) -> None:
-        data = json_text({"subscription_count": len(channel.subscribers)})
+    def _send_count(self, channel: Channel, now: float) -> None:
+        count = len(channel.subscribers)
+        self._hook(now, "subscription_count", channel.name, subscription_count=count)
+        data = json_text({"subscription_count": count})
         self._send(
             channel,
             encode("pusher_internal:subscription_count", channel=channel.name, data=data),
@@ -169,6 +204,10 @@ class Realm:
                 count += 1
         return count
 
+    def _hook(self, now: float, name: str, channel: str, **fields: object) -> None:
+        if self.webhooks is not None:
+            self.webhooks.happened(self.app, {"name": name, "channel": channel, **fields}, now)
+
     # ---- events
 
     def publish(
@@ -176,6 +215,15 @@ class Realm:
     ) -> int:
         """Send an event to the subscribers of a channel except the socket `but`; return their number."""
         text = encode(event, channel=channel, data=data)
+        if self._reports.wanted(DEBUG):
+            self._reports.debug(
+                "published",
+                f"event {event} published on {channel}",
+                now,
+                app=self.app.key,
+                channel=channel,
+                event=event,
+            )
         if self.dialect.users_by_presence and self.dialect.kind(channel) is Kind.USER:
             sockets = self.sockets_of(channel.removeprefix(USER_CHANNEL))
             for socket in sockets:
@@ -193,6 +241,22 @@ class Realm:
         there = self.channels.get(channel)
         user_id = there.user_id_of(sender) if there and sender is not None else None
         text = encode(event, channel=channel, data=data, user_id=user_id)
+        if self.webhooks is not None and there is not None:
+            details = {} if user_id is None else {"user_id": str(user_id)}
+            if sender is not None:
+                details["socket_id"] = sender.id
+            shown = data if isinstance(data, str) else json_text(data)
+            self._hook(now, "client_event", channel, event=event, data=shown, **details)
+        if self._reports.wanted(DEBUG):
+            self._reports.debug(
+                "client event",
+                f"client event {event} on {channel}",
+                now,
+                app=self.app.key,
+                socket_id=None if sender is None else sender.id,
+                channel=channel,
+                event=event,
+            )
         return self.forward(sender, channel, text, now)
 
     def forward(self, sender: Socket | None, channel: str, text: str, now: float) -> int:

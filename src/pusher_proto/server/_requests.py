@@ -1,7 +1,7 @@
 """Bytes to whole HTTP requests, and answers to bytes, over h11.
 
-What is read does not depend on how the bytes were split: a head goes to h11 only when it is whole,
-and every limit is decided by a count that the peer's bytes alone determine.
+The result does not depend on how the bytes were split: h11 receives only whole heads, and every limit is decided by
+a count that the peer's bytes alone determine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ._limits import ServerLimits
 
 __all__ = ["RequestReader"]
 
-_END_OF_HEAD = re.compile(rb"\n\r?\n")  # what h11 takes for the end of a head
+_END_OF_HEAD = re.compile(rb"\n\r?\n")  # the end of a head, as h11 sees it
+_TLS_HANDSHAKE = 0x16
 _NO_BODY = frozenset({204, 304})
 
 
@@ -35,24 +36,26 @@ class RequestReader:
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._room = 0
+        self.speaks_tls = False
+        """Whether the first bytes were the hello of TLS."""
 
     @property
     def waiting(self) -> int:
-        """How many bytes came that belong to no request yet."""
+        """Bytes that belong to no request yet."""
         return len(self._incoming)
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_request` says what they mean."""
+        """Take bytes; `next_request` reads them."""
         self._incoming += data
 
     def take_rest(self) -> bytes:
-        """Hand out the bytes that follow the request, for another protocol to read."""
+        """Return and forget the bytes behind the request, for another protocol."""
         rest = bytes(self._incoming)
         self._incoming.clear()
         return rest
 
     def next_request(self) -> HttpRequest | HttpResponse | None:
-        """Return the next whole request, or the answer with which the connection is to end."""
+        """Return the next whole request, or the answer that ends the connection."""
         if self._http is None and (refusal := self._read_head()) is not None:
             return refusal
         if self._http is None or self._request is None:
@@ -85,11 +88,25 @@ class RequestReader:
         self._http = self._request = None
         return data, http.our_state is h11.DONE
 
+    def start_stream(self, response: HttpResponse) -> bytes:
+        """Return the head of an answer whose body comes in pieces until the connection ends."""
+        assert self._http is not None
+        headers = [*response.headers, ("Transfer-Encoding", "chunked")]
+        return self._http.send(
+            h11.Response(status_code=response.status, headers=headers, reason="OK")
+        )
+
+    def piece(self, data: bytes) -> bytes:
+        """Return the bytes of one piece."""
+        assert self._http is not None
+        return self._http.send(h11.Data(data=data))
+
     def _read_head(self) -> HttpResponse | None:
         if not self._incoming:
             return None
         if self._incoming[0] < 0x21:
-            # No request line starts so; it may be TLS. The rest need not be awaited.
+            # No request line starts like this: refuse it without waiting for the rest.
+            self.speaks_tls = self._incoming[0] == _TLS_HANDSHAKE
             return failure(400, "not HTTP")
         end = _END_OF_HEAD.search(self._incoming, max(0, self._searched - 2))
         self._searched = len(self._incoming)

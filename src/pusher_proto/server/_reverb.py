@@ -222,7 +222,7 @@ class ReverbConversation(Conversation):
             app, socket.id, request.channel, request.auth or "", request.channel_data
         )
         if wrong is not None:
-            raise Refused(4009, "Connection is unauthorized")
+            raise Refused(4009, "Connection is unauthorized", is_signature=True)
         socket.authorized = True
         if kind is Kind.PRIVATE:
             return None

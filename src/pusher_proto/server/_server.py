@@ -10,14 +10,16 @@ import random
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
+from logging import DEBUG
 from typing import Literal
 from urllib.parse import unquote
 
 from ..errors import LocalProtocolError
 from ._auth_endpoint import AuthEndpoint, AuthUser
 from ._connection import Connection, Left, State
+from ._control import Control
 from ._conversation import Answered, Conversation, Ended, Refused
 from ._dialect import Ending, Manner
 from ._faults import Answers, Refusal
@@ -28,9 +30,13 @@ from ._http_api import HttpApi
 from ._levers import Levers
 from ._limits import ServerLimits
 from ._origins import is_allowed
+from ._pages import Pages
 from ._realm import Realm, Socket
+from ._refusals import Refusals
+from ._reports import FRAMES
 from ._reverb import ReverbConversation
 from ._sockudo import SockudoConversation
+from ._webhooks import Webhook, Webhooks
 from ._websocket import BinaryMessage
 from .apps import DEMO_APP, App
 
@@ -61,17 +67,20 @@ class Server(Levers):
     and call `handle_timeout` when it has come. `now` is in seconds and only goes forward. Nothing
     that a peer sends makes a call raise, and however its bytes are split, the answers are the same.
 
-    - `apps`: whom it serves; the first is the one that levers and looks mean by default
+    - `apps`: the apps that it serves; controls mean the first by default
     - `rng`: for socket ids; without one every server draws the same ids in the same order
     - `dialect`: whose habits it has: "pusher", "reverb" (Laravel Reverb 1.10) or "sockudo" (Sockudo 5.2)
     - `activity_timeout`: the seconds in the greeting, by default the dialect's; the server does not act on them
     - `ping_after`: seconds of silence after which the server sends a `pusher:ping` and, when nothing
       comes within 30 more, closes with 4201; None never does
-    - `auth_user`: who asks the auth endpoint (see `AuthUser`); by default the user `user-<n>` for the
-      n-th socket that the server greeted
-    - `auth_token`: what requests to the auth endpoint must bear, `Authorization: Bearer <auth_token>`
+    - `auth_user`: the user of a request to the auth endpoint (see `AuthUser`); by default the `user_id`, `user_info`
+      and `watchlist` of the request, else the user `user-<n>` for the n-th socket of the server
+    - `auth_token`: requests to the auth endpoint need the header `Authorization: Bearer <auth_token>`
     - `path_prefix`: what precedes `/app/<key>`; None allows anything
-    - `wall_clock`: Unix time, to check publishers' timestamps; None does not check them
+    - `wall_clock`: Unix time, to check publishers' timestamps and for webhooks; None does not check them
+    - `webhooks`: where events of channels are sent, with a `ServerRequest` for each batch
+    - `control`: whether there is a control API at `/control`: True for clients on this machine, a text for all that
+      send it as bearer token
     """
 
     def __init__(
@@ -87,6 +96,8 @@ class Server(Levers):
         path_prefix: str | None = None,
         wall_clock: Callable[[], float] | None = None,
         limits: ServerLimits | None = None,
+        webhooks: Sequence[Webhook] = (),
+        control: bool | str = False,
     ) -> None:
         if dialect not in DIALECTS:
             raise ValueError(f"no dialect {dialect!r}: there are {', '.join(DIALECTS)}")
@@ -99,6 +110,8 @@ class Server(Levers):
         )
         self._path_prefix = path_prefix
         self._greeted = 0
+        self._refusals = Refusals(self._reports, self._realms)
+        self._pages = Pages(self._numbers, self._faults)
         self._conversation = DIALECTS[dialect](limits, self._faults)
         if ping_after is not None:
             self._heartbeat = Heartbeat(
@@ -107,10 +120,26 @@ class Server(Levers):
         self._api = HttpApi(
             self._realms_in_order,
             limits,
+            dialect=habits,
             wall_clock=wall_clock,
             publish=self._publish,
             terminate=self._terminate,
         )
+        if webhooks:
+            self._webhooks = Webhooks(
+                webhooks,
+                self._timers,
+                self._request_sent,
+                self._reports,
+                limits,
+                wall_clock,
+            )
+            for realm in self._realms.values():
+                realm.webhooks = self._webhooks
+        self._control = None
+        if control is not False:
+            token = None if control is True else control
+            self._control = Control(self, token, self._reports)
         self._endpoint = AuthEndpoint(
             self._realms_in_order,
             limits,
@@ -120,23 +149,32 @@ class Server(Levers):
             auth_token=auth_token,
         )
 
-    # ---- the world
+    def _numbers(self) -> dict[str, int]:
+        """Return what `/stats` shows."""
+        channels = sum(len(realm.channels) for realm in self._realms.values())
+        return {"open": len(self._sockets), "channels": channels, **asdict(self.stats)}
 
-    def connection_opened(self, connection: int, *, now: float) -> None:
-        """A client has connected. Raises LocalProtocolError when the number is in use."""
+    # ---- inputs
+
+    def connection_opened(self, connection: int, *, peer: str | None = None, now: float) -> None:
+        """Report that a client has connected, from the address `peer`.
+
+        Raises LocalProtocolError when the number is in use.
+        """
         now = self._advance(now)
         if connection in self._connections:
             raise LocalProtocolError(f"connection {connection} is open already")
         opened = Connection(connection, self._limits, self._emit, self._dialect)
         opened.silent = self._faults.mute_all
         opened.last_received = now
+        opened.peer = peer
         self._connections[connection] = opened
         self.stats.connections += 1
         if self._heartbeat is not None:
             self._heartbeat.start(now)
 
     def receive_data(self, connection: int, data: bytes, *, now: float) -> None:
-        """Bytes came from a client. Unknown and finished numbers are ignored."""
+        """Report bytes from a client. Unknown and finished numbers are ignored."""
         now = self._advance(now)
         known = self._connections.get(connection)
         if known is not None:
@@ -146,7 +184,7 @@ class Server(Levers):
         self._settle(now)
 
     def connection_closed(self, connection: int, *, now: float) -> None:
-        """A client has gone, politely or not. The caller closes its own end; no effect asks for it."""
+        """Report that a client has disconnected. The caller closes its own end; no effect asks for it."""
         now = self._advance(now)
         known = self._connections.pop(connection, None)
         if known is not None:
@@ -158,9 +196,16 @@ class Server(Levers):
         self._settle(now)
 
     def handle_timeout(self, *, now: float) -> None:
-        """Do what is due. Harmless when nothing is."""
+        """Carry out what is due, if anything."""
         now = self._advance(now)
         self._timers.fire(now)
+        self._settle(now)
+
+    def request_answered(self, request: int, status: int | None, *, now: float) -> None:
+        """Report the status of the answer to a `ServerRequest`, or None when there was none."""
+        now = self._advance(now)
+        if self._webhooks is not None:
+            self._webhooks.answered(request, status, now)
         self._settle(now)
 
     # ---- requests and messages
@@ -177,22 +222,44 @@ class Server(Levers):
                 case BinaryMessage():
                     text = item.data.decode("utf-8", "replace")
                     self._message(connection, text if self._dialect.binary_is_text else "", now)
+        if connection.rejected is not None:
+            self._refusals.bytes_(connection.peer, *connection.rejected, now)
+            connection.rejected = None
         self._await_end(connection, now)
 
     def _request(self, connection: Connection, request: HttpRequest, now: float) -> None:
         self.stats.requests += 1
+        if self._control is not None and self._control.is_for(request):
+            # It works while all are muted.
+            connection.silent = False
         if connection.silent:
             return
         if request.upgrade:
             self._upgrade(connection, request, now)
             return
-        what: Answers = "auth"
-        response = self._endpoint.answer(connection.number, request)
+        what, response = self._respond(connection, request, now)
         if response is None:
-            what = "api"
-            response = self._api.answer(request, now) or self._elsewhere(request)
+            return
+        if response.status >= 400:
+            self._refusals.request(what, request, response, now)
+        if what is None:
+            connection.answer(response)
+            return
         delayed = self._faults.delay_of(what) > 0
         self._after(what, connection, partial(self._answer, connection, response, delayed), now)
+
+    def _respond(
+        self, connection: Connection, request: HttpRequest, now: float
+    ) -> tuple[Answers | None, HttpResponse | None]:
+        """Return the kind of a request, None for one that is never delayed, and its answer, None for a stream."""
+        if self._control is not None and self._control.is_for(request):
+            return None, self._control.answer(connection, request, now)
+        if (page := self._pages.answer(request)) is not None:
+            return None, page
+        response = self._endpoint.answer(connection.number, request)
+        if response is not None:
+            return "auth", response
+        return "api", self._api.answer(request, now) or self._elsewhere(request)
 
     def _answer(
         self, connection: Connection, response: HttpResponse, delayed: bool, now: float
@@ -203,14 +270,10 @@ class Server(Levers):
             self._pump(connection, now)
 
     def _elsewhere(self, request: HttpRequest) -> HttpResponse:
-        """Answer a request that is neither for the HTTP API nor for an auth endpoint."""
-        if request.method in ("GET", "HEAD") and request.path == "/":
-            text = b"A server for tests that speaks the Pusher Channels protocol.\n"
-            return HttpResponse(200, text, (("Content-Type", "text/plain"),))
+        """Answer a request for a path that is not served."""
         if _APP_PATH.match(unquote(request.path)):
-            special = (
-                self._dialect.plain_get if request.method == "GET" else self._dialect.other_method
-            )
+            is_get = request.method == "GET"
+            special = self._dialect.plain_get if is_get else self._dialect.other_method
             response = special or failure(426, "A WebSocket upgrade is needed here")
             return HttpResponse(
                 response.status, response.body, (*response.headers, ("Upgrade", "websocket"))
@@ -224,10 +287,12 @@ class Server(Levers):
         socket = self._sockets.get(connection)
         if socket is not None and self._is_too_fast(socket, now):
             return
+        if self._reports.wanted(FRAMES):
+            self._reports.frame("received", connection.number, text, now)
         try:
             message = self._conversation.parse(text)
         except Refused as refused:
-            self._refuse(connection, refused)
+            self._refuse(connection, refused, "a message", now)
             return
         self._log(connection, message)
         if connection.silent:
@@ -265,7 +330,7 @@ class Server(Levers):
                 raise Refused(None, "The connection is not established yet")
             self._conversation.receive(socket, message, now)
         except Refused as refused:
-            self._refuse(connection, refused)
+            self._refuse(connection, refused, message.event, now)
         except Answered as answered:
             if answered.text is not None:
                 connection.send_text(answered.text)
@@ -274,16 +339,11 @@ class Server(Levers):
                 self._ghosts[connection] = now + self._activity_timeout
             self._finish(connection, ended.ending, now)
 
-    def _refuse(self, connection: Connection, refused: Refused) -> None:
+    def _refuse(self, connection: Connection, refused: Refused, what: str, now: float) -> None:
         connection.send_text(
             self._dialect.error(refused.code, refused.message, channel=refused.channel)
         )
-
-    def _publish(
-        self, realm: Realm, channel: str, event: str, data: str, but: str | None, now: float
-    ) -> None:
-        self.stats.published += 1
-        realm.publish(channel, event, data, but=but, now=now)
+        self._refusals.message(self._sockets.get(connection), what, refused, now)
 
     def _terminate(self, realm: Realm, user_id: str, now: float) -> None:
         self.terminate_user(user_id, app=realm.app.key, now=now)
@@ -354,6 +414,7 @@ class Server(Levers):
         self, connection: Connection, request: HttpRequest, refusal: Refusal, key: str, now: float
     ) -> None:
         self.stats.refused += 1
+        self._refusals.connection(request, refusal, key, now)
         if refusal.response is not None:
             connection.answer(refusal.response)
         elif refusal.code is None:
@@ -382,6 +443,9 @@ class Server(Levers):
         socket = self._enter(connection, realm, now)
         data = {"socket_id": socket.id, "activity_timeout": self._activity_timeout}
         socket.send(encode("pusher:connection_established", data=json_text(data)))
+        if self._reports.wanted(DEBUG):
+            text = f"{socket.id} connected to app {realm.app.key}"
+            self._reports.debug("connected", text, now, app=realm.app.key, socket_id=socket.id)
 
 
 def _is_byte(text: str) -> bool:

@@ -278,7 +278,9 @@ class SockudoConversation(Conversation):
             request.channel_data if kind is Kind.PRESENCE else None,
         )
         if wrong is not None:
-            raise Refused(4009, f"{_AUTHENTICATION}Channel requires authentication")
+            raise Refused(
+                4009, f"{_AUTHENTICATION}Channel requires authentication", is_signature=True
+            )
         member = self.member(socket, request) if kind is Kind.PRESENCE else None
         if not _cached(request.channel):
             socket.authorized = True
@@ -365,7 +367,11 @@ class SockudoConversation(Conversation):
         assert isinstance(auth, str)
         assert isinstance(user_data, str)
         if wrong_user_authorization(app, socket.id, auth, user_data) is not None:
-            raise Refused(4009, f"{_AUTHENTICATION}Connection not authorized for signin.")
+            raise Refused(
+                4009,
+                f"{_AUTHENTICATION}Connection not authorized for signin.",
+                is_signature=True,
+            )
         user = parse_json(user_data)
         if user is msgspec.UNSET:
             raise Refused(4009, f"{_AUTHENTICATION}Invalid user_data JSON")

@@ -1,6 +1,6 @@
-"""What the server has: connections, sockets, apps, deadlines, and the queue of effects.
+"""The state of the server: connections, sockets, apps, deadlines, and the queue of effects.
 
-It says how connections end and how answers wait; what is answered is decided above it.
+It ends connections and delays answers; `_server` decides on the answers.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from ..errors import LocalProtocolError
 from ._auth_endpoint import AuthRequest
 from ._connection import Connection, State
 from ._dialect import Dialect, Ending, Manner
-from ._effects import ServerClose, ServerEffect, ServerSend
+from ._effects import ServerClose, ServerEffect, ServerRequest, ServerSend
 from ._faults import Answers, Faults
 from ._frames import ClientMessage, Json, parse_json
 from ._heartbeat import Heartbeat
 from ._limits import ServerLimits
 from ._realm import Realm, Socket
+from ._reports import Reports
 from ._timers import Timers
+from ._webhooks import SentWebhook, Webhooks
 from .apps import App
 
-__all__ = ["ReceivedMessage", "ServerStats", "World"]
+__all__ = ["PublishedEvent", "ReceivedMessage", "ServerStats", "World"]
 
-# How long a client may take to go after the close frames, before its connection is given up.
+# Seconds that a client may take to disconnect after the close frames.
 _CLOSE_TIMEOUT = 5.0
 
 
@@ -44,16 +46,28 @@ class ReceivedMessage(NamedTuple):
     """Decoded; None when there was none."""
 
 
+class PublishedEvent(NamedTuple):
+    """An event that a publisher sent."""
+
+    app: str
+    """The key of the app."""
+    event: str
+    channel: str
+    data: str
+    """As it was published."""
+    exclude_socket_id: str | None
+
+
 @dataclass
 class ServerStats:
-    """What the server has counted since it was made."""
+    """Counters since the server was made."""
 
     connections: int = 0
     """Connections opened, of any kind."""
     websockets: int = 0
     """WebSockets accepted."""
     refused: int = 0
-    """WebSockets turned away."""
+    """WebSockets refused."""
     requests: int = 0
     """HTTP requests, upgrades included."""
     messages: int = 0
@@ -63,7 +77,7 @@ class ServerStats:
 
 
 class World:
-    """The state that the levers and the machine share."""
+    """The state that the controls and the machine share."""
 
     def __init__(
         self,
@@ -78,23 +92,35 @@ class World:
         if len({app.key for app in apps}) < len(apps) or len({app.id for app in apps}) < len(apps):
             raise ValueError("two apps have the same id or key")
         self.received: deque[ReceivedMessage] = deque(maxlen=limits.log)
-        """What clients sent, the newest last; also while they were muted."""
+        """Messages of clients, the newest last; also while they were muted."""
+        self.published: deque[PublishedEvent] = deque(maxlen=limits.log)
+        """Events published over the HTTP API or by `publish`, the newest last, one for each channel."""
         self.auth_requests: deque[AuthRequest] = deque(maxlen=limits.log)
         """Requests to the auth endpoint, the newest last."""
         self.stats: ServerStats = ServerStats()
         self.limits: ServerLimits = limits
         """The limits on what clients and publishers may send."""
+        self._reports = Reports()
+        self._webhooks: Webhooks | None = None
+        self._no_webhooks: deque[SentWebhook] = deque()
         self._dialect = dialect
         self._limits = limits
         self._timers = Timers()
         self._faults = Faults()
         self._realms = {
-            app.key: Realm(app, dialect=dialect, rng=rng, limits=limits, timers=self._timers)
+            app.key: Realm(
+                app,
+                dialect=dialect,
+                rng=rng,
+                limits=limits,
+                timers=self._timers,
+                reports=self._reports,
+            )
             for app in apps
         }
         self._connections: dict[int, Connection] = {}
         self._sockets: dict[Connection, Socket] = {}
-        self._effects: deque[tuple[Connection, ServerEffect]] = deque()
+        self._effects: deque[tuple[Connection | None, ServerEffect]] = deque()
         self._ended: deque[Connection] = deque()
         self._heartbeat: Heartbeat | None = None
         self._ghosts: dict[Connection, float] = {}
@@ -105,7 +131,7 @@ class World:
     # ---- time
 
     def next_deadline(self) -> float | None:
-        """Return when `handle_timeout` is to be called, if nothing else happens."""
+        """Return when `handle_timeout` must be called if nothing else happens, or None."""
         return self._timers.next_due()
 
     def _advance(self, now: float) -> float:
@@ -120,7 +146,7 @@ class World:
         action: Callable[[float], None],
         now: float,
     ) -> None:
-        """Do something for a connection now, or when answers of its kind are due."""
+        """Call `action` now, or when answers of this kind are due."""
         delay = self._faults.delay_of(what)
         if delay <= 0:
             action(now)
@@ -146,11 +172,11 @@ class World:
     # ---- effects
 
     def next_effect(self) -> ServerEffect | None:
-        """Return the next thing to carry out, or None when there is no more."""
+        """Return the next effect, or None."""
         if not self._effects:
             return None
         connection, effect = self._effects.popleft()
-        if isinstance(effect, ServerSend):
+        if isinstance(effect, ServerSend) and connection is not None:
             connection.unsent -= len(effect.data)
         return effect
 
@@ -160,14 +186,18 @@ class World:
             self._connections.pop(connection.number, None)
             self._ended.append(connection)
             return
+        assert isinstance(effect, ServerSend)
         connection.unsent += len(effect.data)
         if connection.unsent > self._limits.unsent:
             connection.end(abort=True)
 
+    def _request_sent(self, request: ServerRequest) -> None:
+        self._effects.append((None, request))
+
     # ---- ends
 
     def _close(self, connection: Connection, code: int, reason: str, now: float) -> None:
-        """Close a WebSocket with a close frame; anything else just ends."""
+        """Close a WebSocket with a close frame; end any other connection."""
         connection.close(code, reason)
         self._forget(connection, now)
         self._await_end(connection, now)
@@ -187,7 +217,7 @@ class World:
         self._await_end(connection, now)
 
     def _await_end(self, connection: Connection, now: float) -> None:
-        """Give a connection up if it is over and the client does not go by itself."""
+        """Abort a connection that is over if the client does not disconnect in time."""
         over = connection.state is State.CLOSING
         over = over or (connection.state is State.OVER and not connection.silent)
         if over and ("end", connection) not in self._timers:
@@ -215,11 +245,20 @@ class World:
             socket.realm.leave(socket, now)
 
     def _settle(self, now: float) -> None:
-        """Tidy up after connections that ended meanwhile; telling others may end more."""
+        """Forget connections that ended; the messages to others may end more."""
         while self._ended:
             connection = self._ended.popleft()
             self._timers.cancel(("end", connection))
             self._forget(connection, now)
+
+    # ---- events
+
+    def _publish(
+        self, realm: Realm, channel: str, event: str, data: str, but: str | None, now: float
+    ) -> int:
+        self.stats.published += 1
+        self.published.append(PublishedEvent(realm.app.key, event, channel, data, but))
+        return realm.publish(channel, event, data, but=but, now=now)
 
     # ---- helpers of both
 
