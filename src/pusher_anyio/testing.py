@@ -1,7 +1,7 @@
-"""The server machine of `pusher_proto.testing` on a loopback port: for tests, and for `pusher-proto serve`.
+"""The server machine of `pusher_proto.testing` on a port: for tests, and for `pusher-proto serve`.
 
-`serve` runs it on the event loop of the moment, asyncio or trio; `serve_in_thread` runs it beside a blocking
-program. Both give an object with `port`, `server` and all levers of the server, without their `now`.
+`serve` runs it on the current event loop, asyncio or trio; `serve_in_thread` runs it beside a blocking program. Both
+give an object with `port`, `server` and all controls of the server, without their `now`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from enum import Enum
 from functools import partial
 from typing import TypeVar
@@ -23,37 +23,42 @@ from anyio.abc import ByteStream, SocketAttribute
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.tls import TLSStream
 
-from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerSend
+from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Levers
+
+from ._post import post
 
 __all__ = ["RunningServer", "ServerInThread", "serve", "serve_in_thread"]
 
 R = TypeVar("R")
 
 _READ_SIZE = 65536
-_LINGER = 1.0  # seconds in which a client may read what was sent last and go by itself
-_UNSENT = 64 * 1024 * 1024  # bytes for a client that does not read; above it the client is dropped
+_LINGER = 1.0  # seconds that a client has to read the last bytes and to disconnect
+_UNSENT = 64 * 1024 * 1024  # bytes for a client that does not read; a client with more is dropped
 
 
 class _End(Enum):
-    """How a connection is to end."""
+    """How a connection ends."""
 
-    POLITE = "after what is to be sent, and when the client has gone or the patience with it"
+    POLITE = "after the outgoing bytes, when the client disconnects or a second later"
     ABORT = "at once"
 
 
 class _Peer:
-    """One client: what is to be sent to it, and how it ends."""
+    """One client: its outgoing bytes, and how its connection ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None) -> None:
         self.outbox: deque[bytes] = deque()
         self.unsent = 0
+        self.most = most
         self.end: _End | None = None
         self.wake = anyio.Event()
         self.scope = anyio.CancelScope()
 
     def send(self, data: bytes) -> None:
+        if self.most is not None and len(self.outbox) >= self.most:
+            return
         self.outbox.append(data)
         self.unsent += len(data)
         self.wake.set()
@@ -68,7 +73,7 @@ class _Peer:
 
 
 class RunningServer(Levers, AsyncExpectations):
-    """A server on the event loop of the moment. Made by `serve`; all calls belong on that event loop."""
+    """A server on the current event loop. Made by `serve`; call it on that event loop only."""
 
     def __init__(
         self, server: Server, host: str, port: int, ssl_context: ssl.SSLContext | None
@@ -82,16 +87,18 @@ class RunningServer(Levers, AsyncExpectations):
         self._count = 0
         self._rearm = anyio.Event()
         self._happened = anyio.Event()
+        self._requests: deque[ServerRequest] = deque()
+        self._requested = anyio.Event()
 
     def do(self, action: Callable[[Server, float], R]) -> R:
-        """Call `action(server, now)`, carry out what follows from it, and return what it returned."""
+        """Call `action(server, now)`, carry out its effects, and return its result."""
         try:
             return action(self.server, anyio.current_time())
         finally:
             self._carry_out()
 
     async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError."""
+        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
         with anyio.fail_after(timeout):
             while not (seen := look(self.server)):
                 await self._happened.wait()
@@ -105,6 +112,10 @@ class RunningServer(Levers, AsyncExpectations):
         self._happened = anyio.Event()
 
     def _carry_out_one(self, effect: ServerEffect) -> None:
+        if isinstance(effect, ServerRequest):
+            self._requests.append(effect)
+            self._requested.set()
+            return
         peer = self._peers.get(effect.connection)
         if peer is None:
             return
@@ -123,11 +134,32 @@ class RunningServer(Levers, AsyncExpectations):
             if due is not None and anyio.current_time() >= due:
                 self.do(lambda server, now: server.handle_timeout(now=now))
 
+    async def _run_requests(self) -> None:
+        """Send the requests of webhooks, each in a task of its own."""
+        async with anyio.create_task_group() as group:
+            while True:
+                while self._requests:
+                    group.start_soon(self._request, self._requests.popleft())
+                self._requested = anyio.Event()
+                await self._requested.wait()
+
+    async def _request(self, request: ServerRequest) -> None:
+        status = await post(request.url, request.headers, request.body)
+        self.do(lambda server, now: server.request_answered(request.request, status, now=now))
+
+    async def drained(self, timeout: float) -> None:
+        """Wait until all clients have disconnected, or for `timeout` seconds."""
+        with anyio.move_on_after(timeout):
+            while self._peers:
+                await self._happened.wait()
+
     async def _serve(self, raw: ByteStream) -> None:
-        """Live with one client until it has gone."""
+        """Serve one client until it disconnects."""
         self._count += 1
         number, stream = self._count, raw
-        peer = _Peer()
+        peer = _Peer(self.server.limits.unsent_messages)
+        address = raw.extra(SocketAttribute.remote_address, None)  # noqa: S610 - not Django's
+        host = address[0] if isinstance(address, tuple) else None
         try:
             with peer.scope:
                 if self._ssl_context is not None:
@@ -138,10 +170,10 @@ class RunningServer(Levers, AsyncExpectations):
                         standard_compatible=False,
                     )
                 self._peers[number] = peer
-                self.do(lambda server, now: server.connection_opened(number, now=now))
+                self.do(lambda server, now: server.connection_opened(number, peer=host, now=now))
                 await self._live(number, peer, stream)
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
-            pass  # the client has gone, or does not like our certificate
+            pass  # the client disconnected, or refused the certificate
         finally:
             if peer.end is _End.ABORT:
                 _reset_on_close(raw)
@@ -164,7 +196,7 @@ class RunningServer(Levers, AsyncExpectations):
                 self.server.receive_data(number, data, now=anyio.current_time())
                 self._carry_out()
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError):
-            # What was answered before is still sent: some clients end their side after a request.
+            # Earlier answers are still sent: some clients end their side after a request.
             peer.finish(_End.POLITE)
             self.do(lambda server, now: server.connection_closed(number, now=now))
 
@@ -184,7 +216,7 @@ class RunningServer(Levers, AsyncExpectations):
 
 
 async def _linger(stream: ByteStream) -> None:
-    """End our side and read on for a moment: closing with bytes unread would take back what was sent last."""
+    """End our side and read on for a moment: closing with bytes unread would discard the last bytes sent."""
     with anyio.move_on_after(_LINGER):
         try:
             if isinstance(stream, TLSStream):
@@ -200,37 +232,44 @@ async def _linger(stream: ByteStream) -> None:
 
 
 def _reset_on_close(stream: ByteStream) -> None:
-    """Make closing look like a crash."""
+    """Make the next close a reset, as after a crash."""
     format_of_linger = "hh" if os.name == "nt" else "ii"
     try:
         there = stream.extra(SocketAttribute.raw_socket)  # noqa: S610 - not Django's
         there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack(format_of_linger, 1, 0))
     except OSError:
-        pass  # it has gone already
+        pass  # it is closed already
 
 
 @asynccontextmanager
 async def serve(
     server: Server | None = None,
     *,
-    host: str = "127.0.0.1",
+    host: str | Sequence[str] = "127.0.0.1",
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Run a server for the length of the block: `async with serve() as running`.
 
-    `server` is the machine, by default one with the demonstration app; port 0 takes a free one, which `running.port`
-    tells; with `ssl_context` it speaks TLS. Leaving the block drops all clients and frees the port. An exception of
-    the block comes out as itself.
+    `server` is the machine, by default one with the demonstration app. `host` is one address or several, all with the
+    same port; port 0 takes a free one, which `running.port` has. With `ssl_context` it speaks TLS. Leaving the block
+    drops all clients and frees the port. An exception of the block comes out as itself.
     """
-    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
-    async with listener:
-        port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
-        running = RunningServer(server or Server(), host, port, ssl_context)
+    hosts = [host] if isinstance(host, str) else list(host)
+    async with AsyncExitStack() as stack:
+        listeners = []
+        for each in hosts:
+            listener = await anyio.create_tcp_listener(local_host=each, local_port=port)
+            await stack.enter_async_context(listener)
+            port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+            listeners.append(listener)
+        running = RunningServer(server or Server(), hosts[0], port, ssl_context)
         raised: BaseException | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(running._run_timers)
-            group.start_soon(listener.serve, running._serve)
+            group.start_soon(running._run_requests)
+            for listener in listeners:
+                group.start_soon(listener.serve, running._serve)
             try:
                 yield running
             except (anyio.get_cancelled_exc_class(), GeneratorExit):
@@ -243,7 +282,7 @@ async def serve(
 
 
 class ServerInThread(Levers, Expectations):
-    """A server in a thread of its own. Made by `serve_in_thread`; may be used from any thread."""
+    """A server in its own thread. Made by `serve_in_thread`; may be used from any thread."""
 
     def __init__(self, running: RunningServer, portal: BlockingPortal) -> None:
         self.server: Server = running.server
@@ -256,12 +295,12 @@ class ServerInThread(Levers, Expectations):
         self._portal = portal
 
     def do(self, action: Callable[[Server, float], R]) -> R:
-        """Call `action(server, now)` in the server's thread and return what it returned."""
+        """Call `action(server, now)` in the server's thread and return its result."""
         result: R = self._portal.call(self._running.do, action)
         return result
 
     def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError.
+        """Wait until `look(server)` is true, and return its result. Raises TimeoutError.
 
         `look` is called in the server's thread.
         """
@@ -270,7 +309,7 @@ class ServerInThread(Levers, Expectations):
 
 
 class _AwaitedServer(AsyncExpectations):
-    """The waits of a server in another thread, on whatever event loop they are awaited."""
+    """The waits of a server in another thread, on any event loop."""
 
     def __init__(self, there: ServerInThread) -> None:
         self.server: Server = there.server
@@ -288,7 +327,7 @@ class _AwaitedServer(AsyncExpectations):
 def serve_in_thread(
     server: Server | None = None,
     *,
-    host: str = "127.0.0.1",
+    host: str | Sequence[str] = "127.0.0.1",
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Iterator[ServerInThread]:

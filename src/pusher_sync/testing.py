@@ -32,7 +32,7 @@ from pusher_proto import (
     Session,
 )
 from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal
-from pusher_proto.testing import Server, ServerClose, ServerSend
+from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import Expectations
 from pusher_proto.testing.running import Levers
 
@@ -176,6 +176,8 @@ class World(Levers, Expectations):
         self.tls: bool = False
         self.now: float = 1000.0
         self.latency = latency
+        self.webhook_status: int | None = 200
+        """The status of the answer to each webhook, or None for no answer."""
         self._online = True
         self._rng = random.Random(seed)  # noqa: S311 - the same in each run
         self._clients: list[MemoryClient] = []
@@ -306,6 +308,9 @@ class World(Levers, Expectations):
 
     def _flush(self) -> None:
         while (effect := self.server.next_effect()) is not None:
+            if isinstance(effect, ServerRequest):
+                self._at(2 * self.latency, partial(self._webhook_answered, effect.request))
+                continue
             wire = self._wires.get(effect.connection)
             if wire is None:
                 continue
@@ -315,6 +320,10 @@ class World(Levers, Expectations):
                 case ServerClose():
                     del self._wires[effect.connection]
                     self._at(self.latency, partial(self._server_ended, wire))
+
+    def _webhook_answered(self, request: int) -> None:
+        status = self.webhook_status
+        self.do(lambda server, now: server.request_answered(request, status, now=now))
 
     def _opened(self, wire: _Wire) -> None:
         if self._online and not wire.ended:

@@ -190,7 +190,7 @@ def test_answers_can_be_held_and_requests_behind_them_wait() -> None:
     ],
 )
 def test_the_request_may_name_its_user(fields: dict[str, str], member: dict[str, Any]) -> None:
-    named = {"socket_id": SOCKET, "channel_name": "presence-x", **fields}
+    named: dict[str, Any] = {"socket_id": SOCKET, "channel_name": "presence-x", **fields}
     _, authorization = World().http(form("/pusher/auth", **named))
     assert json.loads(authorization["channel_data"]) == member
 
@@ -206,7 +206,11 @@ def test_two_connections_can_be_one_user() -> None:
     world = World()
     clients = [world.client(), world.client()]
     for client in clients:
-        named = {"socket_id": client.socket_id, "channel_name": "presence-x", "user_id": "7"}
+        named: dict[str, Any] = {
+            "socket_id": client.socket_id,
+            "channel_name": "presence-x",
+            "user_id": "7",
+        }
         _, authorization = world.http(form("/pusher/auth", **named))
         client.say("pusher:subscribe", {"channel": "presence-x", **authorization})
     assert world.server.members("presence-x") == {"7": {"name": "7"}}

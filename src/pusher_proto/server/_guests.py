@@ -1,4 +1,4 @@
-"""Users and senders who are there for a test's sake: no client stands behind them."""
+"""Presence members and senders without a client, for tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Guests"]
 
 
 class Guests(World):
-    """What others on a channel do, as its subscribers see it."""
+    """Other members of a channel, as its subscribers see them."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class Guests(World):
         app: str | None = None,
         now: float,
     ) -> None:
-        """Let a user join a presence channel, of whom no client exists, until `leave`.
+        """Let a user without a client join a presence channel, until `leave`.
 
-        `info` is anything that JSON can hold. Raises ValueError for another kind of channel, and LocalProtocolError
-        for a user who was let in already.
+        `info` is any JSON value. Raises ValueError for another kind of channel, and LocalProtocolError for a user that
+        has joined already.
         """
         if self._dialect.kind(channel) is not Kind.PRESENCE:
             raise ValueError(f"{channel!r} is no presence channel: nobody joins it")
@@ -64,11 +64,11 @@ class Guests(World):
         self._settle(now)
 
     def leave(self, channel: str, user_id: str, *, app: str | None = None, now: float) -> None:
-        """Let a user leave who was let in by `join`. Raises LocalProtocolError for others."""
+        """Let a user leave that joined by `join`. Raises LocalProtocolError for others."""
         realm = self._realm(app)
         guest = self._guests.pop((realm.app.key, channel, user_id), None)
         if guest is None:
-            raise LocalProtocolError(f"{user_id!r} was not let into {channel!r} by `join`")
+            raise LocalProtocolError(f"{user_id!r} has not joined {channel!r} by `join`")
         now = self._advance(now)
         realm.leave(guest, now)
         self._settle(now)
@@ -83,10 +83,10 @@ class Guests(World):
         app: str | None = None,
         now: float,
     ) -> int:
-        """Send a client event as another client would; return how many sockets it was sent to.
+        """Send a client event as another client does; return the number of sockets that it was sent to.
 
-        `user_id` is a user who was let in by `join`, and needed on a presence channel. Raises ValueError for a name
-        without `client-` in front, and LocalProtocolError for a user who was not let in.
+        `user_id` is a user that joined by `join`, and needed on a presence channel. Raises ValueError for a name that
+        does not begin with `client-`, and LocalProtocolError for a user that has not joined.
         """
         if not event.startswith("client-"):
             raise ValueError(f"a client event is named client-..., not {event!r}")
@@ -95,8 +95,8 @@ class Guests(World):
         if user_id is not None or self._dialect.kind(channel) is Kind.PRESENCE:
             guest = self._guests.get((realm.app.key, channel, user_id or ""))
             if guest is None:
-                raise LocalProtocolError(f"{user_id!r} was not let into {channel!r} by `join`")
-        text = json_text(data)  # raises now what could not be sent
+                raise LocalProtocolError(f"{user_id!r} has not joined {channel!r} by `join`")
+        text = json_text(data)  # raises here, not when it is sent
         now = self._advance(now)
         count = realm.relay(guest, channel, event, msgspec.Raw(text.encode()), now)
         self._settle(now)

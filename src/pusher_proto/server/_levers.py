@@ -1,4 +1,4 @@
-"""What a test does to the server beside talking to it: publish, break things, and look."""
+"""The controls of the server: publish, break connections, refuse, and look."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = ["Levers"]
 
 
 class Levers(Guests):
-    """Levers and looks.
+    """The controls.
 
-    After a lever, drain as after any other call. `app` is the key of an app and means the first one
-    where it is left out. A lever that is used wrongly raises and changes nothing.
+    After a control, pull the effects as after any other call. `app` is the key of an app, by default of the first one.
+    A control with wrong arguments raises and changes nothing.
     """
 
     # ---- publishing
@@ -42,10 +42,10 @@ class Levers(Guests):
         exclude_socket_id: str | None = None,
         now: float,
     ) -> int:
-        """Publish an event as the HTTP API would; return how many sockets it was sent to.
+        """Publish an event as the HTTP API does; return the number of sockets that it was sent to.
 
-        `data` is text, sent as it is, or anything that JSON can hold. On an encrypted channel it is
-        encrypted. Raises LocalProtocolError without a master key, TypeError for what JSON cannot hold.
+        `data` is text, which is not changed, or any JSON value. On an encrypted channel it is encrypted. Raises
+        LocalProtocolError without a master key, TypeError for data that cannot be JSON.
         """
         now = self._advance(now)
         realm = self._realm(app)
@@ -67,7 +67,7 @@ class Levers(Guests):
     def send_to_user(
         self, user_id: str, event: str, data: object, *, app: str | None = None, now: float
     ) -> int:
-        """Send an event to a signed-in user; return how many sockets it was sent to."""
+        """Send an event to a signed-in user; return the number of sockets that it was sent to."""
         return self.publish(USER_CHANNEL + user_id, event, data, app=app, now=now)
 
     def terminate_user(self, user_id: str, *, app: str | None = None, now: float) -> None:
@@ -91,9 +91,9 @@ class Levers(Guests):
     ) -> None:
         """End one connection, or all WebSockets.
 
-        Without a code the connection is aborted. With one, a close frame carries it, or with
-        `close_frame=False` only the end of the stream comes. `error_event` sends a `pusher:error`
-        with code and reason first: without a close frame, that is how Reverb ends connections.
+        Without a code the connection is aborted. With one, a close frame has it, or with `close_frame=False` the stream
+        ends without one. `error_event` sends a `pusher:error` with code and reason first: without a close frame, this
+        is how Reverb ends connections.
         """
         _check_close(code, reason)
         now = self._advance(now)
@@ -107,7 +107,7 @@ class Levers(Guests):
                 each.close(code, reason)
             else:
                 each.end(abort=False)
-        # Only now, so that those who are dropped do not hear of one another.
+        # Only now, so that dropped clients are not notified of one another.
         for each in chosen:
             self._forget(each, now)
             self._await_end(each, now)
@@ -123,9 +123,9 @@ class Levers(Guests):
         self._settle(now)
 
     def mute(self, connection: int | None = None, *, now: float) -> None:
-        """Be silent to one connection, or to all and to those that come.
+        """Send nothing to one connection, or to all present and future ones.
 
-        What the client sends is still read and stands in `received`, but nothing comes of it.
+        Messages of the client are still read and are in `received`, but have no effect.
         """
         self._advance(now)
         chosen = self._chosen(connection, anything=True)
@@ -135,7 +135,7 @@ class Levers(Guests):
             each.silent = True
 
     def unmute(self, connection: int | None = None, *, now: float) -> None:
-        """Answer again from here on. What was asked or published meanwhile is lost."""
+        """Answer again from now on. Requests and events of the silence are lost."""
         now = self._advance(now)
         chosen = self._chosen(connection, anything=True)
         if connection is None:
@@ -168,10 +168,10 @@ class Levers(Guests):
         times: int | None = None,
         now: float,
     ) -> None:
-        """Refuse the WebSockets that come, the next `times` of them or until `allow`.
+        """Refuse the next `times` WebSockets, or all until `allow`.
 
-        With a status the upgrade is answered by it; with a code it is accepted, and a `pusher:error`
-        and a close frame follow (`close_frame=False`: only the end); with neither it is aborted.
+        With a status, the upgrade is answered by it; with a code, it is accepted, and a `pusher:error` and a close
+        frame follow (with `close_frame=False` the end of the stream); with neither, it is aborted.
         """
         if code is not None and status is not None:
             raise ValueError("refuse by a code or by a status, not both")
@@ -207,7 +207,7 @@ class Levers(Guests):
         times: int | None = None,
         now: float,
     ) -> None:
-        """Refuse subscriptions to a channel, the next `times` of them or until `allow_channel`.
+        """Refuse the next `times` subscriptions to a channel, or all until `allow_channel`.
 
         The shapes: "pusher", a `pusher:error` that names the channel only in its text; "error", one
         with a channel; "soketi", a `pusher:subscription_error` with `code` as its status; "internal",
@@ -226,9 +226,9 @@ class Levers(Guests):
         self._faults.channels.pop(channel, None)
 
     def delay(self, seconds: float, what: Answers = "all", *, now: float) -> None:
-        """Hold answers of a kind for that long from now on; 0 holds none.
+        """Delay answers of a kind by so many seconds from now on; 0 delays none.
 
-        A held subscribe takes effect only when it is answered, as on servers that ask elsewhere first.
+        A delayed subscribe takes effect when it is answered, as on servers that look elsewhere first.
         """
         if what not in get_args(Answers):
             raise ValueError(f"no such kind of answer: {what!r}")
@@ -246,9 +246,9 @@ class Levers(Guests):
         times: int | None = None,
         now: float,
     ) -> None:
-        """Make the auth endpoint answer this, the next `times` or until called without a status.
+        """Make the auth endpoint give this answer `times` times, or until a call without a status.
 
-        `body` is text or bytes, sent as they are, or anything that JSON can hold.
+        `body` is text or bytes, which are not changed, or any JSON value.
         """
         self._advance(now)
         self._faults.auth_answer = (
@@ -260,13 +260,13 @@ class Levers(Guests):
     def rotate_key(
         self, encryption_master_key: bytes | None, *, app: str | None = None, now: float
     ) -> None:
-        """Change the master key: authorizations and events of encrypted channels have new keys from here on."""
+        """Change the master key: authorizations and events of encrypted channels have new keys from now on."""
         self._advance(now)
         realm = self._realm(app)
         realm.app = replace(realm.app, encryption_master_key=encryption_master_key)
 
     def rotate_secret(self, secret: str, *, app: str | None = None, now: float) -> None:
-        """Change the secret that authorizations and publishers' requests are signed with."""
+        """Change the secret of the signatures of authorizations and publishers."""
         self._advance(now)
         realm = self._realm(app)
         realm.app = replace(realm.app, secret=secret)
@@ -309,11 +309,11 @@ class Levers(Guests):
 
     @property
     def connections(self) -> dict[int, str]:
-        """The live WebSockets: the caller's number and the socket id of each."""
+        """The open WebSockets: the caller's number and the socket id of each."""
         return {connection.number: socket.id for connection, socket in self._sockets.items()}
 
     def channels(self, *, app: str | None = None) -> list[str]:
-        """Return the channels that somebody is subscribed to."""
+        """Return the channels with subscribers."""
         return list(self._realm(app).channels)
 
     def subscriptions(self, channel: str, *, app: str | None = None) -> set[str]:
@@ -322,7 +322,7 @@ class Levers(Guests):
         return {socket.id for socket in there.subscribers} if there else set()
 
     def members(self, channel: str, *, app: str | None = None) -> dict[str, Json]:
-        """Return the users on a presence channel and what is known of each."""
+        """Return the members of a presence channel with their info."""
         there = self._realm(app).channels.get(channel)
         return {
             user_id: None if member.info is msgspec.UNSET else _value(member.info)
@@ -361,5 +361,5 @@ def _response(status: int, body: object, headers: dict[str, str]) -> HttpRespons
         content = json_text(body).encode()
         headers.setdefault("Content-Type", "application/json")
     response = HttpResponse(status, content, tuple(headers.items()))
-    response.head()  # raises now what would raise when it is sent
+    response.head()  # raises here, not when it is sent
     return response

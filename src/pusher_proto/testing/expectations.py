@@ -1,4 +1,4 @@
-"""What a test expects of the clients of a server: it waits for it, and says what there was instead."""
+"""Waits of a test for the clients of a server, whose errors say what happened instead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..server._server import Server
+from ..server._webhooks import SentWebhook
 from ..server._world import ReceivedMessage
 
 __all__ = ["AsyncExpectations", "Expectations"]
@@ -14,11 +15,11 @@ __all__ = ["AsyncExpectations", "Expectations"]
 R = TypeVar("R")
 Look = Callable[[Server], R]
 
-_SHOWN = 20  # messages that are told of when something did not come
+_SHOWN = 20  # messages in the error of a wait that failed
 
 
 class _Expected:
-    """Something to wait for, and how to say that it did not come."""
+    """Something to wait for, and the error when it does not happen."""
 
     def __init__(self, what: str, look: Look[Any], there: Callable[[Server], object]) -> None:
         self.what = what
@@ -58,6 +59,25 @@ def _message(event: str, channel: str | None, data: object, times: int) -> _Expe
     )
 
 
+def _webhook(name: str, channel: str | None, times: int) -> _Expected:
+    where = "" if channel is None else f" of {channel!r}"
+    often = "" if times == 1 else f" {times} times"
+    return _Expected(
+        f"webhook {name!r}{where} expected{often}, but not",
+        lambda server: _found_webhook(server, name, channel, times),
+        lambda server: [(each.name, each.channel) for each in list(server.webhooks)[-_SHOWN:]],
+    )
+
+
+def _found_webhook(
+    server: Server, name: str, channel: str | None, times: int
+) -> SentWebhook | None:
+    found = [
+        each for each in server.webhooks if each.name == name and channel in (None, each.channel)
+    ]
+    return found[times - 1] if len(found) >= times else None
+
+
 def _found(
     server: Server, event: str, channel: str | None, data: object, times: int
 ) -> ReceivedMessage | None:
@@ -71,7 +91,7 @@ def _found(
 
 
 class _Sent(ABC):
-    """What clients sent so far, without waiting."""
+    """The messages of clients so far, without waiting."""
 
     server: Server
 
@@ -80,12 +100,12 @@ class _Sent(ABC):
         """Call `action(server, now)` where the server runs."""
 
     def sent(self, event: str, channel: str | None = None) -> list[ReceivedMessage]:
-        """Return the messages of this name that clients have sent so far, the newest last."""
+        """Return the messages of this name that clients have sent, the newest last."""
         received = self.do(lambda server, _now: list(server.received))
         return [m for m in received if m.event == event and channel in (None, m.channel)]
 
     def forget_sent(self) -> None:
-        """Begin anew: what clients sent before counts for no expectation."""
+        """Forget the messages of clients so far: no expectation counts them."""
         self.do(lambda server, _now: server.received.clear())
 
 
@@ -94,14 +114,14 @@ class Expectations(_Sent):
 
     @abstractmethod
     def wait_until(self, look: Look[R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError."""
+        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
 
     def expect_subscribed(self, channel: str, count: int = 1, *, timeout: float = 5.0) -> None:
-        """Wait until so many are subscribed to a channel; 0 waits until it was left."""
+        """Wait until a channel has `count` subscribers; 0 waits until it has none."""
         self._expect(_subscribers(channel, count), timeout)
 
     def expect_connections(self, count: int = 1, *, timeout: float = 5.0) -> None:
-        """Wait until so many clients are connected."""
+        """Wait until `count` clients are connected."""
         self._expect(_connections(count), timeout)
 
     def expect_sent(
@@ -113,8 +133,18 @@ class Expectations(_Sent):
         times: int = 1,
         timeout: float = 5.0,
     ) -> ReceivedMessage:
-        """Wait until clients have sent a message, with this data where it is given, so many times; return the last."""
+        """Wait until clients have sent a message `times` times, with `data` if it is given; return the last one."""
         found: ReceivedMessage = self._expect(_message(event, channel, data, times), timeout)
+        return found
+
+    def expect_webhook(
+        self, name: str, channel: str | None = None, *, times: int = 1, timeout: float = 5.0
+    ) -> SentWebhook:
+        """Wait until the server has sent a webhook event so many times; return the last one.
+
+        The server needs `webhooks` for it; what the receiver answers does not matter.
+        """
+        found: SentWebhook = self._expect(_webhook(name, channel, times), timeout)
         return found
 
     def _expect(self, expected: _Expected, timeout: float) -> Any:
@@ -129,16 +159,16 @@ class AsyncExpectations(_Sent):
 
     @abstractmethod
     async def wait_until(self, look: Look[R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError."""
+        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
 
     async def expect_subscribed(
         self, channel: str, count: int = 1, *, timeout: float = 5.0
     ) -> None:
-        """Wait until so many are subscribed to a channel; 0 waits until it was left."""
+        """Wait until a channel has `count` subscribers; 0 waits until it has none."""
         await self._expect(_subscribers(channel, count), timeout)
 
     async def expect_connections(self, count: int = 1, *, timeout: float = 5.0) -> None:
-        """Wait until so many clients are connected."""
+        """Wait until `count` clients are connected."""
         await self._expect(_connections(count), timeout)
 
     async def expect_sent(
@@ -150,8 +180,18 @@ class AsyncExpectations(_Sent):
         times: int = 1,
         timeout: float = 5.0,
     ) -> ReceivedMessage:
-        """Wait until clients have sent a message, with this data where it is given, so many times; return the last."""
+        """Wait until clients have sent a message `times` times, with `data` if it is given; return the last one."""
         found: ReceivedMessage = await self._expect(_message(event, channel, data, times), timeout)
+        return found
+
+    async def expect_webhook(
+        self, name: str, channel: str | None = None, *, times: int = 1, timeout: float = 5.0
+    ) -> SentWebhook:
+        """Wait until the server has sent a webhook event so many times; return the last one.
+
+        The server needs `webhooks` for it; what the receiver answers does not matter.
+        """
+        found: SentWebhook = await self._expect(_webhook(name, channel, times), timeout)
         return found
 
     async def _expect(self, expected: _Expected, timeout: float) -> Any:

@@ -1,7 +1,8 @@
-"""The levers of a server that runs: those of the machine, without their `now`."""
+"""The controls of a running server: those of the machine, without their `now`."""
 
 from __future__ import annotations
 
+import base64
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -11,7 +12,8 @@ from ..options import Options
 from ..server._auth_endpoint import AuthRequest
 from ..server._faults import Answers, Shape
 from ..server._server import Server
-from ..server._world import ReceivedMessage
+from ..server._webhooks import SentWebhook
+from ..server._world import PublishedEvent, ReceivedMessage
 from ..server.apps import App
 
 __all__ = ["Levers"]
@@ -20,17 +22,17 @@ R = TypeVar("R")
 
 
 class Levers(ABC):
-    """What can be done to a server that runs, and seen of it. `pusher_proto.testing.Server` says what each does."""
+    """The controls of a running server. They are documented at `pusher_proto.testing.Server`."""
 
     server: Server
-    """The machine. Use its levers through this object, which carries out what follows from them."""
+    """The machine. Use its controls through this object, which carries out their effects."""
     host: str
     port: int
     tls: bool
 
     @abstractmethod
     def do(self, action: Callable[[Server, float], R]) -> R:
-        """Call `action(server, now)` where the server runs, carry out what follows, return what it returned."""
+        """Call `action(server, now)` where the server runs, carry out its effects, and return its result."""
 
     # For clients of this server
 
@@ -44,10 +46,9 @@ class Levers(ABC):
     ) -> Options:
         """Return options for clients of this server, and of its first app unless another is given.
 
-        AuthRequests are signed with the app's secret, or with `auth_endpoint` asked from the server's own
-        endpoint. `user`,
-        such as `{"id": "7", "user_info": {...}}`, is whom the client signs in and joins presence channels as, where
-        they are signed here. `more` is for `Options` and wins.
+        Authorizations are signed with the app's secret, or with `auth_endpoint` requested from the server's own
+        endpoint. `user`, such as `{"id": "7", "user_info": {...}}`, is the user and the presence member of
+        authorizations that are signed here. `more` is for `Options` and wins.
         """
         if app is None:
             app = self.server.app
@@ -60,16 +61,26 @@ class Levers(ABC):
 
     @property
     def env(self) -> dict[str, str]:
-        """The variables from which `Options.from_env`, or a program in any language, finds this server and its app."""
+        """The environment variables of this server and its first app, for `Options.from_env` and for other programs.
+
+        They are Laravel's: PUSHER_* for back ends, and PUSHER_AUTH_URL, PUSHER_USER_AUTH_URL and, where the app has a
+        master key, PUSHER_ENCRYPTION_MASTER_KEY_BASE64 besides.
+        """
         app = self.server.app
-        return {
+        found = {
             "PUSHER_APP_ID": app.id,
             "PUSHER_APP_KEY": app.key,
             "PUSHER_APP_SECRET": app.secret,
             "PUSHER_HOST": self.host,
             "PUSHER_PORT": str(self.port),
             "PUSHER_SCHEME": "https" if self.tls else "http",
+            "PUSHER_AUTH_URL": self.auth_url,
+            "PUSHER_USER_AUTH_URL": self.user_auth_url,
         }
+        if app.encryption_master_key is not None:
+            key = base64.b64encode(app.encryption_master_key).decode()
+            found["PUSHER_ENCRYPTION_MASTER_KEY_BASE64"] = key
+        return found
 
     @property
     def auth_url(self) -> str:
@@ -96,7 +107,7 @@ class Levers(ABC):
         app: str | None = None,
         exclude_socket_id: str | None = None,
     ) -> int:
-        """Publish an event as the HTTP API would; return how many sockets it was sent to."""
+        """Publish an event as the HTTP API does; return the number of sockets that it was sent to."""
         return self.do(
             lambda server, now: server.publish(
                 channels, event, data, app=app, exclude_socket_id=exclude_socket_id, now=now
@@ -106,7 +117,7 @@ class Levers(ABC):
     def send_to_user(
         self, user_id: str, event: str, data: object, *, app: str | None = None
     ) -> int:
-        """Send an event to a signed-in user; return how many sockets it was sent to."""
+        """Send an event to a signed-in user; return the number of sockets that it was sent to."""
         return self.do(
             lambda server, now: server.send_to_user(user_id, event, data, app=app, now=now)
         )
@@ -120,11 +131,11 @@ class Levers(ABC):
     def join(
         self, channel: str, user_id: str, info: object = None, *, app: str | None = None
     ) -> None:
-        """Let a user join a presence channel, of whom no client exists, until `leave`."""
+        """Let a user without a client join a presence channel, until `leave`."""
         self.do(lambda server, now: server.join(channel, user_id, info, app=app, now=now))
 
     def leave(self, channel: str, user_id: str, *, app: str | None = None) -> None:
-        """Let a user leave who was let in by `join`."""
+        """Let a user leave that joined by `join`."""
         self.do(lambda server, now: server.leave(channel, user_id, app=app, now=now))
 
     def client_event(
@@ -136,7 +147,7 @@ class Levers(ABC):
         *,
         app: str | None = None,
     ) -> int:
-        """Send a client event as another client would; return how many sockets it was sent to."""
+        """Send a client event as another client does; return the number of sockets that it was sent to."""
         return self.do(
             lambda server, now: server.client_event(channel, event, data, user_id, app=app, now=now)
         )
@@ -169,11 +180,11 @@ class Levers(ABC):
         self.do(lambda server, now: server.shut_down(now=now))
 
     def mute(self, connection: int | None = None) -> None:
-        """Be silent to one connection, or to all and to those that come."""
+        """Send nothing to one connection, or to all present and future ones."""
         self.do(lambda server, now: server.mute(connection, now=now))
 
     def unmute(self, connection: int | None = None) -> None:
-        """Answer again from here on."""
+        """Answer again from now on."""
         self.do(lambda server, now: server.unmute(connection, now=now))
 
     def send_raw(self, connection: int | None, data: str | bytes) -> None:
@@ -193,7 +204,7 @@ class Levers(ABC):
         close_frame: bool = True,
         times: int | None = None,
     ) -> None:
-        """Refuse the WebSockets that come, the next `times` of them or until `allow`."""
+        """Refuse the next `times` WebSockets, or all until `allow`."""
         self.do(
             lambda server, now: server.refuse(
                 code=code,
@@ -208,7 +219,7 @@ class Levers(ABC):
         )
 
     def allow(self) -> None:
-        """Undo `refuse`."""
+        """Undo `refuse` and `shut_down`."""
         self.do(lambda server, now: server.allow(now=now))
 
     def refuse_channel(
@@ -220,7 +231,7 @@ class Levers(ABC):
         message: str | None = None,
         times: int | None = None,
     ) -> None:
-        """Refuse subscriptions to a channel, the next `times` of them or until `allow_channel`."""
+        """Refuse the next `times` subscriptions to a channel, or all until `allow_channel`."""
         self.do(
             lambda server, now: server.refuse_channel(
                 channel, shape=shape, code=code, message=message, times=times, now=now
@@ -232,7 +243,7 @@ class Levers(ABC):
         self.do(lambda server, now: server.allow_channel(channel, now=now))
 
     def delay(self, seconds: float, what: Answers = "all") -> None:
-        """Hold answers of a kind for that long from now on; 0 holds none."""
+        """Delay answers of a kind by so many seconds from now on; 0 delays none."""
         self.do(lambda server, now: server.delay(seconds, what, now=now))
 
     def auth_answer(
@@ -243,7 +254,7 @@ class Levers(ABC):
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
     ) -> None:
-        """Make the auth endpoint answer this, the next `times` or until called without a status."""
+        """Make the auth endpoint give this answer `times` times, or until a call without a status."""
         self.do(
             lambda server, now: server.auth_answer(
                 status, body, headers=headers, times=times, now=now
@@ -251,12 +262,19 @@ class Levers(ABC):
         )
 
     def rotate_key(self, encryption_master_key: bytes | None, *, app: str | None = None) -> None:
-        """Change the master key: authorizations and events of encrypted channels have new keys from here on."""
+        """Change the master key: authorizations and events of encrypted channels have new keys from now on."""
         self.do(lambda server, now: server.rotate_key(encryption_master_key, app=app, now=now))
 
     def rotate_secret(self, secret: str, *, app: str | None = None) -> None:
-        """Change the secret that authorizations and publishers' requests are signed with."""
+        """Change the secret of the signatures of authorizations and publishers."""
         self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
+
+    def reset(self, *, drop: bool = False) -> None:
+        """Undo all faults, let all members of `join` leave, and forget what was received, published and sent.
+
+        With `drop`, all WebSockets end as well, by 4200.
+        """
+        self.do(lambda server, now: server.reset(drop=drop, now=now))
 
     # Looking
 
@@ -266,7 +284,7 @@ class Levers(ABC):
         return self.do(lambda server, _now: server.connections)
 
     def channels(self, *, app: str | None = None) -> list[str]:
-        """Return the channels that somebody is subscribed to."""
+        """Return the channels with subscribers."""
         return self.do(lambda server, _now: server.channels(app=app))
 
     def subscriptions(self, channel: str, *, app: str | None = None) -> set[str]:
@@ -274,7 +292,7 @@ class Levers(ABC):
         return self.do(lambda server, _now: server.subscriptions(channel, app=app))
 
     def members(self, channel: str, *, app: str | None = None) -> dict[str, Any]:
-        """Return the users on a presence channel and what is known of each."""
+        """Return the members of a presence channel with their info."""
         return self.do(lambda server, _now: dict(server.members(channel, app=app)))
 
     def users(self, *, app: str | None = None) -> dict[str, set[str]]:
@@ -283,8 +301,18 @@ class Levers(ABC):
 
     @property
     def received(self) -> list[ReceivedMessage]:
-        """What clients sent, the newest last."""
+        """Messages of clients, the newest last."""
         return self.do(lambda server, _now: list(server.received))
+
+    @property
+    def published(self) -> list[PublishedEvent]:
+        """Events published over the HTTP API or by `publish`, the newest last."""
+        return self.do(lambda server, _now: list(server.published))
+
+    @property
+    def webhooks(self) -> list[SentWebhook]:
+        """Events of webhooks, the newest last."""
+        return self.do(lambda server, _now: list(server.webhooks))
 
     @property
     def auth_requests(self) -> list[AuthRequest]:
