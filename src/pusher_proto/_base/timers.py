@@ -97,7 +97,7 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
     __slots__ = ()
 
     def set(self, timer: Timer, at: float, of: Hashable = None) -> None:
-        """Set the deadline of `timer`, for one channel, transport or request `of`, to `at`, replacing an earlier one."""
+        """Set the deadline of `timer` (for one channel, transport or request) to `at`, instead of any earlier one."""
         self.put((timer, of), at)
 
     def stop(self, timer: Timer, of: Hashable = None) -> None:
