@@ -1,12 +1,13 @@
-"""What an application holds in its hands: streams, bindings, and the handle of a channel."""
+"""What an application holds: streams, bindings, and the handles of channels and the user."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
@@ -23,8 +24,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-if TYPE_CHECKING:
-    from ._client import Client
+from ._waiting import Waiting
 
 __all__ = ["Binding", "Channel", "Source", "Stream", "User"]
 
@@ -35,16 +35,16 @@ _log = logging.getLogger("pusher_proto.client")
 
 
 class Stream(StreamBase[T]):
-    """The events that one consumer iterates over: `for`, and `with` to close it on the way out."""
+    """The events that one consumer iterates over with `for`; `with` closes it at the end of the block."""
 
-    _client: Client
+    _client: Waiting[Any, Any]
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
-        if self._ready and self._client._loop.error is None:
-            # What `_next` does for nearly all events, without the lock: to take from a deque needs none.
+        if self._ready and self._client._io.error is None:
+            # What `_next` does for nearly all events, without the lock: a deque needs none.
             self._ready -= 1
             try:
                 first: Any = self._sink.queue.popleft()
@@ -68,9 +68,13 @@ class Stream(StreamBase[T]):
 
 
 class Binding(BindingBase):
-    """A handler that `bind` made known; `cancel()` ends it."""
+    """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
-    _client: Client
+    _client: Waiting[Any, Any]
+
+    def __init__(self, *args: Any) -> None:
+        self._context = copy_context()
+        super().__init__(*args)
 
     def came(self, count: int) -> None:
         client = self._client
@@ -83,14 +87,14 @@ class Binding(BindingBase):
     def cancel(self) -> None:
         with self._client._guard:
             super().cancel()
-            if not self._client._running:  # else `run` finds nothing where it comes to it
+            if not self._client._running:  # `run` skips the calls of a cancelled binding itself
                 self._client._calls = deque(
                     each for each in self._client._calls if each is not self
                 )
 
     def _run(self, event: Event) -> None:
         try:
-            self.fn(event)
+            self._context.run(self.fn, event)
         except Exception:
             if self._client._on_handler_error == "raise":
                 raise
@@ -100,7 +104,7 @@ class Binding(BindingBase):
 class Source(SourceBase):
     """Where events come from: a channel, or the client with all its channels."""
 
-    _client: Client
+    _client: Waiting[Any, Any]
 
     @overload
     def events(

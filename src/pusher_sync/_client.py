@@ -1,86 +1,62 @@
-"""The client for blocking code: carries out what the session asks, and waits."""
+"""The client for blocking code: opening, waiting, running handlers, closing."""
 
 from __future__ import annotations
 
+import inspect
 import os
-import ssl
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Literal, TypeVar
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self, TypeVar
 
-from pusher_proto import (
-    Authorize,
-    AuthorizeMany,
-    AuthRequest,
-    CallApplication,
-    CancelCall,
-    CloseTransport,
-    Effect,
-    Event,
-    LocalProtocolError,
-    OpenTransport,
-    Options,
-    PusherTimeout,
-    SendData,
-    StartTls,
-)
-from pusher_proto.client import (
-    PENDING,
-    ClientBase,
-    HandlerErrors,
-    Nothing,
-    Pending,
-    Signal,
-    session_for,
-)
+from pusher_proto import AuthRequest, Event, LocalProtocolError, Options, PusherTimeout
+from pusher_proto.client import HandlerErrors, session_for
+from pusher_proto.driving import SSLContext
 
 from ._channel import Binding, Channel, Source, User
-from ._loop import Loop
-from ._transport import Connect, Transport
+from ._io import Connect, Loop
+from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
 
 T = TypeVar("T")
 
 Authorizer = Callable[[AuthRequest], Any]
-"""Returns a `AuthResponse`. It runs in a thread of its own. When it has a method `authorize_many`, that is
-given a list of requests instead and returns a list of authorizations, or a mapping by channel."""
-
-# On Windows Ctrl+C does not end a wait for a lock: there it is waited for in slices.
-_SLICE = 0.05 if sys.platform == "win32" else threading.TIMEOUT_MAX
+"""Returns an `AuthResponse`. It runs in its own thread. If it has a method `authorize_many`, that is called instead
+with a list of requests, and returns a list of authorizations or a mapping by channel."""
 
 
-class Client(ClientBase[Channel, User], Source):
+class Client(Waiting[Channel, User], Source):
     """One client of one app, in blocking code. Made by `open_pusher`; may be used from any thread."""
 
     _channel_class = Channel
     _user_class = User
     _binding_class = Binding
+    _opened_at = ""
 
-    def __init__(
-        self,
-        options: Options,
-        authorizer: Authorizer | None,
-        ssl_context: ssl.SSLContext | None,
-        connect: Connect | None,
-        on_handler_error: HandlerErrors,
-        write: Callable[[str], object] | None,
-        on_event: Callable[[Event], object] | None,
-    ) -> None:
-        super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
-        self._guard = threading.RLock()
-        self._given_context = ssl_context
-        self._connect = connect
-        self._on_handler_error = on_handler_error
-        self._transports: dict[int, Transport] = {}
-        self._calls: deque[Binding] = deque()
-        self._running = self._warned_of_run = False
-        self._loop = Loop(self)
-        self.connect()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, GeneratorExit):
+            self.stop()  # a forgotten generator holds the block: this may be any thread
+        elif error is not None:
+            with suppress(Exception):
+                self.close()
+        else:
+            self.close()
+
+    def __del__(self) -> None:
+        io = self.__dict__.get("_io")  # there is none when the construction failed
+        if io is not None and not (io.over or io.stopping):
+            io.stop()
+            warnings.warn(
+                f"a client{self._opened_at} was not closed: call close(), or use `with open_pusher(...)`",
+                ResourceWarning,
+                stacklevel=1,
+                source=self,
+            )
 
     def wait_connected(self, timeout: float | None = None) -> str:
         """Wait until the connection is established, and return its socket id.
@@ -98,10 +74,10 @@ class Client(ClientBase[Channel, User], Source):
         return self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
 
     def run(self, timeout: float | None = None) -> None:
-        """Call the handlers, here, in this thread, until the client is closed. Raises `ConnectionFailed`.
+        """Call the handlers, in the calling thread, until the client is closed or stopped. Raises `ConnectionFailed`.
 
-        Events are handled in the order in which they came. With a `timeout` returns after that many seconds, but not
-        before all that waited at the call is handled: `run(timeout=0)` does that and no more.
+        Events are handled in the order of arrival. With a `timeout` it returns after that many seconds, but not before
+        everything that was queued at the call has been handled: `run(timeout=0)` handles what is queued.
         """
         deadline = float("inf") if timeout is None else self._now() + timeout
         with self._guard:
@@ -128,176 +104,75 @@ class Client(ClientBase[Channel, User], Source):
         finally:
             self._running = False
 
+    def stop(self) -> None:
+        """Close the client soon, and return at once: `run` then returns. Safe in signal handlers and in any thread."""
+        self._io.stop()
+
     def close(self) -> None:
-        """End everything, within `Options.close_timeout`. The same as leaving the block."""
+        """End everything, within `Options.close_timeout`. The same as leaving the block.
+
+        In a function that the client calls in its own thread, and in a signal handler that interrupts one of the
+        client's calls, it does not wait: the client closes once that returns.
+        """
+        if self._io.must_not_wait:
+            self.stop()
+            return
         with self._guard:
             if not self._session.closed:
                 self._session.close(now=self._now())
                 self._changed()
-        self._wait(self._check_closed, self._lifecycle)
         self._wait(self._check_over, self._lifecycle)
-        self._loop.join()
+        self._io.join()
 
-    def _now(self) -> float:
-        return time.monotonic()
-
-    def _tell(self, answer: Callable[..., None], *details: object) -> None:
-        """Tell the session what happened."""
-        with self._guard:
-            answer(*details, now=time.monotonic())
-            self._changed()
-
-    def _changed(self) -> None:
-        self._loop.wake()
-
-    def _wake(self) -> None:
-        self._loop.ring()
-
-    def _settle(self) -> None:
-        next_effect = self._session.next_effect
-        while (effect := next_effect()) is not None:
-            while effect is not None:
-                self._carry_out(effect)
-                effect = next_effect()
-            for transport in tuple(self._transports.values()):
-                transport.flush()  # all that was to be written by now in one piece
-        self._deliver()
-        for transport in self._transports.values():
-            transport.resume()
-
-    def _carry_out(self, effect: Effect) -> None:
-        match effect:
-            case OpenTransport():
-                transport = self._transports[effect.transport] = Transport(self, effect)
-                _start(transport.run)
-            case Authorize() | AuthorizeMany() | CallApplication():
-                _start(self._call, effect)
-            case CancelCall():
-                pass  # a thread cannot be cancelled
-            case _ if effect.transport not in self._transports:
-                pass  # it has just ended
-            case SendData():
-                self._transports[effect.transport].send(effect.data)
-            case StartTls():
-                self._transports[effect.transport].start_tls(effect.host)
-            case CloseTransport():
-                self._transports[effect.transport].close(abort=effect.abort)
-
-    def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
-        result: object
-        try:
-            function, arguments = self._question(effect)
-            result = function(*arguments)
-        except Exception as error:
-            result = error
-        self._answered(effect, result)
-
-    def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
-        deadline = float("inf") if timeout is None else self._now() + timeout
-        while True:
-            with self._guard:
-                if self._loop.error is not None:
-                    raise self._loop.error
-                outcome = check()
-                if outcome is not PENDING:
-                    return outcome
-                if self._loop.is_here:
-                    raise LocalProtocolError(
-                        "what the client's own thread calls cannot wait for it"
-                    )
-                left = deadline - self._now()
-                if left <= 0:
-                    raise PusherTimeout(self._why_not(what, timeout))
-                lock = threading.Lock()
-                lock.acquire()
-                signal.add(lock.release)
-            woken = False  # then the signal has forgotten the lock
-            try:
-                woken = lock.acquire(timeout=min(left, _SLICE))
-            finally:
-                if not woken:
-                    with self._guard:
-                        signal.discard(lock.release)
-
-    def _call_at_hand(self) -> tuple[Binding, Event] | None:
-        """Return what `_check_calls` does for nearly all events, without the lock: to take from a deque needs none."""
-        try:
-            binding = self._calls[0]
-            if self._loop.error is None and len(binding.queue) - 1 > binding.look_at:
-                self._calls.popleft()
-                return binding, binding.queue.popleft()
-        except IndexError:
-            pass  # nothing waits, or what did was just cancelled
-        return None  # or somebody is to be told that it was taken
-
-    def _check_calls(self) -> tuple[Binding, Event] | Pending | None:
-        while self._calls:
-            binding = self._calls.popleft()
-            event = binding.take()
-            if event is not None:
-                if len(binding.queue) <= binding.look_at:
-                    self._took(binding)
-                return binding, event
-        return None if self._check_run() is True else PENDING
-
-    def _check_over(self) -> Pending | None:
-        return None if self._loop.over else PENDING
-
-    def _context(self) -> ssl.SSLContext:
-        if self._given_context is None:
-            self._given_context = ssl.create_default_context()
-        return self._given_context
+    def call_from_thread(self, function: Callable[..., T], *args: Any) -> T:
+        """Return `function(*args)`. In blocking code every call may be made in any thread."""
+        return function(*args)
 
 
-@contextmanager
 def open_pusher(
     options: Options,
     *,
     authorizer: Authorizer | None = None,
-    ssl_context: ssl.SSLContext | None = None,
+    ssl_context: SSLContext | None = None,
     connect: Connect | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
-) -> Iterator[Client]:
-    """Open a client for the length of the block: `with open_pusher(options) as client`.
+) -> Client:
+    """Open a client: `with open_pusher(options) as client`, or `client = open_pusher(options)` and `client.close()`.
 
-    Entering starts connecting and does not wait. `authorizer` answers requests for authorizations when
-    `options.auth` is None;
-    `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened. With
-    `on_handler_error="raise"` the exception of a handler ends `run` and comes out of it. `record` names a file
-    that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for
-    what is masked in it and what is not. `on_event` is called with every event at once, whether or not anybody asked
-    for it: for metrics. It must not wait; what it raises is logged.
+    It starts connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is
+    None; `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened. With
+    `on_handler_error="raise"` the exception of a handler ends `run` and comes out of it. `record` names a file for all
+    inputs of the session, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it.
+    `on_event` is called with every event at once, whether or not it is asked for: for metrics. It must not wait; what
+    it raises is logged.
 
-    Leaving closes the connection within `options.close_timeout`. An exception of the block comes out as itself.
+    Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
+    A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
     """
-    file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed below
-    write = None if file is None else file.write
+    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event)
+    file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed with the client
     try:
-        client = Client(
-            options, authorizer, ssl_context, connect, on_handler_error, write, on_event
-        )
-        try:
-            yield client
-        except GeneratorExit:
-            client._loop.leave()
-            raise
-        except BaseException:
-            with suppress(Exception):
-                client.close()
-            raise
-        client.close()
-    finally:
+        session = session_for(options, authorizer, None if file is None else file.write)
+        name = f"{options.host}"
+        io = Loop(connect, name, _nothing if file is None else file.close)
+        client = Client(session, io, ssl_context, authorizer, on_handler_error, on_event)
+    except BaseException:
         if file is not None:
             file.close()
+        raise
+    caller = traceback.extract_stack(limit=2)[0]
+    client._opened_at = f" opened at {caller.filename}:{caller.lineno}"
+    client.connect()
+    return client
 
 
-def _start(target: Callable[..., None], *args: object) -> None:
-    threading.Thread(target=target, args=args, name="pusher", daemon=True).start()
+def _check_plain(**functions: object) -> None:
+    for name, function in functions.items():
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} is a plain function in blocking code; pusher_anyio awaits it")
+
+
+def _nothing() -> None:
+    """There is nothing to close."""

@@ -8,155 +8,122 @@ from __future__ import annotations
 
 import heapq
 import random
-import ssl
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import count
-from typing import Literal, TypeVar
+from math import inf
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
-from pusher_proto import (
-    Authorize,
-    AuthorizeMany,
-    CallApplication,
-    CancelCall,
-    CloseTransport,
-    Effect,
-    Event,
-    OpenTransport,
-    Options,
-    PusherTimeout,
-    SendData,
-    Session,
-)
-from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal
+from pusher_proto import Event, Options, PusherTimeout, Session
+from pusher_proto.client import HandlerErrors
+from pusher_proto.driving import Driver, SSLContext, Wire
 from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import Expectations
 from pusher_proto.testing.running import Levers
 
 from ._client import Authorizer, Client
-from ._loop import Loop
-from ._transport import Connect
+from ._io import Connect, call_plain
 
-__all__ = ["MemoryClient", "World"]
+__all__ = ["World"]
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 PATIENCE = 3600.0
 """Virtual seconds after which a wait without a timeout is given up: outside a test it would never end."""
 
 
-class _Wire:
-    """One connection: a transport of a client, and a number at the server."""
+class _Line:
+    """One connection: a wire of a client, and a number at the server."""
 
-    def __init__(self, client: MemoryClient, transport: int, number: int) -> None:
-        self.client = client
-        self.transport = transport
+    def __init__(self, io: _Memory, wire: Wire, number: int) -> None:
+        self.io = io
+        self.wire = wire
         self.number = number
-        self.open = False
-        self.ended = False
         self.dead = False
-        """Nothing goes over it any more, and the client has not been told."""
-        self.held: deque[bytes] = deque()
-        """What came while the client reads nothing."""
+        """Whether nothing is carried any more, without the client's knowledge."""
+        self.busy = False
+        """Whether `World._attend` is moving its bytes."""
+        self.held: deque[bytes | None] = deque()
+        """What arrived while the client read nothing; None is the end."""
 
 
-class _Nowhere(Loop):
-    """Stands for the thread of a client that has none: nothing breaks there, and nothing waits for it."""
+class _Memory:
+    """The I/O of one client in a `World`."""
 
-    def __init__(self) -> None:
-        self.error = None
+    needs_tls = False
+    stopping = False
+    must_not_wait = False
+
+    def __init__(self, world: World) -> None:
+        self.guard: AbstractContextManager[object] = nullcontext()
+        self.error: BaseException | None = None
+        self.ring = inf
+        self.lines: dict[int, _Line] = {}
+        self._world = world
+
+    # For the client
+
+    @property
+    def over(self) -> bool:
+        return self.error is not None or self.driver.session.closed
+
+    def start(self, driver: Driver, ended: Callable[[], None]) -> None:
+        self.driver = driver
+        self._ended = ended
 
     def wake(self) -> None:
-        """Nothing sleeps here."""
+        self.driver.settle()
 
-    def ring(self) -> None:
-        """Nothing sleeps here."""
+    def stop(self) -> None:
+        self.driver.session.close(now=self._world.now)
+        self.driver.settle()
 
+    def fail(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self._ended()
 
-class MemoryClient(Client):
-    """The blocking client in a `World`. Its waits let virtual time pass; it belongs to one thread."""
+    def join(self) -> None:
+        """Nothing is left to release."""
 
-    def __init__(
-        self,
-        world: World,
-        options: Options,
-        authorizer: Authorizer | None,
-        on_handler_error: HandlerErrors,
-        on_event: Callable[[Event], object] | None,
-        rng: random.Random,
-    ) -> None:
-        many = hasattr(authorizer, "authorize_many")
-        session = Session(options, rng=rng, authorize_many=many)
-        ClientBase.__init__(self, options, session, authorizer, on_event)
-        self._guard = threading.RLock()
-        self._on_handler_error = on_handler_error
-        self._loop = _Nowhere()
-        self._calls = deque()
-        self._running = self._warned_of_run = False
-        self._world = world
-        self._wires: dict[int, _Wire] = {}
-        world._clients.append(self)
-        self.connect()
+    def sleeper(self) -> tuple[Callable[[], object], Callable[[float], bool]]:
+        woken: list[bool] = []
+        return partial(woken.append, True), partial(self._sleep, woken)
 
-    def close(self) -> None:
-        """End everything, within `Options.close_timeout`. The same as leaving the block."""
-        if not self._session.closed:
-            self._session.close(now=self._now())
-            self._changed()
-        self._wait(self._check_closed, self._lifecycle)
+    def _sleep(self, woken: list[bool], seconds: float) -> bool:
+        limit = self._world.now + min(seconds, PATIENCE)
+        while not woken and self._world._step(limit):
+            pass
+        if not woken and seconds == inf:
+            raise PusherTimeout(
+                "nothing came, and without virtual time this would wait for ever within "
+                f"{PATIENCE:g} s"
+            )
+        return bool(woken)
 
-    def _now(self) -> float:
+    # For the driver
+
+    def time(self) -> float:
         return self._world.now
 
-    def _tell(self, answer: Callable[..., None], *details: object) -> None:
-        answer(*details, now=self._now())
-        self._changed()
+    def open(self, wire: Wire) -> None:
+        self._world._open(self, wire)
 
-    def _wake(self) -> None:
-        """Nothing sleeps here."""
+    def attend(self, wire: Wire) -> None:
+        line = self.lines.get(wire.number)
+        if line is not None:
+            self._world._attend(line)
 
-    def _changed(self) -> None:
-        while True:
-            while (effect := self._session.next_effect()) is not None:
-                self._world._carry_out(self, effect)
-            self._deliver()
-            if not self._read_held():
-                return
+    def ring_at(self, at: float) -> None:
+        self.ring = at
 
-    def _read_held(self) -> bool:
-        for wire in self._wires.values():
-            if wire.held and self._session.wants_data(wire.transport):
-                data = wire.held.popleft()
-                self._session.receive_data(wire.transport, data, now=self._now())
-                return True
-        return False
-
-    def _call_handlers(self) -> None:
-        while self._calls and not self._running:
-            binding = self._calls.popleft()
-            event = binding.take()
-            if event is not None:
-                self._took(binding)
-                binding._run(event)
-
-    def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,  # noqa: ARG002 - it looks again at each step of the world
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
-        seconds = PATIENCE if timeout is None else min(timeout, PATIENCE)
-        limit = self._now() + seconds
-        while (outcome := check()) is PENDING:
-            if not self._world._step(limit):
-                what = what or "nothing came, and without virtual time it would be waited for ever"
-                raise PusherTimeout(self._why_not(what, seconds))
-        return outcome
+    def call(
+        self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
+    ) -> Callable[[], None]:
+        self._world._at(self._world.latency, lambda: done(call_plain(function, argument)))
+        return lambda: None
 
 
 class World(Levers, Expectations):
@@ -180,37 +147,39 @@ class World(Levers, Expectations):
         """The status of the answer to each webhook, or None for no answer."""
         self._online = True
         self._rng = random.Random(seed)  # noqa: S311 - the same in each run
-        self._clients: list[MemoryClient] = []
+        self._clients: WeakValueDictionary[int, Client] = WeakValueDictionary()
+        self._ios: list[_Memory] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._numbers = count(1)
-        self._wires: dict[int, _Wire] = {}
+        self._lines: dict[int, _Line] = {}
 
-    @contextmanager
     def open_pusher(
         self,
         options: Options | None = None,
         *,
         authorizer: Authorizer | None = None,
-        ssl_context: ssl.SSLContext | None = None,  # noqa: ARG002 - as the real one
+        ssl_context: SSLContext | None = None,  # noqa: ARG002 - as the real one
         connect: Connect | None = None,  # noqa: ARG002 - as the real one
         on_handler_error: HandlerErrors = "log",
         record: object = None,  # noqa: ARG002 - as the real one
         on_event: Callable[[Event], object] | None = None,
-    ) -> Iterator[MemoryClient]:
-        """Open a client for the length of the block, as `pusher_sync.open_pusher` does.
+    ) -> Client:
+        """Open a client, as `pusher_sync.open_pusher` does.
 
-        `options` are by default those of the world's server. `ssl_context`, `connect` and `record` are taken for its
-        sake, and without effect.
+        `options` are by default those of the world's server. `ssl_context`, `connect` and `record` are accepted, and
+        have no effect.
         """
         rng = random.Random(self._rng.random())  # noqa: S311 - the same in each run
+        many = hasattr(authorizer, "authorize_many")
         options = options if options is not None else self.options()
-        client = MemoryClient(self, options, authorizer, on_handler_error, on_event, rng)
-        try:
-            yield client
-        finally:
-            client.close()
-            self._clients.remove(client)
+        session = Session(options, rng=rng, authorize_many=many)
+        io = _Memory(self)
+        client = Client(session, io, None, authorizer, on_handler_error, on_event)
+        self._ios.append(io)
+        self._clients[next(self._order)] = client
+        client.connect()
+        return client
 
     @property
     def online(self) -> bool:
@@ -225,8 +194,8 @@ class World(Levers, Expectations):
     def online(self, online: bool) -> None:
         self._online = online
         if not online:
-            for number, wire in list(self._wires.items()):
-                wire.dead = True
+            for number, line in list(self._lines.items()):
+                line.dead = True
                 self._hang_up(number)
 
     def do(self, action: Callable[[Server, float], R]) -> R:
@@ -255,8 +224,21 @@ class World(Levers, Expectations):
         return seen
 
     def _call_handlers(self) -> None:
-        for client in list(self._clients):
-            client._call_handlers()
+        for client in list(self._clients.values()):
+            if not client._running:
+                client._running = True
+                try:
+                    self._call_handlers_of(client)
+                finally:
+                    client._running = False
+
+    def _call_handlers_of(self, client: Client) -> None:
+        while client._calls:
+            binding: Any = client._calls.popleft()
+            event = binding.take()
+            if event is not None:
+                client._took(binding)
+                binding._run(event)
 
     # Time
 
@@ -264,100 +246,82 @@ class World(Levers, Expectations):
         heapq.heappush(self._queue, (self.now + delay, next(self._order), action))
 
     def _step(self, limit: float) -> bool:
-        """Go to the moment at which something happens, and let it happen; or to `limit` when nothing does before."""
+        """Go to the next time at which something happens, and let it happen; or to `limit` if that is earlier."""
+        self._ios = [io for io in self._ios if not io.over]
         due = [self._queue[0][0]] if self._queue else []
-        deadlines = [
-            self.server.next_deadline(),
-            *(c._session.next_deadline() for c in self._clients),
-        ]
-        at = min([*due, *(each for each in deadlines if each is not None)], default=float("inf"))
-        if at > limit:
+        deadlines = [self.server.next_deadline(), *(io.ring for io in self._ios)]
+        at = min([*due, *(each for each in deadlines if each is not None)], default=inf)
+        if at > limit or at == inf:
             self.now = max(self.now, limit)
             return False
         self.now = max(self.now, at)
         while self._queue and self._queue[0][0] <= self.now:
             heapq.heappop(self._queue)[2]()
         self.do(lambda server, now: server.handle_timeout(now=now))
-        for client in list(self._clients):
-            deadline = client._session.next_deadline()
-            if deadline is not None and deadline <= self.now:
-                client._tell(client._session.handle_timeout)
+        for io in self._ios:
+            if io.ring <= self.now:
+                io.driver.ring(self.now)
         return True
 
     # The network
 
-    def _carry_out(self, client: MemoryClient, effect: Effect) -> None:
-        match effect:
-            case OpenTransport():
-                wire = _Wire(client, effect.transport, next(self._numbers))
-                client._wires[effect.transport] = wire
-                self._at(self.latency, partial(self._opened, wire))
-            case SendData():
-                wire = client._wires[effect.transport]
-                self._at(self.latency, partial(self._to_server, wire, effect.data))
-                size = len(effect.data)
-                client._session.data_sent(effect.transport, size, now=self.now)
-            case CloseTransport():
-                gone = client._wires.get(effect.transport)
-                if gone is not None:
-                    self._at(0 if effect.abort else self.latency, partial(self._ended, gone))
-            case CancelCall():
-                pass  # the call ends by itself
-            case Authorize() | AuthorizeMany() | CallApplication():
-                self._at(self.latency, partial(client._call, effect))
+    def _open(self, io: _Memory, wire: Wire) -> None:
+        line = io.lines[wire.number] = _Line(io, wire, next(self._numbers))
+        self._at(self.latency, partial(self._opened, line))
+
+    def _opened(self, line: _Line) -> None:
+        if self._online and not line.wire.over:
+            self._lines[line.number] = line
+            self.do(lambda server, now: server.connection_opened(line.number, now=now))
+            line.wire.opened()
+
+    def _attend(self, line: _Line) -> None:
+        """Take what a wire has to write, and give it what has arrived."""
+        wire = line.wire
+        if line.busy:
+            return
+        line.busy = True
+        while (data := wire.to_write()) or (line.held and wire.wants_data):
+            if data:
+                self._at(self.latency, partial(self._to_server, line, data))
+                wire.written(len(data))
+            elif (received := line.held.popleft()) is not None:
+                wire.received(received)
+            else:
+                wire.eof()
+        line.busy = False
+        if wire.over and wire.number in line.io.lines:
+            del line.io.lines[wire.number]
+            self._at(self.latency, partial(self._hang_up, line.number))
+
+    def _to_server(self, line: _Line, data: bytes) -> None:
+        if not line.dead and line.number in self._lines:
+            self.do(lambda server, now: server.receive_data(line.number, data, now=now))
+
+    def _to_client(self, line: _Line, data: bytes | None) -> None:
+        if not (line.dead or line.wire.over):
+            line.held.append(data)
+            line.io.driver.settle()
+
+    def _hang_up(self, number: int) -> None:
+        if self._lines.pop(number, None) is not None:
+            self.do(lambda server, now: server.connection_closed(number, now=now))
 
     def _flush(self) -> None:
         while (effect := self.server.next_effect()) is not None:
             if isinstance(effect, ServerRequest):
                 self._at(2 * self.latency, partial(self._webhook_answered, effect.request))
                 continue
-            wire = self._wires.get(effect.connection)
-            if wire is None:
+            line = self._lines.get(effect.connection)
+            if line is None:
                 continue
             match effect:
                 case ServerSend():
-                    self._at(self.latency, partial(self._to_client, wire, effect.data))
+                    self._at(self.latency, partial(self._to_client, line, effect.data))
                 case ServerClose():
-                    del self._wires[effect.connection]
-                    self._at(self.latency, partial(self._server_ended, wire))
+                    del self._lines[effect.connection]
+                    self._at(self.latency, partial(self._to_client, line, None))
 
     def _webhook_answered(self, request: int) -> None:
         status = self.webhook_status
         self.do(lambda server, now: server.request_answered(request, status, now=now))
-
-    def _opened(self, wire: _Wire) -> None:
-        if self._online and not wire.ended:
-            wire.open = True
-            self._wires[wire.number] = wire
-            self.do(lambda server, now: server.connection_opened(wire.number, now=now))
-            wire.client._tell(wire.client._session.transport_opened, wire.transport)
-
-    def _to_server(self, wire: _Wire, data: bytes) -> None:
-        if not (wire.dead or wire.ended):
-            self.do(lambda server, now: server.receive_data(wire.number, data, now=now))
-
-    def _to_client(self, wire: _Wire, data: bytes) -> None:
-        if not (wire.dead or wire.ended):
-            wire.held.append(data)
-            wire.client._changed()
-
-    def _server_ended(self, wire: _Wire) -> None:
-        if not wire.dead:
-            self._ended(wire)
-
-    def _ended(self, wire: _Wire) -> None:
-        """Both sides hear of the end of a connection."""
-        if wire.ended:
-            return
-        wire.ended = True
-        client, session = wire.client, wire.client._session
-        client._wires.pop(wire.transport, None)
-        for data in wire.held:  # what came is read before the end is seen
-            session.receive_data(wire.transport, data, now=self.now)
-        self._hang_up(wire.number)
-        answer = session.transport_closed if wire.open else session.transport_failed
-        client._tell(answer, wire.transport, "")
-
-    def _hang_up(self, number: int) -> None:
-        if self._wires.pop(number, None) is not None:
-            self.do(lambda server, now: server.connection_closed(number, now=now))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import selectors
 import socket
 import ssl
 import sys
@@ -30,7 +29,6 @@ from pusher_anyio.testing import RunningServer, serve
 from pusher_proto import Options
 from pusher_proto.client import HandlerErrors
 from pusher_proto.testing import Server
-from pusher_sync._ready import Selected
 
 PATIENCE = 10.0
 """Seconds that anything may take that is expected; a test that needs them has failed."""
@@ -190,16 +188,17 @@ class leaves_nothing:
             assert poll(lambda: open_files() <= self._before), open_files() - self._before
 
 
+def transports_of(client: Any) -> dict[int, Any]:
+    """Return the byte streams of a client by number."""
+    found: dict[int, Any] = (
+        client._transports if hasattr(client, "_transports") else client._driver.wires
+    )
+    return found
+
+
 def client_threads() -> list[threading.Thread]:
     """Return the threads of blocking clients that live."""
     return [each for each in threading.enumerate() if each.name.startswith("pusher")]
-
-
-def by_select() -> Selected[Any]:
-    """Return what looks which sockets are ready where there is only `select`, as on Windows."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
-        return Selected()
 
 
 def open_files() -> frozenset[tuple[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import logging
 import os
@@ -30,7 +31,8 @@ from pusher_proto import (
     PusherError,
     PusherTimeout,
 )
-from pusher_sync import Client, _hub, _transport, open_pusher
+from pusher_sync import Client, open_pusher
+from pusher_sync._io import _loop, _socket
 
 from .runners import Clock, client_threads, free_port, leaves_nothing, poll, quickest
 from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
@@ -376,20 +378,23 @@ def test_a_handler_that_is_cancelled_before_anybody_calls_leaves_nothing(
 def test_goodbye_is_said_at_the_end_of_the_interpreter(server: ServerInThread) -> None:
     with open_pusher(quick(server)) as client:
         client.wait_connected(5)
-        _hub._at_exit()
+        _loop._at_exit()
         assert poll(lambda: not server.connections)
         assert poll(lambda: not client_threads())
-    _hub._at_exit()
+    _loop._at_exit()
 
 
 def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(
     server: ServerInThread, tmp_path: Path
 ) -> None:
-    opened = open_pusher(quick(server), record=tmp_path / "recording")
-    opened.__enter__().wait_connected(5)
-    del opened
-    gc.collect()
+    file = tmp_path / "recording"
+    client = open_pusher(quick(server), record=file)
+    client.wait_connected(5)
+    del client
+    with pytest.warns(ResourceWarning, match=r"a client opened at .*test_blocking.py:\d+ was not"):
+        gc.collect()
     assert poll(lambda: not server.connections)
+    assert poll(lambda: '"transport_closed"' in file.read_text())
 
 
 def test_an_error_of_the_loop_comes_out_of_everything(server: ServerInThread) -> None:
@@ -498,10 +503,8 @@ def test_no_handshake_is_begun_for_an_attempt_that_was_given_up(silent: Options)
 
 
 class Moody(socket.socket):
-    """A socket that fails when told to, or answers as TLS does when it needs the other direction first."""
+    """A socket that fails when told to."""
 
-    reads_need_writes = 0
-    writes_need_reads = 0
     is_full = False
     """Whether nothing can be written for the moment."""
     failure: OSError | None = None
@@ -509,11 +512,10 @@ class Moody(socket.socket):
 
     @classmethod
     def connector(cls, made: list[Moody]) -> Callable[[str, int], socket.socket]:
-        """Return a `connect=` that appends what it makes to `made`; the first one reads badly at first."""
+        """Return a `connect=` that appends what it makes to `made`."""
 
         def connect(host: str, port: int) -> socket.socket:
             made.append(cls(fileno=socket.create_connection((host, port)).detach()))
-            made[-1].reads_need_writes = len(made) == 1
             return made[-1]
 
         return connect
@@ -525,34 +527,13 @@ class Moody(socket.socket):
 
     def recv(self, *args: Any) -> bytes:
         self._fail()
-        if self.reads_need_writes:
-            self.reads_need_writes -= 1
-            raise ssl.SSLWantWriteError
         return super().recv(*args)
 
     def send(self, *args: Any) -> int:
         self._fail()
-        if self.writes_need_reads:
-            self.writes_need_reads -= 1
-            raise ssl.SSLWantReadError
         if self.is_full:
             raise BlockingIOError
         return super().send(*args)
-
-
-def test_tls_may_need_the_other_direction_first(server: ServerInThread) -> None:
-    sockets: list[Moody] = []
-    with open_pusher(quick(server), connect=Moody.connector(sockets)) as client:
-        room = client.subscribe("private-room").wait_subscribed(5)
-        stream = room.events("n")
-        assert poll(lambda: room.subscription_count)  # nothing else is on its way
-        sockets[0].writes_need_reads = 1
-        room.trigger("client-hello", {})
-        assert poll(lambda: not sockets[0].writes_need_reads)
-        assert not any(each.event == "client-hello" for each in server.received)
-        server.publish("private-room", "n", 1)
-        assert next(stream).data == 1
-        assert poll(lambda: any(each.event == "client-hello" for each in server.received))
 
 
 def test_a_stream_is_closed_after_what_waits_to_be_written(server: ServerInThread) -> None:
@@ -589,13 +570,20 @@ def test_a_stream_that_fails_is_replaced(way: str, server: ServerInThread) -> No
         assert sockets[0].fileno() == -1
 
 
-def test_what_tls_has_decrypted_already_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_transport, "READ_SIZE", 1000)
-    monkeypatch.setattr(_transport, "RECORD_SIZE", 1000)
+def test_the_socket_of_the_application_may_speak_tls_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it has decrypted already is read, though no selector reports it."""
+    monkeypatch.setattr(_socket, "READ_SIZE", 1000)
     authority = Authority()
+
+    def connect(host: str, port: int) -> socket.socket:
+        sock = socket.create_connection((host, port))
+        return authority.client.wrap_socket(sock, server_hostname="127.0.0.1")
+
     with serve_in_thread(ssl_context=authority.server) as server:
-        options = quick(server)
-        with open_pusher(options, ssl_context=authority.client) as client:
+        options = dataclasses.replace(quick(server), tls=False)
+        with open_pusher(options, connect=connect) as client:
             room = client.subscribe("private-room").wait_subscribed(5)
             stream = room.events("n")
             for n in range(3):

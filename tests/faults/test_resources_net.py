@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from drivers.checkpoints import tasks
-from drivers.runners import Clock, Driver, open_files, until
+from drivers.runners import Clock, Driver, open_files, transports_of, until
 from pusher_anyio.testing import RunningServer
 from pusher_proto import ConnectionEstablished, ConnectionLost, ConnectionState
 from pusher_proto._base.timers import Timer
@@ -34,7 +34,7 @@ async def test_R6_the_consumer_never_reads(
         room = client.subscribe("room")
         await room.wait_subscribed(10)
         stream = room.events("n", buffer=4, overflow=overflow)
-        number = next(iter(client._transports))
+        number = next(iter(transports_of(client)))
         for n in range(100):
             server.publish("room", "n", n)
         if overflow == "wait":

@@ -235,6 +235,33 @@ def test_tls_begins_behind_a_proxy_with_the_context_that_was_given() -> None:
     assert sent(wire).startswith(b"\x16\x03")
 
 
+def test_an_io_that_secures_streams_itself_moves_plain_bytes() -> None:
+    hand = Hand(options(tls=True, proxy="http://proxy.test:3128"), tls=False)
+    hand.command(hand.driver.session.connect)
+    wire = hand.wires[0]
+    wire.opened()
+    assert sent(wire).startswith(b"CONNECT ")
+    wire.received(b"HTTP/1.1 200 OK\r\n\r\n")  # StartTls follows, and is answered at once
+    wire.received(upgrade_for(sent(wire)))
+    wire.received(frame(greeting()))
+    assert hand.driver.session.socket_id is not None
+
+    direct = Hand(options(tls=True), tls=False)
+    direct.connected()
+    assert direct.driver.session.socket_id is not None
+    assert hand.errors == direct.errors == []
+
+
+def test_the_context_of_an_effect_goes_before_that_of_the_client() -> None:
+    mine, endpoints = (ssl.create_default_context() for _ in range(2))
+    hand = Hand(options(), context=mine)
+    hand.driver._carry_out(OpenTransport(99, "auth.test", 443, tls=True, ssl_context=endpoints))
+    hand.driver._carry_out(OpenTransport(100, "auth.test", 443, tls=True))
+    assert [wire._context for wire in hand.wires] == [endpoints, mine]
+    hand.wires[0].opened()
+    assert sent(hand.wires[0]).startswith(b"\x16\x03")
+
+
 def test_answers_of_the_application_reach_their_requests() -> None:
     def authorizer(request: AuthRequest) -> AuthResponse:
         assert request.channel

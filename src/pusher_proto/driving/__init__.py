@@ -8,7 +8,7 @@ threads or event loops; `ssl` is used on bytes in memory.
 from .addresses import STAGGER, in_turns
 from .driver import IO, Driver
 from .reading import READ_SIZE, RECORD_SIZE
-from .tls import Tls, cached_context, default_context
+from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RECORD_SIZE",
     "STAGGER",
     "Driver",
+    "SSLContext",
     "Tls",
     "Wire",
     "WireState",

@@ -7,6 +7,8 @@ from functools import partial
 from math import inf
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from ..effects import (
     Authorize,
     AuthorizeMany,
@@ -62,8 +64,9 @@ class Driver:
 
     `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no function
     of their own. `context` is for TLS; without it the default one of the process is used, and made by `IO.call` the
-    first time. `broke` gets every exception that comes out of the session, the wires or `deliver` in a call from the
-    `IO`: a bug, or what a function of the application raised.
+    first time. With `tls=False` the `IO` secures streams itself, or carries them without a network. `broke` gets every
+    exception that comes out of the session, the wires or `deliver` in a call from the `IO`: a bug, or what a function
+    of the application raised.
 
     Where there are threads, every call of the `Driver` and of its wires belongs under one lock.
     """
@@ -74,6 +77,7 @@ class Driver:
         io: IO,
         *,
         context: SSLContext | None = None,
+        tls: bool = True,
         authorizer: Callable[..., object] | None = None,
         deliver: Callable[[], None],
         broke: Callable[[BaseException], None],
@@ -82,6 +86,7 @@ class Driver:
         self.wires: dict[int, Wire] = {}
         self._io = io
         self._context = context
+        self._tls = tls
         self._authorizer = authorizer
         self._deliver = deliver
         self._broke = broke
@@ -154,6 +159,8 @@ class Driver:
     def _carry_out(self, effect: Effect) -> None:
         match effect:
             case OpenTransport():
+                if not self._tls:
+                    effect = replace(effect, tls=False)
                 self._open(Wire(effect, self.session, self.tell))
             case Authorize() | AuthorizeMany() | CallApplication():
                 self._call(effect)
@@ -170,6 +177,8 @@ class Driver:
         match effect:
             case SendData():
                 wire.send(effect.data)
+            case StartTls() if not self._tls:
+                self.session.tls_started(wire.number, now=self._io.time())
             case StartTls():
                 wire.start_tls(effect.host)
                 self._give_context(wire, effect.ssl_context)

@@ -1,4 +1,4 @@
-"""How a TCP connection is opened: all addresses of a host, the first that answers wins."""
+"""Opens TCP connections: tries all addresses of a host, and the first that answers wins."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from pusher_proto.client import STAGGER, in_turns
+from pusher_proto.driving import STAGGER, in_turns
 
 __all__ = ["connect_tcp"]
 
 
 def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.socket:
-    """Return a connected, blocking socket ("Happy Eyeballs", RFC 8305). Raises OSError.
+    """Return a connected socket ("Happy Eyeballs", RFC 8305). Raises OSError.
 
-    `given_up` is asked now and then; when it says so, the attempts end.
+    `given_up` is called between attempts; they end once it returns True.
     """
     addresses = in_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     error = OSError(f"{host} has no address")
@@ -37,7 +37,6 @@ def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.so
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not code:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                        sock.setblocking(True)
                         return sock  # type: ignore[no-any-return]  # selectors keep what they are given
                     sock.close()
                     error = OSError(code, os.strerror(code))

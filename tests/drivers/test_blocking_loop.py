@@ -1,4 +1,4 @@
-"""One thread sees to all blocking clients of a process, and none of them to another's cost."""
+"""The thread of a blocking client: one for each, which shares nothing with the others."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto import ChannelEvent, Event, LocalProtocolError, Options
-from pusher_sync import _hub, _ready, open_pusher
+from pusher_proto import AuthRequest, AuthResponse, ChannelEvent, Options
+from pusher_sync import open_pusher
+from pusher_sync._io import _loop
 
-from .runners import by_select, client_threads, leaves_nothing, open_files, poll
-from .scenarios import QUICK
+from .runners import client_threads, leaves_nothing, open_files, poll
+from .scenarios import QUICK, own_key
 
 
 @pytest.fixture
@@ -36,20 +36,39 @@ def quick(server: ServerInThread, **more: Any) -> Options:
 
 
 def names() -> list[str]:
-    return [each.name for each in client_threads()]
+    return sorted(each.name for each in client_threads())
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files are open")
-def test_many_clients_have_one_thread_and_a_socket_each(server: ServerInThread) -> None:
+def test_each_client_has_one_thread_whose_name_says_what_it_does(server: ServerInThread) -> None:
     with ExitStack() as stack:
-        opened = []
-        for _ in range(5):
-            client = stack.enter_context(open_pusher(quick(server)))
-            client.wait_connected(5)
-            assert poll(lambda: names() == ["pusher-loop"])  # those that dialled are over
-            opened.append({fd for fd, what in open_files() if what.startswith("socket:")})
-    # The other end of each belongs to the server, which lives in this process.
-    assert [len(after - before) for before, after in pairwise(opened)] == [2] * 4
+        for count in range(1, 4):
+            stack.enter_context(open_pusher(quick(server))).wait_connected(5)
+            assert poll(lambda: names() == ["pusher-io 127.0.0.1"] * count)  # noqa: B023 - at once
+    assert names() == []
+
+
+def test_other_threads_dial_and_call_functions_of_the_application(server: ServerInThread) -> None:
+    seen: list[str] = []
+    go_on = threading.Event()
+
+    def connect(host: str, port: int) -> socket.socket:
+        seen.append(threading.current_thread().name)
+        return socket.create_connection((host, port))
+
+    def authorizer(request: AuthRequest) -> AuthResponse:
+        seen.append(threading.current_thread().name)
+        assert go_on.wait(10)
+        return own_key().authorization(request)
+
+    options = quick(server, auth=None)
+    with open_pusher(options, connect=connect, authorizer=authorizer) as client:
+        room = client.subscribe("private-room")
+        client.wait_connected(5)
+        client.subscribe("other").wait_subscribed(5)  # an authorizer that hangs holds up nothing
+        go_on.set()
+        room.wait_subscribed(5)
+    name = f"pusher-call {authorizer.__qualname__}"
+    assert seen == [f"pusher-dial 127.0.0.1:{server.port}", name]
 
 
 def test_each_hears_its_own(server: ServerInThread) -> None:
@@ -62,20 +81,6 @@ def test_each_hears_its_own(server: ServerInThread) -> None:
             server.publish(f"room-{n % 4}", "n", n)
         for n, stream in enumerate(streams):
             assert [next(stream).data for _ in range(5)] == [n + 4 * i for i in range(5)]
-
-
-def test_the_thread_ends_with_the_last_client_and_another_begins_with_the_next(
-    server: ServerInThread,
-) -> None:
-    for _ in range(3):
-        with open_pusher(quick(server)) as one:
-            one.wait_connected(5)
-            thread = one._loop._hub._thread
-            with open_pusher(quick(server)) as other:
-                other.wait_connected(5)
-                assert other._loop._hub._thread is thread
-            assert thread.is_alive()
-        assert not thread.is_alive()
 
 
 def broken(*_: object, **__: object) -> Any:
@@ -105,29 +110,6 @@ def test_who_waits_hears_that_it_broke_though_nothing_follows(server: ServerInTh
         bad.wait_for("never")
 
 
-def test_when_the_thread_breaks_all_hear_of_it_and_the_next_client_has_another(
-    server: ServerInThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with ExitStack() as stack:
-        clients = [stack.enter_context(open_pusher(quick(server))) for _ in range(3)]
-        for client in clients:
-            client.wait_connected(5)
-
-        hub = clients[0]._loop._hub
-        with monkeypatch.context() as patch:
-            patch.setattr(hub._sockets, "wait", broken)
-            clients[0].ping()
-            for client in clients:
-                with pytest.raises(ZeroDivisionError):
-                    client.run()
-        assert poll(lambda: not client_threads())
-        with open_pusher(quick(server)) as client:
-            client.wait_connected(5)
-            assert client._loop._hub is not hub
-        with pytest.raises(ZeroDivisionError):
-            stack.close()
-
-
 def test_without_room_for_a_thread_nothing_is_left_open(
     server: ServerInThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,57 +126,51 @@ def test_without_room_for_a_thread_nothing_is_left_open(
         client.wait_connected(5)
 
 
-@pytest.mark.parametrize("readiness", [_ready.readiness, _ready.Selected, by_select])
-def test_a_socket_that_is_closed_behind_our_back_costs_nobody_else(
-    server: ServerInThread, readiness: Any, monkeypatch: pytest.MonkeyPatch
+SELECTORS = [selectors.DefaultSelector, selectors.SelectSelector]
+"""What Linux has, and the least that a system has: Windows has only `select`."""
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_a_socket_that_the_application_closes_is_replaced(
+    server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The system may give its number to the next socket at once."""
-    monkeypatch.setattr(_hub, "readiness", readiness)
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
     made: list[socket.socket] = []
 
     def connect(host: str, port: int) -> socket.socket:
         made.append(socket.create_connection((host, port)))
         return made[-1]
 
-    with ExitStack() as stack:
-        unlucky = stack.enter_context(
-            open_pusher(quick(server, activity_override=30.0), connect=connect)
-        )
-        unlucky.wait_connected(5)
-        number = made[0].fileno()
+    with open_pusher(quick(server, activity_override=30.0), connect=connect) as client:
+        client.wait_connected(5)
         made[0].close()
-
-        def same_number(host: str, port: int) -> socket.socket:
-            sock = socket.create_connection((host, port))
-            if sock.fileno() != number:
-                os.dup2(sock.fileno(), number)
-                sock.close()
-                sock = socket.socket(fileno=number)
-            return sock
-
-        with open_pusher(quick(server), connect=same_number) as other:
-            other.wait_connected(5)
-            unlucky.reconnect()
-            unlucky.wait_connected(5)
-            other.subscribe("room").wait_subscribed(5)
-            assert other.stats.attempts == 1
+        client.ping()  # nothing reports a closed socket before it is used
+        assert poll(lambda: len(made) == 2)
+        client.subscribe("room").wait_subscribed(5)
 
 
-def test_nobody_waits_for_another_client_in_the_thread_of_all(server: ServerInThread) -> None:
-    """Or it would wait for itself."""
-    raised: list[Exception] = []
-    with open_pusher(quick(server)) as one:
-        one.wait_connected(5)
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed(
+    server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
+    made: list[socket.socket] = []
 
-        def on_event(_: Event) -> None:
-            try:
-                one.wait_for("never", timeout=5)
-            except Exception as error:
-                raised.append(error)
+    def connect(host: str, port: int) -> socket.socket:
+        sock = socket.create_connection((host, port))
+        if made:  # the number of the first one, which is closed here and still watched
+            number = made[0].detach()
+            os.dup2(sock.fileno(), number)
+            sock.close()
+            sock = socket.socket(fileno=number)
+        made.append(sock)
+        return sock
 
-        with open_pusher(quick(server), on_event=on_event) as other:
-            other.wait_connected(5)
-    assert {type(each) for each in raised} == {LocalProtocolError}
+    with open_pusher(quick(server), connect=connect) as client:
+        client.wait_connected(5)
+        client.reconnect()
+        client.wait_connected(5)
+        client.subscribe("room").wait_subscribed(5)
 
 
 def test_clients_come_and_go_in_many_threads_at_once(server: ServerInThread) -> None:
@@ -219,7 +195,7 @@ def test_clients_come_and_go_in_many_threads_at_once(server: ServerInThread) -> 
         thread.join()
     assert errors == []
     assert poll(lambda: not client_threads())
-    assert _hub._current is None
+    assert not _loop._alive
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -252,44 +228,12 @@ def test_a_forked_process_opens_clients_of_its_own(server: ServerInThread) -> No
         assert process.stdout.read() == "mine\n42\nroom\n"
 
 
-class Turned:
-    """Stands for a loop, and for its transport; counts its turns."""
-
-    def __init__(self) -> None:
-        self.loop = self
-        self.turns: list[tuple[int, bool]] = []
-
-    def turn(self, sockets: list[Any], due: float | None) -> None:
-        self.turns.append((len(sockets), due is not None))
-
-
-@pytest.mark.parametrize("by", ["woken", "due", "ready"])
-def test_a_socket_that_is_always_ready_holds_up_nobody(by: str) -> None:
-    hub = _hub.Hub()
-    busy, other = Turned(), Turned()
-    loop: Any = other  # by what the hub does with it
-    ready = [(busy, 1)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub._sockets, "wait", lambda _: ready)
-        hub._turn()
-        if by == "woken":
-            hub.wake(loop)
-        elif by == "due":
-            hub.wake_at(loop, 0.0)
-        else:
-            ready.append((other, 1))
-        hub._turn()
-    assert (busy.turns, other.turns) == ([(1, False)] * 2, [(int(by == "ready"), by == "due")])
-    hub.release()
-
-
-@pytest.mark.parametrize("selector", [selectors.DefaultSelector, selectors.SelectSelector])
+@pytest.mark.parametrize("selector", SELECTORS)
 def test_a_system_without_epoll_does_as_well(
     server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As macOS, where there is kqueue, and Windows, where there is only `select`."""
     monkeypatch.setattr(selectors, "DefaultSelector", selector)
-    monkeypatch.setattr(_hub, "readiness", _ready.Selected)
     with open_pusher(quick(server)) as client:
         client.subscribe("room").wait_subscribed(5)
         client.reconnect()

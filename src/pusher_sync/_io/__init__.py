@@ -1,0 +1,9 @@
+"""The I/O of the blocking client: one thread for each client, which moves the bytes of its wires.
+
+Knows `pusher_proto.driving` and itself, and nothing of the client.
+"""
+
+from ._loop import IO, Loop, call_plain
+from ._socket import Connect
+
+__all__ = ["IO", "Connect", "Loop", "call_plain"]

@@ -1,0 +1,150 @@
+"""The part of the client that streams and bindings use: the lock, the I/O, and waiting."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+from pusher_proto import Event, LocalProtocolError, PusherTimeout, Session
+from pusher_proto.client import (
+    PENDING,
+    BindingBase,
+    ChannelBase,
+    ClientBase,
+    HandlerErrors,
+    Nothing,
+    Signal,
+    UserBase,
+)
+from pusher_proto.driving import Driver, SSLContext
+
+from ._io import IO
+
+__all__ = ["Waiting"]
+
+_CANNOT_WAIT = (
+    "a function that the client calls in its own thread, or a signal handler that interrupts one of its calls, "
+    "cannot wait for the client"
+)
+
+T = TypeVar("T")
+ChannelT = TypeVar("ChannelT", bound=ChannelBase)
+UserT = TypeVar("UserT", bound=UserBase)
+
+
+class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
+    """A client that waits by blocking its caller, on an `IO`."""
+
+    def __init__(
+        self,
+        session: Session,
+        io: IO,
+        context: SSLContext | None,
+        authorizer: Callable[..., object] | None,
+        on_handler_error: HandlerErrors,
+        on_event: Callable[[Event], object] | None,
+    ) -> None:
+        super().__init__(session.options, session, authorizer, on_event)
+        self._on_handler_error = on_handler_error
+        self._calls: deque[BindingBase] = deque()
+        """One entry for each event that a handler is to be called with, in the order of arrival."""
+        self._running = self._warned_of_run = False
+        self._io = io
+        self._guard = io.guard
+        # The I/O's thread must not keep the client alive: a forgotten client is closed when it is collected.
+        myself = weakref.ref(self)
+
+        def deliver() -> None:
+            if (client := myself()) is not None:
+                client._deliver()
+
+        def ended() -> None:
+            if (client := myself()) is not None:
+                client._ended()
+
+        self._driver = Driver(
+            session,
+            io,
+            context=context,
+            tls=io.needs_tls,
+            authorizer=authorizer,
+            deliver=deliver,
+            broke=io.fail,
+        )
+        io.start(self._driver, ended)
+
+    def _now(self) -> float:
+        return self._io.time()
+
+    def _changed(self) -> None:
+        if self._io.over:
+            self._deliver()
+        else:
+            self._io.wake()
+
+    def _wake(self) -> None:
+        self._io.wake()
+
+    def _ended(self) -> None:
+        """Wake all waits: nothing happens any more."""
+        self._guard = self._io.guard  # another one after a fork
+        self._lifecycle.notify()
+        for sink in self._router:
+            sink.signal.notify()
+
+    def _wait(
+        self,
+        check: Callable[[], T | Literal[Nothing.PENDING]],
+        signal: Signal,
+        timeout: float | None = None,
+        what: str = "",
+    ) -> T:
+        deadline = float("inf") if timeout is None else self._now() + timeout
+        while True:
+            with self._guard:
+                if self._io.error is not None:
+                    raise self._io.error
+                outcome = check()
+                if outcome is not PENDING:
+                    return outcome
+                left = deadline - self._now()
+                if left <= 0:
+                    raise PusherTimeout(self._why_not(what, timeout))
+                wake, sleep = self._io.sleeper()
+                signal.add(wake)
+            woken = False  # then the signal has forgotten `wake`
+            try:
+                if self._io.must_not_wait:
+                    raise LocalProtocolError(_CANNOT_WAIT)
+                woken = sleep(left)
+            finally:
+                if not woken:
+                    with self._guard:
+                        signal.discard(wake)
+
+    def _call_at_hand(self) -> tuple[Any, Event] | None:
+        """Return what `_check_calls` returns for nearly all events, without the lock: a deque needs none."""
+        try:
+            binding = self._calls[0]
+            if self._io.error is None and len(binding.queue) - 1 > binding.look_at:
+                self._calls.popleft()
+                return binding, binding.queue.popleft()
+        except IndexError:
+            pass  # there is no call, or its binding was just cancelled
+        return None
+
+    def _check_calls(self) -> tuple[Any, Event] | Literal[Nothing.PENDING] | None:
+        """Return the next call of a handler, None when the client is closed. Raises why no more calls come."""
+        while self._calls:
+            binding = self._calls.popleft()
+            event = binding.take()
+            if event is not None:
+                if len(binding.queue) <= binding.look_at:
+                    self._took(binding)
+                return binding, event
+        return None if self._check_run() is True else PENDING
+
+    def _check_over(self) -> Literal[True, Nothing.PENDING]:
+        return True if self._io.over else PENDING
