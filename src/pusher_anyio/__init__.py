@@ -6,27 +6,42 @@ The names of `pusher_proto` that programs use (options, authorizations, events, 
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-from pusher_proto import vocabulary
-from pusher_proto.vocabulary import *  # noqa: F403 - the one list of these names has an `__all__`
-
-__all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
-__all__ += vocabulary.__all__
-
 if TYPE_CHECKING:
+    from pusher_proto import vocabulary
+    from pusher_proto.vocabulary import *  # noqa: F403 - the one list of these names has an `__all__`
+
     from ._bindings import Binding
     from ._channel import Channel, Stream, User
     from ._client import Authorizer, Client, open_pusher
+
+    __all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
+    __all__ += vocabulary.__all__
 else:
-    # Imported when they are asked for: the command line is in this package too, and need not wait for the client
-    # when it only says what it can do.
+    # All names are imported on first use. The command line and the pytest plugin are in this package too, and do not
+    # need the client, nor the core, to start.
+    _HOMES = {
+        "Authorizer": "._client",
+        "Binding": "._bindings",
+        "Channel": "._channel",
+        "Client": "._client",
+        "Stream": "._channel",
+        "User": "._channel",
+        "open_pusher": "._client",
+    }
 
     def __getattr__(name):
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        in_client, in_bindings = name in ("Authorizer", "Client", "open_pusher"), name == "Binding"
-        home = "._client" if in_client else "._bindings" if in_bindings else "._channel"
-        value = globals()[name] = getattr(_import_module(home, __name__), name)
+        if name in _HOMES:
+            value = getattr(_import_module(_HOMES[name], __name__), name)
+        else:
+            vocabulary = _import_module("pusher_proto.vocabulary")
+            if name == "__all__":
+                value = [*_HOMES, *vocabulary.__all__]
+            elif name in vocabulary.__all__:
+                value = getattr(vocabulary, name)
+            else:
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
         return value
 
     def __dir__():
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__getattr__("__all__")})
