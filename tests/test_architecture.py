@@ -40,7 +40,7 @@ ROWS: list[set[str]] = [
     {"_transports"},
     {"_connection", "_auth"},
     {"_channels"},
-    {"session", "recording", "replay", "_clockwork", "_inbox"},
+    {"session", "recording", "replay", "_inbox"},
     {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 

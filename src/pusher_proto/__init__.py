@@ -23,6 +23,7 @@ from .effects import (
 from .errors import (
     AuthorizationError,
     ClientClosed,
+    ConnectionEnded,
     ConnectionFailed,
     ConnectionUnsafe,
     DataError,
@@ -93,6 +94,7 @@ __all__ = [
     "ClientClosed",
     "CloseTransport",
     "Closed",
+    "ConnectionEnded",
     "ConnectionEstablished",
     "ConnectionFailed",
     "ConnectionLost",

@@ -162,8 +162,8 @@ class Inbox:
             case ErrorReceived():
                 message = excerpt(item.message)
                 _log.error("the server sent an error (%s): %s", item.code, message)
-                if self._subscriptions.error(item, now) and connector.link is not None:
-                    connector.link.forget_error()
+                if self._subscriptions.error(item, now):
+                    connector.forget_error()
             case Malformed():
                 count = self._events.violations + 1
                 log_seldom(_log, logging.WARNING, count, "%s: %s", item.reason, item.excerpt)

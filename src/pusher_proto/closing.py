@@ -1,7 +1,20 @@
-"""Close codes and what follows them. Public path of `pusher_proto._protocol.close_codes`."""
+"""What follows the end of a connection, and what a person can do about it."""
 
 from __future__ import annotations
 
-from ._protocol.close_codes import Next, explained, hint_for, next_after, next_after_status
+from ._protocol.failures import FAILURES, Cause, Row, Step, Subject, cause_of_close, cause_of_status
+from ._protocol.hints import explained, hint_for, status_hint, tls_hint
 
-__all__ = ["Next", "explained", "hint_for", "next_after", "next_after_status"]
+__all__ = [
+    "FAILURES",
+    "Cause",
+    "Row",
+    "Step",
+    "Subject",
+    "cause_of_close",
+    "cause_of_status",
+    "explained",
+    "hint_for",
+    "status_hint",
+    "tls_hint",
+]

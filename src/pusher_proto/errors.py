@@ -10,6 +10,7 @@ from __future__ import annotations
 __all__ = [
     "AuthorizationError",
     "ClientClosed",
+    "ConnectionEnded",
     "ConnectionFailed",
     "ConnectionUnsafe",
     "DataError",
@@ -69,22 +70,45 @@ class UnsupportedFeature(LocalProtocolError):
     """The protocol, the options or the installation do not support the call."""
 
 
-class ConnectionFailed(PusherError):
-    """The server refused for good (close codes 4000 to 4099 and the like); no retry will come.
+class ConnectionEnded(PusherError):
+    """A connection, or an attempt at one, ended; for `ConnectionLost.error` where the system raised nothing.
 
-    `code` is the close code, the code of the `pusher:error` that stood for it, or the HTTP status that
-    answered the upgrade; None where there was none. `reason` is the server's text, cut short.
+    `code` and `reason` are those of the event, `hint` says what a person can do.
     """
 
     def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
         self.code = code
         self.reason = reason
         self.hint = hint
-        text = "the server refused the connection"
+        text = excerpt(reason, 256) or "the connection ended"
         if code is not None:
+            text += f" (code {code})"
+        super().__init__(f"{text}: {hint}" if hint else text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.code, self.reason, self.hint)
+
+
+class ConnectionFailed(PusherError):
+    """There is no connection, and no further attempt: a final refusal, or no attempt is left (`Options.max_attempts`).
+
+    `code` is the close code, the code of the `pusher:error` that stood for it, or the HTTP status that answered the
+    upgrade; None where there was none. `reason` is the server's text, cut short, or what went wrong on the way;
+    `__cause__` the last error. docs/reconnecting.md says what is final.
+    """
+
+    def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
+        self.code = code
+        self.reason = reason
+        self.hint = hint
+        reason = excerpt(reason, 256)
+        if code is None:
+            text = reason or "there is no connection"
+        else:
+            refused = code < 1000 or code >= 4000
+            text = "the server refused the connection" if refused else "the connection ended"
             text += f" with code {code}"
-        if reason:
-            text += f": {excerpt(reason)}"
+            text += f": {reason}" if reason else ""
         super().__init__(f"{text} ({hint})" if hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -92,10 +116,21 @@ class ConnectionFailed(PusherError):
 
 
 class ConnectionUnsafe(PusherError):
-    """The certificate of the other side is not good: nothing was sent, and trying again would not mend it.
+    """The certificate of the other side was not accepted, and nothing was sent.
 
-    A driver gives it to `transport_failed`; it ends the session as `ConnectionFailed`.
+    A driver gives it to `transport_failed`, with OpenSSL's number of what is wrong (`verify_code`) and how many
+    authorities its SSL context knows (`authorities`). At the first start it ends the session as `ConnectionFailed`.
     """
+
+    def __init__(
+        self, message: str, *, verify_code: int | None = None, authorities: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.verify_code = verify_code
+        self.authorities = authorities
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class SubscriptionError(PusherError):
@@ -158,9 +193,7 @@ class PusherTimeout(PusherError, TimeoutError):
     """The timeout of a wait is over."""
 
 
-def _rebuild(
-    cls: type[SubscriptionError], args: tuple[object, ...], state: dict[str, object]
-) -> object:
+def _rebuild(cls: type[PusherError], args: tuple[object, ...], state: dict[str, object]) -> object:
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

@@ -88,14 +88,34 @@ class ConnectionEstablished(Event, frozen=True):
     """Seconds since the connection before this one was lost: events of that time were missed. None at first."""
 
 
-class ConnectionLost(Event, frozen=True):
-    """The connection ended, or an attempt to connect failed."""
+class ConnectionLost(Event, frozen=True, eq=False):
+    """The connection ended, or an attempt to connect failed.
+
+    Equal to another one with the same code, reason and `will_retry`.
+    """
 
     code: int | None
     """The WebSocket close code, the HTTP status of a refused upgrade, or the code of the error before an end without a
     close frame; 1006 for an end without any of these; None when no connection was reached."""
     reason: str
     will_retry: bool
+    retry_in: float | None = None
+    """Seconds until the next attempt, or None when none follows."""
+    error: BaseException | None = None
+    """What the system raised, with its traceback; a `ConnectionEnded` where the server ended the connection."""
+    hint: str = ""
+    """What a person can do about it, or an empty text."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ConnectionLost):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[int | None, str, bool]:
+        return self.code, self.reason, self.will_retry
 
 
 class RetryScheduled(Event, frozen=True):

@@ -1,6 +1,6 @@
-"""The session: all that a driver sees, and all that decides.
+"""The session: everything that a driver sees, and everything that decides.
 
-A driver calls an input when something happened, carries out every effect, hands out the events, and calls
+A driver calls an input for everything that happens, carries out every effect, hands out the events, and calls
 `handle_timeout` when `next_deadline` has come. The contract, each line of it a property in the tests:
 
 1.  Drain. After any input call `next_effect` until None, then read `next_deadline` again.
@@ -14,7 +14,7 @@ A driver calls an input when something happened, carries out every effect, hands
 6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
 7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
 8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, authorizations under way: each has a
-limit in Options.
+    limit in Options.
 9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
     low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
     pong, subscribe, sign-in. Auth transports always want data.
@@ -26,8 +26,8 @@ limit in Options.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 from ._auth.http_pool import Endpoint
 from ._auth.requests import Answer, AuthRequests
@@ -38,7 +38,6 @@ from ._channels.client_events import ClientEvents
 from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
-from ._clockwork import Clockwork
 from ._connection.connector import Connector, Reports
 from ._connection.ledger import Asked
 from ._inbox import Events, Inbox
@@ -69,8 +68,7 @@ class Session:
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
         self.events: Events = Events(options.event_queue, self._stop_reading)
-        """What `next_event` takes from. Who takes from its left directly says so by `took`."""
-        self._full = False
+        """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
         self._endpoint = Endpoint(
             self._transports,
             self._timers,
@@ -94,7 +92,7 @@ class Session:
             self._timers,
             self._transports,
             draws,
-            Reports(emit, self._established, self._lost, self._take),
+            Reports(emit, self._established, self._lost, self._take, self._authorizing),
         )
         self._user = User(
             options, self._timers, draws, self._auth_requests, connector, self._signed
@@ -105,34 +103,27 @@ class Session:
         self._subscriptions = Subscriptions(
             options, self._timers, emit, connector, self._user, admission
         )
-        self._clockwork = Clockwork(
-            options,
-            self._timers,
-            self._transports,
-            self._connector,
-            self._subscriptions,
-            self._user,
-            self._auth_requests,
-            self._endpoint,
-            self._answer,
-        )
         self._inbox = Inbox(self.events, self._connector, self._subscriptions, self._user)
         self._client_events = ClientEvents(options)
 
-    # The application wants something
+    # Called for the application
 
     def connect(self, *, now: float) -> None:
-        """Connect, now: also while waiting to retry, and again after a refusal or a `disconnect`."""
+        """Connect: also while waiting to retry, and again after a final failure or a `disconnect`.
+
+        The attempt begins now, unless the last ones failed within the last second: a handler that connects at each
+        failure makes no storm.
+        """
         self._advance_clock(now)
         self._connector.connect(self._now)
 
     def disconnect(self, *, now: float) -> None:
-        """End the connection, or the attempts; wishes are kept and `connect` may follow."""
+        """End the connection, or the attempts; subscriptions are kept and `connect` may follow."""
         self._advance_clock(now)
         self._connector.disconnect(self._now)
 
     def close(self, *, now: float) -> None:
-        """End everything, for good. `Closed` follows within close_timeout."""
+        """End everything for good. `Closed` follows within close_timeout."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._connector.close(self._now)
@@ -140,7 +131,7 @@ class Session:
             self._connector.finish_closing()
 
     def subscribe(self, channel: str, *, auth: Auth | None = None, now: float) -> None:
-        """Want a channel, until `unsubscribe`, across all connections.
+        """Subscribe to a channel on this connection and all later ones, until `unsubscribe`.
 
         `auth` overrides `Options.auth` for this channel. Raises `InvalidName`, or `LocalProtocolError` past
         `Options.max_channels`.
@@ -150,7 +141,7 @@ class Session:
             self._subscriptions.subscribe(channel, auth, self._now)
 
     def unsubscribe(self, channel: str, *, now: float) -> None:
-        """No longer want a channel."""
+        """Leave a channel, and do not subscribe to it again."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._subscriptions.unsubscribe(channel, self._now)
@@ -159,73 +150,70 @@ class Session:
         """Send a client event.
 
         Raises `InvalidName`, `UnsupportedFeature` for a kind of channel that has none, `NotSubscribed`,
-        `OutboxFull`, and `LocalProtocolError` for data that is too large or no JSON. Then nothing was sent.
+        `OutboxFull`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was sent.
         """
         self._advance_clock(now)
         if self._connector.ending:
             return
         known = self._subscriptions.channels.get(channel)
         frame = self._client_events.frame(channel, known, event, data, self._now)
-        link = self._connector.link
-        assert link is not None  # a channel is subscribed on a connection
-        waiting = self._transports.unsent(link.transport)
+        waiting = self._connector.unsent
         if waiting + len(frame) > self.options.outbox_limit:
             raise OutboxFull(f"{waiting} bytes wait to be sent already (Options.outbox_limit)")
         self._connector.request(frame, Asked.CLIENT_EVENT, channel, self._now)
 
     def signin(self, *, now: float) -> None:
-        """Sign the user in, on this connection and on all that follow."""
+        """Sign the user in, on this connection and on all later ones."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._user.signin(self._now)
 
     def ping(self, *, now: float) -> None:
-        """Ask the server for a sign of life, now: for programs that hear of a change of network."""
+        """Ask the server for a sign of life now: for programs that notice a change of network."""
         self._advance_clock(now)
-        if self._connector.link is not None:
-            self._connector.link.ping(self._now)
+        self._connector.ping(self._now)
 
-    # The world answers
+    # Called by the driver
 
     def transport_opened(self, transport: int, *, now: float) -> None:
-        """The stream is open, with TLS where it was asked for."""
+        """Take note that a stream is open, with TLS where the effect wants it."""
         self._advance_clock(now)
         self._transports.transport_opened(transport)
 
     def tls_started(self, transport: int, *, now: float) -> None:
-        """A StartTls is carried out."""
+        """Take note that a StartTls was carried out."""
         self._advance_clock(now)
         self._transports.tls_started(transport)
 
     def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
-        """The stream could not be opened. A `ConnectionUnsafe` ends the session's attempts."""
+        """Take note that a stream could not be opened, and why; `ConnectionUnsafe` for a bad certificate."""
         self.transport_closed(transport, error, now=now)
 
     def transport_closed(
         self, transport: int, error: BaseException | str | None = None, *, now: float
     ) -> None:
-        """The stream ended: by the other side (`error` None), by an error, or because the session said so."""
+        """Take note that a stream ended: by the other side (`error` None), by an error, or by `CloseTransport`."""
         self._advance_clock(now)
         self._transports.transport_closed(transport, error, self._now)
         self._connector.finish_closing()
 
     def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
-        """Take bytes that came. Pings are answered before this returns."""
+        """Take received bytes. Pings are answered before this returns."""
         self._advance_clock(now)
         self._transports.receive_data(transport, data, self._now)
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
-        """`size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
+        """Take note that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
         self._advance_clock(now)
         self._transports.data_sent(transport, size)
 
     def authorized(self, request: int, authorization: object, *, now: float) -> None:
-        """The application answered an Authorize with a `AuthResponse`."""
+        """Take the `AuthResponse` with which the application answered an Authorize."""
         self._advance_clock(now)
         self._answer(self._auth_requests.authorized(request, authorization, self._now))
 
     def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
-        """The application's authorizer raised."""
+        """Take what the application's authorizer raised."""
         self._advance_clock(now)
         self._answer(self._auth_requests.authorized(request, error, self._now))
 
@@ -236,7 +224,9 @@ class Session:
     def handle_timeout(self, *, now: float) -> None:
         """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
         self._advance_clock(now)
-        self._clockwork.fire(self._now)
+        while (due := self._timers.pop_due(self._now)) is not None:
+            timer, of = due
+            self._due[timer](self, of, self._now)
 
     # Pull until None
 
@@ -253,15 +243,14 @@ class Session:
         return event
 
     def took(self, count: int) -> None:
-        """`count` events were taken from the left of `events`: what `next_event` does, for many at once."""
+        """Take note that `count` events were taken from the left of `events`, as `next_event` does for one."""
         events = self.events
         events.alike = max(0, events.alike - count)
-        if count and self._full and len(events) <= self.options.event_queue // 4:
-            self._full = False
-            assert self._connector.link is not None  # reading begins anew on each connection
-            self._connector.link.reading(True, self._now)
+        paused = self._connector.reading_paused
+        if count and paused and len(events) <= self.options.event_queue // 4:
+            self._connector.resume_reading(self._now)
 
-    # Look, changing nothing
+    # Questions, which change nothing
 
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` is to be called, in the seconds of `now`, or None."""
@@ -269,10 +258,7 @@ class Session:
 
     def wants_data(self, transport: int) -> bool:
         """Return whether the driver should read from this stream now."""
-        if not self._full:
-            return True
-        link = self._connector.link
-        return link is None or link.transport != transport
+        return self._connector.wants_data(transport)
 
     @property
     def state(self) -> ConnectionState:
@@ -281,12 +267,12 @@ class Session:
 
     @property
     def socket_id(self) -> str | None:
-        """The id of the connection of the moment, or None: an old one is worth nothing."""
+        """The id of the current connection, or None: an old one is of no use."""
         return self._connector.socket_id
 
     @property
     def changes(self) -> int:
-        """A number that grows with every event that is not a message: what waits look at may have changed."""
+        """A number that grows with every event that is not a message: after each the checks of a wait are due."""
         return self.events.changes
 
     @property
@@ -305,6 +291,11 @@ class Session:
         return self._connector.last_loss
 
     @property
+    def last_error(self) -> BaseException | None:
+        """Why there is no connection: what the system raised, `ConnectionEnded` or `ConnectionFailed`; else None."""
+        return self._connector.last_error
+
+    @property
     def retry_at(self) -> float | None:
         """When the next attempt begins, or None."""
         return self._timers.at(Timer.RETRY)
@@ -320,12 +311,12 @@ class Session:
             connector.connections,
             connector.attempts,
             self.events.violations,
-            connector.link.round_trip if connector.link is not None else None,
+            connector.round_trip,
         )
 
     @property
     def user(self) -> UserSnapshot:
-        """What is known of the user who signs in."""
+        """What is known of the user who signs in, at this moment."""
         return self._user.snapshot()
 
     @property
@@ -344,11 +335,8 @@ class Session:
     # Within
 
     def _stop_reading(self) -> None:
-        """Too much waits for the application. What belongs to connecting is read nonetheless."""
-        connector = self._connector
-        if not self._full and connector.link is not None and connector.socket_id is not None:
-            self._full = True
-            connector.link.reading(False, self._now)
+        """Pause reading: too many events wait for the application."""
+        self._connector.pause_reading(self._now)
 
     def _established(self, socket_id: str, now: float) -> None:
         self._user.established(socket_id, now)
@@ -358,10 +346,13 @@ class Session:
         """Go on with presence channels that waited for the sign-in, which succeeded or failed."""
         self._subscriptions.user_settled(now)
 
-    def _lost(self, now: float) -> None:
-        self._full = False
+    def _lost(self, now: float, heard_at: float) -> None:
         self._user.lost()
-        self._subscriptions.lost(now)
+        self._subscriptions.lost(now, heard_at)
+
+    def _authorizing(self) -> bool:
+        """Return whether an authorization is pending, or failed and will be asked for again."""
+        return self._user.authorizing or self._subscriptions.authorizing
 
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
@@ -377,3 +368,51 @@ class Session:
         if answer is not None:
             owner = self._user if answer[0].channel is None else self._subscriptions
             owner.authorized(answer[0], answer[1], self._now)
+
+    def _gather_due(self, now: float) -> None:
+        for answer in self._auth_requests.gather_due(now):
+            self._answer(answer)
+
+    def _close_due(self, transport: int) -> None:
+        self._transports.close_due(transport)
+        self._connector.finish_closing()
+
+    def _subscribe_due(self, name: str, now: float) -> None:
+        if not self._may_be_unread(Timer.SUBSCRIBE, name, self.options.subscribe_timeout, now):
+            self._subscriptions.subscribe_due(name, now)
+
+    def _signin_due(self, now: float) -> None:
+        if not self._may_be_unread(Timer.SIGN_IN, None, self.options.signin_timeout, now):
+            self._user.signin_due(now)
+
+    def _may_be_unread(self, timer: Timer, of: str | None, limit: float, now: float) -> bool:
+        """Return whether an answer may have come that was not read, as reading was paused; then it gets more time."""
+        missing_at = self._connector.missing_at(limit, now)
+        if missing_at <= now:
+            return False
+        self._timers.set(timer, missing_at, of)
+        return True
+
+    _due: ClassVar[dict[Timer, Callable[[Any, Any, float], None]]] = {
+        Timer.OPEN: lambda self, _, now: self._connector.open_due(now),
+        Timer.ACTIVITY: lambda self, _, now: self._connector.activity_due(now),
+        Timer.PONG: lambda self, _, now: self._connector.pong_due(now),
+        Timer.ONE_WAY: lambda self, _, now: self._connector.one_way_due(now),
+        Timer.RETRY: lambda self, _, now: self._connector.retry_due(now),
+        Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
+        Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
+        Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
+        Timer.IDLE: lambda self, transport, now: self._endpoint.idle_due(transport, now),
+        Timer.GRANT: lambda self, request, now: self._answer(
+            self._auth_requests.authorization_due(request, now)
+        ),
+        Timer.GRANT_RETRY: lambda self, request, now: self._answer(
+            self._auth_requests.retry_due(request, now)
+        ),
+        Timer.GATHER: lambda self, _, now: self._gather_due(now),
+        Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
+        Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),
+        Timer.SIGN_IN: lambda self, _, now: self._signin_due(now),
+        Timer.SIGN_IN_RETRY: lambda self, _, now: self._user.retry_due(now),
+    }
+    """What each timer calls, with its channel, request or transport. A test proves that none is missing."""

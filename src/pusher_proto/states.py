@@ -63,6 +63,7 @@ class SessionInput(Enum):
     """What can move the session."""
 
     CONNECT = "the application connects"
+    CONNECT_LATER = "the application connects, sooner than the floor of delays allows"
     DISCONNECT = "the application disconnects"
     CLOSE = "the application closes"
     OPENED = "the transport is open"
@@ -81,6 +82,7 @@ SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
     (S.DISCONNECTED, G.CONNECT): S.OPENING,
     (S.FAILED, G.CONNECT): S.OPENING,  # a person may have mended what was refused
     (S.WAITING, G.CONNECT): S.OPENING,  # connecting while waiting means now
+    **{(s, G.CONNECT_LATER): S.WAITING for s in (S.DISCONNECTED, S.FAILED)},
     (S.WAITING, G.RETRY): S.OPENING,
     (S.OPENING, G.OPENED): S.UPGRADING,
     (S.UPGRADING, G.UPGRADED): S.GREETING,
@@ -100,6 +102,11 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
     *((s, G.CONNECT) for s in (S.OPENING, S.UPGRADING, S.GREETING, S.CONNECTED)),
     (S.IDLE, G.DISCONNECT),
     (S.DISCONNECTED, G.DISCONNECT),
+    # The first attempt comes at once, and a delay runs already or is not needed.
+    *(
+        (s, G.CONNECT_LATER)
+        for s in (S.IDLE, S.OPENING, S.UPGRADING, S.GREETING, S.CONNECTED, S.WAITING)
+    ),
     # Close is final.
     *((s, i) for s in (S.CLOSING, S.CLOSED) for i in G if (s, i) != (S.CLOSING, G.GONE)),
     # Only the connection of the moment reports these, and it reports them in this order.

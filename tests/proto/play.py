@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -105,7 +105,10 @@ class Play:
         hostile: bool = False,
         after_input: Callable[[Play], None] | None = None,
     ) -> None:
-        self.session = Session(options_of(sequence), rng=random.Random(sequence.seed))
+        options = options_of(sequence)
+        if not stalls:  # no read is so long that it fills the queue, wherever it is cut
+            options = replace(options, event_queue=1000)
+        self.session = Session(options, rng=random.Random(sequence.seed))
         self.now = 1000.0
         self.streams: dict[int, Stream] = {}
         self.asked: dict[int, AuthRequest] = {}
@@ -135,7 +138,7 @@ class Play:
         self.timers: set[Timer] = set()
         """The timers that fired so far."""
         timers: Any = _WatchedTimers(self.session._timers, self._fired)
-        self.session._clockwork._timers = timers
+        self.session._timers = timers
         self.session.handle_timeout(
             now=self.now
         )  # now it knows the time, from which none goes back

@@ -61,7 +61,7 @@ def datas(events: list[Any]) -> list[Any]:
 
 def fail(world: World) -> None:
     """Let the server refuse the app for good."""
-    world.act(world.server.drop, 4001, "no such app")
+    world.act(world.server.drop, 4009, "no such app: disconnected by the app")
     world.run(1)
 
 
@@ -105,7 +105,7 @@ def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made
         (C.CONNECTED, C.CONNECTING, "come back"),
         (C.CONNECTING, C.UNAVAILABLE, "not connected for long"),
         (C.UNAVAILABLE, C.CONNECTED, ""),
-        (C.CONNECTED, C.FAILED, "no such app"),
+        (C.CONNECTED, C.FAILED, "no such app: disconnected by the app"),
         (C.FAILED, C.DISCONNECTED, "close() was called"),
     ]
     assert recorder.states == [current for _, current, _ in recorder.told]

@@ -65,7 +65,7 @@ def disconnected(**more: Any) -> Script:
 
 
 def failed(**more: Any) -> Script:
-    return forgetful(connected(**more).close(4001))
+    return forgetful(upgraded(**more).error(4001))
 
 
 def closing(**more: Any) -> Script:
@@ -90,6 +90,7 @@ STATES: dict[Callable[..., Script], ConnectionState] = {
     closed: DISCONNECTED,
 }
 
+TERMINATED = "You got disconnected by the app."
 ABORTED = [CloseTransport(1, abort=True)]
 ENDED = [CloseTransport(1)]
 FRAME = [("close", 1000, "")]
@@ -349,12 +350,15 @@ def test_the_count_of_attempts_goes_back_only_after_thirty_seconds(
     assert plan.attempt == attempt
 
 
-def test_connecting_while_waiting_makes_the_count_begin_anew() -> None:
+def test_W12_connecting_while_waiting_skips_the_delay_and_keeps_the_count() -> None:
     script = connecting()
     attempts(script, 5, refused)
-    script.fail().connect().fail()
+    script.fail()
+    script.acts()
+    assert script.connect().acts() == [opening_of(7)]
+    script.fail()
     plans = script.take(RetryScheduled)
-    assert [plan.attempt for plan in plans if isinstance(plan, RetryScheduled)] == [6, 1]
+    assert [plan.attempt for plan in plans if isinstance(plan, RetryScheduled)] == [6, 7]
 
 
 def test_the_next_attempt_begins_when_the_delay_is_over_and_not_before() -> None:
@@ -523,7 +527,7 @@ def test_unavailable_is_counted_from_the_loss() -> None:
 def test_after_a_refusal_or_a_disconnect_the_name_begins_anew() -> None:
     script = unavailable().disconnect().connect()
     assert script.session.state is CONNECTING
-    script = forgetful(unavailable().connect().greet().close(4001).connect())
+    script = forgetful(unavailable().connect().greet().close(4009, TERMINATED).connect())
     assert script.session.state is CONNECTING
     assert script.wait(10).take(StateChanged) == [
         StateChanged(CONNECTING, UNAVAILABLE, "not connected for long")
@@ -532,13 +536,13 @@ def test_after_a_refusal_or_a_disconnect_the_name_begins_anew() -> None:
 
 def test_each_change_of_state_is_told_once_with_its_reason() -> None:
     script = Script().connect().fail("no route").retry().greet().close(1001, "restart").retry()
-    script.greet().close(4003, "disabled").connect().disconnect().end()
+    script.greet().close(4009, "disconnected by the app").connect().disconnect().end()
     assert script.take(StateChanged) == [
         StateChanged(INITIALIZED, CONNECTING, "connecting"),
         StateChanged(CONNECTING, CONNECTED, ""),
         StateChanged(CONNECTED, CONNECTING, "restart"),
         StateChanged(CONNECTING, CONNECTED, ""),
-        StateChanged(CONNECTED, FAILED, "disabled"),
+        StateChanged(CONNECTED, FAILED, "disconnected by the app"),
         StateChanged(FAILED, CONNECTING, "connecting"),
         StateChanged(CONNECTING, DISCONNECTED, "disconnect() was called"),
     ]
@@ -604,7 +608,7 @@ def test_connect_after_giving_up_has_all_attempts_again() -> None:
         script.fail()
         assert script.session.state is FAILED
         script.take()
-        script.connect()
+        script.wait(1).connect()
 
 
 @pytest.mark.parametrize(
@@ -635,8 +639,8 @@ def test_without_reconnect_any_end_is_final(
 def test_a_bad_certificate_is_final() -> None:
     script = connecting().fail(ConnectionUnsafe("it is for other.test"))
     assert script.take() == [
-        StateChanged(CONNECTING, FAILED, "ConnectionUnsafe: it is for other.test"),
-        ConnectionLost(None, "ConnectionUnsafe: it is for other.test", False),
+        StateChanged(CONNECTING, FAILED, "it is for other.test"),
+        ConnectionLost(None, "it is for other.test", False),
     ]
 
 
@@ -744,7 +748,7 @@ def test_how_long_it_was_offline_is_told() -> None:
     script = connecting().wait(3).greet().wait(100).eof("reset").wait(1).fail().wait(5)
     script.wait(2).greet()
     established = script.take(ConnectionEstablished)
-    assert established == [ConnectionEstablished("1.1", None), ConnectionEstablished("1.1", 8.0)]
+    assert established == [ConnectionEstablished("1.1", None), ConnectionEstablished("1.1", 108.0)]
 
 
 def test_a_disconnect_counts_as_offline_too() -> None:
@@ -766,7 +770,16 @@ def test_reasons_and_socket_ids_are_cut_to_a_line_in_events_and_logs(
 
 
 def test_an_error_without_text_has_the_name_of_its_class() -> None:
-    assert connecting().fail(TimeoutError()).lost() == (None, "TimeoutError", True)
+    assert connecting().fail(TimeoutError()).lost() == (
+        None,
+        "could not reach ws.test:80: timed out",
+        True,
+    )
+    assert connecting().fail(KeyError()).lost() == (
+        None,
+        "could not reach ws.test:80: KeyError",
+        True,
+    )
 
 
 def test_the_log_tells_why_there_is_no_connection_and_when_the_next_attempt_is(
@@ -776,6 +789,6 @@ def test_the_log_tells_why_there_is_no_connection_and_when_the_next_attempt_is(
     connected().close(4200)
     messages = [re.sub(r"[0-9.]+ s$", "N s", record.getMessage()) for record in caplog.records]
     assert messages == [
-        "no connection (OSError: no route); next attempt in N s",
+        "no connection (could not reach ws.test:80: no route); next attempt in N s",
         "no connection (code 4200); next attempt in N s",
     ]

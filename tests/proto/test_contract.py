@@ -194,7 +194,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
         assert len(session._auth_requests._at_application._under_way) <= options.max_authorizing
         # What one read brings is taken, and what a new key opens; then reading stops.
         assert len(session.events) <= options.event_queue + 40
-        link = session._connector.link
+        link = session._connector._link
         if link is not None:
             frames = link._websocket._frames
             assert len(frames._held) + len(frames._text) <= options.max_message_size + 10
@@ -221,7 +221,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
         states = [session.channel(name).state for name in session.channels()]
         before, unanswered = unanswered, states.count(ChannelState.TIMED_OUT)
         high = session.options.event_queue
-        link, queued = session._connector.link, len(session.events)
+        link, queued = session._connector._link, len(session.events)
         for number in play.streams:
             if link is None or number != link.transport:
                 assert session.wants_data(number)
@@ -338,7 +338,8 @@ def test_the_sequences_reach_every_corner() -> None:
     never = {Event, TypedEvent, EventsDropped}  # they are made elsewhere
     every = {kind for kind in vars(events_module).values() if is_event(kind)}
     assert events == every - never
-    assert timers == set(Timer)
+    # For this one a server has to go on for a minute after a ping that it does not answer: see test_liveness.
+    assert timers == set(Timer) - {Timer.ONE_WAY}
     assert acts == {
         OpenTransport,
         SendData,

@@ -383,7 +383,7 @@ def test_when_the_session_fails_everybody_gets_the_rest_though_somebody_does_not
         channel.events("price", buffer=1, overflow="drop_oldest"),
     )
     publish(world, *range(10))
-    world.act(world.server.drop, 4001, "no such app")
+    world.act(world.server.drop, 4009, "no such app: disconnected by the app")
     world.run(1)
     assert [next(stream).data for _ in range(10)] == list(range(10))
     with pytest.raises(ConnectionFailed):

@@ -148,7 +148,7 @@ def test_W9_what_cannot_be_opened_for_now_is_an_attempt_that_failed(error: Excep
     hand.command(hand.driver.session.connect)
     assert hand.errors == []
     assert hand.driver.session.retry_at is not None
-    assert str(error) in hand.driver.session.last_loss
+    assert hand.driver.session.last_error is error
     assert hand.driver.wires == {}
 
 

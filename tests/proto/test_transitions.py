@@ -11,7 +11,15 @@ import pytest
 
 from proto.inputs import random_sequence
 from proto.play import Play
-from proto.scripted import Script, connected, connecting, error_message
+from proto.scripted import (
+    Script,
+    connected,
+    connecting,
+    error_message,
+    upgraded,
+    upgrading,
+)
+from proto.websocket_peer import answer
 from pusher_proto import ConnectionUnsafe, states
 from pusher_proto._channels import channel, user
 from pusher_proto._connection import connector
@@ -57,6 +65,43 @@ def refused_in_place_of_a_greeting() -> None:
     connecting().open().upgrade().error(4001)
 
 
+def refused_in_place_of_the_upgrade() -> None:
+    """UPGRADING, REFUSED."""
+    upgrading(first_attempts=1).receive(answer("404 Not Found"))
+
+
+def terminated() -> None:
+    """CONNECTED, REFUSED."""
+    connected().close(4009, "You got disconnected by the app.")
+
+
+def connected_again_after_a_failure() -> None:
+    """FAILED, CONNECT."""
+    upgraded().error(4001).connect()
+
+
+def connected_too_soon_after_a_failure() -> None:
+    """FAILED, CONNECT_LATER."""
+    script = upgraded().error(4001).connect()
+    script.open().upgrade().error(4001).connect()
+
+
+def connected_too_soon_after_a_disconnect() -> None:
+    """DISCONNECTED, CONNECT_LATER."""
+    script = connecting().fail().disconnect().connect()
+    script.fail().disconnect().connect()
+
+
+def disconnected_after_a_failure() -> None:
+    """FAILED, DISCONNECT."""
+    upgraded().error(4001).disconnect()
+
+
+def closed_after_a_failure() -> None:
+    """FAILED, CLOSE."""
+    upgraded().error(4001).end()
+
+
 def closed_before_the_greeting() -> None:
     """GREETING, CLOSE."""
     connecting().open().upgrade().end()
@@ -85,6 +130,13 @@ SCRIPTS: list[Callable[[], None]] = [
     certificate_refused,
     refused_while_leaving,
     refused_in_place_of_a_greeting,
+    refused_in_place_of_the_upgrade,
+    terminated,
+    connected_again_after_a_failure,
+    connected_too_soon_after_a_failure,
+    connected_too_soon_after_a_disconnect,
+    disconnected_after_a_failure,
+    closed_after_a_failure,
     closed_before_the_greeting,
     wanted_again_while_leaving,
     left_without_an_answer,

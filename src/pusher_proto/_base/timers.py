@@ -18,6 +18,7 @@ class Timer(Enum):
     OPEN = "name lookup, TCP, TLS, upgrade and greeting together"
     ACTIVITY = "silence of the server before a ping"
     PONG = "silence after a ping before the connection counts as lost"
+    ONE_WAY = "a missing pong on a connection that is not silent"
     CLOSE = "an orderly end of one transport"
     RETRY = "the delay before the next connection"
     STABLE = "being connected before the count of attempts starts again"

@@ -146,10 +146,10 @@ class Channel:
         self.unopened += 1
         return self.unopened
 
-    def lose(self, now: float) -> None:
-        """Handle the loss of the connection."""
+    def lose(self, heard_at: float) -> None:
+        """Handle the loss of the connection, which received its last byte at `heard_at`."""
         if self.state is ChannelState.SUBSCRIBED:
-            self.lost_at = now
+            self.lost_at = heard_at
         self.handle(ChannelInput.LOSE)
         self.request = None
         if self.roster is not None:

@@ -124,13 +124,24 @@ class Subscriptions:
         for channel in sorted(self.channels.values(), key=_is_presence):
             self._admission.ask(channel, now)
 
-    def lost(self, now: float) -> None:
-        """Forget what was asked on the connection, and drop the channels that were being left."""
+    @property
+    def authorizing(self) -> bool:
+        """Whether an authorization is pending, or failed and will be asked for again."""
+        return any(
+            channel.state is C.AUTHORIZING or self._timers.is_set(Timer.REGRANT, channel.name)
+            for channel in self.channels.values()
+        )
+
+    def lost(self, now: float, heard_at: float) -> None:
+        """Forget what was asked on the connection, and drop the channels that were being left.
+
+        `heard_at` is when the connection received its last byte.
+        """
         self._conclude(self._connector.ledger.lost(), now)
         self._admission.lost(now)
         self._abandoned.clear()
         for channel in list(self.channels.values()):
-            channel.lose(now)
+            channel.lose(heard_at)
             self._admission.withdraw(channel, now)
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:

@@ -104,6 +104,11 @@ class User:
         """Whether the sign-in is under way."""
         return self._state in (U.AUTHORIZING, U.SIGNING_IN)
 
+    @property
+    def authorizing(self) -> bool:
+        """Whether the sign-in is under way, or failed and will be tried again."""
+        return self.pending or self._timers.is_set(Timer.SIGN_IN_RETRY)
+
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
         return UserSnapshot(self._state, self.id, self._data, self._last_error, self._online)

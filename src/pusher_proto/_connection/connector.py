@@ -1,20 +1,25 @@
-"""The connection of the moment, and what follows when it ends: the session's state, attempts and delays."""
+"""The connection of a session and what follows its end: the state, the attempts, the events about them.
+
+One connection at a time; it is a `Link`, which nothing outside of this module sees. What follows a failure is decided
+by the table in `_protocol/failures`, when it follows by `Attempts`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .._base.backoff import Rng, delay_before
+from .._base.backoff import Rng
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
-from .._protocol.close_codes import Next, explained, hint_for
-from .._protocol.control import LinkItem
+from .._protocol.control import Ended, LinkItem
+from .._protocol.failures import Cause, cause_of_close
+from .._protocol.hints import explained, hint_for, tls_hint
 from .._transports.transports import Transports
 from .._version import __version__
 from .._wire.fast_lane import Run
 from .._wire.proxy import ProxyFailed
-from ..errors import ConnectionFailed, ConnectionUnsafe, describe, excerpt
+from ..errors import ConnectionEnded, ConnectionFailed, ConnectionUnsafe, describe, excerpt
 from ..events import (
     Closed,
     ConnectionEstablished,
@@ -26,8 +31,9 @@ from ..events import (
 )
 from ..options import Options
 from ..states import SESSION, SessionInput, SessionState, advance
+from .attempts import Attempts
 from .ledger import Asked, Ledger
-from .link import Ended, Link
+from .link import Link
 
 __all__ = ["Connector", "Reports"]
 
@@ -46,6 +52,8 @@ _PHASES = {
     S.UPGRADING: "the upgrade",
     S.GREETING: "the greeting",
 }
+_NOT_YET_VALID = 9
+"""OpenSSL's number for a certificate whose time has not come (X509_V_ERR_CERT_NOT_YET_VALID)."""
 
 _log = logger("connection")
 
@@ -57,43 +65,44 @@ class Reports(NamedTuple):
     """Takes events for the application."""
     established: Callable[[str, float], None]
     """Takes the socket id of a new connection, and the time."""
-    lost: Callable[[float], None]
-    """Takes the time when a connection or attempt is over."""
+    lost: Callable[[float, float], None]
+    """Takes the time when a connection or attempt is over, and when the last byte was received."""
     received: Callable[[Iterator[Run | LinkItem], float], None]
     """Takes what a link received, item by item."""
+    authorizing: Callable[[], bool]
+    """Returns whether an authorization is pending, or failed and is asked for again."""
 
 
 class Connector:
     """Opens links, one at a time, and decides what follows the end of one."""
 
     def __init__(
-        self,
-        options: Options,
-        timers: Timers,
-        transports: Transports,
-        rng: Rng,
-        reports: Reports,
+        self, options: Options, timers: Timers, transports: Transports, rng: Rng, reports: Reports
     ) -> None:
         self._options = options
         self._timers = timers
         self._transports = transports
         self._rng = rng
+        self._reports = reports
         self._emit = self.emit = reports.emit
-        self._tell_established = reports.established
-        self._tell_lost = reports.lost
         self.link_received = reports.received
         self._state = S.IDLE
-        self._attempt = 0
-        self._tries = 0
-        """Attempts since the last stable connection; one more than `_attempt` while the first is under way."""
+        self._attempts = Attempts(options, rng)
+        self._link: Link | None = None
+        self._where = ""
+        """Host and port of the current or last attempt."""
+        self._established_at = 0.0
         self._lost_at: float | None = None
+        """When the last byte of the last established connection was received."""
+        self.reading_paused = False
+        """Whether the session wants no data of the current connection."""
         self.ledger = Ledger(in_order=options.answers_in_order)
         """What was asked on the connection and not answered yet."""
-        self.link: Link | None = None
         self.socket_id: str | None = None
         self.failure: ConnectionFailed | None = None
         self.last_loss = ""
-        self.attempts = 0
+        self.last_error: BaseException | None = None
+        """Why there is no connection; None at first and while there is one."""
         self.connections = 0
         _log.info("pusher-proto %s, %r", __version__, options)
 
@@ -115,14 +124,29 @@ class Connector:
         """Whether the end is reached."""
         return self._state is S.CLOSED
 
+    @property
+    def attempts(self) -> int:
+        """How often a connection was tried."""
+        return self._attempts.total
+
     # Commands
 
     def connect(self, now: float) -> None:
-        """Begin an attempt now, unless one is under way or has succeeded."""
-        if (self._state, G.CONNECT) in SESSION:
-            self._attempt = self._tries = 0
-            self.failure = None
+        """Begin an attempt, unless one is under way or has succeeded: now, or when the floor of delays allows it."""
+        if (self._state, G.CONNECT) not in SESSION:
+            return
+        at = self._attempts.earliest(now)
+        if self._state is not S.WAITING:
+            self._attempts.renew(now)
+        self._attempts.hurry()
+        self.failure = None
+        if at <= now:
             self._open(G.CONNECT, now)
+            return
+        planned = self._timers.at(Timer.RETRY)
+        self._timers.set(Timer.RETRY, at if planned is None else min(at, planned))
+        self._begin_trying(now)
+        self._move(G.CONNECT_LATER, "connecting")
 
     def disconnect(self, now: float) -> None:
         """End the connection, or the attempts."""
@@ -131,29 +155,68 @@ class Connector:
             self._move(G.DISCONNECT, "disconnect() was called")
 
     def close(self, now: float) -> None:
-        """End for good, unless `ending`; `finish_closing` says when it is done."""
+        """End for good, unless `ending`; call `finish_closing` after each end of a transport."""
         self._leave(now)
         self._move(G.CLOSE, "close() was called")
 
     def finish_closing(self) -> None:
-        """Say `Closed` once no transport is left."""
+        """Emit `Closed` once no transport is left."""
         if self._state is S.CLOSING and not len(self._transports):
             self._move(G.GONE)
             self._timers.clear()
             self._emit(Closed())
 
+    # The current connection
+
     def request(self, frame: bytes, kind: Asked, channel: str | None, now: float) -> None:
         """Send a message that the server may answer or refuse, and note it in the ledger."""
-        assert self.link is not None  # it belongs to a connection
+        assert self._link is not None  # a message belongs to a connection
         self.ledger.asked(kind, channel, now)
-        self.link.send(frame)
+        self._link.send(frame)
+
+    @property
+    def unsent(self) -> int:
+        """How many bytes the driver has still to write to the current connection."""
+        return 0 if self._link is None else self._transports.unsent(self._link.transport)
 
     def ping(self, now: float) -> None:
-        """Send a ping, if there is a connection."""
-        if self.link is not None:
-            self.link.ping(now)
+        """Ask the server for a sign of life, if there is a connection."""
+        if self._link is not None:
+            self._link.ping(now)
 
-    # What the link said
+    def pause_reading(self, now: float) -> None:
+        """Stop wanting data. What belongs to connecting is read nonetheless."""
+        if not self.reading_paused and self._link is not None and self.socket_id is not None:
+            self.reading_paused = True
+            self._link.reading(False, now)
+
+    def resume_reading(self, now: float) -> None:
+        """Want data again."""
+        assert self._link is not None  # each connection begins with reading
+        self.reading_paused = False
+        self._link.reading(True, now)
+
+    def wants_data(self, transport: int) -> bool:
+        """Return whether the driver should read from this stream now."""
+        paused = self.reading_paused and self._link is not None
+        return not (paused and self._link.transport == transport)  # type: ignore[union-attr]  # not None when paused
+
+    def missing_at(self, limit: float, now: float) -> float:
+        """Return when an answer that was due by now counts as missing: later, when it may not have been read yet."""
+        assert self._link is not None  # a question is forgotten with its connection
+        return self._link.missing_at(limit, now)
+
+    def forget_error(self) -> None:
+        """Note that the last error was about a channel: it cannot stand for a close code."""
+        if self._link is not None:
+            self._link.forget_error()
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds from the last answered ping of the current connection to its pong."""
+        return None if self._link is None else self._link.round_trip
+
+    # Reported by the link
 
     def link_pinged(self, now: float) -> None:
         """Note that the link sent a ping."""
@@ -161,29 +224,31 @@ class Connector:
 
     def link_opened(self, link: Link) -> None:
         """Note that the transport of the link is open."""
-        if link is self.link:
+        if link is self._link:
             self._move(G.OPENED)
 
     def upgraded(self) -> None:
-        """The WebSocket is open."""
+        """Note that the WebSocket is open."""
         self._move(G.UPGRADED)
 
     def greeted(self, socket_id: str, now: float) -> None:
-        """The connection is established."""
+        """Note that the connection is established."""
         self.socket_id = socket_id
         self.connections += 1
+        self.last_error = None
+        self._established_at = now
         self._timers.stop(Timer.OPEN)
         self._move(G.GREETED)
         self._timers.set(Timer.STABLE, now + self._options.stable_after)
         offline_for = None if self._lost_at is None else now - self._lost_at
         _log.info("connected, socket id %s", excerpt(socket_id, 64))
         self._emit(ConnectionEstablished(socket_id, offline_for))
-        self._tell_established(socket_id, now)
+        self._reports.established(socket_id, now)
 
     def ended(self, ended: Ended, now: float) -> None:
-        """The server ended the connection, or broke the protocol so that it must end."""
-        link = self.link
-        assert link is not None  # it said so
+        """Handle an end by the server, or a breach of the protocol after which the connection must end."""
+        link = self._link
+        assert link is not None  # it reported the end
         self._end(ended, now)
         link.dropped(now, abort=ended.at_fault)
 
@@ -191,64 +256,79 @@ class Connector:
         self, link: Link, error: BaseException | str | None, reason: str, now: float
     ) -> None:
         """Decide what follows the end of the link's transport; nothing, when the link was told to end."""
-        if link is not self.link:
+        if link is not self._link:
             return
-        if isinstance(error, ConnectionUnsafe):
-            self._end(Ended(None, reason, Next.REFUSE), now)
-        elif isinstance(error, ProxyFailed):
-            follows = Next.REFUSE if error.refused else Next.BACK_OFF
-            self._end(Ended(error.status, reason, follows), now)
-        else:
-            self._end(link.transport_gone(explained(reason), now), now)
+        match error:
+            case ConnectionUnsafe():
+                early = error.verify_code == _NOT_YET_VALID
+                cause = Cause.CERTIFICATE_EARLY if early else Cause.CERTIFICATE
+                hint = tls_hint(error.verify_code, error.authorities)
+                ended = Ended(None, str(error), cause, hint=hint)
+            case ProxyFailed():
+                cause = Cause.PROXY_REFUSED if error.refused else Cause.NO_NETWORK
+                ended = Ended(error.status, reason, cause, hint=error.hint)
+            case BaseException():
+                ended = link.gone(self._in_words(error))
+            case _:
+                ended = link.gone(reason)
+        self._end(ended, now, error if isinstance(error, BaseException) else None)
 
     # Deadlines
 
     def open_due(self, now: float) -> None:
-        """connect_timeout is over."""
+        """Give up an attempt: connect_timeout is over."""
         limit, phase = self._options.connect_timeout, _PHASES[self._state]
-        self._abort(
-            f"no connection within {limit:g} s: {phase} did not end", None, Next.BACK_OFF, now
-        )
+        reason = f"no connection within {limit:g} s: {phase} did not end"
+        hint = f"check that a server is at {self._where}, and that it speaks TLS where tls=True says so"
+        self._abort(Ended(None, reason, Cause.NO_NETWORK, hint=hint), now)
 
     def activity_due(self, now: float) -> None:
-        """The server was silent for long, perhaps."""
-        assert self.link is not None  # the deadline ends with the link
-        self.link.activity_due(now)
+        """Ping a server that was silent for long."""
+        assert self._link is not None  # the deadline ends with the link
+        self._link.activity_due(now)
 
     def pong_due(self, now: float) -> None:
-        """pong_timeout is over."""
-        self._abort("the server did not answer a ping", 1006, Next.AT_ONCE, now)
+        """Give up a connection that was silent after a ping."""
+        self._abort(Ended(1006, "the server did not answer a ping", Cause.SILENCE), now)
+
+    def one_way_due(self, now: float) -> None:
+        """Give up a connection on which the server sends and does not receive."""
+        assert self._link is not None  # the deadline ends with the link
+        if self._link.one_way_due(now):
+            limit = 2 * self._options.pong_timeout
+            reason = f"the server sends, and did not answer a ping within {limit:g} s: the way to it is lost"
+            self._abort(Ended(1006, reason, Cause.SILENCE), now)
 
     def retry_due(self, now: float) -> None:
-        """The delay is over."""
+        """Begin the next attempt: the delay is over."""
         self._open(G.RETRY, now)
 
     def stable_due(self) -> None:
-        """Connected for long enough: the next loss is a first one again."""
-        self._attempt = self._tries = 0
+        """Count from the first again: the connection has lasted long enough."""
+        self._attempts.stable()
 
     def unavailable_due(self) -> None:
-        """Trying for so long has another name."""
-        self._tell(ConnectionState.CONNECTING, "not connected for long")
+        """Report UNAVAILABLE: trying has taken long."""
+        self._report_state(ConnectionState.CONNECTING, "not connected for long")
 
     # Within
 
     def _open(self, by: SessionInput, now: float) -> None:
         self._timers.stop(Timer.RETRY)
-        self.attempts += 1
-        self._tries += 1
+        self._attempts.begin(now)
         self._begin_trying(now)
         self._move(by, "connecting")
         try:
             address = self._options.address()
-            # All is drawn from the session's own rng, so that the same inputs give the same bytes.
-            draw = self._rng.randbytes
-            self.link = Link(self._options, address, self._transports, self._timers, self, draw)
         except Exception as error:  # Options.resolve_url is the application's
-            why = describe(error)
-            ended = Ended(None, f"no URL to connect to: {why}", Next.WAIT)
-            self._end(ended, now, pause=1.0)  # whatever the options: it fails within this call
+            reason = f"no URL to connect to: {describe(error)}"
+            self._end(Ended(None, reason, Cause.NO_URL), now, error)
             return
+        self._where = f"{address.host}:{address.port}"
+        # Everything is drawn from the session's own rng, so that the same inputs give the same bytes.
+        self._link = Link(
+            self._options, address, self._transports, self._timers, self, self._rng.randbytes
+        )
         self._timers.set(Timer.OPEN, now + self._options.connect_timeout)
 
     def _begin_trying(self, now: float) -> None:
@@ -256,68 +336,92 @@ class Connector:
         if self._state not in _TRYING:
             self._timers.set(Timer.UNAVAILABLE, now + self._options.unavailable_after)
 
-    def _end(self, ended: Ended, now: float, *, pause: float = 0.0) -> None:
-        """The connection, or the attempt, is over: decide what follows."""
-        unstable = self._timers.is_set(Timer.STABLE)
+    def _end(self, ended: Ended, now: float, error: BaseException | None = None) -> None:
+        """Decide what follows the end of the connection, or of the attempt."""
         before = self.public_state
+        cause, good = self._judge(ended, now)
+        unstable = self._timers.is_set(Timer.STABLE)
         self._forget_link(now)
         reason = self.last_loss = excerpt(ended.reason, 256)
-        self._attempt += 1
-        limit = self._options.max_attempts
-        given_up = not self._options.reconnect or (limit is not None and self._tries >= limit)
-        if ended.next is Next.REFUSE or given_up:
-            self.failure = ConnectionFailed(ended.code, reason, hint_for(ended.code))
+        hint = ended.hint or hint_for(ended.code, reason)
+        if error is None:
+            error = ConnectionEnded(ended.code, reason, hint)
+        self.last_error = error
+        delay = self._attempts.failed(
+            cause, now, good=good, unstable=unstable, retry_after=ended.retry_after
+        )
+        if delay is None:
+            self.failure = ConnectionFailed(ended.code, reason, hint)
+            self.failure.__cause__ = error
+            self.last_error = self.failure
             _log.error("%s", self.failure)
             self._move(G.REFUSED, reason, before)
-            self._emit(ConnectionLost(ended.code, reason, will_retry=False))
+            self._emit(ConnectionLost(ended.code, reason, False, error=error, hint=hint))
             return
-        delay = max(pause, self._delay(ended, unstable))
         why = ", ".join(filter(None, (f"code {ended.code}" if ended.code else "", reason)))
-        _log.warning("no connection (%s); next attempt in %.2f s", why, delay)
+        _log.warning(
+            "no connection (%s); next attempt in %.2f s", f"{why}; {hint}" if hint else why, delay
+        )
         self._begin_trying(now)
         self._move(G.LOST, reason, before)
         self._timers.set(Timer.RETRY, now + delay)
-        self._emit(ConnectionLost(ended.code, reason, will_retry=True))
-        self._emit(RetryScheduled(self._attempt, delay))
+        self._emit(ConnectionLost(ended.code, reason, True, delay, error=error, hint=hint))
+        self._emit(RetryScheduled(self._attempts.failures, delay))
 
-    def _delay(self, ended: Ended, unstable: bool) -> float:
-        if ended.next is Next.AT_ONCE and self._attempt == 1:
-            return 0.0
-        patient = ended.next is not Next.BACK_OFF or (unstable and self._attempt > 1)
-        options = self._options
-        delay = delay_before(
-            self._attempt,
-            self._rng,
-            base=options.retry_base,
-            cap=options.retry_cap,
-            at_least=1.0 if patient else 0.0,
+    def _judge(self, ended: Ended, now: float) -> tuple[Cause, bool]:
+        """Return the cause of an end, and whether a connection was good before."""
+        connected = self._state is S.CONNECTED
+        cause = ended.cause or cause_of_close(
+            ended.code,
+            ended.reason,
+            connected_for=now - self._established_at if connected else None,
+            authorizing=self._reports.authorizing(),
         )
-        return max(delay, min(ended.retry_after or 0.0, options.retry_cap))
+        # A 4009 within seconds of the greeting says that the connection was never good.
+        counted = self.connections - (connected and cause is Cause.UNAUTHORIZED)
+        return cause, counted > 0
+
+    def _in_words(self, error: BaseException) -> str:
+        """Return what the system says, with the place that it is about."""
+        said = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, TimeoutError) and not said:
+            said = "timed out"
+        if type(error).__name__ == "gaierror":
+            said = f"name not found ({said})" if said else "name not found"
+        said = said or type(error).__name__
+        if self._state is not S.OPENING:
+            return excerpt(f"the connection to {self._where} broke: {said}", 200)
+        proxy = self._options.parsed_proxy()
+        through = "" if proxy is None else f" through {proxy}"
+        return excerpt(f"could not reach {self._where}{through}: {explained(said)}", 256)
 
     def _leave(self, now: float) -> None:
-        """The application wants no connection: end the one there is, and plan no other."""
-        link = self.link
+        """End the connection that there is, and plan no other: the application wants none."""
+        link = self._link
         self._forget_link(now)
-        self.failure = None
+        self.failure = self.last_error = None
         self._timers.stop(Timer.RETRY)
         if link is not None:
             link.close(now)
 
-    def _abort(self, reason: str, code: int | None, next_: Next, now: float) -> None:
-        link = self.link
+    def _abort(self, ended: Ended, now: float) -> None:
+        link = self._link
         assert link is not None  # its deadline has come
-        self._end(Ended(code, reason, next_), now)
+        self._end(ended, now)
         link.close(now, abort=True)
 
     def _forget_link(self, now: float) -> None:
+        heard_at = now
+        if self._link is not None:
+            heard_at = self._link.heard_at(now)
+            self._link.stop()
         if self._state is S.CONNECTED:
-            self._lost_at = now
-        if self.link is not None:
-            self.link.stop()
-        self.link = self.socket_id = None
+            self._lost_at = heard_at
+        self._link = self.socket_id = None
+        self.reading_paused = False
         self._timers.stop(Timer.OPEN)
         self._timers.stop(Timer.STABLE)
-        self._tell_lost(now)
+        self._reports.lost(now, heard_at)
 
     def _move(
         self, given: SessionInput, reason: str = "", before: ConnectionState | None = None
@@ -326,9 +430,9 @@ class Connector:
         self._state = advance(SESSION, self._state, given)
         if self._state not in _TRYING:
             self._timers.stop(Timer.UNAVAILABLE)
-        self._tell(before, reason)
+        self._report_state(before, reason)
 
-    def _tell(self, before: ConnectionState, reason: str) -> None:
+    def _report_state(self, before: ConnectionState, reason: str) -> None:
         if self.public_state is not before:
             _log.info(
                 "%s, was %s%s", self.public_state.value, before.value, reason and f": {reason}"

@@ -14,7 +14,6 @@ from .._base.logs import logger
 from .._base.timers import Timers
 from .._base.urls import Address
 from .._protocol.channel_messages import PLAIN, event_of, read_plain
-from .._protocol.close_codes import Next, next_after
 from .._protocol.control import (
     Ended,
     ErrorReceived,
@@ -29,6 +28,8 @@ from .._protocol.control import (
     shown,
     shown_frame,
 )
+from .._protocol.failures import Cause
+from .._protocol.hints import NO_GREETING, UNGREETED
 from .._transports.transports import Transports
 from .._wire.envelope import BadMessage, Envelope, decode, encode, text_of
 from .._wire.fast_lane import NO_READER, Run
@@ -62,8 +63,8 @@ _PING = encode("pusher:ping", {})
 _log = logger("connection")
 _frames = logger("protocol")
 
-ERROR_COUNTS = 5.0
-"""Seconds for which an error stands for the close code of an end without one (Reverb writes no close frame)."""
+_STANDS_FOR_A_CODE = range(4100, 4300)
+"""Errors that stand for the close code of an end without one, when nothing follows them (Reverb, Soketi)."""
 
 
 class LinkOwner(Protocol):
@@ -114,7 +115,8 @@ class Link:
             randbytes=randbytes,
         )
         self._liveness: Liveness | None = None
-        self._error: tuple[ErrorReceived, float] | None = None
+        self._error: ErrorReceived | None = None
+        """The error that was received last, with no message after it."""
         self._closing = False
         self._second = 0.0
         """When the limit on pings began to count anew."""
@@ -156,7 +158,7 @@ class Link:
             self._await_end(data, now)
             return
         if self._liveness is not None:
-            self._liveness.heard(now)
+            self._liveness.heard(now, len(data))
         if now - self._second >= 1.0:
             self._second = now
             self._websocket.another_second()
@@ -177,7 +179,7 @@ class Link:
                 self._error = None
                 yield run
                 run = None
-            meant = self._text(item, now) if type(item) is bytes else self._other(item, now)
+            meant = self._text(item, now) if type(item) is bytes else self._other(item)
             if meant is not None:
                 if type(meant) is Ended:
                     self._flush()
@@ -192,17 +194,20 @@ class Link:
         under_way = self._websocket.under_way
         if under_way is not None and self._takes_too_long(under_way, now):
             self._say_goodbye(1008)
-            yield Ended(1008, "the server takes too long to end a message", Next.WAIT)
+            yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
 
-    def transport_gone(self, error: str, now: float) -> Ended:
-        """The stream ended or broke, or could not be opened: return what that means."""
+    def gone(self, reason: str) -> Ended:
+        """Return what it means that the stream ended or broke, or could not be opened."""
         was_open = self._websocket.is_open
         self._websocket.receive_eof()
         if not was_open:
-            return Ended(None, error or "the connection ended before it was open", Next.BACK_OFF)
-        return self._bare_end(
-            1006, error or "the connection ended without a close frame", self._remembered(now)
-        )
+            why = reason or "the connection ended before it was open"
+            return Ended(None, why, Cause.NO_NETWORK)
+        return self._bare_end(1006, reason or "the connection ended without a close frame")
+
+    def heard_at(self, now: float) -> float:
+        """Return when the last byte of an established connection was received; else `now`."""
+        return now if self._liveness is None else self._liveness.heard_at
 
     def send(self, text: bytes) -> None:
         """Send one message; nothing once either side has begun to close."""
@@ -223,8 +228,12 @@ class Link:
         if self._liveness is not None and self._liveness.activity_due(now):
             self.ping(now)
 
+    def one_way_due(self, now: float) -> bool:
+        """Return whether the way to the server is lost: a pong is missing, and nothing can have held it up."""
+        return self._liveness is not None and self._liveness.one_way_due(now)
+
     def reading(self, reads: bool, now: float) -> None:
-        """The session stopped wanting data, or wants it again."""
+        """Take into account that the session stopped wanting data, or wants it again."""
         assert self._liveness is not None  # until the greeting everything is read
         self._liveness.reading(reads, now)
         self._began = (None, now)
@@ -256,27 +265,25 @@ class Link:
         """The last error was about a channel: it cannot stand for a close code."""
         self._error = None
 
-    def _remembered(self, now: float) -> ErrorReceived | None:
-        """Return the error that came last and just now, which stands for a close code that is missing."""
-        if self._error is not None and now - self._error[1] <= ERROR_COUNTS:
-            return self._error[0]
-        return None
-
     def _takes_too_long(self, under_way: int, now: float) -> bool:
         """Note what is under way. Bytes keep a connection alive, but not for ever when they make no message."""
         if under_way != self._began[0]:
             self._began = (under_way, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
 
-    def _bare_end(self, code: int, reason: str, error: ErrorReceived | None) -> Ended:
-        """Return the meaning of an end without a code of Pusher's: an error before it stands for the code."""
-        if error is None:
-            return Ended(code, reason, next_after(code))
-        return Ended(
-            code if error.code is None else error.code,
-            error.message or reason,
-            next_after(error.code),
-        )
+    def _bare_end(self, code: int, reason: str) -> Ended:
+        """Return the meaning of an end without a code of Pusher's.
+
+        Never final once the connection is established, whatever was said before: errors close nothing on most servers.
+        """
+        if self._liveness is None:
+            why = "the server took the upgrade and ended the connection before greeting"
+            why += f" ({reason})" if reason else ""
+            return Ended(code, f"{why}: {UNGREETED}", Cause.UNGREETED)
+        error = self._error
+        if error is None or error.code not in _STANDS_FOR_A_CODE:
+            return Ended(code, reason, Cause.ENDED)
+        return Ended(error.code, error.message or reason)
 
     def _await_end(self, data: bytes, now: float) -> None:
         """We said goodbye: nothing counts any more but that the server does."""
@@ -320,21 +327,21 @@ class Link:
         self._error = None
         return Run([event_of(envelope.channel, envelope)], alike=True)
 
-    def _other(self, item: object, now: float) -> LinkItem | None:
+    def _other(self, item: object) -> LinkItem | None:
         match item:
             case UpgradeAccepted():
                 return Upgraded()
             case UpgradeRefused():
                 return read_refused_upgrade(item)
             case PeerClosed():
-                reason, error = shown(item.reason), self._remembered(now)
+                reason = shown(item.reason)
                 if item.code < 4000:
-                    return self._bare_end(item.code, reason, error)
+                    return self._bare_end(item.code, reason)
                 # Soketi says why in the error, and closes with the code alone.
-                reason = reason or (error.message if error is not None else "")
-                return Ended(item.code, reason, next_after(item.code))
+                return Ended(item.code, reason or (self._error.message if self._error else ""))
             case Violation():
-                return Ended(item.code, item.reason, Next.WAIT, at_fault=item.code is None)
+                fault = item.code is None
+                return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=fault)
             case BinaryReceived():
                 what = f"a binary message of {item.size} bytes; the protocol has none"
                 return Malformed(what, "")
@@ -350,12 +357,12 @@ class Link:
             return None
         if event == "pusher:error":
             error = read_error(envelope.data, envelope.channel)
-            self._error = (error, now)
+            self._error = error
             if liveness is not None:
                 return error
             # The verdict on this attempt; Reverb sends it and leaves the socket open.
             self._say_goodbye(1000)
-            return Ended(error.code, error.message, next_after(error.code))
+            return Ended(error.code, error.message)
         self._error = None
         if liveness is None:
             return self._greeting(envelope, now)
@@ -373,10 +380,14 @@ class Link:
             if what == _ESTABLISHED:
                 what = "a greeting without a socket id"
             self._say_goodbye(1002)
-            return Ended(1002, f"expected a greeting, got {excerpt(what, 64)}", Next.WAIT)
+            reason = f"expected a greeting, got {excerpt(what, 64)}"
+            return Ended(1002, reason, Cause.NO_GREETING, hint=NO_GREETING)
         socket_id, said = read
         activity, pong = self._activity(said), self._options.pong_timeout
-        self._liveness = Liveness(self._timers, activity=activity, pong=pong, now=now)
+        interval = self._options.ping_interval
+        self._liveness = Liveness(
+            self._timers, activity=activity, pong=pong, now=now, interval=interval
+        )
         return Greeted(socket_id)
 
     def _activity(self, said: Any) -> float:

@@ -16,7 +16,7 @@ from .._base.urls import shown_url
 from .._wire.envelope import Envelope, text_of, value_of
 from .._wire.websocket import UpgradeRefused
 from ..errors import excerpt
-from .close_codes import Next, next_after_status
+from .failures import Cause, cause_of_status
 
 __all__ = [
     "Ended",
@@ -68,11 +68,14 @@ class Ended(Struct, frozen=True):
 
     code: int | None
     reason: str
-    next: Next
+    cause: Cause | None = None
+    """What went wrong; None: what the code says."""
     retry_after: float | None = None
     """Seconds that the server asked to wait (Retry-After)."""
     at_fault: bool = False
     """Whether the stream must be dropped without ceremony."""
+    hint: str = ""
+    """What a person can do; an empty text where the code says it."""
 
 
 LinkNews = Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended
@@ -156,4 +159,4 @@ def read_refused_upgrade(item: UpgradeRefused) -> Ended:
         reason += f" to {location} (redirects are not followed)"
     wait = headers.get("retry-after", "")
     retry_after = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
-    return Ended(item.status, reason, next_after_status(item.status), retry_after, at_fault=True)
+    return Ended(item.status, reason, cause_of_status(item.status), retry_after, at_fault=True)

@@ -90,6 +90,7 @@ class Cause(Enum):
     RATE_LIMITED = "close codes 4300 to 4399"
     UNGREETED = "an end after the upgrade and before the greeting"
     NO_GREETING = "something other than a greeting after the upgrade"
+    VIOLATION = "what HTTP, WebSocket or a limit of `Options` does not allow"
     NO_URL = "`resolve_url` raised"
     UPGRADE_BUSY = "the upgrade is answered with 408, 425, 429 or 5xx"
     UPGRADE_ASTRAY = "the upgrade is answered with 2xx or 3xx"
@@ -137,6 +138,7 @@ FAILURES: dict[Cause, Row] = {
         "Sockudo ends so for an unknown key, a disabled app and a full one; the last passes",
     ),
     Cause.NO_GREETING: Row(_LINK, S.WAIT, S.WAIT, "a proxy or another server in the way"),
+    Cause.VIOLATION: Row(_LINK, S.WAIT, S.WAIT, "a fault of the server or of something in the way"),
     Cause.NO_URL: Row(_LINK, S.WAIT, S.WAIT, "the application may know the URL later"),
     Cause.UPGRADE_BUSY: Row(_LINK, S.WAIT, S.WAIT, "an overload or a restart"),
     Cause.UPGRADE_ASTRAY: Row(_LINK, S.WAIT, S.WAIT, "a captive portal or a proxy in the way"),

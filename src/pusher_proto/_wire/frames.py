@@ -36,6 +36,7 @@ _DEFLATED = frozenset(b"\x41\x42\xc1\xc2")
 _PONGS = 16
 """How many pings of one read are answered: the last ones. RFC 6455, 5.5.3 requires an answer to one of them."""
 
+_HTTP_BEHIND_UPGRADE = "the server failed behind the upgrade: it sent an HTTP answer instead of frames; look at its log"
 _NOT_UTF8 = "text that is not UTF-8"
 
 
@@ -194,6 +195,9 @@ class Frames:
             least = 126 if length == 126 else 65536
             length = int.from_bytes(data[at + 2 : at + header], "big")
             wrong = wrong or not least <= length < 1 << 63
+        if data[at : at + 2] == b"HT":
+            self._fail(1002, _HTTP_BEHIND_UPGRADE, items)
+            return at + 2
         if wrong:
             # wsproto finds the fault in the header alone, so the payload is not awaited.
             self._give(data[at : at + header], b"", items)

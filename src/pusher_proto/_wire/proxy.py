@@ -28,8 +28,12 @@ _PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 class ProxyFailed(Exception):
     """The proxy does not let us through; says why, and never with what credentials."""
 
-    def __init__(self, reason: str, *, status: int | None = None, refused: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, status: int | None = None, refused: bool = False, hint: str = ""
+    ) -> None:
         super().__init__(reason)
+        self.hint = hint
+        """What a person can do about it, or an empty text."""
         self.status = status
         """The status of an HTTP answer."""
         self.refused = refused
