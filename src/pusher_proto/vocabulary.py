@@ -7,6 +7,7 @@ from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from .errors import (
     AuthorizationError,
     ClientClosed,
+    ConnectionEnded,
     ConnectionFailed,
     ConnectionUnsafe,
     DataError,
@@ -68,6 +69,7 @@ __all__ = [
     "ChannelState",
     "ClientClosed",
     "Closed",
+    "ConnectionEnded",
     "ConnectionEstablished",
     "ConnectionFailed",
     "ConnectionLost",

@@ -237,6 +237,7 @@ def test_the_cause_of_a_close_code(code: int | None, cause: Cause) -> None:
     [
         ("You got disconnected by the app.", 5000.0, False, C.TERMINATED),
         ("You got disconnected by the app", 5000.0, True, C.TERMINATED),
+        ("terminated by app", 0.0, False, C.TERMINATED),
         ("Connection not authorized within timeout.", 5.0, False, C.UNAUTHORIZED),
         ("Connection not authorized within timeout.", 5.0, True, C.UNAUTHORIZED_SO_FAR),
         ("Connection not authorized within timeout.", 3600.0, False, C.UNAUTHORIZED_LATE),

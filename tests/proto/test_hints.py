@@ -44,7 +44,7 @@ def test_other_codes_have_none(code: int | None) -> None:
         (4004, "", "wait until the server has noticed"),
         (4009, "Connection not authorized within timeout.", "wants a sign-in or a private channel"),
         (4009, "Origin not allowed", "Options(origin=...)"),
-        (4009, "You got disconnected by the app.", "the application ended"),
+        (4009, "You got disconnected by the app.", "terminated by the application"),
         (200, "", "no Pusher server"),
         (302, "", "captive portal"),
         (404, "", "check host, port and path"),

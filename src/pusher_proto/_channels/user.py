@@ -106,8 +106,8 @@ class User:
 
     @property
     def authorizing(self) -> bool:
-        """Whether the sign-in is under way, or failed and will be tried again."""
-        return self.pending or self._timers.is_set(Timer.SIGN_IN_RETRY)
+        """Whether an authorization to sign in is pending, or failed and will be asked for again."""
+        return self._state is U.AUTHORIZING or self._timers.is_set(Timer.SIGN_IN_RETRY)
 
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""

@@ -290,13 +290,18 @@ def cause_of_close(
         return Cause.QUOTA
     if code != 4009:
         return Cause.REFUSED
-    if "disconnected by the app" in text.lower():
+    if says_terminated(text):
         return Cause.TERMINATED
     if authorizing:
         return Cause.UNAUTHORIZED_SO_FAR
     if connected_for is not None and connected_for > AUTHORIZE_WITHIN:
         return Cause.UNAUTHORIZED_LATE
     return Cause.UNAUTHORIZED
+
+
+def says_terminated(text: str) -> bool:
+    """Return whether a 4009 with these words means that the application wants the user gone."""
+    return any(words in text.lower() for words in ("disconnected by the app", "terminated by"))
 
 
 def cause_of_status(status: int) -> Cause:

@@ -5,6 +5,8 @@ A hint is a clause without a capital or a full stop. It names options of the lib
 
 from __future__ import annotations
 
+from .failures import says_terminated
+
 __all__ = [
     "NO_GREETING",
     "UNGREETED",
@@ -23,7 +25,7 @@ NO_GREETING = "this client speaks protocol 7: check that `query` does not ask fo
 """The hint for something other than a greeting."""
 
 _ORIGIN = "set Options(origin=...) to one that the server allows"
-_TERMINATED = "the application ended the connections of this user"
+_TERMINATED = "the connections of this user were terminated by the application"
 
 _CODES: dict[int | None, str] = {
     4000: "this app takes TLS only: leave tls=True",
@@ -53,7 +55,7 @@ def hint_for(code: int | None, text: str = "") -> str:
         words = text.lower()
         if "origin" in words:
             return _ORIGIN
-        if "disconnected by the app" in words:
+        if says_terminated(text):
             return _TERMINATED
     if code is not None and code < 1000:
         return status_hint(code)
