@@ -65,5 +65,7 @@ class MoreOptions(TypedDict, total=False):
     auth_connections: int
     auth_idle: float
     answers_in_order: bool
+    encrypted_caches: bool
+    several_nodes: bool
     strict_names: bool
     decrypted_text: Callable[[bytes], str] | None

@@ -128,10 +128,11 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         self._command(self._session.disconnect)
 
     def reconnect(self) -> None:
-        """End the connection and open another at once."""
-        with self._guard:
-            self._command(self._session.disconnect)
-            self._command(self._session.connect)
+        """End the connection and open another at once.
+
+        With `Options.several_nodes` the channels are left first, for which the server has a second to answer.
+        """
+        self._command(self._session.reconnect)
 
     def signin(self) -> None:
         """Sign the user in, now and again on each connection. `wait_signed_in` waits for it.

@@ -156,6 +156,12 @@ class Options:
     answers_in_order: bool = False
     """Whether the server is known to answer in the order of asking, as Reverb and Sockudo do. An error that names no
     channel is then put down by its place."""
+    encrypted_caches: bool = True
+    """Whether the server keeps the last event of `private-encrypted-cache-` channels; Reverb does not."""
+    several_nodes: bool = False
+    """Whether the server is a cluster that needs a moment to forget a connection, as Sockudo on several nodes: no
+    attempt follows a connection at once, `reconnect` leaves the channels first, and subscribes are repeated after a
+    short absence."""
     strict_names: bool = True
     """Whether channel names are held to Pusher's rules; servers of one's own may allow more."""
     decrypted_text: Callable[[bytes], str] | None = None
@@ -270,6 +276,7 @@ class Options:
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("strict_names", False)
         more.setdefault("answers_in_order", True)
+        more.setdefault("encrypted_caches", False)
         more.setdefault("max_client_event", 9500)
         port = 8080 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
@@ -309,12 +316,14 @@ class Options:
         """Return options for Sockudo; `path` is what a proxy in front of it adds.
 
         On this machine it is taken to speak without TLS on port 6001, elsewhere with TLS on 443. Client events may be
-        as large as the server is configured to take them.
+        as large as the server is configured to take them. Set `several_nodes=True` for more than one node.
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("strict_names", False)
         more.setdefault("answers_in_order", True)
         more.setdefault("max_client_event", 1024 * 1024)
+        if more.get("several_nodes"):
+            more.setdefault("retry_floor", 0.5)
         port = 6001 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 

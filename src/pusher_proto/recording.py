@@ -39,9 +39,11 @@ __all__ = ["INPUTS", "LIMIT", "RecordingSession", "recording_session", "replay"]
 INPUTS = (
     "connect",
     "disconnect",
+    "reconnect",
     "close",
     "subscribe",
     "unsubscribe",
+    "refresh_members",
     "trigger",
     "signin",
     "ping",

@@ -122,6 +122,18 @@ class Session:
         self._advance_clock(now)
         self._connector.disconnect(self._now)
 
+    def reconnect(self, *, now: float) -> None:
+        """End the connection and open another at once.
+
+        With `Options.several_nodes` the channels are left first, for which the server has a second to answer.
+        """
+        self._advance_clock(now)
+        if self._connector.ending:
+            return
+        if self.options.several_nodes and self._subscriptions.say_goodbye(self._now):
+            return
+        self._reconnect(self._now)
+
     def close(self, *, now: float) -> None:
         """End everything for good. `Closed` follows within close_timeout."""
         self._advance_clock(now)
@@ -145,6 +157,16 @@ class Session:
         self._advance_clock(now)
         if not self._connector.ending:
             self._subscriptions.unsubscribe(channel, self._now)
+
+    def refresh_members(self, channel: str, *, now: float) -> None:
+        """Leave a presence channel and join it again, which gives a new list of members.
+
+        The differences are emitted; events between the two are missed, as `Subscribed.offline_for` says. Raises
+        `UnsupportedFeature` for another kind of channel, `NotSubscribed`.
+        """
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._subscriptions.refresh_members(channel, self._now)
 
     def trigger(self, channel: str, event: str, data: Any, *, now: float) -> None:
         """Send a client event.
@@ -312,6 +334,7 @@ class Session:
             connector.attempts,
             self.events.violations,
             connector.round_trip,
+            roster_drifts=self._subscriptions.drifts,
         )
 
     @property
@@ -353,6 +376,10 @@ class Session:
     def _authorizing(self) -> bool:
         """Return whether an authorization is pending, or failed and will be asked for again."""
         return self._user.authorizing or self._subscriptions.authorizing
+
+    def _reconnect(self, now: float) -> None:
+        self._connector.disconnect(now)
+        self._connector.connect(now)
 
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
@@ -412,6 +439,10 @@ class Session:
         Timer.GATHER: lambda self, _, now: self._gather_due(now),
         Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
         Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),
+        Timer.SUBSCRIBE_AGAIN: lambda self, channel, now: self._subscriptions.subscribe_again_due(
+            channel, now
+        ),
+        Timer.GOODBYE: lambda self, _, now: self._reconnect(now),
         Timer.SIGN_IN: lambda self, _, now: self._signin_due(now),
         Timer.SIGN_IN_RETRY: lambda self, _, now: self._user.retry_due(now),
     }

@@ -150,6 +150,7 @@ class ChannelInput(Enum):
     SUCCEED = "the server confirmed"
     REFUSE = "no authorization, or the server refused"
     EXPIRE = "subscribe_timeout is over"
+    RENEW = "the subscription is left, to be made again on the same connection"
     LOSE = "the connection is gone"
 
 
@@ -171,6 +172,7 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.SUBSCRIBING, J.LEAVE): C.UNSUBSCRIBING,
     (C.SUBSCRIBING, J.LOSE): C.PENDING,
     (C.SUBSCRIBED, J.LEAVE): C.UNSUBSCRIBED,
+    (C.SUBSCRIBED, J.RENEW): C.PENDING,
     (C.SUBSCRIBED, J.LOSE): C.PENDING,
     (C.TIMED_OUT, J.SUCCEED): C.SUBSCRIBED,
     (C.TIMED_OUT, J.REFUSE): C.FAILED,
@@ -204,6 +206,8 @@ CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
     *((s, J.REFUSE) for s in (C.PENDING, C.SUBSCRIBED, C.FAILED)),
     *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
     (C.PENDING, J.LOSE),
+    # Only a subscription that the server confirmed can be renewed.
+    *((s, J.RENEW) for s in C if s not in (C.UNSUBSCRIBED, C.SUBSCRIBED)),
 }
 
 

@@ -59,6 +59,8 @@ _WEIGHTS = {
     "clog": 2,
     "sent": 1,
     "disconnect": 1,
+    "reconnect": 1,
+    "refresh": 1,
     "wrong": 1,
     "close": 1,
 }
@@ -116,4 +118,5 @@ def options_of(sequence: Sequence) -> Options:
         max_auth_body=400,
         event_queue=6,
         outbox_limit=200,
+        several_nodes=sequence.seed in (2, 5, 8),
     )

@@ -222,6 +222,12 @@ class Play:
     def _disconnect(self, which: int, what: int) -> None:
         self._command(self.session.disconnect)
 
+    def _reconnect(self, which: int, what: int) -> None:
+        self._command(self.session.reconnect)
+
+    def _refresh(self, which: int, what: int) -> None:
+        self._command(self.session.refresh_members, CHANNELS[which % len(CHANNELS)])
+
     def _close(self, which: int, what: int) -> None:
         if what % 4 == 0:  # the end of all that could follow
             self._command(self.session.close)

@@ -152,3 +152,18 @@ def test_the_user_shows_why_it_was_not_signed_in() -> None:
     client.signin()
     assert client.user.state is UserState.FAILED
     assert isinstance(client.user.last_error, SignInError)
+
+
+def test_C4_a_presence_channel_refreshes_its_members() -> None:
+    world = World()
+    options = world.options(auth=world.own_key(member={"user_id": "me"}))
+    client, [room] = subscribed(world, "presence-room", options=options)
+    world.server.received.clear()
+    room.refresh_members()
+    room.wait_subscribed()
+    heard = [message.event for message in world.server.received]
+    assert heard == ["pusher:unsubscribe", "pusher:ping", "pusher:subscribe"]
+    assert list(room.members) == ["me"]
+    assert client.stats.roster_drifts == 0
+    with pytest.raises(UnsupportedFeature, match="has no members"):
+        client.channel("room").refresh_members()

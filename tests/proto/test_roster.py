@@ -461,6 +461,7 @@ def test_F4_the_own_member_is_never_removed() -> None:
     device = joined(world, "me")
     world.say("pusher_internal:member_removed", {"user_id": "me"}, ROOM)
     assert device.of(MemberRemoved) == []
+    world.run(1)
     assert device.session.channel(ROOM).me == Member("me", {"name": "Me"})
 
 

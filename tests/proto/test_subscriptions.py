@@ -595,7 +595,8 @@ def test_a_presence_channel_that_always_exists_already_is_tried_less_and_less_of
         world.run(delay)
     assert min(delays) >= 1.0
     assert max(delays) > 8.0
-    assert world.heard()[:4] == [(SUBSCRIBE, "presence-b"), (UNSUBSCRIBE, "presence-b")] * 2
+    first, *heard = [message for message in world.heard() if message[0] != "pusher:ping"]
+    assert [first, *heard[:3]] == [(SUBSCRIBE, "presence-b"), (UNSUBSCRIBE, "presence-b")] * 2
 
 
 # The server's refusals.

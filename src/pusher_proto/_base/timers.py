@@ -29,6 +29,8 @@ class Timer(Enum):
     REGRANT = "the delay before a channel is tried again whose authorization failed temporarily"
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
+    SUBSCRIBE_AGAIN = "the delay before a subscribe is sent a second time, on several nodes"
+    GOODBYE = "the pong that ends leaving all channels before a reconnect, on several nodes"
     SIGN_IN = "the server's answer to a sign-in"
     SIGN_IN_RETRY = "the delay before a sign-in that failed is tried again"
 

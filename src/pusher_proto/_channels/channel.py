@@ -40,6 +40,7 @@ class Channel:
 
     __slots__ = (
         "_awaits_cached",
+        "_caches",
         "_plain",
         "auth",
         "failures",
@@ -56,11 +57,12 @@ class Channel:
         "roster",
         "sealed",
         "state",
+        "subscribed_at",
         "subscription_count",
         "unopened",
     )
 
-    def __init__(self, name: str, max_members: int) -> None:
+    def __init__(self, name: str, max_members: int, *, encrypted_caches: bool = True) -> None:
         self.name = name
         self.kind = kind_of(name)
         self.auth: Auth | None = None
@@ -76,6 +78,8 @@ class Channel:
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
         """When the connection was lost on which it was subscribed last."""
+        self.subscribed_at: float | None = None
+        """When the server confirmed the subscription last."""
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
         self._plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
@@ -87,6 +91,7 @@ class Channel:
         """Messages that could not be decrypted since `subscribe()`."""
         self.held_authorization: AuthResponse | None = None
         """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
+        self._caches = is_cache(name) and (encrypted_caches or not self.sealed)
         self._awaits_cached = False
 
     def handle(self, given: ChannelInput) -> bool:
@@ -97,7 +102,7 @@ class Channel:
             return False
         self.receives = self.state in _RECEIVING
         self.passes = self.receives and self._plain
-        self._awaits_cached = self.state is ChannelState.SUBSCRIBED and is_cache(self.name)
+        self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
     def want(self, auth: Auth | None) -> None:
@@ -148,7 +153,7 @@ class Channel:
 
     def lose(self, heard_at: float) -> None:
         """Handle the loss of the connection, which received its last byte at `heard_at`."""
-        if self.state is ChannelState.SUBSCRIBED:
+        if self.state is ChannelState.SUBSCRIBED and self.lost_at is None:
             self.lost_at = heard_at
         self.handle(ChannelInput.LOSE)
         self.request = None
@@ -159,8 +164,21 @@ class Channel:
         """Note that the subscription is there; return the seconds it was away, None for the first time."""
         offline_for = None if self.lost_at is None else now - self.lost_at
         self.last_error = self.lost_at = None
+        self.subscribed_at = now
         self.failures = 0
         return offline_for
+
+    def renew(self, lost_at: float | None) -> None:
+        """Leave the subscription, which counts as lost since `lost_at`, to make it again."""
+        self.lost_at = lost_at
+        self.handle(ChannelInput.RENEW)
+        if self.roster is not None:
+            self.roster.clear()
+
+    def said_goodbye(self, now: float) -> None:
+        """Note that an unsubscribe went out, before the connection ends: a subscription counts as lost from here."""
+        if self.state is ChannelState.SUBSCRIBED:
+            self.lost_at = now
 
     def fail(self, error: PusherError) -> None:
         """Handle a refusal, or the want of an authorization."""
@@ -191,6 +209,10 @@ class Channel:
             return False
         self._awaits_cached = False
         return True
+
+    def answered_again(self) -> None:
+        """Expect the last event of a cache channel again: its subscribe was sent and confirmed a second time."""
+        self._awaits_cached = self._caches
 
     def cache_missed(self) -> None:
         """Note that the server has no last event: the next message is a new one."""

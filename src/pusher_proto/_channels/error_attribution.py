@@ -15,7 +15,14 @@ from ..errors import excerpt
 from ..events import ChannelEvent
 from .channel import Channel
 
-__all__ = ["may_refuse_subscribe", "named_channel", "names_sign_in", "read_refusal", "suspicion"]
+__all__ = [
+    "may_refuse_subscribe",
+    "named_channel",
+    "names_sign_in",
+    "read_refusal",
+    "says_not_subscribed",
+    "suspicion",
+]
 
 _CLIENT_EVENT = 4301
 
@@ -43,6 +50,11 @@ def named_channel(error: ErrorReceived, channels: Mapping[str, Channel]) -> str 
     # A name in this place is the name of a channel, even of one that was unsubscribed since.
     guess = names[-1] if found["surely"] else None
     return next((name for name in names if name in channels), guess)
+
+
+def says_not_subscribed(error: ErrorReceived) -> bool:
+    """Return whether an error says that the server does not count the channel of a client event as subscribed."""
+    return error.code == _CLIENT_EVENT and "not subscribed" in error.message.lower()
 
 
 def names_sign_in(error: ErrorReceived) -> bool:

@@ -20,6 +20,7 @@ from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel
 from .encryption import Sealed
+from .renewals import Renewals
 from .user import User
 
 __all__ = ["Admission"]
@@ -47,6 +48,7 @@ class Admission:
         self._emit = connector.emit
         self._user = user
         self._socket_id: str | None = None
+        self.renewals = Renewals(options, timers, connector)
         self.sealed = Sealed(options, self._emit, self._refresh_key)
 
     def established(self, socket_id: str) -> None:
@@ -56,6 +58,7 @@ class Admission:
     def lost(self, now: float) -> None:
         """Forget what was requested on the connection."""
         self._socket_id = None
+        self.renewals.lost()
         self._auth_requests.drop_all(now)
 
     def ask(self, channel: Channel, now: float) -> None:
@@ -157,7 +160,6 @@ class Admission:
                 channel.hold(result)
                 return
             channel.roster.introduce(result.channel_data, self._user.id)
-            channel.roster.expect()
         if channel.sealed:
             channel.use_key(read_key(result.shared_secret))
         self._subscribe(channel, result, now)
@@ -170,6 +172,6 @@ class Admission:
             if authorization.channel_data is not None:
                 data["channel_data"] = authorization.channel_data
         self._timers.set(Timer.SUBSCRIBE, now + self._options.subscribe_timeout, channel.name)
-        self._connector.request(
-            encode("pusher:subscribe", data), Asked.SUBSCRIBE, channel.name, now
-        )
+        frame = encode("pusher:subscribe", data)
+        self.renewals.subscribing(channel, frame, now)
+        self._connector.request(frame, Asked.SUBSCRIBE, channel.name, now)

@@ -19,7 +19,14 @@ from .._protocol.control import ErrorReceived, read_error
 from .._wire.envelope import encode, text_of, value_of
 from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
-from ..errors import AuthorizationError, LocalProtocolError, SubscriptionError, excerpt
+from ..errors import (
+    AuthorizationError,
+    LocalProtocolError,
+    NotSubscribed,
+    SubscriptionError,
+    UnsupportedFeature,
+    excerpt,
+)
 from ..events import (
     CacheMiss,
     ChannelEvent,
@@ -31,7 +38,7 @@ from ..events import (
     SubscriptionFailed,
     Unsubscribed,
 )
-from ..names import ChannelKind, check_channel, kind_of
+from ..names import ChannelKind, check_channel, is_cache, kind_of
 from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot
@@ -40,6 +47,7 @@ from .error_attribution import (
     named_channel,
     names_sign_in,
     read_refusal,
+    says_not_subscribed,
     suspicion,
 )
 from .roster import BadPresence, Roster
@@ -49,6 +57,9 @@ from .user import User
 __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
+
+_GOODBYE = 1.0
+"""Seconds in which the server has to answer the goodbyes before a reconnect."""
 
 _UNANSWERED = (C.SUBSCRIBING, C.TIMED_OUT, C.UNSUBSCRIBING)
 
@@ -71,6 +82,13 @@ class Subscriptions:
         self._connector = connector
         self._user = user
         self._admission = admission
+        self._renewals = admission.renewals
+        self._goodbye: int | None = None
+        """The number of the ping behind the goodbyes to all channels; None: none were said."""
+        self._unsettled: set[str] = set()
+        """The encrypted cache channels that were subscribed since the last pong."""
+        self.drifts = 0
+        """Messages about members that contradicted a roster."""
         self._abandoned: Counter[str] = Counter()
         """Subscribes that were left without an answer, by channel: a late success is undone."""
         self.channels: dict[str, Channel] = {}
@@ -88,7 +106,11 @@ class Subscriptions:
                 raise LocalProtocolError(
                     f"no more than {self._options.max_channels} channels (Options.max_channels)"
                 )
-            channel = self.channels[name] = Channel(name, self._options.max_members)
+            channel = self.channels[name] = Channel(
+                name,
+                self._options.max_members,
+                encrypted_caches=self._options.encrypted_caches,
+            )
         channel.want(auth)
         self._admission.ask(channel, now)
 
@@ -105,6 +127,34 @@ class Subscriptions:
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
                 self._send_unsubscribe(name, now)
         self._emit(Unsubscribed(name))
+
+    def refresh_members(self, name: str, now: float) -> None:
+        """Leave a presence channel and join it again, for a new list. Raises `UnsupportedFeature`, `NotSubscribed`."""
+        if kind_of(name) is not ChannelKind.PRESENCE:
+            raise UnsupportedFeature(
+                f"{excerpt(name, 64)!r} has no members: it is no presence channel"
+            )
+        channel = self.channels.get(name)
+        if channel is None or channel.state is not C.SUBSCRIBED:
+            state = channel.state if channel is not None else C.UNSUBSCRIBED
+            raise NotSubscribed(
+                f"{excerpt(name, 64)!r} is not subscribed ({state.meaning}): wait for wait_subscribed() first"
+            )
+        self._renew(channel, now, now)
+
+    def say_goodbye(self, now: float) -> bool:
+        """Leave all channels before a reconnect; return whether the reconnect waits for the server to answer."""
+        if self._goodbye is None:
+            left = [channel for channel in self.channels.values() if channel.receives]
+            if not left:
+                return False
+            for channel in left:
+                channel.said_goodbye(now)
+                self._send_unsubscribe(channel.name, now)
+            self._connector.ping(now)
+            self._goodbye = self._connector.ledger.pings
+            self._timers.set(Timer.GOODBYE, now + _GOODBYE)
+        return True
 
     def snapshot(self, name: str) -> ChannelSnapshot:
         """Return what is known of a channel, subscribed or not."""
@@ -140,6 +190,9 @@ class Subscriptions:
         self._conclude(self._connector.ledger.lost(), now)
         self._admission.lost(now)
         self._abandoned.clear()
+        self._goodbye = None
+        self._unsettled.clear()
+        self._timers.stop(Timer.GOODBYE)
         for channel in list(self.channels.values()):
             channel.lose(heard_at)
             self._admission.withdraw(channel, now)
@@ -184,6 +237,10 @@ class Subscriptions:
         channel.expire(error)
         self._emit(SubscriptionFailed(name, error))
 
+    def subscribe_again_due(self, name: str, now: float) -> None:
+        """Send a subscribe a second time, after a short absence from a cluster."""
+        self._renewals.send_again(name, now)
+
     # Messages
 
     def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
@@ -220,7 +277,7 @@ class Subscriptions:
                     self._emit(CacheMiss(name))
             case "pusher_internal:member_added" | "pusher_internal:member_removed":
                 if channel is not None and channel.roster is not None:
-                    self._member(channel, channel.roster, event)
+                    self._member(channel, channel.roster, event, now)
             case _:
                 pass  # a name of the protocol that this client does not know
 
@@ -241,8 +298,16 @@ class Subscriptions:
                 pass
 
     def ponged(self, now: float) -> None:
-        """Put a pong into the ledger."""
+        """Put a pong into the ledger, and go on with what waited for it."""
         self._answered(Asked.PING, None, now)
+        self._renewals.ponged(self.channels)
+        for name in self._unsettled:
+            # The server has answered something else since: the next message is a new one.
+            self.channels[name].cache_missed()
+        self._unsettled.clear()
+        if self._goodbye is not None and self._connector.ledger.pongs >= self._goodbye:
+            # As a deadline, for the rest of what was read still belongs to this connection.
+            self._timers.set(Timer.GOODBYE, now)
 
     def error(self, error: ErrorReceived, now: float) -> bool:
         """Take a `pusher:error`; return whether it is, or may be, about a request."""
@@ -254,7 +319,7 @@ class Subscriptions:
                 or channel.state not in _UNANSWERED
                 or not may_refuse_subscribe(error)
             ):
-                self._emit(ServerError(error.code, excerpt(error.message), name))
+                self._report(error, name, now)
             else:
                 self._answered(Asked.SUBSCRIBE, name, now)
                 self._refuse(name, error, now)
@@ -281,7 +346,22 @@ class Subscriptions:
             elif verdict.refused is Asked.SIGN_IN:
                 self._refuse_sign_in(error, now)
             else:
-                self._emit(ServerError(error.code, excerpt(error.message), verdict.channel))
+                self._report(error, verdict.channel, now)
+
+    def _report(self, error: ErrorReceived, name: str | None, now: float) -> None:
+        """Emit an error that refuses no request; wake a channel that the server does not count as subscribed."""
+        self._emit(ServerError(error.code, excerpt(error.message), name))
+        channel = self.channels.get(name or "")
+        if channel is None or channel.state is not C.SUBSCRIBED or self._goodbye is not None:
+            return
+        if says_not_subscribed(error) and self._renewals.may_wake(channel.name, now):
+            self._renew(channel, channel.subscribed_at, now)
+
+    def _renew(self, channel: Channel, lost_at: float | None, now: float) -> None:
+        """Leave a channel and join it again, on the same connection."""
+        channel.renew(lost_at)
+        self._send_unsubscribe(channel.name, now)
+        self._admission.ask(channel, now)
 
     def _refuse_sign_in(self, error: ErrorReceived, now: float) -> None:
         if not self._user.refused(error, now):
@@ -290,6 +370,8 @@ class Subscriptions:
     def _succeed(self, channel: Channel, data: Any, now: float) -> None:
         leaving = channel.state is C.UNSUBSCRIBING
         if not channel.handle(G.SUCCEED):
+            if channel.state is C.SUBSCRIBED and self._options.several_nodes:
+                channel.answered_again()
             return
         self._timers.stop(Timer.SUBSCRIBE, channel.name)
         if leaving:
@@ -297,6 +379,9 @@ class Subscriptions:
             return
         self._admission.succeeded(channel)
         offline_for = channel.succeed(now)
+        self._renewals.subscribed(channel, offline_for, now)
+        if channel.sealed and is_cache(channel.name):
+            self._unsettled.add(channel.name)
         changes: list[Event] = []
         if channel.roster is not None:
             try:
@@ -335,7 +420,7 @@ class Subscriptions:
 
     # Parts
 
-    def _member(self, channel: Channel, roster: Roster, event: ChannelEvent) -> None:
+    def _member(self, channel: Channel, roster: Roster, event: ChannelEvent, now: float) -> None:
         joined = event.name.endswith("member_added")
         try:
             if channel.state is not C.SUBSCRIBED:
@@ -343,7 +428,14 @@ class Subscriptions:
                 return
             if not joined and channel.is_cached(event.name):
                 return  # Reverb keeps it as the last event of presence-cache channels
+            before = roster.drifts
             change = roster.add(event.wire_data) if joined else roster.remove(event.wire_data)
+            self.drifts += roster.drifts - before
+            if not joined and change is None and roster.is_own(event.wire_data):
+                # The others do not see this client's member any longer, although it is there.
+                if self._renewals.may_rejoin(channel.name, now):
+                    self._renew(channel, now, now)
+                return
         except BadPresence as error:
             self._emit(ProtocolViolation(str(error), excerpt(event.raw_data)))
         else:
@@ -368,10 +460,14 @@ class Subscriptions:
     def _forget(self, channel: Channel, *, answered: bool) -> None:
         """Drop a channel. One without an answer may yet be subscribed by the server, and is left then."""
         del self.channels[channel.name]
+        self._unsettled.discard(channel.name)
         if not answered and len(self._abandoned) < self._options.max_channels:
             self._abandoned[channel.name] += 1
 
     def _send_unsubscribe(self, name: str, now: float) -> None:
+        self._renewals.forget(name)
+        if kind_of(name) is ChannelKind.PRESENCE:
+            self._renewals.left(name)
         frame = encode("pusher:unsubscribe", {"channel": name})
         self._connector.request(frame, Asked.UNSUBSCRIBE, name, now)
 

@@ -107,6 +107,20 @@ class ChannelBase(SourceBase):
             client._session.trigger(self._name, event, data, now=client._now())
             client._changed()
 
+    def refresh_members(self) -> None:
+        """Leave this presence channel and join it again, which gives a new list of members.
+
+        For clusters whose nodes can lose joins and leaves; `client.stats.roster_drifts` is a hint. The differences are
+        emitted as `MemberAdded`, `MemberUpdated` and `MemberRemoved`. Others see a leave and a join, and events between
+        the two are missed, as `Subscribed.offline_for` says. Raises `UnsupportedFeature` for another kind of channel,
+        `NotSubscribed`, and `ClientClosed`.
+        """
+        client = self._client
+        with client._guard:
+            client._check_open()
+            client._session.refresh_members(self._name, now=client._now())
+            client._changed()
+
     def unsubscribe(self) -> None:
         """Leave the channel. Its streams and handlers are silent until it is subscribed again."""
         self._client.unsubscribe(self._name)

@@ -98,6 +98,8 @@ class Ledger:
         self._refused: set[Key] = set()
         """Requests that an error without a name refused."""
         self._pinged_at = 0.0
+        self.pings = self.pongs = 0
+        """How many pings were sent, and how many of them were answered."""
         self._unplaced: _Error | None = None
 
     # What was sent
@@ -112,6 +114,7 @@ class Ledger:
                 self._silent[self._count] = key
             return
         if kind is Asked.PING:
+            self.pings += 1
             if key in self._numbers:
                 return  # the pong of the first closes less, and nothing wrongly
             self._pinged_at = now
@@ -129,6 +132,8 @@ class Ledger:
     def answered(self, kind: Asked, channel: str | None = None) -> list[Verdict]:
         """Take an answer that names its request: a success, a pong, a refusal. Return what follows for others."""
         key = kind, channel
+        if kind is Asked.PING:
+            self.pongs = min(self.pongs + 1, self.pings)
         number = self._numbers.get(key)
         if number is None:
             if self._passed.pop(key, None) is not None or key in self._refused:
@@ -171,6 +176,7 @@ class Ledger:
         reports = [Verdict(one.error) for one in self._errors if not one.confirmed]
         self._in_order = self._known
         self._unplaced = None
+        self.pings = self.pongs = 0
         for kept in (self._waiting, self._numbers, self._silent, self._passed):
             kept.clear()
         self._repeated.clear()

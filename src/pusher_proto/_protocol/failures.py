@@ -221,8 +221,10 @@ def delay_after(
     """Return the seconds until the next attempt: those of `step` after failure number `failures` in a row.
 
     No delay is shorter than `at_least` or `Options.retry_floor`, but the first after a server's own restart (4200 to
-    4299).
+    4299), unless the server has several nodes.
     """
+    if step is S.AT_ONCE and options.several_nodes:
+        step = S.BACK_OFF
     if step is S.AT_ONCE:
         if failures == 1:
             return 0.0 if cause is Cause.RESTARTING else options.retry_floor
