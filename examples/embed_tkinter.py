@@ -65,7 +65,7 @@ class Driver:
             number, result = self.opened.get()
             if isinstance(result, OSError):
                 self.end(number, result)
-            elif number not in self.streams:  # given up meanwhile
+            elif number not in self.streams:  # given up in the meantime
                 result.close()
             else:
                 self.streams[number].sock = result

@@ -1,9 +1,9 @@
-"""The protocol in an event loop that this library knows nothing of: Tornado's, with its own streams and timers.
+"""The protocol in the event loop of Tornado, with its streams and timers.
 
     pip install tornado
     python examples/embed_tornado.py wss://ws-eu.pusher.com/app/KEY prices news
 
-Carry out each effect, hand out each event, call `handle_timeout` when it is due: no more is asked of a driver.
+A driver has three duties: carry out each effect, deliver each event, and call `handle_timeout` when it is due.
 """
 
 import asyncio

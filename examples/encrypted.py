@@ -3,9 +3,8 @@
     python examples/encrypted.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
         private-encrypted-notes
 
-The key of the channel comes with the authorization, from your own endpoint. When the key was changed there,
-the first message
-that cannot be opened makes the client ask for the new one; what came meanwhile waits, and the order is kept.
+The key of the channel is part of the authorization, from your own endpoint. After a change of the key there, the first
+message that cannot be decrypted makes the client request the new key. Messages wait until then and keep their order.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Token:
         log.info("got a new token")
 
     def headers(self) -> Mapping[str, str]:
-        """Called for each request, so that it always carries the token of the moment."""
+        """Return the headers of one request, with the current token."""
         if self._token is None:
             self.renew()
         # Without Accept, Laravel answers with its login page where it should say 401.

@@ -1,11 +1,11 @@
-"""A device that is told what to do: commands come on a private channel, results go back on the same.
+"""A device that takes commands from a private channel and sends the results back on it.
 
     python examples/remote_device.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/device/auth \\
         --token TOKEN --device 17
 
 A command is a `client-command` (or a `command` of the server) with `{"id": ..., "do": ..., "with": ...}` as its data;
-the answer is a `client-result`. Only what stands in `COMMANDS` can be done, each command is done once, and a device
-that was away says so, because commands of that time are lost: let the sender repeat what was not answered.
+the answer is a `client-result`. Only the commands in `COMMANDS` exist, and each is carried out once. A device that was
+offline says so, because commands of that time are lost: the sender repeats commands without an answer.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ COMMANDS: dict[str, Callable[[Any], Awaitable[Any]]] = {"say": say, "uptime": up
 
 
 class Device:
-    """Does what it is told, once."""
+    """Carries out each command once."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel

@@ -1,9 +1,9 @@
-"""Who is on a presence channel, kept up to date in the terminal.
+"""Show the members of a presence channel, up to date, in the terminal.
 
     python examples/who_is_online.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
         presence-room
 
-On a terminal the list is drawn anew at each change; else each change is one line.
+On a terminal the list is redrawn at each change; elsewhere each change is one line.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def draw(room: Channel, what: str) -> None:
 async def main(options: Options, name: str) -> None:
     async with open_pusher(options) as client:
         room = client.subscribe(name)
-        # The list is true after each Subscribed, also after a reconnect, when the changes meanwhile are told as well.
+        # The list is right after each Subscribed. After a reconnect the changes in between are emitted as well.
         changes = room.events((Subscribed, MemberAdded, MemberRemoved, MemberUpdated))
         await room.wait_subscribed(timeout=30)
         async for change in changes:
