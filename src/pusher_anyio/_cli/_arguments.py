@@ -142,26 +142,127 @@ def _add_serve(commands: _Commands[_Parser]) -> None:
     parser = _add(
         commands,
         "serve",
-        "a server for development, on this machine",
-        "Prints one line of JSON when it is ready,\n"
-        '{"port": N, "apps": [{"id": ..., "key": ..., "secret": ...}]}, and ends on SIGTERM or Ctrl+C.',
+        "a server for development, in place of Pusher",
+        "Prints one line of JSON when it is ready, with host,\n"
+        "port, URLs and apps, and ends on SIGTERM or Ctrl+C. Without --app the app is that of REVERB_APP_* or\n"
+        "PUSHER_APP_* in the environment, of the file, or 1:demo:demo-secret. Flags win over the environment, the\n"
+        "environment over the file. It is not for production.",
     )
-    parser.add_argument(
-        "--port", type=_port_or_zero, default=0, help="where to listen; 0, the default: any"
+    where = parser.add_argument_group("where")
+    where.add_argument(
+        "--port",
+        type=_port_or_zero,
+        help="where to listen; 0: any free port; by default REVERB_SERVER_PORT, else any",
     )
-    parser.add_argument(
+    where.add_argument(
+        "--host",
+        dest="hosts",
+        metavar="H",
+        action="append",
+        default=[],
+        help="an address to listen on; may be repeated; by default both loopback addresses",
+    )
+    where.add_argument("--path", metavar="P", help="what stands before /app/KEY")
+    where.add_argument("--tls-cert", metavar="FILE", help="a certificate (PEM), such as of mkcert")
+    where.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
+    where.add_argument("--config", metavar="FILE", help="settings in TOML")
+    apps = parser.add_argument_group("apps")
+    apps.add_argument(
         "--app",
         dest="apps",
         metavar="ID:KEY:SECRET",
         action="append",
         default=[],
-        help="an app to serve; may be repeated; without it 1:demo:demo-secret",
+        help="an app to serve; may be repeated",
     )
-    parser.add_argument(
+    apps.add_argument(
+        "--encryption-master-key",
+        metavar="BASE64",
+        help="32 bytes for encrypted channels; by default derived from the secret",
+    )
+    apps.add_argument(
+        "--client-events", action=argparse.BooleanOptionalAction, help="allow client events"
+    )
+    apps.add_argument(
+        "--client-event-rate", type=_count, metavar="N", help="client events a second, each client"
+    )
+    apps.add_argument(
+        "--subscription-count",
+        action=argparse.BooleanOptionalAction,
+        help="send subscription counts; off by default",
+    )
+    apps.add_argument("--max-connections", type=_count, metavar="N", help="connections to an app")
+    apps.add_argument(
+        "--authentication-timeout",
+        type=_seconds,
+        metavar="S",
+        help="seconds in which a client has to sign in, or to join a private channel",
+    )
+    apps.add_argument(
+        "--origin",
+        dest="origins",
+        metavar="O",
+        action="append",
+        default=[],
+        help="an origin that may connect; may be repeated; by default every one",
+    )
+    apps.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="the limits of Pusher: no client events unless --client-events, 10 a second, 100 connections, "
+        "30 s to sign in or to join a private channel",
+    )
+    apps.add_argument(
         "--dialect",
         choices=("pusher", "reverb", "sockudo"),
-        default="pusher",
         help="the server whose habits it has; pusher by default",
+    )
+    apps.add_argument(
+        "--activity-timeout", type=_count, metavar="S", help="seconds in the greeting"
+    )
+    apps.add_argument(
+        "--ping-after", type=_seconds, metavar="S", help="silence before a ping; 120 by default"
+    )
+    users = parser.add_argument_group("auth endpoint")
+    users.add_argument(
+        "--user",
+        dest="users",
+        metavar="TOKEN=ID:NAME",
+        action="append",
+        default=[],
+        help="the user of requests with this token in Authorization; may be repeated; others are refused",
+    )
+    users.add_argument("--auth-token", metavar="T", help="a bearer token that all requests need")
+    more = parser.add_argument_group("back ends, test suites and people")
+    more.add_argument(
+        "--webhook",
+        dest="webhooks",
+        metavar="URL",
+        action="append",
+        default=[],
+        help="where to send webhooks; may be repeated",
+    )
+    more.add_argument(
+        "--webhook-event",
+        dest="webhook_events",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="send only webhooks of this kind, such as channel_occupied; may be repeated",
+    )
+    more.add_argument(
+        "--control", action="store_true", default=None, help="serve /control for this machine"
+    )
+    more.add_argument(
+        "--control-token", metavar="T", help="serve /control for all that send this bearer token"
+    )
+    more.add_argument(
+        "--log", choices=("text", "json"), default="text", help="how to log refusals on stderr"
+    )
+    more.add_argument("--ready-file", metavar="FILE", help="write the line of JSON here as well")
+    more.add_argument(
+        "--env-file", metavar="FILE", help="write PUSHER_*, REVERB_* and VITE_* variables here"
     )
     _add_verbose(parser)
 

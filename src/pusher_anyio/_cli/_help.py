@@ -26,7 +26,12 @@ _ENDPOINT = """\
 
 EXAMPLES = {
     "demo": ["demo", "demo --keep"],
-    "serve": ["serve --port 6001", "serve --port 6001 --app 1:demo:demo-secret"],
+    "serve": [
+        "serve --port 6001",
+        "serve --port 6001 --app 1:demo:demo-secret --user ann-token=7:Ann",
+        "serve --host 0.0.0.0 --port 6001 --tls-cert cert.pem --tls-key key.pem --env-file .env.pusher",
+        "serve --config server.toml --strict --log json --control",
+    ],
     "listen": [
         f"listen {_HERE} room",
         "listen --cluster eu --key KEY --secret SECRET --count 1 private-orders",

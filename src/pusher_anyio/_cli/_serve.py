@@ -3,71 +3,82 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from argparse import Namespace
-from collections.abc import Sequence
-from functools import partial
+from dataclasses import fields
 
 import anyio
 
-from pusher_proto.testing import DEMO_APP, App, Server
-
-from ..testing import serve
+from .._serve import env_of, env_text, is_reachable, log_on_stderr, machine, ready_of, write_file
+from .._serve import run as run_server
+from .._serve_settings import Flags, Settings, SettingsError, read_settings
+from ..testing import RunningServer
 from ._arguments import Exit, UsageError
 from ._output import await_print, give_up_stdout, tell
 from ._signals import until_signal
 
 __all__ = ["run"]
 
-_HOST = "127.0.0.1"  # whoever reaches this server may do anything with it
-
 
 def run(arguments: Namespace) -> int:
     """Serve until a signal comes, and return the exit status. Raises `UsageError`."""
-    apps = [_app(text) for text in arguments.apps] or [DEMO_APP]
-    try:
-        # Clients that vanished are noticed; publishers' clocks are checked, as Pusher does.
-        server = Server(
-            apps,
-            dialect=arguments.dialect,
-            rng=random.Random(),  # noqa: S311 - socket ids are no secrets
-            ping_after=120.0,
-            wall_clock=time.time,
+    given = vars(arguments)
+    app = {
+        name: given[name]
+        for name in (
+            "client_events",
+            "client_event_rate",
+            "subscription_count",
+            "max_connections",
+            "authentication_timeout",
         )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+        if given[name] is not None
+    }
+    if given["origins"]:
+        app["origins"] = tuple(given["origins"])
+    names = {each.name for each in fields(Flags)} - {"app"}
+    try:
+        settings = read_settings(Flags(app=app, **{name: given[name] for name in names}))
+        machine(settings)
+    except SettingsError as wrong:
+        raise UsageError(str(wrong)) from None
+    for host in filter(is_reachable, settings.hosts):
+        tell(
+            f"WARNING: other machines can reach {host}: this is a server for development, and "
+            "everyone who reaches it can do anything with it"
+        )
+
+    async def ready(running: RunningServer) -> int:
+        return await _announce(running, settings, arguments)
 
     async def stay() -> int:
-        async with serve(server, host=_HOST, port=arguments.port) as running:
-            return await until_signal(partial(_announce, running.port, apps))
+        return await run_server(settings, until_signal, ready)
 
     try:
-        return anyio.run(stay)
+        with log_on_stderr(arguments.log, verbose=arguments.verbose):
+            return anyio.run(stay)
+    except SettingsError as wrong:
+        raise UsageError(str(wrong)) from None
     except OSError as error:
-        tell(f"cannot serve on port {arguments.port}: {error.strerror or error}")
+        tell(f"cannot serve on port {settings.port}: {error.strerror or error}")
         return Exit.TROUBLE
 
 
-async def _announce(port: int, apps: Sequence[App]) -> int:
-    """Say that the server is ready, and sleep."""
-    tell(f"try: pusher-proto listen --host {_HOST} --port {port} --no-tls --key {apps[0].key} room")
+async def _announce(running: RunningServer, settings: Settings, arguments: Namespace) -> int:
+    """Announce that the server is ready, and sleep."""
+    shown = ready_of(running, settings)
+    key = settings.apps[0].key
+    tls = "" if running.tls else " --no-tls"
+    path = f" --path {settings.path}" if settings.path else ""
+    where = f"--host {shown['host']} --port {shown['port']}{tls}{path}"
+    tell(f"try: pusher-proto listen {where} --key {key} room")
+    line = json.dumps(shown)
+    if arguments.env_file is not None:
+        write_file(arguments.env_file, env_text(env_of(shown)))
+    if arguments.ready_file is not None:
+        write_file(arguments.ready_file, f"{line}\n")
     try:
-        await await_print(_ready(port, apps))
+        await await_print(line)
     except BrokenPipeError:
         give_up_stdout()
     await anyio.sleep_forever()
     return Exit.DONE
-
-
-def _ready(port: int, apps: Sequence[App]) -> str:
-    shown = [{"id": app.id, "key": app.key, "secret": app.secret} for app in apps]
-    return json.dumps({"port": port, "apps": shown})
-
-
-def _app(text: str) -> App:
-    parts = text.split(":", 2)
-    if len(parts) < 3 or not all(parts):
-        # The text may hold a secret: it is not repeated.
-        raise UsageError("--app is written ID:KEY:SECRET")
-    return App(id=parts[0], key=parts[1], secret=parts[2])

@@ -64,7 +64,7 @@ class Levers(ABC):
         """The environment variables of this server and its first app, for `Options.from_env` and for other programs.
 
         They are Laravel's: PUSHER_* for back ends, and PUSHER_AUTH_URL, PUSHER_USER_AUTH_URL and, where the app has a
-        master key, PUSHER_ENCRYPTION_MASTER_KEY_BASE64 besides.
+        master key, PUSHER_APP_ENCRYPTION_MASTER_KEY besides.
         """
         app = self.server.app
         found = {
@@ -79,7 +79,7 @@ class Levers(ABC):
         }
         if app.encryption_master_key is not None:
             key = base64.b64encode(app.encryption_master_key).decode()
-            found["PUSHER_ENCRYPTION_MASTER_KEY_BASE64"] = key
+            found["PUSHER_APP_ENCRYPTION_MASTER_KEY"] = key
         return found
 
     @property
