@@ -10,7 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
-from pusher_proto import AuthRequest, Event, LocalProtocolError, Options, PusherTimeout
+from pusher_proto import (
+    AuthEndpoint,
+    AuthRequest,
+    Event,
+    LocalProtocolError,
+    Options,
+    PusherTimeout,
+)
 from pusher_proto.client import HandlerErrors, session_for
 from pusher_proto.driving import SSLContext
 
@@ -151,12 +158,15 @@ def open_pusher(
     Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
     A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
     """
-    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event)
+    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event, auth=options.auth)
+    if isinstance(options.auth, AuthEndpoint):
+        auth = options.auth
+        _check_plain(headers=auth.headers, params=auth.params, refresh=auth.refresh)
     file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed with the client
     try:
         session = session_for(options, authorizer, None if file is None else file.write)
-        name = f"{options.host}"
-        io = Loop(connect, name, _nothing if file is None else file.close)
+        released = _nothing if file is None else file.close
+        io = Loop(connect, options.host or options.key, released)
         client = Client(session, io, ssl_context, authorizer, on_handler_error, on_event)
     except BaseException:
         if file is not None:

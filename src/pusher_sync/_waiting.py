@@ -87,6 +87,11 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
     def _wake(self) -> None:
         self._io.wake()
 
+    def _check_open(self) -> None:
+        if self._io.error is not None:
+            raise self._io.error
+        super()._check_open()
+
     def _ended(self) -> None:
         """Wake all waits: nothing happens any more."""
         self._guard = self._io.guard  # another one after a fork

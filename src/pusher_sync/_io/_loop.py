@@ -271,11 +271,11 @@ class Loop:
             return [(key, selectors.EVENT_READ) for key in closed]
 
     def _end(self) -> None:
-        for wire in tuple(self._driver.wires.values()):
-            with suppress(Exception):  # after a bug the session may not accept it
-                wire.close(abort=True)
-        for act in self._posted:
-            with suppress(Exception):
+        driver = self._driver
+        acts: list[Callable[[], None]] = [driver.abort]
+        acts += (partial(wire.close, abort=True) for wire in driver.wires.values())
+        for act in (*acts, *self._posted):
+            with suppress(Exception):  # after a bug the session may refuse
                 act()
         self.over = True
         self._release()
@@ -334,7 +334,7 @@ def call_plain(function: Callable[[Any], object], argument: object) -> object:
         return result
     if inspect.iscoroutine(result):
         result.close()
-    return TypeError(f"{function!r} must be awaited: use a plain function, or pusher_anyio")
+    return TypeError("the result must be awaited: use a plain function, or pusher_anyio")
 
 
 def _nothing() -> None:
