@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
+import pusher
 import pytest
 
 from pusher_proto.signing import sign
@@ -61,6 +63,22 @@ def test_a_channel_that_comes_and_goes_is_one_signed_batch() -> None:
         "X-Pusher-Key": DEMO_APP.key,
         "X-Pusher-Signature": sign(DEMO_APP.secret, request.body.decode()),
     }
+
+
+def test_the_official_library_of_python_takes_them() -> None:
+    world = Hooked(wall_clock=time.time)
+    world.client().subscribe("room")
+    world.pass_time(0.1)
+    [request] = world.requests
+    headers = dict(request.headers)
+    library = pusher.Pusher(DEMO_APP.id, DEMO_APP.key, DEMO_APP.secret)
+    key, signature = headers["X-Pusher-Key"], headers["X-Pusher-Signature"]
+    taken = library.validate_webhook(key, signature, request.body.decode())
+    assert [event["name"] for event in taken["events"]] == [
+        "channel_occupied",
+        "subscription_count",
+    ]
+    assert library.validate_webhook(key, signature, request.body.decode() + " ") is None
 
 
 def test_members_client_events_and_cache_misses_are_told() -> None:
