@@ -389,3 +389,23 @@ def test_a_connection_that_ends_closes_what_waited_for_a_pong() -> None:
     script.greet()
     assert [type(event) for event in script.take() if isinstance(event, ConnectionEstablished)]
     assert not any(isinstance(act, CloseTransport) for act in script.acts())
+
+
+# Refusals that a person can mend.
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Channel error: Missing user_id in channel_data", "takes user_id as text only"),
+        ("Invalid message format: Missing channel_data for presence channel", "sign channel_data"),
+        ("Over capacity", ""),
+    ],
+)
+def test_K11_a_refusal_says_what_to_do(text: str, hint: str) -> None:
+    script = connected(options()).subscribe(ROOM)
+    script.error(4300, text).send("pusher:pong")
+    said = str(script.session.channel(ROOM).last_error)
+    assert text in said
+    assert hint in said
+    assert said.endswith(")") is bool(hint)

@@ -70,5 +70,5 @@ def test_there_is_a_transcript_of_each_server() -> None:
 @each
 def test_a_transcript_says_what_it_is(path: Path) -> None:
     head = " ".join(read(path.read_text()).head)
-    assert ("recorded" in head) == path.stem.startswith("soketi")
+    assert ("recorded" in head) == path.stem.startswith(("soketi", "sockudo"))
     assert "written by hand" in head or "recorded" in head

@@ -29,7 +29,7 @@ class ChannelSnapshot(Struct, frozen=True):
     subscription_count: int | None = None
     """As the server said last, or None."""
     members: Members = _NOBODY
-    """Who is on a presence channel; nobody while it is not subscribed."""
+    """The members of a presence channel; empty while it is not subscribed."""
     me: Member | None = None
     server_count: int | None = None
     """The number of members as the server gave it with the roster; `members.count` is what is there."""

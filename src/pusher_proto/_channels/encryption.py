@@ -1,8 +1,8 @@
-"""Messages of encrypted channels: opened in order, with one new key asked for when the one at hand fails.
+"""Messages of encrypted channels: decrypted in order, with one request for a new key when the present key fails.
 
-While a key is being refreshed the channel's later messages are held, a bounded number; then the one that
-failed is tried once more. The key may have been rotated on the server; or somebody who does not have it sends
-rubbish, and so there is at most one refresh in a while.
+While the key is requested, later messages of the channel are held, up to a limit. Then the message that failed is
+tried once more. A key can have been rotated on the server; or a publisher without the key sends nonsense, which is why
+a key is requested at most once in `Options.key_refresh` seconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logger("session")
 
 
 class Sealed:
-    """Opens messages for all encrypted channels. `refresh` asks for a new authorization of a channel."""
+    """Decrypts the messages of all encrypted channels. `refresh` requests a new authorization for a channel."""
 
     def __init__(
         self,
@@ -39,8 +39,9 @@ class Sealed:
         self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
 
     def receive(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Take a message: deliver it opened, or hold it, or say that it does not open."""
-        cached = channel.is_cached(event.name)  # by its place, whether it opens or not
+        """Deliver a message decrypted, hold it until a new key is there, or emit `DecryptionFailed`."""
+        # The place of a message decides this, whether it can be decrypted or not.
+        cached = channel.is_cached(event.name)
         held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit
         if held is None:
             wrong = self._open(channel, event, cached)
@@ -57,7 +58,7 @@ class Sealed:
             self._fail(channel, event, why)
 
     def refreshed(self, channel: Channel, result: AuthResponse | AuthorizationError) -> None:
-        """Take the answer to `refresh`: go on with what was held. No message is tried a third time."""
+        """Take the answer to `refresh` and deliver the held messages. No message is tried a third time."""
         if isinstance(result, AuthResponse):
             channel.use_key(read_key(result.shared_secret))
         for event, cached in self._held.pop(channel.name, ()):
@@ -68,7 +69,7 @@ class Sealed:
                 self._fail(channel, event, wrong)
 
     def forget(self, channel: Channel) -> None:
-        """The channel was left, or the connection is gone: the key and what was held are void."""
+        """Forget the key of a channel and its held messages."""
         channel.use_key(None)
         self._held.pop(channel.name, None)
 
@@ -76,10 +77,9 @@ class Sealed:
         return now - channel.key_asked_at >= self._options.key_refresh
 
     def _open(self, channel: Channel, event: ChannelEvent, cached: bool) -> DecryptionError | None:
-        """Deliver a message, or return why it cannot be."""
-        if (
-            channel.key is None
-        ):  # left and wanted again before the server had answered the subscribe
+        """Deliver a message decrypted, or return why it cannot be."""
+        if channel.key is None:
+            # The channel was left and subscribed again before the server answered the first subscribe.
             return WrongKey("there is no key for the channel")
         try:
             text = channel.key.open(event.wire_data, self._options.decrypted_text)

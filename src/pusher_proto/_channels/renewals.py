@@ -57,7 +57,7 @@ class Renewals:
             self._left[channel.name] = self._connector.ledger.pings
 
     def ponged(self, channels: Mapping[str, Channel]) -> None:
-        """Take a pong: what comes now belongs to the subscriptions that were asked for behind its ping."""
+        """Take a pong: later messages belong to the subscriptions that were requested after its ping."""
         pongs = self._connector.ledger.pongs
         for name in [n for n, at in self._left.items() if at is not None and at <= pongs]:
             del self._left[name]

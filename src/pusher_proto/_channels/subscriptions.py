@@ -16,6 +16,7 @@ from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import Asked, Verdict
 from .._protocol.control import ErrorReceived, read_error
+from .._protocol.hints import refusal_hint
 from .._wire.envelope import encode, text_of, value_of
 from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
@@ -415,6 +416,8 @@ class Subscriptions:
         text = f"the server refused {excerpt(name, 64)!r}"
         if error.message:
             text += f": {excerpt(error.message)}"
+        if hint := refusal_hint(error.message):
+            text += f" ({hint})"
         refusal = SubscriptionError(text, channel=name, code=error.code)
         self._admission.fail(channel, refusal, now, again=already)
 

@@ -101,7 +101,7 @@ class User:
 
     @property
     def pending(self) -> bool:
-        """Whether the sign-in is under way."""
+        """Whether the sign-in is in progress."""
         return self._state in (U.AUTHORIZING, U.SIGNING_IN)
 
     @property
@@ -153,7 +153,7 @@ class User:
         self._ask(now)
 
     def refused(self, error: ErrorReceived, now: float) -> bool:
-        """Take an error that is the answer to the sign-in; return whether one is under way."""
+        """Take an error that is the answer to the sign-in; return whether one is in progress."""
         if self._state is not U.SIGNING_IN:
             return False
         refusal = SignInError(f"the server refused the sign-in: {excerpt(error.message)}")
@@ -211,7 +211,7 @@ class User:
         self._connector.request(frame, Asked.SIGN_IN, None, now)
 
     def _succeed(self, sent: Any, now: float) -> None:
-        """Take a success; also one that follows a failure, which then was put down to the sign-in wrongly."""
+        """Take a success; also one that follows a failure, which then was attributed to the sign-in wrongly."""
         if self._state in (U.SIGNED_OUT, U.SIGNED_IN):
             return
         data = value_of(sent)

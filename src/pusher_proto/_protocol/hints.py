@@ -12,6 +12,7 @@ __all__ = [
     "UNGREETED",
     "explained",
     "hint_for",
+    "refusal_hint",
     "status_hint",
     "tls_hint",
 ]
@@ -60,6 +61,18 @@ def hint_for(code: int | None, text: str = "") -> str:
     if code is not None and code < 1000:
         return status_hint(code)
     return _CODES.get(code, "")
+
+
+_REFUSALS = {
+    "missing user_id in channel_data": "this server takes user_id as text only: sign a string",
+    "missing channel_data for presence": "sign channel_data; Sockudo has no presence channels with cache- in the name",
+}
+
+
+def refusal_hint(text: str) -> str:
+    """Return what a person can do about a refused subscribe; `text` are the server's words."""
+    words = text.lower()
+    return next((hint for said, hint in _REFUSALS.items() if said in words), "")
 
 
 def status_hint(status: int) -> str:
