@@ -879,6 +879,7 @@ class Authority:
         authority.issue_cert(name).configure_cert(self.server)
         self.client = ssl.create_default_context()
         authority.configure_trust(self.client)
+        self.pem: bytes = authority.cert_pem.bytes()
 
 
 @scenario

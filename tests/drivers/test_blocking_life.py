@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import os
 import signal
 import socket
 import subprocess
@@ -230,13 +231,13 @@ def test_call_from_thread_calls_at_once(server: ServerInThread) -> None:
         assert room.wait_subscribed(5) is client.channel("room")
 
 
-def played(script: str, **values: object) -> str:
+def played(script: str, *flags: str, **values: object) -> str:
     """Run a script in a process of its own, and return what it printed; fail when it hangs."""
     text = textwrap.dedent(script)
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", text],
+        [sys.executable, "-W", "error", *flags, "-c", text],
         capture_output=True,
         text=True,
         timeout=50,
@@ -331,6 +332,77 @@ def test_W36_a_wait_in_a_signal_handler_within_a_call_is_refused(server: ServerI
         with client._guard, pytest.raises(LocalProtocolError, match="cannot wait"):
             client.wait_for("never")
         client.wait_connected(5)
+
+
+# The interpreter
+
+
+@pytest.mark.parametrize("flags", [("-OO",), ("-X", "dev")], ids=" ".join)
+def test_a_client_works_whatever_the_interpreter_is_told(
+    flags: tuple[str, ...], server: ServerInThread
+) -> None:
+    """All of them with `-W error`: no warning comes from the client."""
+    assert (
+        played(
+            """
+            from pusher_proto import ConnectionEstablished, Options, OwnKey
+            from pusher_sync import open_pusher
+
+            auth = OwnKey("demo", "demo-secret")
+            options = Options(
+                host="127.0.0.1", port={port}, tls=False, key="demo", auth=auth, retry_base=0.01
+            )
+            with open_pusher(options) as client:
+                room = client.subscribe("private-room").wait_subscribed(10)
+                again = client.events(ConnectionEstablished)
+                client.reconnect()
+                next(again)
+                print(room.wait_subscribed(10).state)
+                room.trigger("client-hello", {})
+            """,
+            *flags,
+            port=server.port,
+        )
+        == "subscribed\n"
+    )
+    assert poll(lambda: any(each.event == "client-hello" for each in server.received))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_after_a_fork_a_client_opened_before_raises_and_one_opened_there_works(
+    server: ServerInThread,
+) -> None:
+    printed = played(
+        """
+        import os, sys, warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of threads at a fork
+        from pusher_proto import LocalProtocolError, Options
+        from pusher_sync import open_pusher
+
+        options = Options(host="127.0.0.1", port={port}, tls=False, key="demo")
+        before = open_pusher(options)
+        room = before.subscribe("room").wait_subscribed(10)
+        child = os.fork()
+        if child == 0:
+            for call in (before.connect, before.run, before.close, room.wait_subscribed):
+                try:
+                    call()
+                except LocalProtocolError as error:
+                    print(str(error).partition(":")[0], flush=True)
+            before.stop()
+            with open_pusher(options) as own:
+                print(own.subscribe("mine").wait_subscribed(10).state, flush=True)
+            del before, room
+            os._exit(42)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        before.ping()
+        print(before.subscribe("other").wait_subscribed(10).state)
+        before.close()
+        """,
+        port=server.port,
+    )
+    refused = "this client belongs to the process that opened it\n" * 4
+    assert printed == f"{refused}subscribed\n42\nsubscribed\n"
 
 
 # Short of threads
