@@ -58,6 +58,8 @@ class MoreOptions(TypedDict, total=False):
     encrypted_backlog_limit: int
     max_client_event: int
     client_event_rate: int | None
+    subscribe_rate: float | None
+    max_frame: int | None
     backlog_limit: int
     outbox_limit: int
     event_queue: int

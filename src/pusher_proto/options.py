@@ -141,6 +141,10 @@ class Options:
     """The data of a client event, as JSON; Pusher and Reverb take 10 KB."""
     client_event_rate: int | None = None
     """Client events in a second before `trigger` raises; Pusher refuses more than 10. None: no limit here."""
+    subscribe_rate: float | None = None
+    """Subscribes in a second, where the server limits messages; more wait. None: no limit."""
+    max_frame: int | None = None
+    """The largest message that the server takes: a larger one is not sent, and raises or fails. None: no limit."""
     backlog_limit: int = 1000
     """Messages that a channel keeps until a stream or a handler asks for them."""
     outbox_limit: int = 1024 * 1024
@@ -278,6 +282,7 @@ class Options:
         more.setdefault("answers_in_order", True)
         more.setdefault("encrypted_caches", False)
         more.setdefault("max_client_event", 9500)
+        more.setdefault("max_frame", 10_000)
         port = 8080 if port is None and not tls else port
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 

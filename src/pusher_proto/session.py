@@ -438,6 +438,7 @@ class Session:
         ),
         Timer.GATHER: lambda self, _, now: self._gather_due(now),
         Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
+        Timer.PACE: lambda self, _, now: self._subscriptions.pace_due(now),
         Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),
         Timer.SUBSCRIBE_AGAIN: lambda self, channel, now: self._subscriptions.subscribe_again_due(
             channel, now

@@ -161,6 +161,8 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.PENDING, J.ASK): C.AUTHORIZING,
     (C.PENDING, J.SEND): C.SUBSCRIBING,
     (C.PENDING, J.LEAVE): C.UNSUBSCRIBED,
+    # Its subscribe is too large, or made the server end the connection.
+    (C.PENDING, J.REFUSE): C.FAILED,
     (C.AUTHORIZING, J.SEND): C.SUBSCRIBING,
     (C.AUTHORIZING, J.REFUSE): C.FAILED,
     (C.AUTHORIZING, J.LEAVE): C.UNSUBSCRIBED,
@@ -203,7 +205,7 @@ CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
     *((s, J.SEND) for s in C if s not in (C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
     # Answers to what was not asked on this connection, or was answered (protocol: "second ignored").
     *((s, J.SUCCEED) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED)),
-    *((s, J.REFUSE) for s in (C.PENDING, C.SUBSCRIBED, C.FAILED)),
+    *((s, J.REFUSE) for s in (C.SUBSCRIBED, C.FAILED)),
     *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
     (C.PENDING, J.LOSE),
     # Only a subscription that the server confirmed can be renewed.

@@ -519,6 +519,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "encrypted_backlog_limit": 1000,
         "max_client_event": 10 * 1024,
         "client_event_rate": None,
+        "max_frame": None,
         "backlog_limit": 1000,
         "outbox_limit": 1024 * 1024,
         "event_queue": 1000,

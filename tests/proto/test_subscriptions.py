@@ -395,7 +395,8 @@ def test_silence_is_a_failure_after_subscribe_timeout() -> None:
     failure = failed(device)
     assert isinstance(failure.error, SubscriptionError)
     assert str(failure.error) == "the server did not answer the subscribe to 'silent' within 30 s"
-    assert (failure.channel, failure.retry_in) == ("silent", None)
+    assert failure.channel == "silent"
+    assert failure.retry_in is not None
     assert (state_of(device, "silent"), state_of(device, "room")) == (C.TIMED_OUT, C.SUBSCRIBED)
 
 
@@ -625,7 +626,8 @@ def test_a_refusal_in_every_shape_fails_that_channel_alone(
     assert isinstance(failure, SubscriptionFailed)
     assert isinstance(failure.error, SubscriptionError)
     assert not isinstance(failure.error, AuthorizationError)
-    assert (failure.channel, failure.retry_in) == (name, None)
+    assert failure.channel == name
+    assert (failure.retry_in is not None) == (code == 4100)  # a channel that is full
     assert (failure.error.channel, failure.error.code) == (name, kept)
     assert str(failure.error).startswith(f"the server refused '{name}': {message}")
     assert rest == [Subscribed("other"), SubscriptionCount("other", 1)]
@@ -634,7 +636,7 @@ def test_a_refusal_in_every_shape_fails_that_channel_alone(
         C.SUBSCRIBED,
         C.SUBSCRIBED,
     ]
-    world.run(100)
+    world.run(100 if code != 4100 else 50)
     assert world.heard() == [(SUBSCRIBE, name), (SUBSCRIBE, "other")]
 
 

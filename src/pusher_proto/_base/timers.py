@@ -31,6 +31,7 @@ class Timer(Enum):
     SUBSCRIBE = "the server's answer to one subscribe"
     SUBSCRIBE_AGAIN = "the delay before a subscribe is sent a second time, on several nodes"
     GOODBYE = "the pong that ends leaving all channels before a reconnect, on several nodes"
+    PACE = "the delay before the next subscribe, where their rate is limited"
     SIGN_IN = "the server's answer to a sign-in"
     SIGN_IN_RETRY = "the delay before a sign-in that failed is tried again"
 

@@ -44,6 +44,7 @@ class Channel:
         "_plain",
         "auth",
         "failures",
+        "good",
         "held_authorization",
         "key",
         "key_asked_at",
@@ -75,6 +76,8 @@ class Channel:
         """The number of the authorization request under way."""
         self.failures = 0
         """Failures in a row that are followed by another try."""
+        self.good = False
+        """Whether it was subscribed since `subscribe()`: then no failure is final."""
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
         """When the connection was lost on which it was subscribed last."""
@@ -121,7 +124,8 @@ class Channel:
         """Forget what belongs to the subscription that was left; the channel may be subscribed again at once."""
         self.auth = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = float("-inf")
-        self.unopened = 0
+        self.unopened = self.failures = 0
+        self.good = False
         if self.roster is not None:
             self.roster.forget()
 
@@ -166,6 +170,7 @@ class Channel:
         self.last_error = self.lost_at = None
         self.subscribed_at = now
         self.failures = 0
+        self.good = True
         return offline_for
 
     def renew(self, lost_at: float | None) -> None:

@@ -46,6 +46,12 @@ class ClientEvents:
             raise LocalProtocolError(
                 f"the data of {excerpt(event, 64)!r} has {size} bytes; servers take {limit} (Options.max_client_event)"
             )
+        largest = self._options.max_frame
+        if largest is not None and len(frame) > largest:
+            raise LocalProtocolError(
+                f"the message with {excerpt(event, 64)!r} has {len(frame)} bytes; the server takes {largest} "
+                "(Options.max_frame)"
+            )
         self._spend(now)
         return frame
 

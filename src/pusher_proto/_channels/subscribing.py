@@ -7,20 +7,23 @@ connection, or for a channel that has been left since, is not used.
 from __future__ import annotations
 
 from .._auth.requests import AuthRequests
-from .._base.backoff import Rng, delay_before
+from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import Asked
+from .._protocol.failures import Cause, cause_of_authorization, retry_in
 from .._wire.envelope import encode
 from .._wire.secretbox import read_key
 from ..auth import AuthRequest, AuthResponse
-from ..errors import AuthorizationError, PusherError, excerpt
+from ..errors import AuthorizationError, PusherError, SubscriptionError, excerpt
 from ..events import SubscriptionFailed
 from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel
 from .encryption import Sealed
+from .pacing import Pace
 from .renewals import Renewals
+from .suspects import Suspects
 from .user import User
 
 __all__ = ["Admission"]
@@ -49,23 +52,83 @@ class Admission:
         self._user = user
         self._socket_id: str | None = None
         self.renewals = Renewals(options, timers, connector)
+        self._pace = Pace(options.subscribe_rate)
+        self._queue: dict[str, Channel] = {}
+        """Pending channels that the pace holds back, in their order."""
+        self._alone: dict[str, Channel] = {}
+        """Suspects that have to be subscribed one by one."""
+        self._probed: Channel | None = None
+        """The suspect that is being subscribed alone."""
+        self._succeeded = 0
+        """Successes on this connection."""
+        self.suspects = Suspects()
         self.sealed = Sealed(options, self._emit, self._refresh_key)
 
     def established(self, socket_id: str) -> None:
         """Begin with a new connection."""
         self._socket_id = socket_id
 
-    def lost(self, now: float) -> None:
-        """Forget what was requested on the connection."""
+    def lost(
+        self, unanswered: list[str], behind: str | None, now: float
+    ) -> tuple[str, int | None, str] | None:
+        """Forget what was requested on the connection.
+
+        `unanswered` are the channels whose subscribe may have ended it, `behind` the one whose cached event may have.
+        Return the one that did, if it is found, with the code and the reason of the end.
+        """
         self._socket_id = None
         self.renewals.lost()
         self._auth_requests.drop_all(now)
+        self._timers.stop(Timer.PACE)
+        self._queue.clear()
+        self._alone.clear()
+        ended, probed = self._connector.last_end, self._probed
+        succeeded, self._probed, self._succeeded = self._succeeded, None, 0
+        if ended is None:
+            return None
+        if ended.code is not None and 4300 <= ended.code < 4400:
+            self._pace.slow_down(succeeded)
+        found = self.suspects.ended(ended.code, unanswered, behind, probed.name if probed else None)
+        return None if found is None else (found, ended.code, ended.reason)
 
     def ask(self, channel: Channel, now: float) -> None:
-        """Subscribe to a channel that is pending: at once, or when its authorization has come."""
+        """Subscribe to a channel that is pending: at once, when its turn has come, or when it is authorized."""
         if self._socket_id is None or channel.state is not C.PENDING:
             return
         self.withdraw(channel, now)
+        if self.suspects.suspected(channel.name):
+            self._alone[channel.name] = channel
+            self.proceed(now)
+        elif self._queue or not self._pace.take(now):
+            self._queue[channel.name] = channel
+            self._timers.set(Timer.PACE, self._pace.due())
+        else:
+            self._ask(channel, now)
+
+    def pace_due(self, now: float) -> None:
+        """Subscribe to the channels whose turn has come."""
+        while self._queue and self._pace.take(now):
+            self._ask(self._queue.pop(next(iter(self._queue))), now)
+        if self._queue:
+            self._timers.set(Timer.PACE, self._pace.due())
+        else:
+            self.proceed(now)
+
+    def proceed(self, now: float) -> None:
+        """Subscribe to the next suspect, when everything else is answered."""
+        while not (self._queue or self._connector.ledger.waiting or self._socket_id is None):
+            probed, self._probed = self._probed, None
+            if probed is not None:
+                if probed.state is C.AUTHORIZING:
+                    self._probed = probed
+                    return
+                self.suspects.cleared(probed.name)
+            if not self._alone:
+                return
+            self._probed = channel = self._alone.pop(next(iter(self._alone)))
+            self._ask(channel, now)
+
+    def _ask(self, channel: Channel, now: float) -> None:
         if not channel.kind.needs_authorization:
             self._subscribe(channel, None, now)
             return
@@ -105,6 +168,7 @@ class Admission:
 
     def succeeded(self, channel: Channel) -> None:
         """Note that a channel is subscribed."""
+        self._succeeded += 1
         self._timers.stop(Timer.REGRANT, channel.name)
 
     def withdraw(self, channel: Channel, now: float) -> None:
@@ -113,19 +177,36 @@ class Admission:
             self._auth_requests.cancel(channel.request, now)
             channel.requested(None)
         channel.take_held()
+        self._queue.pop(channel.name, None)
+        self._alone.pop(channel.name, None)
         self._timers.stop(Timer.REGRANT, channel.name)
         self.sealed.forget(channel)
 
-    def fail(self, channel: Channel, error: PusherError, now: float, *, again: bool) -> None:
-        """Report that the channel is refused; with `again` it is tried again after a delay."""
+    def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:
+        """Fail a channel; try it again after a delay where the table of failures has one for `cause`."""
         self.withdraw(channel, now)
-        delay = None
-        if again:
-            cap = self._options.retry_cap
-            delay = delay_before(channel.failed_again(), self._rng, cap=cap, at_least=1.0)
-            self._timers.set(Timer.REGRANT, now + delay, channel.name)
         channel.fail(error)
+        self._emit(SubscriptionFailed(channel.name, error, self._retry(channel, cause, now)))
+        self.proceed(now)
+
+    def unanswered(self, channel: Channel, error: PusherError, now: float) -> None:
+        """Report a subscribe that was not answered in time, and send it again after a delay."""
+        channel.expire(error)
+        delay = self._retry(channel, Cause.SUBSCRIBE_UNANSWERED, now)
         self._emit(SubscriptionFailed(channel.name, error, delay))
+        self.proceed(now)
+
+    def _retry(self, channel: Channel, cause: Cause | None, now: float) -> float | None:
+        """Return the seconds until the channel is tried again, and set its timer; None: at the next connection."""
+        if cause is None:
+            return None
+        failures = channel.failed_again()
+        delay = retry_in(
+            cause, good=channel.good, failures=failures, options=self._options, rng=self._rng
+        )
+        if delay is not None:
+            self._timers.set(Timer.REGRANT, now + delay, channel.name)
+        return delay
 
     def _refresh_key(self, channel: Channel, now: float) -> None:
         result = self._get(channel, now)
@@ -143,7 +224,7 @@ class Admission:
 
     def _use(self, channel: Channel, result: AuthResponse | AuthorizationError, now: float) -> None:
         if isinstance(result, AuthorizationError):
-            self.fail(channel, result, now, again=result.temporary)
+            self.fail(channel, result, cause_of_authorization(result), now)
             return
         if channel.roster is not None:
             if result.channel_data is None and self._user.pending:
@@ -155,7 +236,7 @@ class Admission:
                     "and no user is signed in"
                 )
                 error = AuthorizationError(why, channel=channel.name)
-                self.fail(channel, error, now, again=False)
+                self.fail(channel, error, None, now)
                 # A sign-in that succeeds later is a reason to ask again.
                 channel.hold(result)
                 return
@@ -165,13 +246,21 @@ class Admission:
         self._subscribe(channel, result, now)
 
     def _subscribe(self, channel: Channel, authorization: AuthResponse | None, now: float) -> None:
-        channel.handle(G.SEND)
         data: dict[str, str] = {"channel": channel.name}
         if authorization is not None:
             data["auth"] = authorization.auth
             if authorization.channel_data is not None:
                 data["channel_data"] = authorization.channel_data
+        frame, limit = encode("pusher:subscribe", data), self._options.max_frame
+        if limit is not None and len(frame) > limit:
+            why = f"the subscribe to {excerpt(channel.name, 64)!r} has {len(frame)} bytes; "
+            why += f"the server takes {limit} (Options.max_frame)"
+            self.fail(channel, SubscriptionError(why, channel=channel.name), None, now)
+            return
+        channel.handle(G.SEND)
         self._timers.set(Timer.SUBSCRIBE, now + self._options.subscribe_timeout, channel.name)
-        frame = encode("pusher:subscribe", data)
         self.renewals.subscribing(channel, frame, now)
         self._connector.request(frame, Asked.SUBSCRIBE, channel.name, now)
+        if channel is self._probed:
+            # Its pong comes after the success and what follows that, so it shows that the connection outlived both.
+            self._connector.ping(now)

@@ -16,6 +16,7 @@ from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import Asked, Verdict
 from .._protocol.control import ErrorReceived, read_error
+from .._protocol.failures import Cause, cause_of_refusal
 from .._protocol.hints import refusal_hint
 from .._wire.envelope import encode, text_of, value_of
 from .._wire.secretbox import check_available
@@ -36,7 +37,6 @@ from ..events import (
     ServerError,
     Subscribed,
     SubscriptionCount,
-    SubscriptionFailed,
     Unsubscribed,
 )
 from ..names import ChannelKind, check_channel, is_cache, kind_of
@@ -92,6 +92,8 @@ class Subscriptions:
         """Messages about members that contradicted a roster."""
         self._abandoned: Counter[str] = Counter()
         """Subscribes that were left without an answer, by channel: a late success is undone."""
+        self._last_success: str | None = None
+        """The cache channel that was subscribed last on this connection, until a pong follows."""
         self.channels: dict[str, Channel] = {}
 
     # Commands
@@ -122,6 +124,7 @@ class Subscriptions:
             return
         before = channel.leave()
         self._admission.withdraw(channel, now)
+        self._admission.suspects.cleared(name)
         channel.renounce()
         if channel.state is C.UNSUBSCRIBED:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
@@ -188,18 +191,41 @@ class Subscriptions:
 
         `heard_at` is when the connection received its last byte.
         """
-        self._conclude(self._connector.ledger.lost(), now)
-        self._admission.lost(now)
+        ledger = self._connector.ledger
+        unanswered = [name for name in ledger.unanswered() if name in self.channels]
+        # A cached event that is too large to be read ends the connection behind a success.
+        behind = self._last_success if self._last_success in self.channels else None
+        self._last_success = None
+        self._conclude(ledger.lost(), now)
+        found = self._admission.lost(unanswered, behind, now)
         self._abandoned.clear()
         self._goodbye = None
         self._unsettled.clear()
         self._timers.stop(Timer.GOODBYE)
         for channel in list(self.channels.values()):
+            if self._waits_its_time(channel):
+                continue
             channel.lose(heard_at)
             self._admission.withdraw(channel, now)
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
+
+        if found is not None:
+            name, code, reason = found
+            text = f"the server ended the connection when {excerpt(name, 64)!r} was subscribed"
+            error = SubscriptionError(f"{text}: {reason}", channel=name, code=code)
+            cause = Cause.CHANNEL_ENDS_CONNECTION
+            if name in self.channels:
+                self._admission.fail(self.channels[name], error, cause, now)
+
+    def _waits_its_time(self, channel: Channel) -> bool:
+        """Return whether the channel ended a connection and is to be tried again later, on whatever connection."""
+        return (
+            channel.state is C.FAILED
+            and self._admission.suspects.convicted(channel.name)
+            and self._timers.is_set(Timer.REGRANT, channel.name)
+        )
 
     # Authorizations
 
@@ -218,6 +244,10 @@ class Subscriptions:
 
     # Deadlines
 
+    def pace_due(self, now: float) -> None:
+        """Send the subscribes whose turn has come."""
+        self._admission.pace_due(now)
+
     def reauthorize_due(self, name: str, now: float) -> None:
         """Try a channel again after its delay."""
         channel = self.channels[name]
@@ -235,8 +265,7 @@ class Subscriptions:
         text = f"the server did not answer the subscribe to {excerpt(name, 64)!r} within "
         text += f"{self._options.subscribe_timeout:g} s{suspicion(suspect)}"
         error = SubscriptionError(text, channel=name)
-        channel.expire(error)
-        self._emit(SubscriptionFailed(name, error))
+        self._admission.unanswered(channel, error, now)
 
     def subscribe_again_due(self, name: str, now: float) -> None:
         """Send a subscribe a second time, after a short absence from a cluster."""
@@ -300,6 +329,7 @@ class Subscriptions:
 
     def ponged(self, now: float) -> None:
         """Put a pong into the ledger, and go on with what waited for it."""
+        self._last_success = None
         self._answered(Asked.PING, None, now)
         self._renewals.ponged(self.channels)
         for name in self._unsettled:
@@ -337,6 +367,7 @@ class Subscriptions:
 
     def _answered(self, kind: Asked, name: str | None, now: float) -> None:
         self._conclude(self._connector.ledger.answered(kind, name), now)
+        self._admission.proceed(now)
 
     def _conclude(self, verdicts: list[Verdict], now: float) -> None:
         """Act on what the ledger found out about errors that name nothing."""
@@ -379,6 +410,8 @@ class Subscriptions:
             self._left(channel, now, answered=True)
             return
         self._admission.succeeded(channel)
+        # Sockudo and Soketi look for the word anywhere in the name.
+        self._last_success = channel.name if "cache" in channel.name else None
         offline_for = channel.succeed(now)
         self._renewals.subscribed(channel, offline_for, now)
         if channel.sealed and is_cache(channel.name):
@@ -419,7 +452,8 @@ class Subscriptions:
         if hint := refusal_hint(error.message):
             text += f" ({hint})"
         refusal = SubscriptionError(text, channel=name, code=error.code)
-        self._admission.fail(channel, refusal, now, again=already)
+        cause = Cause.SUBSCRIBE_DELAYED if already else cause_of_refusal(error.code, error.message)
+        self._admission.fail(channel, refusal, cause, now)
 
     # Parts
 

@@ -208,6 +208,13 @@ class User:
         self._move(G.SEND)
         self._timers.set(Timer.SIGN_IN, now + self._options.signin_timeout)
         frame = encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data})
+        limit = self._options.max_frame
+        if limit is not None and len(frame) > limit:
+            why = (
+                f"the sign-in has {len(frame)} bytes; the server takes {limit} (Options.max_frame)"
+            )
+            self._refuse(SignInError(why), Cause.SIGN_IN_REFUSED, now)
+            return
         self._connector.request(frame, Asked.SIGN_IN, None, now)
 
     def _succeed(self, sent: Any, now: float) -> None:

@@ -103,6 +103,8 @@ class Connector:
         self.last_loss = ""
         self.last_error: BaseException | None = None
         """Why there is no connection; None at first and while there is one."""
+        self.last_end: Ended | None = None
+        """How the last connection or attempt ended; None when the application ended it."""
         self.connections = 0
         _log.info("pusher-proto %s, %r", __version__, options)
 
@@ -341,6 +343,7 @@ class Connector:
         before = self.public_state
         cause, good = self._judge(ended, now)
         unstable = self._timers.is_set(Timer.STABLE)
+        self.last_end = ended
         self._forget_link(now)
         reason = self.last_loss = excerpt(ended.reason, 256)
         hint = ended.hint or hint_for(ended.code, reason)
@@ -397,7 +400,7 @@ class Connector:
 
     def _leave(self, now: float) -> None:
         """End the connection that there is, and plan no other: the application wants none."""
-        link = self._link
+        link, self.last_end = self._link, None
         self._forget_link(now)
         self.failure = self.last_error = None
         self._timers.stop(Timer.RETRY)

@@ -192,6 +192,11 @@ class Ledger:
         return self.undecided and _PING not in self._numbers
 
     @property
+    def waiting(self) -> bool:
+        """Whether a request waits for its answer."""
+        return bool(self._waiting)
+
+    @property
     def undecided(self) -> bool:
         """Whether an error waits for an answer of the server that decides what it is about."""
         return not all(one.confirmed for one in self._errors)
