@@ -119,6 +119,17 @@ def left_without_an_answer() -> None:
     script.do(script.session.unsubscribe, "room").wait(60)
 
 
+def refused_after_there_was_no_answer() -> None:
+    """TIMED_OUT, REFUSE."""
+    script = connected().subscribe("room").wait(30)
+    script.send("pusher:subscription_error", {"error": "no"}, "room")
+
+
+def too_large_to_be_sent() -> None:
+    """PENDING, REFUSE."""
+    connected(max_frame=10).subscribe("room")
+
+
 def left_after_there_was_no_answer() -> None:
     """TIMED_OUT, LEAVE."""
     script = connected().subscribe("room").wait(31)
@@ -126,6 +137,8 @@ def left_after_there_was_no_answer() -> None:
 
 
 SCRIPTS: list[Callable[[], None]] = [
+    refused_after_there_was_no_answer,
+    too_large_to_be_sent,
     close_at_once,
     certificate_refused,
     refused_while_leaving,

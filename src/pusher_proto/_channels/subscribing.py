@@ -30,6 +30,8 @@ __all__ = ["Admission"]
 
 C, G = ChannelState, ChannelInput
 
+_RATE_LIMIT = 4301
+
 
 class Admission:
     """Sends the subscribes of the current connection, each with its authorization."""
@@ -70,11 +72,11 @@ class Admission:
 
     def lost(
         self, unanswered: list[str], behind: str | None, now: float
-    ) -> tuple[str, int | None, str] | None:
+    ) -> SubscriptionError | None:
         """Forget what was requested on the connection.
 
         `unanswered` are the channels whose subscribe may have ended it, `behind` the one whose cached event may have.
-        Return the one that did, if it is found, with the code and the reason of the end.
+        Return the error of the one that did, if it is found.
         """
         self._socket_id = None
         self.renewals.lost()
@@ -86,10 +88,21 @@ class Admission:
         succeeded, self._probed, self._succeeded = self._succeeded, None, 0
         if ended is None:
             return None
-        if ended.code is not None and 4300 <= ended.code < 4400:
+        if ended.code == _RATE_LIMIT:
             self._pace.slow_down(succeeded)
         found = self.suspects.ended(ended.code, unanswered, behind, probed.name if probed else None)
-        return None if found is None else (found, ended.code, ended.reason)
+        if found is None:
+            return None
+        text = f"the server ended the connection when {excerpt(found, 64)!r} was subscribed"
+        return SubscriptionError(f"{text}: {ended.reason}", channel=found, code=ended.code)
+
+    def holds_back(self, channel: Channel) -> bool:
+        """Return whether the channel ended a connection and is tried again later, on whatever connection there is."""
+        return (
+            channel.state is C.FAILED
+            and self.suspects.convicted(channel.name)
+            and self._timers.is_set(Timer.REGRANT, channel.name)
+        )
 
     def ask(self, channel: Channel, now: float) -> None:
         """Subscribe to a channel that is pending: at once, when its turn has come, or when it is authorized."""

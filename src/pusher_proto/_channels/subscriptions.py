@@ -203,7 +203,7 @@ class Subscriptions:
         self._unsettled.clear()
         self._timers.stop(Timer.GOODBYE)
         for channel in list(self.channels.values()):
-            if self._waits_its_time(channel):
+            if self._admission.holds_back(channel):
                 continue
             channel.lose(heard_at)
             self._admission.withdraw(channel, now)
@@ -211,21 +211,9 @@ class Subscriptions:
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
 
-        if found is not None:
-            name, code, reason = found
-            text = f"the server ended the connection when {excerpt(name, 64)!r} was subscribed"
-            error = SubscriptionError(f"{text}: {reason}", channel=name, code=code)
-            cause = Cause.CHANNEL_ENDS_CONNECTION
-            if name in self.channels:
-                self._admission.fail(self.channels[name], error, cause, now)
-
-    def _waits_its_time(self, channel: Channel) -> bool:
-        """Return whether the channel ended a connection and is to be tried again later, on whatever connection."""
-        return (
-            channel.state is C.FAILED
-            and self._admission.suspects.convicted(channel.name)
-            and self._timers.is_set(Timer.REGRANT, channel.name)
-        )
+        if found is not None and found.channel in self.channels:
+            channel = self.channels[found.channel]
+            self._admission.fail(channel, found, Cause.CHANNEL_ENDS_CONNECTION, now)
 
     # Authorizations
 
