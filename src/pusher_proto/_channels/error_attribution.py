@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from .._protocol.control import ErrorReceived
+from .._protocol.hints import refusal_hint
 from .._wire.envelope import text_of, value_of
-from ..errors import excerpt
+from ..errors import SubscriptionError, excerpt
 from ..events import ChannelEvent
 from .channel import Channel
 
@@ -20,6 +21,7 @@ __all__ = [
     "named_channel",
     "names_sign_in",
     "read_refusal",
+    "refusal_of",
     "says_not_subscribed",
     "suspicion",
 ]
@@ -73,6 +75,16 @@ def suspicion(error: ErrorReceived | None) -> str:
         return ""
     code = "" if error.code is None else f" ({error.code})"
     return f"; an error came that may be about it: {excerpt(error.message)!r}{code}"
+
+
+def refusal_of(name: str, error: ErrorReceived) -> SubscriptionError:
+    """Return the exception for a subscribe that the server refused."""
+    text = f"the server refused {excerpt(name, 64)!r}"
+    if error.message:
+        text += f": {excerpt(error.message)}"
+    if hint := refusal_hint(error.message):
+        text += f" ({hint})"
+    return SubscriptionError(text, channel=name, code=error.code)
 
 
 def read_refusal(event: ChannelEvent) -> ErrorReceived:

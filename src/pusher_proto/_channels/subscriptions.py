@@ -17,7 +17,6 @@ from .._connection.connector import Connector
 from .._connection.ledger import Asked, Verdict
 from .._protocol.control import ErrorReceived, read_error
 from .._protocol.failures import Cause, cause_of_refusal
-from .._protocol.hints import refusal_hint
 from .._wire.envelope import encode, text_of, value_of
 from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
@@ -48,6 +47,7 @@ from .error_attribution import (
     named_channel,
     names_sign_in,
     read_refusal,
+    refusal_of,
     says_not_subscribed,
     suspicion,
 )
@@ -434,14 +434,8 @@ class Subscriptions:
         if already:
             # The answer has no roster: leave the channel, and join it again after a delay.
             self._send_unsubscribe(name, now)
-        text = f"the server refused {excerpt(name, 64)!r}"
-        if error.message:
-            text += f": {excerpt(error.message)}"
-        if hint := refusal_hint(error.message):
-            text += f" ({hint})"
-        refusal = SubscriptionError(text, channel=name, code=error.code)
         cause = Cause.SUBSCRIBE_DELAYED if already else cause_of_refusal(error.code, error.message)
-        self._admission.fail(channel, refusal, cause, now)
+        self._admission.fail(channel, refusal_of(name, error), cause, now)
 
     # Parts
 
