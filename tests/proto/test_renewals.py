@@ -98,6 +98,26 @@ def test_C2_leaving_and_joining_in_quick_succession_keeps_what_belongs_to_the_la
     assert list(script.session.channel(ROOM).members) == ["me"]
 
 
+def test_C2_a_subscribe_that_was_refused_is_repeated_behind_the_same_ping() -> None:
+    script = on(ROOM)
+    script.do(script.session.unsubscribe, ROOM).subscribe(ROOM)
+    forgetful(script).send("pusher:subscription_error", {"error": "no"}, ROOM)
+    script.subscribe(ROOM)
+    assert sent(script) == [("subscribe", ROOM)]
+    script.send("pusher:pong").send(ADDED, {"user_id": "new"}, ROOM)
+    success(script, ROOM)
+    assert list(script.session.channel(ROOM).members) == ["me", "new"]
+
+
+def test_C2_a_channel_that_was_refused_and_left_is_forgotten_by_the_pong() -> None:
+    script = on(ROOM)
+    script.do(script.session.unsubscribe, ROOM).subscribe(ROOM)
+    script.send("pusher:subscription_error", {"error": "no"}, ROOM)
+    script.do(script.session.unsubscribe, ROOM).send("pusher:pong")
+    forgetful(script).subscribe(ROOM)
+    assert sent(script) == [("subscribe", ROOM)]
+
+
 def test_C2_a_new_connection_forgets_what_was_left_on_the_one_before() -> None:
     script = on(ROOM)
     script.do(script.session.unsubscribe, ROOM)

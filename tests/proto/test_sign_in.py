@@ -237,6 +237,14 @@ def test_K5_a_late_success_ends_a_retry_that_is_under_way() -> None:
     assert device.of(SignedIn) == [SignedIn("ada", ADA)]
 
 
+def test_an_error_about_signing_in_is_an_error_of_the_server_when_no_sign_in_is_in_progress() -> (
+    None
+):
+    script = forgetful(connected())
+    script.send("pusher:error", {"code": 4009, "message": "Not authorized for sign-in"})
+    assert script.take() == [ServerError(4009, "Not authorized for sign-in")]
+
+
 def test_a_success_without_a_user_does_not_end_a_request_for_an_authorization() -> None:
     script = forgetful(connected(auth=None))
     script.do(script.session.signin).send("pusher:signin_success", {})

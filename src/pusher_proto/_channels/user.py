@@ -251,8 +251,7 @@ class User:
     def _refuse(self, error: SignInError, cause: Cause, now: float) -> None:
         """Fail the sign-in; try again later as the table of failures says."""
         self._timers.stop(Timer.SIGN_IN)
-        if not self._move(G.REFUSE):
-            return
+        self._move(G.REFUSE)
         self._last_error = error
         self._count_failure(now)
         delay = retry_in(
