@@ -57,8 +57,11 @@ class Events(deque[Event]):
     def emit(self, event: Event) -> None:
         """Queue an event."""
         match event:
-            case SubscriptionFailed():
+            case SubscriptionFailed(retry_in=None):
                 _log.error("no subscription to %s: %s", excerpt(event.channel, 64), event.error)
+            case SubscriptionFailed():
+                later = "no subscription to %s: %s; next try in %.1f s"
+                _log.warning(later, excerpt(event.channel, 64), event.error, event.retry_in)
             case SignInFailed(retry_in=None):
                 _log.error("the user is not signed in: %s", event.error)
             case SignInFailed():
@@ -161,7 +164,7 @@ class Inbox:
                 connector.greeted(item.socket_id, now)
             case ErrorReceived():
                 message = excerpt(item.message)
-                _log.error("the server sent an error (%s): %s", item.code, message)
+                _log.warning("the server sent an error (%s): %s", item.code, message)
                 if self._subscriptions.error(item, now):
                     connector.forget_error()
             case Malformed():

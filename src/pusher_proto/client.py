@@ -202,6 +202,24 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
             return self._session.socket_id
 
     @property
+    def last_error(self) -> BaseException | None:
+        """Why there is no connection: what the system raised, `ConnectionEnded` or `ConnectionFailed`.
+
+        None at first, and while the client is connected.
+        """
+        with self._guard:
+            return self._session.last_error
+
+    @property
+    def retry_at(self) -> float | None:
+        """When the next attempt to connect begins, by the client's clock; None when none is planned.
+
+        The clock is `time.monotonic` in `pusher_sync`, and `anyio.current_time` in `pusher_anyio`.
+        """
+        with self._guard:
+            return self._session.retry_at
+
+    @property
     def user(self) -> UserT:
         """The user who signs in, and the messages for it alone."""
         return self._user

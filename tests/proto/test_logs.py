@@ -79,10 +79,10 @@ def test_each_change_of_state_is_told(heard: Heard) -> None:
     assert "connecting, was connected: restarting" in lines(heard, "connection", logging.INFO)
 
 
-def test_an_error_of_the_server_is_an_error(heard: Heard) -> None:
+def test_an_error_of_the_server_is_a_warning(heard: Heard) -> None:
     script = script_connected()
     script.text(error_message(4301, f"too fast, key:{SIGNATURE}"))
-    assert lines(heard, "session", logging.ERROR) == [
+    assert lines(heard, "session", logging.WARNING) == [
         "the server sent an error (4301): too fast, key:***"
     ]
 

@@ -198,11 +198,11 @@ class Link:
 
     def gone(self, reason: str) -> Ended:
         """Return what it means that the stream ended or broke, or could not be opened."""
-        was_open = self._websocket.is_open
+        was_open, answer_began = self._websocket.is_open, self._websocket.answer_began
         self._websocket.receive_eof()
         if not was_open:
-            why = reason or "the connection ended before it was open"
-            return Ended(None, why, Cause.NO_NETWORK)
+            where = "within the answer to the upgrade" if answer_began else "before it was open"
+            return Ended(None, reason or f"the connection ended {where}", Cause.NO_NETWORK)
         return self._bare_end(1006, reason or "the connection ended without a close frame")
 
     def heard_at(self, now: float) -> float:

@@ -96,6 +96,10 @@ class Liveness:
 
         The pong is missing, although so little was received that it cannot be waiting behind it.
         """
+        at = self.missing_at(2 * self._pong, now)
+        if at > now:
+            self._timers.set(Timer.ONE_WAY, at)
+            return False
         if self._received < BACKLOG:
             return True
         self._expect_pong(now)

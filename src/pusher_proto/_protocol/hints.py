@@ -112,7 +112,7 @@ def tls_hint(verify_code: int | None, authorities: int | None = None) -> str:
     """
     if verify_code in (*_ISSUER, 19) and authorities == 0:
         return (
-            "this machine has no certificate authorities: install them (Debian: apt install ca-certificates; "
+            "this machine seems to have no certificate authorities: install them (Debian: apt install ca-certificates; "
             "python.org on macOS: run Install Certificates.command)"
         )
     if verify_code in _ISSUER:

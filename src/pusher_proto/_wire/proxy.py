@@ -141,22 +141,36 @@ class _Connect:
         except h11.RemoteProtocolError:
             raise ProxyFailed(f"{self._proxy} does not answer in HTTP") from None
         if isinstance(event, h11.Response):
-            self._read(event.status_code, event.reason.decode("latin-1"))
+            self._read(event)
             self.done, self.surplus = True, self._h11.trailing_data[0] + rest
         elif not self._room:
             raise ProxyFailed(f"{self._proxy} answered with too large a head")
         return b""
 
-    def _read(self, status: int, reason: str) -> None:
+    def _read(self, answer: h11.Response) -> None:
+        """Raise `ProxyFailed` unless the answer opens the tunnel."""
+        status, reason = answer.status_code, answer.reason.decode("latin-1")
         if 200 <= status < 300:
             return
         text = (
             f"{self._proxy} answered CONNECT with {status} {excerpt(masked(reason), 64)}".rstrip()
         )
         if status == 407:
-            missing = self._proxy.user is None
-            text += f" (it wants {'a' if missing else 'another'} user name and password)"
+            offered = [
+                value.decode("latin-1").partition(" ")[0]
+                for name, value in answer.headers
+                if name == b"proxy-authenticate"
+            ]
+            text += f" ({self._wanted(offered)})"
         raise ProxyFailed(text, status=status, refused=status == 407)
+
+    def _wanted(self, offered: list[str]) -> str:
+        """Return what the proxy wants, from the schemes that its Proxy-Authenticate headers offer."""
+        if offered and "basic" not in (scheme.lower() for scheme in offered):
+            schemes = excerpt(", ".join(offered), 64)
+            return f"it wants {schemes}, and this client knows Basic only: use a local proxy that logs in to it"
+        missing = self._proxy.user is None
+        return f"it wants {'a' if missing else 'another'} user name and password"
 
 
 _REPLIES = {

@@ -101,6 +101,11 @@ class Upgrade:
                 return outcome
         return None
 
+    @property
+    def began(self) -> bool:
+        """Whether a part of the answer was received."""
+        return self._size > 0
+
     def receive_eof(self) -> Outcome | None:
         """Take the end of the stream: it ends the body of a refusal, and else means nothing."""
         return self._end("") if self._refusal is not None else None
@@ -134,8 +139,12 @@ class Upgrade:
         for name, value in answer.headers:
             values.setdefault(name, []).append(value)
         chosen = [value.decode("latin-1") for value in values.get(b"sec-websocket-protocol", ())]
-        if _tokens(values.get(b"upgrade", ())) != [b"websocket"]:
-            wrong: str | None = "the answer has no header 'Upgrade: websocket'"
+        upgrades = _tokens(values.get(b"upgrade", ()))
+        wrong: str | None
+        if len(upgrades) > 1 and b"websocket" in upgrades:
+            wrong = "the answer has the header 'Upgrade' more than once: look at the proxies in front of the server"
+        elif upgrades != [b"websocket"]:
+            wrong = "the answer has no header 'Upgrade: websocket'"
         elif b"upgrade" not in _tokens(values.get(b"connection", ())):
             wrong = "the answer has no header 'Connection: Upgrade'"
         elif values.get(b"sec-websocket-accept") != [generate_accept_token(self._nonce)]:

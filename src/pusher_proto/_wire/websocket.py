@@ -179,6 +179,11 @@ class WebSocket:
         return self._frames.under_way
 
     @property
+    def answer_began(self) -> bool:
+        """Whether a part of the answer to the upgrade was received, and not all of it."""
+        return self._upgrade is not None and self._upgrade.began
+
+    @property
     def is_open(self) -> bool:
         """True from the accepted upgrade until a close frame was sent or received."""
         return self._state is _State.UPGRADED and self._frames.is_open

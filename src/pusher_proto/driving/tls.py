@@ -84,7 +84,8 @@ class Tls:
             self.end = ""
         except ssl.SSLCertVerificationError as error:
             message = f"the certificate of {self._host} is not good: {error.verify_message}"
-            self.end = ConnectionUnsafe(message)
+            known = self._object.context.cert_store_stats()["x509_ca"]
+            self.end = ConnectionUnsafe(message, verify_code=error.verify_code, authorities=known)
             self.end.__cause__ = error
         except ssl.SSLError as error:
             self.end = error
