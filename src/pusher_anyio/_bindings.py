@@ -12,7 +12,7 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import Event
-from pusher_proto.client import SLOW, BindingBase, Selector, Signal
+from pusher_proto.client import SLOW, BindingBase, Choice, Host, Signal
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -33,13 +33,9 @@ class Binding(BindingBase):
     _client: Client
 
     def __init__(
-        self,
-        client: Client,
-        channel: str | None,
-        selector: Selector,
-        fn: Callable[..., object],
+        self, host: Host, choice: Choice, fn: Callable[..., object], *, once: bool = False
     ) -> None:
-        super().__init__(client, channel, selector, fn)
+        super().__init__(host, choice, fn, once=once)
         self._waits = inspect.iscoroutinefunction(fn)
         self._idle()
 
@@ -67,7 +63,7 @@ class Binding(BindingBase):
                 if event is None:
                     if (event := self.take()) is None:
                         return
-                    client._took(self)
+                    client._delivery.took(self)
                 try:
                     outcome = self._call(event) if result is None else result
                     if outcome is not None and inspect.isawaitable(outcome):
@@ -129,7 +125,7 @@ class Caller:
             while queue := binding.queue:  # another one when the handler was cancelled
                 event = queue.popleft()
                 if len(queue) <= binding.look_at:
-                    client._took(binding)
+                    client._delivery.took(binding)
                 try:
                     result = binding.fn(event)
                     if result is not None and inspect.isawaitable(result):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
@@ -18,10 +18,11 @@ from pusher_proto.client import (
     Selector,
     SourceBase,
     StreamBase,
+    StreamOptions,
     UserBase,
 )
 
-from ._bindings import TURN
+from ._bindings import TURN, Binding
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -67,6 +68,10 @@ class Stream(StreamBase[T]):
         self._left -= self._ready
         return event
 
+    async def next(self, timeout: float | None = None) -> T:
+        """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
+        return await self._client._wait(self._next_now, self.signal, timeout, "no event came")
+
     async def _look_at_clock(self) -> None:
         """Let others on the event loop have their turn, when this one has taken long."""
         took = self._client._time() - self._turn_began
@@ -88,10 +93,10 @@ class Stream(StreamBase[T]):
         self.close()
 
 
-class Source(SourceBase):
+class Source(SourceBase[Binding]):
     """Where events come from: a channel, or the client with all its channels."""
 
-    _client: Client
+    _binding_class = Binding
 
     @overload
     def events(
@@ -119,6 +124,20 @@ class Source(SourceBase):
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        types: Mapping[str, type[T]],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self, selector: None = None, *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[Event]: ...
+    @overload
+    def events(
         self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
     ) -> Stream[Any]: ...
     def events(
@@ -128,6 +147,7 @@ class Source(SourceBase):
         buffer: int = 1000,
         overflow: Overflow = "wait",
         type: Any = None,  # noqa: A002 - what decoders call it
+        types: Mapping[str, Any] | None = None,
         decoder: Callable[[str], Any] | None = None,
         invalid: Invalid = "raise",
     ) -> Stream[Any]:
@@ -135,44 +155,39 @@ class Source(SourceBase):
 
         It is opened at this call. `buffer` events are kept; `overflow` says what happens to more: "wait" stops reading
         from the network and loses nothing, "drop_oldest" and "drop_newest" count what they drop, "raise" raises
-        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `decoder` by a function of the text; what
-        does not fit raises `DataError`, or is skipped and counted with `invalid="skip"`.
+        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `types` by the event's name, `decoder`
+        by a function of the text; what does not fit raises `DataError`, or is skipped and counted with
+        `invalid="skip"`. Events of a class that is selected are given as they are.
         """
-        return Stream(
-            self._client,
-            self._scope,
-            selector,
-            buffer=buffer,
-            overflow=overflow,
-            type=type,
-            decoder=decoder,
-            invalid=invalid,
-        )
+        options = StreamOptions(buffer, overflow, type, types, decoder, invalid)
+        return Stream(self._host, self._scope, selector, options)
 
     async def wait_for(
         self,
         selector: Selector,
         predicate: Callable[[Any], bool] | None = None,
         timeout: float | None = None,
+        *,
+        fresh: bool = False,
     ) -> Any:
         """Wait for one event that `selector` means and `predicate` accepts, and return it.
+
+        Looks first at the events since the last wait of this task or thread for the same selector, of the last ten
+        seconds, then at those that no consumer has taken yet. With `fresh` only events from now on count.
 
         Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
-        stream: Stream[Any] = Stream(
-            self._client, self._scope, selector, once=True, where=predicate
-        )
+        client: Client = self._host.client
+        wait = self._begin_wait(selector, predicate, client._who(), fresh)
         try:
-            return await self._client._wait(
-                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
-            )
+            return await client._wait(wait.check, wait.signal, timeout, wait.what)
         finally:
-            stream.close()
+            wait.close()
 
 
-class Channel(ChannelBase, Source):
+class Channel(ChannelBase[Binding], Source):
     """The handle of one channel. `async for event in channel` gives its messages."""
 
     def __aiter__(self) -> Stream[ChannelEvent]:
@@ -190,11 +205,13 @@ class Channel(ChannelBase, Source):
         Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        client, what = self._client, f"{self._name!r} was not subscribed"
-        return await client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        client: Client = self._host.client
+        what = f"{self._name!r} was not subscribed"
+        await client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        return self
 
 
-class User(UserBase, Source):
+class User(UserBase[Binding], Source):
     """The user who signs in: what is known of it, and the messages for it alone. `async for` gives these."""
 
     def __aiter__(self) -> Stream[UserEvent]:

@@ -54,12 +54,11 @@ Authorizer = Callable[[AuthRequest], Any]
 by channel."""
 
 
-class Client(ClientBase[Channel, User], Source):
+class Client(ClientBase[Binding, Channel, User], Source):
     """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
 
     _channel_class = Channel
     _user_class = User
-    _binding_class = Binding
     _guard = nullcontext()
 
     def __init__(
@@ -96,7 +95,7 @@ class Client(ClientBase[Channel, User], Source):
 
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        return await self._wait(self._check_connected, self._lifecycle, timeout, "not connected")
+        return await self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
 
     async def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.
@@ -104,18 +103,18 @@ class Client(ClientBase[Channel, User], Source):
         Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
-        return await self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
+        return await self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
 
     async def run(self) -> None:
         """Wait until the client is closed, while handlers are called. Raises `ConnectionFailed`."""
-        await self._wait(self._check_run, self._lifecycle)
+        await self._wait(self._checks.run, self._lifecycle)
 
     async def close(self) -> None:
         """End everything, within `Options.close_timeout`. The same as leaving the block."""
         if not self._session.closed:
             self._session.close(now=self._now())
             self._changed()
-        await self._wait(self._check_closed, self._lifecycle)
+        await self._wait(self._checks.closed, self._lifecycle)
 
     def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
         """Let a part of the client live beside the block. An exception of it ends the block, and comes out there."""
@@ -152,6 +151,10 @@ class Client(ClientBase[Channel, User], Source):
 
     def _now(self) -> float:
         return self._time()
+
+    def _who(self) -> object:
+        """Return what stands for the current task, and lives no longer than it."""
+        return anyio.get_current_task().coro
 
     def _tell(self, answer: Callable[..., None], *details: object) -> None:
         """Tell the session what happened."""
@@ -235,7 +238,7 @@ class Client(ClientBase[Channel, User], Source):
             return await self._until(check, signal)
         with anyio.move_on_after(timeout):
             return await self._until(check, signal)
-        raise PusherTimeout(self._why_not(what, timeout))
+        raise PusherTimeout(self._checks.why_not(what, timeout))
 
     async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
         outcome = check()

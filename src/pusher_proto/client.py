@@ -16,21 +16,17 @@ from msgspec.structs import replace
 
 from ._auth.endpoint_format import each_of
 from ._base.timers import Deadlines
-from ._client.checks import Waits
-from ._client.consumers import (
-    AT_ONCE,
-    END,
-    PENDING,
-    SLOW,
-    BindingBase,
-    End,
-    Invalid,
-    Nothing,
-    Pending,
-    StreamBase,
-)
+from ._client.bindings import SLOW, BindingBase
+from ._client.checks import Checks
+from ._client.delivery import Delivery, DriverCalls
 from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
-from ._client.streams import Overflow, Selector, Signal, Sink
+from ._client.host import Host
+from ._client.pending import END, PENDING, End, Nothing, Pending
+from ._client.registry import Bindings
+from ._client.selectors import Choice, Selector
+from ._client.signal import Signal
+from ._client.sinks import Overflow
+from ._client.streams import AT_ONCE, Invalid, StreamBase, StreamOptions, Wait
 from .auth import Auth
 from .driving.addresses import STAGGER, in_turns
 from .driving.reading import READ_SIZE, RECORD_SIZE
@@ -54,10 +50,12 @@ __all__ = [
     "STAGGER",
     "BindingBase",
     "ChannelBase",
+    "Choice",
     "ClientBase",
     "Deadlines",
     "End",
     "HandlerErrors",
+    "Host",
     "Invalid",
     "Nothing",
     "Overflow",
@@ -66,15 +64,17 @@ __all__ = [
     "Signal",
     "SourceBase",
     "StreamBase",
+    "StreamOptions",
     "UserBase",
+    "Wait",
     "in_turns",
     "session_for",
 ]
 
 HandlerErrors = Literal["log", "raise"]
-Handler = TypeVar("Handler", bound=Callable[..., object])
-ChannelT = TypeVar("ChannelT", bound=ChannelBase)
-UserT = TypeVar("UserT", bound=UserBase)
+BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
+ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
+UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
 def session_for(
@@ -87,13 +87,13 @@ def session_for(
     return Session(options, authorize_many=many)
 
 
-class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
+class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT]):
     """One client of one app. Made by `open_pusher` of `pusher_anyio` or `pusher_sync`."""
 
     _channel_class: type[ChannelT]
     _user_class: type[UserT]
-    _binding_class: type[BindingBase] = BindingBase
     _guard: AbstractContextManager[object]
+    """Set by a driver before it calls `__init__`."""
     _scope = None
 
     def __init__(
@@ -103,13 +103,20 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         authorizer: Callable[..., object] | None,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        super().__init__(options, session, on_event)
-        self._client = self
         self._options = options
+        self._session = session
         self._authorizer = authorizer
+        driver = DriverCalls(self._now, self._changed, self._wake)
+        self._delivery = Delivery(session, options, driver, on_event, self._scope_changed)
+        self._lifecycle = self._delivery.lifecycle
+        self._checks = Checks(session, self._delivery)
+        self._host = Host(
+            self, session, self._delivery, self._checks, Bindings(), driver, self._guard
+        )
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
-        self._user = self._user_class(self)
+        """Handles of channels that are wanted, or have a stream or a handler."""
+        self._user = self._user_class(self._host)
 
     # What a driver adds
 
@@ -117,14 +124,30 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
     def _now(self) -> float:
         """Return monotonic seconds."""
 
+    @abstractmethod
+    def _changed(self) -> None:
+        """Carry out the session's effects, deliver its events and set its deadline."""
+
+    def _wake(self) -> None:
+        """Arrange for a call of `_changed` soon. Called in any thread, at any point of the program.
+
+        A driver may do without: what an abandoned stream held up continues with the next command, step or deadline.
+        """
+
+    # What a driver calls
+
+    def _deliver(self) -> None:
+        """Move events from the session to streams and handlers, and wake them."""
+        self._delivery.deliver()
+
     # Commands
 
     def connect(self) -> None:
-        """Connect now: after `disconnect`, after a refusal, or in place of waiting to retry."""
+        """Connect now: after `disconnect`, after a refusal, or instead of waiting for the next attempt."""
         self._command(self._session.connect)
 
     def disconnect(self) -> None:
-        """End the connection and keep all wishes; `connect` may follow."""
+        """End the connection. Subscriptions and the sign-in are resumed by `connect`."""
         self._command(self._session.disconnect)
 
     def reconnect(self) -> None:
@@ -135,7 +158,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         self._command(self._session.reconnect)
 
     def signin(self) -> None:
-        """Sign the user in, now and again on each connection. `wait_signed_in` waits for it.
+        """Sign the user in, now and on each later connection. `wait_signed_in` waits for it.
 
         Raises `UnsupportedFeature` when no way to get an authorization is known.
         """
@@ -146,28 +169,27 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         self._command(self._session.signin)
 
     def ping(self) -> None:
-        """Ask the server for a sign of life now, when the network may have changed."""
+        """Send a ping now, when the network may have changed; without a pong the connection is replaced."""
         self._command(self._session.ping)
 
     def unsubscribe(self, channel: str) -> None:
         """Leave a channel, now or as soon as the server has answered the subscribe."""
         with self._guard:
-            self._check_open()
+            self._checks.open()
             self._session.unsubscribe(channel, now=self._now())
-            self._backlog.end(channel)
-            if not self._router.has(channel):
-                self._kept.pop(channel, None)
+            self._delivery.forget(channel)
+            self._scope_changed(channel)
             self._changed()
 
     def subscribe(self, channel: str, *, auth: Auth | None = None) -> ChannelT:
-        """Want a channel, across all connections until `unsubscribe`, and return its handle at once.
+        """Subscribe to a channel, on this connection and all later ones until `unsubscribe`; return its handle at once.
 
-        `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns a
+        `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns an
         `AuthResponse`, or a ready `AuthResponse`. Raises `InvalidName`, `UnsupportedFeature` for a channel
         that needs an authorization when no way to get one is known, and `ClientClosed`.
         """
         with self._guard:
-            self._check_open()
+            self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
             known = auth or self._authorizer or self._options.auth
             if known is None and kind_of(channel).needs_authorization:
@@ -176,14 +198,15 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
                     "give open_pusher(authorizer=...) or subscribe(auth=...)"
                 )
             self._session.subscribe(channel, auth=auth, now=self._now())
-            self._backlog.begin(channel)
-            handle = self._kept[channel] = self._handle(channel)
+            self._delivery.backlog.begin(channel)
+            self._scope_changed(channel)
+            handle = self._handle(channel)
             self._changed()
             return handle
 
     def _command(self, command: Callable[..., None]) -> None:
         with self._guard:
-            self._check_open()
+            self._checks.open()
             command(now=self._now())
             self._changed()
 
@@ -197,7 +220,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
 
     @property
     def socket_id(self) -> str | None:
-        """The id of the connection of the moment, or None. (Laravel: send it as X-Socket-ID for `toOthers()`.)"""
+        """The id of the current connection, or None. (Laravel: send it as X-Socket-ID for `toOthers()`.)"""
         with self._guard:
             return self._session.socket_id
 
@@ -226,19 +249,18 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
 
     @property
     def watchlist(self) -> Watchlist:
-        """Whom the signed-in user watches."""
-        return Watchlist(self)
+        """The users that the signed-in user watches."""
+        return Watchlist(self._host)
 
     @property
     def stats(self) -> Stats:
         """Counts since the client was opened."""
         with self._guard:
-            dropped = self._dropped_before + sum(sink.dropped for sink in self._router)
-            return replace(self._session.stats, dropped=dropped)
+            return replace(self._session.stats, dropped=self._delivery.dropped)
 
     @property
     def options(self) -> Options:
-        """What the client was opened with."""
+        """The options that the client was opened with."""
         return self._options
 
     def channel(self, name: str) -> ChannelT:
@@ -248,7 +270,7 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
 
     @property
     def channels(self) -> dict[str, ChannelT]:
-        """The channels that are wanted, by name, in the order of wanting."""
+        """The channels that are subscribed to, or will be, by name, in the order of `subscribe`."""
         with self._guard:
             wanted = [n for n in self._session.channels() if self._is_wanted(n)]
             return {name: self._handle(name) for name in wanted}
@@ -264,39 +286,17 @@ class ClientBase(Waits, SourceBase, Generic[ChannelT, UserT]):
         if handle is None:
             if not isinstance(name, str):
                 raise TypeError(f"a channel name is a str, not {type(name).__name__}")
-            handle = self._handles[name] = self._channel_class(self, name)
+            handle = self._handles[name] = self._channel_class(self._host, name)
         return handle
 
-    # Sinks
-
-    def _bind(
-        self, channel: str | None, selector: Selector, fn: Callable[..., object] | None
-    ) -> Any:
-        if fn is None:
-
-            def decorate(handler: Handler) -> Handler:
-                self._bind(channel, selector, handler)
-                return handler
-
-            return decorate
-        if not callable(fn):
-            raise TypeError(f"a handler is a function of the event, not {fn!r}")
-        with self._guard:
-            binding = self._binding_class(self, channel, selector, fn)
-            self._add(binding)
-            return binding
-
-    def _add(self, sink: Sink) -> None:
-        self._check_open()
-        if sink.channel is not None and sink.channel != USER_SCOPE:
-            self._kept.setdefault(sink.channel, self._handle(sink.channel))
-        super()._add(sink)
-
-    def _forget(self, sink: Sink) -> None:
-        super()._forget(sink)
-        name = sink.channel
-        if name is not None and not self._router.has(name) and not self._is_wanted(name):
-            self._kept.pop(name, None)
+    def _scope_changed(self, scope: str) -> None:
+        """Keep the handle of a channel as long as it is wanted, or has a stream or a handler."""
+        if scope == USER_SCOPE:
+            return
+        if self._delivery.router.has(scope) or self._is_wanted(scope):
+            self._kept.setdefault(scope, self._handle(scope))
+        else:
+            self._kept.pop(scope, None)
 
     # The application's authorizer
 

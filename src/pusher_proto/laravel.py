@@ -29,7 +29,7 @@ __all__ = [
     "short_name",
 ]
 
-ChannelT = TypeVar("ChannelT", bound=ChannelBase)
+ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
@@ -163,7 +163,9 @@ class EchoChannel(Generic[ChannelT]):
         self, selector: str | type[Any], fn: Handler, called: Handler | None = None
     ) -> BindingBase:
         """Bind `called`, which calls `fn` in its way, under the name of `fn`."""
-        binding = self.channel.bind(selector, fn if called is None else wraps(fn)(called))
+        binding: BindingBase = self.channel.bind(
+            selector, fn if called is None else wraps(fn)(called)
+        )
         self._bindings = [each for each in self._bindings if not each[1].closed]
         self._bindings.append((selector, binding))
         return binding
@@ -192,7 +194,7 @@ class Echo(Generic[ChannelT]):
     """
 
     def __init__(
-        self, client: ClientBase[ChannelT, Any], *, namespace: str | None = NAMESPACE
+        self, client: ClientBase[Any, ChannelT, Any], *, namespace: str | None = NAMESPACE
     ) -> None:
         self.client = client
         self._namespace = namespace

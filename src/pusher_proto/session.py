@@ -250,6 +250,12 @@ class Session:
             timer, of = due
             self._due[timer](self, of, self._now)
 
+    def call_again(self, at: float) -> None:
+        """Have `handle_timeout` called at `at` or earlier, because the client has to look at its consumers then."""
+        planned = self._timers.at(Timer.LOOK)
+        if not self._connector.closed and (planned is None or at < planned):
+            self._timers.set(Timer.LOOK, at)
+
     # Pull until None
 
     def next_effect(self) -> Effect | None:
@@ -291,11 +297,6 @@ class Session:
     def socket_id(self) -> str | None:
         """The id of the current connection, or None: an old one is of no use."""
         return self._connector.socket_id
-
-    @property
-    def changes(self) -> int:
-        """A number that grows with every event that is not a message: after each the checks of a wait are due."""
-        return self.events.changes
 
     @property
     def closed(self) -> bool:
@@ -429,6 +430,7 @@ class Session:
         Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
         Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
         Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
+        Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
         Timer.IDLE: lambda self, transport, now: self._endpoint.idle_due(transport, now),
         Timer.GRANT: lambda self, request, now: self._answer(
             self._auth_requests.authorization_due(request, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from itertools import repeat
 from typing import Any, Self, TypeVar, overload
@@ -21,6 +21,7 @@ from pusher_proto.client import (
     Selector,
     SourceBase,
     StreamBase,
+    StreamOptions,
     UserBase,
 )
 
@@ -37,7 +38,7 @@ _log = logging.getLogger("pusher_proto.client")
 class Stream(StreamBase[T]):
     """The events that one consumer iterates over with `for`; `with` closes it at the end of the block."""
 
-    _client: Waiting[Any, Any]
+    _client: Waiting[Any, Any, Any]
 
     def __iter__(self) -> Self:
         return self
@@ -60,6 +61,14 @@ class Stream(StreamBase[T]):
             raise StopIteration
         return event
 
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
+        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
+
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
+        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
+
     def __enter__(self) -> Self:
         return self
 
@@ -70,11 +79,11 @@ class Stream(StreamBase[T]):
 class Binding(BindingBase):
     """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
-    _client: Waiting[Any, Any]
+    _client: Waiting[Any, Any, Any]
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any, once: bool = False) -> None:
         self._context = copy_context()
-        super().__init__(*args)
+        super().__init__(*args, once=once)
 
     def came(self, count: int) -> None:
         client = self._client
@@ -101,10 +110,10 @@ class Binding(BindingBase):
             self.failed(event)
 
 
-class Source(SourceBase):
+class Source(SourceBase[Binding]):
     """Where events come from: a channel, or the client with all its channels."""
 
-    _client: Waiting[Any, Any]
+    _binding_class = Binding
 
     @overload
     def events(
@@ -132,6 +141,20 @@ class Source(SourceBase):
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        types: Mapping[str, type[T]],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[T]]: ...
+    @overload
+    def events(
+        self, selector: None = None, *, buffer: int = 1000, overflow: Overflow = "wait"
+    ) -> Stream[Event]: ...
+    @overload
+    def events(
         self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
     ) -> Stream[Any]: ...
     def events(
@@ -141,6 +164,7 @@ class Source(SourceBase):
         buffer: int = 1000,
         overflow: Overflow = "wait",
         type: Any = None,  # noqa: A002 - what decoders call it
+        types: Mapping[str, Any] | None = None,
         decoder: Callable[[str], Any] | None = None,
         invalid: Invalid = "raise",
     ) -> Stream[Any]:
@@ -148,44 +172,39 @@ class Source(SourceBase):
 
         It is opened at this call. `buffer` events are kept; `overflow` says what happens to more: "wait" stops reading
         from the network and loses nothing, "drop_oldest" and "drop_newest" count what they drop, "raise" raises
-        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `decoder` by a function of the text; what
-        does not fit raises `DataError`, or is skipped and counted with `invalid="skip"`.
+        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `types` by the event's name, `decoder`
+        by a function of the text; what does not fit raises `DataError`, or is skipped and counted with
+        `invalid="skip"`. Events of a class that is selected are given as they are.
         """
-        return Stream(
-            self._client,
-            self._scope,
-            selector,
-            buffer=buffer,
-            overflow=overflow,
-            type=type,
-            decoder=decoder,
-            invalid=invalid,
-        )
+        options = StreamOptions(buffer, overflow, type, types, decoder, invalid)
+        return Stream(self._host, self._scope, selector, options)
 
     def wait_for(
         self,
         selector: Selector,
         predicate: Callable[[Any], bool] | None = None,
         timeout: float | None = None,
+        *,
+        fresh: bool = False,
     ) -> Any:
         """Wait for one event that `selector` means and `predicate` accepts, and return it.
+
+        Looks first at the events since the last wait of this task or thread for the same selector, of the last ten
+        seconds, then at those that no consumer has taken yet. With `fresh` only events from now on count.
 
         Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
-        stream: Stream[Any] = Stream(
-            self._client, self._scope, selector, once=True, where=predicate
-        )
+        client: Waiting[Any, Any, Any] = self._host.client
+        wait = self._begin_wait(selector, predicate, client._who(), fresh)
         try:
-            return self._client._wait(
-                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
-            )
+            return client._wait(wait.check, wait.signal, timeout, wait.what)
         finally:
-            stream.close()
+            wait.close()
 
 
-class Channel(ChannelBase, Source):
+class Channel(ChannelBase[Binding], Source):
     """The handle of one channel. `for event in channel` gives its messages."""
 
     def __iter__(self) -> Stream[ChannelEvent]:
@@ -203,11 +222,13 @@ class Channel(ChannelBase, Source):
         Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        client, what = self._client, f"{self._name!r} was not subscribed"
-        return client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        client: Waiting[Any, Any, Any] = self._host.client
+        what = f"{self._name!r} was not subscribed"
+        client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        return self
 
 
-class User(UserBase, Source):
+class User(UserBase[Binding], Source):
     """The user who signs in: what is known of it, and the messages for it alone. `for` gives these."""
 
     def __iter__(self) -> Stream[UserEvent]:

@@ -34,12 +34,11 @@ Authorizer = Callable[[AuthRequest], Any]
 with a list of requests, and returns a list of authorizations or a mapping by channel."""
 
 
-class Client(Waiting[Channel, User], Source):
+class Client(Waiting[Binding, Channel, User], Source):
     """One client of one app, in blocking code. Made by `open_pusher`; may be used from any thread."""
 
     _channel_class = Channel
     _user_class = User
-    _binding_class = Binding
     _opened_at = ""
 
     def __enter__(self) -> Self:
@@ -70,7 +69,7 @@ class Client(Waiting[Channel, User], Source):
 
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        return self._wait(self._check_connected, self._lifecycle, timeout, "not connected")
+        return self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
 
     def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.
@@ -78,7 +77,7 @@ class Client(Waiting[Channel, User], Source):
         Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
-        return self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
+        return self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
 
     def run(self, timeout: float | None = None) -> None:
         """Call the handlers, in the calling thread, until the client is closed or stopped. Raises `ConnectionFailed`.

@@ -30,11 +30,12 @@ _CANNOT_WAIT = (
 )
 
 T = TypeVar("T")
-ChannelT = TypeVar("ChannelT", bound=ChannelBase)
-UserT = TypeVar("UserT", bound=UserBase)
+BindingT = TypeVar("BindingT", bound=BindingBase)
+ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
+UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
-class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
+class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT, UserT]):
     """A client that waits by blocking its caller, on an `IO`."""
 
     def __init__(
@@ -46,13 +47,13 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
         on_handler_error: HandlerErrors,
         on_event: Callable[[Event], object] | None,
     ) -> None:
+        self._io = io
+        self._guard = io.guard
         super().__init__(session.options, session, authorizer, on_event)
         self._on_handler_error = on_handler_error
         self._calls: deque[BindingBase] = deque()
         """One entry for each event that a handler is to be called with, in the order of arrival."""
         self._running = self._warned_of_run = False
-        self._io = io
-        self._guard = io.guard
         # The I/O's thread must not keep the client alive: a forgotten client is closed when it is collected.
         myself = weakref.ref(self)
 
@@ -78,6 +79,10 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
     def _now(self) -> float:
         return self._io.time()
 
+    def _who(self) -> object:
+        """Return what stands for the current thread, and lives no longer than it."""
+        return self._io.caller
+
     def _changed(self) -> None:
         if self._io.over:
             self._deliver()
@@ -94,9 +99,9 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
 
     def _ended(self) -> None:
         """Wake all waits: nothing happens any more."""
-        self._guard = self._io.guard  # another one after a fork
+        self._guard = self._host.guard = self._io.guard  # another one after a fork
         self._lifecycle.notify()
-        for sink in self._router:
+        for sink in self._delivery.router:
             sink.signal.notify()
 
     def _wait(
@@ -116,7 +121,7 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
                     return outcome
                 left = deadline - self._now()
                 if left <= 0:
-                    raise PusherTimeout(self._why_not(what, timeout))
+                    raise PusherTimeout(self._checks.why_not(what, timeout))
                 wake, sleep = self._io.sleeper()
                 signal.add(wake)
             woken = False  # then the signal has forgotten `wake`
@@ -147,9 +152,9 @@ class Waiting(ClientBase[ChannelT, UserT], Generic[ChannelT, UserT]):
             event = binding.take()
             if event is not None:
                 if len(binding.queue) <= binding.look_at:
-                    self._took(binding)
+                    self._delivery.took(binding)
                 return binding, event
-        return None if self._check_run() is True else PENDING
+        return None if self._checks.run() is True else PENDING
 
     def _check_over(self) -> Literal[True, Nothing.PENDING]:
         return True if self._io.over else PENDING

@@ -58,6 +58,7 @@ class _Memory:
     must_not_wait = False
 
     def __init__(self, world: World) -> None:
+        self.caller = self
         self.guard: AbstractContextManager[object] = nullcontext()
         self.error: BaseException | None = None
         self.ring = inf
@@ -237,7 +238,7 @@ class World(Levers, Expectations):
             binding: Any = client._calls.popleft()
             event = binding.take()
             if event is not None:
-                client._took(binding)
+                client._delivery.took(binding)
                 binding._run(event)
 
     # Time

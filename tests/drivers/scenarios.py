@@ -642,7 +642,9 @@ async def closing_ends_everything_that_waits(driver: Driver, server: RunningServ
             group.start_soon(iterates)
             group.start_soon(runs)
             await until(lambda: len(client._lifecycle.waiters) == 2)
-            await until(lambda: sum(len(each.signal.waiters) for each in client._router) == 3)
+            await until(
+                lambda: sum(len(each.signal.waiters) for each in client._delivery.router) == 3
+            )
             await client.close()
         assert sorted(ended) == ["iterated", "raised", "raised", "raised", "ran"]
 
@@ -697,7 +699,7 @@ async def one_event_is_waited_for(driver: Driver, server: RunningServer) -> None
             got.append(await room.wait_for("price", lambda event: event.data > 1, timeout=5))
 
         group.start_soon(wait)
-        await until(lambda: any(client._router))
+        await until(lambda: any(client._delivery.router))
         for n in (1, 2, 3):
             server.publish("room", "price", n)
         await until(lambda: got)

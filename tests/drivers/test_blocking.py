@@ -101,7 +101,10 @@ class Later:
 
     def _is_waited(self) -> bool:
         with self._client._guard:
-            signals = (self._client._lifecycle, *(each.signal for each in self._client._router))
+            signals = (
+                self._client._lifecycle,
+                *(each.signal for each in self._client._delivery.router),
+            )
             return any(each.waiters for each in signals)
 
 

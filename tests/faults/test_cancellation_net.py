@@ -56,7 +56,7 @@ async def opened(server: ServerInThread) -> AsyncIterator[Client]:
     async with open_pusher(options(server)) as client:
         yield client
         assert client._lifecycle.waiters == []
-        assert [sink for sink in client._router if sink.once or sink.signal.waiters] == []
+        assert [sink for sink in client._delivery.router if sink.once or sink.signal.waiters] == []
     assert tasks() == before
     assert poll(lambda: not server.connections)
 
@@ -154,7 +154,7 @@ def test_an_event_that_comes_together_with_the_cancellation_is_not_lost(
                 if first == "cancellation":
                     scope.cancel()
                 else:
-                    (waiting,) = client._waits
+                    (waiting,) = client._delivery.waits
                     waiting.signal.add(scope.cancel)
                 return True
 
@@ -177,7 +177,7 @@ def test_an_event_is_kept_when_asyncio_cancels_who_was_woken_for_it(
             room = await client.subscribe("room").wait_subscribed(5)
 
             def accept(event: Event) -> bool:
-                (waiting,) = client._waits
+                (waiting,) = client._delivery.waits
                 waiting.signal.add(waiter.cancel)
                 return True
 

@@ -35,7 +35,9 @@ from pusher_proto.client import (
     Signal,
     SourceBase,
     StreamBase,
+    StreamOptions,
     UserBase,
+    Wait,
 )
 from simulation import Device, World
 
@@ -48,6 +50,10 @@ T = TypeVar("T")
 
 PATIENCE = 3600.0
 """Virtual seconds after which a wait without a timeout counts as one that never ends."""
+
+
+class Caller:
+    """Stands for a task or a thread that waits."""
 
 
 class Stuck(AssertionError):
@@ -113,34 +119,40 @@ class FakeBinding(BindingBase):
         with self._client._guard:
             event = self.take()
             if event is not None:
-                self._client._took(self)
+                self._client._delivery.took(self)
         return event
 
 
-class FakeSource(SourceBase):
-    _client: FakeClient
+class FakeSource(SourceBase[FakeBinding]):
+    _binding_class = FakeBinding
 
     def events(self, selector: Selector = None, **options: Any) -> FakeStream[Any]:
-        return FakeStream(self._client, self._scope, selector, **options)
+        return FakeStream(self._host, self._scope, selector, StreamOptions(**options))
 
     def wait_for(
         self,
         selector: Selector,
         predicate: Callable[[Any], bool] | None = None,
         timeout: float | None = None,
+        *,
+        fresh: bool = False,
+        who: object = None,
     ) -> Any:
-        stream: FakeStream[Any] = FakeStream(
-            self._client, self._scope, selector, once=True, where=predicate
-        )
+        client: FakeClient = self._host.client
+        wait = self._begin_wait(selector, predicate, who or client.who, fresh)
         try:
-            return self._client._wait(
-                stream._next_one, stream.signal, timeout, f"no {selector!r} came"
-            )
+            return client._wait(wait.check, wait.signal, timeout, wait.what)
         finally:
-            stream.close()
+            wait.close()
+
+    def waiting(
+        self, selector: Selector, predicate: Callable[[Any], bool] | None = None, who: object = None
+    ) -> Wait:
+        """Return a wait that has begun; `close` has to follow."""
+        return self._begin_wait(selector, predicate, who or self._host.client.who, fresh=False)
 
 
-class FakeChannel(ChannelBase, FakeSource):
+class FakeChannel(ChannelBase[FakeBinding], FakeSource):
     def __iter__(self) -> FakeStream[ChannelEvent]:
         return self.events(ChannelEvent)
 
@@ -151,11 +163,13 @@ class FakeChannel(ChannelBase, FakeSource):
         self._leave()
 
     def wait_subscribed(self, timeout: float | None = None) -> Self:
-        client, what = self._client, f"{self._name!r} was not subscribed"
-        return client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        client: FakeClient = self._host.client
+        what = f"{self._name!r} was not subscribed"
+        client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        return self
 
 
-class FakeUser(UserBase, FakeSource):
+class FakeUser(UserBase[FakeBinding], FakeSource):
     def __iter__(self) -> FakeStream[UserEvent]:
         return self.events(UserEvent)
 
@@ -201,12 +215,11 @@ class ClientDevice(Device):
             self.client._changed()
 
 
-class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
+class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
     """A client of the world's server. It begins to connect when it is made."""
 
     _channel_class = FakeChannel
     _user_class = FakeUser
-    _binding_class = FakeBinding
 
     def __init__(
         self,
@@ -227,6 +240,7 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
         session = Session(options, rng=rng or world.rng, authorize_many=many)
         watched = cast("Session", WatchedSession(session, self._guard))
         super().__init__(options, watched, authorizer, on_event)
+        self.who = Caller()
         self.session = session
         self.device = ClientDevice(world, session, client=self)
         world.devices.append(self.device)
@@ -239,19 +253,19 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
         return all(self.session.wants_data(transport) for transport in self.device.wires)
 
     def wait_connected(self, timeout: float | None = None) -> str:
-        return self._wait(self._check_connected, self._lifecycle, timeout, "not connected")
+        return self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
 
     def wait_signed_in(self, timeout: float | None = None) -> str:
-        return self._wait(self._check_signed_in, self._lifecycle, timeout, "not signed in")
+        return self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
 
     def run(self) -> None:
-        self._wait(self._check_run, self._lifecycle)
+        self._wait(self._checks.run, self._lifecycle)
 
     def close(self) -> None:
         with self._guard:
             self._session.close(now=self._now())
             self._changed()
-        self._wait(self._check_closed, self._lifecycle)
+        self._wait(self._checks.closed, self._lifecycle)
 
     @contextmanager
     def no_time(self) -> Iterator[None]:
@@ -312,7 +326,7 @@ class FakeClient(ClientBase[FakeChannel, FakeUser], FakeSource):
                         if timeout is None:
                             raise Stuck(what or "no event came")
                         with self._guard:
-                            raise PusherTimeout(self._why_not(what, timeout))
+                            raise PusherTimeout(self._checks.why_not(what, timeout))
                     world.now = max(world.now, at)
                     world._step()
             finally:

@@ -209,7 +209,7 @@ class Play:
             session.socket_id,
             session.channels(),
             session.user,
-            session.changes,
+            session.events.changes,
             session.retry_at,
             session.next_deadline(),
             session.failure,

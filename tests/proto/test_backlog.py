@@ -42,8 +42,12 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def kept(client: FakeClient) -> dict[str, list[Any]]:
     """Return the data of what is kept, by channel."""
-    scopes = client._backlog._kept
-    return {scope: [event.data for _, event in kept] for scope, kept in scopes.items() if kept}
+    scopes = client._delivery.backlog._messages
+    return {
+        scope: [event.data for _, event in kept if isinstance(event, ChannelEvent)]
+        for scope, kept in scopes.items()
+        if kept
+    }
 
 
 def test_messages_are_handed_over_in_order_to_the_first_that_means_them() -> None:
@@ -51,7 +55,7 @@ def test_messages_are_handed_over_in_order_to_the_first_that_means_them() -> Non
     for value in range(6):
         publish(world, value, event="odd" if value % 2 else "even")
     assert datas(channel.events("odd").ready()) == [1, 3, 5]
-    second, third = channel.events(), channel.events()
+    second, third = channel.events(ChannelEvent), channel.events(ChannelEvent)
     publish(world, 6)
     assert datas(second.ready()) == [0, 2, 4, 6]
     assert datas(third.ready()) == [6]
@@ -109,7 +113,7 @@ def test_a_bounded_number_is_kept_and_said_once(caplog: pytest.LogCaptureFixture
     assert warnings(caplog) == []
     publish(world, *range(5, 20))
     assert warnings(caplog) == [
-        "nobody listens to room: of its messages only the last 5 are kept (Options.backlog_limit)"
+        "room has no stream and no handler: only its last 5 messages are kept (Options.backlog_limit)"
     ]
     assert kept(client) == {"room": [15, 16, 17, 18, 19]}
     channel.unsubscribe()

@@ -43,7 +43,7 @@ from pusher_proto import (
     SubscriptionFailed,
     UnsupportedFeature,
 )
-from pusher_proto.client import session_for
+from pusher_proto.client import Choice, session_for
 from pusher_proto.recording import RecordingSession
 from simulation import World
 
@@ -79,7 +79,7 @@ def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made
     assert client.state is C.INITIALIZED
     recorder = Recorder(client)
     with client._guard:
-        client._add(recorder)
+        client._delivery.add(recorder)
     client.connect()
     client.connect()
     client.wait_connected()
@@ -115,7 +115,7 @@ class Recorder(FakeBinding):
     """Notes changes, and the state of the client in the moment in which each is handed over."""
 
     def __init__(self, client: FakeClient) -> None:
-        super().__init__(client, None, StateChanged, print)
+        super().__init__(client._host, Choice(StateChanged, None), print)
         self.told: list[tuple[ConnectionState, ConnectionState, str]] = []
         self.states: list[ConnectionState] = []
 
@@ -510,7 +510,7 @@ def test_waiting_for_a_channel_that_is_left_raises() -> None:
     client = connected(world)
     channel = client.subscribe("room")
     world.at(1, channel.unsubscribe)
-    with pytest.raises(NotSubscribed, match="'room' is not wanted: subscribe to it first"):
+    with pytest.raises(NotSubscribed, match="'room' is not subscribed: call subscribe"):
         channel.wait_subscribed()
 
 
@@ -613,10 +613,20 @@ def test_nothing_is_left_of_ten_thousand_channels() -> None:
     gc.collect()
     assert [handle() for handle in handles if handle() is not None] == []
     assert [stream() for stream in streams if stream() is not None] == []
-    left: list[Any] = [client._kept, client._waits, client._stalled, client._abandoned]
-    left += [client._untold, list(client._handles), list(client._router), client._router.known]
+    left: list[Any] = [
+        client._kept,
+        client._delivery.waits,
+        client._delivery.stalled,
+        client._delivery._abandoned,
+    ]
+    left += [
+        client._delivery._dropped,
+        list(client._handles),
+        list(client._delivery.router),
+        client._delivery.router.known,
+    ]
     assert [len(each) for each in left] == [0] * 8
-    assert list(client._backlog._kept) == ["#server-to-user"]
+    assert list(client._delivery.backlog._scopes) == ["#server-to-user"]
     assert client.session.channels() == ()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from drivers.runners import Driver
 from pusher_proto import (
+    ChannelEvent,
     ConnectionFailed,
     ConnectionState,
     LocalProtocolError,
@@ -38,7 +39,7 @@ async def test_a_user_signs_in_and_has_its_own_events(driver: Driver, soketi: So
         assert (client.user.id, client.user.data) == (user, data)
         # Answered after the user's own channel, of which nobody tells.
         await client.subscribe("news").wait_subscribed(TIMEOUT)
-        async with client.user.events() as stream:
+        async with client.user.events(ChannelEvent) as stream:
             for number in range(3):
                 publisher.send_to_user(user, "note", {"n": number})
             publisher.send_to_user(fresh("user"), "note", "for somebody else")

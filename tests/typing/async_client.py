@@ -8,7 +8,7 @@ from typing import Any, TypedDict, assert_type
 
 import msgspec
 
-from pusher_anyio import Channel, Client, Stream, User, open_pusher
+from pusher_anyio import Binding, Channel, Client, Stream, User, open_pusher
 from pusher_proto import (
     Auth,
     AuthRequest,
@@ -26,7 +26,6 @@ from pusher_proto import (
     TypedEvent,
     UserEvent,
 )
-from pusher_proto.client import BindingBase
 
 
 class Trade(msgspec.Struct):
@@ -101,8 +100,8 @@ def handlers(client: Client, channel: Channel) -> None:
     def now(event: MemberAdded) -> int:
         return 1
 
-    assert_type(channel.bind("price", later), BindingBase)
-    assert_type(client.bind(MemberAdded, now), BindingBase)
+    assert_type(channel.bind("price", later), Binding)
+    assert_type(client.bind(MemberAdded, now), Binding)
 
     @channel.bind("price")
     @client.bind()

@@ -22,8 +22,7 @@ from pusher_proto import (
     TypedEvent,
     UserEvent,
 )
-from pusher_proto.client import BindingBase
-from pusher_sync import Channel, Client, Stream, User, open_pusher
+from pusher_sync import Binding, Channel, Client, Stream, User, open_pusher
 
 
 class Trade(msgspec.Struct):
@@ -98,8 +97,8 @@ def handlers(client: Client, channel: Channel) -> None:
     def now(event: MemberAdded) -> int:
         return 1
 
-    assert_type(channel.bind("price", later), BindingBase)
-    assert_type(client.bind(MemberAdded, now), BindingBase)
+    assert_type(channel.bind("price", later), Binding)
+    assert_type(client.bind(MemberAdded, now), Binding)
 
     @channel.bind("price")
     @client.bind()

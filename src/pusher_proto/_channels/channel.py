@@ -33,6 +33,8 @@ class ChannelSnapshot(Struct, frozen=True):
     me: Member | None = None
     server_count: int | None = None
     """The number of members as the server gave it with the roster; `members.count` is what is there."""
+    retry_at: float | None = None
+    """When the channel is asked for again by itself, after a failure; None when that is not planned."""
 
 
 class Channel:
@@ -223,7 +225,7 @@ class Channel:
         """Note that the server has no last event: the next message is a new one."""
         self._awaits_cached = False
 
-    def snapshot(self) -> ChannelSnapshot:
+    def snapshot(self, retry_at: float | None = None) -> ChannelSnapshot:
         """Return what is known now."""
         roster = self.roster
         return ChannelSnapshot(
@@ -235,4 +237,5 @@ class Channel:
             roster.members if roster is not None else _NOBODY,
             roster.me if roster is not None else None,
             roster.server_count if roster is not None else None,
+            retry_at,
         )

@@ -163,9 +163,9 @@ class Subscriptions:
     def snapshot(self, name: str) -> ChannelSnapshot:
         """Return what is known of a channel, subscribed or not."""
         channel = self.channels.get(name)
-        return (
-            channel.snapshot() if channel else ChannelSnapshot(name, kind_of(name), C.UNSUBSCRIBED)
-        )
+        if channel is None:
+            return ChannelSnapshot(name, kind_of(name), C.UNSUBSCRIBED)
+        return channel.snapshot(self._timers.at(Timer.REGRANT, name))
 
     # The connection
 

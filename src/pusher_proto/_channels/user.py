@@ -57,6 +57,8 @@ class UserSnapshot(Struct, frozen=True):
     last_error: PusherError | None = None
     online: frozenset[str] = frozenset()
     """The users of the watchlist who are online."""
+    retry_at: float | None = None
+    """When the sign-in is tried again by itself, after a failure; None when that is not planned."""
 
 
 class User:
@@ -111,7 +113,10 @@ class User:
 
     def snapshot(self) -> UserSnapshot:
         """Return what is known now."""
-        return UserSnapshot(self._state, self.id, self._data, self._last_error, self._online)
+        retry_at = self._timers.at(Timer.SIGN_IN_RETRY)
+        return UserSnapshot(
+            self._state, self.id, self._data, self._last_error, self._online, retry_at
+        )
 
     def signin(self, now: float) -> None:
         """Sign the user in, on this connection and on all later ones."""

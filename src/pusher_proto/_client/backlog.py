@@ -1,87 +1,131 @@
-"""Messages that nobody claimed: kept, a bounded number for each channel, for the consumer that comes later."""
+"""Events of channels that no consumer has asked for yet: a bounded number for each channel, kept for the first one."""
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import merge
 
 from .._base.logs import logger
 from ..errors import excerpt
-from ..events import ChannelEvent
-from .streams import Sink
+from ..events import ChannelEvent, Event, scope_of
+from .sinks import Sink
 
 __all__ = ["Backlog"]
 
-_Kept = deque[tuple[int, ChannelEvent]]
+_Kept = list[tuple[int, Event]]  # an empty deque would take 700 bytes for each channel
 
 _log = logger("client")
 
 
 class Backlog:
-    """Each message has a place, a number that grows, so that the order is known across channels."""
+    """Keeps messages, and apart from them the other events of a channel, so that neither pushes out the other.
+
+    Each event has a place, a number that grows, so that the order is known across channels.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._kept: dict[str, _Kept | None] = {}
+        self._scopes: dict[str, None] = {}
+        self._messages: dict[str, _Kept] = {}
+        self._others: dict[str, _Kept] = {}
         self._warned: dict[str, None] = {}
-        self._last = 0
+        self.last = 0
+        """The place that was given last."""
 
     def begin(self, scope: str) -> None:
-        """Keep messages of this channel from now on."""
+        """Keep events of this channel from now on."""
         if self._limit:
-            self._kept.setdefault(scope, None)
+            self._scopes[scope] = None
 
     def end(self, scope: str) -> None:
-        """Forget this channel and its messages."""
-        self._kept.pop(scope, None)
-        self._warned.pop(scope, None)
+        """Forget this channel and its events."""
+        for table in (self._scopes, self._messages, self._others, self._warned):
+            table.pop(scope, None)
 
     def next_place(self) -> int:
-        """Return the place of the message of the moment."""
-        self._last += 1
-        return self._last
+        """Return the place of the next event."""
+        self.last += 1
+        return self.last
 
-    def keep(self, scope: str, event: ChannelEvent) -> bool:
-        """Keep a message. Returns whether one was dropped for it, of a channel that nobody was warned of."""
-        kept = self._kept.get(scope)
-        if kept is None:
-            if scope not in self._kept:
-                return False
-            kept = self._kept[scope] = deque(maxlen=self._limit)
-        self._last = place = self._last + 1
-        dropping = len(kept) == self._limit and scope not in self._warned
+    def keep(self, event: Event, place: int) -> bool:
+        """Keep an event of a channel. Return whether a message was dropped that no warning was logged about."""
+        scope = scope_of(event)
+        if scope is None or scope not in self._scopes:
+            return False
+        is_message = isinstance(event, ChannelEvent)
+        kept = (self._messages if is_message else self._others).setdefault(scope, [])
+        dropping = len(kept) == self._limit
+        if dropping:
+            del kept[0]
         kept.append((place, event))
-        return dropping
+        return dropping and is_message and scope not in self._warned
 
     def warn(self, scope: str) -> None:
-        """Say that messages of this channel are dropped, once."""
+        """Log once that messages of this channel are dropped."""
         self._warned[scope] = None
         _log.warning(
-            "nobody listens to %s: of its messages only the last %d are kept (Options.backlog_limit)",
+            "%s has no stream and no handler: only its last %d messages are kept (Options.backlog_limit)",
             excerpt(scope, 64),
             self._limit,
         )
 
-    def give_back(self, scope: str, event: ChannelEvent, place: int) -> None:
-        """Keep a message that had been claimed, and was not taken, where it stood."""
-        if scope in self._kept:
-            entries = [*(self._kept[scope] or ()), (place, event)]
+    def give_back(self, event: Event, place: int) -> None:
+        """Keep an event again that was claimed and not taken, at its old place."""
+        scope = scope_of(event)
+        if scope is not None and scope in self._scopes:
+            table = self._messages if isinstance(event, ChannelEvent) else self._others
+            entries = [*table.get(scope, ()), (place, event)]
             entries.sort(key=lambda entry: entry[0])
-            self._kept[scope] = deque(entries, maxlen=self._limit)
+            table[scope] = entries[-self._limit :]
+
+    def find(self, sink: Sink) -> tuple[int, Event] | None:
+        """Return the first kept event that `sink` wants, with its place. It stays kept until `take`."""
+        return next((entry for entry in self._entries(sink) if _wants(sink, entry[1])), None)
+
+    def take(self, event: Event, place: int) -> bool:
+        """Forget the event at this place; return whether it was kept."""
+        scope = scope_of(event) or ""
+        for table in (self._messages, self._others):
+            kept = table.get(scope, ())
+            left = [entry for entry in kept if entry[0] != place]
+            if len(left) < len(kept):
+                self._put_back(table, scope, left)
+                return True
+        return False
 
     def serve(self, sink: Sink) -> None:
-        """Give `sink` what it wants of all this, in order: the first one only when it takes just one."""
-        scopes = list(self._kept) if sink.channel is None else [sink.channel]
-        waiting = {scope: tuple(self._kept.get(scope) or ()) for scope in scopes}
+        """Give `sink` all kept events that it wants, in order."""
         taken = set()
-        for place, event in merge(*waiting.values()):
-            if sink.wants(event):
+        for place, event in self._entries(sink):
+            if _wants(sink, event):
                 sink.put(event)
                 taken.add(place)
-                if sink.once:
-                    sink.place = place
-                    break
-        for scope, entries in waiting.items() if taken else ():
-            if scope in self._kept:  # a predicate may have unsubscribed
-                left = [entry for entry in entries if entry[0] not in taken]
-                self._kept[scope] = deque(left, maxlen=self._limit) if left else None
+        if not taken:
+            return
+        for table in (self._messages, self._others):
+            # Looked up again: a predicate may have unsubscribed.
+            for scope in list(table) if sink.channel is None else [sink.channel]:
+                left = [entry for entry in table.get(scope, ()) if entry[0] not in taken]
+                self._put_back(table, scope, left)
+
+    def _entries(self, sink: Sink) -> list[tuple[int, Event]]:
+        """Return a copy of what is kept in the scope of `sink`, in order."""
+        scope, kept = sink.channel, list[_Kept]()
+        for table in (self._messages, self._others):
+            kept += table.values() if scope is None else [table[scope]] if scope in table else []
+        return kept[0].copy() if len(kept) == 1 else list(merge(*kept, key=_place_of))
+
+    @staticmethod
+    def _put_back(table: dict[str, _Kept], scope: str, left: _Kept) -> None:
+        if left:
+            table[scope] = left
+        else:
+            table.pop(scope, None)
+
+
+def _wants(sink: Sink, event: Event) -> bool:
+    """Return whether `sink` gets a kept event. A predicate that may expect messages is not asked about other events."""
+    return (isinstance(event, ChannelEvent) or sink.choice.asks_for(event)) and sink.wants(event)
+
+
+def _place_of(entry: tuple[int, Event]) -> int:
+    return entry[0]

@@ -1,79 +1,128 @@
-"""What those who wait look at: whether it is there, and whether it can come at all.
+"""What waits look at: whether it is there, and whether it can still come.
 
-A check returns what is waited for, or `PENDING`, or raises why it will not come. Nothing here waits.
+A check returns what is waited for, or `PENDING`, or raises why it will not come. Nothing here waits. What is final is
+raised; what will be tried again by itself is waited for. Streams look by the same rules.
 """
 
 from __future__ import annotations
 
-from ..errors import ClientClosed, LocalProtocolError, NotSubscribed, excerpt
+from ..errors import ClientClosed, LocalProtocolError, NotSubscribed, PusherError, excerpt
 from ..events import USER_SCOPE
+from ..session import Session
 from ..states import ChannelState, UserState
-from .consumers import PENDING, Pending, fresh
 from .delivery import Delivery
+from .pending import PENDING, Pending, fresh
 
-__all__ = ["Waits"]
+__all__ = ["Checks"]
+
+_UNWANTED = (ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING)
+_FAILED = (ChannelState.FAILED, ChannelState.TIMED_OUT)
 
 
-class Waits(Delivery):
+class Checks:
     """The checks of a client."""
 
-    def _check_signed_in(self) -> str | Pending:
-        user = self._session.user
-        if user.id is not None:
-            return user.id
-        self._check_alive()
-        if user.state is UserState.FAILED:
-            assert user.last_error is not None
-            raise fresh(user.last_error)
-        if not self._session.wants_user:
-            raise LocalProtocolError("nobody is to be signed in: call signin() first")
-        return PENDING
+    def __init__(self, session: Session, delivery: Delivery) -> None:
+        self._session = session
+        self._delivery = delivery
 
-    def _check_closed(self) -> bool | Pending:
-        return True if self._session.closed else PENDING
-
-    def _check_open(self) -> None:
-        if self._session.closed:
-            raise ClientClosed("this client is closed: open another with open_pusher")
-
-    def _check_alive(self) -> None:
-        """Raise when what is waited for cannot come any more: the reason rather than the end that followed."""
-        error = self._terminal_error
-        if error is not None:
-            raise fresh(error)
-        self._check_open()
-
-    def _check_scope(self, scope: str | None) -> None:
-        """Raise when events of a channel, of the user, or of the client (None) cannot come."""
-        if scope == USER_SCOPE:
-            self._check_signed_in()
-        elif scope is not None:
-            self._check_channel(scope)
-
-    def _check_channel(self, name: str) -> None:
-        """Raise when the channel was refused or is not wanted, or nothing can come at all."""
-        self._check_alive()
-        snapshot = self._session.channel(name)
-        if snapshot.state in (ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING):
-            raise NotSubscribed(f"{excerpt(name, 64)!r} is not wanted: subscribe to it first")
-        if snapshot.state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
-            assert snapshot.last_error is not None
-            raise fresh(snapshot.last_error)
-
-    def _check_connected(self) -> str | Pending:
+    def connected(self) -> str | Pending:
+        """Return the socket id."""
         socket_id = self._session.socket_id
         if socket_id is not None:
             return socket_id
-        self._check_alive()
+        self.alive()
         return PENDING
 
-    def _check_run(self) -> bool | Pending:
-        if self._session.closed and self._terminal_error is None:
+    def signed_in(self) -> str | Pending:
+        """Return the user's id."""
+        user = self._session.user
+        if user.id is not None:
+            return user.id
+        self.alive()
+        refused = self._refused(USER_SCOPE)
+        if refused is not None:
+            raise fresh(refused)
+        if not self._session.wants_user:
+            raise LocalProtocolError("no sign-in was asked for: call signin() first")
+        return PENDING
+
+    def subscribed(self, name: str) -> bool | Pending:
+        """Return True when the channel is subscribed."""
+        if self._session.channel(name).state is ChannelState.SUBSCRIBED:
             return True
-        self._check_alive()
+        self.scope(name)
         return PENDING
 
-    def _why_not(self, what: str, timeout: float | None) -> str:
+    def run(self) -> bool | Pending:
+        """Return True when the client was closed."""
+        if self._session.closed and self._delivery.terminal_error is None:
+            return True
+        self.alive()
+        return PENDING
+
+    def closed(self) -> bool | Pending:
+        """Return True when the client is closed."""
+        return True if self._session.closed else PENDING
+
+    def open(self) -> None:
+        """Raise `ClientClosed` when the client is closed."""
+        if self._session.closed:
+            raise ClientClosed("this client is closed: open another with open_pusher")
+
+    def alive(self) -> None:
+        """Raise when nothing can come any more: the reason rather than the end that followed it."""
+        error = self._delivery.terminal_error
+        if error is not None:
+            raise fresh(error)
+        self.open()
+
+    def scope(self, scope: str | None) -> None:
+        """Raise when events of a channel, of the user, or of the client (None) cannot come."""
+        if scope == USER_SCOPE:
+            self.signed_in()
+            return
+        self.alive()
+        if scope is None:
+            return
+        if self._session.channel(scope).state in _UNWANTED:
+            raise NotSubscribed(f"{excerpt(scope, 64)!r} is not subscribed: call subscribe() first")
+        refused = self._refused(scope)
+        if refused is not None:
+            raise fresh(refused)
+
+    def awaited(self, scope: str | None) -> None:
+        """Raise when an event of this scope cannot come, for a wait that began while the client was open."""
+        if self._session.closed and self._delivery.terminal_error is None:
+            raise ClientClosed("the client was closed while an event was waited for")
+        self.scope(scope)
+
+    def end_of(self, scope: str | None) -> bool:
+        """Return whether a stream of this scope is at its end. Raise when that is an error.
+
+        A channel that is not wanted, and a user who does not sign in, are no end: that may change.
+        """
+        error = self._delivery.terminal_error
+        if error is not None:
+            raise fresh(error)
+        if self._session.closed:
+            return True
+        refused = None if scope is None or self._session.events else self._refused(scope)
+        if refused is not None:
+            raise fresh(refused)
+        return False
+
+    def why_not(self, what: str, timeout: float | None) -> str:
         """Return the message of a timeout."""
         last = self._session.last_loss
         return f"{what} within {timeout or 0:g} s" + (f"; the last attempt: {last}" if last else "")
+
+    def _refused(self, scope: str) -> PusherError | None:
+        """Return why a channel or the user was refused, unless another attempt is planned."""
+        if scope == USER_SCOPE:
+            user = self._session.user
+            failed = user.state is UserState.FAILED and user.retry_at is None
+            return user.last_error if failed else None
+        channel = self._session.channel(scope)
+        failed = channel.state in _FAILED and channel.retry_at is None
+        return channel.last_error if failed else None

@@ -1,161 +1,267 @@
 """From the session to the sinks: the part of a client that moves events.
 
 Events are moved until a sink that may not drop is full. Then they stay in the session's own queue; when that is full
-too, the session wants no more data, and the driver stops reading. So a consumer with the policy `wait` that does not
-read holds up all others, once they have read what they have; one that drops holds up nobody. At the end of the
-session, or when it has failed, nothing is held up any more: what is left is moved, so that everybody comes to the end.
+too, the session stops reading. So a consumer with the policy "wait" that does not read holds up all others, once
+they have read what they have; one that drops holds up nothing. After the end of the session, or when it has failed,
+nothing is held up: what is left is moved, so that every consumer reaches the end.
 """
 
 from __future__ import annotations
 
 import logging
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from .._base.logs import logger
 from ..errors import ConnectionFailed, excerpt
-from ..events import USER_SCOPE, ChannelEvent, ConnectionState, Event, EventsDropped, UserEvent
+from ..events import (
+    USER_SCOPE,
+    ChannelEvent,
+    ConnectionState,
+    Event,
+    EventsDropped,
+    SignInFailed,
+    SubscriptionFailed,
+    scope_of,
+)
 from ..options import Options
 from ..session import Session
 from .backlog import Backlog
-from .streams import Router, Signal, Sink
+from .router import Router
+from .signal import Signal
+from .sinks import Sink
+from .waits import Trace, Traces
 
-__all__ = ["Delivery"]
+__all__ = ["HELD_UP_FOR", "Delivery", "DriverCalls"]
+
+HELD_UP_FOR = 10.0
+"""Seconds after which a consumer that holds up all others is named in the log."""
 
 _log = logger("client")
 
 
-class Delivery(ABC):
-    """The sinks of a client, and what is on the way to them. Everything here is called under the client's guard."""
+class DriverCalls(NamedTuple):
+    """What the client asks of its driver."""
+
+    now: Callable[[], float]
+    """Return monotonic seconds."""
+    changed: Callable[[], None]
+    """Carry out the session's effects, deliver its events and set its deadline."""
+    wake: Callable[[], None]
+    """Arrange for a call of `changed` soon. May be called in any thread, at any point of the program."""
+
+
+class Delivery:
+    """The sinks of a client, and the events on their way to them. Everything here is called under the client's guard.
+
+    `scope_changed` is called with a channel whose first sink came or whose last one went.
+    """
 
     def __init__(
         self,
-        options: Options,
         session: Session,
-        on_event: Callable[[Event], object] | None = None,
+        options: Options,
+        driver: DriverCalls,
+        on_event: Callable[[Event], object] | None,
+        scope_changed: Callable[[str], object],
     ) -> None:
-        self._session = session
-        self._on_event = on_event
-        self._router = Router()
-        self._backlog = Backlog(options.backlog_limit)
-        self._backlog.begin(USER_SCOPE)
-        self._lifecycle = Signal()
-        self._seen_changes = 0
-        self._failed: ConnectionFailed | None = None
-        self._waits: dict[Sink, None] = {}
+        self.session = session
+        self.router = Router()
+        self.backlog = Backlog(options.backlog_limit)
+        self.backlog.begin(USER_SCOPE)
+        self.traces = Traces(options.backlog_limit)
+        self.lifecycle = Signal()
+        """Notified when what a wait for a state looks at may have changed."""
+        self.waits: dict[Sink, None] = {}
         # Dictionaries and lists, as they are nearly always empty: an empty set takes 200 bytes and an empty deque 700.
-        self._stalled: dict[Sink, None] = {}
+        self.stalled: dict[Sink, None] = {}
+        self._driver = driver
+        self._on_event = on_event
+        self._scope_changed = scope_changed
+        self._stalled_at: float | None = None
         self._abandoned: list[Sink] = []
-        self._untold: list[tuple[Sink, EventsDropped]] = []
+        self._dropped: list[tuple[Sink, EventsDropped]] = []
         self._dropped_before = 0
+        self._failed: ConnectionFailed | None = None
+        self._seen_changes = 0
         self._delivering = False
-
-    @abstractmethod
-    def _changed(self) -> None:
-        """Something was said to the session: see to its effects, events and deadline."""
-
-    def _wake(self) -> None:  # noqa: B027 - a driver may do without
-        """See to it that `_changed` is called soon. It is called anywhere: by any thread, in the midst of anything.
-
-        Without it what an abandoned stream held up goes on with the next command, step or deadline.
-        """
 
     # Sinks come and go
 
-    def _add(self, sink: Sink) -> None:
-        """Let `sink` have events from now on, and before them the messages that nobody claimed."""
-        swept = self._sweep()
-        self._router.add(sink)
-        if sink.once:
-            self._waits[sink] = None
+    def add(self, sink: Sink) -> None:
+        """Give events to `sink` from now on, and first the kept ones that it wants."""
+        swept = self.sweep()
+        self._route_to(sink)
         before, self._delivering = self._delivering, True
         try:
-            self._backlog.serve(sink)
+            if sink.once:
+                self._serve_once(sink, self.backlog.find(sink))
+            else:
+                self.backlog.serve(sink)
         finally:
             self._delivering = before
-        if sink.once and sink.queue:
-            self._router.remove(sink)
-        elif sink.full:
+        if sink.full and not sink.once:
             self._stall(sink)
-        if swept or sink.picky:  # a predicate may have given commands
-            self._changed()
+        if swept or sink.picky or self.stalled:  # a predicate may have given commands
+            self._driver.changed()
 
-    def _remove(self, sink: Sink) -> None:
-        """Let `sink` have no more events, free what it holds, and wake who waits for it."""
+    def begin_wait(self, sink: Sink, who: object, *, fresh: bool) -> None:
+        """Give `sink` the first event that it wants: since the last wait of `who`, from the backlog, or from now on.
+
+        With `fresh` only from now on.
+        """
+        self.sweep()
+        trace = self.traces.begin(sink.choice)
+        if trace is not None:
+            self._route_to(trace)
+        found = None
+        if not fresh:
+            before, self._delivering = self._delivering, True
+            try:
+                known = self.traces.find(sink, who, self._driver.now())
+                kept = self.backlog.find(sink)
+            finally:
+                self._delivering = before
+            found = min((each for each in (known, kept) if each is not None), default=None)
+        self._route_to(sink)
+        self.waits[sink] = None
+        self._serve_once(sink, found)
+        if sink.picky:  # a predicate may have given commands
+            self._driver.changed()
+
+    def end_wait(self, sink: Sink, who: object) -> None:
+        """Stop a wait; a later one of `who` continues behind the event that this one took."""
+        # Not what was given and is not taken.
+        seen = self.backlog.last if sink.seen is None else sink.seen - bool(sink.queue)
+        now = self._driver.now()
+        self.traces.end(sink.choice, who, seen, now)
+        self.remove(sink)
+        ends_at = self.traces.ends_at()
+        if ends_at is not None:
+            self.session.call_again(ends_at)
+
+    def remove(self, sink: Sink) -> None:
+        """Give no more events to `sink`, free what it holds, and wake its consumer."""
         if not sink.closed:
-            stalled = bool(self._stalled)
+            stalled = bool(self.stalled)
             self._forget(sink)
-            if (stalled and not self._stalled) or self._untold:
-                self._changed()
+            if (stalled and not self.stalled) or self._dropped:
+                self._driver.changed()
 
-    def _abandon(self, sink: Sink) -> None:
-        """Nobody can read from `sink` any more. Called by any thread, in the midst of anything."""
+    def abandon(self, sink: Sink) -> None:
+        """Close a sink whose consumer is gone. May be called in any thread, at any point of the program."""
         sink.close()
         self._abandoned.append(sink)
-        self._wake()
+        self._driver.wake()
 
-    def _sweep(self) -> bool:
+    def sweep(self) -> bool:
         """Remove the sinks that were abandoned; return whether there were any."""
         any_there = bool(self._abandoned)
         while self._abandoned:
             self._forget(self._abandoned.pop())
         return any_there
 
+    def took(self, sink: Sink) -> None:
+        """Continue what `sink` held up, and report what it dropped.
+
+        To be called when no more events than `look_at` are left in it; at other times it does nothing.
+        """
+        if len(sink.queue) <= sink.look_at:
+            sink.look_at = -1
+            stalled = sink in self.stalled
+            self.stalled.pop(sink, None)
+            self._report_dropped(sink)
+            if (stalled and not self.stalled) or self._dropped:
+                self._driver.changed()
+
+    def forget(self, channel: str) -> None:
+        """Forget the events that are kept of a channel, because it was left."""
+        self.backlog.end(channel)
+        self.traces.forget(channel)
+
+    @property
+    def dropped(self) -> int:
+        """How many events consumers lost because they did not read fast enough."""
+        return self._dropped_before + sum(sink.dropped for sink in self.router)
+
+    def _route_to(self, sink: Sink) -> None:
+        self.router.add(sink)
+        if sink.channel is not None:
+            self._scope_changed(sink.channel)
+
+    def _unroute(self, sink: Sink) -> None:
+        self.router.remove(sink)
+        if sink.channel is not None:
+            self._scope_changed(sink.channel)
+
     def _forget(self, sink: Sink) -> None:
-        self._router.remove(sink)
-        self._waits.pop(sink, None)
-        self._stalled.pop(sink, None)
+        self._unroute(sink)
+        self.waits.pop(sink, None)
+        self.stalled.pop(sink, None)
         self._dropped_before += sink.dropped
-        self._tell_dropped(sink)
+        self._report_dropped(sink)
         if sink.place is not None and sink.queue:
-            event = sink.queue[0]
-            assert isinstance(event, ChannelEvent)  # only messages have a place
-            self._backlog.give_back(_scope(event), event, sink.place)
+            self.backlog.give_back(sink.queue[0], sink.place)
         sink.close()
         sink.signal.notify()
+
+    def _serve_once(self, sink: Sink, found: tuple[int, Event] | None) -> None:
+        if found is None:
+            return
+        place, event = found
+        sink.seen = place
+        if self.backlog.take(event, place):
+            sink.place = place
+        sink.put(event)
+        self._unroute(sink)
+        sink.served()
 
     # Events move
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing more will come of the session as it is."""
-        return self._session.closed or self._session.failure is not None
+        return self.session.closed or self.session.failure is not None
 
     @property
-    def _terminal_error(self) -> ConnectionFailed | None:
-        """Why nothing more will come. It stays when the client is closed after it: not everybody has looked yet."""
-        return self._failed if self._session.closed else self._session.failure
+    def terminal_error(self) -> ConnectionFailed | None:
+        """Why nothing more will come. It stays when the client is closed after it: not every consumer has looked."""
+        return self._failed if self.session.closed else self.session.failure
 
-    def _deliver(self) -> None:
-        """Move events into sinks until any that may not drop is full; wake who waits for what changed."""
+    def deliver(self) -> None:
+        """Move events into sinks until any that may not drop is full, and wake the consumers."""
         if self._delivering:
-            return  # a predicate gave a command: who asked it goes on
+            return  # a predicate gave a command: the call that asked it continues
         if self._abandoned:
-            self._sweep()
-        session = self._session
-        if not self._stalled or self._is_over:
+            self.sweep()
+        session = self.session
+        if self.traces:
+            self._end_traces()
+        if not self.stalled or self.is_over:
             self._delivering = True
             try:
                 self._move()
             finally:
                 self._delivering = False
+        if self.stalled or self._stalled_at is not None:
+            self._look_at_stalled()
         changes = session.events.changes
         if changes != self._seen_changes:
             self._seen_changes = changes
             if session.state is not ConnectionState.DISCONNECTED:
                 self._failed = session.failure
-            self._lifecycle.notify()
-            for sink in tuple(self._router if self._is_over else self._waits):
+            self.lifecycle.notify()
+            for sink in tuple(self.router if self.is_over else self.waits):
                 sink.signal.notify()  # what is waited for may not come any more
 
     def _move(self) -> None:
-        session, router, stalled = self._session, self._router, self._stalled
+        session, stalled = self.session, self.stalled
         events, on_event = session.events, self._on_event
-        find = router.known.get
-        while self._untold:
-            self._announce(*self._untold.pop(0))
-            if stalled and not self._is_over:
+        find = self.router.known.get
+        while self._dropped:
+            self._announce(*self._dropped.pop(0))
+            if stalled and not self.is_over:
                 return
         in_runs = on_event is None
         taken = 0
@@ -166,42 +272,26 @@ class Delivery(ABC):
                     taken += count
                     in_runs = count > 1
                     if count:
-                        if stalled and not self._is_over:
+                        if stalled and not self.is_over:
                             return
                         continue
                 event = events.popleft()
                 taken += 1
-                if on_event is not None:  # it may give commands
-                    session.took(taken)
+                route = find((event.channel, event.name)) if type(event) is ChannelEvent else None
+                if route is not None and route.plain and on_event is None:
+                    for sink in route.sinks:
+                        sink.put(event)
+                        if len(sink.queue) >= sink.limit:
+                            self._stall(sink)
+                else:
+                    session.took(
+                        taken
+                    )  # before functions of the application, which may give commands
                     taken = 0
-                    self._tell_hook(on_event, event)
-                sinks = None
-                if type(event) is ChannelEvent:
-                    sinks = find((event.channel, event.name))
-                fresh = sinks is None
-                if sinks is None:
-                    sinks = router.route(event)
-                claims, only = 0, None
-                for sink in sinks:
-                    if sink.special:
-                        if sink.picky:  # the predicate may give commands
-                            session.took(taken)
-                            taken = 0
-                        if not sink.wants(event) or sink.closed:
-                            continue
-                        if sink.once:
-                            router.remove(sink)
-                            only = sink
-                    sink.put(event)
-                    claims += 1
-                    if len(sink.queue) >= sink.limit:
-                        self._stall(sink)
-                if (not claims or only is not None) and isinstance(event, ChannelEvent):
-                    if not claims:
-                        self._unheard(event, fresh)
-                    elif only is not None and claims == 1:
-                        only.place = self._backlog.next_place()
-                if stalled and not self._is_over:
+                    if on_event is not None:
+                        self._call_hook(on_event, event)
+                    self._offer(event)
+                if stalled and not self.is_over:
                     return
         finally:
             session.took(taken)
@@ -209,12 +299,12 @@ class Delivery(ABC):
     def _move_run(self, events: deque[Event], alike: int) -> int:
         """Move the messages at the head that go to one sink alone; return how many.
 
-        With one look-up for those of which it is known that they are `alike`, and one for each other.
+        With one look-up for those that are known to be `alike` (see `fast_lane.Run`), and one for each other.
         """
         first = events[0]
         if type(first) is not ChannelEvent:
             return 0
-        find = self._router.alone.get
+        find = self.router.alone.get
         sink = find((first.channel, first.name))
         if sink is None:
             return 0
@@ -240,63 +330,101 @@ class Delivery(ABC):
             self._stall(sink)
         return count
 
-    def _stall(self, sink: Sink) -> None:
-        """Move nothing more until enough was taken from `sink`."""
-        self._stalled[sink] = None
-        sink.look_at = sink.half
+    def _offer(self, event: Event, about: Sink | None = None) -> None:
+        """Give an event to the sinks that want it, but not to the one that it is `about`; keep one that none wants."""
+        fresh = isinstance(event, ChannelEvent) and (
+            (scope_of(event) or "", event.name) not in self.router.known
+        )
+        place = self.backlog.next_place()
+        claims, served = 0, list[Sink]()
+        for sink in self.router.route(event).sinks:
+            if sink is about or not sink.wants(event) or sink.closed:
+                continue
+            if isinstance(sink, Trace):
+                sink.note(place, event, self._driver.now())
+                continue
+            sink.put(event)
+            claims += 1
+            if sink.once:
+                sink.seen = place
+                served.append(sink)
+                self._unroute(sink)
+                sink.served()
+            elif len(sink.queue) >= sink.limit:
+                self._stall(sink)
+        if not claims:
+            self._unheard(event, place, fresh=fresh)
+        elif claims == len(served) == 1:
+            served[0].place = place
+        if isinstance(event, SubscriptionFailed | SignInFailed):  # streams look whether it is final
+            scope = USER_SCOPE if isinstance(event, SignInFailed) else event.channel
+            for sink in self.router.of(scope):
+                sink.signal.notify()
 
-    def _unheard(self, event: ChannelEvent, fresh: bool) -> None:
-        """Nobody asked for a message: say so aloud once, until something else is bound."""
-        scope = _scope(event)
+    def _unheard(self, event: Event, place: int, *, fresh: bool) -> None:
+        """Keep an event that no sink wanted. Log a message at INFO once, until sinks change."""
+        if isinstance(event, EventsDropped):
+            return
+        scope = scope_of(event)
         level = logging.INFO if fresh else logging.DEBUG
-        if _log.isEnabledFor(level):
+        if isinstance(event, ChannelEvent) and _log.isEnabledFor(level):
             _log.log(
                 level,
-                "%s on %s has no taker; bound there: %s; on the client: %s",
+                "%s on %s has no listener; bound there: %s; on the client: %s",
                 excerpt(event.name, 64),
                 excerpt(event.channel, 64),
-                self._router.asked_for(scope),
-                self._router.asked_for(None),
+                self.router.asked_for(scope),
+                self.router.asked_for(None),
             )
-        if self._backlog.keep(scope, event) and not self._router.has(scope):
-            self._backlog.warn(scope)
+        if scope is not None and self.backlog.keep(event, place) and not self.router.has(scope):
+            self.backlog.warn(scope)
 
-    def _took(self, sink: Sink) -> None:
-        """A consumer took an event: go on with what was held up, and say what was dropped meanwhile.
+    def _end_traces(self) -> None:
+        for trace in self.traces.over(self._driver.now()):
+            self._forget(trace)
+        ends_at = self.traces.ends_at()
+        if ends_at is not None:
+            self.session.call_again(ends_at)
 
-        To be called when no more events are left than `look_at`; it is harmless at other times.
-        """
-        if len(sink.queue) <= sink.look_at:
-            sink.look_at = -1
-            stalled = sink in self._stalled
-            self._stalled.pop(sink, None)
-            self._tell_dropped(sink)
-            if (stalled and not self._stalled) or self._untold:
-                self._changed()
+    # Consumers that are too slow
 
-    def _tell_dropped(self, sink: Sink) -> None:
-        """An episode of dropping is over: let the others know."""
+    def _stall(self, sink: Sink) -> None:
+        """Move nothing more until enough was taken from `sink`."""
+        self.stalled[sink] = None
+        sink.look_at = sink.half
+
+    def _look_at_stalled(self) -> None:
+        """Log once an episode which consumer has held up all others for `HELD_UP_FOR`."""
+        if not self.stalled or self.is_over:
+            self._stalled_at = None
+            return
+        now = self._driver.now()
+        if self._stalled_at is None:
+            self._stalled_at = now
+            self.session.call_again(now + HELD_UP_FOR)
+        elif now - self._stalled_at >= HELD_UP_FOR and self.session.events:
+            self._stalled_at = float("inf")
+            names = ", ".join(sink.name for sink in self.stalled)
+            _log.warning(
+                "%s is not read and has held up all other streams and handlers for %g s: read it, close it, or give "
+                'it overflow="drop_oldest"',
+                names,
+                HELD_UP_FOR,
+            )
+
+    def _report_dropped(self, sink: Sink) -> None:
+        """Emit `EventsDropped` at the end of an episode of dropping."""
         if sink.episode:
-            self._untold.append((sink, EventsDropped(sink.channel, sink.episode)))
+            self._dropped.append((sink, EventsDropped(sink.channel, sink.episode)))
             sink.episode = 0
 
-    def _tell_hook(self, on_event: Callable[[Event], object], event: Event) -> None:
+    def _announce(self, about: Sink, dropped: EventsDropped) -> None:
+        if self._on_event is not None:
+            self._call_hook(self._on_event, dropped)
+        self._offer(dropped, about)
+
+    def _call_hook(self, on_event: Callable[[Event], object], event: Event) -> None:
         try:
             on_event(event)
         except Exception:
             _log.exception("on_event raised for %s", type(event).__name__)
-
-    def _announce(self, about: Sink, dropped: EventsDropped) -> None:
-        if self._on_event is not None:
-            self._tell_hook(self._on_event, dropped)
-        for sink in self._router.route(dropped):
-            if sink is not about and sink.wants(dropped):
-                sink.put(dropped)
-                if sink.once:
-                    self._router.remove(sink)
-                elif sink.full:
-                    self._stall(sink)
-
-
-def _scope(event: ChannelEvent) -> str:
-    return USER_SCOPE if isinstance(event, UserEvent) else event.channel

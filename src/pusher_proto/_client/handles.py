@@ -1,53 +1,111 @@
-"""The handle of a channel: what can be asked of a channel or a client without waiting."""
+"""Handles of channels and of the user: what can be asked of them without waiting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from re import Pattern
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from .._channels.channel import ChannelSnapshot
 from .._channels.user import UserSnapshot
 from ..errors import PusherError
-from ..events import USER_SCOPE
+from ..events import USER_SCOPE, Event
 from ..members import Member, Members
 from ..names import ChannelKind, kind_of
 from ..states import ChannelState, UserState
-from .consumers import PENDING, BindingBase, Pending
-from .streams import Selector
-
-if TYPE_CHECKING:
-    from ..client import ClientBase
+from .bindings import BindingBase
+from .host import Host
+from .pending import Pending
+from .selectors import Choice, Selector
+from .streams import Wait
 
 __all__ = ["ChannelBase", "SourceBase", "UserBase", "Watchlist"]
 
+E = TypeVar("E", bound=Event)
 Handler = TypeVar("Handler", bound=Callable[..., object])
+BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
+
+_NotAClass = (
+    str
+    | Pattern[str]
+    | Callable[[Any], bool]
+    | tuple[str | type[Event] | Pattern[str] | Callable[[Any], bool], ...]
+    | None
+)
 
 
-class SourceBase:
+class _Client(Protocol):
+    """The commands of a client that its handles pass on."""
+
+    def unsubscribe(self, channel: str) -> None: ...
+
+
+class SourceBase(Generic[BindingT_co]):
     """Where events come from: a channel, or the client with all its channels."""
 
-    _client: ClientBase[Any, Any]
+    _host: Host
     _scope: str | None
     """The channel's name; None for the client."""
+    _binding_class: type[BindingT_co]
 
     @overload
-    def bind(self, selector: Selector, fn: Callable[..., object]) -> BindingBase: ...
+    def bind(
+        self, selector: type[E], fn: Callable[[E], object], *, once: bool = False
+    ) -> BindingT_co: ...
     @overload
-    def bind(self, selector: Selector = None, fn: None = None) -> Callable[[Handler], Handler]: ...
-    def bind(self, selector: Selector = None, fn: Any = None) -> Any:
+    def bind(
+        self, selector: _NotAClass, fn: Callable[..., object], *, once: bool = False
+    ) -> BindingT_co: ...
+    @overload
+    def bind(
+        self, selector: Selector = None, fn: None = None, *, once: bool = False
+    ) -> Callable[[Handler], Handler]: ...
+    def bind(self, selector: Selector = None, fn: Any = None, *, once: bool = False) -> Any:
         """Call `fn(event)` for each event that `selector` means, of this channel or, on the client, of all.
 
         Without `fn`: a decorator. With it: returns a `Binding`, whose `cancel()` ends it. Events come to one handler
-        in order and one at a time; an exception is logged and the next event still comes.
+        in order and one at a time; an exception is logged and the next event still comes. With `once` the handler is
+        called for the first event alone.
         """
-        return self._client._bind(self._scope, selector, fn)
+        if fn is None:
+
+            def decorate(handler: Handler) -> Handler:
+                self._bind(selector, handler, once)
+                return handler
+
+            return decorate
+        return self._bind(selector, fn, once)
+
+    def unbind(self, selector: Selector = None, fn: Callable[..., object] | None = None) -> None:
+        """Cancel handlers that were bound here: those for this selector, those with this function, or all."""
+        choice = None if selector is None else Choice(selector, self._scope)
+        with self._host.guard:
+            for binding in self._host.bindings.find(self._scope, choice, fn):
+                binding.cancel()
+
+    def _bind(self, selector: Selector, fn: object, once: bool) -> BindingT_co:
+        if not callable(fn):
+            raise TypeError(f"a handler is a function of the event, not {fn!r}")
+        host = self._host
+        choice = Choice(selector, self._scope)
+        with host.guard:
+            host.checks.open()
+            binding = self._binding_class(host, choice, fn, once=once)
+            host.bindings.add(binding)
+            host.delivery.add(binding)
+            return binding
+
+    def _begin_wait(
+        self, selector: Selector, predicate: Callable[[Any], bool] | None, who: object, fresh: bool
+    ) -> Wait:
+        return Wait(self._host, Choice(selector, self._scope), predicate, who=who, fresh=fresh)
 
 
-class ChannelBase(SourceBase):
+class ChannelBase(SourceBase[BindingT_co]):
     """The handle of one channel: the same object for the same name, across unsubscribing and reconnecting."""
 
-    def __init__(self, client: ClientBase[Any, Any], name: str) -> None:
-        self._client = client
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
         self._name = name
         self._scope = name
 
@@ -61,12 +119,12 @@ class ChannelBase(SourceBase):
 
     @property
     def kind(self) -> ChannelKind:
-        """What the name makes of it."""
+        """The kind of channel, by its name."""
         return kind_of(self._name)
 
     @property
     def state(self) -> ChannelState:
-        """Where the subscription is."""
+        """The state of the subscription."""
         return self._snapshot.state
 
     @property
@@ -76,12 +134,12 @@ class ChannelBase(SourceBase):
 
     @property
     def subscription_count(self) -> int | None:
-        """How many connections are subscribed, as the server told last; None when it never did."""
+        """The number of subscribed connections that the server reported last; None when it never did."""
         return self._snapshot.subscription_count
 
     @property
     def members(self) -> Members:
-        """Who is on this presence channel, by id; nobody while it is not subscribed. It never changes in your hands."""
+        """The members of this presence channel, by id; empty while it is not subscribed. A snapshot never changes."""
         return self._snapshot.members
 
     @property
@@ -101,11 +159,11 @@ class ChannelBase(SourceBase):
         `UnsupportedFeature` for a channel that is neither private nor presence, `OutboxFull` when the network does not
         take what was sent before, `LocalProtocolError` for data that is too large, and `ClientClosed`.
         """
-        client = self._client
-        with client._guard:
-            client._check_open()
-            client._session.trigger(self._name, event, data, now=client._now())
-            client._changed()
+        host = self._host
+        with host.guard:
+            host.checks.open()
+            host.session.trigger(self._name, event, data, now=host.driver.now())
+            host.driver.changed()
 
     def refresh_members(self) -> None:
         """Leave this presence channel and join it again, which gives a new list of members.
@@ -123,32 +181,33 @@ class ChannelBase(SourceBase):
 
     def unsubscribe(self) -> None:
         """Leave the channel. Its streams and handlers are silent until it is subscribed again."""
-        self._client.unsubscribe(self._name)
+        self._commands.unsubscribe(self._name)
 
     def _leave(self) -> None:
-        """Unsubscribe on the way out of a block, where a client that is closed already is no error."""
-        with self._client._guard:
-            if not self._client._session.closed:
-                self._client.unsubscribe(self._name)
+        """Unsubscribe at the end of a block, where a client that is closed already is no error."""
+        with self._host.guard:
+            if not self._host.session.closed:
+                self._commands.unsubscribe(self._name)
+
+    @property
+    def _commands(self) -> _Client:
+        commands: _Client = self._host.client
+        return commands
 
     @property
     def _snapshot(self) -> ChannelSnapshot:
-        with self._client._guard:
-            return self._client._session.channel(self._name)
+        with self._host.guard:
+            return self._host.session.channel(self._name)
 
-    def _check_subscribed(self) -> Self | Pending:
-        client = self._client
-        if client._session.channel(self._name).state is ChannelState.SUBSCRIBED:
-            return self
-        client._check_channel(self._name)
-        return PENDING
+    def _check_subscribed(self) -> bool | Pending:
+        return self._host.checks.subscribed(self._name)
 
 
-class UserBase(SourceBase):
+class UserBase(SourceBase[BindingT_co]):
     """The user who signs in: what is known of it, and the messages for it alone."""
 
-    def __init__(self, client: ClientBase[Any, Any]) -> None:
-        self._client = client
+    def __init__(self, host: Host) -> None:
+        self._host = host
         self._scope = USER_SCOPE
 
     @property
@@ -163,7 +222,7 @@ class UserBase(SourceBase):
 
     @property
     def state(self) -> UserState:
-        """Where the sign-in is."""
+        """The state of the sign-in."""
         return self._snapshot.state
 
     @property
@@ -173,18 +232,18 @@ class UserBase(SourceBase):
 
     @property
     def _snapshot(self) -> UserSnapshot:
-        with self._client._guard:
-            return self._client._session.user
+        with self._host.guard:
+            return self._host.session.user
 
 
 class Watchlist:
-    """The users whom the signed-in user watches (`client.bind(WatchlistOnline, ...)` tells of changes)."""
+    """The users on the watchlist of the signed-in user; `client.bind(WatchlistOnline, ...)` reports changes."""
 
-    def __init__(self, client: ClientBase[Any, Any]) -> None:
-        self._client = client
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     @property
     def online(self) -> frozenset[str]:
-        """The ids of those who are online now, as far as the server told."""
-        with self._client._guard:
-            return self._client._session.user.online
+        """The ids of the watched users who are online now, as far as the server reported."""
+        with self._host.guard:
+            return self._host.session.user.online

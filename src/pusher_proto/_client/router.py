@@ -1,0 +1,99 @@
+"""Which sinks get which events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..events import ChannelEvent, Event, scope_of
+from .sinks import Sink
+
+__all__ = ["Route", "Router"]
+
+# Names come from the server: the number of routes that are remembered is bounded, and so is the length of a name.
+_CACHED_ROUTES = 32768
+_CACHED_NAME = 256
+
+
+class Route(NamedTuple):
+    """The sinks that may want an event."""
+
+    sinks: tuple[Sink, ...]
+    plain: bool
+    """Whether there are any, and each takes the event by `put` alone."""
+
+
+class Router:
+    """Finds the sinks of an event. A message costs one look-up; the routes are built again when sinks change."""
+
+    def __init__(self) -> None:
+        self._sinks: dict[str | None, dict[Sink, None]] = {}
+        self.known: dict[tuple[str, str], Route] = {}
+        """The routes of messages seen since the sinks changed last, by channel and name."""
+        self.alone: dict[tuple[str, str], Sink] = {}
+        """Routes with exactly one sink whose `put` is a plain append: the fast path of delivery."""
+
+    def __iter__(self) -> Iterator[Sink]:
+        for sinks in self._sinks.values():
+            yield from sinks
+
+    def add(self, sink: Sink) -> None:
+        """Give events to `sink` from now on."""
+        self._sinks.setdefault(sink.channel, {})[sink] = None
+        self._forget_routes()
+
+    def remove(self, sink: Sink) -> None:
+        """Give no more events to `sink`."""
+        sinks = self._sinks.get(sink.channel, {})
+        if sink in sinks:
+            del sinks[sink]
+            if not sinks:
+                del self._sinks[sink.channel]
+            self._forget_routes()
+
+    def of(self, scope: str | None) -> tuple[Sink, ...]:
+        """Return the sinks of this scope alone."""
+        return tuple(self._sinks.get(scope, ()))
+
+    def has(self, scope: str | None) -> bool:
+        """Return whether this scope has a stream, a wait or a handler."""
+        return any(sink.claims for sink in self._sinks.get(scope, ()))
+
+    def asked_for(self, scope: str | None) -> str:
+        """Return what the sinks of this scope ask for, for messages."""
+        asked = dict.fromkeys(
+            each for sink in self._sinks.get(scope, ()) if sink.claims for each in sink.choice.shown
+        )
+        return ", ".join(asked) or "nothing"
+
+    def route(self, event: Event) -> Route:
+        """Return the sinks that may want `event`: the channel's own before the client's, each in order of adding."""
+        if not isinstance(event, ChannelEvent):
+            return self._find(event)
+        key = (scope_of(event) or "", event.name)
+        found = self.known.get(key)
+        if found is None:
+            found = self._find(event)
+            if len(self.known) >= _CACHED_ROUTES:
+                self._forget_routes()
+            if len(event.name) <= _CACHED_NAME:
+                self.known[key] = found
+                if len(found.sinks) == 1 and found.sinks[0].quick:
+                    self.alone[key] = found.sinks[0]
+        return found
+
+    def _forget_routes(self) -> None:
+        self.known.clear()
+        self.alone.clear()
+
+    def _find(self, event: Event) -> Route:
+        scope = scope_of(event)
+        sinks = tuple(
+            sink
+            for sink in (
+                *self._sinks.get(scope, ()),
+                *(self._sinks.get(None, ()) if scope is not None else ()),
+            )
+            if sink.may_want(event)
+        )
+        return Route(sinks, bool(sinks) and not any(sink.special for sink in sinks))

@@ -1,0 +1,168 @@
+"""Selectors: which events an application asked for, checked when they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from re import Pattern
+from typing import Any
+
+from ..errors import excerpt
+from ..events import (
+    USER_SCOPE,
+    WIRE_NAMES,
+    ChannelEvent,
+    ConnectionState,
+    Event,
+    TypedEvent,
+    UserEvent,
+    scope_of,
+)
+
+__all__ = ["Choice", "Selector"]
+
+_One = str | type[Event] | Pattern[str] | Callable[[Any], bool]
+Selector = _One | tuple[_One, ...] | None
+"""An event's name, an event class, a compiled regular expression for names of messages, a predicate, several of these,
+or None for all."""
+
+_INTERNAL = {
+    "subscription_succeeded": "pusher:subscription_succeeded",
+    "subscription_error": "pusher:subscription_error",
+    "subscription_count": "pusher:subscription_count",
+    "member_added": "pusher:member_added",
+    "member_removed": "pusher:member_removed",
+    "watchlist_events": "online",
+}
+"""Names for applications of the messages that servers send as `pusher_internal:`."""
+
+_STATES = {*ConnectionState, "connecting_in"}
+
+
+class Choice:
+    """What a selector means in one scope: a channel's name, `USER_SCOPE`, or None for the client.
+
+    With `typed` data is to be decoded: None means all messages then, and predicates see messages alone.
+    Raises TypeError for what is no selector, and ValueError for a name or class that can never match in this scope.
+    """
+
+    __slots__ = ("_all", "_asked", "names", "patterns", "predicates", "scope", "typed", "types")
+
+    def __init__(self, selector: Selector, scope: str | None, *, typed: bool = False) -> None:
+        several = selector if isinstance(selector, tuple) else (selector,)
+        self.scope = scope
+        self.typed = typed
+        self._asked: tuple[_One | None, ...] = several
+        self._all = selector is None and not typed
+        names: set[str] = set()
+        types: set[type[Event]] = set()
+        patterns: list[Pattern[str]] = []
+        predicates: list[Callable[[Any], bool]] = []
+        for one in several:
+            if one is None and len(several) == 1:
+                types.update((ChannelEvent,) if typed else ())
+            elif isinstance(one, str):
+                _check_name(one, scope)
+                if one in WIRE_NAMES:
+                    types.add(WIRE_NAMES[one])
+                if not one.startswith("pusher:"):
+                    names.add(one)
+            elif isinstance(one, type):
+                _check_class(one, scope)
+                types.add(one)
+            elif isinstance(one, Pattern):
+                patterns.append(one)
+            elif callable(one):
+                predicates.append(one)
+            else:
+                raise TypeError(
+                    "a selector is an event's name, an event class, a compiled regular expression, a predicate, or a "
+                    f"tuple of these, not {one!r}"
+                )
+        self.names = frozenset(names)
+        self.types = tuple(types)
+        self.patterns = tuple(patterns)
+        self.predicates = tuple(predicates)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Return what is equal for selectors with the same meaning in the same scope."""
+        return self.scope, self.names, frozenset(self.types), self.patterns, self.predicates
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Return the parts of the selector, for messages."""
+        return tuple(map(_shown, self._asked))
+
+    def may_choose(self, event: Event) -> bool:
+        """Return whether events with this scope and this name, or of this class, can be chosen."""
+        if self.scope is not None and scope_of(event) != self.scope:
+            return False
+        if self._all or self._names(event):
+            return True
+        return bool(self.predicates) and (not self.typed or isinstance(event, ChannelEvent))
+
+    def chooses(self, event: Event) -> bool:
+        """Return whether this very event is chosen. What a predicate raises comes out."""
+        return self.may_choose(event) and (
+            self._all
+            or self._names(event)
+            or any(predicate(event) for predicate in self.predicates)
+        )
+
+    def asks_for(self, event: Event) -> bool:
+        """Return whether the event is chosen by its name or class, or because everything is, and not by a predicate."""
+        return self._all or self._names(event)
+
+    def _names(self, event: Event) -> bool:
+        if isinstance(event, self.types):
+            return True
+        return isinstance(event, ChannelEvent) and (
+            event.name in self.names or any(each.search(event.name) for each in self.patterns)
+        )
+
+
+def _shown(selector: _One | None) -> str:
+    if selector is None:
+        return "everything"
+    if isinstance(selector, str):
+        return repr(excerpt(selector, 64))
+    if isinstance(selector, Pattern):
+        return f"/{excerpt(selector.pattern, 64)}/"
+    return str(getattr(selector, "__qualname__", None) or type(selector).__qualname__)
+
+
+def _check_name(name: str, scope: str | None) -> None:
+    """Raise ValueError for a name that no event in this scope can have."""
+    shown = excerpt(name, 64)
+    if name.startswith("pusher_internal:"):
+        instead = _INTERNAL.get(name.removeprefix("pusher_internal:"))
+        advice = f"use {instead!r}" if instead else "there is no event for it"
+        raise ValueError(f"{shown!r} is a message between server and client: {advice}")
+    if name.startswith("pusher:"):
+        if name not in WIRE_NAMES:
+            known = ", ".join(sorted(each for each in WIRE_NAMES if each.startswith("pusher:")))
+            raise ValueError(f"no event has the name {shown!r}; those of the protocol are {known}")
+        _check_class(WIRE_NAMES[name], scope)
+    if scope is None and name in _STATES:
+        raise ValueError(
+            f"{shown!r} is a state of the connection, not an event: use bind(StateChanged, ...) and look at "
+            "event.current; for a message of that name, bind it on its channel"
+        )
+
+
+def _check_class(cls: type, scope: str | None) -> None:
+    """Raise TypeError for what is no event class, and ValueError for one that no event in this scope has."""
+    name = cls.__name__
+    if not issubclass(cls, Event):
+        raise TypeError(f"{name} is not an event class of pusher_proto")
+    if issubclass(cls, TypedEvent):
+        raise ValueError(f"{name} is what events(type=...) gives: select ChannelEvent or a name")
+    if scope is None or cls is Event:
+        return
+    if scope == USER_SCOPE:
+        if not issubclass(UserEvent, cls):
+            raise ValueError(f"{name} is not a message for the user: use it on the client")
+    elif "channel" not in cls.__struct_fields__:
+        raise ValueError(f"{name} concerns no channel: use it on the client")
+    elif issubclass(cls, UserEvent):
+        raise ValueError(f"{name} is a message for the user: use it on client.user")
