@@ -143,7 +143,7 @@ def test_a_message_that_nobody_asked_for_is_told_aloud_once(
     heard.clear()
     for _ in range(3):
         world.publish("room", "prise", 1)
-    message = "prise on room has no taker; bound there: 'price'; on the client: nothing"
+    message = "prise on room has no listener; bound there: 'price'; on the client: nothing"
     assert [
         (record.levelno, record.getMessage())
         for record in heard.records

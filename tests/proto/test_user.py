@@ -68,7 +68,8 @@ def failure(device: Device) -> str:
     (failed,) = device.take()
     assert isinstance(failed, SignInFailed)
     assert isinstance(failed.error, SignInError)
-    assert device.session.user == UserSnapshot(UserState.FAILED, last_error=failed.error)
+    user = device.session.user
+    assert user == UserSnapshot(UserState.FAILED, last_error=failed.error, retry_at=user.retry_at)
     return str(failed.error)
 
 
