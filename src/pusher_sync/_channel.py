@@ -65,10 +65,6 @@ class Stream(StreamBase[T]):
         """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
         return self._client._wait(self._next_now, self.signal, timeout, "no event came")
 
-    def next(self, timeout: float | None = None) -> T:
-        """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
-        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
-
     def __enter__(self) -> Self:
         return self
 
