@@ -106,10 +106,10 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._options = options
         self._session = session
         self._authorizer = authorizer
-        driver = DriverCalls(self._now, self._changed, self._wake)
+        driver = DriverCalls(self._now, self._changed, self._check_usable, self._wake)
         self._delivery = Delivery(session, options, driver, on_event, self._scope_changed)
         self._lifecycle = self._delivery.lifecycle
-        self._checks = Checks(session, self._delivery)
+        self._checks = Checks(session, self._delivery, driver)
         self._host = Host(
             self, session, self._delivery, self._checks, Bindings(), driver, self._guard
         )
@@ -133,6 +133,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
         A driver may do without: what an abandoned stream held up continues with the next command, step or deadline.
         """
+
+    def _check_usable(self) -> None:
+        """Raise the error that ended the driver, if there was one."""
 
     # What a driver calls
 
@@ -205,10 +208,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             return handle
 
     def _command(self, command: Callable[..., None]) -> None:
-        with self._guard:
-            self._checks.open()
-            command(now=self._now())
-            self._changed()
+        self._host.command(command)
 
     # Looks
 

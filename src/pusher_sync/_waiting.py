@@ -92,10 +92,9 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
     def _wake(self) -> None:
         self._io.wake()
 
-    def _check_open(self) -> None:
+    def _check_usable(self) -> None:
         if self._io.error is not None:
             raise self._io.error
-        super()._check_open()
 
     def _ended(self) -> None:
         """Wake all waits: nothing happens any more."""

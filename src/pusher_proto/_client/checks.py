@@ -10,7 +10,7 @@ from ..errors import ClientClosed, LocalProtocolError, NotSubscribed, PusherErro
 from ..events import USER_SCOPE
 from ..session import Session
 from ..states import ChannelState, UserState
-from .delivery import Delivery
+from .delivery import Delivery, DriverCalls
 from .pending import PENDING, Pending, fresh
 
 __all__ = ["Checks"]
@@ -22,9 +22,10 @@ _FAILED = (ChannelState.FAILED, ChannelState.TIMED_OUT)
 class Checks:
     """The checks of a client."""
 
-    def __init__(self, session: Session, delivery: Delivery) -> None:
+    def __init__(self, session: Session, delivery: Delivery, driver: DriverCalls) -> None:
         self._session = session
         self._delivery = delivery
+        self._driver = driver
 
     def connected(self) -> str | Pending:
         """Return the socket id."""
@@ -66,7 +67,8 @@ class Checks:
         return True if self._session.closed else PENDING
 
     def open(self) -> None:
-        """Raise `ClientClosed` when the client is closed."""
+        """Raise `ClientClosed` when the client is closed, or the error that ended its driver."""
+        self._driver.usable()
         if self._session.closed:
             raise ClientClosed("this client is closed: open another with open_pusher")
 

@@ -48,6 +48,8 @@ class DriverCalls(NamedTuple):
     """Return monotonic seconds."""
     changed: Callable[[], None]
     """Carry out the session's effects, deliver its events and set its deadline."""
+    usable: Callable[[], None]
+    """Raise the error that ended the driver, if there was one."""
     wake: Callable[[], None]
     """Arrange for a call of `changed` soon. May be called in any thread, at any point of the program."""
 

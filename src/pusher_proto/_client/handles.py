@@ -159,11 +159,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         `UnsupportedFeature` for a channel that is neither private nor presence, `OutboxFull` when the network does not
         take what was sent before, `LocalProtocolError` for data that is too large, and `ClientClosed`.
         """
-        host = self._host
-        with host.guard:
-            host.checks.open()
-            host.session.trigger(self._name, event, data, now=host.driver.now())
-            host.driver.changed()
+        self._host.command(self._host.session.trigger, self._name, event, data)
 
     def refresh_members(self) -> None:
         """Leave this presence channel and join it again, which gives a new list of members.
@@ -173,11 +169,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         the two are missed, as `Subscribed.offline_for` says. Raises `UnsupportedFeature` for another kind of channel,
         `NotSubscribed`, and `ClientClosed`.
         """
-        client = self._client
-        with client._guard:
-            client._check_open()
-            client._session.refresh_members(self._name, now=client._now())
-            client._changed()
+        self._host.command(self._host.session.refresh_members, self._name)
 
     def unsubscribe(self) -> None:
         """Leave the channel. Its streams and handlers are silent until it is subscribed again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -27,3 +28,10 @@ class Host:
     driver: DriverCalls
     guard: AbstractContextManager[object]
     """Held while any of these is used: nothing on one event loop, a lock between threads."""
+
+    def command(self, command: Callable[..., None], *args: object) -> None:
+        """Call an input of the session and carry out what follows. Raises `ClientClosed`, and what the input raises."""
+        with self.guard:
+            self.checks.open()
+            command(*args, now=self.driver.now())
+            self.driver.changed()
