@@ -1,7 +1,8 @@
 """Plays a transcript: the other side of a connection as it was recorded or written down, against a session.
 
 A transcript is a text file. Its head says in words what it is; `key = value` lines set the options, of which
-`options = for_reverb` and the like say how they are made. Then, a line each:
+`options = for_reverb` and the like say how they are made, and `channel_data` what an auth endpoint signs for channels.
+Then, a line each:
 
     ! subscribe room         the application does something: subscribe, unsubscribe, trigger, signin, wait SECONDS
     < {"event": ...}         a text message of the server; `<close 4200 why`, `<ping` and `<end` are what they say
@@ -27,7 +28,17 @@ if __name__ == "__main__":
 
 from proto.scripted import decoded, upgrade_for
 from proto.websocket_peer import PING, close, frame
-from pusher_proto import CloseTransport, OpenTransport, Options, OwnKey, SendData, Session
+from pusher_proto import (
+    Authorize,
+    AuthResponse,
+    CloseTransport,
+    OpenTransport,
+    Options,
+    OwnKey,
+    SendData,
+    Session,
+)
+from pusher_proto.signing import sign_channel, sign_user
 
 __all__ = ["DIRECTORY", "Split", "Transcript", "play", "read"]
 
@@ -83,13 +94,19 @@ class _Player:
     def __init__(self, options: dict[str, str], split: Split) -> None:
         member = options.get("member")
         user = options.get("user")
-        auth = OwnKey(
+        auth: OwnKey | None = OwnKey(
             options["key"],
             options["secret"],
             member=json.loads(member) if member else None,
             user=json.loads(user) if user else None,
             master_key=bytes.fromhex(options["master_key"]) if "master_key" in options else None,
         )
+        self._keys = options["key"], options["secret"]
+        self._channel_data = options.get("channel_data")
+        """What an auth endpoint signs in place of what `OwnKey` would; "none" for nothing."""
+        self._user = user or ""
+        if self._channel_data is not None:
+            auth = None
         make = getattr(Options, options.get("options", "from_host"))
         given = make("ws.test", key=options["key"], tls=False, auth=auth)
         self.session = Session(given, rng=random.Random(1))
@@ -169,6 +186,24 @@ class _Player:
                     self.lines += [f">{text}" for text in self._sent(effect.data)]
                 case CloseTransport():
                     self.lines.append(">end")
+                case Authorize():
+                    self._authorize(effect)
+
+    def _authorize(self, asked: Authorize) -> None:
+        """Sign what was asked for, as the auth endpoint of the recorded application did."""
+        key, secret = self._keys
+        channel, data = asked.details.channel, self._channel_data
+        if channel is None:
+            user = self._user
+            authorization = AuthResponse(
+                sign_user(key, secret, asked.details.socket_id, user), user_data=user
+            )
+        else:
+            data = None if data == "none" else data
+            auth = sign_channel(key, secret, asked.details.socket_id, channel, data)
+            authorization = AuthResponse(auth, channel_data=data)
+        self.session.authorized(asked.request, authorization, now=self._now)
+        self._drain_effects()
 
     def _sent(self, data: bytes) -> Iterator[str]:
         if data.startswith(b"GET "):
