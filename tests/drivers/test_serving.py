@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import Queue
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -18,7 +22,7 @@ from anyio.abc import ByteStream
 from pusher_anyio import open_pusher, testing
 from pusher_anyio.testing import RunningServer, serve, serve_in_thread
 from pusher_proto import AuthEndpoint, OwnKey
-from pusher_proto.testing import DEMO_APP, App, Server
+from pusher_proto.testing import DEMO_APP, App, Report, Server, Webhook
 from pusher_proto.testing.running import Levers
 
 anyio_marked = pytest.mark.anyio
@@ -392,3 +396,123 @@ def test_a_thread_serves_tls(tls: Contexts) -> None:
         sock.sendall(REQUEST + b"Connection: close\r\n\r\n")
         # Read to the close_notify: an end without it would raise.
         assert read_to_the_end(sock).startswith(b"HTTP/1.1 200")
+
+
+# Webhooks, addresses, readers that do not read
+
+
+class Receiver:
+    """An HTTP server that keeps what is posted to it, and answers with the next status."""
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self.bodies: Queue[bytes] = Queue()
+        self.statuses: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                receiver.bodies.put(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if context is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/hooks?x=1"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def subscribed(port: int) -> socket.socket:
+    """Return a connection that is subscribed to `room`."""
+    sock = dial(port)
+    sock.sendall(UPGRADE)
+    text = b'{"event":"pusher:subscribe","data":{"channel":"room"}}'
+    sock.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
+    return sock
+
+
+def test_webhooks_are_posted_and_again_until_they_are_taken() -> None:
+    with Receiver() as receiver:
+        receiver.statuses = [500]
+        machine = Server(webhooks=[Webhook(url=receiver.url)])
+        with serve_in_thread(machine) as running, subscribed(running.port):
+            assert running.expect_webhook("channel_occupied", "room").fields == {
+                "name": "channel_occupied",
+                "channel": "room",
+            }
+            bodies = [receiver.bodies.get(timeout=10) for _ in range(2)]
+            assert bodies[0] == bodies[1]
+            assert b'"channel_occupied"' in bodies[0]
+            with pytest.raises(
+                AssertionError, match="webhook 'cache_miss' of 'x' expected 2 times"
+            ):
+                running.expect_webhook("cache_miss", "x", times=2, timeout=0.1)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[", "https://127.0.0.1:1/"])
+def test_a_receiver_that_is_not_there_is_reported_and_stops_nothing(url: str) -> None:
+    reports: list[Report] = []
+    machine = Server(webhooks=[Webhook(url=url)])
+    machine.observers.append(reports.append)
+    with serve_in_thread(machine) as running, subscribed(running.port):
+        running.wait_until(lambda _: [each for each in reports if each.kind == "webhook failed"])
+        assert running.publish("room", "e", "1") == 1
+    [failed, *_] = [each for each in reports if each.kind == "webhook failed"]
+    assert failed.message == f"webhook {url}: no answer; again in 1 s"
+
+
+def test_webhooks_over_tls_need_a_certificate_that_is_known(tls: Contexts) -> None:
+    reports: list[Report] = []
+    with Receiver(tls.server) as receiver:
+        machine = Server(webhooks=[Webhook(url=receiver.url)])
+        machine.observers.append(reports.append)
+        with serve_in_thread(machine) as running, subscribed(running.port):
+            running.wait_until(lambda _: "webhook failed" in [each.kind for each in reports])
+
+
+def test_several_hosts_share_one_port() -> None:
+    with serve_in_thread(host=["127.0.0.1", "127.0.0.2"]) as running:
+        assert running.host == "127.0.0.1"
+        for host in ("127.0.0.1", "127.0.0.2"):
+            socket.create_connection((host, running.port), timeout=10).close()
+
+
+def test_the_machine_knows_the_addresses_of_clients() -> None:
+    reports: list[Report] = []
+    machine = Server()
+    machine.observers.append(reports.append)
+    with serve_in_thread(machine) as running, dial(running.port) as sock:
+        sock.sendall(b"\x16\x03\x01")
+        read_to_the_end(sock)
+    assert reports[0].message.startswith("127.0.0.1: a client speaks TLS to this plain port")
+
+
+def test_a_reader_that_does_not_read_loses_messages_where_the_server_drops_them() -> None:
+    limits = replace(Server(dialect="sockudo").limits, unsent_messages=5)
+    with (
+        serve_in_thread(Server(dialect="sockudo", limits=limits)) as running,
+        subscribed(running.port) as sock,
+    ):
+        running.expect_subscribed("room")
+        for _ in range(400):
+            running.publish("room", "e", "x" * 100_000)
+        sock.settimeout(0.5)
+        read = 0
+        with contextlib.suppress(TimeoutError):
+            while data := sock.recv(1 << 20):
+                read += len(data)
+        assert 0 < read < 400 * 100_000
+        assert running.connections

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
 
+from pusher_proto.signing import sign_user
 from pusher_proto.testing import App, MessageRate, Server
 
 from .client import World
@@ -161,3 +163,95 @@ def test_events_for_a_user_of_sockudo_reach_presence_members_too() -> None:
         client.take()
     assert here.do(here.server.send_to_user, "7", "note", "1") == 2
     assert [len(client.take()) for client in (member, signed_in, other)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("event", "channel", "data", "code", "message"),
+    [
+        ("client-x", None, 1, 4301, "Client event error: Channel required for client event"),
+        ("client-x", "room", 1, 4301, "can only be sent to private or presence channels"),
+        ("client-x", "private-y", 1, 4301, "is not subscribed to channel private-y"),
+        ("client-x", "private-x", "y" * 2000, 4301, "(2002 bytes) exceeds limit (1KB)"),
+    ],
+)
+def test_sockudo_refuses_client_events_in_its_words(
+    event: str, channel: str | None, data: Any, code: int, message: str
+) -> None:
+    limits = replace(Server(dialect="sockudo").limits, event_data=1024)
+    here = World(Server(dialect="sockudo", limits=limits))
+    client = here.client()
+    client.subscribe("private-x")
+    client.say(event, data, channel)
+    [error] = client.take()
+    assert error["data"]["code"] == code
+    assert message in error["data"]["message"]
+
+
+def test_sockudo_limits_client_events() -> None:
+    here = world("sockudo", client_event_rate=1)
+    first, second = here.client(), here.client()
+    for client in (first, second):
+        client.subscribe("private-x")
+    first.say("client-x", 1, "private-x")
+    first.say("client-x", 2, "private-x")
+    first.text('{"event":"client-x","channel":"private-x"}')
+    assert [frame["data"]["code"] for frame in first.take()] == [4301, 4301]
+    assert [frame["data"] for frame in second.take()] == [1]
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "message"),
+    [
+        ("text", 4000, "Invalid signin data format"),
+        ({"user_data": "{}"}, 4009, "Missing 'auth' field"),
+        ({"auth": "demo:0"}, 4009, "Missing 'user_data' field"),
+        ({"auth": "demo:0", "user_data": "{}"}, 4009, "Connection not authorized for signin."),
+    ],
+)
+def test_sockudo_refuses_sign_ins_in_its_words(data: Any, code: int, message: str) -> None:
+    client = world("sockudo").client()
+    client.say("pusher:signin", data)
+    [error] = client.take()
+    assert error["data"]["code"] == code
+    assert message in error["data"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("user_data", "message"),
+    [("x", "Invalid user_data JSON"), ('{"id":7}', "Missing 'id' field in user_data")],
+)
+def test_sockudo_takes_only_text_as_the_id_of_a_user(user_data: str, message: str) -> None:
+    client = world("sockudo").client()
+    auth = sign_user("demo", "demo-secret", client.socket_id, user_data)
+    client.say("pusher:signin", {"auth": auth, "user_data": user_data})
+    assert message in client.take()[0]["data"]["message"]
+
+
+def test_sockudo_without_sign_in_says_so() -> None:
+    client = world("sockudo", user_authentication=False).client()
+    [error] = client.sign_in({"id": "7"})
+    assert error["data"]["message"].endswith("User authentication is disabled for this app")
+
+
+def test_a_protocol_that_is_no_number_is_answered_by_400_of_sockudo() -> None:
+    assert world("sockudo").client("/app/demo?protocol=x").rejected == 400
+
+
+def test_the_members_of_reverb_are_those_with_an_id() -> None:
+    here = world("reverb")
+    first, second, third = here.client(), here.client(), here.client()
+    first.subscribe("presence-x", {"user_id": "7", "user_info": {"n": 1}})
+    second.subscribe("presence-x", {"user_id": "7", "user_info": {"n": 2}})
+    assert here.server.members("presence-x") == {"7": {"n": 1}}
+    third.subscribe("presence-x", {"user_info": {"n": 3}})
+    assert here.server.members("presence-x") == {"7": {"n": 1}}
+
+
+def test_a_member_of_reverb_without_info_breaks_the_list_for_all() -> None:
+    here = world("reverb")
+    here.client().subscribe("presence-x", {"user_id": "7"})
+    [error] = here.client().subscribe("presence-x", {"user_id": "8", "user_info": None})
+    assert (error["event"], error["data"]) == (
+        "pusher:error",
+        '{"code":4200,"message":"Invalid message format"}',
+    )

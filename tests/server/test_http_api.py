@@ -227,3 +227,44 @@ def test_answers_of_the_api_can_be_held() -> None:
     assert (wire.raw.count(b"200 OK"), len(client.take())) == (1, 1)
     world.pass_time(2)
     assert wire.raw.count(b"200 OK") == 2
+
+
+# ---- what Pusher documents, and no library of today sends
+
+
+def test_the_fields_of_an_event_may_be_in_the_query() -> None:
+    world = World()
+    first, second = world.client(), world.client()
+    for client, channel in ((first, "a"), (second, "b")):
+        client.subscribe(channel)
+    query = {"name": "e", "data": "1", "channels[]": "a", "other": "x"}
+    assert post(world, None, **query) == (200, {})
+    assert post(world, None, name="f", data="2", channel="b") == (200, {})
+    assert first.take()[-1] == {"event": "e", "channel": "a", "data": "1"}
+    assert second.take()[-1] == {"event": "f", "channel": "b", "data": "2"}
+
+
+def test_the_channel_of_an_event_may_be_in_the_path() -> None:
+    world = World()
+    client = world.client()
+    client.subscribe("room")
+    call = signed("POST", "/apps/1/channels/room/events", {"name": "e", "data": "1"})
+    assert world.http(call) == (200, {})
+    assert client.take()[-1] == {"event": "e", "channel": "room", "data": "1"}
+    status, answer = world.http(signed("POST", "/apps/1/channels/room/events", b"[]"))
+    assert (status, answer["error"][:30]) == (400, "The body is not as it should b")
+
+
+@pytest.mark.parametrize("name", ["pusher:error", "pusher_internal:subscription_succeeded"])
+def test_no_publisher_can_fake_messages_of_the_protocol(name: str) -> None:
+    status, answer = post(World(), {**EVENT, "name": name})
+    assert (status, answer["error"][:15]) == (400, "Names of events")
+
+
+def test_other_servers_take_such_names() -> None:
+    world = World(Server(dialect="sockudo"))
+    client = world.client()
+    client.subscribe("room")
+    client.take()
+    assert post(world, {**EVENT, "name": "pusher:error", "channel": "room"}) == (200, {"ok": True})
+    assert client.take() == [{"event": "pusher:error", "channel": "room", "data": "1"}]

@@ -39,8 +39,6 @@ def as_array(value: dict[str, Json]) -> Json:
 def array_key(value: Json) -> str | None:
     """Return the key that PHP makes of a value, or None for a value that cannot be one."""
     match value:
-        case None:
-            return ""
         case str():
             return value
         case bool() | int():
