@@ -27,6 +27,14 @@ MACHINES: dict[str, tuple[type[Enum], type[Enum], dict[Any, Any], Enum]] = {
         states.ChannelState.UNSUBSCRIBED,
     ),
     "user": (states.UserState, states.UserInput, states.USER, states.UserState.SIGNED_OUT),
+    "request": (states.AuthState, states.AuthInput, states.AUTH_REQUEST, states.AuthState.NEW),
+    "call": (states.CallState, states.CallInput, states.CALL, states.CallState.WAITING),
+    "stream": (
+        states.TransportState,
+        states.TransportInput,
+        states.TRANSPORT,
+        states.TransportState.OPENING,
+    ),
 }
 
 

@@ -18,6 +18,7 @@ from pusher_proto import (
     Authorize,
     AuthRequest,
     AuthResponse,
+    CallApplication,
     CloseTransport,
     Event,
     OpenTransport,
@@ -318,6 +319,8 @@ class World:
                 if wire is not None:
                     delay = 0 if effect.abort else self._after_all(wire)
                     self.at(delay, partial(self._end, wire, None))
+            case CallApplication():
+                self._call(device, effect)
             case Authorize():
                 device.asked.append((effect.request, effect.details))
                 if device.authorizer is not None:
@@ -401,6 +404,14 @@ class World:
         answer = session.transport_closed if wire.open else session.transport_failed
         device.do(answer, wire.transport, error or "")
         self.flush()
+
+    def _call(self, device: Device, effect: CallApplication) -> None:
+        result: object
+        try:
+            result = effect.function()
+        except Exception as error:
+            result = error
+        self.at(0, lambda: device.do(device.session.call_ended, effect.request, result))
 
     def _authorize(self, device: Device, effect: Authorize) -> None:
         assert device.authorizer is not None

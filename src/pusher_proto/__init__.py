@@ -8,7 +8,7 @@ from ._base.environment import proxy_from_env
 from ._channels.channel import ChannelSnapshot
 from ._channels.user import UserSnapshot
 from ._version import __version__
-from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
+from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse, OwnKey
 from .effects import (
     Authorize,
     AuthorizeMany,
@@ -104,6 +104,7 @@ __all__ = [
     "DecryptionError",
     "DecryptionFailed",
     "Effect",
+    "EndpointResponse",
     "Event",
     "EventsDropped",
     "InvalidName",

@@ -1,34 +1,43 @@
-"""Who vouches for this client: the request, the authorization that answers it, and the ways to get one.
+"""How a client is authorized: the request, the response, and the ways to get one.
 
-Private channels and signing in need an authorization made for the socket id of the moment (protocol: user
-authentication and channel authorization). `OwnKey` signs it here, an `AuthEndpoint` is asked over HTTP,
-and an application may answer by a function of its own.
+Private channels and signing in need an authorization made for the current socket id (protocol: user authentication
+and channel authorization). `OwnKey` signs it here, an `AuthEndpoint` is asked over HTTP, and an application may
+answer with its own function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 from msgspec import Struct
 
-from ._base.checks import check_header
+from ._base.checks import check_headers, check_secret
 from ._base.secret import Secret
 from ._base.urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
 from .names import ChannelKind, check_channel, kind_of
 from .signing import check_socket_id, shared_secret, sign_channel, sign_user
 
-__all__ = ["Auth", "AuthEndpoint", "AuthRequest", "AuthResponse", "OwnKey"]
+__all__ = [
+    "Auth",
+    "AuthEndpoint",
+    "AuthRequest",
+    "AuthResponse",
+    "EndpointResponse",
+    "OwnKey",
+    "check_plain_functions",
+]
 
 
 class AuthRequest(Struct, frozen=True):
-    """What an authorization is wanted for."""
+    """The question that an authorization answers."""
 
     socket_id: str
-    """The connection that will use it; an authorization is worth nothing on any other."""
+    """The connection that will use it; an authorization is valid on no other."""
     channel: str | None = None
     """The channel, or None for signing in the user."""
 
@@ -43,7 +52,7 @@ class AuthResponse(Struct, frozen=True, repr_omit_defaults=True):
     shared_secret: str | None = None
     """The key of an encrypted channel, 32 bytes in base64."""
     user_data: str | None = None
-    """The JSON text of the user who signs in, exactly as it was signed."""
+    """The JSON text of the user to sign in, exactly as it was signed."""
 
     def __repr__(self) -> str:
         key, colon, _ = str(self.auth).partition(":")
@@ -52,13 +61,47 @@ class AuthResponse(Struct, frozen=True, repr_omit_defaults=True):
         )
 
 
+class EndpointResponse(bytes):
+    """The response of an auth endpoint with a status of 200 to 299, for `AuthEndpoint.parse`. It is its body."""
+
+    status: int
+    """The HTTP status."""
+    headers: dict[str, list[str]]
+    """All values of each header, by its name in lower case."""
+
+    def __new__(cls, body: bytes, status: int, headers: Mapping[str, list[str]]) -> Self:
+        """Make a response, for tests of a `parse` function."""
+        response = super().__new__(cls, body)
+        response.status = status
+        response.headers = dict(headers)
+        return response
+
+    def __repr__(self) -> str:
+        return f"EndpointResponse({len(self)} bytes, status={self.status})"
+
+    @property
+    def body(self) -> bytes:
+        """The body as plain bytes."""
+        return bytes(self)
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are not UTF-8 are replaced."""
+        return self.decode("utf-8-sig", "replace")
+
+    def json(self) -> Any:
+        """Return what the body says as JSON. Raises ValueError when it is not JSON."""
+        return msgspec.json.decode(self.text)
+
+
 @dataclass(frozen=True, slots=True)
 class OwnKey:
     """Sign authorizations here, with the secret of the app: for programs that may hold it, never for devices.
 
-    `member` is the presence member, `{"user_id": ..., "user_info": ...}`, or a function of the channel's
-    name; without it a presence channel is joined as the user who is signed in. `user` is the user to sign in,
-    `{"id": ..., ...}`; `master_key` the 32 bytes of the app's encryption master key.
+    `member` is the presence member, `{"user_id": ..., "user_info": ...}`, or a function of the channel's name, which
+    must be pure and quick. `user` is the user to sign in, `{"id": ..., "user_info": ...}`; presence channels are
+    joined as this user when there is no `member`. Ids are signed as text, because some servers take no numbers.
+    `master_key` has the 32 bytes of the app's encryption master key.
     """
 
     key: str
@@ -70,8 +113,11 @@ class OwnKey:
     master_key: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.key or not Secret(self.secret).reveal():
+        secret = self.secret.reveal() if isinstance(self.secret, Secret) else self.secret
+        if not self.key or not secret:
             raise ValueError("OwnKey needs the key and the secret of the app")
+        check_secret(self.key, "OwnKey(key=...)")
+        check_secret(secret, "OwnKey(secret=...)")
         if self.master_key is not None:
             if not isinstance(self.master_key, bytes):
                 raise TypeError(f"a master key is bytes, not {type(self.master_key).__name__}")
@@ -91,7 +137,7 @@ class OwnKey:
         if request.channel is None:
             if self.user is None:
                 raise AuthorizationError("OwnKey has no `user` to sign in", channel=None)
-            user_data = msgspec.json.encode(self.user).decode()
+            user_data = msgspec.json.encode(_with_text_id(self.user, "id")).decode()
             token = sign_user(self.key, self.secret, request.socket_id, user_data)
             return AuthResponse(auth=token, user_data=user_data)
         channel, kind = request.channel, kind_of(request.channel)
@@ -100,10 +146,8 @@ class OwnKey:
         if kind is ChannelKind.ENCRYPTED and self.master_key is None:
             why = f"OwnKey has no `master_key`, and {excerpt(channel, 64)!r} is encrypted"
             raise AuthorizationError(why, channel=channel)
-        if kind is ChannelKind.PRESENCE and self.member is not None:
-            channel_data = msgspec.json.encode(
-                self.member(channel) if callable(self.member) else self.member
-            ).decode()
+        if kind is ChannelKind.PRESENCE:
+            channel_data = self._channel_data(channel)
         token = sign_channel(
             self.key,
             self.secret,
@@ -116,30 +160,51 @@ class OwnKey:
             shared = shared_secret(channel, self.master_key)
         return AuthResponse(auth=token, channel_data=channel_data, shared_secret=shared)
 
+    def _channel_data(self, channel: str) -> str | None:
+        """Return the JSON text of the presence member, or None when there is none."""
+        member = self.member(channel) if callable(self.member) else self.member
+        if member is None and self.user is not None and "id" in self.user:
+            member = {"user_id": self.user["id"], "user_info": self.user.get("user_info")}
+        if member is None:
+            return None
+        # A member without user_info breaks the channel on Reverb, for everybody who joins later.
+        signed = _with_text_id(member, "user_id")
+        signed.setdefault("user_info", None)
+        return msgspec.json.encode(signed).decode()
+
+
+Headers = Mapping[str, str]
+GivesHeaders = Callable[[], Headers | Awaitable[Headers]]
+
 
 @dataclass(frozen=True, slots=True)
 class AuthEndpoint:
     """Ask an HTTP endpoint of the application for each authorization (Laravel: `/broadcasting/auth`).
 
-    `url` is absolute, http or https. `headers` and `params` are mappings, or functions without arguments that
-    are called for each request, so that a token may change. `body` says how the fields are sent.
-    `parse` turns the body of a good answer into a mapping with `auth` (and `channel_data`, `shared_secret`,
-    `user_data`); the default reads JSON. `refresh` is called once when the answer is 401 or 403, and the request is
-    made once more.
-    `user_url` is the endpoint for signing in when it is another one. `batch` is how many channels may go into one
-    request; more than 1 needs an endpoint that knows the form (`channel_name[0]` and so on, answered by an object
-    from channel to authorization). `hints` says by HTTP status what errors tell a person to do about a refusal.
+    `url` is absolute, http or https; `user_url` is the endpoint for signing in when it is another one.
+    `headers` and `params` are mappings, or functions without arguments that are called for each request, so that a
+    token may change. `refresh` is called when the answer is 401, 403 or 419, once for all requests with the old
+    token, and then each request is made once more. These three functions may take their time, and in the async client
+    they may be coroutine functions; one that does not return within `Options.auth_timeout` fails the request.
+    `body` says how the fields are sent. `parse` turns a good response into a mapping with `auth` (and `channel_data`,
+    `shared_secret`, `user_data`): it gets an `EndpointResponse`, which is also the bytes of the body, and must be
+    pure and quick; the default reads JSON.
+    `batch` is how many channels may go into one request; more than 1 needs an endpoint that knows the form
+    (`channel_name[0]` and so on, answered by an object from channel to authorization). `hints` says by HTTP status
+    what errors tell a person to do about a refusal. `ssl_context` is for the endpoint alone, such as one that trusts
+    your own certificate authority; it replaces that of the client.
     """
 
     url: str
-    headers: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
-    params: Mapping[str, str] | Callable[[], Mapping[str, str]] = field(default=dict, repr=False)
+    headers: Headers | GivesHeaders = field(default_factory=dict, repr=False)
+    params: Headers | GivesHeaders = field(default_factory=dict, repr=False)
     body: Literal["form", "json"] = "form"
-    parse: Callable[[bytes], Mapping[str, Any]] | None = field(default=None, repr=False)
+    parse: Callable[[EndpointResponse], Mapping[str, Any]] | None = field(default=None, repr=False)
     refresh: Callable[[], object] | None = field(default=None, repr=False)
     user_url: str | None = None
     batch: int = 1
     hints: Mapping[int, str] = field(default_factory=dict, repr=False)
+    ssl_context: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -154,9 +219,15 @@ class AuthEndpoint:
                     f"an auth endpoint is an absolute http or https URL, not {shown_url(url)!r}"
                 )
             address_of(url)
+        for name in ("headers", "params"):
+            value = getattr(self, name)
+            if not isinstance(value, Mapping) and not callable(value):
+                raise TypeError(
+                    f"AuthEndpoint({name}=...) is a mapping or a function, not {type(value).__name__}"
+                )
         if isinstance(self.headers, Mapping):
-            for name, value in self.headers.items():
-                check_header(name, value)
+            object.__setattr__(self, "headers", dict(self.headers))  # what was checked stays
+            check_headers(self.headers, self.body)
 
     def __repr__(self) -> str:
         user = f", user_url={shown_url(self.user_url)!r}" if self.user_url is not None else ""
@@ -165,3 +236,26 @@ class AuthEndpoint:
 
 Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
 """What `subscribe(auth=...)` takes: any way to get an authorization, or a ready one."""
+
+
+def check_plain_functions(auth: object) -> None:
+    """Raise TypeError when `auth` or one of its functions is a coroutine function: for clients without event loops."""
+    functions = {"the authorizer": auth}
+    if isinstance(auth, AuthEndpoint):
+        functions = {
+            f"AuthEndpoint.{name}": getattr(auth, name) for name in ("headers", "params", "refresh")
+        }
+    for name, function in functions.items():
+        called = vars(type(function)).get("__call__")
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
+            raise TypeError(
+                f"{name} is a coroutine function, which only the async client can call: give a plain function"
+            )
+
+
+def _with_text_id(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return `data` with its id as text."""
+    user_id = data.get(key)
+    if isinstance(user_id, int) and not isinstance(user_id, bool):
+        return {**data, key: str(user_id)}
+    return dict(data)

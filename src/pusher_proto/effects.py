@@ -52,7 +52,7 @@ class SendData(Struct, frozen=True):
 class StartTls(Struct, frozen=True):
     """Begin TLS on an open stream, after everything asked for before, and then say `tls_started`.
 
-    What goes wrong with it ends the stream: `transport_closed`. Nothing is to be read in the clear meanwhile.
+    What goes wrong with it ends the stream: `transport_closed`. Read nothing in the clear until then.
     """
 
     transport: int

@@ -46,6 +46,11 @@ def describe(error: BaseException | str | None) -> str:
     return excerpt(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)
 
 
+def may_pass(status: int | None) -> bool:
+    """Return whether a request that was answered with this HTTP status may succeed later."""
+    return status is not None and (status in (408, 425, 429) or 500 <= status < 600)
+
+
 class PusherError(Exception):
     """The base class of all exceptions of this library about the protocol."""
 
@@ -151,22 +156,24 @@ class SubscriptionError(PusherError):
 class AuthorizationError(SubscriptionError):
     """There is no authorization for a channel, or for signing in (then `channel` is None).
 
-    `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one.
+    `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one. When
+    `temporary` is true it is asked for again after a while; by default that is so for the status 408, 425, 429 and
+    5xx. An authorizer raises this error too: `raise AuthorizationError("busy", temporary=True)` means "try again".
     """
 
     def __init__(
         self,
         message: str,
         *,
-        channel: str | None,
+        channel: str | None = None,
         status: int | None = None,
         body: str = "",
-        temporary: bool = False,
+        temporary: bool | None = None,
     ) -> None:
         super().__init__(message, channel=channel, code=status)
         self.status = status
         self.body = body
-        self.temporary = temporary
+        self.temporary: bool = may_pass(status) if temporary is None else temporary
 
 
 class SignInError(PusherError):

@@ -7,11 +7,13 @@ client's own: handlers get the client's events, and `EchoChannel.channel` is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
 from typing import Any, Generic, TypeVar, overload
 from urllib.parse import unquote
 
+from ._base.checks import check_secret
 from ._client.handles import ChannelBase
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
@@ -250,8 +252,8 @@ class Echo(Generic[ChannelT]):
         return {} if socket_id is None else {"X-Socket-ID": socket_id}
 
 
-Token = str | Callable[[], str]
-Cookies = Mapping[str, str] | Callable[[], Mapping[str, str]]
+Token = str | Callable[[], str | Awaitable[str]]
+Cookies = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 
 
 def bearer_auth(
@@ -259,15 +261,16 @@ def bearer_auth(
 ) -> AuthEndpoint:
     """Return the auth endpoint of a Laravel application, asked with a bearer token (Sanctum, Passport).
 
-    `token` is text, or a function that is called for each request, so that it may change. `app_url` is the
-    application's, such as "https://example.com"; `path` is often "/api/broadcasting/auth". `more` is for
-    `AuthEndpoint`: with `refresh` a token that is refused is renewed once.
+    `token` is text, or a function that is called for each request, so that it may change; in the async client it
+    may be a coroutine function. `app_url` is the application's, such as "https://example.com"; `path` is often
+    "/api/broadcasting/auth". `more` is for `AuthEndpoint`: with `refresh` a token that is refused is renewed once.
     """
 
-    def headers() -> dict[str, str]:
-        return {"Authorization": f"Bearer {token() if callable(token) else token}"}
+    def headers(token: str) -> dict[str, str]:
+        check_secret(token, "the bearer token")
+        return {"Authorization": f"Bearer {token}"}
 
-    return _endpoint(app_url, path, headers, more)
+    return _endpoint(app_url, path, headers, [token], more)
 
 
 def session_auth(
@@ -280,32 +283,60 @@ def session_auth(
 ) -> AuthEndpoint:
     """Return the auth endpoint of a Laravel application, asked with the cookies of somebody who logged in.
 
-    `cookies` is a mapping, or a function called for each request. Its XSRF-TOKEN is sent as X-XSRF-TOKEN; a page's
-    `csrf_token` is sent as X-CSRF-TOKEN where one is given. The Origin is the application's own, as Sanctum asks of
-    its first-party clients.
+    `cookies` is a mapping, or a function called for each request, which in the async client may be a coroutine
+    function. Its XSRF-TOKEN is sent as X-XSRF-TOKEN; a page's `csrf_token` is sent as X-CSRF-TOKEN where one is given.
+    The Origin is that of the application, as Sanctum requires of its first-party clients.
     """
 
-    def headers() -> dict[str, str]:
-        jar = cookies() if callable(cookies) else cookies
+    def headers(jar: Mapping[str, str], csrf: str | None) -> dict[str, str]:
         sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in jar.items())}
         if "XSRF-TOKEN" in jar:
             sent["X-XSRF-TOKEN"] = unquote(jar["XSRF-TOKEN"])
-        if csrf_token is not None:
-            sent["X-CSRF-TOKEN"] = csrf_token() if callable(csrf_token) else csrf_token
+        if csrf is not None:
+            check_secret(csrf, "the CSRF token")
+            sent["X-CSRF-TOKEN"] = csrf
         return sent | {"Origin": app_url.rstrip("/"), "X-Requested-With": "XMLHttpRequest"}
 
-    return _endpoint(app_url, path, headers, more)
+    return _endpoint(app_url, path, headers, [cookies, csrf_token], more)
 
 
 def _endpoint(
-    app_url: str, path: str, headers: Callable[[], Mapping[str, str]], more: dict[str, Any]
+    app_url: str,
+    path: str,
+    headers: Callable[..., dict[str, str]],
+    sources: list[Any],
+    more: dict[str, Any],
 ) -> AuthEndpoint:
     url = app_url.rstrip("/")
-    further = more.pop("headers", {})
 
-    def all_headers() -> dict[str, str]:
-        given = further() if callable(further) else further
-        return {"Accept": "application/json", **headers(), **given}
+    def all_headers(*values: Any) -> dict[str, str]:
+        *own, further = values
+        return {"Accept": "application/json", **headers(*own), **further}
 
+    given = _from_current(all_headers, [*sources, more.pop("headers", {})])
     more.setdefault("user_url", f"{url}{path.removesuffix('/auth')}/user-auth")
-    return AuthEndpoint(f"{url}{path}", headers=all_headers, hints=_HINTS, **more)
+    return AuthEndpoint(f"{url}{path}", headers=given, hints=_HINTS, **more)
+
+
+def _from_current(make: Callable[..., dict[str, str]], sources: list[Any]) -> Any:
+    """Return what `make` makes of `sources`, or a function that does so with what those that are functions return.
+
+    It is a coroutine function when one of them is.
+    """
+    if not any(callable(source) for source in sources):
+        return make(*sources)
+
+    def current() -> list[Any]:
+        return [source() if callable(source) else source for source in sources]
+
+    async def awaited(values: list[Any]) -> dict[str, str]:
+        return make(*[await value if inspect.isawaitable(value) else value for value in values])
+
+    async def later() -> dict[str, str]:
+        return await awaited(current())
+
+    def now() -> object:
+        values = current()
+        return awaited(values) if any(map(inspect.isawaitable, values)) else make(*values)
+
+    return later if any(map(inspect.iscoroutinefunction, sources)) else now

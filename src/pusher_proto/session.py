@@ -29,8 +29,7 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from ._auth.http_pool import Endpoint
-from ._auth.requests import Answer, AuthRequests
+from ._auth.requests import AuthRequests
 from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
 from ._channels.channel import ChannelSnapshot
@@ -44,10 +43,9 @@ from ._inbox import Events, Inbox
 from ._protocol.control import LinkItem
 from ._transports.transports import Transports
 from ._wire.fast_lane import Run
-from ._wire.http import HttpFailed, HttpResponse
-from .auth import Auth
+from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
-from .errors import ConnectionFailed, OutboxFull
+from .errors import AuthorizationError, ConnectionFailed, OutboxFull
 from .events import ConnectionState, Event
 from .options import Options
 from .stats import Stats
@@ -69,22 +67,8 @@ class Session:
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
         self.events: Events = Events(options.event_queue, self._stop_reading)
         """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
-        self._endpoint = Endpoint(
-            self._transports,
-            self._timers,
-            answered=self._settle,
-            connections=options.auth_connections,
-            idle=options.auth_idle,
-            max_head=options.max_head,
-            max_body=options.max_auth_body,
-        )
         self._auth_requests = AuthRequests(
-            options,
-            self._timers,
-            draws,
-            self._endpoint,
-            self._transports.effects.append,
-            many=authorize_many,
+            options, self._timers, draws, self._transports, self._answer, many=authorize_many
         )
         emit = self.events.emit
         self._connector = connector = Connector(
@@ -139,7 +123,7 @@ class Session:
         self._advance_clock(now)
         if not self._connector.ending:
             self._connector.close(self._now)
-            self._endpoint.close(self._now)
+            self._auth_requests.close(self._now)
             self._connector.finish_closing()
 
     def subscribe(self, channel: str, *, auth: Auth | None = None, now: float) -> None:
@@ -232,16 +216,17 @@ class Session:
     def authorized(self, request: int, authorization: object, *, now: float) -> None:
         """Take the `AuthResponse` with which the application answered an Authorize."""
         self._advance_clock(now)
-        self._answer(self._auth_requests.authorized(request, authorization, self._now))
+        self._auth_requests.authorized(request, authorization, self._now)
 
     def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
         """Take what the application's authorizer raised."""
         self._advance_clock(now)
-        self._answer(self._auth_requests.authorized(request, error, self._now))
+        self._auth_requests.authorized(request, error, self._now)
 
-    def call_ended(self, request: int, result: object, *, now: float) -> None:  # noqa: ARG002 - nothing is called yet
+    def call_ended(self, request: int, result: object, *, now: float) -> None:
         """The function of a `CallApplication` returned `result`, or raised it when it is an exception."""
         self._advance_clock(now)
+        self._auth_requests.authorized(request, result, self._now)
 
     def handle_timeout(self, *, now: float) -> None:
         """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
@@ -336,7 +321,13 @@ class Session:
             self.events.violations,
             connector.round_trip,
             roster_drifts=self._subscriptions.drifts,
+            calls_hanging=len(self._auth_requests.hanging(self._now)),
         )
+
+    @property
+    def hanging_calls(self) -> str:
+        """A sentence about calls of the application's functions that do not return; an empty text for none."""
+        return self._auth_requests.hanging_text(self._now)
 
     @property
     def user(self) -> UserSnapshot:
@@ -388,18 +379,11 @@ class Session:
     def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
         self._inbox.take(items, now)
 
-    def _settle(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
-        for answer in self._auth_requests.answered(number, outcome, now):
-            self._answer(answer)
-
-    def _answer(self, answer: Answer | None) -> None:
-        if answer is not None:
-            owner = self._user if answer[0].channel is None else self._subscriptions
-            owner.authorized(answer[0], answer[1], self._now)
-
-    def _gather_due(self, now: float) -> None:
-        for answer in self._auth_requests.gather_due(now):
-            self._answer(answer)
+    def _answer(
+        self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
+    ) -> None:
+        owner = self._user if details.channel is None else self._subscriptions
+        owner.authorized(details, result, now)
 
     def _close_due(self, transport: int) -> None:
         self._transports.close_due(transport)
@@ -431,14 +415,11 @@ class Session:
         Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
         Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
         Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
-        Timer.IDLE: lambda self, transport, now: self._endpoint.idle_due(transport, now),
-        Timer.GRANT: lambda self, request, now: self._answer(
-            self._auth_requests.authorization_due(request, now)
-        ),
-        Timer.GRANT_RETRY: lambda self, request, now: self._answer(
-            self._auth_requests.retry_due(request, now)
-        ),
-        Timer.GATHER: lambda self, _, now: self._gather_due(now),
+        Timer.IDLE: lambda self, transport, now: self._auth_requests.idle_due(transport, now),
+        Timer.AUTH: lambda self, request, now: self._auth_requests.request_due(request, now),
+        Timer.AUTH_RETRY: lambda self, request, now: self._auth_requests.retry_due(request, now),
+        Timer.CALL: lambda self, call, now: self._auth_requests.call_due(call, now),
+        Timer.GATHER: lambda self, _, now: self._auth_requests.gather_due(now),
         Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
         Timer.PACE: lambda self, _, now: self._subscriptions.pace_due(now),
         Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),

@@ -18,13 +18,14 @@ __all__ = ["check_socket_id", "shared_secret", "sign", "sign_channel", "sign_use
 
 # A socket id with a colon once let an attacker get a signature for another channel (the 2015 Pusher
 # advisory): every signer since checks the form first. ASCII digits only, and \Z rather than $.
-_SOCKET_ID = re.compile(r"[0-9]{1,64}\.[0-9]{1,64}\Z")
+# Pusher's are digits.digits; Slanger and Garufa issue UUIDs.
+_SOCKET_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
 def check_socket_id(socket_id: str) -> None:
-    """Raise ValueError unless `socket_id` has the form that every server issues, digits.digits."""
+    """Raise ValueError unless `socket_id` has a form that servers issue: ASCII letters, digits, `.`, `_` and `-`."""
     if not _SOCKET_ID.match(socket_id):
-        raise ValueError(f"not a socket id of the form digits.digits: {socket_id[:64]!r}")
+        raise ValueError(f"not a socket id that a server issues: {socket_id[:64]!r}")
 
 
 def sign(secret: Secret | str, text: str) -> str:
@@ -43,9 +44,9 @@ def sign_channel(
 ) -> str:
     """Return the token `KEY:signature` with which `socket_id` may subscribe to `channel`.
 
-    `channel_data` is the JSON text of a presence member, sent along byte for byte. `strict_names=False` lets names
-    pass that only servers of one's own allow; with a colon in it, a name can read like another and its data.
-    Raises ValueError when `socket_id` has not the form digits.digits, and for a name that is not allowed.
+    `channel_data` is the JSON text of a presence member, sent along byte for byte. `strict_names=False` allows names
+    that only self-hosted servers take; with a colon in it, a name can read like another and its data.
+    Raises ValueError for a socket id that no server issues, and for a name that is not allowed.
     """
     check_socket_id(socket_id)
     check_channel(channel, strict=strict_names)

@@ -1,9 +1,10 @@
-"""Every state there is, every input that can change one, and all transitions.
+"""All states, all inputs that can change one, and all transitions.
 
-Theory of operation. There are three machines: the session, one channel's subscription, and the user who signs
-in. Each is a table from (state, input) to the next state. A pair that is in no table stands in the IGNORED set
-of its machine, with its reason; so the tables are total and a test proves it. Nothing outside `advance`
-assigns a state. What a transition causes (frames, timers, events) is written where the machine lives.
+Theory of operation. There are six machines: the session, one channel's subscription, the sign-in of the user, one
+byte stream, one request for an authorization, and one call of a function of the application. Each is a table from
+(state, input) to the next state. A pair that is in no table is in the IGNORED set of its machine, with its reason; so
+the tables are total, and a test proves it. Nothing outside `advance` assigns a state. The effects of a transition
+(frames, timers, events) are written where the machine lives.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from enum import Enum, StrEnum
 from typing import Self, TypeVar
 
 __all__ = [
+    "AUTH_REQUEST",
+    "AUTH_REQUEST_IGNORED",
+    "CALL",
+    "CALL_IGNORED",
     "CHANNEL",
     "CHANNEL_IGNORED",
     "SESSION",
@@ -20,6 +25,10 @@ __all__ = [
     "TRANSPORT_IGNORED",
     "USER",
     "USER_IGNORED",
+    "AuthInput",
+    "AuthState",
+    "CallInput",
+    "CallState",
     "ChannelInput",
     "ChannelState",
     "SessionInput",
@@ -80,7 +89,7 @@ S, G = SessionState, SessionInput
 SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
     (S.IDLE, G.CONNECT): S.OPENING,
     (S.DISCONNECTED, G.CONNECT): S.OPENING,
-    (S.FAILED, G.CONNECT): S.OPENING,  # a person may have mended what was refused
+    (S.FAILED, G.CONNECT): S.OPENING,  # a person may have fixed what was refused
     (S.WAITING, G.CONNECT): S.OPENING,  # connecting while waiting means now
     **{(s, G.CONNECT_LATER): S.WAITING for s in (S.DISCONNECTED, S.FAILED)},
     (S.WAITING, G.RETRY): S.OPENING,
@@ -109,7 +118,7 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
     ),
     # Close is final.
     *((s, i) for s in (S.CLOSING, S.CLOSED) for i in G if (s, i) != (S.CLOSING, G.GONE)),
-    # Only the connection of the moment reports these, and it reports them in this order.
+    # Only the current connection reports these, and it reports them in this order.
     *((s, G.OPENED) for s in S if s not in (S.OPENING, S.CLOSING, S.CLOSED)),
     *((s, G.UPGRADED) for s in S if s not in (S.UPGRADING, S.CLOSING, S.CLOSED)),
     *((s, G.GREETED) for s in S if s not in (S.GREETING, S.CLOSING, S.CLOSED)),
@@ -182,11 +191,11 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.TIMED_OUT, J.LEAVE): C.UNSUBSCRIBED,
     (C.TIMED_OUT, J.LOSE): C.PENDING,
     (C.FAILED, J.WANT): C.PENDING,
-    # An error that names no channel was put down to it wrongly (Reverb names none).
+    # An error that names no channel was attributed to it wrongly (Reverb names none).
     (C.FAILED, J.SUCCEED): C.SUBSCRIBED,
     (C.FAILED, J.LEAVE): C.UNSUBSCRIBED,
     (C.FAILED, J.LOSE): C.PENDING,
-    (C.UNSUBSCRIBING, J.WANT): C.SUBSCRIBING,  # the subscribe under way serves; nothing is sent
+    (C.UNSUBSCRIBING, J.WANT): C.SUBSCRIBING,  # the pending subscribe serves; nothing is sent
     (C.UNSUBSCRIBING, J.SUCCEED): C.UNSUBSCRIBED,
     (C.UNSUBSCRIBING, J.REFUSE): C.UNSUBSCRIBED,
     (C.UNSUBSCRIBING, J.EXPIRE): C.UNSUBSCRIBED,
@@ -241,7 +250,7 @@ U, K = UserState, UserInput
 USER: dict[tuple[UserState, UserInput], UserState] = {
     (U.SIGNED_OUT, K.ASK): U.AUTHORIZING,
     (U.FAILED, K.ASK): U.AUTHORIZING,
-    # An error that names nothing was put down to it wrongly, or the answer came late.
+    # An error that names nothing was attributed to it wrongly, or the answer came late.
     (U.FAILED, K.SUCCEED): U.SIGNED_IN,
     (U.AUTHORIZING, K.SUCCEED): U.SIGNED_IN,
     (U.AUTHORIZING, K.SEND): U.SIGNING_IN,
@@ -252,7 +261,7 @@ USER: dict[tuple[UserState, UserInput], UserState] = {
 }
 
 USER_IGNORED: set[tuple[UserState, UserInput]] = {
-    # Nothing is under way that could be answered.
+    # Nothing is pending that could be answered.
     *((U.SIGNED_OUT, k) for k in K if k is not K.ASK),
     *((U.FAILED, k) for k in (K.SEND, K.REFUSE)),
     # One sign-in a connection: asked for again, it is the same one.
@@ -304,8 +313,107 @@ TRANSPORT_IGNORED: set[tuple[TransportState, TransportInput]] = {
     (T.CLOSING, H.CLOSE),
 }
 
-State = TypeVar("State", SessionState, ChannelState, UserState, TransportState)
-Input = TypeVar("Input", SessionInput, ChannelInput, UserInput, TransportInput)
+
+class AuthState(_State):
+    """Where one request for an authorization is."""
+
+    NEW = "new", "made"
+    GATHERED = "gathered", "waits for the end of this turn, to go out together with others"
+    QUEUED = "queued", "waits until fewer requests or calls are in progress"
+    CALLING = "calling", "the application's authorizer is called"
+    PREPARING = "preparing", "the functions for headers and params are called"
+    ASKING = "asking", "the auth endpoint is asked"
+    REFRESHING = "refreshing", "the token is refreshed, then the endpoint is asked again"
+    PAUSED = "paused", "a delay after a temporary failure"
+    ENDED = "ended", "answered or dropped"
+
+
+class AuthInput(Enum):
+    """What can move a request for an authorization."""
+
+    GATHER = "it goes together with others"
+    QUEUE = "it is complete and waits for its turn"
+    CALL = "the application is called"
+    PREPARE = "the request to the endpoint is made, from current headers and params"
+    SEND = "the request goes out"
+    REFRESH = "the endpoint refused the token"
+    PAUSE = "the endpoint failed, and may answer later"
+    END = "an answer, auth_timeout, or no longer wanted"
+
+
+A, B = AuthState, AuthInput
+
+AUTH_REQUEST: dict[tuple[AuthState, AuthInput], AuthState] = {
+    **{(s, B.GATHER): A.GATHERED for s in (A.NEW, A.PAUSED)},
+    **{(s, B.QUEUE): A.QUEUED for s in (A.NEW, A.GATHERED, A.PAUSED)},
+    (A.QUEUED, B.CALL): A.CALLING,
+    # Asking again without a refresh: the token was refreshed for another request.
+    **{(s, B.PREPARE): A.PREPARING for s in (A.QUEUED, A.ASKING, A.REFRESHING)},
+    (A.PREPARING, B.SEND): A.ASKING,
+    (A.ASKING, B.REFRESH): A.REFRESHING,
+    (A.ASKING, B.PAUSE): A.PAUSED,
+    **{(s, B.END): A.ENDED for s in A if s is not A.ENDED},
+}
+
+AUTH_REQUEST_IGNORED: set[tuple[AuthState, AuthInput]] = {
+    # Only a request that is new, or paused, joins others or the queue.
+    *((s, B.GATHER) for s in A if s not in (A.NEW, A.PAUSED)),
+    *((s, B.QUEUE) for s in A if s not in (A.NEW, A.GATHERED, A.PAUSED)),
+    # Each step follows from the one before it.
+    *((s, B.CALL) for s in A if s is not A.QUEUED),
+    *((s, B.PREPARE) for s in A if s not in (A.QUEUED, A.ASKING, A.REFRESHING)),
+    *((s, B.SEND) for s in A if s is not A.PREPARING),
+    *((s, i) for s in A if s is not A.ASKING for i in (B.REFRESH, B.PAUSE)),
+    (A.ENDED, B.END),
+}
+
+
+class CallState(_State):
+    """Where one call of a function of the application is, which obtains authorizations or a token."""
+
+    WAITING = (
+        "waiting",
+        "waits for a slot, or until an earlier call for the same channel has returned",
+    )
+    RUNNING = "running", "the function runs, and its result is wanted"
+    ABANDONED = "abandoned", "the function still runs, and its result is no longer wanted"
+    HANGING = "hanging", "the function has run for so long that its slot was given to another call"
+    ENDED = "ended", "the function has returned"
+
+
+class CallInput(Enum):
+    """What can move a call."""
+
+    BEGIN = "there is room"
+    ABANDON = "auth_timeout is over, the connection is gone, or the channel was left"
+    HANG = "three times auth_timeout are over"
+    END = "the function returned or raised"
+
+
+L, M = CallState, CallInput
+
+CALL: dict[tuple[CallState, CallInput], CallState] = {
+    (L.WAITING, M.BEGIN): L.RUNNING,
+    (L.RUNNING, M.ABANDON): L.ABANDONED,
+    (L.ABANDONED, M.HANG): L.HANGING,
+    **{(s, M.END): L.ENDED for s in (L.RUNNING, L.ABANDONED, L.HANGING)},
+}
+
+CALL_IGNORED: set[tuple[CallState, CallInput]] = {
+    # A call begins and ends once.
+    *((s, M.BEGIN) for s in L if s is not L.WAITING),
+    *((s, M.END) for s in (L.WAITING, L.ENDED)),
+    # A call that waits is forgotten when its result is no longer wanted; one that has ended has nothing to cancel.
+    *((s, M.ABANDON) for s in L if s is not L.RUNNING),
+    *((s, M.HANG) for s in L if s is not L.ABANDONED),
+}
+
+State = TypeVar(
+    "State", SessionState, ChannelState, UserState, TransportState, AuthState, CallState
+)
+Input = TypeVar(
+    "Input", SessionInput, ChannelInput, UserInput, TransportInput, AuthInput, CallInput
+)
 
 
 def advance(table: dict[tuple[State, Input], State], state: State, given: Input) -> State:

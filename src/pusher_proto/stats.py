@@ -26,3 +26,5 @@ class Stats(Struct, frozen=True):
     roster_drifts: int = 0
     """Messages about members that contradicted a roster: a join of a member that was listed, a leave of one that was
     not. A few are normal while many members come and go; many mean that a list is wrong (`refresh_members`)."""
+    calls_hanging: int = 0
+    """Calls of the application's functions for authorizations that have not returned within `auth_timeout`."""

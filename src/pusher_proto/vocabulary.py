@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._base.environment import proxy_from_env
-from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
+from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse, OwnKey
 from .errors import (
     AuthorizationError,
     ClientClosed,
@@ -78,6 +78,7 @@ __all__ = [
     "DataError",
     "DecryptionError",
     "DecryptionFailed",
+    "EndpointResponse",
     "Event",
     "EventsDropped",
     "InvalidName",

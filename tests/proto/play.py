@@ -458,10 +458,10 @@ class Play:
         for number, stream in self.streams.items():
             if stream.opened and not stream.ended:
                 self.input(session.transport_opened, number)
-        stale = [n for n, asked in self.asked.items() if asked.socket_id != session.socket_id]
-        for request in [*sorted(self.answered)[-3:], *stale, 0, -1, 10_000]:
+        for request in [*sorted(self.answered)[-3:], 0, -1, 10_000]:
             self.input(session.authorized, request, AuthResponse("key:stray"))
             self.input(session.authorization_failed, request, KeyError("stray"))
+            self.input(session.call_ended, request, {})
 
     # Effects
 

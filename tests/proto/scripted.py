@@ -17,6 +17,8 @@ from wsproto.utilities import generate_accept_token
 from proto.websocket_peer import CLOSE, PING, PONG, TEXT, answer, close, frame, sent
 from pusher_proto import (
     Authorize,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     ConnectionLost,
     Event,
@@ -297,6 +299,15 @@ class Script:
                         else self.session.transport_failed
                     )
                     tell(effect.transport, "given up", now=self.now)
+            case CallApplication():
+                result: object
+                try:
+                    result = effect.function()
+                except Exception as error:
+                    result = error
+                self.session.call_ended(effect.request, result, now=self.now)
+            case CancelCall():
+                pass  # what is called has returned
             case Authorize():
                 self.asked.append(effect)
                 self._acts.append(effect)

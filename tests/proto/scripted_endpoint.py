@@ -11,6 +11,8 @@ from proto.websocket_peer import frame
 from pusher_proto import (
     AuthEndpoint,
     AuthorizationError,
+    CallApplication,
+    CancelCall,
     ChannelState,
     CloseTransport,
     OpenTransport,
@@ -126,6 +128,15 @@ class ScriptedEndpoint:
                 case CloseTransport():
                     self._closed += effect.abort and effect.transport != self._link
                     self.session.transport_closed(effect.transport, now=self.now)
+                case CallApplication():
+                    result: object
+                    try:
+                        result = effect.function()
+                    except Exception as error:
+                        result = error
+                    self.session.call_ended(effect.request, result, now=self.now)
+                case CancelCall():
+                    pass  # what is called has returned
                 case _:
                     self._effects.append(effect)
         while self.session.next_event() is not None:

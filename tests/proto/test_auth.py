@@ -7,12 +7,20 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 
 from proto.strategies import json_objects, tried
 from pusher_proto._base.secret import Secret
-from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse, OwnKey
+from pusher_proto.auth import (
+    AuthEndpoint,
+    AuthRequest,
+    AuthResponse,
+    EndpointResponse,
+    OwnKey,
+    check_plain_functions,
+)
 from pusher_proto.errors import AuthorizationError, InvalidName, UnsupportedFeature
 from pusher_proto.signing import shared_secret, sign_channel, sign_user
 
@@ -54,7 +62,10 @@ def test_a_presence_channel_is_signed_with_the_member(member: Any) -> None:
 def test_a_function_is_asked_who_the_member_of_each_channel_is() -> None:
     own = OwnKey(KEY, SECRET, member=lambda channel: {"user_id": channel[-1]})
     authorizations = [own.authorization(asked(f"presence-{name}")).channel_data for name in "ab"]
-    assert authorizations == ['{"user_id":"a"}', '{"user_id":"b"}']
+    assert authorizations == [
+        '{"user_id":"a","user_info":null}',
+        '{"user_id":"b","user_info":null}',
+    ]
 
 
 def test_a_presence_channel_without_a_member_is_left_to_the_user_who_is_signed_in() -> None:
@@ -120,7 +131,7 @@ def test_channel_names_of_a_server_of_one_s_own_are_signed_and_control_character
 def test_what_is_signed_is_the_member_as_json_byte_for_byte(member: Mapping[str, Any]) -> None:
     authorization = OwnKey(KEY, SECRET, member=member).authorization(asked("presence-x"))
     assert authorization.channel_data is not None
-    assert json.loads(authorization.channel_data) == member
+    assert json.loads(authorization.channel_data) == {"user_info": None, **member}
     assert authorization.auth == sign_channel(
         KEY, SECRET, SOCKET, "presence-x", authorization.channel_data
     )
@@ -203,9 +214,128 @@ def test_a_request_is_for_one_channel_at_least(batch: int) -> None:
 def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_known() -> None:
     with pytest.raises(ValueError) as raised:
         AuthEndpoint("https://app.test", headers={"Authorization": "Bearer hidden\n"})
-    message = "the value of the header 'Authorization' holds characters that no header may have"
+    message = "the value of the header 'Authorization' ends in a newline: strip() it"
     assert str(raised.value) == message
     AuthEndpoint("https://app.test", headers=lambda: {"Authorization": "Bearer hidden\n"})
+
+
+def test_W20_headers_that_contradict_the_body_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="say body='json'"):
+        AuthEndpoint("https://app.test", headers={"Content-Type": "application/json"})
+    with pytest.raises(ValueError, match="given twice"):
+        AuthEndpoint("https://app.test", headers={"X-Token": "a", "x-token": "b"})
+
+
+@pytest.mark.parametrize("name", ["headers", "params"])
+def test_headers_and_params_are_mappings_or_functions(name: str) -> None:
+    wrong: dict[str, Any] = {name: "Bearer x"}
+    with pytest.raises(TypeError) as raised:
+        AuthEndpoint("https://app.test", **wrong)
+    assert str(raised.value) == f"AuthEndpoint({name}=...) is a mapping or a function, not str"
+
+
+def test_headers_that_were_checked_stay_as_they_are() -> None:
+    headers = {"X-A": "1"}
+    endpoint = AuthEndpoint("https://app.test", headers=headers)
+    headers["X-A"] = "2\n"
+    assert endpoint.headers == {"X-A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "error", "message"),
+    [
+        (KEY, "s3cret\n", ValueError, r"OwnKey\(secret=...\) ends in a newline: strip\(\) it"),
+        (f"{KEY}\n", "s3cret", ValueError, r"OwnKey\(key=...\) ends in a newline"),
+        (KEY, Secret("s3cret\n"), ValueError, r"OwnKey\(secret=...\) ends in a newline"),
+        (KEY, b"s3cret", TypeError, r"OwnKey\(secret=...\) is a str, not bytes: decode\(\) it"),
+    ],
+)
+def test_W24_a_secret_from_a_file_is_named_at_construction(
+    key: str, secret: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        OwnKey(key, secret)
+
+
+@pytest.mark.parametrize("member", [{"user_id": 7}, {"user_id": "7"}])
+def test_K11_F1_a_member_is_signed_with_a_text_id_and_with_user_info(member: Any) -> None:
+    data = OwnKey(KEY, SECRET, member=member).authorization(asked("presence-x")).channel_data
+    assert data == '{"user_id":"7","user_info":null}'
+
+
+@pytest.mark.parametrize("user_id", [True, 1.5, None])
+def test_an_id_that_is_no_id_is_left_for_the_check_of_the_authorization(user_id: object) -> None:
+    own = OwnKey(KEY, SECRET, member={"user_id": user_id})
+    data = own.authorization(asked("presence-x")).channel_data
+    assert data is not None
+    assert msgspec.json.decode(data)["user_id"] == user_id
+
+
+def test_K11_the_id_of_a_user_is_signed_as_text() -> None:
+    own = OwnKey(KEY, SECRET, user={"id": 7, "user_info": {"name": "x"}})
+    assert own.authorization(asked(None)).user_data == '{"id":"7","user_info":{"name":"x"}}'
+
+
+@pytest.mark.parametrize(
+    ("user", "data"),
+    [
+        ({"id": 7}, '{"user_id":"7","user_info":null}'),
+        ({"id": "7", "user_info": {"a": 1}}, '{"user_id":"7","user_info":{"a":1}}'),
+        ({"name": "nobody"}, None),
+    ],
+)
+def test_K3a_without_a_member_a_presence_channel_is_joined_as_the_user(
+    user: Any, data: str | None
+) -> None:
+    assert OwnKey(KEY, SECRET, user=user).authorization(asked("presence-x")).channel_data == data
+
+
+# Coroutine functions.
+
+
+async def later() -> Any:
+    """Give what nobody waits for."""
+
+
+class Later:
+    async def __call__(self, _request: AuthRequest) -> AuthResponse:
+        raise AssertionError("it is never called")
+
+
+@pytest.mark.parametrize(
+    ("auth", "name"),
+    [
+        (later, "the authorizer"),
+        (Later(), "the authorizer"),
+        (AuthEndpoint("https://app.test", headers=later), "AuthEndpoint.headers"),
+        (AuthEndpoint("https://app.test", params=later), "AuthEndpoint.params"),
+        (AuthEndpoint("https://app.test", refresh=later), "AuthEndpoint.refresh"),
+    ],
+)
+def test_W39_coroutine_functions_are_refused_where_no_event_loop_calls_them(
+    auth: Any, name: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{name} is a coroutine function, which only the async"):
+        check_plain_functions(auth)
+
+
+@pytest.mark.parametrize(
+    "auth", [None, print, OwnKey(KEY, SECRET), AuthEndpoint("https://app.test")]
+)
+def test_W39_plain_functions_are_good_everywhere(auth: Any) -> None:
+    check_plain_functions(auth)
+
+
+# The response that `parse` gets.
+
+
+def test_W23_a_response_has_status_headers_and_body_and_is_its_body() -> None:
+    response = EndpointResponse(b'\xef\xbb\xbf{"a":1}', 201, {"set-cookie": ["a=1", "b=2"]})
+    assert (response.status, response.headers) == (201, {"set-cookie": ["a=1", "b=2"]})
+    assert (response.text, response.json()) == ('{"a":1}', {"a": 1})
+    assert response == response.body == b'\xef\xbb\xbf{"a":1}'
+    assert type(response.body) is bytes
+    assert repr(response) == "EndpointResponse(10 bytes, status=201)"
 
 
 # Nothing is shown.

@@ -15,16 +15,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
-from pusher_proto._auth.http_pool import Endpoint
-from pusher_proto._auth.requests import Answer, AuthRequests
+from pusher_proto._auth.http_pool import HttpPool
+from pusher_proto._auth.requests import AuthRequests
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._base.urls import Address
 from pusher_proto._transports.transports import Transports
 from pusher_proto._wire.http import HttpFailed, HttpRequest, HttpResponse
 from pusher_proto.auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
-from pusher_proto.effects import Authorize, AuthorizeMany, CloseTransport, Effect, OpenTransport
+from pusher_proto.effects import (
+    Authorize,
+    AuthorizeMany,
+    CallApplication,
+    CancelCall,
+    CloseTransport,
+    Effect,
+    OpenTransport,
+)
 from pusher_proto.errors import AuthorizationError, LocalProtocolError
 from pusher_proto.options import Options
+from pusher_proto.states import CallState
 
 SOCKET = "1.1"
 ENDPOINT = AuthEndpoint("https://app.test/auth")
@@ -32,8 +41,8 @@ GRANT = AuthResponse("KEY:5ec2e7")
 GOOD = HttpResponse(200, {}, b'{"auth":"KEY:5ec2e7"}')
 
 
-class FakeEndpoint(Endpoint):
-    """Writes down what it is asked for, and holds that it is told the time at which that is."""
+class FakePool(HttpPool):
+    """Writes down what it is asked to send, and checks the time of each request."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -41,7 +50,14 @@ class FakeEndpoint(Endpoint):
         self.bodies: list[bytes] = []
         self.body_of: dict[int, bytes] = {}
 
-    def submit(self, number: int, address: Address, request: HttpRequest, now: float) -> None:
+    def submit(
+        self,
+        number: int,
+        address: Address,
+        request: HttpRequest,
+        now: float,
+        ssl_context: object = None,
+    ) -> None:
         assert (number not in self.under_way, now) == (True, self.clock())
         self.under_way.append(number)
         self.bodies.append(request.body)
@@ -56,21 +72,52 @@ class FakeEndpoint(Endpoint):
         assert now == self.clock()
         self.under_way.clear()
 
+    def close(self, now: float) -> None:
+        self.cancel_all(now)
+
 
 class World:
-    """AuthRequests under a clock, with an application and an endpoint that answer when the test says so."""
+    """AuthRequests under a clock, with an application and an endpoint that answer when the test says so.
+
+    Functions for headers, params and refreshing are called at once, unless `holds` is set.
+    """
 
     def __init__(self, auth: Any = None, *, many: bool = False, **options: Any) -> None:
         self.options = Options.from_host("ws.test", key="KEY", auth=auth, **options)
         self.timers = Timers()
-        self.endpoint = FakeEndpoint(lambda: self.now)
-        self.effects: list[Authorize | AuthorizeMany] = []
-        rng = random.Random(1)
-        self.authorizations = AuthRequests(
-            self.options, self.timers, rng, self.endpoint, self.effects.append, many=many
-        )
         self.now = 100.0
-        self.answers: list[Answer] = []
+        self.answers: list[tuple[AuthRequest, AuthResponse | AuthorizationError]] = []
+        transports = Transports(self.timers, 2.0)
+        self.effects = transports.effects
+        self.authorizations = AuthRequests(
+            self.options, self.timers, random.Random(1), transports, self.takes, many=many
+        )
+        self.endpoint = FakePool(lambda: self.now)
+        self.authorizations._pool = self.endpoint
+        self.holds = False
+
+    def takes(
+        self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
+    ) -> None:
+        assert now == self.now
+        self.answers.append((details, result))
+
+    def calls(self) -> list[CallApplication]:
+        """Take the calls of functions since the last look."""
+        calls = [effect for effect in self.effects if isinstance(effect, CallApplication)]
+        self.effects[:] = [effect for effect in self.effects if effect not in calls]
+        return calls
+
+    def call(self) -> None:
+        """Carry out the calls of functions."""
+        while not self.holds and (calls := self.calls()):
+            for call in calls:
+                result: object
+                try:
+                    result = call.function()
+                except Exception as error:
+                    result = error
+                self.authorizations.authorized(call.request, result, self.now)
 
     @property
     def asked(self) -> list[int]:
@@ -79,29 +126,36 @@ class World:
         self.effects.clear()
         return numbers
 
+    @property
+    def cancelled(self) -> list[int]:
+        """The numbers of the calls that were cancelled since the last look."""
+        numbers = [effect.request for effect in self.effects if isinstance(effect, CancelCall)]
+        self.effects.clear()
+        return numbers
+
     def ask(
         self, channel: str | None = "private-x", auth: Auth | None = None
     ) -> int | AuthResponse | AuthorizationError:
-        return self.authorizations.ask(AuthRequest(SOCKET, channel), auth, self.now)
+        asked = self.authorizations.ask(AuthRequest(SOCKET, channel), auth, self.now)
+        self.call()
+        return asked
 
     def number(self, channel: str | None = "private-x", auth: Auth | None = None) -> int:
         number = self.ask(channel, auth)
         assert isinstance(number, int)
         return number
 
-    def takes(self, answer: Answer | None) -> None:
-        if answer is not None:
-            self.answers.append(answer)
-
     def answered(self, number: int, outcome: HttpResponse | HttpFailed = GOOD) -> None:
-        """Let the endpoint answer."""
+        """Let the endpoint answer, if it was asked."""
         if number in self.endpoint.under_way:
             self.endpoint.under_way.remove(number)
-        self.answers += self.authorizations.answered(number, outcome, self.now)
+            self.authorizations._pool_answered(number, outcome, self.now)
+            self.call()
 
     def authorized(self, number: int, result: object = GRANT) -> None:
         """Let the application answer."""
-        self.takes(self.authorizations.authorized(number, result, self.now))
+        self.authorizations.authorized(number, result, self.now)
+        self.call()
 
     def passes(self, seconds: float) -> None:
         until = self.now + seconds
@@ -111,13 +165,16 @@ class World:
             assert due is not None
             match due:
                 case Timer.GATHER, None:
-                    self.answers += self.authorizations.gather_due(self.now)
-                case Timer.GRANT, int(number):
-                    self.takes(self.authorizations.authorization_due(number, self.now))
-                case Timer.GRANT_RETRY, int(number):
-                    self.takes(self.authorizations.retry_due(number, self.now))
+                    self.authorizations.gather_due(self.now)
+                case Timer.AUTH, int(number):
+                    self.authorizations.request_due(number, self.now)
+                case Timer.AUTH_RETRY, int(number):
+                    self.authorizations.retry_due(number, self.now)
+                case Timer.CALL, int(number):
+                    self.authorizations.call_due(number, self.now)
                 case _:
                     raise AssertionError(due)
+            self.call()
         self.now = until
 
     def told(self) -> list[tuple[str | None, str]]:
@@ -163,7 +220,7 @@ def test_an_own_key_that_cannot_sign_says_why() -> None:
     failed = World(own).authorizations.ask(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
     text, channel, temporary, cause = refused(failed)
     assert text == (
-        "signing failed: ValueError: not a socket id of the form digits.digits: '1.1:private-x'"
+        "signing failed: ValueError: not a socket id that a server issues: '1.1:private-x'"
     )
     assert (channel, temporary) == ("private-x", False)
     assert isinstance(cause, ValueError)
@@ -246,14 +303,17 @@ def test_what_the_application_answers_in_place_of_an_authorization_is_why_there_
 
 def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() -> None:
     world = World(max_authorizing=2)
-    for _ in range(5):
-        world.number()
+    for number in range(5):
+        world.number(f"private-{number}")
     assert world.asked == [1, 2]
     world.authorized(2)
     assert world.asked == [3]
     world.authorized(1, LookupError())
     assert world.asked == [4]
     world.authorizations.cancel(3, world.now)
+    assert world.effects == [CancelCall(3)]  # it holds its slot until it has ended
+    world.effects.clear()
+    world.authorized(3, TimeoutError())
     assert world.asked == [5]
     world.authorized(4)
     world.authorized(5)
@@ -261,7 +321,9 @@ def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn()
     assert len(world.told()) == 4
 
 
-def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_auth_timeout() -> None:
+def test_D1_an_application_that_never_answers_holds_others_up_for_three_times_auth_timeout() -> (
+    None
+):
     world = World(max_authorizing=1)
     for name in "abc":
         world.number(f"private-{name}")
@@ -269,12 +331,18 @@ def test_an_application_that_never_answers_holds_nobody_up_for_longer_than_auth_
     world.passes(9.9)
     assert (world.asked, world.told()) == ([1], [])
     world.passes(0.1)
-    assert (world.asked, world.told()) == ([2], [("private-a", why)])
-    world.passes(10)
-    assert (world.asked, world.told()) == ([3], [("private-b", why)])
+    assert world.effects == [CancelCall(1)]
+    assert world.told() == [("private-a", why)]
+    world.passes(19.9)
+    assert (world.asked, world.told()) == ([], [])
+    world.passes(0.1)
+    assert world.asked == [2]
+    world.authorized(2)
+    assert world.asked == [3]
     world.authorized(3)
-    assert world.told() == [("private-c", "authorization")]
-    assert world.timers.next() is None
+    assert world.told() == [("private-b", "authorization"), ("private-c", "authorization")]
+    world.authorized(1, GRANT)  # at last
+    assert (world.told(), world.timers.next()) == ([], None)
 
 
 def test_that_it_did_not_answer_in_time_may_pass() -> None:
@@ -308,7 +376,7 @@ def test_a_late_answer_is_ignored(end: str) -> None:
 
 def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
     world = World(max_authorizing=1)
-    asked, waiting = world.number(), world.number()
+    asked, waiting = world.number(), world.number("private-y")
     at_endpoint = world.number(auth=ENDPOINT)
     for number in (waiting, at_endpoint, 99, 0, -1):
         world.authorized(number)
@@ -318,13 +386,17 @@ def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
     world.authorized(asked)
     world.authorized(waiting)
     world.answered(at_endpoint)
-    assert world.told() == [("private-x", "authorization")] * 3
+    assert world.told() == [
+        ("private-x", "authorization"),
+        ("private-y", "authorization"),
+        ("private-x", "authorization"),
+    ]
 
 
 def test_a_request_that_waits_and_is_cancelled_is_never_asked() -> None:
     world = World(max_authorizing=1)
-    for _ in range(3):
-        world.number()
+    for name in "abc":
+        world.number(f"private-{name}")
     world.authorizations.cancel(2, world.now)
     world.authorized(1)
     assert world.asked == [1, 3]
@@ -353,14 +425,17 @@ def test_losing_the_connection_drops_what_several_wait_for() -> None:
 
 def test_losing_the_connection_drops_every_request() -> None:
     world = World(max_authorizing=1, auth_connections=1)
-    for auth in (None, None, ENDPOINT, ENDPOINT, print):
-        world.number(auth=auth)
-    world.asked  # noqa: B018 - a look that empties
+    for number, auth in enumerate((None, None, ENDPOINT, ENDPOINT, print)):
+        world.number(f"private-{number}", auth)
+    assert world.asked == [1]
     world.authorizations.drop_all(world.now)
-    assert (world.endpoint.under_way, world.timers.next(), world.asked) == ([], None, [])
+    assert world.endpoint.under_way == []
+    assert world.effects == [CancelCall(1)]
+    world.effects.clear()
     for number in range(1, 6):
         world.authorized(number)
         world.answered(number)
+    assert world.timers.next() is None
     world.passes(100)
     assert world.told() == []
     assert world.number() == 6  # numbers are never used again
@@ -420,7 +495,7 @@ def test_an_endpoint_in_trouble_is_asked_again_a_bounded_number_of_times(
         world.answered(number, trouble)
         before = world.now
         if attempt < 3:
-            at = world.timers.at(Timer.GRANT_RETRY, number)
+            at = world.timers.at(Timer.AUTH_RETRY, number)
             assert at is not None
             assert at <= before + 2 ** (attempt - 1)
         world.passes(2)
@@ -503,8 +578,8 @@ class Tokens:
         )
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
+@pytest.mark.parametrize("status", [401, 403, 419])
+def test_W5_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
     number = world.number()
@@ -579,7 +654,7 @@ def test_a_refresh_for_one_endpoint_is_none_for_another() -> None:
     assert (tokens.refreshed, others.refreshed) == (1, 1)
 
 
-@pytest.mark.parametrize("status", [400, 419, 503])
+@pytest.mark.parametrize("status", [400, 404, 503])
 def test_other_refusals_refresh_nothing(status: int) -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
@@ -623,14 +698,15 @@ class Flaky:
         return AuthEndpoint("https://app.test/", params=self.params, refresh=lambda: None)
 
 
-WHY = "the request for the auth endpoint cannot be made: LookupError: no token"
+WHY = "AuthEndpoint.params raised: LookupError: no token"
 
 
 def test_a_request_that_cannot_be_made_fails_at_once() -> None:
     flaky = Flaky()
     flaky.error = LookupError("no token")
     world = World(flaky.endpoint())
-    assert refused(world.ask())[:2] == (WHY, "private-x")
+    world.number()
+    assert world.told() == [("private-x", WHY)]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
     flaky.error = None
     world.answered(world.number())
@@ -668,7 +744,6 @@ def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
     [
         (AuthResponse("OTHER:hidden"), "private-x", "private-x"),
         (AuthResponse("KEYS:hidden"), "private-x", "private-x"),
-        (AuthResponse("hidden"), "private-x", "private-x"),
         (OwnKey("OTHER", "hidden"), "private-x", "private-x"),
         (AuthResponse("OTHER:hidden"), "private-" + 57 * "x", "private-" + 55 * "x" + "…"),
         (OwnKey("OTHER", "hidden", user={"id": "1"}), None, "signing in"),
@@ -697,7 +772,7 @@ def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptu
     options = Options(resolve_url=str, auth=AuthResponse("OTHER:hidden"))
     timers = Timers()
     authorizations = AuthRequests(
-        options, timers, random.Random(), FakeEndpoint(float), print, many=False
+        options, timers, random.Random(), Transports(timers, 2.0), print, many=False
     )
     assert isinstance(authorizations.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), AuthResponse)
     assert caplog.messages == []
@@ -745,7 +820,7 @@ def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
         ["private-c"],
     ]
     for number, body in list(world.endpoint.body_of.items()):
-        assert number not in numbers
+        assert number in numbers
         world.answered(number, all_of(body))
     assert world.told() == [(f"private-{name}", "authorization") for name in "abc"]
     assert world.timers.next() is None
@@ -805,7 +880,7 @@ def test_a_request_for_several_is_refreshed_once(error: Exception | None) -> Non
     told = world.told()
     assert [channel for channel, _ in told] == ["private-a", "private-b"]
     assert all(text.startswith(why) for _, text in told)
-    assert (world.endpoint.under_way, world.timers.at(Timer.GRANT)) == ([], None)
+    assert (world.endpoint.under_way, world.timers.at(Timer.AUTH)) == ([], None)
 
 
 def test_several_requests_for_several_with_an_old_token_refresh_it_once() -> None:
@@ -855,24 +930,9 @@ def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
 def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
     timers = Timers()
     transports = Transports(timers, 2.0)
-
-    def answered(number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
-        assert authorizations.answered(number, outcome, now) == []
-
-    endpoint = Endpoint(
-        transports,
-        timers,
-        answered=answered,
-        connections=6,
-        idle=15.0,
-        max_head=1000,
-        max_body=1000,
-    )
     options = Options.from_host("ws.test", key="KEY", auth=ENDPOINT, auth_timeout=60.0)
     rng = random.Random(1)
-    authorizations = AuthRequests(
-        options, timers, rng, endpoint, transports.effects.append, many=False
-    )
+    authorizations = AuthRequests(options, timers, rng, transports, print, many=False)
 
     def effects() -> list[Effect]:
         found = []
@@ -882,7 +942,7 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
 
     def due(now: float) -> None:
         while (timer := timers.pop_due(now)) is not None:
-            assert timer[0] is Timer.GRANT_RETRY
+            assert timer[0] is Timer.AUTH_RETRY
             assert isinstance(timer[1], int)
             authorizations.retry_due(timer[1], now)
 
@@ -925,27 +985,33 @@ class Askers(RuleBasedStateMachine):
             many=many, max_authorizing=self.AT_ONCE, auth_connections=2, auth_attempts=2
         )
         self.pending: dict[int, str] = {}
-        self.asked: set[int] = set()
+        self.out: set[int] = set()
+        """The numbers of calls that have not returned."""
+        self.ever: set[int] = set()
         self.last = 0
 
     def settle(self) -> None:
         for effect in self.world.effects:
-            for number in (effect.request,) if isinstance(effect, Authorize) else effect.requests:
-                assert number in self.pending
-                assert number not in self.asked
-                self.asked.add(number)
+            match effect:
+                case Authorize():
+                    numbers: tuple[int, ...] = (effect.request,)
+                case AuthorizeMany():
+                    numbers = effect.requests
+                case CancelCall():
+                    assert effect.request in self.out
+                    continue
+                case _:
+                    raise AssertionError(effect)
+            assert self.pending.keys() >= set(numbers)
+            assert not self.ever & set(numbers)
+            self.ever.update(numbers)
+            self.out.update(numbers)
         self.world.effects.clear()
         for details, _ in self.world.answers:
-            numbers = [n for n, channel in self.pending.items() if channel == details.channel]
-            assert (
-                len(numbers) == 1
-            )  # a name of its own each: none is answered twice or for nothing
-            self.forget(numbers[0])
+            # A name of its own each: none is answered twice or for nothing.
+            (answered,) = [n for n, channel in self.pending.items() if channel == details.channel]
+            del self.pending[answered]
         self.world.answers.clear()
-
-    def forget(self, number: int) -> None:
-        del self.pending[number]
-        self.asked.discard(number)
 
     def pick(self, which: int) -> int:
         """Return some number: pending, finished or never given."""
@@ -962,7 +1028,9 @@ class Askers(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 40), result=st.sampled_from([GRANT, None, LookupError(), OSError()]))
     def application_answers(self, which: int, result: object) -> None:
-        self.world.authorized(self.pick(which), result)
+        number = self.pick(which)
+        self.out.discard(number)
+        self.world.authorized(number, result)
         self.settle()
 
     @rule(
@@ -992,15 +1060,13 @@ class Askers(RuleBasedStateMachine):
     def cancel(self, which: int) -> None:
         number = self.pick(which)
         self.world.authorizations.cancel(number, self.world.now)
-        if number in self.pending:
-            self.forget(number)
+        self.pending.pop(number, None)
         self.settle()
 
     @rule()
     def drop_all(self) -> None:
         self.world.authorizations.drop_all(self.world.now)
         self.pending.clear()
-        self.asked.clear()
         self.settle()
         assert self.world.endpoint.under_way == []
 
@@ -1010,27 +1076,35 @@ class Askers(RuleBasedStateMachine):
         self.settle()
 
     @invariant()
-    def the_application_is_asked_for_so_many_at_once(self) -> None:
-        assert self.many or len(self.asked) <= self.AT_ONCE
+    def calls_are_bounded_until_they_have_returned(self) -> None:
+        calls = self.world.authorizations._calls._out.values()
+        assert {n for call in calls for n in call.unanswered} == self.out
+        assert len(calls) <= 4 * self.AT_ONCE
+        assert sum(call.state is not CallState.HANGING for call in calls) <= self.AT_ONCE
 
     @invariant()
     def the_endpoint_is_asked_for_what_is_pending_only(self) -> None:
-        world = self.world
-        for number in world.endpoint.under_way:
-            waiting = number in self.pending
-            batch = world.authorizations._batches.get(number, [])
-            assert waiting or self.pending.keys() & set(batch)
+        authorizations = self.world.authorizations
+        for number in self.world.endpoint.under_way:
+            job = authorizations._at_endpoint[number]
+            assert {request.number for request in job.requests} <= self.pending.keys()
+            assert job.requests
 
     @invariant()
     def nothing_is_remembered_for_longer_than_needed(self) -> None:
         authorizations = self.world.authorizations
         assert authorizations._requests.keys() == self.pending.keys()
-        assert len(authorizations._batches) <= len(self.pending)
+        assert len(authorizations._at_endpoint) <= len(self.pending)
 
     def teardown(self) -> None:
-        self.world.passes(20.0 * (self.last + 1))
-        self.settle()
-        assert (self.pending, self.world.timers.next()) == ({}, None)
+        for _ in range(self.last + 1):
+            self.world.passes(20.0)
+            self.settle()
+            for number in sorted(self.out):
+                self.out.discard(number)
+                self.world.authorized(number, OSError())
+                self.settle()
+        assert (self.pending, self.out, self.world.timers.next()) == ({}, set(), None)
         assert self.world.endpoint.under_way == []
 
 

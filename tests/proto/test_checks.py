@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto._base.checks import check_header, check_option, is_token
+from pusher_proto._base.checks import (
+    check_header,
+    check_headers,
+    check_option,
+    check_secret,
+    is_token,
+)
 
 # Headers.
 
@@ -37,13 +43,70 @@ def test_a_header_that_is_none_or_not_to_be_set_is_refused(name: str) -> None:
         check_header(name, "x")
 
 
-@pytest.mark.parametrize(
-    "value", ["a\r\nX-Evil: 1", "\n", "token\n", "ä", "\0", "\x7f", " token", "token ", " "]
-)
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "ä", "\0", "\x7f", " token", "token ", " "])
 def test_a_value_that_no_header_may_have_is_refused_without_being_shown(value: str) -> None:
     message = "the value of the header 'X-A' holds characters that no header may have"
     with pytest.raises(ValueError) as raised:
         check_header("X-A", value)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("value", ["token\n", "token\r\n", "\n"])
+def test_W24_a_value_that_ends_in_a_newline_is_named(value: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^the value of the header 'X-A' ends in a newline: strip\(\) it$"
+    ):
+        check_header("X-A", value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "error", "message"),
+    [
+        ("s3cret\n", ValueError, "SECRET ends in a newline: strip() it"),
+        (b"s3cret", TypeError, "SECRET is a str, not bytes: decode() it"),
+        (None, TypeError, "SECRET is a str, not NoneType"),
+        (
+            " s3cret",
+            ValueError,
+            "SECRET has spaces at its ends, or characters that cannot be printed",
+        ),
+        (
+            "s3\0cret",
+            ValueError,
+            "SECRET has spaces at its ends, or characters that cannot be printed",
+        ),
+    ],
+)
+def test_W24_a_secret_that_cannot_be_one_is_named_and_not_shown(
+    secret: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as raised:
+        check_secret(secret, "SECRET")
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "message"),
+    [
+        ({"Content-Type": "application/json"}, "form",
+         "the body would be a form, and not application/json: say body='json'"),
+        ({"content-type": "application/vnd.api+json; x=1"}, "form",
+         "the body would be a form, and not application/vnd.api+json: say body='json'"),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, "json",
+         "the body would be JSON, and not application/x-www-form-urlencoded: say body='form'"),
+        ({"X-A": "1", "x-a": "2"}, "form", "the header 'x-a' is given twice, also as 'X-A'"),
+        ({"Content-Type": "application/json"}, "json", ""),
+        ({"Content-Type": "text/plain"}, "form", ""),
+    ],
+)  # fmt: skip
+def test_W20_headers_fit_the_body_and_each_other(
+    headers: dict[str, str], body: str, message: str
+) -> None:
+    if not message:
+        check_headers(headers, body)
+        return
+    with pytest.raises(ValueError) as raised:
+        check_headers(headers, body)
     assert str(raised.value) == message
 
 
@@ -52,8 +115,8 @@ def test_a_value_that_no_header_may_have_is_refused_without_being_shown(value: s
     [
         (7, "x", "headers are strings: 7 is not"),
         (b"X-A", "x", "headers are strings: b'X-A' is not"),
-        ("X-A", None, "the header 'X-A' is not a string"),
-        ("X-A", b"hidden", "the header 'X-A' is not a string"),
+        ("X-A", None, "the value of the header 'X-A' is a NoneType, not a str"),
+        ("X-A", b"hidden", "the value of the header 'X-A' is a bytes, not a str: decode() it"),
     ],
 )
 def test_a_header_that_is_no_text_is_a_type_error(name: Any, value: Any, message: str) -> None:

@@ -33,6 +33,7 @@ from pusher_proto import (
 from pusher_proto import events as events_module
 from pusher_proto._base.timers import Timer
 from pusher_proto.signing import sign_channel, sign_user
+from pusher_proto.states import CallState
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -191,7 +192,9 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
             if stream.effect.host == AUTH_HOST and not stream.told and not stream.ended
         ]
         assert len(auth) <= options.auth_connections
-        assert len(session._auth_requests._at_application._under_way) <= options.max_authorizing
+        calls = session._auth_requests._calls._out.values()
+        assert len(calls) <= 4 * options.max_authorizing
+        assert sum(call.state is not CallState.HANGING for call in calls) <= options.max_authorizing
         # What one read brings is taken, and what a new key opens; then reading stops.
         assert len(session.events) <= options.event_queue + 40
         link = session._connector._link
@@ -200,7 +203,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
             assert len(frames._held) + len(frames._text) <= options.max_message_size + 10
             if play.last == "trigger":
                 assert session._transports.unsent(link.transport) <= options.outbox_limit + 1000
-        for kept in session._endpoint._kept.values():
+        for kept in session._auth_requests._pool._kept.values():
             assert len(kept.http._body) <= options.max_auth_body
 
     Play(sequence, after_input=after).run()

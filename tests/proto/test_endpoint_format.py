@@ -8,27 +8,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+import msgspec
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proto.requesting import request_for
 from proto.strategies import json_values, tried
 from pusher_proto._auth.endpoint_format import (
     caused_by,
     check_authorization,
     each_of,
     read_answer,
-    request_for,
 )
 from pusher_proto._base.urls import Address
 from pusher_proto._wire.envelope import encode
-from pusher_proto._wire.http import HttpFailed, HttpResponse
-from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse
+from pusher_proto._wire.http import Headers, HttpFailed, HttpResponse
+from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse
 from pusher_proto.errors import AuthorizationError
 
 URL = "https://app.test/broadcasting/auth"
 CHANNEL = AuthRequest("1.1", "private-x")
 USER = AuthRequest("1.1")
+ENDPOINT = AuthEndpoint(URL)
 KEY = base64.b64encode(bytes(32)).decode()
 TOKEN = "KEY:5ec2e7"
 
@@ -139,10 +142,10 @@ def test_functions_for_headers_and_params_are_called_for_each_request() -> None:
 
     endpoint = AuthEndpoint(URL, headers=told("h"), params=told("p"))
     requests = [request_for(endpoint, USER)[1] for _ in range(2)]
-    assert calls == ["p", "h", "p", "h"]
+    assert calls == ["h", "p", "h", "p"]
     assert [(r.body, r.headers[-1]) for r in requests] == [
-        (b"socket_id=1.1&p=1", ("h", "2")),
-        (b"socket_id=1.1&p=3", ("h", "4")),
+        (b"socket_id=1.1&p=2", ("h", "1")),
+        (b"socket_id=1.1&p=4", ("h", "3")),
     ]
 
 
@@ -150,8 +153,8 @@ def test_functions_for_headers_and_params_are_called_for_each_request() -> None:
     ("bad", "error", "message"),
     [
         ({"Host": "x"}, ValueError, "not a header that can be set here: 'Host'"),
-        ({"X-A": "hidden\r\n"}, ValueError, "the value of the header 'X-A' holds characters"),
-        ({"X-A": None}, TypeError, "the header 'X-A' is not a string"),
+        ({"X-A": "hidden\r\n"}, ValueError, "the value of the header 'X-A' ends in a newline"),
+        ({"X-A": None}, TypeError, "the value of the header 'X-A' is a NoneType, not a str"),
     ],
 )
 def test_a_header_that_no_request_may_carry_is_the_application_s_error(
@@ -231,7 +234,8 @@ LOGIN = "the auth endpoint answered a page where JSON was expected: a login page
 @pytest.mark.parametrize(
     ("body", "channel", "message"),
     [
-        ("", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
+        ("", "private-x",
+         "the answer of the auth endpoint cannot be read: it is empty (status 200): return the authorization as JSON"),
         ("null", "private-x", "the auth endpoint answered NoneType where an object with `auth` was expected"),
         ('["auth"]', "private-x", "the auth endpoint answered list where an object with `auth` was expected"),
         ('"KEY:5ec2e7"', "private-x", "the auth endpoint answered str where an object with `auth` was expected"),
@@ -261,13 +265,132 @@ def test_an_answer_that_lacks_something_is_told_what(
     assert "5ec2e7" not in repr(result)
 
 
+@pytest.mark.parametrize(
+    ("auth", "why"),
+    [
+        ('{"auth": "KEY:5ec2e7"}', "holds JSON: return the object itself, not its text"),
+        ("Some(KEY:5ec2e7)", "is wrapped in Some(...)"),
+        ("Bearer KEY:5ec2e7", "begins with 'Bearer '"),
+        ("5ec2e7", "has no colon: perhaps it is the signature alone"),
+        ("KEY:5ec2e7:x", "has spaces, quotes or more than one colon"),
+        ("KEY:5ec2e7\n", "has spaces, quotes or more than one colon"),
+    ],
+)
+def test_W21_an_auth_of_another_shape_is_not_sent_and_named(auth: str, why: str) -> None:
+    message = f"the authorization has an `auth` that {why}; KEY:signature is needed"
+    for result in (read({"auth": auth}), check_authorization(AuthResponse(auth), "private-x")):
+        assert failure(result)[0] == message
+        assert "5ec2e7" not in repr(result)
+
+
+def test_W22_a_json_string_that_holds_the_answer_is_unwrapped_once() -> None:
+    inner = json.dumps({"auth": TOKEN})
+    assert read(json.dumps(inner)) == AuthResponse(TOKEN)
+    assert "answered str" in failure(read(json.dumps(json.dumps(inner))))[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"status": "ok", "data": {"auth": "KEY:5ec2e7"}},
+         "has no `auth`; its keys are status, data. AuthEndpoint(parse=...) can say where it is"),
+        (b'callback({"auth":"KEY:5ec2e7"})', "cannot be read: 'callback(' is before the JSON object"),
+        (b'{"auth":"KEY:5ec2e7"}0', "cannot be read: '0' is behind the JSON object"),
+        (b'Notice: x in y.php on line 3 {"auth":"KEY:5ec2e7"}',
+         "cannot be read: 'Notice: x in y.php on line 3 ' is before the JSON object"),
+        (b'{"auth":"KEY:5ec2e7', "cannot be read: it ended early, within the JSON object"),
+        (b'{"auth":KEY:5ec2e7}', "cannot be read: BadMessage"),
+        (b"\x1f\x8b\x08\0", "cannot be read: it is compressed (gzip), which was not asked for"),
+    ],
+)  # fmt: skip
+def test_W22_an_answer_that_is_nearly_right_is_named(
+    body: bytes | dict[str, Any], why: str
+) -> None:
+    result = read(body)
+    assert failure(result)[0] == f"the answer of the auth endpoint {why}"
+    assert "5ec2e7" not in repr(result)
+
+
+def test_W22_an_empty_answer_and_a_compressed_one_are_named() -> None:
+    empty = read_answer(ENDPOINT, "private-x", HttpResponse(204, {}, b""))
+    assert "it is empty (status 204)" in failure(empty)[0]
+    packed = HttpResponse(200, {"content-encoding": "br"}, b"\x8b\x02")
+    assert "it is compressed (br)" in failure(read_answer(ENDPOINT, "private-x", packed))[0]
+
+
+def test_W23_a_parser_gets_status_all_headers_and_body() -> None:
+    seen: list[EndpointResponse] = []
+
+    def parse(response: EndpointResponse) -> dict[str, str]:
+        seen.append(response)
+        return {"auth": response.json()["token"]}
+
+    body = json.dumps({"token": TOKEN}).encode()
+    cookies = [("set-cookie", "a=1"), ("content-type", "text/plain"), ("set-cookie", "b=2")]
+    answer = HttpResponse(201, Headers(cookies), body)
+    result = read_answer(AuthEndpoint(URL, parse=parse), "private-x", answer)
+    assert result == AuthResponse(TOKEN)
+    (response,) = seen
+    assert response.status == 201
+    assert response.headers == {"set-cookie": ["a=1", "b=2"], "content-type": ["text/plain"]}
+
+
+@pytest.mark.parametrize("reader", [json.loads, msgspec.json.decode, orjson.loads])
+def test_seed_7_10_a_parser_that_takes_bytes_goes_on_working(reader: Any) -> None:
+    def parse(body: bytes) -> Any:
+        return reader(body)["data"]
+
+    endpoint = AuthEndpoint(URL, parse=parse)
+    body = json.dumps({"data": {"auth": TOKEN}}).encode()
+    assert read_answer(endpoint, "private-x", HttpResponse(200, {}, body)) == AuthResponse(TOKEN)
+    assert (
+        "cannot be read"
+        in failure(read_answer(endpoint, "private-x", HttpResponse(200, {}, b"{}")))[0]
+    )
+
+
+# Errors of the application's functions that may pass.
+
+
+def of_package(package: str, name: str, *bases: type[BaseException]) -> BaseException:
+    """Return an error as an HTTP library raises it: a subclass of the one that counts."""
+    base = type(name, bases or (Exception,), {"__module__": f"{package}.exceptions"})
+    error: BaseException = type("Sub", (base,), {"__module__": package})("no route")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "temporary"),
+    [
+        (of_package("httpx", "TransportError"), True),
+        (of_package("aiohttp", "ClientConnectionError"), True),
+        (of_package("aiohttp", "ClientPayloadError"), True),
+        (of_package("urllib3", "MaxRetryError"), True),
+        (of_package("requests", "ConnectionError", OSError), True),
+        (of_package("requests", "InvalidURL", OSError, ValueError), False),
+        (of_package("mine", "TransportError"), False),
+        (TimeoutError(), True),
+        (AuthorizationError("busy", status=503), True),
+        (AuthorizationError("slow", status=408), True),
+        (AuthorizationError("no", status=403), False),
+        (AuthorizationError("once more", temporary=True), True),
+        (AuthorizationError("never", status=503, temporary=False), False),
+    ],
+)
+def test_W37_what_may_pass_is_recognized(error: BaseException, temporary: bool) -> None:
+    if isinstance(error, AuthorizationError):
+        assert error.temporary is temporary
+    else:
+        assert caused_by(error, "raised", "private-x").temporary is temporary
+
+
 @pytest.mark.parametrize("body", ["<!DOCTYPE html>\n<title>Log in</title>", "\n\t <html>", "<"])
 def test_a_login_page_is_called_one_and_its_start_is_shown(body: str) -> None:
     shown = "".join(c if c.isprintable() else " " for c in body)
     assert failure(read(body)) == (LOGIN, "private-x", 200, shown, False)
 
 
-ANONYMOUS = "the endpoint does not know who asks: send the session cookie or a bearer token in AuthEndpoint.headers"
+ANONYMOUS = "the endpoint does not know the user: send the session cookie or a bearer token in AuthEndpoint.headers"
 FORBIDDEN = "the application does not let this user into the channel, or the token is wrong"
 NOT_THERE = (
     "nothing answers there: check the path of the auth endpoint (Laravel: /broadcasting/auth)"
@@ -337,8 +460,8 @@ def test_a_redirect_is_an_error_that_names_the_location(
 ) -> None:
     text, *rest = failure(read({"auth": TOKEN}, status, location=location))
     assert text == (
-        f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because headers would "
-        "go along: give the right URL, or send Accept: application/json when it is a login page"
+        f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because they would "
+        "get the headers: give the right URL, or send Accept: application/json when it is a login page"
     )
     assert rest[0:2] == ["private-x", status]
     assert rest[-1] is False

@@ -9,16 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from proto.requesting import request_for
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES, answer
-from pusher_proto._auth.endpoint_format import request_for
-from pusher_proto._auth.http_pool import Endpoint
+from pusher_proto._auth.http_pool import HttpPool
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._base.urls import Address, address_of
 from pusher_proto._transports.transports import Transports
 from pusher_proto._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 from pusher_proto.auth import AuthEndpoint, AuthRequest
 from pusher_proto.effects import Authorize, CloseTransport, OpenTransport, SendData
+from pusher_proto.options import Options
 
 A = Address("a.test", 443, True, "/auth")
 B = Address("b.test", 80, False, "/auth")
@@ -40,15 +41,15 @@ class World:
         self.timers = Timers()
         self.transports = Transports(self.timers, 2.0)
         self.outcomes: list[tuple[int, HttpResponse | HttpFailed]] = []
-        self.endpoint = Endpoint(
-            self.transports,
-            self.timers,
-            answered=self.answered,
-            connections=connections,
-            idle=idle,
+        options = Options.from_host(
+            "ws.test",
+            key="key",
+            auth_connections=connections,
+            auth_idle=idle,
             max_head=1000,
-            max_body=100,
+            max_auth_body=100,
         )
+        self.endpoint = HttpPool(self.transports, self.timers, options, self.answered)
         self.now = 100.0
 
     def submit(self, number: int, address: Address = A) -> list[Act]:

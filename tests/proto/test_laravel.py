@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 from urllib.parse import quote
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.fake_client import FakeChannel, FakeClient, connected
+from proto.requesting import request_for
 from pusher_proto import AuthEndpoint, AuthorizationError, ChannelState, NotSubscribed
-from pusher_proto._auth.endpoint_format import read_answer, request_for
+from pusher_proto._auth.endpoint_format import read_answer
 from pusher_proto._wire.http import HttpResponse
-from pusher_proto.auth import AuthRequest
+from pusher_proto.auth import AuthRequest, check_plain_functions
 from pusher_proto.laravel import (
     NOTIFICATION,
     Echo,
@@ -353,3 +355,60 @@ def test_a_refusal_says_what_to_do_in_laravel(status: int, body: str, says: str)
     assert re.search(re.escape(says), str(error))
     assert (error.status, error.channel) == (status, "private-x")
     assert "very-secret" not in f"{error} {endpoint!r}"
+
+
+# Functions that take their time.
+
+
+async def current() -> str:
+    """Return the token of today."""
+    return "t0ken"
+
+
+def run(awaitable: Any) -> Any:
+    """Return the result of something awaitable that waits for nothing."""
+
+    async def wait() -> Any:
+        return await awaitable
+
+    with pytest.raises(StopIteration) as ended:
+        wait().send(None)
+    return ended.value.value
+
+
+def test_W39_a_coroutine_function_for_the_token_is_awaited() -> None:
+    endpoint = bearer_auth("https://app.test", current)
+    assert callable(endpoint.headers)
+    assert inspect.iscoroutinefunction(endpoint.headers)
+    assert run(endpoint.headers())["Authorization"] == "Bearer t0ken"
+    with pytest.raises(TypeError, match=r"AuthEndpoint\.headers is a coroutine function"):
+        check_plain_functions(endpoint)
+
+
+def test_W39_a_function_that_returns_something_awaitable_is_awaited() -> None:
+    endpoint = bearer_auth("https://app.test", lambda: current())
+    assert callable(endpoint.headers)
+    assert run(endpoint.headers())["Authorization"] == "Bearer t0ken"
+    plain = bearer_auth("https://app.test", lambda: "plain").headers
+    assert callable(plain)
+    result: Any = plain()
+    assert result["Authorization"] == "Bearer plain"
+
+
+def test_a_token_that_never_changes_needs_no_call() -> None:
+    headers = bearer_auth("https://app.test", "t0ken", headers={"X-A": "1"}).headers
+    assert headers == {"Accept": "application/json", "Authorization": "Bearer t0ken", "X-A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("token", "error", "message"),
+    [
+        ("t0ken\n", ValueError, "the bearer token ends in a newline: strip"),
+        (b"t0ken", TypeError, "the bearer token is a str, not bytes: decode"),
+    ],
+)
+def test_W24_a_token_from_a_file_is_named_at_construction(
+    token: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        bearer_auth("https://app.test", token)

@@ -183,7 +183,7 @@ def test_D3_a_presence_channel_that_failed_without_a_user_follows_a_later_sign_i
     world.run_until(lambda: device.of(SignInFailed))
     # The endpoint signs the channel before the user.
     device.authorizer = lambda request: (
-        endpoint(request) if request.channel is None else world.authorization(request, user=ADA)
+        endpoint(request) if request.channel is None else world.authorization(request)
     )
     world.run_until(lambda: device.of(SubscriptionFailed))
     world.run(10)

@@ -8,6 +8,10 @@ from typing import Any
 import pytest
 
 from pusher_proto.states import (
+    AUTH_REQUEST,
+    AUTH_REQUEST_IGNORED,
+    CALL,
+    CALL_IGNORED,
     CHANNEL,
     CHANNEL_IGNORED,
     SESSION,
@@ -16,6 +20,10 @@ from pusher_proto.states import (
     TRANSPORT_IGNORED,
     USER,
     USER_IGNORED,
+    AuthInput,
+    AuthState,
+    CallInput,
+    CallState,
     ChannelInput,
     ChannelState,
     SessionInput,
@@ -52,6 +60,10 @@ machines = pytest.mark.parametrize(
             TransportState.OPENING,
             id="transport",
         ),
+        pytest.param(
+            AuthState, AuthInput, AUTH_REQUEST, AUTH_REQUEST_IGNORED, AuthState.NEW, id="request"
+        ),
+        pytest.param(CallState, CallInput, CALL, CALL_IGNORED, CallState.WAITING, id="call"),
     ],
 )
 
@@ -105,6 +117,8 @@ def test_every_state_leads_to_the_end(
     ends: dict[Enum, Enum] = {
         SessionState.IDLE: SessionState.CLOSED,
         TransportState.OPENING: TransportState.CLOSING,
+        AuthState.NEW: AuthState.ENDED,
+        CallState.WAITING: CallState.ENDED,
     }
     end = ends.get(first, first)
     assert {state for state in states if end in reachable(table, state)} == set(states)

@@ -79,10 +79,11 @@ def test_an_authorization_for_a_lost_connection_is_dropped_and_another_is_asked_
     world, device = manual("private-a")
     world.act(world.server.drop, 4200)
     world.run(1)
-    (old, old_request), (new, new_request) = device.asked
-    assert (old != new, old_request.socket_id != new_request.socket_id) == (True, True)
+    assert len(device.asked) == 1  # the call for the old connection has not returned
     answer(world, device, 0)
     world.run(1)
+    (old, old_request), (new, new_request) = device.asked
+    assert (old != new, old_request.socket_id != new_request.socket_id) == (True, True)
     assert (world.heard(), state_of(device, "private-a")) == ([], C.AUTHORIZING)
     answer(world, device, 1)
     world.run(1)
@@ -381,6 +382,8 @@ def test_an_authorizer_that_never_answers_fails_its_channel_and_no_other() -> No
     assert str(failed.error) == "the authorizer did not answer within 10 s"
     assert failed.retry_in is not None
     world.run(failed.retry_in)
+    assert len(device.asked) == 2  # at most one call for a channel
+    answer(world, device, 0, OSError("late"))
     assert len(device.asked) == 3
 
 
@@ -426,6 +429,8 @@ def test_whoever_is_left_while_waiting_for_its_turn_is_never_asked_for() -> None
 def test_leaving_one_that_is_asked_for_lets_the_next_have_its_turn() -> None:
     _, device = manual("private-a", "private-b", max_authorizing=1)
     device.unsubscribe("private-a")
+    assert [request.channel for _, request in device.asked] == ["private-a"]
+    device.do(device.session.authorization_failed, device.asked[0][0], TimeoutError("cancelled"))
     assert [request.channel for _, request in device.asked] == ["private-a", "private-b"]
 
 
@@ -438,9 +443,11 @@ def test_leaving_and_wanting_over_and_over_keeps_no_queue() -> None:
     assert len(device.asked) == 1
 
 
-def test_those_who_wait_have_their_turn_when_the_others_have_had_their_time() -> None:
+def test_those_who_wait_have_their_turn_when_the_others_hang() -> None:
     world, device = manual("private-a", "private-b", max_authorizing=1, auth_timeout=10.0)
-    world.run(10.01)
+    world.run(29)
+    assert [request.channel for _, request in device.asked] == ["private-a"]
+    world.run(1.01)
     assert [request.channel for _, request in device.asked] == ["private-a", "private-b"]
     world.run(9)
     answer(world, device, 1)
@@ -468,6 +475,7 @@ def test_nobody_who_waits_for_its_turn_is_asked_for_when_the_connection_is_lost(
     world.reset(device)
     world.run(5)
     assert len(device.asked) == 1
+    answer(world, device, 0)
     world.network.refuse = False
     world.run_until(lambda: device.session.socket_id)
     assert [request for _, request in device.asked[1:]] == [

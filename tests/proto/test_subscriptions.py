@@ -97,7 +97,11 @@ def test_a_channel_that_needs_an_authorization_is_subscribed_with_it() -> None:
     a, b = (world.authorization(request, member={"user_id": 5}) for _, request in device.asked)
     assert [m.data for m in world.server.received] == [
         {"channel": "private-a", "auth": a.auth},
-        {"channel": "presence-b", "auth": b.auth, "channel_data": '{"user_id":5}'},
+        {
+            "channel": "presence-b",
+            "auth": b.auth,
+            "channel_data": '{"user_id":"5","user_info":null}',
+        },
     ]
     assert device.of(SubscriptionFailed) == []
 

@@ -15,7 +15,7 @@ from pusher_proto._base.timers import Timer, Timers
 
 Name = tuple[Timer, Hashable]
 OF = [None, 1, "room"]
-SOME = [Timer.OPEN, Timer.GRANT, Timer.SUBSCRIBE]
+SOME = [Timer.OPEN, Timer.AUTH, Timer.SUBSCRIBE]
 
 of_whom = st.sampled_from(OF)
 some_timers = st.sampled_from(SOME)
@@ -94,16 +94,16 @@ TestAgainstADict = AgainstADict.TestCase
 def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() -> None:
     timers = Timers()
     timers.set(Timer.RETRY, 3.0)
-    timers.set(Timer.GRANT, 2.0, 7)
+    timers.set(Timer.AUTH, 2.0, 7)
     timers.set(Timer.SUBSCRIBE, 2.0, "room")
-    timers.set(Timer.GRANT, 2.0, 6)
-    timers.set(Timer.GRANT, 2.0, 7)  # anew: after the others
+    timers.set(Timer.AUTH, 2.0, 6)
+    timers.set(Timer.AUTH, 2.0, 7)  # anew: after the others
     timers.set(Timer.PONG, 9.0)
     assert timers.next() == 2.0
     assert [timers.pop_due(3.0) for _ in range(5)] == [
         (Timer.SUBSCRIBE, "room"),
-        (Timer.GRANT, 6),
-        (Timer.GRANT, 7),
+        (Timer.AUTH, 6),
+        (Timer.AUTH, 7),
         (Timer.RETRY, None),
         None,
     ]
@@ -114,7 +114,7 @@ def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() 
 def test_what_was_set_anew_is_kept_until_it_is_most_of_the_heap(names: int, most: int) -> None:
     timers, sizes = Timers(), []
     for n in range(most + 1):
-        timers.set(Timer.GRANT, float(-n), n % names)  # each before all others: none is at the top
+        timers.set(Timer.AUTH, float(-n), n % names)  # each before all others: none is at the top
         sizes.append(len(timers._heap))
     assert sizes == [*range(1, most + 1), names]
 

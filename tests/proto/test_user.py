@@ -419,7 +419,7 @@ def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
 
 def without_channel_data(world: World) -> Callable[[AuthRequest], AuthResponse]:
     """Return an application that vouches for the user, and on presence channels leaves out who it is."""
-    return lambda request: world.authorization(request, user=ADA)
+    return lambda request: world.authorization(request, user=None if request.channel else ADA)
 
 
 def test_a_presence_authorization_without_channel_data_waits_for_the_sign_in() -> None:
@@ -464,8 +464,12 @@ def test_it_is_refused_when_nobody_signs_in() -> None:
 
 def test_it_is_refused_when_the_sign_in_is() -> None:
     world = World()
-    device = mute(world)
+    device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
+    world.server.mute(now=world.now)
+    device.do(device.session.signin)
+    world.run(0.1)
     device.subscribe("presence-room")
+    world.run(0.1)
     world.say("pusher:error", {"code": 4009, "message": "no"})
     world.say("pusher:pong")
     assert [type(event) for event in device.take()] == [SignInFailed, SubscriptionFailed]

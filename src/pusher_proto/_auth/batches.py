@@ -1,8 +1,8 @@
-"""Many channels in one request to an auth endpoint: the request, and what its answer says of each channel.
+"""Many channels in one request to an auth endpoint: its fields, and the part of the answer for each channel.
 
-The form is the one that pusher-js's batching plugin made known: `channel_name[0]`, `channel_name[1]` and so on (in
-JSON a list), answered by an object from channel to authorization, or to `{"status": ..., "data":
-authorization}`, within one more object from the socket id or not.
+The form is that of pusher-js's batching plugin: `channel_name[0]`, `channel_name[1]` and so on (in JSON a list). The
+answer is an object from channel to authorization, or to `{"status": ..., "data": authorization}`; it may be wrapped
+in an object with the socket id as its key.
 """
 
 from __future__ import annotations
@@ -12,40 +12,35 @@ from typing import Any
 
 import msgspec
 
-from .._base.urls import Address
-from .._wire.http import HttpFailed, HttpRequest, HttpResponse
+from .._wire.http import HttpFailed, HttpResponse
 from ..auth import AuthEndpoint, AuthRequest
-from .endpoint_format import fields_of, request_with
+from .endpoint_format import fields_of
 
-__all__ = ["batch_request_for", "split_answer"]
+__all__ = ["batch_fields", "split_answer"]
 
 
-def batch_request_for(
-    endpoint: AuthEndpoint, wanted: Sequence[AuthRequest]
-) -> tuple[Address, HttpRequest]:
-    """Return where the request goes and what it is. What the application's functions raise comes out."""
+def batch_fields(endpoint: AuthEndpoint, wanted: Sequence[AuthRequest]) -> dict[str, Any]:
+    """Return the fields of the request for all of `wanted`, which are on one socket id."""
     fields: dict[str, Any] = {"socket_id": wanted[0].socket_id}
     if endpoint.body == "form":
         fields |= {f"channel_name[{n}]": one.channel for n, one in enumerate(wanted)}
     else:
         fields["channel_name"] = [one.channel for one in wanted]
-    return request_with(endpoint, endpoint.url, fields)
+    return fields
 
 
 def split_answer(
     endpoint: AuthEndpoint, wanted: Sequence[AuthRequest], answer: HttpResponse | HttpFailed
 ) -> list[HttpResponse | HttpFailed]:
-    """Return the answer for each channel, as if each had been asked for alone.
+    """Return the answer for each channel, as if each had been requested alone.
 
-    A failure, and an answer that is no object, is everybody's. A channel that the answer leaves out is one with 404.
+    A failure, or an answer that is not an object, is the answer for all. A channel that is missing counts as 404.
     """
     if isinstance(answer, HttpFailed) or not 200 <= answer.status < 300:
         return [answer] * len(wanted)
     try:
         fields = fields_of(endpoint, answer)
-    except (
-        Exception
-    ):  # whatever the application's parser raises; reading it for one channel tells it
+    except Exception:  # of the application's parser; reading the answer for one channel reports it
         fields = None
     if not isinstance(fields, Mapping):
         return [answer] * len(wanted)

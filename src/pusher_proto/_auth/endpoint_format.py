@@ -1,24 +1,26 @@
-"""What an auth endpoint is sent, and what its answer means: pure functions, no state.
+"""Requests to auth endpoints and the meaning of their answers: pure functions, no state.
 
-Request and answer as in the protocol's channel authorization and user authentication.
+The formats are those of the protocol's channel authorization and user authentication.
 """
 
 from __future__ import annotations
 
 import codecs
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from .._base.checks import check_header
+from .._base.checks import check_headers
 from .._base.secret import masked
 from .._base.urls import Address, address_of, credentials_of, form, shown_url
 from .._wire.envelope import loads
 from .._wire.http import HttpFailed, HttpRequest, HttpResponse
 from .._wire.secretbox import KEY_SIZE, read_key
-from ..auth import AuthEndpoint, AuthRequest, AuthResponse
-from ..errors import AuthorizationError, excerpt
+from ..auth import AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse
+from ..errors import AuthorizationError, excerpt, may_pass
 from ..names import ChannelKind, kind_of
 from ..options import CLIENT
 
@@ -26,47 +28,57 @@ __all__ = [
     "caused_by",
     "check_authorization",
     "each_of",
+    "fields_for",
     "fields_of",
     "read_answer",
-    "request_for",
     "request_with",
+    "url_for",
 ]
 
 
-def request_for(endpoint: AuthEndpoint, details: AuthRequest) -> tuple[Address, HttpRequest]:
-    """Return where the request goes and what it is. What the application's functions raise comes out."""
-    url = endpoint.user_url if details.channel is None and endpoint.user_url else endpoint.url
+def url_for(endpoint: AuthEndpoint, details: AuthRequest) -> str:
+    """Return the URL that a request goes to."""
+    return endpoint.user_url if details.channel is None and endpoint.user_url else endpoint.url
+
+
+def fields_for(details: AuthRequest) -> dict[str, Any]:
+    """Return the fields of a request for one authorization."""
     fields = {"socket_id": details.socket_id}
     if details.channel is not None:
         fields["channel_name"] = details.channel
-    return request_with(endpoint, url, fields)
+    return fields
 
 
 def request_with(
-    endpoint: AuthEndpoint, url: str, fields: Mapping[str, Any]
+    endpoint: AuthEndpoint,
+    url: str,
+    fields: Mapping[str, Any],
+    headers: Mapping[str, str],
+    params: Mapping[str, Any],
 ) -> tuple[Address, HttpRequest]:
-    """Return the request that sends `fields` and the endpoint's own parameters to `url`."""
+    """Return the address of `url`, and the request that sends `fields` and `params` there, with `headers`.
+
+    Raises TypeError or ValueError for a header or parameter that no request can carry.
+    """
     address = address_of(url)
-    fields = {**fields, **(endpoint.params() if callable(endpoint.params) else endpoint.params)}
+    fields = {**fields, **params}
     if endpoint.body == "form":
         kind, body = "application/x-www-form-urlencoded", form(fields)
     else:
         kind, body = "application/json", msgspec.json.encode(fields)
-    headers = {"Accept": "application/json", "Content-Type": kind, "User-Agent": CLIENT}
+    ours = {"Accept": "application/json", "Content-Type": kind, "User-Agent": CLIENT}
     credentials = credentials_of(url)
     if credentials is not None:
-        headers["Authorization"] = credentials
-    own = endpoint.headers() if callable(endpoint.headers) else endpoint.headers
-    taken = {name.lower() for name in own}
-    headers = {name: value for name, value in headers.items() if name.lower() not in taken}
-    for name, value in own.items():
-        check_header(name, value)
-        headers[name] = value
-    return address, HttpRequest(address.target, address.authority, list(headers.items()), body)
+        ours["Authorization"] = credentials
+    check_headers(headers, endpoint.body)
+    taken = {name.lower() for name in headers}
+    sent = [(name, value) for name, value in ours.items() if name.lower() not in taken]
+    sent += headers.items()
+    return address, HttpRequest(address.target, address.authority, sent, body)
 
 
 _HINTS = {
-    401: "the endpoint does not know who asks: send the session cookie or a bearer token in AuthEndpoint.headers",
+    401: "the endpoint does not know the user: send the session cookie or a bearer token in AuthEndpoint.headers",
     403: "the application does not let this user into the channel, or the token is wrong",
     404: "nothing answers there: check the path of the auth endpoint (Laravel: /broadcasting/auth)",
     419: "Laravel wants a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN",
@@ -76,7 +88,7 @@ _HINTS = {
 def read_answer(
     endpoint: AuthEndpoint, channel: str | None, answer: HttpResponse | HttpFailed
 ) -> AuthResponse | AuthorizationError:
-    """Return the authorization that the endpoint answered with, or what was wrong with the answer."""
+    """Return the authorization in an answer of the endpoint, or what was wrong with the answer."""
     if isinstance(answer, HttpFailed):
         return AuthorizationError(f"the auth endpoint: {answer}", channel=channel, temporary=True)
     status = answer.status
@@ -84,22 +96,19 @@ def read_answer(
     text = answer.body[:256].decode("utf-8-sig", "replace")
     body = excerpt(masked(text)) if not 200 <= status < 300 or text.lstrip().startswith("<") else ""
 
-    def wrong(message: str, *, temporary: bool = False) -> AuthorizationError:
-        return AuthorizationError(
-            message, channel=channel, status=status, body=body, temporary=temporary
-        )
+    def wrong(message: str) -> AuthorizationError:
+        return AuthorizationError(message, channel=channel, status=status, body=body)
 
     if 300 <= status < 400:
         location = shown_url(answer.headers.get("location", "")) or "an unknown place"
         return wrong(
-            f"the auth endpoint redirects ({status}) to {location}; redirects are not followed, because headers would "
-            "go along: give the right URL, or send Accept: application/json when it is a login page"
+            f"the auth endpoint redirects ({status}) to {location}; redirects are not followed, because they would "
+            "get the headers: give the right URL, or send Accept: application/json when it is a login page"
         )
     if not 200 <= status < 300:
         hint = endpoint.hints.get(status) or _HINTS.get(status, "")
         return wrong(
             f"the auth endpoint answered {status}{f' ({hint})' if hint else ''}",
-            temporary=_may_pass(status),
         )
     try:
         fields = fields_of(endpoint, answer)
@@ -108,7 +117,9 @@ def read_answer(
             return wrong(
                 "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a token"
             )
-        return wrong(f"the answer of the auth endpoint cannot be read: {type(error).__name__}")
+        return wrong(
+            f"the answer of the auth endpoint cannot be read: {_why_unreadable(error, answer)}"
+        )
     if not isinstance(fields, Mapping):
         return wrong(
             f"the auth endpoint answered {type(fields).__name__} where an object with `auth` was expected"
@@ -120,25 +131,73 @@ def read_answer(
         if not isinstance(value, str | None):
             return wrong(f"`{name}` in the answer of the auth endpoint is not a string")
     if not parts["auth"]:
-        return wrong("the answer of the auth endpoint has no `auth`")
+        return wrong(f"the answer of the auth endpoint has no `auth`{_keys_of(fields)}")
     return check_authorization(msgspec.convert(parts, AuthResponse), channel)
 
 
 def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
-    """Return what a good answer says. What the application's parser raises comes out, and ValueError for no JSON."""
-    if endpoint.parse is not None:
-        return endpoint.parse(answer.body)
-    # PHP puts a byte order mark before everything when one of its files begins with one; browsers look over it.
-    return loads(answer.body.removeprefix(codecs.BOM_UTF8))
+    """Return the content of a good answer. Raises what the application's parser raises, and ValueError for no JSON."""
+    if endpoint.parse is None:
+        # PHP puts a byte order mark before everything when one of its files begins with one.
+        fields = loads(answer.body.removeprefix(codecs.BOM_UTF8))
+        if isinstance(fields, str):  # FastAPI makes a JSON string of a str that holds JSON
+            with contextlib.suppress(ValueError):
+                return loads(fields.encode())
+        return fields
+    headers: dict[str, list[str]] = {}
+    for name, value in getattr(answer.headers, "all", ()):
+        headers.setdefault(name, []).append(value)
+    response = EndpointResponse(answer.body, answer.status, headers)
+    try:
+        return endpoint.parse(response)
+    except Exception:
+        # Some readers of JSON, such as orjson, take plain bytes alone.
+        plain: Any = answer.body
+        with contextlib.suppress(Exception):
+            return endpoint.parse(plain)
+        raise
+
+
+_ABBREVIATED = 64
+
+
+def _why_unreadable(error: Exception, answer: HttpResponse) -> str:
+    """Return what is wrong with an answer that is not JSON, as far as it can be recognized."""
+    encoding = answer.headers.get("content-encoding", "")
+    if encoding not in ("", "identity") or answer.body.startswith(b"\x1f\x8b"):
+        return f"it is compressed ({excerpt(encoding, 32) or 'gzip'}), which was not asked for"
+    text = answer.body.decode("utf-8-sig", "replace").strip()
+    if not text:
+        return f"it is empty (status {answer.status}): return the authorization as JSON"
+    begin, end = text.find("{"), text.rfind("}")
+    if begin < 0:
+        return type(error).__name__
+    if end < begin:
+        return "it ended early, within the JSON object"
+    if begin > 0:
+        before = excerpt(masked(text[:begin]), _ABBREVIATED)
+        return f"{before!r} is before the JSON object"
+    if end + 1 < len(text):
+        behind = excerpt(masked(text[end + 1 :]), _ABBREVIATED)
+        return f"{behind!r} is behind the JSON object"
+    return type(error).__name__
+
+
+def _keys_of(fields: Mapping[Any, Any]) -> str:
+    """Return what to say of the keys that an answer has in place of `auth`."""
+    if "auth" in fields:
+        return ""
+    names = ", ".join(excerpt(masked(str(name)), 32) for name in list(fields)[:6])
+    if not names:
+        return ""
+    return f"; its keys are {names}. AuthEndpoint(parse=...) can say where it is"
 
 
 def caused_by(error: BaseException, what: str, channel: str | None) -> AuthorizationError:
-    """Return the failure that the application's code caused by raising `error`. Network errors may pass."""
+    """Return the failure caused by an `error` of the application's code: temporary for errors of the network, for
+    OSError, and for the HTTP status 408, 425, 429 and 5xx in the error or its response."""
     status = _status_of(error)
-    if status is not None:
-        temporary = _may_pass(status)
-    else:
-        temporary = isinstance(error, OSError) and not isinstance(error, PermissionError)
+    temporary = _is_of_the_network(error) if status is None else may_pass(status)
     text = f"{what}: {type(error).__name__}: {excerpt(masked(str(error)))}"
     caused = AuthorizationError(text, channel=channel, status=status, temporary=temporary)
     caused.__cause__ = error
@@ -155,9 +214,32 @@ def _status_of(error: BaseException) -> int | None:
     return None
 
 
-def _may_pass(status: int) -> bool:
-    """Return whether another try may be answered otherwise."""
-    return status in (408, 425, 429) or status >= 500
+_TRANSPORT_ERRORS = {
+    ("httpx", "TransportError"),
+    ("httpcore", "NetworkError"),
+    ("httpcore", "TimeoutException"),
+    ("aiohttp", "ClientConnectionError"),
+    ("aiohttp", "ClientPayloadError"),
+    ("urllib3", "TimeoutError"),
+    ("urllib3", "MaxRetryError"),
+    ("urllib3", "ProtocolError"),
+    ("requests", "ConnectionError"),
+    ("requests", "Timeout"),
+    ("requests", "ChunkedEncodingError"),
+}
+"""Errors of HTTP libraries that say that the network or the server failed: the package and the name of a class."""
+
+
+def _is_of_the_network(error: BaseException) -> bool:
+    """Return whether another try may succeed, because it was the network that failed."""
+    if isinstance(
+        error, PermissionError | ValueError
+    ):  # requests makes one error of a bad URL and of OSError
+        return False
+    if isinstance(error, OSError):
+        return True
+    bases = type(error).__mro__
+    return any((b.__module__.partition(".")[0], b.__name__) in _TRANSPORT_ERRORS for b in bases)
 
 
 def check_authorization(
@@ -187,6 +269,9 @@ def _wrong(authorization: AuthResponse, channel: str | None) -> str:
             return f"has a `{name}` that is not Unicode"
     if not authorization.auth:
         return "has no `auth`"
+    shape = _wrong_shape(authorization.auth)
+    if shape:
+        return shape
     if channel is None:
         return "" if _names(authorization.user_data, "id") else "has no user_data with an id"
     kind = kind_of(channel)
@@ -204,6 +289,26 @@ def _wrong(authorization: AuthResponse, channel: str | None) -> str:
     return ""
 
 
+_TOKEN = re.compile(r"[^\s:{}()\"']+:[^\s:{}()\"']+\Z")
+
+
+def _wrong_shape(auth: str) -> str:
+    """Return what is wrong with an `auth` that is not of the form KEY:signature, or an empty text. Never shows it."""
+    if _TOKEN.match(auth):
+        return ""
+    if auth.lstrip().startswith("{"):
+        what = "holds JSON: return the object itself, not its text"
+    elif auth.lower().startswith("bearer "):
+        what = "begins with 'Bearer '"
+    elif "(" in auth:
+        what = f"is wrapped in {excerpt(masked(auth.partition('(')[0]), 32)}(...)"
+    elif ":" not in auth:
+        what = "has no colon: perhaps it is the signature alone"
+    else:
+        what = "has spaces, quotes or more than one colon"
+    return f"has an `auth` that {what}; KEY:signature is needed"
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -213,7 +318,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _names(text: str | None, key: str) -> bool:
-    """Return whether a server will find under `key` who it is that the JSON `text` speaks of."""
+    """Return whether the JSON object `text` has a usable user id under `key`."""
     try:
         data = loads(text or "")
     except ValueError:
@@ -223,7 +328,7 @@ def _names(text: str | None, key: str) -> bool:
 
 
 def each_of(result: object, details: Sequence[AuthRequest]) -> list[object]:
-    """Return what `authorize_many` answered to each request: from a list in their order, or a mapping by channel."""
+    """Return the answer of `authorize_many` to each request, from a list in their order or a mapping by channel."""
     if isinstance(result, Mapping):
         missing = LookupError("authorize_many gave no answer for this channel")
         return [result.get(one.channel, missing) for one in details]

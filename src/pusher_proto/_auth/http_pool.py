@@ -1,7 +1,7 @@
 """The connections to auth endpoints: a queue of requests over a few kept-alive streams.
 
-Knows HTTP and streams, and nothing of what is asked. A kept connection that dies before the first byte of its
-answer is tried once more on a fresh one, because the server may have closed it as idle just then.
+Knows HTTP and streams, and nothing of authorizations. When a kept connection ends before the first byte of an answer,
+its request is sent once more on a fresh one: the server may have closed the idle connection just then.
 """
 
 from __future__ import annotations
@@ -13,62 +13,71 @@ from .._base.urls import Address
 from .._transports.transports import Transports
 from .._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
 from ..errors import excerpt
+from ..options import Options
 
-__all__ = ["Endpoint"]
+__all__ = ["HttpPool"]
 
 
 class _Job:
-    __slots__ = ("address", "number", "request", "retried")
+    __slots__ = ("address", "number", "request", "retried", "ssl_context")
 
-    def __init__(self, number: int, address: Address, request: HttpRequest) -> None:
+    def __init__(
+        self, number: int, address: Address, request: HttpRequest, ssl_context: object
+    ) -> None:
         self.number = number
         self.address = address
         self.request = request
+        self.ssl_context = ssl_context
         self.retried = False
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        """Jobs of the same place may use the same connection."""
+        return *self.address[:3], self.ssl_context
 
 
 class _Kept:
-    __slots__ = ("address", "http", "is_open", "job", "used")
+    __slots__ = ("http", "is_open", "job", "place", "used")
 
-    def __init__(self, address: Address, http: HttpConnection, job: _Job) -> None:
-        self.address = address
+    def __init__(self, http: HttpConnection, job: _Job) -> None:
+        self.place = job.place
         self.http = http
         self.job: _Job | None = job
         self.is_open = False
         self.used = 0
 
 
-class Endpoint:
-    """Requests in, outcomes out; at most `connections` streams at once."""
+class HttpPool:
+    """Sends requests over at most `auth_connections` streams. `answered` takes what became of each, by its number."""
 
     def __init__(
         self,
         transports: Transports,
         timers: Timers,
-        *,
+        options: Options,
         answered: Callable[[int, HttpResponse | HttpFailed, float], None],
-        connections: int,
-        idle: float,
-        max_head: int,
-        max_body: int,
     ) -> None:
-        self._answered = answered
         self._transports = transports
         self._timers = timers
-        self._connections = connections
-        self._idle = idle
-        self._max_head = max_head
-        self._max_body = max_body
+        self._options = options
+        self._answered = answered
         self._queue: list[_Job] = []
         self._kept: dict[int, _Kept] = {}
 
-    def submit(self, number: int, address: Address, request: HttpRequest, now: float) -> None:
+    def submit(
+        self,
+        number: int,
+        address: Address,
+        request: HttpRequest,
+        now: float,
+        ssl_context: object = None,
+    ) -> None:
         """Send `request` as soon as a connection is free."""
-        self._queue.append(_Job(number, address, request))
+        self._queue.append(_Job(number, address, request, ssl_context))
         self._fill(now)
 
     def cancel(self, number: int, now: float) -> None:
-        """Forget a request. A connection that it is under way on is of no more use."""
+        """Forget a request, and abort the connection that it was sent on."""
         self._queue = [job for job in self._queue if job.number != number]
         for transport, kept in list(self._kept.items()):
             if kept.job is not None and kept.job.number == number:
@@ -83,7 +92,7 @@ class Endpoint:
                 self._drop(transport, now, abort=True)
 
     def transport_opened(self, transport: int) -> None:
-        """A stream is open: send the request it was opened for."""
+        """Send the request for which the stream was opened."""
         kept = self._kept[transport]
         kept.is_open = True
         assert kept.job is not None  # cancelling it would have given the stream up
@@ -113,9 +122,7 @@ class Endpoint:
     def receive_data(self, transport: int, data: bytes, now: float) -> None:
         """Take bytes of an answer."""
         kept = self._kept[transport]
-        if (
-            kept.job is None
-        ):  # nobody asked anything: an idle connection that talks is not to be trusted
+        if kept.job is None:  # an idle connection that talks is not to be trusted
             self._drop(transport, now, abort=True)
             return
         number = kept.job.number
@@ -128,14 +135,14 @@ class Endpoint:
             return
         kept.job = None
         if kept.http.reusable and isinstance(outcome, HttpResponse):
-            self._timers.set(Timer.IDLE, now + self._idle, transport)
+            self._timers.set(Timer.IDLE, now + self._options.auth_idle, transport)
         else:
             self._drop(transport, now, abort=isinstance(outcome, HttpFailed))
         self._fill(now)
         self._answered(number, outcome, now)
 
     def idle_due(self, transport: int, now: float) -> None:
-        """A connection was not needed for long enough."""
+        """End a connection that was not needed for long enough."""
         self._drop(transport, now)
 
     def close(self, now: float) -> None:
@@ -156,7 +163,7 @@ class Endpoint:
         return HttpFailed(excerpt(error) or "the connection ended without an answer")
 
     def _fill(self, now: float) -> None:
-        """Give queued requests to free connections, and open more while there may be more."""
+        """Give queued requests to free connections, and open more up to the limit."""
         begun = 0
         for job in self._queue:
             free = self._free(job)
@@ -165,10 +172,11 @@ class Endpoint:
                 kept.job = job
                 self._timers.stop(Timer.IDLE, transport)
                 self._send(transport, kept, job)
-            elif len(self._kept) < self._connections or self._make_room(now):
-                transport = self._transports.open(job.address, self)
-                http = HttpConnection(max_head=self._max_head, max_body=self._max_body)
-                self._kept[transport] = _Kept(job.address, http, job)
+            elif len(self._kept) < self._options.auth_connections or self._make_room(now):
+                transport = self._transports.open(job.address, self, job.ssl_context)
+                options = self._options
+                http = HttpConnection(max_head=options.max_head, max_body=options.max_auth_body)
+                self._kept[transport] = _Kept(http, job)
             else:
                 break
             begun += 1
@@ -178,7 +186,7 @@ class Endpoint:
         if job.retried:  # a fresh connection, because a kept one died under it
             return None
         for transport, kept in self._kept.items():
-            if kept.job is None and kept.address[:3] == job.address[:3]:
+            if kept.job is None and kept.place == job.place:
                 return transport, kept
         return None
 

@@ -1,358 +1,482 @@
-"""How an authorization is got: signed here, asked for over HTTP, or asked of the application.
+"""How an authorization is obtained: signed here, requested from an endpoint, or asked of the application.
 
-Each request is for one channel (or the sign-in) on one socket id, and ends in one answer; losing the
-connection drops them all. Only so many are under way at once, and the time of one runs from when its turn has
-come. A request in which the endpoint fails for the moment is made again, a bounded number of times and within
-auth_timeout.
+Each request is for one channel (or the sign-in) on one socket id, and ends in one answer; losing the connection
+drops them all. Requests to an endpoint go out in jobs: one request, or as many as the endpoint takes together.
+At most `auth_connections` jobs are in progress at once, and the time of a request runs from when its job begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from .._base.backoff import Rng, delay_before
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
+from .._transports.transports import Transports
 from .._wire.http import HttpFailed, HttpResponse
 from ..auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
-from ..effects import Authorize, AuthorizeMany
+from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import AuthorizationError, excerpt
 from ..options import Options
-from .batches import batch_request_for, split_answer
-from .endpoint_format import caused_by, check_authorization, read_answer, request_for
-from .http_pool import Endpoint
-from .turns import Turns
+from ..states import AUTH_REQUEST, AuthInput, AuthState, advance
+from .batches import batch_fields, split_answer
+from .calls import Call, Calls, Purpose, hanging_text
+from .endpoint_format import (
+    caused_by,
+    check_authorization,
+    fields_for,
+    read_answer,
+    request_with,
+    url_for,
+)
+from .http_pool import HttpPool
 
-__all__ = ["Answer", "AuthRequests"]
+__all__ = ["AuthRequests"]
 
-Answer = tuple[AuthRequest, AuthResponse | AuthorizationError]
+S, G = AuthState, AuthInput
+
+Result = AuthResponse | AuthorizationError
+
+_WHO = {
+    S.CALLING: "the authorizer",
+    S.PREPARING: "the function that gives headers or params to the auth endpoint",
+    S.ASKING: "the auth endpoint",
+    S.REFRESHING: "AuthEndpoint.refresh",
+}
+"""Who did not answer in time, by the state of the request; otherwise the auth endpoint, which failed before."""
 
 _log = logger("auth")
 
 
 class _Request:
-    __slots__ = ("attempt", "details", "outdated", "refreshed", "source")
+    __slots__ = ("attempt", "details", "job", "number", "refreshed", "source", "state")
 
     def __init__(
-        self, details: AuthRequest, source: AuthEndpoint | Callable[..., object] | None
+        self, number: int, details: AuthRequest, source: AuthEndpoint | Callable[..., object] | None
     ) -> None:
+        self.number = number
         self.details = details
         self.source = source
+        self.state = S.NEW
+        self.job: _Job | None = None
         self.attempt = 1
         self.refreshed = False
+
+    def move(self, given: AuthInput) -> None:
+        self.state = advance(AUTH_REQUEST, self.state, given)
+
+
+class _Job:
+    """Requests to one endpoint, or to the application, that are made together."""
+
+    __slots__ = ("call", "headers", "number", "outdated", "params", "requests", "source")
+
+    def __init__(self, requests: list[_Request]) -> None:
+        self.number = requests[0].number
+        self.source = requests[0].source
+        self.requests = requests
+        self.call: Call | None = None
+        self.headers: Any = None
+        self.params: Any = None
         self.outdated = False
-        """Whether `refresh` was called since it was made, for another request."""
+        """Whether the token was refreshed, for another job, since this one was prepared."""
+        for request in requests:
+            request.job = self
+
+    @property
+    def endpoint(self) -> AuthEndpoint:
+        assert isinstance(self.source, AuthEndpoint)
+        return self.source
+
+    @property
+    def details(self) -> list[AuthRequest]:
+        return [request.details for request in self.requests]
+
+    def move(self, given: AuthInput) -> None:
+        for request in self.requests:
+            request.move(given)
 
 
 class AuthRequests:
-    """The requests under way. `ask_application` puts an Authorize effect out."""
+    """The pending requests. `deliver` takes the answer to each, unless `ask` returned it."""
 
     def __init__(
         self,
         options: Options,
         timers: Timers,
         rng: Rng,
-        endpoint: Endpoint,
-        ask_application: Callable[[Authorize | AuthorizeMany], None],
+        transports: Transports,
+        deliver: Callable[[AuthRequest, Result, float], None],
         *,
         many: bool,
     ) -> None:
         self._options = options
         self._timers = timers
         self._rng = rng
-        self._endpoint = endpoint
-        self._ask_application = ask_application
-        self._requests: dict[int, _Request] = {}
+        self._deliver = deliver
         self._many = many
-        self._gathered: list[int] = []
-        self._batches: dict[int, list[int]] = {}
-        self._at_endpoint = Turns(options.auth_connections)
-        self._at_application = Turns(options.max_authorizing)
+        self._pool = HttpPool(transports, timers, options, self._pool_answered)
+        self._calls = Calls(options, timers, transports.effects.append)
+        self._requests: dict[int, _Request] = {}
+        self._gathered: list[_Request] = []
+        self._queue: dict[int, _Job] = {}
+        """Jobs for an endpoint that have not begun."""
+        self._at_endpoint: dict[int, _Job] = {}
+        self._refreshing: dict[int, list[_Job]] = {}
+        """The jobs that wait for the refresh of a token, by the `id` of their endpoint."""
+        self._answers: list[tuple[_Request, Result]] = []
         self._last = 0
 
-    def ask(
-        self, details: AuthRequest, auth: Auth | None, now: float
-    ) -> int | AuthResponse | AuthorizationError:
-        """Begin to get an authorization: return it, or why there is none, or the number under which the answer
-        will come."""
+    # Called by the machines that need authorizations
+
+    def ask(self, details: AuthRequest, auth: Auth | None, now: float) -> int | Result:
+        """Begin to obtain an authorization; return the answer if it is known at once, or a number for `cancel`."""
         source = auth if auth is not None else self._options.auth
         if isinstance(source, AuthResponse):
-            return self._seen(details, check_authorization(source, details.channel))
+            return self._checked_key(details, check_authorization(source, details.channel))
         if isinstance(source, OwnKey):
-            try:
-                authorization = source.authorization(
-                    details, strict_names=self._options.strict_names
-                )
-                return self._seen(details, check_authorization(authorization, details.channel))
-            except AuthorizationError as error:
-                return error
-            except Exception as error:  # a bad socket id, or the application's `member` function
-                return caused_by(error, "signing failed", details.channel)
-        self._last += 1
-        number = self._last
-        request = self._requests[number] = _Request(details, source)
-        if self._goes_with_others(request):
-            self._gather(number, now)
-            return number
-        if not isinstance(source, AuthEndpoint):
-            self._at_application.wait(number)
-            self._go_on(now)
-            return number
-        self._at_endpoint.wait(number)
-        if self._at_endpoint.next() is not None:  # nobody else waits where there is room
-            self._limit(number, now)
-            failed = self._submit(number, request, source, now)
-            if failed is not None:
-                self._forget(number)
-                return failed
-        return number
+            return self._checked_key(details, self._signed(source, details))
+        request = _Request(self._new_number(), details, source)
+        self._requests[request.number] = request
+        self._enqueue(request, now)
+        if self._answers and self._answers[-1][0] is request:
+            return self._answers.pop()[1]
+        return request.number
 
     def cancel(self, number: int, now: float) -> None:
-        """Forget a request whose answer is of no more use."""
-        if number in self._requests:
-            self._forget(number)
-            self._endpoint.cancel(number, now)
-            self._drop_empty_batches(now)
+        """Drop a request whose answer is no longer of use."""
+        request = self._requests.get(number)
+        if request is not None:
+            self._forget(request, now)
             self._go_on(now)
+            if self._answers:  # a request that began in its place failed at once
+                self._timers.set(Timer.GATHER, now)
 
     def drop_all(self, now: float) -> None:
-        """Forget all requests: they were for a connection that is gone."""
-        for number in list(self._requests):
-            self._forget(number)
-        self._endpoint.cancel_all(now)
-        self._batches.clear()
+        """Drop all requests: they were for a connection that has ended. Refreshing a token goes on."""
+        self._pool.cancel_all(now)
+        for request in list(self._requests.values()):
+            self._forget(request, now)
+        self._calls.go_on(now)
 
-    def gather_due(self, now: float) -> list[Answer]:
-        """One turn is over: ask together for what was wanted in it."""
-        numbers, self._gathered = [n for n in self._gathered if n in self._requests], []
-        groups: dict[int, list[int]] = {}
-        for number in numbers:
-            groups.setdefault(id(self._requests[number].source), []).append(number)
-        answers: list[Answer] = []
-        for group in groups.values():
-            source = self._requests[group[0]].source
-            for number in group:
-                self._limit(number, now)
-            if isinstance(source, AuthEndpoint):
-                for start in range(0, len(group), source.batch):
-                    answers += self._submit_batch(source, group[start : start + source.batch], now)
-            else:
-                details = tuple(self._requests[number].details for number in group)
-                self._ask_application(AuthorizeMany(tuple(group), details))
-        return answers
+    def close(self, now: float) -> None:
+        """Drop everything, and end the connections to endpoints."""
+        self._pool.close(now)
+        for request in list(self._requests.values()):
+            self._forget(request, now)
+        self._calls.abandon_all()
 
-    def answered(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> list[Answer]:
-        """Take what the endpoint answered; return the answers to the requests that it settles."""
-        batch = self._batches.pop(number, None)
-        if batch is None:
-            answer = self._answered(number, outcome, now)
-            return [] if answer is None else [answer]
-        return self._batch_answered(batch, outcome, now)
+    # Inputs
 
-    def _answered(
-        self, number: int, outcome: HttpResponse | HttpFailed, now: float
-    ) -> Answer | None:
-        request = self._requests.get(number)
-        if request is None or not isinstance(request.source, AuthEndpoint):
-            return None
-        result = read_answer(request.source, request.details.channel, outcome)
-        if _wants_refresh(request.source, outcome) and not request.refreshed:
-            error = self._refresh(request.source, [request])
-            if error is not None:
-                return self._failed(number, error, "AuthEndpoint.refresh raised", now)
-            return self._submit_again(number, request, now)
-        return self._take(number, request, result, now)
-
-    def _take(
-        self, number: int, request: _Request, result: AuthResponse | AuthorizationError, now: float
-    ) -> Answer | None:
-        """Settle the request, or make it again after a while when what failed may mend itself."""
-        again = isinstance(result, AuthorizationError) and result.temporary
-        if not again or request.attempt >= self._options.auth_attempts:
-            return self._settle(number, result, now)
-        delay = delay_before(request.attempt, self._rng)
-        _log.info("%s; asking again in %.1f s", result, delay)
-        request.attempt += 1
-        self._at_endpoint.end(number)  # others need not wait for its delay
-        self._timers.set(Timer.GRANT_RETRY, now + delay, number)
+    def authorized(self, number: int, result: object, now: float) -> None:
+        """Take what a function of the application returned, or the exception that it raised."""
+        self._calls.answered(number, result, now)
         self._go_on(now)
-        return None
+        self._flush(now)
 
-    def retry_due(self, number: int, now: float) -> Answer | None:
-        """The turn of a request has come, or its delay after a failure for the moment is over."""
-        if self._goes_with_others(self._requests[number]):
-            self._gather(number, now)
-            return None
-        return self._submit_again(number, self._requests[number], now)
+    def call_due(self, number: int, now: float) -> None:
+        """End the patience with a call of the application."""
+        self._calls.due(number, now)
+        self._go_on(now)
+        self._flush(now)
 
-    def authorization_due(self, number: int, now: float) -> Answer:
-        """auth_timeout is over: that is the answer."""
+    def request_due(self, number: int, now: float) -> None:
+        """Fail a request: auth_timeout is over."""
         request = self._requests[number]
-        who = "auth endpoint" if isinstance(request.source, AuthEndpoint) else "authorizer"
-        message = f"the {who} did not answer within {self._options.auth_timeout:g} s"
-        self._endpoint.cancel(number, now)
+        who = _WHO.get(request.state, "the auth endpoint")
+        message = f"{who} did not answer within {self._options.auth_timeout:g} s"
         channel = request.details.channel
-        error = AuthorizationError(message, channel=channel, temporary=True)
-        answer = self._settle(number, error, now)
-        self._drop_empty_batches(now)
-        return answer
+        self._settle(request, AuthorizationError(message, channel=channel, temporary=True), now)
+        self._go_on(now)
+        self._flush(now)
 
-    def authorized(self, number: int, result: object, now: float) -> Answer | None:
-        """Take what the application's function returned or raised; None when nobody waits for it any more."""
+    def retry_due(self, number: int, now: float) -> None:
+        """Make a request again: the delay after a temporary failure is over."""
+        self._enqueue(self._requests[number], now)
+        self._flush(now)
+
+    def gather_due(self, now: float) -> None:
+        """Make the requests together that were asked for in one turn."""
+        gathered = [one for one in self._gathered if one.state is S.GATHERED]
+        self._gathered = []
+        groups: dict[int, list[_Request]] = {}
+        for request in gathered:
+            groups.setdefault(id(request.source), []).append(request)
+        for group in groups.values():
+            source = group[0].source
+            size = source.batch if isinstance(source, AuthEndpoint) else len(group)
+            for start in range(0, len(group), size):
+                self._put(_Job(group[start : start + size]), now)
+        self._go_on(now)
+        self._flush(now)
+
+    def idle_due(self, transport: int, now: float) -> None:
+        """End a connection to an endpoint that was not needed for long enough."""
+        self._pool.idle_due(transport, now)
+
+    # Look, changing nothing
+
+    def hanging(self, now: float) -> list[float]:
+        """Return the ages of the calls that have not returned within `auth_timeout`, the oldest first."""
+        return self._calls.hanging(now)
+
+    def hanging_text(self, now: float) -> str:
+        """Return what to say of calls that hang; an empty text when none does."""
+        return hanging_text(self._calls.hanging(now))
+
+    # Jobs
+
+    def _enqueue(self, request: _Request, now: float) -> None:
+        source = request.source
+        together = source is None and self._many
+        if isinstance(source, AuthEndpoint):
+            together = source.batch > 1 and request.details.channel is not None
+        if together:
+            request.move(G.GATHER)
+            self._gathered.append(request)
+            self._timers.set(Timer.GATHER, now)
+            return
+        self._put(_Job([request]), now)
+        self._go_on(now)
+
+    def _put(self, job: _Job, now: float) -> None:
+        """Queue a job; one for the application waits in `Calls`."""
+        job.move(G.QUEUE)
+        if isinstance(job.source, AuthEndpoint):
+            self._queue[job.number] = job
+            return
+        if self._many and job.source is None:
+            effect: Authorize | AuthorizeMany = AuthorizeMany(
+                tuple(request.number for request in job.requests), tuple(job.details)
+            )
+        else:
+            effect = Authorize(job.number, job.requests[0].details, job.source)
+        self._call(job, effect, partial(self._begun, job), self._authorized, now)
+
+    def _call(
+        self,
+        job: _Job,
+        effect: Authorize | AuthorizeMany | CallApplication,
+        begun: Callable[[float], None],
+        ended: Callable[[int, object, float], None],
+        now: float,
+    ) -> None:
+        subjects = tuple(details.channel for details in job.details)
+        job.call = self._calls.ask(effect, Purpose(subjects, begun, ended), now)
+
+    def _begun(self, job: _Job, now: float) -> None:
+        """Note that the application is called: the time of the requests runs from here."""
+        job.move(G.CALL)
+        self._limit(job, now)
+
+    def _authorized(self, number: int, result: object, now: float) -> None:
+        """Take the answer of the application to one request."""
         request = self._requests.get(number)
-        if request is None or isinstance(request.source, AuthEndpoint):
-            return None
-        if number in self._at_application or number in self._gathered:
-            return None  # it was not asked for yet
-        outcome: AuthResponse | AuthorizationError
+        if request is None:
+            return
+        channel = request.details.channel
+        outcome: Result
         match result:
             case AuthorizationError():
                 outcome = result
             case BaseException():
-                outcome = caused_by(result, "the authorizer raised", request.details.channel)
+                outcome = caused_by(result, "the authorizer raised", channel)
             case _:
-                outcome = check_authorization(result, request.details.channel)
-        return self._settle(number, outcome, now)
-
-    def _goes_with_others(self, request: _Request) -> bool:
-        if request.source is None:
-            return self._many
-        several = isinstance(request.source, AuthEndpoint) and request.source.batch > 1
-        return several and request.details.channel is not None
-
-    def _gather(self, number: int, now: float) -> None:
-        self._gathered.append(number)
-        self._timers.set(Timer.GATHER, now)
-
-    def _submit_batch(self, source: AuthEndpoint, group: list[int], now: float) -> list[Answer]:
-        for number in group:
-            self._requests[number].outdated = False
-        details = [self._requests[number].details for number in group]
-        try:
-            address, outgoing = batch_request_for(source, details)
-        except Exception as error:  # a bad header, or the application's functions
-            what = "the request for the auth endpoint cannot be made"
-            return [self._failed(number, error, what, now) for number in group]
-        self._last += 1
-        self._batches[self._last] = group
-        self._endpoint.submit(self._last, address, outgoing, now)
-        return []
-
-    def _batch_answered(
-        self, batch: list[int], outcome: HttpResponse | HttpFailed, now: float
-    ) -> list[Answer]:
-        live = [number for number in batch if number in self._requests]
-        requests = [self._requests[number] for number in live]
-        assert live  # a request that nobody waits for any more was given up
-        source = requests[0].source
-        assert isinstance(source, AuthEndpoint)
-        if _wants_refresh(source, outcome) and not any(one.refreshed for one in requests):
-            for number in live:
-                self._gather(number, now)
-            error = self._refresh(source, requests)
-            if error is not None:
-                what = "AuthEndpoint.refresh raised"
-                return [self._failed(number, error, what, now) for number in live]
-            return []
-        outcomes = split_answer(source, [one.details for one in requests], outcome)
-        plain = replace(source, parse=None)  # it has had its turn
-        answers: list[Answer] = []
-        for number, request, one in zip(live, requests, outcomes, strict=True):
-            result = read_answer(plain, request.details.channel, one)
-            answer = self._take(number, request, result, now)
-            if answer is not None:
-                answers.append(answer)
-        return answers
-
-    def _refresh(self, source: AuthEndpoint, requests: list[_Request]) -> Exception | None:
-        """Have the token renewed that these were made with; return what the application's function raised.
-
-        Nothing is to be done when it was renewed since: of many requests with an old token, one renews it for all.
-        """
-        renewed = any(request.outdated for request in requests)
-        for request in requests:
-            request.refreshed = True
-        if not renewed:
-            try:
-                source.refresh()  # type: ignore[misc]  # _wants_refresh has seen that there is one
-            except Exception as error:
-                return error
-            for other in self._requests.values():
-                other.outdated = other.source is source
-        return None
-
-    def _drop_empty_batches(self, now: float) -> None:
-        """Give up requests to the endpoint that nobody waits for any more."""
-        for number, batch in list(self._batches.items()):
-            if not any(one in self._requests for one in batch):
-                del self._batches[number]
-                self._endpoint.cancel(number, now)
+                outcome = check_authorization(result, channel)
+        self._settle(request, outcome, now)
 
     def _go_on(self, now: float) -> None:
-        """Begin with those whose turn has come."""
-        while (number := self._at_application.next()) is not None:
-            request = self._requests[number]
-            assert not isinstance(request.source, AuthEndpoint)
-            self._limit(number, now)
-            self._ask_application(Authorize(number, request.details, request.source))
-        while (number := self._at_endpoint.next()) is not None:
-            self._limit(number, now)
-            self._timers.set(Timer.GRANT_RETRY, now, number)  # which can tell when it fails at once
+        """Begin the jobs and calls for which there is room."""
+        while self._queue and len(self._at_endpoint) < self._options.auth_connections:
+            job = self._queue.pop(next(iter(self._queue)))
+            self._at_endpoint[job.number] = job
+            self._limit(job, now)
+            self._prepare(job, now)
+        self._calls.go_on(now)
 
-    def _limit(self, number: int, now: float) -> None:
-        """Let the time of a request run, if it does not run already."""
-        if not self._timers.is_set(Timer.GRANT, number):
-            self._timers.set(Timer.GRANT, now + self._options.auth_timeout, number)
+    def _limit(self, job: _Job, now: float) -> None:
+        """Start the time of each request, if it does not run already."""
+        for request in job.requests:
+            if not self._timers.is_set(Timer.AUTH, request.number):
+                self._timers.set(Timer.AUTH, now + self._options.auth_timeout, request.number)
 
-    def _submit_again(self, number: int, request: _Request, now: float) -> Answer | None:
-        assert isinstance(request.source, AuthEndpoint)
-        failed = self._submit(number, request, request.source, now)
-        return self._settle(number, failed, now) if failed is not None else None
+    def _prepare(self, job: _Job, now: float) -> None:
+        """Begin with the functions that give headers and params, which may have a new token."""
+        job.outdated = False
+        job.headers, job.params = job.endpoint.headers, job.endpoint.params
+        job.move(G.PREPARE)
+        self._prepare_next(job, now)
 
-    def _submit(
-        self, number: int, request: _Request, source: AuthEndpoint, now: float
-    ) -> AuthorizationError | None:
-        request.outdated = False
+    def _prepare_next(self, job: _Job, now: float) -> None:
+        """Call the next of these functions, or send the request when none is left."""
+        for name in ("headers", "params"):
+            function: Any = getattr(job, name)
+            if callable(function):
+                effect = CallApplication(self._new_number(), function)
+                self._call(job, effect, _nothing, partial(self._prepared, job, name), now)
+                return
+        job.call = None
         try:
-            address, outgoing = request_for(source, request.details)
-        except Exception as error:  # a bad URL or header, or the application's functions
-            return caused_by(
-                error, "the request for the auth endpoint cannot be made", request.details.channel
+            endpoint = job.endpoint
+            single = job.requests[0].details
+            fields = (
+                batch_fields(endpoint, job.details)
+                if self._goes_as_batch(job)
+                else fields_for(single)
             )
-        self._endpoint.submit(number, address, outgoing, now)
-        return None
+            address, outgoing = request_with(
+                endpoint, url_for(endpoint, single), fields, job.headers, job.params
+            )
+        except Exception as error:  # a header or parameter that no request can carry
+            self._fail(job, error, "the request for the auth endpoint cannot be made", now)
+            return
+        job.move(G.SEND)
+        self._pool.submit(job.number, address, outgoing, now, job.endpoint.ssl_context)
 
-    def _settle(self, number: int, result: AuthResponse | AuthorizationError, now: float) -> Answer:
-        details = self._requests[number].details
-        self._forget(number)
+    def _goes_as_batch(self, job: _Job) -> bool:
+        return job.endpoint.batch > 1 and job.requests[0].details.channel is not None
+
+    def _prepared(self, job: _Job, name: str, _number: int, result: object, now: float) -> None:
+        """Take headers or params."""
+        if isinstance(result, BaseException):
+            self._fail(job, result, f"AuthEndpoint.{name} raised", now)
+            return
+        if not isinstance(result, Mapping):
+            wrong = TypeError(f"a mapping was expected, not {type(result).__name__}")
+            self._fail(job, wrong, f"AuthEndpoint.{name} returned something wrong", now)
+            return
+        setattr(job, name, result)
+        self._prepare_next(job, now)
+
+    def _pool_answered(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        """Take what the endpoint answered."""
+        job = self._at_endpoint[number]
+        self._answered(job, outcome, now)
         self._go_on(now)
-        return details, self._seen(details, result)
+        self._flush(now)
 
-    def _failed(self, number: int, error: Exception, what: str, now: float) -> Answer:
-        """Settle a request that failed by what a function of the application raised."""
-        failed = caused_by(error, what, self._requests[number].details.channel)
-        return self._settle(number, failed, now)
+    def _answered(self, job: _Job, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        endpoint = job.endpoint
+        refused = isinstance(outcome, HttpResponse) and outcome.status in (401, 403, 419)
+        if refused and endpoint.refresh is not None and not any(r.refreshed for r in job.requests):
+            self._refresh(job, now)
+            return
+        outcomes: list[HttpResponse | HttpFailed] = [outcome]
+        if self._goes_as_batch(job):
+            outcomes = split_answer(endpoint, job.details, outcome)
+            endpoint = replace(endpoint, parse=None)  # it has read the whole answer
+        for request, one in zip(list(job.requests), outcomes, strict=True):
+            result = read_answer(endpoint, request.details.channel, one)
+            self._take(request, result, now)
 
-    def _seen(
-        self, details: AuthRequest, result: AuthResponse | AuthorizationError
-    ) -> AuthResponse | AuthorizationError:
-        """Say so when an authorization is another app's; it is used as it is, for the server to judge."""
+    def _take(self, request: _Request, result: Result, now: float) -> None:
+        """Settle the request, or plan to make it again after a temporary failure."""
+        again = isinstance(result, AuthorizationError) and result.temporary
+        if not again or request.attempt >= self._options.auth_attempts:
+            self._settle(request, result, now)
+            return
+        delay = delay_before(request.attempt, self._rng)
+        _log.info("%s; asking again in %.1f s", result, delay)
+        request.attempt += 1
+        self._leave_job(request, now)
+        request.move(G.PAUSE)
+        self._timers.set(Timer.AUTH_RETRY, now + delay, request.number)
+
+    # Refreshing a token
+
+    def _refresh(self, job: _Job, now: float) -> None:
+        """Have the token refreshed, once for all jobs that were refused with the old one; then do the job again."""
+        endpoint = job.endpoint
+        for request in job.requests:
+            request.refreshed = True
+        if job.outdated:
+            self._prepare(job, now)
+            return
+        job.move(G.REFRESH)
+        key = id(endpoint)
+        waiting = self._refreshing.get(key)
+        if waiting is not None:
+            waiting.append(job)
+            return
+        self._refreshing[key] = [job]
+        assert endpoint.refresh is not None  # looked at before
+        subjects = (id(endpoint),)  # no channel is an int
+        purpose = Purpose(subjects, _nothing, partial(self._refreshed, endpoint))
+        self._calls.ask(CallApplication(self._new_number(), endpoint.refresh), purpose, now)
+
+    def _refreshed(self, endpoint: AuthEndpoint, _number: int, result: object, now: float) -> None:
+        waiting = self._refreshing.pop(id(endpoint))
+        if isinstance(result, BaseException):
+            for job in waiting:
+                self._fail(job, result, "AuthEndpoint.refresh raised", now)
+            return
+        for other in self._at_endpoint.values():
+            other.outdated = other.outdated or other.source is endpoint
+        for job in waiting:
+            if job.requests:
+                self._prepare(job, now)
+
+    # Ends
+
+    def _signed(self, own: OwnKey, details: AuthRequest) -> Result:
+        try:
+            response = own.authorization(details, strict_names=self._options.strict_names)
+        except AuthorizationError as error:
+            return error
+        except Exception as error:  # a bad socket id, or the application's `member` function
+            return caused_by(error, "signing failed", details.channel)
+        return check_authorization(response, details.channel)
+
+    def _fail(self, job: _Job, error: BaseException, what: str, now: float) -> None:
+        for request in list(job.requests):
+            self._settle(request, caused_by(error, what, request.details.channel), now)
+
+    def _settle(self, request: _Request, result: Result, now: float) -> None:
+        """End a request with its answer, which is delivered when the input has done all the rest."""
+        self._forget(request, now)
+        self._answers.append((request, self._checked_key(request.details, result)))
+
+    def _flush(self, now: float) -> None:
+        while self._answers:
+            request, result = self._answers.pop(0)
+            self._deliver(request.details, result, now)
+
+    def _checked_key(self, details: AuthRequest, result: Result) -> Result:
+        """Log it when an authorization is for another app; the server is left to judge it."""
         ours = self._options.key
         if isinstance(result, AuthResponse) and ours and not result.auth.startswith(f"{ours}:"):
             who = "signing in" if details.channel is None else excerpt(details.channel, 64)
             _log.warning("the authorization for %s is not for the key of this client", who)
         return result
 
-    def _forget(self, number: int) -> None:
-        del self._requests[number]
-        self._at_endpoint.end(number)
-        self._at_application.end(number)  # it may still be at work, but not for us
-        self._timers.stop(Timer.GRANT, number)
-        self._timers.stop(Timer.GRANT_RETRY, number)
+    def _forget(self, request: _Request, now: float) -> None:
+        del self._requests[request.number]
+        self._leave_job(request, now)
+        request.move(G.END)
+        self._timers.stop(Timer.AUTH, request.number)
+        self._timers.stop(Timer.AUTH_RETRY, request.number)
+
+    def _leave_job(self, request: _Request, now: float) -> None:
+        """Take a request out of its job; give the job up when it was the last one."""
+        job, request.job = request.job, None
+        if job is None:
+            return
+        job.requests.remove(request)
+        if job.requests:
+            return
+        if job.call is not None:
+            self._calls.abandon(job.call)
+        self._queue.pop(job.number, None)
+        if self._at_endpoint.pop(job.number, None) is not None:
+            self._pool.cancel(job.number, now)
+
+    def _new_number(self) -> int:
+        self._last += 1
+        return self._last
 
 
-def _wants_refresh(source: AuthEndpoint, outcome: HttpResponse | HttpFailed) -> bool:
-    """Return whether the endpoint did not know who asks, and there is a way to mend that."""
-    refused = isinstance(outcome, HttpResponse) and outcome.status in (401, 403)
-    return refused and source.refresh is not None
+def _nothing(_now: float) -> None:
+    """Let a function begin whose requests have begun already."""

@@ -10,7 +10,14 @@ from typing import Any
 
 from ..errors import excerpt
 
-__all__ = ["check_header", "check_option", "is_token"]
+__all__ = [
+    "check_header",
+    "check_headers",
+    "check_no_newline",
+    "check_option",
+    "check_secret",
+    "is_token",
+]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
@@ -27,19 +34,56 @@ def is_token(text: str) -> bool:
 
 def check_header(name: object, value: object) -> None:
     """Raise TypeError or ValueError unless a request may carry this header (RFC 9110, section 5.5)."""
-    if not isinstance(name, str) or not isinstance(value, str):
+    if not isinstance(name, str):
+        raise TypeError(f"headers are strings: {name!r} is not")
+    if not isinstance(value, str):
+        hint = ": decode() it" if isinstance(value, bytes) else ""
         raise TypeError(
-            f"headers are strings: {name!r} is not"
-            if isinstance(value, str)
-            else f"the header {name!r} is not a string"
+            f"the value of the header {name!r} is a {type(value).__name__}, not a str{hint}"
         )
     lower = name.lower()
     if not is_token(name) or lower in _OUR_HEADERS or lower.startswith("sec-websocket-"):
         raise ValueError(f"not a header that can be set here: {excerpt(name, 64)!r}")
+    check_no_newline(value, f"the value of the header {name!r}")
     if not value.isascii() or not value.isprintable() or value != value.strip():
         raise ValueError(
             f"the value of the header {name!r} holds characters that no header may have"
         )
+
+
+def check_headers(headers: Mapping[str, str], body: str) -> None:
+    """Raise TypeError or ValueError unless a request whose body is of the kind `body` may carry all of `headers`."""
+    seen: dict[str, str] = {}
+    for name, value in headers.items():
+        check_header(name, value)
+        lower = name.lower()
+        if lower in seen:
+            raise ValueError(f"the header {name!r} is given twice, also as {seen[lower]!r}")
+        seen[lower] = name
+        if lower != "content-type":
+            continue
+        kind = value.partition(";")[0].strip().lower()
+        is_json = kind.endswith(("/json", "+json"))
+        if is_json and body == "form":
+            raise ValueError(f"the body would be a form, and not {kind}: say body='json'")
+        if kind == "application/x-www-form-urlencoded" and body == "json":
+            raise ValueError(f"the body would be JSON, and not {kind}: say body='form'")
+
+
+def check_no_newline(text: str, what: str) -> None:
+    """Raise ValueError when `text` ends in a newline, as the contents of a file do."""
+    if text.endswith(("\n", "\r")):
+        raise ValueError(f"{what} ends in a newline: strip() it")
+
+
+def check_secret(text: object, what: str) -> None:
+    """Raise TypeError or ValueError unless `text` is a str that can be a secret or a token. Never shows it."""
+    if not isinstance(text, str):
+        hint = ": decode() it" if isinstance(text, bytes) else ""
+        raise TypeError(f"{what} is a str, not {type(text).__name__}{hint}")
+    check_no_newline(text, what)
+    if not text.isprintable() or text != text.strip():
+        raise ValueError(f"{what} has spaces at its ends, or characters that cannot be printed")
 
 
 def check_option(name: str, value: Any, declared: str) -> None:

@@ -116,8 +116,11 @@ class Checks:
 
     def why_not(self, what: str, timeout: float | None) -> str:
         """Return the message of a timeout."""
-        last = self._session.last_loss
-        return f"{what} within {timeout or 0:g} s" + (f"; the last attempt: {last}" if last else "")
+        text, last = f"{what} within {timeout or 0:g} s", self._session.last_loss
+        if last:
+            text += f"; the last attempt: {last}"
+        hanging = self._session.hanging_calls
+        return f"{text}; {hanging}" if hanging else text
 
     def _refused(self, scope: str) -> PusherError | None:
         """Return why a channel or the user was refused, unless another attempt is planned."""

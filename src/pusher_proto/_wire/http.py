@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import h11
 from msgspec import Struct
 
-__all__ = ["HttpConnection", "HttpFailed", "HttpRequest", "HttpResponse"]
+__all__ = ["Headers", "HttpConnection", "HttpFailed", "HttpRequest", "HttpResponse"]
 
 
 class HttpFailed(Exception):
@@ -24,6 +24,16 @@ class HttpRequest(Struct, frozen=True):
     authority: str
     headers: Sequence[tuple[str, str]]
     body: bytes
+
+
+class Headers(dict[str, str]):
+    """Headers by their names in lower case; of several with one name the last. `all` has every one, in order."""
+
+    __slots__ = ("all",)
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        super().__init__(pairs)
+        self.all = pairs
 
 
 class HttpResponse(Struct, frozen=True):
@@ -111,11 +121,12 @@ class HttpConnection:
                     raise HttpFailed(f"the answer is larger than {self._max_body} bytes")
                 self._body += event.data
             elif isinstance(event, h11.EndOfMessage) and self._head is not None:
-                headers = {
-                    name.decode("latin-1"): value.decode("latin-1")
+                headers = [
+                    (name.decode("latin-1"), value.decode("latin-1"))
                     for name, value in self._head.headers
-                }
-                return HttpResponse(self._head.status_code, headers, bytes(self._body))
+                ]
+                body = bytes(self._body)
+                return HttpResponse(self._head.status_code, Headers(headers), body)
             elif isinstance(event, h11.InformationalResponse):
                 continue
             elif isinstance(event, h11.ConnectionClosed):

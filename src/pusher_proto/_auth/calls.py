@@ -1,0 +1,203 @@
+"""The pending calls of the application's functions: bounded in number, whatever the functions do.
+
+A plain function cannot be cancelled, so a call counts until it has returned: it holds one of `max_authorizing` slots,
+and no second call is made for the same channel. A call that is older than three times `auth_timeout` gives its slot
+back, so that one bad channel does not stop the others; four times `max_authorizing` calls is the most there ever are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import NamedTuple
+
+from .._base.logs import logger
+from .._base.timers import Timer, Timers
+from ..effects import Authorize, AuthorizeMany, CallApplication, CancelCall
+from ..options import Options
+from ..states import CALL, CallInput, CallState, advance
+
+__all__ = ["Call", "Calls", "Purpose"]
+
+S, G = CallState, CallInput
+
+PATIENCE = 3
+"""Multiples of `auth_timeout` after which a call gives its slot back."""
+MOST = 4
+"""Multiples of `max_authorizing`: the most calls that may be pending."""
+
+_log = logger("auth")
+
+
+class Purpose(NamedTuple):
+    """Why a function is called: what no two calls may be made for at once, and what happens with its result."""
+
+    subjects: tuple[Hashable, ...]
+    """The channels (None: the sign-in), or the endpoint whose token is refreshed."""
+    begun: Callable[[float], None]
+    """Takes the time at which the function is called: at once, or after other calls have ended."""
+    ended: Callable[[int, object, float], None]
+    """Takes a number of the effect, the result or exception of the function, and the time."""
+
+
+class Call:
+    """One call of a function of the application."""
+
+    __slots__ = ("began", "effect", "number", "purpose", "state", "unanswered")
+
+    def __init__(
+        self, effect: Authorize | AuthorizeMany | CallApplication, purpose: Purpose
+    ) -> None:
+        self.effect = effect
+        self.purpose = purpose
+        numbers = effect.requests if isinstance(effect, AuthorizeMany) else (effect.request,)
+        self.number = numbers[0]
+        self.unanswered = set(numbers)
+        self.state = S.WAITING
+        self.began = 0.0
+
+    def move(self, given: CallInput) -> bool:
+        """Advance the state; return whether the input counted."""
+        before = self.state
+        self.state = advance(CALL, before, given)
+        return self.state is not before
+
+
+class Calls:
+    """Makes calls in the order in which they are asked for, as far as the bounds allow."""
+
+    def __init__(
+        self,
+        options: Options,
+        timers: Timers,
+        put: Callable[[Authorize | AuthorizeMany | CallApplication | CancelCall], None],
+    ) -> None:
+        self._limit = options.max_authorizing
+        self._timeout = options.auth_timeout
+        self._timers = timers
+        self._put = put
+        self._waiting: dict[int, Call] = {}
+        self._out: dict[int, Call] = {}
+        self._by_request: dict[int, Call] = {}
+        self._busy: set[Hashable] = set()
+        self._reported = False
+        """Whether the calls that hang now were logged."""
+        self._full = False
+        """Whether it was logged that the bound is reached."""
+
+    def ask(
+        self, effect: Authorize | AuthorizeMany | CallApplication, purpose: Purpose, now: float
+    ) -> Call:
+        """Call a function of the application when there is room. Its number must be new."""
+        call = Call(effect, purpose)
+        self._waiting[call.number] = call
+        self.go_on(now)
+        return call
+
+    def abandon(self, call: Call) -> None:
+        """Give up a call whose result is no longer of use: it is not made, or cancelled where that is possible.
+
+        Call `go_on` afterwards.
+        """
+        if self._waiting.pop(call.number, None) is None and call.move(G.ABANDON):
+            self._put(CancelCall(call.number))
+
+    def abandon_all(self) -> None:
+        """Give up all calls."""
+        self._waiting.clear()
+        for call in self._out.values():
+            self.abandon(call)
+
+    def answered(self, number: int, result: object, now: float) -> None:
+        """Take a result, or the exception that a function raised; ignore one that no call is pending for."""
+        call = self._by_request.pop(number, None)
+        if call is None:
+            return
+        wanted = call.state is S.RUNNING
+        call.unanswered.discard(number)
+        if not call.unanswered:
+            self._forget(call)
+        if wanted:
+            call.purpose.ended(number, result, now)
+        else:
+            age = now - call.began
+            _log.debug("a call that was given up ended %.1f s after it began", age)
+
+    def due(self, number: int, now: float) -> None:
+        """Give up the result of a call after `auth_timeout`, and its slot after three times as long."""
+        call = self._out[number]
+        hangs_at = call.began + PATIENCE * self._timeout
+        if now >= hangs_at:
+            call.move(G.HANG)
+            self._report(now)
+            return
+        self._timers.set(Timer.CALL, hangs_at, number)
+        if call.state is S.RUNNING:
+            late = TimeoutError(f"it did not return within {self._timeout:g} s")
+            for one in sorted(call.unanswered):
+                call.purpose.ended(one, late, now)
+            self.abandon(call)
+
+    def hanging(self, now: float) -> list[float]:
+        """Return the ages of the calls that have not returned within `auth_timeout`, the oldest first."""
+        ages = (now - call.began for call in self._out.values())
+        return sorted((age for age in ages if age >= self._timeout), reverse=True)
+
+    def go_on(self, now: float) -> None:
+        """Make the calls for which there is room."""
+        if not self._waiting or not self._has_room():
+            return
+        for call in list(self._waiting.values()):
+            if not self._has_room():
+                return
+            if self._busy.isdisjoint(call.purpose.subjects):
+                self._begin(call, now)
+
+    def _has_room(self) -> bool:
+        if len(self._out) >= MOST * self._limit:
+            if not self._full:
+                self._full = True
+                _log.warning(
+                    "%d calls of the application's functions have not returned, the most that are made: "
+                    "further authorizations wait for one to return",
+                    len(self._out),
+                )
+            return False
+        return sum(call.state is not S.HANGING for call in self._out.values()) < self._limit
+
+    def _begin(self, call: Call, now: float) -> None:
+        del self._waiting[call.number]
+        call.move(G.BEGIN)
+        call.began = now
+        self._out[call.number] = call
+        self._by_request |= dict.fromkeys(call.unanswered, call)
+        self._busy.update(call.purpose.subjects)
+        call.purpose.begun(now)
+        self._timers.set(Timer.CALL, now + self._timeout, call.number)
+        self._put(call.effect)
+
+    def _forget(self, call: Call) -> None:
+        call.move(G.END)
+        del self._out[call.number]
+        self._busy.difference_update(call.purpose.subjects)
+        self._timers.stop(Timer.CALL, call.number)
+        self._full = self._full and len(self._out) >= MOST * self._limit
+        self._reported = self._reported and any(c.state is S.HANGING for c in self._out.values())
+
+    def _report(self, now: float) -> None:
+        """Log once that calls hang, until all of them have returned."""
+        if not self._reported:
+            self._reported = True
+            ages = self.hanging(now)
+            _log.warning("%s", hanging_text(ages))
+
+
+def hanging_text(ages: Iterable[float]) -> str:
+    """Return what to say of calls that hang, from their ages, the oldest first; an empty text for none."""
+    ages = list(ages)
+    if not ages:
+        return ""
+    calls = "1 call" if len(ages) == 1 else f"{len(ages)} calls"
+    return (
+        f"{calls} of the application's functions for authorizations did not return yet, the oldest for "
+        f"{ages[0]:.0f} s: set a timeout in the HTTP client they use"
+    )
