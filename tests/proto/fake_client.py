@@ -74,6 +74,10 @@ class FakeStream(StreamBase[T]):
             raise StopIteration
         return event
 
+    def next(self, timeout: float | None = None) -> T:
+        """Return the next event, as the drivers do."""
+        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
+
     def __enter__(self) -> Self:
         return self
 

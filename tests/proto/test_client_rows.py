@@ -1,0 +1,600 @@
+"""What was reported of clients in the field, and what other clients have: one test and more for each row."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proto.fake_client import Caller, FakeChannel, FakeClient, FakeStream, connected, subscribed
+from pusher_proto import (
+    AuthorizationError,
+    AuthRequest,
+    ChannelEvent,
+    ChannelState,
+    ClientClosed,
+    ConnectionEstablished,
+    Event,
+    MemberAdded,
+    PusherTimeout,
+    SignedIn,
+    SignInError,
+    StateChanged,
+    Subscribed,
+    SubscriptionFailed,
+    TypedEvent,
+    UserEvent,
+)
+from simulation import World
+
+EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
+tried = settings(max_examples=EXAMPLES, deadline=None)
+
+
+def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
+    """Return a client with one public channel that is subscribed."""
+    world = World()
+    client, [channel] = subscribed(world, "room", options=world.options(**options))
+    return world, client, channel
+
+
+def publish(world: World, *values: Any, channel: str = "room", event: str = "e") -> None:
+    """Let the server send all these in one read."""
+    for value in values:
+        world.act(world.server.publish, channel, event, value)
+    world.run(2 * world.network.latency)
+
+
+def datas(events: list[Any]) -> list[Any]:
+    return [event.data for event in events]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno == logging.WARNING and record.name == "pusher_proto.client"
+    ]
+
+
+class Endpoint:
+    """An authorizer that fails some times, then answers."""
+
+    def __init__(self, world: World, failures: int, *, temporary: bool) -> None:
+        self._world = world
+        self._left = failures
+        self._temporary = temporary
+
+    def __call__(self, request: AuthRequest) -> Any:
+        if self._left:
+            self._left -= 1
+            raise AuthorizationError(
+                "not now", channel=request.channel, status=503, temporary=self._temporary
+            )
+        return self._world.authorization(request, user={"id": "7"})
+
+
+def asking(failures: int, *, temporary: bool) -> tuple[World, FakeClient]:
+    """Return a client whose authorizer fails some times."""
+    world = World()
+    endpoint = Endpoint(world, failures, temporary=temporary)
+    return world, connected(world, world.options(auth=None), authorizer=endpoint)
+
+
+# W7, W8: waits and loops end with what is final, and go on while an attempt is planned.
+
+
+def streams_of(channel: FakeChannel) -> list[FakeStream[Any]]:
+    """Return all kinds of streams of a channel."""
+    return [
+        iter(channel),
+        channel.events(),
+        channel.events("e"),
+        channel.events(MemberAdded),
+        channel.events("e", type=int),
+        channel.events(lambda event: False),
+    ]
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_W7_a_loop_raises_a_final_refusal(kind: int) -> None:
+    _world, client = asking(9999, temporary=False)
+    channel = client.subscribe("private-room")
+    stream = streams_of(channel)[kind]
+    with pytest.raises(AuthorizationError, match="not now"):
+        for event in stream:
+            assert isinstance(event, SubscriptionFailed)
+    with pytest.raises(AuthorizationError, match="not now"):
+        channel.wait_subscribed()
+    with pytest.raises(AuthorizationError, match="not now"):
+        channel.wait_for("e")
+    assert not stream._sink.closed
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_W7_a_loop_that_waits_already_is_woken_by_the_refusal(kind: int) -> None:
+    world, client = asking(9999, temporary=False)
+    stream = streams_of(client.channel("private-room"))[kind]
+    began = world.now
+    world.at(5, lambda: client.subscribe("private-room"))
+    with pytest.raises(AuthorizationError, match="not now"):
+        list(stream)
+    assert world.now < began + 6
+
+
+def test_W7_a_loop_goes_on_while_a_retry_is_planned() -> None:
+    world, client = asking(3, temporary=True)
+    channel = client.subscribe("private-room")
+    world.run_until(lambda: channel.state is ChannelState.SUBSCRIBED)
+    stream = iter(channel)
+    world.at(1, lambda: publish(world, 1, channel="private-room"))
+    assert next(stream).data == 1
+
+
+def test_W7_a_loop_over_the_user_raises_a_refused_sign_in() -> None:
+    _world, client = asking(9999, temporary=False)
+    client.signin()
+    for stream in (iter(client.user), client.user.events(), client.user.events("note")):
+        with pytest.raises(SignInError, match="not now"):
+            next(stream)
+    with pytest.raises(SignInError, match="not now"):
+        client.wait_signed_in()
+
+
+def test_W7_what_came_before_the_refusal_is_given_first() -> None:
+    world, _client, channel = room()
+    stream = channel.events("e", buffer=2)
+    publish(world, 1, 2, 3, 4)
+    world.say("pusher:subscription_error", {"error": "no"}, "room")
+    assert [next(stream).data for _ in range(4)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("failures", [1, 3, 5])
+def test_W8_a_wait_goes_on_while_a_retry_is_planned(failures: int) -> None:
+    _world, client = asking(failures, temporary=True)
+    channel = client.subscribe("private-room")
+    assert channel.wait_subscribed(300) is channel
+
+
+def test_W8_a_wait_for_the_sign_in_goes_on_while_a_retry_is_planned() -> None:
+    world = World()
+    endpoint = Endpoint(world, 2, temporary=True)
+    client = connected(world, world.options(auth=None), authorizer=endpoint)
+    client.signin()
+    assert client.wait_signed_in(300) == "7"
+
+
+def test_W8_a_timeout_ends_the_wait_whatever_is_planned() -> None:
+    _world, client = asking(9999, temporary=True)
+    with pytest.raises(PusherTimeout, match="'private-room' was not subscribed within 20 s"):
+        client.subscribe("private-room").wait_subscribed(20)
+
+
+# W33: events of a channel that are no messages are kept for the first consumer that asks for them.
+
+
+def test_W33_a_confirmation_before_the_first_consumer_is_kept() -> None:
+    world, _client, channel = room()
+    seen: list[Event] = []
+    channel.bind(Subscribed, seen.append)
+    world.run(1)
+    assert seen == [Subscribed("room")]
+    assert channel.events(Subscribed).ready() == []
+
+
+@tried
+@given(st.permutations(["subscribed", "joined", "message"]), st.booleans())
+def test_W33_each_consumer_gets_what_it_asks_for_whenever_it_comes(
+    order: list[str], by_name: bool
+) -> None:
+    world = World()
+    key = world.own_key(member={"user_id": "me"})
+    _client, [channel] = subscribed(world, "presence-room", options=world.options(auth=key))
+    other = connected(world, world.options(auth=world.own_key(member={"user_id": "other"})))
+    other.subscribe("presence-room").wait_subscribed()
+    publish(world, 1, channel="presence-room")
+    selectors: dict[str, Any] = {
+        "subscribed": "pusher:subscription_succeeded" if by_name else Subscribed,
+        "joined": "pusher:member_added" if by_name else MemberAdded,
+        "message": "e" if by_name else ChannelEvent,
+    }
+    counts = {name: len(channel.events(selectors[name]).ready()) for name in order}
+    assert counts == {"subscribed": 1, "joined": 1, "message": 1}
+
+
+def test_W33_the_number_kept_is_bounded_and_takes_no_room_of_messages() -> None:
+    world, _client, channel = room(backlog_limit=3)
+    publish(world, 1, 2, 3)
+    for count in range(10):
+        world.say("pusher_internal:subscription_count", {"subscription_count": count}, "room")
+    world.run(1)
+    assert datas(iter(channel).ready()) == [1, 2, 3]
+    assert len(channel.events("pusher:subscription_count").ready()) == 3
+
+
+def test_W33_a_predicate_that_expects_messages_is_not_asked_about_kept_events_of_other_kinds() -> (
+    None
+):
+    world, _client, channel = room()
+    publish(world, 1)
+    assert datas(channel.events(lambda event: event.data == 1).ready()) == [1]
+
+
+def test_W33_everything_means_everything() -> None:
+    world, _client, channel = room()
+    publish(world, 1)
+    kinds = [type(event) for event in channel.events().ready()]
+    assert kinds[0] is Subscribed
+    assert kinds[-1] is ChannelEvent
+
+
+def test_W33_a_channel_that_was_left_keeps_nothing() -> None:
+    world, client, channel = room()
+    channel.unsubscribe()
+    world.run(1)
+    client.subscribe("room").wait_subscribed()
+    assert len(channel.events(Subscribed).ready()) == 1
+
+
+# W29: a stream that is not read and holds up all others is named.
+
+
+def test_W29_a_stream_that_is_not_read_is_named_once_an_episode(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, client, channel = room(event_queue=4)
+    stuck, other = channel.events("e", buffer=2), client.events("e")
+    publish(world, *range(20))
+    world.run(9)
+    client.device.pump()
+    assert warnings(caplog) == []
+    world.run(2)
+    assert warnings(caplog) == [
+        (
+            "a stream of 'e' on room is not read and has held up all other streams and handlers for 10 s: read it, close "
+            'it, or give it overflow="drop_oldest"'
+        )
+    ]
+    world.run(100)
+    assert len(warnings(caplog)) == 1
+    assert datas(stuck.ready() + other.ready())
+    while stuck.ready() or other.ready():
+        world.run(1)
+    publish(world, *range(20))
+    world.run(11)
+    assert len(warnings(caplog)) == 2
+
+
+def test_W29_a_handler_is_named_by_its_function(caplog: pytest.LogCaptureFixture) -> None:
+    world, client, channel = room(event_queue=4)
+    client.handlers_stall = True
+    channel.bind("e", publish)
+    publish(world, *range(1010))
+    world.run(11)
+    assert [text for text in warnings(caplog) if "held up all" in text] == [
+        (
+            "the handler publish is not read and has held up all other streams and handlers for 10 s: read it, close "
+            'it, or give it overflow="drop_oldest"'
+        )
+    ]
+
+
+def test_W29_a_full_stream_that_holds_up_nothing_is_not_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, _client, channel = room()
+    stream = channel.events("e", buffer=3)
+    publish(world, 1, 2, 3)
+    world.run(60)
+    assert warnings(caplog) == []
+    assert datas(stream.ready()) == [1, 2, 3]
+
+
+# W40, W41: what can never work is an error at the call.
+
+
+@pytest.mark.parametrize(
+    ("scope", "selector", "advice"),
+    [
+        ("client", "connected", "use bind(StateChanged, ...)"),
+        ("client", "disconnected", "use bind(StateChanged, ...)"),
+        ("client", "connecting_in", "use bind(StateChanged, ...)"),
+        ("room", "pusher_internal:subscription_succeeded", "'pusher:subscription_succeeded'"),
+        ("room", "pusher_internal:member_added", "'pusher:member_added'"),
+        ("client", "pusher_internal:watchlist_events", "'online'"),
+        ("room", "pusher_internal:nonsense", "there is no event for it"),
+        ("room", "pusher:pong", "no event has the name 'pusher:pong'"),
+        ("room", ("price", "pusher_internal:member_removed"), "'pusher:member_removed'"),
+        ("room", "pusher:signin_success", "SignedIn concerns no channel: use it on the client"),
+        ("room", StateChanged, "StateChanged concerns no channel: use it on the client"),
+        ("room", UserEvent, "UserEvent is a message for the user: use it on client.user"),
+        ("user", MemberAdded, "MemberAdded is not a message for the user: use it on the client"),
+        ("user", SignedIn, "SignedIn is not a message for the user: use it on the client"),
+        ("room", TypedEvent, "select ChannelEvent or a name"),
+    ],
+)
+def test_W40_a_name_that_can_never_come_is_refused_with_the_right_one(
+    scope: str, selector: Any, advice: str
+) -> None:
+    _world, client, channel = room()
+    source: Any = {"client": client, "room": channel, "user": client.user}[scope]
+    for call in (
+        lambda: source.bind(selector, print),
+        lambda: source.events(selector),
+        lambda: source.wait_for(selector),
+        lambda: source.unbind(selector),
+    ):
+        with pytest.raises(ValueError, match=re.escape(advice)):
+            call()
+    assert list(client._delivery.router) == []
+
+
+def test_W40_states_of_the_connection_are_text() -> None:
+    _world, client, channel = room()
+    assert client.state == "connected"
+    assert channel.state == "subscribed"
+    channel.bind("connected", print)  # a message of a channel may have any name
+
+
+@pytest.mark.parametrize("predicate", [2, 2.5, "price", []])
+def test_W41_a_timeout_in_place_of_a_predicate_is_refused(predicate: Any) -> None:
+    _world, client, channel = room()
+    with pytest.raises(TypeError, match=re.escape(f"write timeout={predicate!r}")):
+        channel.wait_for("price", predicate)
+    assert list(client._delivery.router) == []
+
+
+def handler(event: Event) -> None:
+    """Stand for a handler of the application."""
+
+
+def test_W41_a_handler_that_is_bound_twice_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    _world, client, channel = room()
+    for _ in range(4):
+        channel.bind("price", handler)
+    channel.bind("volume", handler)
+    client.bind("price", handler)
+    assert warnings(caplog) == [
+        (
+            "the handler handler is bound twice to 'price' on room and is called twice for each event: bind it once, "
+            "outside of handlers that are called at each connection"
+        )
+    ]
+
+
+def test_W41_a_handler_that_was_cancelled_may_be_bound_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _world, _client, channel = room()
+    for _ in range(3):
+        channel.bind("price", handler).cancel()
+        channel.bind("price", handler)
+        channel.unbind("price", handler)
+    assert warnings(caplog) == []
+
+
+# D5: waits in a row.
+
+
+@tried
+@given(
+    st.integers(1, 9),
+    st.lists(st.sampled_from(["handler", "stream", "client", "wait"]), max_size=3),
+    st.booleans(),
+)
+def test_D5_waits_in_a_row_get_every_event_whoever_else_listens(
+    count: int, others: list[str], early: bool
+) -> None:
+    world, client, channel = room()
+    kept: list[Any] = []
+    for other in others:
+        match other:
+            case "handler":
+                client.bind(ChannelEvent, lambda event: None)
+            case "stream":
+                kept.append(channel.events("e"))
+            case "client":
+                kept.append(client.events(ChannelEvent))
+            case "wait":
+                kept.append(channel.waiting("e", who=Caller()))
+    if early and not others:
+        publish(world, *range(count))
+    else:
+        world.at(1, lambda: publish(world, *range(count)))
+    assert [channel.wait_for("e", timeout=5).data for _ in range(count)] == [*range(count)]
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", timeout=5)
+
+
+def test_D5_other_tasks_start_from_now_or_from_what_was_left() -> None:
+    world, client, channel = room()
+    one, other = Caller(), Caller()
+    client.bind(ChannelEvent, lambda event: None)
+    world.at(1, lambda: publish(world, 1, 2, 3))
+    assert channel.wait_for("e", who=one).data == 1
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", timeout=1, who=other)
+    publish(world, 4)
+    assert [channel.wait_for("e", who=other).data] == [4]
+    assert [channel.wait_for("e", who=one).data for _ in range(3)] == [2, 3, 4]
+
+
+def test_D5_a_wait_that_timed_out_counts_as_one_that_returned() -> None:
+    world, client, channel = room()
+    client.bind(ChannelEvent, lambda event: None)
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", timeout=1)
+    publish(world, 1)
+    assert channel.wait_for("e", timeout=1).data == 1
+
+
+def test_D5_fresh_looks_at_what_comes_from_now_on() -> None:
+    world, _client, channel = room()
+    publish(world, 1)
+    world.at(1, lambda: publish(world, 2, 3))
+    assert channel.wait_for("e", fresh=True).data == 2
+    world.at(1, lambda: publish(world, 4))
+    assert channel.wait_for("e", fresh=True).data == 4
+
+
+def test_D5_ten_seconds_and_the_limit_of_the_backlog_bound_what_is_kept() -> None:
+    world, client, channel = room(backlog_limit=3)
+    client.bind(ChannelEvent, lambda event: None)
+    world.at(1, lambda: publish(world, *range(10)))
+    assert channel.wait_for("e").data == 0
+    assert [channel.wait_for("e").data for _ in range(3)] == [7, 8, 9]
+    publish(world, 10)
+    world.run(11)
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", timeout=1)
+
+
+def test_D5_nothing_is_left_of_a_wait_after_ten_seconds() -> None:
+    world, client, channel = room()
+    world.at(1, lambda: publish(world, 1))
+    channel.wait_for("e")
+    assert len(list(client._delivery.router)) == 1
+    world.run(12)
+    assert list(client._delivery.router) == []
+    assert not client._delivery.traces
+
+
+def test_D5_selectors_that_are_new_for_each_call_are_bounded_and_a_task_is_not_kept() -> None:
+    world, client, channel = room()
+    publish(world, *range(200))
+    callers = [Caller() for _ in range(200)]
+    for number, caller in enumerate(callers):
+        event = channel.wait_for(
+            lambda event, number=number: event.data == number, timeout=1, who=caller
+        )
+        assert event.data == number
+    client.device.pump()
+    assert len(list(client._delivery.router)) <= 64
+    del callers, caller
+    gc.collect()
+    assert len(client._delivery.traces._places) == 0
+
+
+def test_D5_what_was_kept_of_a_channel_is_forgotten_when_it_is_left() -> None:
+    world, client, channel = room()
+    client.bind(ChannelEvent, lambda event: None)
+    world.at(1, lambda: publish(world, 1, 2))
+    assert channel.wait_for("e").data == 1
+    channel.unsubscribe()
+    client.subscribe("room").wait_subscribed()
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", timeout=1)
+
+
+# 5.5, r3, 5.14, typed handlers, timed steps
+
+
+def test_5_5_unbind_by_handler_by_selector_and_all() -> None:
+    world, client, channel = room()
+    seen: list[str] = []
+
+    def one(event: ChannelEvent) -> None:
+        seen.append(f"one {event.name}")
+
+    def two(event: ChannelEvent) -> None:
+        seen.append(f"two {event.name}")
+
+    for source in (client, channel):
+        for name in ("a", "b"):
+            source.bind(name, one)
+            source.bind(name)(two)
+    channel.unbind("a", one)
+    channel.unbind("b")
+    client.unbind(fn=two)
+    publish(world, 1, event="a")
+    publish(world, 1, event="b")
+    assert seen == ["two a", "one a", "one b"]
+    client.unbind()
+    channel.unbind()
+    client.user.unbind()
+    publish(world, 1, event="a")
+    assert len(seen) == 3
+
+
+def test_5_5_a_name_and_its_class_mean_the_same_handler() -> None:
+    _world, client, channel = room()
+    channel.bind("pusher:member_added", handler)
+    channel.unbind(MemberAdded, handler)
+    assert list(client._delivery.router) == []
+
+
+def test_r3_a_compiled_regular_expression_selects_messages_by_name() -> None:
+    world, client, channel = room()
+    orders = re.compile(r"^order[.-]")
+    seen: list[str] = []
+    channel.bind(orders, lambda event: seen.append(event.name))
+    stream = client.events((orders, "price"))
+    for name in ("order.made", "order-sent", "reorder.made", "price", "orders"):
+        publish(world, 1, event=name)
+    assert seen == ["order.made", "order-sent"]
+    assert [event.name for event in stream.ready()] == ["order.made", "order-sent", "price"]
+    world.at(1, lambda: publish(world, 2, event="order.paid"))
+    assert channel.wait_for(re.compile("paid$"), timeout=5).data == 2
+    channel.unbind(re.compile(r"^order[.-]"))
+    publish(world, 1, event="order.made")
+    assert len(seen) == 3
+
+
+def test_5_14_types_by_event_decode_each_and_give_other_events_as_they_are() -> None:
+    world, _client, channel = room()
+    both = channel.events(types={"count": int, "names": list[str]})
+    more = channel.events(("count", "other", Subscribed), types={"count": int})
+    publish(world, 7, event="count")
+    publish(world, ["a"], event="names")
+    publish(world, {"x": 1}, event="other")
+    assert datas(both.ready()) == [7, ["a"]]
+    first, *messages = more.ready()
+    assert first == Subscribed("room")
+    assert datas(messages) == [7, {"x": 1}]
+
+
+def test_once_calls_a_handler_for_the_first_event_alone() -> None:
+    world, client, channel = room()
+    seen: list[Any] = []
+    channel.bind("e", lambda event: seen.append(event.data), once=True)
+
+    @channel.bind("e", once=True)
+    def decorated(event: ChannelEvent) -> None:
+        seen.append(event.data)
+
+    publish(world, 1, 2)
+    assert seen == [1, 1]
+    assert list(client._delivery.router) == []
+    channel.unbind()
+
+
+def test_once_takes_an_event_that_was_kept() -> None:
+    world, _client, channel = room()
+    publish(world, 1, 2)
+    seen: list[Any] = []
+    channel.bind("e", lambda event: seen.append(event.data), once=True)
+    publish(world, 3)
+    assert seen == [1]
+    assert datas(iter(channel).ready()) == [2, 3]
+
+
+def test_a_timed_step_of_a_stream() -> None:
+    world, client, channel = room()
+    stream = channel.events("e")
+    world.at(1, lambda: publish(world, 1))
+    assert stream.next(timeout=5).data == 1
+    with pytest.raises(PusherTimeout, match="no event came within 2 s"):
+        stream.next(timeout=2)
+    stream.close()
+    with pytest.raises(ClientClosed, match="the stream was closed"):
+        stream.next()
+    stream = client.events(ConnectionEstablished)
+    client.close()
+    with pytest.raises(ClientClosed, match="the client was closed"):
+        stream.next()
