@@ -74,14 +74,14 @@ def test_the_same_seed_brings_the_same_weather() -> None:
 def old_authorization(patch: pytest.MonkeyPatch) -> None:
     """An authorization that was asked for on a lost connection is used on the next."""
 
-    def lost(self: Admission, now: float) -> None:
+    def lost(self: Admission, *_: Any) -> None:
         self._socket_id = None
 
     def authorized(
         self: Admission, channel: Channel, details: Any, result: Any, now: float
     ) -> None:
         if channel.state is ChannelState.AUTHORIZING:
-            channel.request = None
+            channel.requested(None)
             self._use(channel, result, now)
 
     def withdraw(self: Admission, channel: Channel, now: float) -> None:
@@ -93,7 +93,7 @@ def old_authorization(patch: pytest.MonkeyPatch) -> None:
 
 def pong_ignored(patch: pytest.MonkeyPatch) -> None:
     """What comes after a ping does not count as an answer."""
-    patch.setattr(Liveness, "heard", lambda self, now: None)
+    patch.setattr(Liveness, "heard", lambda self, *_: None)
 
 
 def silence_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def event_lost(patch: pytest.MonkeyPatch) -> None:
 
 def left_behind(patch: pytest.MonkeyPatch) -> None:
     """A channel that was left is not left at the server."""
-    patch.setattr(Subscriptions, "_send_unsubscribe", lambda self, name: None)
+    patch.setattr(Subscriptions, "_send_unsubscribe", lambda self, *_: None)
 
 
 def secret_logged(patch: pytest.MonkeyPatch) -> None:
