@@ -215,12 +215,13 @@ class ChannelEvent(
         wire_data: Shallow = None
     """The data as it was decoded with the envelope: nearly always a string, mostly of JSON."""
     user_id: str | None = None
-    """The user id of the sender of a client event on a presence channel, as the server asserts it."""
+    """The user id of the sender of a client event on a presence channel, or None. Pusher and Soketi set it themselves,
+    and Reverb where it takes client events from members only; otherwise it is what the sender wrote."""
     if TYPE_CHECKING:
         extra: dict[str, Any] | None = None
         """Further keys of the message, from servers that extend protocol 7."""
         cached: bool = False
-        """Whether this is the cached event of a cache channel, sent on subscribing."""
+        """Whether this is the cached event of a cache channel, sent on subscribing; on Reverb also a client event."""
         _data: Any = UNSET
     else:
         extra: NotSent = None

@@ -124,7 +124,8 @@ class EchoChannel(Generic[ChannelT]):
     def whisper(self, event: str, data: Mapping[str, Any] | list[Any] | None = None) -> None:
         """Send a client event `client-{event}` to the others, without Laravel taking part.
 
-        Raises what `channel.trigger` raises, and TypeError for data that is no object or list: Reverb refuses it.
+        Reverb writes the data again in PHP: an empty object arrives as an empty list. Raises what `channel.trigger`
+        raises, and TypeError for data that is no object or list: Reverb refuses it.
         """
         if not isinstance(data, Mapping | list | None):
             raise TypeError(

@@ -138,7 +138,7 @@ class Options:
     encrypted_backlog_limit: int = 1000
     """Messages of one encrypted channel that wait while its key is refreshed."""
     max_client_event: int = 10 * 1024
-    """The data of a client event, as JSON; Pusher and Reverb take 10 KB."""
+    """The data of a client event, as JSON. Pusher takes 10 KB; Reverb 10,000 bytes for the whole message."""
     client_event_rate: int | None = None
     """Client events in a second before `trigger` raises; Pusher refuses more than 10. None: no limit here."""
     subscribe_rate: float | None = None
