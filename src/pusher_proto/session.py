@@ -34,6 +34,7 @@ from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
 from ._channels.channel import ChannelSnapshot
 from ._channels.client_events import ClientEvents
+from ._channels.error_attribution import suspicion
 from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
@@ -292,6 +293,11 @@ class Session:
     def failure(self) -> ConnectionFailed | None:
         """Why the state is FAILED, or None."""
         return self._connector.failure
+
+    @property
+    def unplaced_error(self) -> str:
+        """The end of a timeout's message: an error of the server that may be about what is unanswered, or nothing."""
+        return suspicion(self._connector.ledger.unplaced)
 
     @property
     def last_loss(self) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from itertools import product
+from pathlib import Path
+from types import FrameType
 
 import pytest
 
+from proto.scripted import connected
 from pusher_proto import AuthResponse, ChannelKind, ChannelState, Member, SubscriptionError
+from pusher_proto._channels import channel as channel_module
 from pusher_proto._channels.channel import Channel, ChannelSnapshot
 from pusher_proto.states import CHANNEL, CHANNEL_IGNORED, ChannelInput
 from simulation import World
@@ -175,3 +181,35 @@ def test_a_renounced_channel_keeps_nothing_of_its_wish() -> None:
     kept = [channel.auth, channel.held_authorization, channel.key, channel.lost_at]
     assert kept == [None] * 4
     assert channel.key_asked_at == float("-inf")
+
+
+def test_a_channel_s_fields_are_written_by_the_channel_alone() -> None:
+    fields = set(Channel.__slots__)
+    room = Path(channel_module.__file__).parent
+    for path in room.parent.rglob("*.py"):
+        if path.name == "channel.py" and path.parent == room:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                of = node.value.id if isinstance(node.value, ast.Name) else ""
+                assert not (of == "channel" and node.attr in fields), (path, node.attr)
+
+
+@pytest.mark.parametrize("name", ["room", "private-a"])
+def test_a_subscribe_reaches_the_wire_by_the_session_s_own_method_alone(name: str) -> None:
+    script = connected()
+    passed: list[str] = []
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.endswith("pusher_proto/session.py"):
+            passed.append(frame.f_code.co_name)
+
+    sys.setprofile(profile)
+    try:
+        script.session.subscribe(name, now=script.now)
+    finally:
+        sys.setprofile(None)
+    assert passed == ["subscribe", "_advance_clock"]
+    script.pump()
+    (frame,) = script.frames()
+    assert frame["data"]["channel"] == name

@@ -355,3 +355,15 @@ def test_a_refused_client_event_is_no_answer_to_the_subscribe_of_its_channel() -
     assert device.take() == [ServerError(4301, "rate limit", ROOM)]
     world.run(2)
     assert device.session.channel(ROOM).state is ChannelState.SUBSCRIBED
+
+
+def test_F5_a_client_event_in_a_frame_larger_than_the_server_takes_is_not_sent() -> None:
+    world = World()
+    device = on(world, max_frame=200)
+    device.trigger(ROOM, "client-x", "y" * 100)
+    with pytest.raises(LocalProtocolError, match=r"the server takes 200 \(Options.max_frame\)"):
+        device.trigger(ROOM, "client-" + "x" * 100, "y" * 100)
+    world.run(1)
+    assert [heard for heard in world.heard() if heard[0].startswith("client-")] == [
+        ("client-x", ROOM)
+    ]

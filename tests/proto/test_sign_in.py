@@ -332,3 +332,13 @@ def test_K5_after_a_success_on_this_connection_the_user_is_signed_in(moments: li
         )
     unplaced = [event for event in script.take() if isinstance(event, ServerError)]
     assert all(event.code == 4300 for event in unplaced)
+
+
+def test_F5_a_sign_in_larger_than_the_server_takes_fails_and_is_not_sent() -> None:
+    auth = OwnKey("key", "secret", user={"id": "ada", "name": "x" * 300})
+    script = connected(auth=auth, max_frame=200)
+    script.do(script.session.signin)
+    (failed,) = script.take()
+    assert isinstance(failed, SignInFailed)
+    assert "the server takes 200 (Options.max_frame)" in str(failed.error)
+    assert script.frames() == []

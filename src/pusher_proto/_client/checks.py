@@ -115,12 +115,17 @@ class Checks:
         return False
 
     def why_not(self, what: str, timeout: float | None) -> str:
-        """Return the message of a timeout."""
-        text, last = f"{what} within {timeout or 0:g} s", self._session.last_loss
-        if last:
-            text += f"; the last attempt: {last}"
-        hanging = self._session.hanging_calls
-        return f"{text}; {hanging}" if hanging else text
+        """Return the message of a timeout, with what is known about the reason."""
+        session = self._session
+        text = f"{what} within {timeout or 0:g} s"
+        for name in session.channels():
+            error = session.channel(name).last_error if what.startswith(repr(name)) else None
+            if error is not None:
+                text += f"; it failed, and is tried again: {error}"
+        if session.last_loss:
+            text += f"; the last attempt: {session.last_loss}"
+        text += session.unplaced_error
+        return f"{text}; {session.hanging_calls}" if session.hanging_calls else text
 
     def _refused(self, scope: str) -> PusherError | None:
         """Return why a channel or the user was refused, unless another attempt is planned."""
