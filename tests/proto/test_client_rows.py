@@ -257,8 +257,8 @@ def test_W29_a_stream_that_is_not_read_is_named_once_an_episode(
     world.run(2)
     assert warnings(caplog) == [
         (
-            "a stream of 'e' on room is not read and has held up all other streams and handlers for 10 s: read it, close "
-            'it, or give it overflow="drop_oldest"'
+            "a stream of 'e' on room is not read and has held up all other streams and handlers for 10 s: read it, "
+            'close it, or give it overflow="drop_oldest"'
         )
     ]
     world.run(100)
@@ -279,8 +279,8 @@ def test_W29_a_handler_is_named_by_its_function(caplog: pytest.LogCaptureFixture
     world.run(11)
     assert [text for text in warnings(caplog) if "held up all" in text] == [
         (
-            "the handler publish is not read and has held up all other streams and handlers for 10 s: read it, close "
-            'it, or give it overflow="drop_oldest"'
+            "the handler publish is not read and has held up all other streams and handlers for 10 s: read it, "
+            'close it, or give it overflow="drop_oldest"'
         )
     ]
 
