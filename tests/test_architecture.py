@@ -233,7 +233,10 @@ def words_of(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize(
     "path",
     [
-        *(SRC / "pusher_anyio" / f"_{name}.py" for name in ("client", "channel", "transport")),
+        *(
+            SRC / "pusher_anyio" / f"_{name}.py"
+            for name in ("client", "channel", "bindings", "waiting", "leaving")
+        ),
         *sorted((SRC / "pusher_sync").glob("*.py")),
     ],
     ids=lambda path: f"{path.parent.name}-{path.stem}",

@@ -1,12 +1,13 @@
-"""Handlers: who calls them, and when."""
+"""Handlers: what calls them, and when."""
 
 from __future__ import annotations
 
+import contextvars
 import inspect
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -14,47 +15,60 @@ from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 from pusher_proto import Event
 from pusher_proto.client import SLOW, BindingBase, Choice, Host, Signal
 
-if TYPE_CHECKING:
-    from ._client import Client
+from ._waiting import Waiting
 
 __all__ = ["TURN", "Binding", "Caller"]
 
 TURN = 0.005
-"""Seconds of calls of handlers, or steps of a stream, that do not wait, until others on the event loop have their turn.
+"""Seconds of calls of handlers, or steps of a stream, that do not wait, until other tasks have their turn.
 
 As long as Python lets a thread run (sys.getswitchinterval), and as a large read takes. A turn costs 30 µs and more
-where much comes: with one each millisecond an event of 1 or 10 KB takes 3 % more.
+under load: with one each millisecond an event of 1 or 10 KB takes 3 % more.
 """
 
 
 class Binding(BindingBase):
-    """A handler that `bind` made known; `cancel()` ends it."""
+    """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
-    _client: Client
+    _client: Waiting[Any, Any, Any]
 
     def __init__(
         self, host: Host, choice: Choice, fn: Callable[..., object], *, once: bool = False
     ) -> None:
         super().__init__(host, choice, fn, once=once)
-        self._waits = inspect.iscoroutinefunction(fn)
+        self.context: contextvars.Context = contextvars.copy_context()
+        """What the handler is called in."""
+        self._is_async = inspect.iscoroutinefunction(fn)
+        self._client._handlers[self] = None
         self._idle()
 
+    def close(self) -> None:
+        """Free what is buffered, and keep nothing from now on."""
+        super().close()
+        self._client._handlers.pop(self, None)
+
     def _idle(self) -> None:
-        """Begin anew with the next event."""
+        """Begin again with the next event."""
         self.signal.add(self._begin)
 
     def _begin(self) -> None:
-        """See to it that somebody calls the handler."""
+        """Have the handler called."""
         client = self._client
-        if not self.queue or client._group.cancel_scope.cancel_called:
+        if not self.queue or client._io.ended:
             self._idle()
-        elif self._waits:
-            client._start(self._run)
+        elif self._is_async:
+            self._start()
         else:
             client._caller.add(self)
 
+    def _start(self, *args: object) -> None:
+        """Call the handler in a task of its own."""
+        self._client._io.start(
+            f"pusher handler {self.handler}", self._run, *args, context=self.context
+        )
+
     async def _run(self, event: Event | None = None, result: Awaitable[Any] | None = None) -> None:
-        """Call a handler that waits, in a task of its own, until nothing is left. A call may be under way already."""
+        """Call an async handler until no event is left. `result` is a call for `event` that has begun already."""
         client = self._client
         turn_began = time.monotonic()
         await checkpoint_if_cancelled()
@@ -70,7 +84,7 @@ class Binding(BindingBase):
                         await outcome
                 except anyio.get_cancelled_exc_class():
                     # This goes on when it was only something within the handler that was cancelled.
-                    await checkpoint_if_cancelled()
+                    await client._io.check_cancelled()
                     self.failed(event)
                 except Exception:
                     if client._on_handler_error == "raise":
@@ -91,18 +105,19 @@ class Binding(BindingBase):
 
 
 class Caller:
-    """Calls the handlers that do not wait, in one task for all, which stays: to start one costs more than most do."""
+    """Calls the plain handlers, in one task for all, which stays: to start one costs more than most of them do."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Waiting[Any, Any, Any]) -> None:
         self._client = client
-        self._ready: deque[Binding] | None = None  # while there is a task
+        self._ready: deque[Binding] | None = None
+        """Handlers with events, while there is a task."""
         self._bell = Signal()
 
     def add(self, binding: Binding) -> None:
-        """Call the handler for all that waits for it."""
+        """Call the handler for all events that wait for it."""
         if self._ready is None:
             self._ready = deque((binding,))
-            self._client._start(self._run, self._ready)
+            self._client._io.start("pusher handlers", self._run, self._ready)
         else:
             self._ready.append(binding)
             self._bell.notify()
@@ -110,7 +125,7 @@ class Caller:
     async def _run(self, ready: deque[Binding]) -> None:
         try:
             while True:
-                # Who was woken before the end is not to begin after it.
+                # A task that was woken before the end is not to begin after it.
                 await checkpoint_if_cancelled()
                 await self._call_all(ready)
                 await self._client._notified(self._bell)
@@ -122,17 +137,18 @@ class Caller:
         turn_began = began = monotonic()
         while ready:
             binding = ready.popleft()
+            run, fn = binding.context.run, binding.fn
             while queue := binding.queue:  # another one when the handler was cancelled
                 event = queue.popleft()
                 if len(queue) <= binding.look_at:
                     client._delivery.took(binding)
                 try:
-                    result = binding.fn(event)
+                    result = run(fn, event)
                     if result is not None and inspect.isawaitable(result):
-                        client._start(binding._run, event, result)
+                        binding._start(event, result)
                         break  # and goes on there
                 except anyio.get_cancelled_exc_class():
-                    await checkpoint_if_cancelled()
+                    await client._io.check_cancelled()
                     binding.failed(event)
                 except Exception:
                     if client._on_handler_error == "raise":

@@ -1,9 +1,9 @@
-"""What an application holds in its hands: streams, bindings, and the handle of a channel."""
+"""What an application holds: streams, bindings, and the handles of channels and the user."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 from anyio.lowlevel import checkpoint
 
@@ -23,9 +23,7 @@ from pusher_proto.client import (
 )
 
 from ._bindings import TURN, Binding
-
-if TYPE_CHECKING:
-    from ._client import Client
+from ._waiting import Waiting
 
 __all__ = ["Channel", "Source", "Stream", "User"]
 
@@ -34,9 +32,9 @@ E = TypeVar("E", bound=Event)
 
 
 class Stream(StreamBase[T]):
-    """The events that one consumer iterates over: `async for`, and `async with` to close it on the way out."""
+    """The events that one consumer iterates over with `async for`; `async with` closes it at the end of the block."""
 
-    _client: Client
+    _client: Waiting[Any, Any, Any]
     _left = AT_ONCE + 1
     """How many steps until the next look at the clock."""
     _turn_began = 0.0
@@ -64,6 +62,7 @@ class Stream(StreamBase[T]):
             await self._client._notified(self.signal)
             self._begin_turn()
         if event is END:
+            self._client._raise_errors()
             raise StopAsyncIteration
         self._left -= self._ready
         return event
@@ -74,7 +73,7 @@ class Stream(StreamBase[T]):
 
     async def _look_at_clock(self) -> None:
         """Let others on the event loop have their turn, when this one has taken long."""
-        took = self._client._time() - self._turn_began
+        took = self._client._io.time() - self._turn_began
         if took < TURN:
             self._at_once = min(AT_ONCE, 2 * self._at_once + 1)
         else:  # look sooner where each step takes long: a look after 64 steps of 20 ms comes late
@@ -84,7 +83,7 @@ class Stream(StreamBase[T]):
         self._left = self._at_once + 1
 
     def _begin_turn(self) -> None:
-        self._turn_began = self._client._time()
+        self._turn_began = self._client._io.time()
 
     async def __aenter__(self) -> Self:
         return self
@@ -179,7 +178,7 @@ class Source(SourceBase[Binding]):
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
-        client: Client = self._host.client
+        client: Waiting[Any, Any, Any] = self._host.client
         wait = self._begin_wait(selector, predicate, client._who(), fresh)
         try:
             return await client._wait(wait.check, wait.signal, timeout, wait.what)
@@ -205,7 +204,7 @@ class Channel(ChannelBase[Binding], Source):
         Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        client: Client = self._host.client
+        client: Waiting[Any, Any, Any] = self._host.client
         what = f"{self._name!r} was not subscribed"
         await client._wait(self._check_subscribed, client._lifecycle, timeout, what)
         return self

@@ -1,94 +1,103 @@
-"""The client for asyncio and trio: carries out what the session asks, and waits."""
+"""The client for asyncio and trio: it owns its tasks, and belongs to none."""
 
 from __future__ import annotations
 
-import inspect
 import os
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
-from functools import partial
-from typing import Any, Literal, TypeVar
+import sys
+import warnings
+import weakref
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, TextIO, TypeVar, overload
 
-import anyio
-import anyio.abc
-import anyio.to_thread
-from anyio.lowlevel import (
-    cancel_shielded_checkpoint,
-    checkpoint,
-    checkpoint_if_cancelled,
-    current_token,
-)
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from pusher_proto import (
-    Authorize,
-    AuthorizeMany,
-    AuthRequest,
-    CallApplication,
-    CancelCall,
-    ClientClosed,
-    CloseTransport,
-    Effect,
-    Event,
-    OpenTransport,
-    Options,
-    PusherTimeout,
-    SendData,
-    StartTls,
-)
-from pusher_proto.client import PENDING, ClientBase, HandlerErrors, Nothing, Signal, session_for
+from pusher_proto import AuthRequest, Event, LocalProtocolError, Options
+from pusher_proto.client import HandlerErrors, session_for
+from pusher_proto.driving import Driver, SSLContext
 
-from ._alarm import Alarm, LoopAlarm
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
-from ._loop import AsyncioLoop, TrioLoop
-from ._transport import Connect, Transport
+from ._io import Connect, Loop, current_loop
+from ._leaving import Leaving, Opening
+from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
 
 T = TypeVar("T")
 
 Authorizer = Callable[[AuthRequest], Any]
-"""Returns a `AuthResponse`, or an awaitable of one. A plain function runs in a worker thread. When it has a method
-`authorize_many`, that is given a list of requests instead and returns a list of authorizations, or a mapping
-by channel."""
+"""Returns an `AuthResponse`, or an awaitable of one. A plain function runs in its own thread. If it has a method
+`authorize_many`, that is called instead with a list of requests, and returns a list of authorizations or a mapping by
+channel."""
+
+TURNS_TO_HEAR = 3
+"""Turns of the event loop that a body has to hear from its own wait what broke the client, before it is interrupted."""
 
 
-class Client(ClientBase[Binding, Channel, User], Source):
+@dataclass(frozen=True, slots=True)
+class _Setup:
+    """What a client is opened with besides its options."""
+
+    authorizer: Authorizer | None
+    ssl_context: SSLContext | None
+    on_handler_error: HandlerErrors
+    on_event: Callable[[Event], object] | None
+    file: TextIO | None
+    where: str
+
+
+class Client(Waiting[Binding, Channel, User], Source, Leaving):
     """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
 
     _channel_class = Channel
     _user_class = User
     _guard = nullcontext()
 
-    def __init__(
-        self,
-        options: Options,
-        authorizer: Authorizer | None,
-        ssl_context: ssl.SSLContext | None,
-        connect: Connect | None,
-        on_handler_error: HandlerErrors,
-        group: anyio.abc.TaskGroup,
-        write: Callable[[str], object] | None,
-        on_event: Callable[[Event], object] | None,
-    ) -> None:
-        super().__init__(options, session_for(options, authorizer, write), authorizer, on_event)
-        self._given_context = ssl_context
-        self._on_handler_error = on_handler_error
-        self._transports: dict[int, Transport] = {}
-        self._calling: dict[int, anyio.CancelScope] = {}
+    def __init__(self, options: Options, io: Loop, setup: _Setup) -> None:
+        write = None if setup.file is None else setup.file.write
+        session = session_for(options, setup.authorizer, write)
+        self._io = io
+        self._setup = setup
+        self._errors = []
+        self._handlers = {}
+        super().__init__(options, session, setup.authorizer, setup.on_event)
+        self._on_handler_error = setup.on_handler_error
         self._caller = Caller(self)
-        self._group = group
-        self._errors: list[BaseException] = []
-        token: Any = current_token()
-        loop = getattr(
-            token, "native_token", token
-        )  # anyio gives trio's own, or wraps asyncio's loop
-        # To ask anyio, which asks what is running, takes ten times as long, and every read and every wait asks.
-        self._time: Callable[[], float] = getattr(loop, "time", anyio.current_time)
-        self._new_event: Callable[[], anyio.Event] = type(anyio.Event())
-        self._alarm, self._open = _means(self, loop, connect)
+        io.anchor = self._handlers
+        # Nothing that the event loop keeps may keep the client: a client that is forgotten is closed.
+        me = weakref.ref(self)
+
+        def deliver() -> None:
+            if (client := me()) is not None:
+                client._deliver()
+
+        def broke(error: BaseException) -> None:
+            if (client := me()) is not None:
+                client._broke(error)
+
+        self._driver = Driver(
+            session,
+            io,
+            context=setup.ssl_context,
+            authorizer=setup.authorizer,
+            deliver=deliver,
+            broke=broke,
+        )
+        io.driver, io.broke = self._driver, broke
         self.connect()
+
+    def __del__(self) -> None:
+        driver = getattr(self, "_driver", None)  # there is none when the construction failed
+        if driver is not None and not (driver.session.closed and not self._io.wires):
+            warnings.warn(
+                f"the client opened at {self._setup.where} was not closed",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+            self._io.soon(_forgotten, driver, self._io)
 
     async def wait_connected(self, timeout: float | None = None) -> str:
         """Wait until the connection is established, and return its socket id.
@@ -106,253 +115,166 @@ class Client(ClientBase[Binding, Channel, User], Source):
         return await self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
 
     async def run(self) -> None:
-        """Wait until the client is closed, while handlers are called. Raises `ConnectionFailed`."""
+        """Wait until the client is closed, while handlers are called.
+
+        Raises `ConnectionFailed`, and what broke the client: the exception of a handler with
+        `on_handler_error="raise"`.
+        """
         await self._wait(self._checks.run, self._lifecycle)
 
+    def stop(self) -> None:
+        """Begin to close the client, and return at once: `run` returns soon.
+
+        May be called from any thread, and in a signal handler.
+        """
+        self._io.soon(self._begin_to_close)
+
     async def close(self) -> None:
-        """End everything, within `Options.close_timeout`. The same as leaving the block."""
+        """End everything, within `Options.close_timeout`. The same as leaving the block.
+
+        Every task may call it, also a handler. Raises what broke the client, if anything did.
+        """
+        self._check_here()
+        await checkpoint_if_cancelled()
         if not self._session.closed:
             self._session.close(now=self._now())
             self._changed()
-        await self._wait(self._checks.closed, self._lifecycle)
+        await self._finish()
+        self._raise_errors()
 
-    def _start(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Let a part of the client live beside the block. An exception of it ends the block, and comes out there."""
-        self._group.start_soon(self._do, work, *args)
+    async def aclose(self) -> None:
+        """Call `close`: for `contextlib.aclosing`."""
+        await self.close()
 
-    async def _do(self, work: Callable[..., Awaitable[None]], *args: object) -> None:
-        try:
-            await work(*args)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:
-            # Not by way of the task: groups would be taken apart, and asyncio would stop its loop for some of them.
-            self._fail(error)
+    @overload
+    def call_from_thread(self, function: Callable[..., Awaitable[T]], *args: Any) -> T: ...
+    @overload
+    def call_from_thread(self, function: Callable[..., T], *args: Any) -> T: ...
+    def call_from_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call `function(*args)` on the client's event loop, from another thread, and return what it returned.
 
-    def _attempt(self, act: Callable[..., None], *args: object) -> None:
-        """The same for what does not wait and is called from outside of the block."""
-        try:
-            act(*args)
-        except BaseException as error:
-            self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        self._errors.append(error)
-        self._end()
-
-    def _end(self) -> None:
-        """End what belongs to the block, at once and without goodbye. No handler is called any more."""
-        self._group.cancel_scope.cancel()
-        if not self._session.closed:
-            self._session.close(now=self._now())
-            for transport in self._transports.values():
-                transport.close(abort=True)
-            self._changed()
+        If that is an awaitable, it is awaited there. Raises what the function raised, and RuntimeError when the event
+        loop has ended.
+        """
+        if not self._io.why_not_here():
+            raise LocalProtocolError(
+                "call_from_thread is for other threads: here call the function itself"
+            )
+        return self._io.call_from_thread(function, *args)
 
     def _now(self) -> float:
-        return self._time()
-
-    def _who(self) -> object:
-        """Return what stands for the current task, and lives no longer than it."""
-        return anyio.get_current_task().coro
-
-    def _tell(self, answer: Callable[..., None], *details: object) -> None:
-        """Tell the session what happened."""
-        answer(*details, now=self._time())
-        self._changed()
+        return self._io.time()
 
     def _changed(self) -> None:
-        session = self._session
-        while (effect := session.next_effect()) is not None:
-            self._carry_out(effect)
-        self._deliver()
-        for transport in self._transports.values():
-            transport.resume()
-        deadline = session.next_deadline()
-        if deadline is not None and deadline < self._alarm.at:
-            self._alarm.set(deadline)
-        if session.closed:
-            self._alarm.stop()
+        self._driver.settle()
 
     def _wake(self) -> None:
-        self._alarm.wake()
+        self._io.soon(self._awake)
 
-    def _carry_out(self, effect: Effect) -> None:
-        match effect:
-            case SendData():
-                self._transports[effect.transport].send(effect.data)
-            case OpenTransport():
-                transport = self._transports[effect.transport] = self._open(effect)
-                self._start(transport.run)
-            case StartTls():
-                self._transports[effect.transport].start_tls(effect.host)
-            case CloseTransport():
-                self._transports[effect.transport].close(abort=effect.abort)
-            case Authorize() | AuthorizeMany() | CallApplication():
-                self._start(self._call, effect)
-            case CancelCall():
-                scope = self._calling.get(effect.request)
-                if scope is not None:
-                    scope.cancel()
+    def _awake(self) -> None:
+        if not self._session.closed:  # else nothing is left to do
+            self._driver.tell(_nothing)
 
-    async def _all_gone(self) -> None:
-        """Wait until no transport is left."""
-        with anyio.CancelScope(shield=True):
-            while self._transports:
-                await self._notified(self._lifecycle)
+    # The end
 
-    async def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
-        result: object = TimeoutError("the call was cancelled")
-        await checkpoint_if_cancelled()
-        number = effect.requests[0] if isinstance(effect, AuthorizeMany) else effect.request
+    def _begin_to_close(self) -> None:
+        if not self._session.closed:
+            self._driver.tell(self._session.close)
+            self._io.start("pusher close", self._finish)
+
+    async def _finish(self) -> None:
+        """Wait until the session is closed and nothing is left of the client."""
         try:
-            function, arguments = self._question(effect)
-            if inspect.iscoroutinefunction(function):
-                with anyio.CancelScope() as self._calling[number]:
-                    result = await function(*arguments)
-            else:
-                # Within a tuple: trio refuses functions that return an awaitable.
-                (result,) = await anyio.to_thread.run_sync(
-                    lambda: (function(*arguments),), abandon_on_cancel=True
-                )
-                if inspect.isawaitable(result):
-                    with anyio.CancelScope() as self._calling[number]:
-                        result = await result
-        except (Exception, anyio.get_cancelled_exc_class()) as error:
-            # This goes on when it was only something within the function that was cancelled.
-            await checkpoint_if_cancelled()
-            result = error
+            while not self._session.closed:
+                event = self._io.new_event()
+                self._lifecycle.add(event.set)
+                await event.wait()
+            await self._io.all_gone(tasks=False)
+            await checkpoint()  # handlers hear of the end
         finally:
-            self._calling.pop(number, None)
-        self._answered(effect, result)
+            await self._end()
 
-    async def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
-        await checkpoint_if_cancelled()
-        if timeout is None:
-            return await self._until(check, signal)
-        with anyio.move_on_after(timeout):
-            return await self._until(check, signal)
-        raise PusherTimeout(self._checks.why_not(what, timeout))
+    async def _end(self) -> None:
+        """End everything at once and without goodbye. No handler is called any more."""
+        if not self._session.closed:
+            self._driver.abort()
+        self._io.cancel_tasks()
+        await self._io.all_gone(tasks=True)
+        if self._setup.file is not None:
+            self._setup.file.close()
 
-    async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
-        outcome = check()
-        if outcome is not PENDING:
-            await cancel_shielded_checkpoint()
-            return outcome
-        while True:
-            await self._notified(signal)
-            outcome = check()
-            if outcome is not PENDING:
-                return outcome
+    def _broke(self, error: BaseException) -> None:
+        """End at once, and let `error` come out of the block, of `run`, of every wait and of `close`."""
+        self._errors.append(error)
+        if len(self._errors) > 1:
+            return
+        self._io.ended = True  # no handler is called any more
+        with suppress(BaseException):  # after a bug the session may have another
+            self._driver.abort()
+        del self._errors[1:]
+        for wire in tuple(self._io.wires):
+            wire.close(abort=True)
+        self._io.soon(self._io.cancel_tasks)  # what was woken before may still say what it has to
+        self._lifecycle.notify()
+        for sink in tuple(self._delivery.router):
+            sink.signal.notify()
+        self._interrupt(TURNS_TO_HEAR)
 
-    async def _notified(self, signal: Signal) -> None:
-        """Wait for the next notice."""
-        event = self._new_event()
-        signal.add(event.set)
-        try:
-            await event.wait()
-        finally:
-            signal.discard(event.set)
-
-    def _context(self) -> ssl.SSLContext:
-        if self._given_context is None:
-            self._given_context = ssl.create_default_context()
-        return self._given_context
+    def _interrupt(self, turns: int) -> None:
+        if self._told or self._body is None:
+            return
+        if turns:
+            self._io.soon(self._interrupt, turns - 1)
+        else:
+            self._body.interrupt()
 
 
-def _means(
-    client: Client, native: Any, connect: Connect | None
-) -> tuple[Alarm, Callable[[OpenTransport], Transport]]:
-    """Return what suits the event loop: an alarm, and what makes transports."""
-    alarm: Alarm
-    open_: Callable[[OpenTransport], Transport]
-    if hasattr(native, "call_at"):
-        from ._loop_transport import LoopTransport  # of no use to trio
-
-        asyncio_loop = AsyncioLoop(client, native)
-        alarm, open_ = LoopAlarm(client, asyncio_loop), partial(LoopTransport, client, asyncio_loop)
-    else:
-        from ._socket_transport import SocketTransport
-        from ._trio_alarm import TrioAlarm
-
-        trio_loop = TrioLoop(client, native)
-        alarm, open_ = TrioAlarm(client, trio_loop), partial(SocketTransport, client, trio_loop)
-    if connect is not None:
-        from ._stream_transport import StreamTransport
-
-        return alarm, partial(StreamTransport, client, connect)
-    return alarm, open_
-
-
-@asynccontextmanager
-async def open_pusher(
+def open_pusher(
     options: Options,
     *,
     authorizer: Authorizer | None = None,
-    ssl_context: ssl.SSLContext | None = None,
+    ssl_context: SSLContext | None = None,
     connect: Connect | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
-) -> AsyncIterator[Client]:
-    """Open a client for the length of the block: `async with open_pusher(options) as client`.
+) -> Opening[Client]:
+    """Open a client: `async with open_pusher(options) as client`, or `client = await open_pusher(options)`.
 
-    Entering starts connecting and does not wait. `authorizer` answers requests for authorizations when
-    `options.auth` is None;
+    The first closes it at the end of the block, the second with `await client.close()`, in any task. Opening starts
+    connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is None;
     `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened. With
-    `on_handler_error="raise"` the exception of a handler ends the block and comes out of it. `record` names a file
-    that all inputs of the session are written to, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for
-    what is masked in it and what is not. `on_event` is called with every event at once, whether or not anybody asked
-    for it: for metrics. It must not wait; what it raises is logged.
+    `on_handler_error="raise"` the exception of a handler ends the client: it interrupts the block and comes out of it,
+    and out of `run`, every wait and `close`. `record` names a file that all inputs of the session are written to, for
+    `python -m pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it and what is not. `on_event`
+    is called with every event at once, whether or not a stream or handler asked for it: for metrics. It must not wait;
+    what it raises is logged.
 
-    Leaving closes the connection within `options.close_timeout`. An exception of the block comes out as itself.
+    Closing ends the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
-    file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - once, closed below
-    write = None if file is None else file.write
-    cancelled = anyio.get_cancelled_exc_class()
-    errors: list[BaseException] = []
-    try:
-        async with anyio.create_task_group() as group:
-            client = Client(
-                options, authorizer, ssl_context, connect, on_handler_error, group, write, on_event
-            )
-            errors = client._errors
-            try:
-                yield client
-            except (cancelled, GeneratorExit):
-                raise
-            except BaseException as error:
-                with suppress(cancelled):
-                    await client.close()
-                if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled):
-                    raise  # what is cancelled within it is the group's to catch
-                if not (errors and isinstance(error, ClientClosed)):  # else it only follows
-                    errors.append(error)
-            else:
-                await client.close()
-                await checkpoint()  # handlers hear of the end
-            finally:
-                client._end()
-                await client._all_gone()
-    except BaseExceptionGroup as group_error:
-        errors += (each for each in group_error.exceptions if not isinstance(each, cancelled))
-    except cancelled:
-        if not errors:
-            raise
-    finally:
-        if file is not None:
-            file.close()
-    if errors:
-        alone = len(errors) == 1
-        raised = errors[0] if alone else BaseExceptionGroup("errors in and beside a block", errors)
-        context = raised.__context__
+    frame = sys._getframe(1)
+    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+    async def open_() -> Client:
+        io = current_loop(connect)
+        file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - once, closed at the end
+        setup = _Setup(authorizer, ssl_context, on_handler_error, on_event, file, where)
         try:
-            raise raised
-        finally:
-            raised.__context__ = context
+            return Client(options, io, setup)
+        except BaseException:
+            if file is not None:
+                file.close()
+            raise
+
+    return Opening("open_pusher", open_)
+
+
+def _nothing(**_: float) -> None:
+    """The input that changes nothing."""
+
+
+def _forgotten(driver: Driver, io: Loop) -> None:
+    """End what a client was that nothing refers to any more."""
+    if not driver.session.closed:
+        driver.abort()
+    io.cancel_tasks()

@@ -22,8 +22,6 @@ __all__ = ["Checkpoints", "CountedStream", "leaves_no_trace", "run", "tasks"]
 
 T = TypeVar("T")
 
-KEEPS_TIME = "pusher_anyio._trio_alarm._Sleeper._run"
-"""The name of a task that lives as long as the run."""
 ENOUGH = 500
 """Checkpoints that nothing here has."""
 PATIENCE = 40.0
@@ -108,8 +106,8 @@ class CountedStream(anyio.abc.ByteStream):
 
 
 def tasks() -> set[int]:
-    """Return the tasks that live on this event loop, but for the one that on trio keeps the time of all clients."""
-    return {each.id for each in anyio.get_running_tasks() if each.name != KEEPS_TIME}
+    """Return the tasks that live on this event loop."""
+    return {each.id for each in anyio.get_running_tasks()}
 
 
 class _Complaints(logging.Handler):

@@ -190,9 +190,7 @@ class leaves_nothing:
 
 def transports_of(client: Any) -> dict[int, Any]:
     """Return the byte streams of a client by number."""
-    found: dict[int, Any] = (
-        client._transports if hasattr(client, "_transports") else client._driver.wires
-    )
+    found: dict[int, Any] = client._driver.wires
     return found
 
 

@@ -153,19 +153,14 @@ async def connect_replaces_how_a_stream_is_opened(driver: Driver, server: Runnin
 
 
 @scenario
-async def what_connect_raises_beside_errors_of_the_network_comes_out(
+async def W11_whatever_connect_raises_is_an_attempt_that_failed(
     driver: Driver, server: RunningServer
 ) -> None:
-    connect = driver.failing_connector(ZeroDivisionError("of the user"))
-    if driver.is_blocking:  # W11: the attempt failed
-        async with driver(quick(server, max_attempts=3), connect=connect) as client:
-            with pytest.raises(ConnectionFailed, match="ZeroDivisionError: of the user"):
-                await client.wait_connected(5)
-            assert client.stats.attempts == 3
-        return
-    with pytest.raises(ZeroDivisionError, match="of the user"):
-        async with driver(quick(server), connect=connect) as client:
+    connect = driver.failing_connector(EOFError("of the proxy"))
+    async with driver(quick(server, max_attempts=2), connect=connect) as client:
+        with pytest.raises(ConnectionFailed, match="of the proxy"):
             await client.run()
+        assert client.stats.attempts == 2
 
 
 @scenario

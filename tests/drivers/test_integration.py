@@ -293,9 +293,9 @@ def test_a_consumer_that_is_quick_goes_on_until_its_turn_is_over(
             for n in range(count):
                 server.publish("room", "n", n)
             await until(lambda: len(stream._sink.queue) == count)
-            began = client._time()
+            began = client._io.time()
             with pytest.MonkeyPatch.context() as patch, anyio.CancelScope() as scope:
-                patch.setattr(client, "_time", lambda: began + len(read) * TURN / 100)
+                patch.setattr(client._io, "time", lambda: began + len(read) * TURN / 100)
                 async for event in stream:
                     read.append(event.data)
                     if len(read) == AT_ONCE + 2:
@@ -326,9 +326,9 @@ def test_a_consumer_that_is_slow_lets_others_run_after_each_step(
                 server.publish("room", "n", n)
             await until(lambda: len(stream._sink.queue) == count)
             group.start_soon(other)
-            began = client._time()
+            began = client._io.time()
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(client, "_time", lambda: began + len(read) * 4 * TURN)
+                patch.setattr(client._io, "time", lambda: began + len(read) * 4 * TURN)
                 async for event in stream:
                     read.append(event.data)
                     if len(read) == count:

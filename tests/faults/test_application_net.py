@@ -290,11 +290,7 @@ async def test_A5_disconnecting_in_every_phase(
                 client.disconnect()
             assert clock.seconds < 5  # no step of it waits: the phases last for longer
             assert client.state is ConnectionState.DISCONNECTED
-            await until(
-                lambda: (
-                    not (client._driver.wires if hasattr(client, "_driver") else client._transports)
-                )
-            )
+            await until(lambda: not client._driver.wires)
             await until(lambda: any(map(tells_of_the_end, heard)))
             attempts, count = way.attempts(), len(heard)
             way.leave()

@@ -58,7 +58,7 @@ SCRIPT = """
         async with open_pusher(options) as client:
             room = await client.subscribe("room").wait_subscribed(10)
             stream = room.events("n", overflow={overflow!r})
-            number = next(iter(getattr(client, "_transports", None) or client._driver.wires))
+            number = next(iter(client._driver.wires))
             before = resident()
             print("ready", flush=True)
             if {overflow!r} == "wait":

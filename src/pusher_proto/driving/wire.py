@@ -79,13 +79,15 @@ class Wire:
 
     __slots__ = (
         "_answer", "_context", "_error", "_name", "_outbox", "_piece", "_plain", "_session", "_tell", "_tls",
-        "effect", "number", "state",
+        "effect", "moved_by", "number", "state",
     )  # fmt: skip
 
     def __init__(self, effect: OpenTransport, session: Session, tell: Callable[..., None]) -> None:
         self.effect: OpenTransport = effect
         self.number: int = effect.transport
         self.state: WireState = WireState.DIALING
+        self.moved_by: Any = None
+        """What the I/O keeps with the wire."""
         self._session = session
         self._tell = tell
         self._answer: Callable[..., None] = session.transport_failed

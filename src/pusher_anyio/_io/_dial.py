@@ -1,6 +1,6 @@
-"""How a TCP connection is opened: all addresses of a host, the first that answers wins.
+"""Opens a TCP connection on asyncio: all addresses of a host are tried, the first that answers wins.
 
-anyio does the same, and gives a stream. What is wanted here is the socket, before anybody reads from it.
+anyio does the same, and gives a stream. A protocol of asyncio needs the socket, before anything has read from it.
 """
 
 from __future__ import annotations
@@ -12,49 +12,39 @@ from typing import Any
 
 import anyio
 
-from pusher_proto.client import STAGGER, in_turns
+from pusher_proto.driving import STAGGER, in_turns
 
-__all__ = ["connect", "connected"]
-
-Connect = Callable[[socket.socket, Any], Awaitable[None]]
+__all__ = ["connected"]
 
 
-async def connect(sock: socket.socket, address: Any) -> None:
-    """Connect a socket that does not block, on any event loop. Raises OSError."""
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        await anyio.wait_writable(sock)
-        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code)) from None
-
-
-async def connected(host: str, port: int, connect: Connect = connect) -> socket.socket:
+async def connected(
+    host: str, port: int, connect: Callable[[socket.socket, Any], Awaitable[None]]
+) -> socket.socket:
     """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
     won: list[socket.socket] = []
     error = OSError(f"{host} has no address")
-    infos = await _addresses(host, port)
 
     async def attempt(info: tuple[Any, ...], over: anyio.Event) -> None:
         nonlocal error
-        family, kind, protocol, _, address = info
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = socket.socket(*info[:3])
             try:
                 sock.setblocking(False)
-                await connect(sock, address)
+                await connect(sock, info[4])
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             except BaseException:
                 sock.close()
                 raise
         except OSError as failed:
-            error = failed
+            # In the words of the system: asyncio says "Connect call failed" whatever it was.
+            error = OSError(failed.errno, os.strerror(failed.errno)) if failed.errno else failed
         else:
             won.append(sock)
             attempts.cancel_scope.cancel()
         finally:
             over.set()
 
+    infos = await _addresses(host, port)
     try:
         async with anyio.create_task_group() as attempts:
             for info in in_turns(infos):

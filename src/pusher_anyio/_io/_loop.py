@@ -1,0 +1,288 @@
+"""What both event loops have in common: calls of the application, streams that it opens, and the end."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import queue
+import threading
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import ByteStream
+from anyio.lowlevel import cancel_shielded_checkpoint
+
+from pusher_proto.driving import IO, Driver, Wire
+
+__all__ = ["TURNS", "Body", "Connect", "Loop", "Spawned", "Work"]
+
+Connect = Callable[[str, int], Awaitable[ByteStream]]
+"""Opens a byte stream to a host and port."""
+
+Work = Callable[..., Awaitable[None]]
+Spawned = tuple[Any, Callable[[], object]]
+"""A task, and what cancels it."""
+
+# After a suspension of the machine what came in counts first. The event loop may not have looked at its sockets yet: it
+# does so within one turn, and a task that reads has its turn in the next.
+TURNS = 2
+
+_LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices that it is over
+
+
+class Mover(Protocol):
+    """What dials and moves the bytes of one wire."""
+
+    async def run(self) -> None:
+        """Dial."""
+
+    def attend(self) -> None:
+        """Read, write, or end, as the wire says."""
+
+
+class Body:
+    """The task that runs the body of a client's block."""
+
+    @property
+    @abstractmethod
+    def is_here(self) -> bool:
+        """Whether this is the task that runs now."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Interrupt the body at what it waits for, once."""
+
+    @abstractmethod
+    async def leave(self, error: BaseException | None) -> bool:
+        """The block is left with `error`. Return whether that is the interruption and no more."""
+
+
+class Loop(IO):
+    """An event loop and what one client has on it: wires, tasks, calls of the application and a time to ring at."""
+
+    driver: Driver
+    broke: Callable[[BaseException], None]
+    """Gets the exceptions that come out of tasks."""
+    time: Callable[[], float]
+
+    def __init__(self, connect: Connect | None) -> None:
+        self.new_event: Callable[[], anyio.Event] = type(
+            anyio.Event()
+        )  # asking anyio takes ten times as long
+        self.wires: dict[Wire, Callable[[], object]] = {}
+        """Those of which something is left, a dial, a socket or a task; and what cancels the task."""
+        self.tasks: dict[Any, Callable[[], object]] = {}
+        """All other tasks, and what cancels each."""
+        self.ended: bool = False
+        """Whether the tasks were cancelled: no other is to be started."""
+        self.anchor: object = None
+        """What is kept alive as long as the event loop keeps this."""
+        self._connect = connect
+        self.context = contextvars.copy_context()
+        """Copied for every task and call."""
+        self._fewer: anyio.Event | None = None
+
+    # What an event loop adds
+
+    @abstractmethod
+    def _spawn(self, name: str, context: contextvars.Context, work: Work, *args: object) -> Spawned:
+        """Run `work` in a task of its own, and call `_ended` with the task at its end."""
+
+    @abstractmethod
+    def soon(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act` in a later turn of the loop. From any thread, in a signal handler, in the collector.
+
+        Does nothing when the event loop is over.
+        """
+
+    @abstractmethod
+    def why_not_here(self) -> str:
+        """Return why commands cannot be given from here: another thread, another event loop; or an empty text."""
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether the event loop has ended."""
+
+    @abstractmethod
+    async def check_cancelled(self) -> None:
+        """Raise again if the task that runs now is cancelled itself, and not only something within it."""
+
+    @abstractmethod
+    def body(self) -> Body:
+        """Return the body of a block that the task that runs now enters."""
+
+    @abstractmethod
+    def current_task(self) -> Any:
+        """Return the task that runs now."""
+
+    # Tasks
+
+    def start(
+        self, name: str, work: Work, *args: object, context: contextvars.Context | None = None
+    ) -> Callable[[], object]:
+        """Run `work` in a task with this name; return what cancels it."""
+        task, cancel = self._spawn(name, context or self.context.copy(), self._run, work, *args)
+        self.tasks[task] = cancel
+        return cancel
+
+    def cancel_tasks(self) -> None:
+        """Cancel all tasks but the one that runs now, and those of wires, which end with them."""
+        self.ended = True
+        current = self.current_task()
+        for task, cancel in tuple(self.tasks.items()):
+            if task is not current:
+                cancel()
+
+    # Byte streams
+
+    def move(self, name: str, wire: Wire, moved_by: Mover) -> None:
+        """Let `moved_by` dial and move the bytes of `wire`. It says `gone` at the end."""
+        wire.moved_by = moved_by
+        _, self.wires[wire] = self._spawn(name, self.context.copy(), self._run, moved_by.run)
+
+    def open(self, wire: Wire) -> None:
+        """Dial and move the bytes of `wire` over a stream that `connect` opens."""
+        from ._streams import Stream  # not needed on asyncio without `connect`
+
+        assert self._connect is not None
+        self.move(f"pusher {wire.host}:{wire.port}", wire, Stream(self, wire, self._connect))
+
+    def attend(self, wire: Wire) -> None:
+        """Look again at what a wire wants."""
+        if wire.moved_by is not None:
+            wire.moved_by.attend()
+
+    def gone(self, wire: Wire) -> None:
+        """Nothing is left of a wire."""
+        self.wires.pop(wire, None)
+        self._notify()
+
+    # Functions of the application
+
+    def call(
+        self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
+    ) -> Callable[[], None]:
+        """Call `function(argument)`: in a task if it is async, else in a thread of its own."""
+        return Call(self, function, argument, done).cancel
+
+    def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
+        """Call `function(*args)` on the loop, from another thread, and wait for what it returns."""
+        answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+        def act() -> None:
+            try:
+                result = function(*args)
+            except BaseException as error:
+                answers.put(_Raised(error))
+            else:
+                if inspect.isawaitable(result):
+                    self.start("pusher call_from_thread", wait, result)
+                else:
+                    answers.put(result)
+
+        async def wait(awaitable: Awaitable[object]) -> None:
+            try:
+                answers.put(await awaitable)
+            except BaseException as error:
+                answers.put(_Raised(error))
+
+        self.soon(act)
+        while True:
+            with suppress(queue.Empty):
+                result = answers.get(timeout=_LOOK_AGAIN)
+                if isinstance(result, _Raised):
+                    raise result.error
+                return result
+            if self.is_over:
+                raise RuntimeError("the event loop of the client has ended")
+
+    # The end
+
+    async def all_gone(self, *, tasks: bool) -> None:
+        """Wait until no wire is left, nor, with `tasks`, a task other than this one."""
+        current = self.current_task()
+        with anyio.CancelScope(shield=True):
+            while self.wires or (tasks and any(task is not current for task in self.tasks)):
+                self._fewer = self._fewer or self.new_event()
+                await self._fewer.wait()
+            await cancel_shielded_checkpoint()
+
+    async def _run(self, work: Work, *args: object) -> None:
+        try:
+            await work(*args)
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:
+            # Not by way of the task: nothing waits for it, and asyncio would stop its loop for some exceptions.
+            self.broke(error)
+
+    def _ended(self, task: Any) -> None:
+        self.tasks.pop(task, None)
+        self._notify()
+
+    def _notify(self) -> None:
+        event, self._fewer = self._fewer, None
+        if event is not None:
+            event.set()
+
+
+class _Raised:
+    """What was raised, on its way to another thread."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Call:
+    """One call of a function of the application. It ends once, also when it was cancelled."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        function: Callable[[Any], object],
+        argument: object,
+        done: Callable[[object], None],
+    ) -> None:
+        self._loop = loop
+        self._done = done
+        self._cancel_task: Callable[[], object] | None = None
+        self._name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
+        if inspect.iscoroutinefunction(function):
+            self._cancel_task = loop.start(self._name, self._wait, partial(function, argument))
+        else:
+            act = partial(loop.context.copy().run, function, argument)
+            threading.Thread(target=self._run, args=(act,), name=self._name, daemon=True).start()
+
+    def cancel(self) -> None:
+        """Cancel a coroutine function. A plain function runs on."""
+        if self._cancel_task is not None:
+            self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
+
+    def _run(self, act: Callable[[], object]) -> None:
+        try:
+            result = act()
+        except BaseException as error:
+            result = error
+        self._loop.soon(self._returned, result)
+
+    def _returned(self, result: object) -> None:
+        if inspect.isawaitable(result):
+            self._cancel_task = self._loop.start(self._name, self._wait, lambda: result)
+        else:
+            self._done(result)
+
+    async def _wait(self, begin: Callable[[], Any]) -> None:
+        result: object = TimeoutError("the call was cancelled")
+        try:
+            result = await begin()
+        except BaseException as error:
+            # This goes on when it was only something within the function that was cancelled.
+            await self._loop.check_cancelled()
+            result = error
+        finally:
+            self._done(result)

@@ -1,0 +1,144 @@
+"""trio: a task for each wire, and one that sleeps until a deadline. They are tasks of the system: no task owns them."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from typing import Any, NoReturn
+
+import anyio
+import trio
+from trio.lowlevel import (
+    cancel_shielded_checkpoint,
+    checkpoint_if_cancelled,
+    current_task,
+    current_trio_token,
+    spawn_system_task,
+)
+
+from ._loop import TURNS, Body, Connect, Loop, Spawned, Work
+
+__all__ = ["TrioLoop"]
+
+
+class TrioLoop(Loop):
+    """A run of trio."""
+
+    def __init__(self, connect: Connect | None) -> None:
+        super().__init__(connect or anyio.connect_tcp)
+        self.time = trio.current_time
+        self._token = current_trio_token()
+        self._rings_at = inf
+        self._sleep: trio.CancelScope | None = None
+
+    def _spawn(self, name: str, context: contextvars.Context, work: Work, *args: object) -> Spawned:
+        scope = trio.CancelScope()
+        task = spawn_system_task(self._live, scope, work, *args, name=name, context=context)
+        return task, scope.cancel
+
+    async def _live(self, scope: trio.CancelScope, work: Work, *args: object) -> None:
+        try:
+            with scope:
+                await work(*args)
+        finally:
+            self._ended(current_task())
+
+    def soon(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act` in a later turn."""
+        with suppress(trio.RunFinishedError, OSError):  # or it broke
+            self._token.run_sync_soon(act, *args)
+
+    def why_not_here(self) -> str:
+        """Return why commands cannot be given from here."""
+        try:
+            here = current_trio_token() is self._token
+        except RuntimeError:
+            return "it was opened in another thread"
+        return "" if here else "it was opened on another event loop"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended."""
+        try:
+            self._token.run_sync_soon(int)
+        except trio.RunFinishedError:
+            return True
+        return False
+
+    async def check_cancelled(self) -> None:
+        """Raise again if this task is cancelled itself."""
+        await checkpoint_if_cancelled()
+
+    def body(self) -> Body:
+        """Return the body of a block that this task enters."""
+        return _Body()
+
+    def current_task(self) -> Any:
+        """Return this task."""
+        return current_task()
+
+    def ring_at(self, at: float) -> None:
+        """Ring at `at`."""
+        self._rings_at = at
+        if self._sleep is not None:
+            self._sleep.deadline = at
+        elif at != inf:
+            self._sleep = trio.CancelScope(deadline=at)
+            self.start("pusher deadlines", self._ring)
+
+    async def _ring(self) -> None:
+        while self._sleep is not None:
+            with self._sleep:
+                await trio.sleep_forever()
+            for _ in range(TURNS):
+                await cancel_shielded_checkpoint()
+            if trio.current_time() >= self._rings_at:
+                self._rings_at = inf
+                self.driver.ring()
+            self._sleep = trio.CancelScope(deadline=self._rings_at)
+
+
+class _Interrupted(BaseException):
+    """Interrupts the body of a block. No scope of the body catches it, nor `except Exception`."""
+
+
+class _Body(Body):
+    """A scope around the body would have to be left by the task that entered it, in the right order, which blocks of
+    clients need not be. So the task is woken with an exception, as trio does it for KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self._task = current_task()
+        self._left = self._interrupted = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the task that runs now."""
+        return current_task() is self._task
+
+    def interrupt(self) -> None:
+        """Wake the task as soon as it waits for something."""
+        if not (self._left or self._interrupted):
+            self._interrupted = True
+            spawn_system_task(self._wake, name="pusher interrupt a block")
+
+    async def _wake(self) -> None:
+        task = self._task
+        while not self._left and inspect.getcoroutinestate(task.coro) != inspect.CORO_CLOSED:
+            if task._abort_func is not None:  # noqa: SLF001 - trio has no public way to wake a task with an exception
+                task._attempt_abort(_interrupt)  # noqa: SLF001 - as above
+                return
+            await cancel_shielded_checkpoint()
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Return whether `error` is the interruption."""
+        self._left = True
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(_Interrupted)[1] is None
+        return isinstance(error, _Interrupted)
+
+
+def _interrupt() -> NoReturn:
+    raise _Interrupted

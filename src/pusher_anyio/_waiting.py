@@ -1,0 +1,110 @@
+"""What streams, handlers and all calls that wait need of their client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, Literal, TypeVar
+
+import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+
+from pusher_proto import LocalProtocolError, PusherTimeout
+from pusher_proto.client import (
+    PENDING,
+    BindingBase,
+    ChannelBase,
+    ClientBase,
+    HandlerErrors,
+    Nothing,
+    Signal,
+    UserBase,
+)
+
+from ._io import Body, Loop
+
+__all__ = ["Waiting"]
+
+T = TypeVar("T")
+BindingT = TypeVar("BindingT", bound=BindingBase)
+ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
+UserT = TypeVar("UserT", bound=UserBase[Any])
+
+
+class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT, UserT]):
+    """A client that can wait, and raises from every wait what broke it."""
+
+    _io: Loop
+    _caller: Any
+    """What calls the plain handlers."""
+    _on_handler_error: HandlerErrors
+    _body: Body | None
+    _errors: list[BaseException]
+    _handlers: dict[Any, None]
+    """The bindings: a client with handlers is not forgotten."""
+    _told = False
+    """Whether the body of the block has heard what broke the client."""
+
+    def _raise_errors(self) -> None:
+        """Raise what broke the client, if anything did."""
+        if self._errors:
+            self._told = self._told or self._body is None or self._body.is_here
+            raise self._error
+
+    @property
+    def _error(self) -> BaseException:
+        first, *more = self._errors
+        return BaseExceptionGroup("errors beside a block", [first, *more]) if more else first
+
+    def _check_here(self) -> None:
+        """Raise if this is not the client's event loop, before anything has changed."""
+        why_not = self._io.why_not_here()
+        if why_not:
+            raise LocalProtocolError(
+                f"the client cannot be used here: {why_not}; "
+                "call client.call_from_thread(function, *args) from another thread"
+            )
+
+    def _who(self) -> object:
+        """Return what stands for the current task, and lives no longer than it."""
+        return anyio.get_current_task().coro
+
+    def _check_usable(self) -> None:
+        self._check_here()
+
+    async def _wait(
+        self,
+        check: Callable[[], T | Literal[Nothing.PENDING]],
+        signal: Signal,
+        timeout: float | None = None,
+        what: str = "",
+    ) -> T:
+        self._check_here()
+        await checkpoint_if_cancelled()
+        if timeout is None:
+            return await self._until(check, signal)
+        with anyio.move_on_after(timeout):
+            return await self._until(check, signal)
+        raise PusherTimeout(self._checks.why_not(what, timeout))
+
+    async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
+        self._raise_errors()
+        outcome = check()
+        if outcome is not PENDING:
+            await cancel_shielded_checkpoint()
+            return outcome
+        while True:
+            await self._notified(signal)
+            outcome = check()
+            if outcome is not PENDING:
+                return outcome
+
+    async def _notified(self, signal: Signal) -> None:
+        """Wait for the next notice."""
+        self._raise_errors()
+        event = self._io.new_event()
+        signal.add(event.set)
+        try:
+            await event.wait()
+        finally:
+            signal.discard(event.set)
+        self._raise_errors()
