@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream, Listener, SocketAttribute
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.tls import TLSStream
 
@@ -231,6 +231,14 @@ async def _linger(stream: ByteStream) -> None:
             pass
 
 
+async def _listen(listener: Listener[ByteStream], running: RunningServer) -> None:
+    """Serve the clients of one address until its listener is closed."""
+    try:
+        await listener.serve(running._serve)
+    except* anyio.ClosedResourceError:
+        pass
+
+
 def _reset_on_close(stream: ByteStream) -> None:
     """Make the next close a reset, as after a crash."""
     format_of_linger = "hh" if os.name == "nt" else "ii"
@@ -269,13 +277,17 @@ async def serve(
             group.start_soon(running._run_timers)
             group.start_soon(running._run_requests)
             for listener in listeners:
-                group.start_soon(listener.serve, running._serve)
+                group.start_soon(_listen, listener, running)
             try:
                 yield running
             except (anyio.get_cancelled_exc_class(), GeneratorExit):
                 raise
             except BaseException as error:
                 raised = error
+            # asyncio logs an InvalidStateError when an accept is cancelled while a client connects: close it first.
+            with anyio.CancelScope(shield=True):
+                for listener in listeners:
+                    await listener.aclose()
             group.cancel_scope.cancel()
     if raised is not None:
         raise raised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import socket
@@ -516,3 +517,23 @@ def test_a_reader_that_does_not_read_loses_messages_where_the_server_drops_them(
                 read += len(data)
         assert 0 < read < 400 * 100_000
         assert running.connections
+
+
+def test_W42_leaving_while_clients_connect_logs_nothing() -> None:
+    logged: list[dict[str, Any]] = []
+
+    async def connect(running: RunningServer) -> None:
+        async with open_pusher(running.options()):
+            pass
+
+    async def leave_after(turns: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: logged.append(what))
+        async with serve() as running:
+            clients = [asyncio.create_task(connect(running)) for _ in range(3)]
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        await asyncio.gather(*clients)
+
+    for turns in [*range(2, 9)] * 5:
+        asyncio.run(leave_after(turns))
+    assert logged == []
