@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proto.scripted import Script, connected, forgetful
 from pusher_proto import (
@@ -429,3 +432,79 @@ def test_K11_a_refusal_says_what_to_do(text: str, hint: str) -> None:
     assert text in said
     assert hint in said
     assert said.endswith(")") is bool(hint)
+
+
+# A model of a server that handles one message at a time, while others come and go.
+
+
+class InOrder:
+    """A presence channel of a server that answers in order, one step whenever the test says so."""
+
+    def __init__(self) -> None:
+        self.script = connected(options())
+        self.there: set[str] = set()
+        self.subscribed = False
+        self._waiting: list[Any] = []
+        self._list: list[str] | None = None
+
+    def step(self) -> bool:
+        """Write the success of the last subscribe, or handle the next message; return whether there was one."""
+        self._waiting += self.script.frames()
+        if self._list is not None:
+            ids, self._list = self._list, None
+            success(self.script, ROOM, ids=ids)
+            return True
+        if not self._waiting:
+            return False
+        match self._waiting.pop(0)["event"]:
+            case "pusher:subscribe":
+                self.subscribed = True
+                self.there.add("me")
+                self._list = sorted(self.there)
+            case "pusher:unsubscribe":
+                self.subscribed = False
+                self.there.discard("me")
+            case _:
+                self.script.send("pusher:pong")
+        return True
+
+    def change(self, user: str) -> None:
+        """Let somebody else join, or leave."""
+        joins = user not in self.there
+        self.there ^= {user}
+        if self.subscribed:
+            self.script.send(ADDED if joins else REMOVED, {"user_id": user}, ROOM)
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["step", "step", "step", "a", "b", "c", "subscribe", "unsubscribe", "fresh"]
+        ),
+        max_size=60,
+    )
+)
+def test_C2_the_list_is_the_server_s_however_often_the_channel_is_left_and_joined(
+    moments: list[str],
+) -> None:
+    server = InOrder()
+    script = server.script.subscribe(ROOM)
+    for moment in moments:
+        match moment:
+            case "step":
+                server.step()
+            case "subscribe":
+                script.subscribe(ROOM)
+            case "unsubscribe":
+                script.do(script.session.unsubscribe, ROOM)
+            case "fresh":
+                with contextlib.suppress(NotSubscribed):
+                    script.do(script.session.refresh_members, ROOM)
+            case user:
+                server.change(user)
+    while server.step():
+        pass
+    channel = script.session.channel(ROOM)
+    assert (channel.state is ChannelState.SUBSCRIBED) is server.subscribed
+    assert set(channel.members) == (server.there if server.subscribed else set())
+    assert script.session.stats.roster_drifts == 0
