@@ -26,6 +26,7 @@ _MAIN = {
     "connect": "cpu",
     "roster": "cpu",
     "reconnect": "wall",
+    "server": "p50",
 }
 """Which figure counts in which kind of workload."""
 
@@ -36,11 +37,12 @@ _MORE = {
     "connect": ("wall", "peak"),
     "roster": ("wall", "change"),
     "reconnect": ("auth_connections", "auth_requests"),
+    "server": ("p99", "kb"),
 }
 _SAY = {
     "cpu": "µs CPU", "wall": "ms", "p90": "p90", "p99": "p99", "opening": "ms CPU to open",
     "peak": "MB of memory at most", "change": "µs CPU for a change", "auth_connections": "connections to the endpoint",
-    "auth_requests": "requests to it",
+    "auth_requests": "requests to it", "kb": "KB for each connection",
 }  # fmt: skip
 
 _SMALL = {"100B": 0, "1KB": 1, "10KB": 2}

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .development_server import measure_server
 from .payloads import SHARED_SECRET
 from .workloads import Client, Workload
 
@@ -43,14 +44,15 @@ def measure(
 
     `certificate` names the files of the authority and of the server's certificate with its key.
     """
+    if workload.kind == "server":
+        try:
+            return measure_server(50 if quick else workload.connections, _environment(certificate))
+        except (RuntimeError, ValueError) as error:
+            raise Failed(f"{client.name} failed at {workload.name}: {error}") from None
     cores = sorted(os.sched_getaffinity(0))
     config = workload.config(client, quick=quick)
     config["tls"] = certificate[1] if workload.tls else None
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parent / "src")]),
-        "SSL_CERT_FILE": certificate[0],
-        "NODE_EXTRA_CA_CERTS": certificate[0],
-    }
+    environment = _environment(certificate)
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", json.dumps(config | {"cores": cores[:1]})],
         stdout=subprocess.PIPE,
@@ -71,6 +73,14 @@ def measure(
         server.wait()
         if server.stdout is not None:
             server.stdout.close()
+
+
+def _environment(certificate: tuple[str, str]) -> dict[str, str]:
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), str(HERE.parent / "src")]),
+        "SSL_CERT_FILE": certificate[0],
+        "NODE_EXTRA_CA_CERTS": certificate[0],
+    }
 
 
 def _start(

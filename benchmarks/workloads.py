@@ -130,6 +130,13 @@ WORKLOADS = {
             scope="private",
             unit="ms to all subscribed",
         ),
+        Workload(
+            "server",
+            "five hundred connections on the development server",
+            "server",
+            connections=500,
+            unit="ms from a publish to the last of them, p50",
+        ),
     )
 }
 
@@ -205,7 +212,7 @@ CLIENTS = {
             needs=("websockets", "orjson"),
             only=("100B", "1KB", "10KB", "latency"),
         ),
-        Client("pusher-js", "pusher_js.cjs", "", ("node",), slowness=3, kinds=_ALL),
+        Client("pusher-js", "pusher_js.cjs", "", ("node",), slowness=3, kinds=(*_ALL, "server")),
         Client(
             "asyncpusher",
             "others_async",

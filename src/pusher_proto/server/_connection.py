@@ -15,7 +15,7 @@ from ._effects import ServerClose, ServerEffect, ServerSend
 from ._http import HttpRequest, HttpResponse
 from ._limits import ServerLimits
 from ._requests import RequestReader
-from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, Pong, WebSocket
+from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, Pong, WebSocket, text_frame
 
 __all__ = ["Connection", "Item", "Left", "State"]
 
@@ -159,8 +159,13 @@ class Connection:
 
     def send_text(self, text: str, *, force: bool = False) -> None:
         """Send one text message, unless this is no open WebSocket, or is silent and not forced."""
-        if self.state is State.OPEN and self._websocket is not None and (force or not self.silent):
-            self._send(self._websocket.text(text))
+        if self.state is State.OPEN and (force or not self.silent):
+            self._send(text_frame(text))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send one text message that is a frame already, unless this is no open WebSocket or is silent."""
+        if self.state is State.OPEN and not self.silent:
+            self._send(frame)
 
     def send_ping(self) -> None:
         """Send a ping of the WebSocket protocol, unless this is no open WebSocket or is silent."""

@@ -24,6 +24,7 @@ from ._reports import Reports
 from ._timers import Timers
 from ._users import User
 from ._webhooks import Webhooks
+from ._websocket import text_frame
 from .apps import App
 
 __all__ = ["Realm", "Socket"]
@@ -197,10 +198,12 @@ class Realm:
         )
 
     def _send(self, channel: Channel, text: str, but: Socket | None = None) -> int:
+        # The same bytes for all: a frame to a client has no mask.
+        frame = text_frame(text)
         count = 0
         for socket in channel.subscribers:
             if socket is not but:
-                socket.send(text)
+                socket.connection.send_frame(frame)
                 count += 1
         return count
 

@@ -17,7 +17,16 @@ from wsproto.utilities import RemoteProtocolError
 
 from ._http import HttpRequest, HttpResponse, failure
 
-__all__ = ["BinaryMessage", "Broken", "Message", "PeerClosed", "Ping", "Pong", "WebSocket"]
+__all__ = [
+    "BinaryMessage",
+    "Broken",
+    "Message",
+    "PeerClosed",
+    "Ping",
+    "Pong",
+    "WebSocket",
+    "text_frame",
+]
 
 
 class BinaryMessage(msgspec.Struct, frozen=True):
@@ -50,6 +59,17 @@ class Broken(msgspec.Struct, frozen=True):
 
 
 Message: TypeAlias = str | BinaryMessage | Ping | Pong | PeerClosed | Broken
+
+
+def text_frame(text: str) -> bytes:
+    """Return the frame of a text message to a client, the same for every connection."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return bytes((0x81, size)) + payload
+    if size < 65536:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
 
 
 class WebSocket:
@@ -93,10 +113,6 @@ class WebSocket:
             if (message := self._read(frame)) is not None:
                 return message
         return None
-
-    def text(self, text: str) -> bytes:
-        """Return the frame of a text message."""
-        return bytes(self._connection.send(ws.TextMessage(data=text)))
 
     def ping(self) -> bytes:
         """Return a ping frame."""
