@@ -334,3 +334,23 @@ def doc_of(cls: type, name: str) -> str | None:
 def test_no_file_is_too_long(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= LONGEST, f"{lines} lines: it holds more than one idea"
+
+
+# The I/O of the drivers.
+
+IO_ROOM = SRC / "pusher_sync" / "_io"
+IO_MODULES = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
+
+
+@pytest.mark.parametrize("path", sorted(IO_ROOM.glob("*.py")), ids=lambda path: path.stem)
+def test_the_io_of_the_blocking_client_knows_driving_and_itself(path: Path) -> None:
+    ours = {name for name, _ in imports(path) if name.partition(".")[0].startswith("pusher_")}
+    room = {f"pusher_sync._io.{each.stem}" for each in IO_ROOM.glob("*.py")}
+    assert ours <= {"pusher_proto.driving", "pusher_proto.errors", *room}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((SRC / "pusher_sync").glob("*.py")), ids=lambda path: path.stem
+)
+def test_the_blocking_client_does_io_in_one_room_only(path: Path) -> None:
+    assert {name for name, _ in imports(path)} & IO_MODULES == set()

@@ -19,13 +19,13 @@ from weakref import WeakValueDictionary
 
 from pusher_proto import Event, Options, PusherTimeout, Session
 from pusher_proto.client import HandlerErrors
-from pusher_proto.driving import Driver, SSLContext, Wire
+from pusher_proto.driving import Driver, SSLContext, Wire, call_plain
 from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import Expectations
 from pusher_proto.testing.running import Levers
 
 from ._client import Authorizer, Client
-from ._io import Connect, call_plain
+from ._io import Connect
 
 __all__ = ["World"]
 

@@ -286,7 +286,7 @@ def test_what_a_cancelled_binding_had_not_handled_is_forgotten(server: ServerInT
 
 def test_run_handles_what_came_before_the_end(server: ServerInThread) -> None:
     seen: list[object] = []
-    with open_pusher(quick(server)) as client:
+    with open_pusher(quick(server, reconnect=False)) as client:
         room = client.subscribe("room")
         room.wait_subscribed(5)
         room.bind("n", lambda event: seen.append(event.data))
@@ -567,7 +567,7 @@ def test_a_stream_that_fails_is_replaced(way: str, server: ServerInThread) -> No
             client.ping()
         else:
             server.publish("private-room", "n", 1)
-        assert next(lost).reason == "ConnectionResetError: on the way"
+        assert "on the way" in next(lost).reason
         assert poll(lambda: len(sockets) == 2)
         room.wait_subscribed(5)
         assert sockets[0].fileno() == -1

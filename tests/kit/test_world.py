@@ -138,7 +138,7 @@ def test_without_a_network_the_client_finds_out_by_itself_and_comes_back(world: 
 
 
 def test_levers_and_looks_are_those_of_a_server_that_runs(world: World) -> None:
-    with world.open_pusher(world.options(user={"id": "1"})) as client:
+    with world.open_pusher(world.options(user={"id": "1"}, reconnect=False)) as client:
         room = client.subscribe("presence-room")
         room.wait_subscribed()
         world.join("presence-room", "7", {"name": "Ada"})

@@ -25,7 +25,7 @@ from pusher_proto import (
     OwnKey,
     Session,
 )
-from pusher_proto.driving import IO, Driver, Wire, driver, tls
+from pusher_proto.driving import IO, Driver, Wire, call_plain, driver, tls
 from pusher_proto.states import ChannelState
 
 
@@ -433,3 +433,24 @@ def test_an_effect_for_a_wire_that_is_gone_is_none() -> None:
     hand.driver.wires.clear()
     hand.driver.settle()
     assert not wire.has_to_write
+
+
+def test_W39_a_plain_call_gives_the_result_or_the_error_and_nothing_that_is_to_be_awaited() -> None:
+    async def later(_: object) -> int:
+        return 1
+
+    class Later:
+        def __await__(self) -> Any:
+            yield
+
+    error = ValueError()
+
+    def raises(_: object) -> None:
+        raise error
+
+    assert call_plain(str, 1) == "1"
+    assert call_plain(raises, 1) is error
+    for function in (later, lambda _: Later()):
+        refused = call_plain(function, 1)
+        assert isinstance(refused, TypeError)
+        assert "plain function" in str(refused)

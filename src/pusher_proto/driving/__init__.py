@@ -6,6 +6,7 @@ threads or event loops; `ssl` is used on bytes in memory.
 """
 
 from .addresses import STAGGER, in_turns
+from .application import call_plain
 from .driver import IO, Driver
 from .reading import READ_SIZE, RECORD_SIZE
 from .tls import SSLContext, Tls, cached_context, default_context
@@ -22,6 +23,7 @@ __all__ = [
     "Wire",
     "WireState",
     "cached_context",
+    "call_plain",
     "default_context",
     "in_turns",
 ]

@@ -10,7 +10,7 @@ from .._auth.endpoint_format import each_of
 from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import UnsupportedFeature
 
-__all__ = ["Call", "answers", "number_of", "question"]
+__all__ = ["Call", "answers", "call_plain", "number_of", "question"]
 
 Call = Authorize | AuthorizeMany | CallApplication
 """The effects that call a function of the application."""
@@ -58,3 +58,16 @@ def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, obje
             result = error
     each = result if isinstance(result, list) else [result] * len(effect.requests)
     return dict(zip(effect.requests, each, strict=True))
+
+
+def call_plain(function: Callable[[Any], object], argument: object) -> object:
+    """Return what a function of the application returns or raises; a TypeError if that is to be awaited."""
+    try:
+        result = function(argument)
+    except BaseException as error:
+        return error
+    if not inspect.isawaitable(result):
+        return result
+    if inspect.iscoroutine(result):
+        result.close()
+    return TypeError("the result must be awaited: use a plain function, or pusher_anyio")

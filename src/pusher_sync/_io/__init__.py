@@ -3,7 +3,7 @@
 Knows `pusher_proto.driving` and itself, and nothing of the client.
 """
 
-from ._loop import IO, Loop, call_plain
+from ._loop import IO, Loop
 from ._socket import Connect
 
-__all__ = ["IO", "Connect", "Loop", "call_plain"]
+__all__ = ["IO", "Connect", "Loop"]

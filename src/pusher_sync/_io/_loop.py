@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import atexit
-import inspect
 import os
 import selectors
 import socket
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from math import inf
 from typing import Any, Protocol
 
-from pusher_proto import LocalProtocolError
 from pusher_proto.driving import IO as DrivingIO
-from pusher_proto.driving import Driver, Wire
+from pusher_proto.driving import Driver, Wire, call_plain
+from pusher_proto.errors import LocalProtocolError
 
 from ._dial import connect_tcp
 from ._socket import Connect, Pipe
 
-__all__ = ["IO", "Loop", "call_plain"]
+__all__ = ["IO", "Loop"]
 
 _NAP = 86400.0  # seconds; some systems cannot sleep longer than a few weeks
 
@@ -87,15 +85,13 @@ class Loop:
     needs_tls = True
 
     def __init__(self, connect: Connect | None, name: str, released: Callable[[], None]) -> None:
-        self.guard: AbstractContextManager[object]
-        self.guard = lock = threading.RLock()
+        self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
         self.over = False
-        self._owned = threading.Condition(lock)
         self._connect = connect
         self._released = released
         self._pipes: dict[int, Pipe] = {}
-        self._posted: deque[Callable[[], None]] = deque()
+        self._posted: list[Callable[[], None]] = []
         self._ring_at = inf
         self._asleep = self._woken = self.stopping = False
         self._selector = selectors.DefaultSelector()
@@ -125,11 +121,12 @@ class Loop:
     @property
     def must_not_wait(self) -> bool:
         """Whether a wait would never end: this is the loop's thread, or this thread holds the guard."""
-        if threading.current_thread() is self._thread:
-            return True
+        if self.over or threading.current_thread() is self._thread:
+            return not self.over
+        guard: Any = self.guard
         try:
-            self._owned.notify(0)
-        except RuntimeError:  # it is not held by this thread
+            threading.Condition(guard).notify(0)
+        except RuntimeError:  # the lock is not held by this thread
             return False
         return True
 
@@ -258,8 +255,9 @@ class Loop:
                 driver.ring(now)
             if self._woken:
                 self._woken = False
-                for _ in range(len(self._posted)):
-                    self._posted.popleft()()
+                posted, self._posted = self._posted, []
+                for act in posted:
+                    act()
                 if self.stopping:
                     driver.session.close(now=time.monotonic())
                 driver.settle()
@@ -271,10 +269,9 @@ class Loop:
         try:
             return self._selector.select(min(max(seconds, 0.0), _NAP))
         except OSError:
-            # `select` refuses all sockets because of one that the application closed.
-            keys = tuple(self._selector.get_map().values())
-            closed = [key for key in keys if not isinstance(key.fileobj, int)]
-            closed = [key for key in closed if key.fileobj.fileno() < 0]  # type: ignore[union-attr]  # no int is left
+            # `select` refuses all sockets because of one that the application closed: reading from that one fails.
+            keys = self._selector.get_map().values()
+            closed = [key for key in keys if key.data is not None and key.data.is_closed]
             if not closed:
                 raise
             return [(key, selectors.EVENT_READ) for key in closed]
@@ -331,19 +328,6 @@ class _Forked:
 
 def _start(name: str, target: Callable[..., None], *args: object) -> None:
     threading.Thread(target=target, args=args, name=name, daemon=True).start()
-
-
-def call_plain(function: Callable[[Any], object], argument: object) -> object:
-    """Return what a function of the application returns or raises; a TypeError if that is to be awaited."""
-    try:
-        result = function(argument)
-    except BaseException as error:
-        return error
-    if not inspect.isawaitable(result):
-        return result
-    if inspect.iscoroutine(result):
-        result.close()
-    return TypeError("the result must be awaited: use a plain function, or pusher_anyio")
 
 
 def _nothing() -> None:

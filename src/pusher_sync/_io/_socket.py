@@ -32,6 +32,11 @@ class Pipe:
         self._writing = False
         self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the application closed the socket."""
+        return self._socket.fileno() < 0
+
     def attend(self) -> None:
         """Write what the wire has, and watch the socket for what it wants."""
         wire = self._wire
@@ -103,7 +108,7 @@ class Pipe:
         except _NOT_NOW:
             pass
         except OSError as error:
-            if self._socket.fileno() < 0:  # the application closed it
+            if self.is_closed:
                 wire.failed(error)
             wire.write_failed(error)
             # Reading brings what came before, then the end.
