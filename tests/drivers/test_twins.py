@@ -14,10 +14,6 @@ import pytest
 import pusher_anyio
 import pusher_sync
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(pusher_anyio.Client, "stop"), reason="the async client does not have stop() yet"
-)
-
 CLASSES = ("Client", "Channel", "Stream", "Binding", "User")
 TWINS = {
     "__aiter__": "__iter__",
