@@ -257,7 +257,9 @@ def _auth(auth: object) -> dict[str, Any] | None:
             }
         case AuthEndpoint():
             url = _LOGIN.sub("", auth.url.partition("?")[0])
-            return {"endpoint": url, "body": auth.body, "batch": auth.batch}
+            names = ("headers", "params", "refresh")
+            called = [name for name in names if callable(getattr(auth, name))]
+            return {"endpoint": url, "body": auth.body, "batch": auth.batch, "called": called}
         case AuthResponse():
             return {"authorization": _authorization(auth)}
         case None:
@@ -274,11 +276,17 @@ def _rebuilt_auth(kept: dict[str, Any] | None) -> Any:
             master = bytes(32) if kept["encrypts"] else None
             return OwnKey(key, _MASK, member=kept["member"], user=kept["user"], master_key=master)
         case {"endpoint": url}:
-            return AuthEndpoint(url, body=kept["body"], batch=kept["batch"])
+            called: dict[str, Any] = dict.fromkeys(kept.get("called", ()), _nothing)
+            return AuthEndpoint(url, body=kept["body"], batch=kept["batch"], **called)
         case {"authorization": authorization}:
             return msgspec.convert(authorization, AuthResponse)
         case _:
             return _never
+
+
+def _nothing() -> dict[str, str]:
+    """Stand for a function of an endpoint; its results are inputs of the recording."""
+    return {}
 
 
 def _never(_request: object) -> None:

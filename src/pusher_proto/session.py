@@ -6,19 +6,19 @@ A driver calls an input for everything that happens, carries out every effect, h
 1.  Drain. After any input call `next_effect` until None, then read `next_deadline` again.
 2.  One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
     `transport_closed`; no effect concerns it afterwards. A StartTls is answered by `tls_started` or by that end. Every
-    Authorize gets exactly one answer.
+    Authorize and CallApplication gets exactly one answer, also after a CancelCall.
 3.  Late is harmless. Answers for finished or unknown numbers are ignored; numbers are never reused.
 4.  Order. Effects of one transport are carried out in order; a close without `abort` comes after what was queued.
 5.  Time. `now` is monotonic seconds; going backwards is clamped. Only `handle_timeout` fires timers, all that are
     due, in deadline order; afterwards no deadline is `<= now`.
 6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
 7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
-8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, authorizations under way: each has a
-    limit in Options.
+8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, requests for authorizations, calls of the
+    application: each has a limit in Options.
 9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
     low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
     pong, subscribe, sign-in. Auth transports always want data.
-10. An authorization belongs to one socket_id. Losing the connection drops every request under way.
+10. An authorization belongs to one socket_id. Losing the connection drops every pending request.
 11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
 12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
 """

@@ -99,7 +99,7 @@ def options_of(sequence: Sequence) -> Options:
     if sequence.auth == "endpoint":
         auth = AuthEndpoint(f"http://{AUTH_HOST}/sign")
     elif sequence.auth == "batches":
-        auth = AuthEndpoint(f"http://{AUTH_HOST}/sign", batch=3)
+        auth = AuthEndpoint(f"http://{AUTH_HOST}/sign", batch=3, headers=_never, refresh=_never)
     elif sequence.auth == "own key":
         auth = OwnKey("key", "secret", member={"user_id": "me"}, user={"id": "u"}, master_key=KEY)
     return Options.from_host(
@@ -120,3 +120,8 @@ def options_of(sequence: Sequence) -> Options:
         outbox_limit=200,
         several_nodes=sequence.seed in (2, 5, 8),
     )
+
+
+def _never() -> dict[str, str]:
+    """Stand for a function of the application: a play answers for it."""
+    raise AssertionError("the session calls no function of the application")

@@ -38,6 +38,8 @@ from pusher_proto import (
     Authorize,
     AuthRequest,
     AuthResponse,
+    CallApplication,
+    CancelCall,
     CloseTransport,
     Event,
     LocalProtocolError,
@@ -113,6 +115,8 @@ class Play:
         self.streams: dict[int, Stream] = {}
         self.asked: dict[int, AuthRequest] = {}
         """What the application was asked for and has not answered."""
+        self.called: set[int] = set()
+        """The calls of functions of the application that have not ended."""
         self.answered: set[int] = set()
         self.effects: list[Any] = []
         self.events: list[Event] = []
@@ -167,6 +171,8 @@ class Play:
                 self._end_stream(number, stream, None)
         for request in list(self.asked):
             self._reply(request, authorization_for(self.asked[request]))
+        for call in sorted(self.called):
+            self._end_call(call, {})
         while (due := self.session.next_deadline()) is not None:
             self.now = max(self.now, due)
             self.input(self.session.handle_timeout)
@@ -283,7 +289,11 @@ class Play:
             self._told.append(repr(event))  # the errors in events are other objects each time
 
     def _answer(self, which: int, what: int) -> None:
-        if self.asked:
+        if self.called:
+            call = sorted(self.called)[which % len(self.called)]
+            results = [{"X-A": "1"}, {}, None, {"X-A": "wrong\n"}, KeyError("no"), TimeoutError()]
+            self._end_call(call, results[what % len(results)])
+        elif self.asked:
             request = list(self.asked)[which % len(self.asked)]
             replies: list[Any] = [
                 authorization_for(self.asked[request]),
@@ -293,6 +303,11 @@ class Play:
                 TimeoutError(),
             ]
             self._reply(request, replies[what % len(replies)])
+
+    def _end_call(self, call: int, result: object) -> None:
+        self.called.discard(call)
+        self.answered.add(call)
+        self.input(self.session.call_ended, call, result)
 
     def _reply(self, request: int, reply: Any) -> None:
         del self.asked[request]
@@ -378,6 +393,7 @@ class Play:
             lambda r=request, d=details: self._reply(r, authorization_for(d))  # type: ignore[misc]  # mypy infers no lambda with defaults
             for request, details in self.asked.items()
         ]
+        things += [lambda c=call: self._end_call(c, {}) for call in sorted(self.called)]  # type: ignore[misc]  # mypy infers no lambda with defaults
         if things:
             things[which % len(things)]()
 
@@ -478,6 +494,12 @@ class Play:
             case CloseTransport():
                 self.streams[effect.transport].told = True
                 self._acts.append((effect.transport, effect))
+            case CallApplication():
+                self.called.add(effect.request)
+                self._acts.append((0, effect))
+            case CancelCall():
+                assert effect.request not in self.answered
+                self._acts.append((0, effect))
             case Authorize():
                 self.asked[effect.request] = effect.details
                 self._acts.append((0, effect))

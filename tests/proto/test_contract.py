@@ -18,6 +18,8 @@ from proto.play import Play, comparable, is_frame, played
 from pusher_proto import (
     Authorize,
     AuthResponse,
+    CallApplication,
+    CancelCall,
     ChannelState,
     Closed,
     CloseTransport,
@@ -58,7 +60,7 @@ def test_1_once_drained_there_is_nothing_until_the_next_input(sequence: Sequence
 def test_2_each_number_has_one_beginning_and_one_end(sequence: Sequence) -> None:
     """One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
     `transport_closed`; no effect concerns it afterwards. A StartTls is answered by `tls_started` or by that end. Every
-    Authorize gets exactly one answer.
+    Authorize and CallApplication gets exactly one answer, also after a CancelCall.
     """
     begun: set[int] = set()
     asked: set[int] = set()
@@ -78,7 +80,7 @@ def test_2_each_number_has_one_beginning_and_one_end(sequence: Sequence) -> None
                     assert not stream.ended
                 case CloseTransport():
                     assert not play.streams[effect.transport].ended
-                case Authorize():
+                case Authorize() | CallApplication():
                     assert effect.request not in asked
                     asked.add(effect.request)
 
@@ -86,7 +88,7 @@ def test_2_each_number_has_one_beginning_and_one_end(sequence: Sequence) -> None
     play.run()
     play.finish()
     assert all(stream.ended for stream in play.streams.values())
-    assert play.asked == {}
+    assert (play.asked, play.called) == ({}, set())
     assert play.session.closed
 
 
@@ -177,8 +179,8 @@ def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Seq
 @tried
 @given(sequences)
 def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
-    """Bounded. Messages, HTTP heads and bodies, queues, channels, members, authorizations under way: each has
-    a limit in Options.
+    """Bounded. Messages, HTTP heads and bodies, queues, channels, members, requests for authorizations, calls of the
+    application: each has a limit in Options.
     """
 
     def after(play: Play) -> None:
@@ -252,7 +254,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
 def test_10_an_authorization_is_used_on_the_connection_that_it_was_made_for(
     sequence: Sequence,
 ) -> None:
-    """An authorization belongs to one socket_id. Losing the connection drops every request under way."""
+    """An authorization belongs to one socket_id. Losing the connection drops every pending request."""
 
     def after(play: Play) -> None:
         session = play.session
@@ -349,6 +351,8 @@ def test_the_sequences_reach_every_corner() -> None:
         StartTls,
         CloseTransport,
         Authorize,
+        CallApplication,
+        CancelCall,
         "tunnel",
         "close",
         "pong",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,9 @@ def test_a_recording_gives_the_same_effects_and_events_again(seed: int, chunk: i
 def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered() -> None:
     world = World()
     endpoint = AuthEndpoint(
-        "http://pusher.test/pusher/auth", headers={"Authorization": "Bearer hunter2"}
+        "http://pusher.test/pusher/auth",
+        headers=lambda: {"Authorization": "Bearer hunter2"},
+        refresh=lambda: "hunter2",
     )
     options = world.options(auth=endpoint)
 
@@ -98,7 +101,25 @@ def test_an_auth_endpoint_and_an_authorizer_are_replayed_from_what_they_answered
         ChannelEvent("private-a", "ev", "1"),
         ChannelEvent("private-b", "ev", "1"),
     ]
+    assert any('"call_ended"' in line for line in lines)
     assert not [line for line in lines if "hunter2" in line or "demo-secret" in line]
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        ({"Authorization": "Bearer hunter2"}, {"value": {}}),
+        ("hunter2", {"value": None}),
+        (OSError("down"), {"error": "OSError: down"}),
+    ],
+)
+def test_the_results_of_functions_are_kept_without_what_is_in_them(
+    result: object, kept: object
+) -> None:
+    lines: list[str] = []
+    session = recording_session(Options(host="ws.test", key="demo"), lines.append)
+    session.call_ended(1, result, now=1.0)
+    assert json.loads(lines[-1])["args"] == [{"value": 1}, kept]
 
 
 def test_a_proxy_is_kept_without_its_login() -> None:
