@@ -240,7 +240,7 @@ Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
 
 def check_plain_functions(auth: object) -> None:
     """Raise TypeError when `auth` or one of its functions is a coroutine function: for clients without event loops."""
-    functions = {"the authorizer": auth}
+    functions = {"auth": auth}
     if isinstance(auth, AuthEndpoint):
         functions = {
             f"AuthEndpoint.{name}": getattr(auth, name) for name in ("headers", "params", "refresh")
@@ -248,9 +248,7 @@ def check_plain_functions(auth: object) -> None:
     for name, function in functions.items():
         called = vars(type(function)).get("__call__")
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
-            raise TypeError(
-                f"{name} is a coroutine function, which only the async client can call: give a plain function"
-            )
+            raise TypeError(f"{name} is a plain function in blocking code; pusher_anyio awaits it")
 
 
 def _with_text_id(data: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -194,6 +194,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         with self._guard:
             self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
+            self._check_auth(auth)
             known = auth or self._authorizer or self._options.auth
             if known is None and kind_of(channel).needs_authorization:
                 raise UnsupportedFeature(
@@ -206,6 +207,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             handle = self._handle(channel)
             self._changed()
             return handle
+
+    def _check_auth(self, auth: Auth | None) -> None:
+        """Raise TypeError for a way to get authorizations that this client cannot call."""
 
     def _command(self, command: Callable[..., None]) -> None:
         self._host.command(command)

@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from pusher_proto import (
-    AuthEndpoint,
+    Auth,
     AuthRequest,
     Event,
     LocalProtocolError,
     Options,
     PusherTimeout,
 )
+from pusher_proto.auth import check_plain_functions
 from pusher_proto.client import HandlerErrors, session_for
 from pusher_proto.driving import SSLContext
 
@@ -40,6 +41,9 @@ class Client(Waiting[Binding, Channel, User], Source):
     _channel_class = Channel
     _user_class = User
     _opened_at = ""
+
+    def _check_auth(self, auth: Auth | None) -> None:
+        check_plain_functions(auth)
 
     def __enter__(self) -> Self:
         return self
@@ -157,10 +161,8 @@ def open_pusher(
     Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
     A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
     """
-    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event, auth=options.auth)
-    if isinstance(options.auth, AuthEndpoint):
-        auth = options.auth
-        _check_plain(headers=auth.headers, params=auth.params, refresh=auth.refresh)
+    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event)
+    check_plain_functions(options.auth)
     file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed with the client
     try:
         session = session_for(options, authorizer, None if file is None else file.write)

@@ -559,6 +559,18 @@ def test_W39_a_coroutine_function_of_the_endpoint_is_refused_when_the_client_is_
         open_pusher(options)
 
 
+def test_W39_a_coroutine_function_for_one_channel_is_refused_at_the_call(
+    server: ServerInThread,
+) -> None:
+    async def function(*_: object) -> None: ...
+
+    with open_pusher(quick(server, auth=None)) as client:
+        for auth in (function, AuthEndpoint("http://127.0.0.1/auth", refresh=function)):
+            with pytest.raises(TypeError, match="is a plain function in blocking code"):
+                client.subscribe("private-room", auth=auth)
+        assert client.channels == {}
+
+
 def test_W39_an_authorizer_whose_result_is_to_be_awaited_is_refused_in_words(
     server: ServerInThread,
 ) -> None:

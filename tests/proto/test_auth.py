@@ -305,8 +305,8 @@ class Later:
 @pytest.mark.parametrize(
     ("auth", "name"),
     [
-        (later, "the authorizer"),
-        (Later(), "the authorizer"),
+        (later, "auth"),
+        (Later(), "auth"),
         (AuthEndpoint("https://app.test", headers=later), "AuthEndpoint.headers"),
         (AuthEndpoint("https://app.test", params=later), "AuthEndpoint.params"),
         (AuthEndpoint("https://app.test", refresh=later), "AuthEndpoint.refresh"),
@@ -315,7 +315,7 @@ class Later:
 def test_W39_coroutine_functions_are_refused_where_no_event_loop_calls_them(
     auth: Any, name: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"^{name} is a coroutine function, which only the async"):
+    with pytest.raises(TypeError, match=f"^{name} is a plain function in blocking code"):
         check_plain_functions(auth)
 
 

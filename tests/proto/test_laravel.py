@@ -381,7 +381,7 @@ def test_W39_a_coroutine_function_for_the_token_is_awaited() -> None:
     assert callable(endpoint.headers)
     assert inspect.iscoroutinefunction(endpoint.headers)
     assert run(endpoint.headers())["Authorization"] == "Bearer t0ken"
-    with pytest.raises(TypeError, match=r"AuthEndpoint\.headers is a coroutine function"):
+    with pytest.raises(TypeError, match=r"AuthEndpoint\.headers is a plain function"):
         check_plain_functions(endpoint)
 
 
