@@ -11,12 +11,14 @@ from pusher_proto import (
     ChannelEvent,
     ChannelState,
     ConnectionEstablished,
+    ConnectionFailed,
     ConnectionLost,
     ConnectionState,
     DecryptionFailed,
     Event,
     LocalProtocolError,
     PusherError,
+    SignedIn,
     Subscribed,
     Unsubscribed,
 )
@@ -69,6 +71,9 @@ class Application:
         self.wanted: set[str] = set()
         self.expected: dict[str, int] = {}
         """The number that the next event of a channel must have; -1 takes any."""
+        self.was_in: set[str] = set()
+        """The channels that were subscribed since they were wanted: none of them may be given up."""
+        self.was_signed_in = False
         self.device.connect()
 
     # What it does
@@ -136,6 +141,7 @@ class Application:
     def leave(self, channel: str) -> None:
         """Unsubscribe; from now on nothing of the channel may come out of the session, but what waits in its queue."""
         self.wanted.discard(channel)
+        self.was_in.discard(channel)
         self.device.unsubscribe(channel)
 
     def misuse(self) -> None:
@@ -166,8 +172,16 @@ class Application:
         self.device.effects.clear()
         for event in self.device.take():
             self.receive(event)
-        if self.device.session.state is ConnectionState.FAILED:
+        failure = self.device.session.failure
+        if failure is not None:
+            self.judge(failure)
             self.device.connect()  # a person looked, and tries again
+
+    def judge(self, failure: ConnectionFailed) -> None:
+        """Check that only the application ends a client that was good. A 4009 at once says that it never was."""
+        connections = self.device.session.stats.connections - (failure.code == 4009)
+        if connections > 0 and "disconnected by the app" not in failure.reason:
+            raise Broken(f"a client that was connected has given up: {failure}")
 
     def receive(self, event: Event) -> None:
         """What must hold always: nothing lost, nothing twice and nothing out of order while a connection lives."""
@@ -182,6 +196,9 @@ class Application:
                 if event.channel in self.expected:
                     raise Broken(f"{event.channel} was subscribed twice")
                 self.expected[event.channel] = -1
+                self.was_in |= {event.channel} & self.wanted
+            case SignedIn():
+                self.was_signed_in = True
             case DecryptionFailed():  # told, so not lost in silence
                 if event.channel in self.expected:
                     self.expected[event.channel] = -1

@@ -20,8 +20,11 @@ Step = tuple[str, int]
 """A peril, or "quiet", and the seed of all that is random in it."""
 
 BACK_WITHIN = 240.0
-"""Seconds after the network is whole within which every client must be back: a dead link is noticed (activity and
-pong, 135 s), and three delays at their cap pass."""
+"""Seconds after the world has healed within which every client must be back, without a call of its application: a dead
+link is noticed (activity and pong, 135 s), and three delays at their cap pass."""
+SLOW = (10.0, 30.0, 60.0)
+"""Delays of the slow retries: those of the library reach an hour, which is longer than a quiet period."""
+UNAUTHORIZED = "Connection not authorized within timeout."
 OTHER_SECRET = "another-secret"
 OTHER_KEY = bytes(reversed(range(32)))
 TOKEN = "bearer-hunter2"
@@ -91,6 +94,9 @@ class Weather:
             auth=auth,
             pong_timeout=15.0,
             event_queue=50,
+            slow_retry=SLOW,
+            refused_retry=SLOW,
+            capacity_retry=SLOW,
         )
 
     # Time
@@ -237,12 +243,63 @@ class Weather:
         user = f"user-{self.rng.randrange(4)}"
         self.world.act(self.world.server.terminate_user, user)
 
+    def deploy(self) -> None:
+        """The reverse proxy in front of a server that is deployed answers 4xx for a while."""
+        status = self.rng.choice((400, 401, 403, 404, 407, 426))
+        self.world.act(self.world.server.refuse, status=status)
+        self.world.act(self.world.server.drop)
+        self.world.run(self.rng.uniform(0, 120))
+        self.world.act(self.world.server.allow)
+
+    def bad_certificate(self) -> None:
+        """New connections are shown a certificate that is not good for a while; some are lost, and no other follows."""
+        self.world.network.bad_certificate = self.rng.choice((9, 10, 18, 20, 62))
+        for app in self.apps:
+            if self.rng.random() < 0.5:
+                self.world.reset(app.device)
+        self.world.run(self.rng.uniform(0, 120))
+        self.world.network.bad_certificate = None
+
+    def endpoint_astray(self) -> None:
+        """The auth endpoint answers with a redirect, a page or an error for a minute, in which connections are lost."""
+        status, body = self.rng.choice(
+            ((302, ""), (200, "<html>login</html>"), (404, "no"), (419, "no"), (401, "no"))
+        )
+        self.world.act(self.world.server.auth_answer, status, body)
+        self.world.act(self.world.server.drop)
+        self.world.run(self.rng.uniform(0, 60))
+        self.world.act(self.world.server.auth_answer)
+
+    def unanswered(self) -> None:
+        """The server leaves subscribes to a channel without an answer."""
+        channel, times = self.rng.choice(CHANNELS), self.rng.randrange(1, 3)
+        self.world.act(self.world.server.refuse_channel, channel, shape="silent", times=times)
+        if self.rng.random() < 0.5:
+            self.world.act(self.world.server.drop, 4200)
+
+    def unauthorized(self) -> None:
+        """The server ends connections that did not authorize themselves, or that it says did not."""
+        which = self.rng.choice([None, *self.world.server.connections])
+        self.world.act(self.world.server.drop, 4009, UNAUTHORIZED, which, error_event=True)
+
+    def jump(self) -> None:
+        """The clock jumps: the machine slept, and nothing happened meanwhile."""
+        self.world.now += self.rng.uniform(10, 4000)
+
+    def one_way(self) -> None:
+        """A link loses one direction, and is not told."""
+        for wire in self.rng.choice(self.apps).device.wires.values():
+            wire.loses_requests = self.rng.random() < 0.5
+            wire.loses_answers = not wire.loses_requests
+
     # The weather is over
 
     def clear_up(self) -> None:
-        """Everything works, everybody reads, and time enough passes to come back."""
+        """Let everything work and every application read; check that all are back in time, without a call of theirs."""
         world, server = self.world, self.world.server
         world.network = replace(world.network, latency=0.01, chunk=None)
+        for channel in CHANNELS:
+            world.act(server.allow_channel, channel)
         for undo in (server.unmute, server.allow, server.auth_answer):
             world.act(undo)
         world.act(server.delay, 0.0)
@@ -263,12 +320,15 @@ class Weather:
             if session.state is not ConnectionState.CONNECTED:
                 why = f"{session.state}, {session.last_loss}"
                 raise Broken(f"{app.options_of()} is not back after {BACK_WITHIN:g} s: {why}")
-            for channel in app.wanted:  # refused in the storm: a person would ask again
-                if session.channel(channel).state in (
-                    *(ChannelState.FAILED, ChannelState.TIMED_OUT),
-                ):
-                    app.want(channel)
+            for channel in app.wanted:
+                snapshot = session.channel(channel)
+                if snapshot.state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
+                    if channel in app.was_in:
+                        raise Broken(f"{channel} was good and is given up: {snapshot.last_error}")
+                    app.want(channel)  # refused from the start: a person asks again
             if session.wants_user and session.user.state is UserState.FAILED:
+                if app.was_signed_in:
+                    raise Broken(f"the sign-in was good and is given up: {session.user}")
                 app.device.do(session.signin)
         world.run(30)
 
@@ -341,5 +401,12 @@ _PERILS: list[tuple[Callable[[Weather], None], int]] = [
     (Weather.rotate_key, 1),
     (Weather.rotate_secret, 1),
     (Weather.terminate, 1),
+    (Weather.deploy, 1),
+    (Weather.bad_certificate, 1),
+    (Weather.endpoint_astray, 1),
+    (Weather.unanswered, 1),
+    (Weather.unauthorized, 1),
+    (Weather.jump, 1),
+    (Weather.one_way, 1),
 ]
 PERILS = [peril.__name__ for peril, weight in _PERILS for _ in range(weight)]

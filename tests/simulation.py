@@ -20,6 +20,7 @@ from pusher_proto import (
     AuthResponse,
     CallApplication,
     CloseTransport,
+    ConnectionUnsafe,
     Event,
     OpenTransport,
     Options,
@@ -44,6 +45,8 @@ class Network:
     """New connections are refused."""
     swallow_opens: bool = False
     """New connections are neither accepted nor refused."""
+    bad_certificate: int | None = None
+    """OpenSSL's number of what is wrong with the certificate that new connections are shown."""
     blackhole: bool = False
     """Nothing arrives any more, in either direction, and nobody is told."""
 
@@ -58,6 +61,10 @@ class Wire:
     open: bool = False
     dead: bool = False
     """Nothing goes over it any more, and the device has not been told."""
+    loses_requests: bool = False
+    """What the device sends is lost from now on, and it is not told."""
+    loses_answers: bool = False
+    """What the server sends is lost from now on, and it is not told."""
     ended: bool = False
     left: int | None = None
     """Bytes, in either direction, after which the connection is reset; None: it is not."""
@@ -358,6 +365,10 @@ class World:
         if self.network.refuse:
             self._end(wire, "connection refused")
             return
+        if self.network.bad_certificate is not None:
+            code = self.network.bad_certificate
+            self._end(wire, ConnectionUnsafe("the certificate is not good", verify_code=code))
+            return
         wire.open = True
         self._by_connection[wire.connection] = wire
         self.server.connection_opened(wire.connection, now=self.now)
@@ -365,13 +376,13 @@ class World:
         self.flush()
 
     def _to_server(self, wire: Wire, data: bytes) -> None:
-        if data := self._through(wire, data):
+        if not wire.loses_requests and (data := self._through(wire, data)):
             self.server.receive_data(wire.connection, data, now=self.now)
             self.flush()
 
     def _to_device(self, wire: Wire, data: bytes) -> None:
         device, data = wire.device, self._through(wire, data)
-        if not data:
+        if not data or wire.loses_answers:
             return
         if wire.transport in device.unread or not device.session.wants_data(wire.transport):
             device.unread.setdefault(wire.transport, []).append(data)
@@ -389,7 +400,7 @@ class World:
                 self.at(0, partial(self._end, wire, "connection reset"))
         return data
 
-    def _end(self, wire: Wire, error: str | None) -> None:
+    def _end(self, wire: Wire, error: BaseException | str | None) -> None:
         if wire.ended:
             return
         wire.ended = True

@@ -15,14 +15,17 @@ from fuzz import weather as program
 from fuzz.application import Broken
 from fuzz.watching import no_secret_in_logs, reachable
 from fuzz.world import PERILS, TOKEN, Weather
-from pusher_proto import Session
+from pusher_proto import Options, Session
 from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._channels import subscribing, user
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.roster import Roster
 from pusher_proto._channels.subscribing import Admission
 from pusher_proto._channels.subscriptions import Subscriptions
 from pusher_proto._connection.connector import Connector
 from pusher_proto._connection.liveness import Liveness
+from pusher_proto._protocol.failures import Cause, Step
+from pusher_proto._protocol.failures import step_after as original
 from pusher_proto.events import ChannelEvent, Event
 from pusher_proto.recording import replay
 from pusher_proto.states import ChannelState
@@ -192,6 +195,21 @@ def secret_logged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Admission, "_use", told)
 
 
+def goodness_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What is refused is final, although the client was connected before."""
+
+    def step_after(cause: Cause, *, good: bool, failures: int, options: Options) -> Step:
+        return original(cause, good=False, failures=failures, options=options)
+
+    patch.setattr("pusher_proto._connection.attempts.step_after", step_after)
+
+
+def channel_given_up(patch: pytest.MonkeyPatch) -> None:
+    """A channel or a sign-in that is refused is not asked for again on the connection."""
+    for module in (subscribing, user):
+        patch.setattr(module, "retry_in", lambda *_, **__: None)
+
+
 def never_back(patch: pytest.MonkeyPatch) -> None:
     """A connection that was lost is given up."""
     patch.setattr(Connector, "connect", lambda self, now: None)
@@ -212,6 +230,8 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
         left_behind,
         secret_logged,
         never_back,
+        goodness_forgotten,
+        channel_given_up,
     ],
     ids=lambda plant: plant.__name__,
 )

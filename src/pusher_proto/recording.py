@@ -239,8 +239,9 @@ def _options(options: Options) -> dict[str, Any]:
 def _rebuilt(kept: dict[str, Any]) -> Options:
     kept = dict(kept)
     auth = _rebuilt_auth(kept.pop("auth", None))
-    if "subprotocols" in kept:
-        kept["subprotocols"] = tuple(kept["subprotocols"])
+    for name, value in kept.items():
+        if isinstance(value, list):  # JSON has no tuples, and no option is a list
+            kept[name] = tuple(value)
     return Options(**{"key": "recorded", **kept}, auth=auth)
 
 

@@ -218,7 +218,10 @@ def test_what_comes_after_the_end_is_not_recorded() -> None:
 def test_a_resolver_of_the_application_is_not_called_again() -> None:
     lines: list[str] = []
     options = Options(
-        resolve_url=lambda meta: f"ws://real.test/app/{meta.key}", key="k", subprotocols=("a",)
+        resolve_url=lambda meta: f"ws://real.test/app/{meta.key}",
+        key="k",
+        subprotocols=("a",),
+        slow_retry=(5.0, 9.0),
     )
     session = recording_session(options, lines.append)
     session.connect(now=1)
