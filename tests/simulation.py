@@ -19,6 +19,7 @@ from pusher_proto import (
     AuthRequest,
     AuthResponse,
     CallApplication,
+    CancelCall,
     CloseTransport,
     ConnectionUnsafe,
     Event,
@@ -86,6 +87,10 @@ class Device:
     """Whether the application takes events; a stalled one does not."""
     unread: dict[int, list[bytes]] = field(default_factory=dict)
     asked: list[tuple[int, AuthRequest]] = field(default_factory=list)
+    hanging: set[int] = field(default_factory=set)
+    """The calls of the authorizer that return only when they are cancelled."""
+    cancelled: set[int] = field(default_factory=set)
+    """The calls that the session cancelled."""
     thinks: float = 0.0
     """Seconds that the authorizer takes."""
     watch: Callable[[Device], None] | None = None
@@ -328,6 +333,11 @@ class World:
                     self.at(delay, partial(self._end, wire, None))
             case CallApplication():
                 self._call(device, effect)
+            case CancelCall():
+                device.cancelled.add(effect.request)
+                if effect.request in device.hanging:
+                    device.hanging.discard(effect.request)
+                    self.at(self.network.latency, lambda: self._cancelled(device, effect.request))
             case Authorize():
                 device.asked.append((effect.request, effect.details))
                 if device.authorizer is not None:
@@ -424,10 +434,17 @@ class World:
             result = error
         self.at(0, lambda: device.do(device.session.call_ended, effect.request, result))
 
+    def _cancelled(self, device: Device, request: int) -> None:
+        device.do(device.session.authorization_failed, request, TimeoutError("cancelled"))
+
     def _authorize(self, device: Device, effect: Authorize) -> None:
         assert device.authorizer is not None
         result = device.authorizer(effect.details)
         if isinstance(result, BaseException):
             device.do(device.session.authorization_failed, effect.request, result)
-        elif result is not None:
+        elif result is None and effect.request in device.cancelled:
+            self._cancelled(device, effect.request)
+        elif result is None:
+            device.hanging.add(effect.request)
+        else:
             device.do(device.session.authorized, effect.request, result)
