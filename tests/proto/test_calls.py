@@ -177,6 +177,18 @@ def test_D1_a_call_for_several_counts_until_each_is_answered() -> None:
     assert world.effects == [AuthorizeMany((3,), (AuthRequest(SOCKET, "private-c"),))]
 
 
+def test_an_answer_for_one_of_several_that_was_left_is_dropped() -> None:
+    world = World(many=True)
+    for name in "ab":
+        world.number(f"private-{name}")
+    world.passes(0)
+    world.authorizations.cancel(1, world.now)
+    assert world.cancelled == []  # the other one is still wanted
+    world.authorized(1)
+    world.authorized(2)
+    assert world.told() == [("private-b", "authorization")]
+
+
 # Headers, params and refresh.
 
 
