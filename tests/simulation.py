@@ -264,7 +264,7 @@ class World:
             if deadline is not None and deadline <= self.now:
                 device.do(device.session.handle_timeout)
 
-    # Levers
+    # Controls
 
     def publish(self, channels: str | list[str], event: str, data: Any, **kw: Any) -> None:
         """Publish through the server, and let it arrive."""
@@ -272,9 +272,9 @@ class World:
         self.flush()
         self.run(2 * self.network.latency)
 
-    def act(self, lever: Callable[..., Any], *args: Any, **kw: Any) -> Any:
-        """Use a lever of the server and carry out what follows."""
-        result = lever(*args, now=self.now, **kw)
+    def act(self, control: Callable[..., Any], *args: Any, **kw: Any) -> Any:
+        """Use a control of the server and carry out what follows."""
+        result = control(*args, now=self.now, **kw)
         self.flush()
         return result
 

@@ -1,6 +1,6 @@
 """The server machine that comes along, under any bytes of any clients.
 
-Clients connect, send raw bytes or events, and go; time passes; levers are moved. Then: nothing that a client sends
+Clients connect, send raw bytes or events, and go; time passes; controls are moved. Then: nothing that a client sends
 makes the server raise; nothing is sent on a connection after its end; once the deadlines that are due have fired none
 is due; what is kept for a connection is bounded; when all clients have gone nobody is subscribed any more and no
 deadline is left; and splitting what clients send changes no byte of the answers.
@@ -17,7 +17,7 @@ from server.frames import UPGRADE, frame
 __all__ = ["fuzz_one"]
 
 LIMITS = ServerLimits(head=400, body=200, message=300, held_answers=5, unsent=20_000, log=20)
-_KINDS = ("upgrade", "text", "text", "raw", "event", "gone", "time", "lever")
+_KINDS = ("upgrade", "text", "text", "raw", "event", "gone", "time", "control")
 _EVENTS = (
     b'{"event":"pusher:ping"}',
     b'{"event":"pusher:subscribe","data":{"channel":"room"}}',

@@ -74,7 +74,7 @@ async def run(
 
 
 def _usable(settings: Settings) -> list[str]:
-    """Return the hosts to listen on; of the default ones, those that this machine has."""
+    """Return the hosts to listen on; of the default hosts, only the ones that this machine has."""
     if not settings.hosts_are_default:
         return list(settings.hosts)
     found = []

@@ -69,7 +69,7 @@ class Settings:
 
     hosts: tuple[str, ...] = _LOOPBACK
     hosts_are_default: bool = True
-    """Whether nobody named the hosts: one that this machine has not is then left out."""
+    """Whether these are the default hosts, of which the ones that the machine lacks are left out."""
     port: int = 0
     path: str = ""
     dialect: Literal["pusher", "reverb", "sockudo"] = "pusher"

@@ -25,7 +25,7 @@ from anyio.streams.tls import TLSStream
 
 from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
-from pusher_proto.testing.running import Levers
+from pusher_proto.testing.running import Controls
 
 from ._post import post
 
@@ -72,7 +72,7 @@ class _Peer:
             self.scope.cancel()
 
 
-class RunningServer(Levers, AsyncExpectations):
+class RunningServer(Controls, AsyncExpectations):
     """A server on the current event loop. Made by `serve`; call it on that event loop only."""
 
     def __init__(
@@ -135,7 +135,7 @@ class RunningServer(Levers, AsyncExpectations):
                 self.do(lambda server, now: server.handle_timeout(now=now))
 
     async def _run_requests(self) -> None:
-        """Send the requests of webhooks, each in a task of its own."""
+        """Send the requests of webhooks, each in its own task."""
         async with anyio.create_task_group() as group:
             while True:
                 while self._requests:
@@ -293,7 +293,7 @@ async def serve(
         raise raised
 
 
-class ServerInThread(Levers, Expectations):
+class ServerInThread(Controls, Expectations):
     """A server in its own thread. Made by `serve_in_thread`; may be used from any thread."""
 
     def __init__(self, running: RunningServer, portal: BlockingPortal) -> None:

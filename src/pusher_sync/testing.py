@@ -1,6 +1,6 @@
-"""A server and blocking clients in memory, under a clock that runs only when somebody waits: for tests without sockets.
+"""A server and blocking clients in memory, under a clock that runs only while a test waits: for tests without sockets.
 
-`World.open_pusher` stands in for `pusher_sync.open_pusher`: the same client, with the network and the time replaced.
+`World.open_pusher` replaces `pusher_sync.open_pusher`: the same client, with another network and another clock.
 An hour of silence costs milliseconds, nothing depends on the load of the machine, and every run is the same.
 """
 
@@ -22,7 +22,7 @@ from pusher_proto.client import HandlerErrors
 from pusher_proto.driving import Driver, SSLContext, Wire, call_plain
 from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import Expectations
-from pusher_proto.testing.running import Levers
+from pusher_proto.testing.running import Controls
 
 from ._client import Authorizer, Client
 from ._io import Connect
@@ -127,12 +127,12 @@ class _Memory:
         return lambda: None
 
 
-class World(Levers, Expectations):
+class World(Controls, Expectations):
     """A server, its clients, the network between them and the time. All of it belongs to one thread.
 
-    `server` is the machine, by default one with the demonstration app; `seed` decides what is left to chance, and
-    `latency` is how many seconds bytes travel. Clients reach the server under whatever host they ask for. It has all
-    levers of a server that runs, and time passes in `run`, in every wait of a client, and in every expectation.
+    `server` is the machine, by default one with the demonstration app; `seed` decides all random choices, and `latency`
+    is the seconds that bytes travel. Clients reach the server under any host. It has all controls of a running server,
+    and time passes in `run`, in every wait of a client, and in every expectation.
     """
 
     def __init__(
@@ -186,8 +186,8 @@ class World(Levers, Expectations):
     def online(self) -> bool:
         """Whether there is a network.
 
-        When it is set to False all connections are dead, and no client is told: as when a router loses its line. The
-        server has given them up. New ones are neither accepted nor refused until it is set to True.
+        Setting it to False kills all connections without notice to the clients, as when a router loses its line; the
+        server forgets them. New connections are neither accepted nor refused until it is True again.
         """
         return self._online
 
@@ -200,7 +200,7 @@ class World(Levers, Expectations):
                 self._hang_up(number)
 
     def do(self, action: Callable[[Server, float], R]) -> R:
-        """Call `action(server, now)`, and send what follows from it."""
+        """Call `action(server, now)`, and send the bytes that result."""
         try:
             return action(self.server, self.now)
         finally:

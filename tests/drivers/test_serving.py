@@ -24,7 +24,7 @@ from pusher_anyio import open_pusher, testing
 from pusher_anyio.testing import RunningServer, serve, serve_in_thread
 from pusher_proto import AuthEndpoint, OwnKey
 from pusher_proto.testing import DEMO_APP, App, Report, Server, Webhook
-from pusher_proto.testing.running import Levers
+from pusher_proto.testing.running import Controls
 
 anyio_marked = pytest.mark.anyio
 REQUEST = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -280,24 +280,24 @@ def public_functions(cls: type) -> dict[str, Callable[..., Any]]:
     return {name: function for name, function in found if not name.startswith("_")}
 
 
-def test_every_lever_of_the_machine_is_there_without_its_now() -> None:
-    machines = [cls for cls in Server.__mro__ if cls.__name__ in ("Levers", "Guests")]
-    levers = {
+def test_every_control_of_the_machine_is_there_without_its_now() -> None:
+    machines = [cls for cls in Server.__mro__ if cls.__name__ in ("Controls", "Guests")]
+    controls = {
         name: f
         for name, f in public_functions(Server).items()
         if any(name in vars(machine) for machine in machines)
     }
-    assert levers
-    ours = public_functions(Levers)
-    for name, lever in levers.items():
-        wanted = dict(inspect.signature(lever).parameters)
+    assert controls
+    ours = public_functions(Controls)
+    for name, control in controls.items():
+        wanted = dict(inspect.signature(control).parameters)
         wanted.pop("now", None)
         given = inspect.signature(ours[name]).parameters
         shape = [(p.name, p.kind, p.default) for p in given.values()]
         assert shape == [(p.name, p.kind, p.default) for p in wanted.values()], name
 
 
-def test_every_lever_reaches_the_machine() -> None:
+def test_every_control_reaches_the_machine() -> None:
     other = App(id="2", key="other", secret="other-secret", encryption_master_key=bytes(32))
     with serve_in_thread(Server([DEMO_APP, other])) as running:
         running.refuse(code=4100, times=1)
@@ -366,7 +366,7 @@ def test_a_thread_serves_a_blocking_program() -> None:
 
 
 @pytest.mark.usefixtures("no_thread_stays")
-def test_levers_may_be_used_from_any_thread() -> None:
+def test_controls_may_be_used_from_any_thread() -> None:
     with serve_in_thread() as running, ThreadPoolExecutor(8) as pool:
         for sent in pool.map(lambda number: running.publish("room", "n", number), range(100)):
             assert sent == 0
@@ -374,7 +374,7 @@ def test_levers_may_be_used_from_any_thread() -> None:
 
 
 @pytest.mark.usefixtures("no_thread_stays")
-def test_errors_of_levers_and_of_the_block_come_out_as_they_are() -> None:
+def test_errors_of_controls_and_of_the_block_come_out_as_they_are() -> None:
     def use() -> None:
         with serve_in_thread() as running:
             with pytest.raises(ValueError, match="not a close code"):

@@ -137,7 +137,7 @@ def test_without_a_network_the_client_finds_out_by_itself_and_comes_back(world: 
         assert room.wait_for("e", timeout=1).data == 1
 
 
-def test_levers_and_looks_are_those_of_a_server_that_runs(world: World) -> None:
+def test_controls_and_looks_are_those_of_a_server_that_runs(world: World) -> None:
     with world.open_pusher(world.options(user={"id": "1"}, reconnect=False)) as client:
         room = client.subscribe("presence-room")
         room.wait_subscribed()

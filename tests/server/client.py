@@ -69,9 +69,9 @@ class World:
         wire.send(data)
         return parse_response(bytes(wire.raw))
 
-    def do(self, lever: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Move a lever that takes the time."""
-        result = lever(*args, now=self.now, **kwargs)
+    def do(self, control: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Move a control that takes the time."""
+        result = control(*args, now=self.now, **kwargs)
         self.carry()
         return result
 

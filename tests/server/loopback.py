@@ -62,13 +62,13 @@ class Loopback:
         assert not self._thread.is_alive()
         self._here.close()
 
-    def do(self, lever: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Move a lever, in the thread of the server; `now` is filled in."""
+    def do(self, control: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Move a control, in the thread of the server; `now` is filled in."""
         future: Future[R] = Future()
 
         def call() -> None:
             try:
-                future.set_result(lever(*args, **kwargs))
+                future.set_result(control(*args, **kwargs))
             except BaseException as error:
                 future.set_exception(error)
 
@@ -76,9 +76,9 @@ class Loopback:
         self._here.send(b"!")
         return future.result(10)
 
-    def timed(self, lever: Callable[..., R], *args: Any, **kwargs: Any) -> R:
-        """Move a lever that takes `now`."""
-        return self.do(lambda: lever(*args, now=time.monotonic(), **kwargs))
+    def timed(self, control: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """Move a control that takes `now`."""
+        return self.do(lambda: control(*args, now=time.monotonic(), **kwargs))
 
     def _run(self) -> None:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)

@@ -85,7 +85,7 @@ def test_each_app_has_its_own_guests() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lever", "args", "error"),
+    ("control", "args", "error"),
     [
         ("join", ("private-room", "7"), ValueError),
         ("join", (ROOM, "known"), LocalProtocolError),
@@ -98,12 +98,12 @@ def test_each_app_has_its_own_guests() -> None:
     ],
 )
 def test_a_wrong_use_raises_and_changes_nothing(
-    world: World, lever: str, args: tuple[Any, ...], error: type[Exception]
+    world: World, control: str, args: tuple[Any, ...], error: type[Exception]
 ) -> None:
     world.do(world.server.join, ROOM, "known")
     client = world.client()
     client.subscribe(ROOM, {"user_id": "1"})
     client.take()
     with pytest.raises(error):
-        world.do(getattr(world.server, lever), *args)
+        world.do(getattr(world.server, control), *args)
     assert (client.take(), sorted(world.server.members(ROOM))) == ([], ["1", "known"])

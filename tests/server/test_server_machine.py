@@ -25,7 +25,7 @@ LIMITS = ServerLimits(head=400, body=300, message=500, held_answers=3, unsent=40
 
 
 class ServerMachine(RuleBasedStateMachine):
-    """Peers that do anything, levers that are moved at any time, and a driver that keeps the rules."""
+    """Peers that do anything, controls that are moved at any time, and a driver that keeps the rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +47,8 @@ class ServerMachine(RuleBasedStateMachine):
         self.server.receive_data(number, data, now=self.now)
         self.drain()
 
-    def lever(self, lever: Any, *args: Any, **kwargs: Any) -> None:
-        lever(*args, now=self.now, **kwargs)
+    def control(self, control: Any, *args: Any, **kwargs: Any) -> None:
+        control(*args, now=self.now, **kwargs)
         self.drain()
 
     def some(self, number: int) -> int | None:
@@ -61,14 +61,14 @@ class ServerMachine(RuleBasedStateMachine):
     def opens(self, number: int, upgrade: bool) -> None:
         if number not in self.open and number not in self.server._connections:
             self.open.add(number)
-            self.lever(self.server.connection_opened, number)
+            self.control(self.server.connection_opened, number)
             if upgrade:
                 self.say(number, UPGRADE)
 
     @rule(number=NUMBERS)
     def hangs_up(self, number: int) -> None:
         self.open.discard(number)
-        self.lever(self.server.connection_closed, number)
+        self.control(self.server.connection_closed, number)
 
     @rule(number=NUMBERS, data=st.sampled_from([close(), frame(b"x"), b"\xff", b"GET", UPGRADE]))
     def says_odd_things(self, number: int, data: bytes) -> None:
@@ -113,15 +113,15 @@ class ServerMachine(RuleBasedStateMachine):
         auth = sign_user(DEMO_APP.key, DEMO_APP.secret, socket_id, user_data)
         self.say(number, event("pusher:signin", {"auth": auth, "user_data": user_data}))
 
-    # ---- levers
+    # ---- controls
 
     @rule(channel=CHANNELS, data=st.text(max_size=5))
     def publishes(self, channel: str, data: str) -> None:
-        self.lever(self.server.publish, channel, "e", data)
+        self.control(self.server.publish, channel, "e", data)
 
     @rule(user=USERS)
     def terminates(self, user: str) -> None:
-        self.lever(self.server.terminate_user, user)
+        self.control(self.server.terminate_user, user)
 
     @rule(
         number=NUMBERS,
@@ -130,7 +130,7 @@ class ServerMachine(RuleBasedStateMachine):
         close_frame=st.booleans(),
     )
     def drops(self, number: int, code: int | None, error_event: bool, close_frame: bool) -> None:
-        self.lever(
+        self.control(
             self.server.drop,
             code,
             connection=self.some(number),
@@ -140,22 +140,22 @@ class ServerMachine(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def mutes(self, number: int) -> None:
-        self.lever(self.server.mute, self.some(number))
+        self.control(self.server.mute, self.some(number))
 
     @rule(number=NUMBERS)
     def unmutes(self, number: int) -> None:
-        self.lever(self.server.unmute, self.some(number))
+        self.control(self.server.unmute, self.some(number))
 
     @rule(how=st.sampled_from([{}, {"code": 4100}, {"status": 503}, None]))
     def refuses(self, how: dict[str, int] | None) -> None:
         if how is None:
-            self.lever(self.server.allow)
+            self.control(self.server.allow)
         else:
-            self.lever(self.server.refuse, times=1, **how)
+            self.control(self.server.refuse, times=1, **how)
 
     @rule(what=KINDS, seconds=st.sampled_from([0, 0, 1, 30]))
     def delays(self, what: str, seconds: float) -> None:
-        self.lever(self.server.delay, seconds, what)
+        self.control(self.server.delay, seconds, what)
 
     @rule(draining=st.booleans())
     def drains_or_not(self, draining: bool) -> None:

@@ -120,10 +120,10 @@ def test_who_is_muted_is_heard_again(drawn: list[Fault]) -> None:
     server = Server()
     for fault in drawn:
         fault(server, now=0.0)
-    levers = [fault.lever for fault in drawn]
-    assert levers.count("mute") == levers.count("unmute")
+    controls = [fault.control for fault in drawn]
+    assert controls.count("mute") == controls.count("unmute")
     assert not server._faults.mute_all
-    assert set(levers) <= {name for name in dir(Server) if not name.startswith("_")}
+    assert set(controls) <= {name for name in dir(Server) if not name.startswith("_")}
 
 
 def test_an_upgrade_is_accepted_and_other_requests_are_not() -> None:

@@ -114,7 +114,7 @@ class Cache:
         """Replace the cached event of a channel."""
         self._events.pop(channel, None)
         self._events[channel] = CachedEvent(text, data, now + self._lifetime)
-        # All live equally long, so those that expire first come first.
+        # All have the same lifetime, so the oldest expires first.
         while (oldest := next(iter(self._events))) != channel:
             if self._events[oldest].expires > now and len(self._events) <= self._limit:
                 break

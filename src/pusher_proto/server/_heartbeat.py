@@ -19,7 +19,7 @@ class Heartbeat:
     """Pings a connection after a silence, and ends it when no answer comes.
 
     Pusher looks at each connection by itself; a dialect with a `tick` looks at all connections that are subscribed to
-    a channel at each tick: it first ends those that did not answer the last ping, then pings the silent ones.
+    a channel at each tick: it first ends connections without an answer to the last ping, then pings the silent ones.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""The world of one app: its sockets, its channels, and what reaches whom.
+"""One app: its sockets and channels, and the delivery of events.
 
-It trusts its callers: authorizations were checked and names are allowed when it is asked to do something.
+It trusts its callers, which check authorizations and names.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Socket:
 
 
 class Realm:
-    """One app and all that lives in it."""
+    """One app, with its sockets, channels, cached events and users."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Realm:
     # ---- sockets
 
     def enter(self, connection: Connection, serial: int) -> Socket:
-        """Give a connection its socket."""
+        """Create the socket of a connection."""
         socket_id = self._new_socket_id()
         while socket_id in self.sockets:
             socket_id = self._new_socket_id()

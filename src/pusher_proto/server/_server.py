@@ -19,7 +19,8 @@ from urllib.parse import unquote
 from ..errors import LocalProtocolError
 from ._auth_endpoint import AuthEndpoint, AuthUser
 from ._connection import Connection, Left, State
-from ._control import Control
+from ._control_api import ControlApi
+from ._controls import Controls
 from ._conversation import Answered, Conversation, Ended, Refused
 from ._dialect import Ending, Manner
 from ._faults import Answers, Refusal
@@ -27,7 +28,6 @@ from ._frames import ClientMessage, encode, json_text
 from ._heartbeat import Heartbeat
 from ._http import HttpRequest, HttpResponse, failure, parse_form
 from ._http_api import HttpApi
-from ._levers import Levers
 from ._limits import ServerLimits
 from ._origins import is_allowed
 from ._pages import Pages
@@ -60,7 +60,7 @@ _KINDS: dict[str, Answers] = {
 }
 
 
-class Server(Levers):
+class Server(Controls):
     """A Pusher server: channels, client events, sign-in, the HTTP API and an auth endpoint.
 
     After any call that takes `now`, pull `next_effect` until None, then read `next_deadline` again
@@ -139,7 +139,7 @@ class Server(Levers):
         self._control = None
         if control is not False:
             token = None if control is True else control
-            self._control = Control(self, token, self._reports)
+            self._control = ControlApi(self, token, self._reports)
         self._endpoint = AuthEndpoint(
             self._realms_in_order,
             limits,

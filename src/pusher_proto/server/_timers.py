@@ -1,4 +1,4 @@
-"""Deadlines with a name and an action. It knows no clock: whoever asks says what time it is."""
+"""Deadlines with a name and an action. It has no clock: callers pass the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Timers"]
 class Timers:
     """Named deadlines; setting a name again replaces its deadline.
 
-    Replaced and cancelled entries stay in the heap until they come up or outnumber the live ones.
+    Replaced and cancelled entries stay in the heap until they are due or outnumber the live ones.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Timers:
         return name in self._live
 
     def set(self, name: Hashable, due: float, action: Callable[[float], None]) -> None:
-        """Have `action(now)` called when `due` is reached."""
+        """Call `action(now)` when `due` is reached."""
         self._sequence += 1
         self._live[name] = (self._sequence, action)
         heapq.heappush(self._heap, (due, self._sequence, name))
@@ -32,7 +32,7 @@ class Timers:
             heapq.heapify(self._heap)
 
     def cancel(self, name: Hashable) -> None:
-        """Forget a deadline; an unknown name is ignored."""
+        """Cancel a deadline; ignore an unknown name."""
         self._live.pop(name, None)
 
     def next_due(self) -> float | None:
@@ -42,7 +42,7 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def fire(self, now: float) -> None:
-        """Call what is due, in the order of the deadlines, until nothing is."""
+        """Call the actions that are due, in the order of their deadlines."""
         while (due := self.next_due()) is not None and due <= now:
             _, _, name = heapq.heappop(self._heap)
             _, action = self._live.pop(name)

@@ -1,4 +1,4 @@
-"""Signed-in users of one app, and who watches whom. AuthRequests were checked before."""
+"""Signed-in users of one app, and their watchlists. Its callers check authorizations."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class User:
     def __init__(self, user_id: str, info: msgspec.Raw | msgspec.UnsetType) -> None:
         self.id = user_id
         self.info = info
-        """Their `user_info` as they first signed in."""
+        """The `user_info` of the first sign-in."""
         # Dicts are used as sets that keep their order: the same inputs give the same effects.
         self.sockets: dict[Socket, Sequence[str]] = {}
-        """Each with the users it watches."""
+        """Each socket with the users that it watches."""
 
 
 class Users:
-    """Who is signed in."""
+    """The signed-in users and their watchers."""
 
     def __init__(self) -> None:
         self._online: dict[str, User] = {}
         self._watchers: dict[str, dict[Socket, None]] = {}
 
     def get(self, user_id: str) -> User | None:
-        """Return a user, or None when nobody is signed in as them."""
+        """Return a user, or None when no socket is signed in as that user."""
         return self._online.get(user_id)
 
     def online(self) -> dict[str, set[str]]:
@@ -49,9 +49,9 @@ class Users:
         info: msgspec.Raw | msgspec.UnsetType,
         watched: Sequence[str],
     ) -> None:
-        """Sign a socket in. It hears how those it watches are; the user's watchers hear of the user."""
+        """Sign a socket in, send it the status of the users that it watches, and notify the watchers of its user."""
         user = self._online.get(user_id)
-        comes = user is None
+        is_new = user is None
         if user is None:
             user = self._online[user_id] = User(user_id, info)
         user.sockets[socket] = watched
@@ -62,11 +62,11 @@ class Users:
         away = [other for other in watched if other not in self._online]
         if watched:
             socket.send(_watchlist_events(online=here, offline=away))
-        if comes:
-            self._tell_watchers(user_id, _watchlist_events(online=[user_id]), socket)
+        if is_new:
+            self._notify_watchers(user_id, _watchlist_events(online=[user_id]), socket)
 
     def sign_out(self, socket: Socket) -> None:
-        """Forget a signed-in socket; the user is offline when it was the last one."""
+        """Sign a socket out; with its last socket the user goes offline."""
         user = socket.user
         if user is None:
             return
@@ -78,9 +78,9 @@ class Users:
                 del self._watchers[other]
         if not user.sockets:
             del self._online[user.id]
-            self._tell_watchers(user.id, _watchlist_events(offline=[user.id]), socket)
+            self._notify_watchers(user.id, _watchlist_events(offline=[user.id]), socket)
 
-    def _tell_watchers(self, user_id: str, text: str, but: Socket) -> None:
+    def _notify_watchers(self, user_id: str, text: str, but: Socket) -> None:
         for watcher in self._watchers.get(user_id, ()):
             if watcher is not but:
                 watcher.send(text)

@@ -16,12 +16,12 @@ from ..server._webhooks import SentWebhook
 from ..server._world import PublishedEvent, ReceivedMessage
 from ..server.apps import App
 
-__all__ = ["Levers"]
+__all__ = ["Controls"]
 
 R = TypeVar("R")
 
 
-class Levers(ABC):
+class Controls(ABC):
     """The controls of a running server. They are documented at `pusher_proto.testing.Server`."""
 
     server: Server

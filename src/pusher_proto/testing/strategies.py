@@ -115,28 +115,28 @@ def accept(request: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong at the server: a lever of it, and with what it is pulled.
+    """One fault of the server: the name of a control and its arguments.
 
     Call it with a `Server` and `now=...`, or with a server of `pusher_anyio.testing` alone.
     """
 
-    lever: str
+    control: str
     arguments: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    """How long to wait before the next one."""
+    """Seconds before the next fault."""
 
     def __call__(self, server: Any, **time: float) -> Any:
-        """Let it go wrong; return what the lever does."""
-        return getattr(server, self.lever)(**self.arguments, **time)
+        """Call the control; return its result."""
+        return getattr(server, self.control)(**self.arguments, **time)
 
 
 def faults(
     channels: Sequence[str] = CHANNELS, *, most: int = 8, seconds: float = 5.0
 ) -> st.SearchStrategy[list[Fault]]:
-    """Return a strategy for what goes wrong in turn, at `most` so many things, up to `seconds` apart.
+    """Return a strategy for at most `most` faults in turn, up to `seconds` apart.
 
-    Nothing lasts: what is refused is refused a few times, and who is muted is heard again by `Fault("unmute")`, which
-    follows each `mute`. After the last fault a client that retries gets through.
+    No fault lasts: a refusal is repeated a few times, and `Fault("unmute")` follows each `mute`. After the last fault a
+    client that retries succeeds.
     """
     times = st.integers(1, 3)
     pause = st.floats(0, seconds)
@@ -175,9 +175,9 @@ def faults(
 
 
 def _fault(
-    lever: str, pause: st.SearchStrategy[float], **arguments: st.SearchStrategy[Any]
+    control: str, pause: st.SearchStrategy[float], **arguments: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[Fault]:
-    return st.builds(Fault, st.just(lever), st.fixed_dictionaries(arguments), pause)
+    return st.builds(Fault, st.just(control), st.fixed_dictionaries(arguments), pause)
 
 
 def _message(

@@ -20,10 +20,10 @@ from ._reports import Report
 from ._webhooks import SentWebhook
 from .apps import App
 
-__all__ = ["Levers"]
+__all__ = ["Controls"]
 
 
-class Levers(Guests):
+class Controls(Guests):
     """The controls.
 
     After a control, pull the effects as after any other call. `app` is the key of an app, by default of the first one.

@@ -17,9 +17,9 @@ from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._reports import Report, Reports
 
 if TYPE_CHECKING:
-    from ._levers import Levers
+    from ._controls import Controls
 
-__all__ = ["Control"]
+__all__ = ["ControlApi"]
 
 _PREFIX = "/control/"
 
@@ -156,7 +156,7 @@ _COMMANDS: dict[str, tuple[str, type[_Command]]] = {
 }
 """The commands: for each the control that it calls, and its body."""
 
-_LOOKS: dict[str, Callable[[Levers, str | None], object]] = {
+_LOOKS: dict[str, Callable[[Controls, str | None], object]] = {
     "received": lambda server, _: [each._asdict() for each in server.received],
     "published": lambda server, _: [each._asdict() for each in server.published],
     "auth_requests": lambda server, _: [
@@ -181,12 +181,12 @@ _LOOKS: dict[str, Callable[[Levers, str | None], object]] = {
 }
 
 
-class Control:
+class ControlApi:
     """Answers `/control/...`: POST for commands, GET for looks and for the stream of events."""
 
     def __init__(
         self,
-        server: Levers,
+        server: Controls,
         token: str | None,
         reports: Reports,
     ) -> None:
