@@ -350,7 +350,8 @@ class Options:
             more.setdefault("auth", OwnKey(found.key, found.secret))
         if found.cluster is not None:
             return cls.from_cluster(found.cluster, key=found.key, **more)
-        make = {"REVERB_": cls.for_reverb}.get(found.prefix, cls.from_host)
+        named = {"REVERB_": cls.for_reverb, "SOCKUDO_": cls.for_sockudo}
+        make = named.get(found.prefix, cls.from_host)
         return make(
             found.host or "localhost",
             key=found.key,

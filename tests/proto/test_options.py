@@ -304,6 +304,32 @@ def test_the_app_of_a_sockudo_on_this_machine_is_read() -> None:
     assert (options.host, options.key, options.tls, options.auth) == (
         "localhost", "KEY", False, OwnKey("KEY", "S"),
     )  # fmt: skip
+    assert (options.port, options.answers_in_order) == (6001, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "given", "port", "tls"),
+    [
+        ("localhost", {}, 6001, False),
+        ("push.example.com", {}, None, True),
+        ("push.example.com", {"tls": False}, 6001, False),
+        ("localhost", {"port": 9000}, 9000, False),
+    ],
+)
+def test_for_sockudo_knows_its_port_and_that_it_answers_in_order(
+    host: str, given: dict[str, Any], port: int | None, tls: bool
+) -> None:
+    options = Options.for_sockudo(host, key="KEY", **given)
+    assert (options.port, options.tls) == (port, tls)
+    assert (options.answers_in_order, options.strict_names) == (True, False)
+    assert options.max_frame is None
+    assert Options.for_sockudo(key="KEY", answers_in_order=False).answers_in_order is False
+
+
+def test_for_reverb_knows_that_it_answers_in_order_and_what_it_takes() -> None:
+    options = Options.for_reverb(key="KEY")
+    assert (options.answers_in_order, options.max_frame) == (True, 10_000)
+    assert Options.from_host("push.example.com", key="KEY").answers_in_order is False
 
 
 NAMES = ("APP_KEY", "HOST", "PORT", "SCHEME", "PATH")

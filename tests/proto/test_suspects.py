@@ -8,6 +8,7 @@ import pytest
 
 from proto.scripted import Script, connected
 from pusher_proto import (
+    AuthResponse,
     ChannelState,
     ConnectionLost,
     Options,
@@ -202,3 +203,30 @@ def test_suspects_are_found_one_by_one() -> None:
     assert not suspects.suspected("a")
     assert suspects.ended(1009, ["a"], None, None) == "a"
     assert suspects.ended(4301, ["d"], None, None) is None
+
+
+def test_a_suspect_that_is_still_being_authorized_holds_the_next_one_back() -> None:
+    script = connected(auth=None).subscribe("private-a", "private-b")
+
+    def authorize() -> None:
+        for asked in script.asked:
+            answer = AuthResponse("key:signature")
+            script.do(script.session.authorized, asked.request, answer)
+        script.asked.clear()
+
+    authorize()
+    for _ in range(2):
+        script.eof()
+        reconnected(script)
+        if len(script.asked) > 1:
+            authorize()
+    assert [one.details.channel for one in script.asked] == ["private-a"]
+    script.send("pusher:pong")
+    assert [one.details.channel for one in script.asked] == ["private-a"]
+    channels_asked(script)
+    authorize()
+    assert channels_asked(script) == ["private-a", "ping"]
+    script.send(SUCCEEDED, "{}", "private-a")
+    assert script.asked == []
+    script.send("pusher:pong")
+    assert [one.details.channel for one in script.asked] == ["private-b"]

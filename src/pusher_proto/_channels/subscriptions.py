@@ -348,7 +348,10 @@ class Subscriptions:
             self._refuse_sign_in(error, now)
             return True
         ledger = self._connector.ledger
+        pinging = ledger.pinging
         self._conclude(ledger.error(error, now), now)
+        if pinging and not ledger.pinging:
+            self._connector.ping_refused(now)
         if ledger.wants_ping:
             self._connector.ping(now)
         return ledger.undecided

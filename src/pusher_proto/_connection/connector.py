@@ -220,6 +220,11 @@ class Connector:
 
     # Reported by the link
 
+    def ping_refused(self, now: float) -> None:
+        """Note that the server has answered a ping by an error: the way to it is good."""
+        assert self._link is not None  # it sent the ping
+        self._link.ping_refused(now)
+
     def link_pinged(self, now: float) -> None:
         """Note that the link sent a ping."""
         self.ledger.asked(Asked.PING, now=now)

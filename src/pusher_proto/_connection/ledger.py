@@ -155,7 +155,8 @@ class Ledger:
                 self._drop(pinged)
             if channel is None or not _may_end(error):
                 return [Verdict(error, channel=channel)]
-        vague = bool(self._silent)
+        # The user's own channel is hardly refused right after the sign-in.
+        vague = any(kind is not Asked.USER_CHANNEL for kind, _ in self._silent.values())
         self._errors.append(_Error(error, now, self._count, vague=vague, channel=channel))
         return self._all_refused()
 
@@ -189,12 +190,17 @@ class Ledger:
     @property
     def wants_ping(self) -> bool:
         """Whether an error waits for an answer of the server, and no ping is on its way."""
-        return self.undecided and _PING not in self._numbers
+        return self.undecided and not self.pinging
 
     @property
     def waiting(self) -> bool:
         """Whether a request waits for its answer."""
         return bool(self._waiting)
+
+    @property
+    def pinging(self) -> bool:
+        """Whether a ping waits for its pong."""
+        return _PING in self._numbers
 
     @property
     def undecided(self) -> bool:

@@ -223,6 +223,11 @@ class Link:
             self._owner.link_pinged(now)
             self._liveness.asked(now)
 
+    def ping_refused(self, now: float) -> None:
+        """Note that an error was the answer to a ping."""
+        assert self._liveness is not None  # before the greeting no ping is sent
+        self._liveness.pong(now)
+
     def activity_due(self, now: float) -> None:
         """The server was silent for long, perhaps."""
         if self._liveness is not None and self._liveness.activity_due(now):
