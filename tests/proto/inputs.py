@@ -119,6 +119,8 @@ def options_of(sequence: Sequence) -> Options:
         event_queue=6,
         outbox_limit=200,
         several_nodes=sequence.seed in (2, 5, 8),
+        answers_in_order=sequence.seed in (3, 6, 8),
+        subscribe_rate=1.0 if sequence.seed in (1, 4) else None,
     )
 
 

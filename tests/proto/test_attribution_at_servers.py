@@ -129,8 +129,8 @@ def test_nothing_good_is_refused_and_everything_bad_is(
         assert script.session.channel(name).state is state
     signed = [type(one) for one in told if isinstance(one, SignedIn | SignInFailed)]
     assert signed == [SignInFailed if "sign-in" in bad else SignedIn]
-    state = UserState.FAILED if "sign-in" in bad else UserState.SIGNED_IN
-    assert script.session.user.state is state
+    user = UserState.FAILED if "sign-in" in bad else UserState.SIGNED_IN
+    assert script.session.user.state is user
 
 
 def test_F7_a_ping_that_a_rate_limit_refuses_is_no_sign_of_a_way_that_is_lost() -> None:
