@@ -1,7 +1,7 @@
 """The table of faults in docs/reliability.md, made from the tests of this package.
 
 A test is called `test_ID_what_happens`, and the first paragraph of its docstring says what the client does then.
-`python -m tests.faults.table` writes the table anew; a test compares it.
+`python -m tests.faults.table` writes the table again; a test compares it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,19 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-__all__ = ["AREAS", "PAGE", "Fault", "collected", "table", "with_table"]
+from .world import WORLD
+
+__all__ = [
+    "AREAS",
+    "PAGE",
+    "WORLD",
+    "Fault",
+    "collected",
+    "table",
+    "whole",
+    "with_a_test",
+    "with_table",
+]
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "reliability.md"
@@ -86,6 +98,36 @@ def table(faults: list[Fault]) -> str:
     return "\n".join(parts)
 
 
+def world() -> str:
+    """Return the table of `WORLD` in Markdown."""
+    lines = [
+        "### Reports from the world",
+        "",
+        "| | fault | what the client does |",
+        "| --- | --- | --- |",
+    ]
+    lines += [f"| W{n} | {_cell(what)} | {_cell(so)} |" for n, (what, so) in WORLD.items()]
+    return "\n".join(lines) + "\n"
+
+
+def with_a_test(folder: Path = HERE.parent) -> set[int]:
+    """Return the numbers of `WORLD` that have a test in `folder`, or below it."""
+    found: set[int] = set()
+    for path in folder.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found |= {int(n) for n in re.findall(r"_W([0-9]+)(?=_|$)", node.name)}
+    # The scenarios of all drivers are functions of one module.
+    for name in re.findall(r"W([0-9]+)_", (folder / "drivers" / "scenarios.py").read_text()):
+        found.add(int(name))
+    return found
+
+
+def whole() -> str:
+    """Return all that stands between the marks of the page."""
+    return f"{table(collected())}\n{world()}"
+
+
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
@@ -101,5 +143,5 @@ def with_table(page: str, rows: str) -> str:
 
 if __name__ == "__main__":
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(with_table(page, table(collected())), encoding="utf-8")
-    sys.stdout.write(f"{len(collected())} rows\n")
+    PAGE.write_text(with_table(page, whole()), encoding="utf-8")
+    sys.stdout.write(f"{len(collected()) + len(WORLD)} rows\n")

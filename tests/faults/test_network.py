@@ -67,13 +67,26 @@ def test_N1_a_server_falls_silent() -> None:
 
 
 def test_N1d_a_server_speaks_and_answers_no_ping() -> None:
-    """Whatever it sends shows that it lives: the connection is kept."""
+    """Whatever it sends shows that it lives: the connection is kept, unless it has answered a ping before."""
     script = listening(activity=60)
     for _ in range(60):
         script.wait(80).receive(frame(SAID))
     assert len(messages(script)) == 60
     assert pings(script) == 60
     assert_kept(script)
+
+
+def test_N1f_the_way_to_the_server_is_lost() -> None:
+    """A ping that stays unanswered for twice `pong_timeout`, on a connection where a pong was seen before, while little
+    is received: another connection is opened at once."""
+    script = listening()
+    script.do(script.session.ping).send("pusher:pong")
+    script.do(script.session.ping)
+    for _ in range(5):
+        script.wait(10).receive(frame(SAID))
+    script.wait(10)
+    assert "the way to it is lost" in lost(script, AT_ONCE).reason
+    assert_returns(script)
 
 
 def test_N1e_a_huge_message_drips() -> None:
