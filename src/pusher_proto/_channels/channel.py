@@ -75,7 +75,7 @@ class Channel:
         self.passes = False
         """Whether messages are delivered as they are: neither decrypted nor marked as cached."""
         self.request: int | None = None
-        """The number of the authorization request under way."""
+        """The number of the pending authorization request."""
         self.failures = 0
         """Failures in a row that are followed by another try."""
         self.good = False
@@ -132,7 +132,7 @@ class Channel:
             self.roster.forget()
 
     def requested(self, request: int | None) -> None:
-        """Note the number of the authorization request under way, or that there is none."""
+        """Note the number of the pending authorization request, None without one."""
         self.request = request
 
     def hold(self, authorization: AuthResponse) -> None:

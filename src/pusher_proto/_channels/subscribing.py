@@ -1,4 +1,4 @@
-"""What comes before a subscribe: its authorization, the member, the key; and the next try after a failure.
+"""The way to a subscribe: its authorization, the member, the key; and the next try after a failure.
 
 Protocol: authorization. An authorization is for one channel on one connection. One that was requested on another
 connection, or for a channel that has been left since, is not used.

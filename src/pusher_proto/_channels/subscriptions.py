@@ -1,7 +1,7 @@
 """The channels of a session: what the application wants, and what the server's answers make of it.
 
 Called by the session. Requests go out through the connector, whose ledger says which request an error is about;
-`Admission` does what comes before a subscribe.
+`Admission` prepares and sends subscribes.
 """
 
 from __future__ import annotations
@@ -316,7 +316,7 @@ class Subscriptions:
                 pass
 
     def ponged(self, now: float) -> None:
-        """Put a pong into the ledger, and go on with what waited for it."""
+        """Put a pong into the ledger, and continue with the channels that waited for it."""
         self._last_success = None
         self._answered(Asked.PING, None, now)
         self._renewals.ponged(self.channels)

@@ -15,7 +15,7 @@ _BARE = (None, 1006, _TOO_LARGE)
 
 
 class Suspects:
-    """The channels that may be the reason for the last ends, and those that were.
+    """The channels that may be the reason for the last ends, and the convicted ones.
 
     A channel whose subscribe is unanswered when the connection ends is a suspect from the second such end in a row
     on. The connections that follow subscribe suspects last and one by one, so that the next end convicts one.

@@ -1,12 +1,12 @@
 """The requests of one connection in the order in which they were sent, and what each answer says about them.
 
 The protocol has no request ids. A success names its channel; a refusal names it on some servers only. An error that
-names nothing is put down to a request by these rules:
+names nothing is attributed to a request by these rules:
 
 - It is about a request that was sent before it came and was not answered.
 - Subscribe, sign-in and ping get one answer each; a client event and an unsubscribe get an error or nothing.
 - A server that is known to answer in order (Reverb, Sockudo) has answered everything that was sent before a request
-  when it answers that request. Where the order is not known, an error is put down only when as many requests are
+  when it answers that request. Where the order is not known, an error is attributed only when as many requests are
   unanswered as there are errors.
 - An error refuses nothing until the server has answered something after it, for it may be the reason why the
   connection ends. Where no answer is on its way, `wants_ping` asks for one ping.
@@ -74,7 +74,7 @@ class _Error:
         self.upto = upto
         """The number of the last request that it can be about."""
         self.vague = vague
-        """Whether it can be about a request that is not among those that wait for an answer."""
+        """Whether it can be about a request other than the unanswered ones."""
         self.confirmed = False
         """Whether the server has answered something since, so that the connection outlived the error."""
 
@@ -91,7 +91,7 @@ class Ledger:
         self._silent: dict[int, Key] = {}
         """The requests that get an error or nothing, until something that was sent later is answered."""
         self._repeated: set[Key] = set()
-        """Those of them since the last request that gets an answer: each is noted once."""
+        """The silent requests since the last request that gets an answer: each is noted once."""
         self._errors: list[_Error] = []
         self._passed: dict[Key, int] = {}
         """Requests that a server answering in order has passed over: it will not answer them."""
@@ -209,7 +209,7 @@ class Ledger:
 
     @property
     def unplaced(self) -> ErrorReceived | None:
-        """The last error that may be the answer to an unanswered request and could not be put down to one."""
+        """The last error that may be the answer to an unanswered request and could not be attributed to one."""
         asked = [*islice(self._waiting, 1), *self._passed.values()]
         return self._error_about(min(asked)) if asked else None
 
@@ -243,7 +243,7 @@ class Ledger:
         return early
 
     def _in_sequence(self, number: int) -> list[Verdict]:
-        """Conclude from an answer of a server that answers in order: all that was sent before `number` is over."""
+        """Conclude from an answer of a server that answers in order: everything sent before `number` is over."""
         early = {one: self._waiting[one] for one in takewhile(number.__gt__, self._waiting)}
         for one in early:
             self._drop(one)
@@ -313,7 +313,7 @@ class Ledger:
         for count, (one, number) in enumerate(zip(errors, numbers, strict=False), 1):
             if one.vague or number > one.upto:
                 return 0
-            # An error that refuses the ping comes after all that was sent before the ping was dealt with.
+            # An error that refuses the ping comes after everything sent before the ping was dealt with.
             outlived = outlived or (number == pinged and one.at > self._pinged_at)
             if (one.confirmed or outlived) and numbers[count] > one.upto:
                 return count
