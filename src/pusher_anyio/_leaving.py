@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Generic, Self, TypeVar
 
 import anyio
@@ -79,7 +79,7 @@ def _follows(error: BaseException, errors: list[BaseException]) -> bool:
 OpenedT = TypeVar("OpenedT", bound=Leaving)
 
 
-class Opening(Generic[OpenedT]):
+class Opening(AbstractAsyncContextManager[OpenedT], Generic[OpenedT]):
     """What `open_pusher` and `serve` return: await it to open, or enter it to open for the length of a block."""
 
     def __init__(self, name: str, open_: Callable[[], Awaitable[OpenedT]]) -> None:

@@ -11,15 +11,15 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum
 from functools import partial
 from typing import TypeVar
 
 import anyio
 import anyio.to_thread
-from anyio.abc import ByteStream, Listener, SocketAttribute
+from anyio.abc import ByteStream, Listener, SocketAttribute, SocketStream
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.streams.tls import TLSStream
 
@@ -27,6 +27,8 @@ from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerReques
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Controls
 
+from ._io import current_loop
+from ._leaving import Leaving, Opening
 from ._post import post
 
 __all__ = ["RunningServer", "ServerInThread", "serve", "serve_in_thread"]
@@ -72,8 +74,10 @@ class _Peer:
             self.scope.cancel()
 
 
-class RunningServer(Controls, AsyncExpectations):
+class RunningServer(Controls, AsyncExpectations, Leaving):
     """A server on the current event loop. Made by `serve`; call it on that event loop only."""
+
+    _listeners: Sequence[Listener[SocketStream]] = ()
 
     def __init__(
         self, server: Server, host: str, port: int, ssl_context: ssl.SSLContext | None
@@ -89,6 +93,37 @@ class RunningServer(Controls, AsyncExpectations):
         self._happened = anyio.Event()
         self._requests: deque[ServerRequest] = deque()
         self._requested = anyio.Event()
+        self._io = current_loop(None)
+        self._io.broke = self._broke
+        self._errors = []
+
+    async def close(self) -> None:
+        """Drop all clients and free the port. Any task may do it. Raises what broke the server, if anything did."""
+        await self._end()
+        if self._errors:
+            raise self._errors[0]
+
+    async def _end(self) -> None:
+        # asyncio logs an InvalidStateError when an accept is cancelled while a client connects: close it first.
+        await _close_all(self._listeners)
+        self._io.cancel_tasks()
+        await self._io.all_gone(tasks=True)
+
+    def _start(self, listeners: Sequence[Listener[SocketStream]]) -> None:
+        self._listeners = listeners
+        self._io.start("pusher serve", self._run)
+
+    async def _run(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._run_timers)
+            group.start_soon(self._run_requests)
+            for listener in self._listeners:
+                group.start_soon(_listen, listener, self)
+
+    def _broke(self, error: BaseException) -> None:
+        self._errors.append(error)
+        if self._body is not None:
+            self._io.soon(self._body.interrupt)
 
     def do(self, action: Callable[[Server, float], R]) -> R:
         """Call `action(server, now)`, carry out its effects, and return its result."""
@@ -249,48 +284,43 @@ def _reset_on_close(stream: ByteStream) -> None:
         pass  # it is closed already
 
 
-@asynccontextmanager
-async def serve(
+def serve(
     server: Server | None = None,
     *,
     host: str | Sequence[str] = "127.0.0.1",
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
-) -> AsyncIterator[RunningServer]:
-    """Run a server for the length of the block: `async with serve() as running`.
+) -> Opening[RunningServer]:
+    """Run a server: `async with serve() as running`, or `running = await serve()` and `await running.close()`.
 
     `server` is the machine, by default one with the demonstration app. `host` is one address or several, all with the
-    same port; port 0 takes a free one, which `running.port` has. With `ssl_context` it speaks TLS. Leaving the block
-    drops all clients and frees the port. An exception of the block comes out as itself.
+    same port; port 0 takes a free one, which `running.port` has. With `ssl_context` it speaks TLS. Closing drops all
+    clients and frees the port; any task may do it. An exception of the block comes out as itself.
     """
     hosts = [host] if isinstance(host, str) else list(host)
-    async with AsyncExitStack() as stack:
-        listeners = []
-        for each in hosts:
-            listener = await anyio.create_tcp_listener(local_host=each, local_port=port)
-            await stack.enter_async_context(listener)
-            port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
-            listeners.append(listener)
-        running = RunningServer(server or Server(), hosts[0], port, ssl_context)
-        raised: BaseException | None = None
-        async with anyio.create_task_group() as group:
-            group.start_soon(running._run_timers)
-            group.start_soon(running._run_requests)
-            for listener in listeners:
-                group.start_soon(_listen, listener, running)
-            try:
-                yield running
-            except (anyio.get_cancelled_exc_class(), GeneratorExit):
-                raise
-            except BaseException as error:
-                raised = error
-            # asyncio logs an InvalidStateError when an accept is cancelled while a client connects: close it first.
-            with anyio.CancelScope(shield=True):
-                for listener in listeners:
-                    await listener.aclose()
-            group.cancel_scope.cancel()
-    if raised is not None:
-        raise raised
+
+    async def open_() -> RunningServer:
+        listeners: list[Listener[SocketStream]] = []
+        there = port
+        try:
+            for each in hosts:
+                listener = await anyio.create_tcp_listener(local_host=each, local_port=there)
+                listeners.append(listener)
+                there = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django's
+        except BaseException:
+            await _close_all(listeners)
+            raise
+        running = RunningServer(server or Server(), hosts[0], there, ssl_context)
+        running._start(listeners)
+        return running
+
+    return Opening("serve", open_)
+
+
+async def _close_all(listeners: Sequence[Listener[SocketStream]]) -> None:
+    with anyio.CancelScope(shield=True):
+        for listener in listeners:
+            await listener.aclose()
 
 
 class ServerInThread(Controls, Expectations):
