@@ -13,6 +13,7 @@ import textwrap
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -499,6 +500,33 @@ def test_W14_a_tls_error_at_the_first_step_is_told_at_once(server: ServerInThrea
             lost = client.wait_for(ConnectionLost, timeout=10)
             assert "SSL" in lost.reason
     assert clock.seconds < 5
+
+
+def test_W15_the_end_of_tls_is_noticed_at_once_though_tcp_stays_open(
+    server: ServerInThread,
+) -> None:
+    authority = Authority()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def say_goodbye() -> None:
+            sock, _ = listener.accept()
+            with authority.server.wrap_socket(sock, server_side=True) as secured:
+                secured.recv(1000)
+                with suppress(OSError):  # the client closes TCP as the answer
+                    secured.unwrap()
+                go_on.wait(20)
+
+        go_on = threading.Event()
+        thread = threading.Thread(target=say_goodbye)
+        thread.start()
+        options = Options(
+            host="127.0.0.1", port=listener.getsockname()[1], key="demo", connect_timeout=30.0
+        )
+        with Clock() as clock, open_pusher(options, ssl_context=authority.client) as client:
+            client.wait_for(ConnectionLost, timeout=20)
+        go_on.set()
+        thread.join()
+    assert clock.seconds < 10
 
 
 # Contexts

@@ -12,6 +12,7 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import AuthRequest, AuthResponse, ChannelEvent, Options
 from pusher_sync import open_pusher
 from pusher_sync._io import _loop
+from pusher_sync._io._socket import Pipe
 
 from .runners import client_threads, leaves_nothing, open_files, poll
 from .scenarios import QUICK, own_key
@@ -151,26 +153,29 @@ def test_a_socket_that_the_application_closes_is_replaced(
 
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed(
-    server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
+    selector: type[selectors.BaseSelector],
 ) -> None:
-    monkeypatch.setattr(selectors, "DefaultSelector", selector)
-    made: list[socket.socket] = []
+    reading: Any = SimpleNamespace(has_to_write=False, wants_data=True, over=False)
+    with leaves_nothing(), selector() as watched, ExitStack() as stack:
+        first, second, peer = (stack.enter_context(each) for each in three_sockets())
+        before = Pipe(reading, first, watched)
+        before.attend()
+        number = first.detach()  # closed by the application, and still watched
+        os.dup2(second.fileno(), number)
+        next_one = stack.enter_context(socket.socket(fileno=number))
+        after = Pipe(reading, next_one, watched)
+        after.attend()
+        peer.send(b"hello")
+        assert [key.data for key, _ in watched.select(5)] == [after]
+        before.close()
+        assert [key.data for key, _ in watched.select(5)] == [after]
+        after.close()
+        assert watched.select(0) == []
 
-    def connect(host: str, port: int) -> socket.socket:
-        sock = socket.create_connection((host, port))
-        if made:  # the number of the first one, which is closed here and still watched
-            number = made[0].detach()
-            os.dup2(sock.fileno(), number)
-            sock.close()
-            sock = socket.socket(fileno=number)
-        made.append(sock)
-        return sock
 
-    with open_pusher(quick(server), connect=connect) as client:
-        client.wait_connected(5)
-        client.reconnect()
-        client.wait_connected(5)
-        client.subscribe("room").wait_subscribed(5)
+def three_sockets() -> tuple[socket.socket, socket.socket, socket.socket]:
+    second, peer = socket.socketpair()
+    return socket.socket(), second, peer
 
 
 def test_clients_come_and_go_in_many_threads_at_once(server: ServerInThread) -> None:
