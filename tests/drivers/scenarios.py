@@ -369,10 +369,21 @@ async def a_refused_channel_leaves_the_others_alone(driver: Driver, server: Runn
 
 @scenario
 async def a_channel_that_the_server_refuses_says_so(driver: Driver, server: RunningServer) -> None:
+    server.refuse_channel("room", shape="soketi", code=4009, message="not for you")
+    async with driver(quick(server)) as client:
+        with pytest.raises(SubscriptionError, match="not for you"):
+            await client.subscribe("room").wait_subscribed(5)
+
+
+@scenario
+async def a_wait_for_a_channel_that_is_tried_again_names_the_reason(
+    driver: Driver, server: RunningServer
+) -> None:
     server.refuse_channel("room", shape="soketi", code=4100, message="full")
     async with driver(quick(server)) as client:
-        with pytest.raises(SubscriptionError):
-            await client.subscribe("room").wait_subscribed(5)
+        reason = "it failed, and is tried again: the server refused 'room': full"
+        with pytest.raises(PusherTimeout, match=reason):
+            await client.subscribe("room").wait_subscribed(0.3)
 
 
 @scenario
@@ -498,12 +509,12 @@ async def a_refusal_for_good_comes_out_of_everything_that_waits(
             group.start_soon(waits, room.wait_for, "never")
             group.start_soon(waits, anext, stream)
             await until(lambda: len(client._lifecycle.waiters) == 1)  # the run
-            server.drop(4001, "no such app")
+            server.drop(4009, "You got disconnected by the app.")
         await waits(client.wait_connected)
         await waits(room.wait_subscribed)
         await waits(anext, stream)
         await waits(client.run)
-        assert codes == [4001] * 8
+        assert codes == [4009] * 8
         assert (client.state, client.stats.attempts) == (ConnectionState.FAILED, 1)
         client.connect()
         await room.wait_subscribed(5)
