@@ -8,7 +8,7 @@ deadline is left; and splitting what clients send changes no byte of the answers
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from fuzz.source import Source, splits
 from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerSend
@@ -27,6 +27,7 @@ _EVENTS = (
     b'{"event":"client-x","channel":"room","data":{}}',
 )
 _MOST = 60
+_DIALECTS: tuple[Literal["pusher", "reverb", "sockudo"], ...] = ("pusher", "reverb", "sockudo")
 
 
 class _Step(NamedTuple):
@@ -38,20 +39,26 @@ class _Step(NamedTuple):
 def fuzz_one(data: bytes) -> None:
     """Check the invariant on one input: steps, each with the connection that it is about."""
     source = Source(data)
+    dialect: Literal["pusher", "reverb", "sockudo"] = source.one_of(_DIALECTS)
     steps: list[_Step] = []
     while source and len(steps) < _MOST:
         kind, which = source.one_of(_KINDS), source.number()
         steps.append(_Step(kind, which, source.blob() if kind in ("text", "raw") else b""))
-    whole = _Run(steps, None).outcome()
+    whole = _Run(dialect, steps, None).outcome()
     for way in range(3):
-        assert _Run(steps, way).outcome() == whole, "splitting changed an answer"
+        assert _Run(dialect, steps, way).outcome() == whole, "splitting changed an answer"
 
 
 class _Run:
     """A server that lives through the steps."""
 
-    def __init__(self, steps: list[_Step], way: int | None) -> None:
-        self.server = Server(limits=LIMITS, ping_after=100.0)
+    def __init__(
+        self,
+        dialect: Literal["pusher", "reverb", "sockudo"],
+        steps: list[_Step],
+        way: int | None,
+    ) -> None:
+        self.server = Server(dialect=dialect, limits=LIMITS, ping_after=100.0)
         self.now = 0.0
         self.output: dict[int, bytearray] = {}
         self.ended: dict[int, Any] = {}
@@ -65,6 +72,11 @@ class _Run:
         for number in self.output:
             self.server.connection_closed(number, now=self.now)
             self._drain()
+        # A tick of Reverb, and the ghosts of Sockudo, end by themselves.
+        for _ in range(len(self.output) + 1):
+            if (due := self.server.next_deadline()) is not None:
+                self.server.handle_timeout(now=due)
+                self._drain()
         assert self.server.connections == {}
         assert self.server.channels() == []
         assert self.server.users() == {}
@@ -119,7 +131,7 @@ class _Run:
             assert after is None or after > self.now
         self.now = end
 
-    def _lever(self, step: _Step) -> None:
+    def _control(self, step: _Step) -> None:
         server, now = self.server, self.now
         match step.which % 9:
             case 0:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -216,11 +217,15 @@ PIECES = st.one_of(
 STREAMS = st.lists(PIECES, max_size=8).map(b"".join)
 
 
+Dialect = Literal["pusher", "reverb", "sockudo"]
+DIALECTS: st.SearchStrategy[Dialect] = st.sampled_from(["pusher", "reverb", "sockudo"])
+
+
 def outcome(
-    chunks: list[bytes], *, mute: bool = False, delay: float = 0.0
+    chunks: list[bytes], *, mute: bool = False, delay: float = 0.0, dialect: Dialect = "pusher"
 ) -> tuple[list[Any], bytes, list[Any]]:
     """Return what a server makes of bytes: closes and deadlines, output, messages received."""
-    server = Server(limits=SMALL)
+    server = Server(dialect=dialect, limits=SMALL)
     if mute:
         server.mute(now=0.0)
     server.delay(delay, now=0.0)
@@ -251,15 +256,21 @@ def outcome(
     return others, bytes(output), list(server.received)
 
 
-@given(STREAMS, st.lists(st.integers(0, 2000), max_size=10), st.booleans(), st.sampled_from([0, 1]))
+@given(
+    STREAMS,
+    st.lists(st.integers(0, 2000), max_size=10),
+    st.booleans(),
+    st.sampled_from([0, 1]),
+    DIALECTS,
+)
 @settings(max_examples=300, deadline=None)
 def test_how_bytes_are_split_changes_nothing(
-    stream: bytes, cuts: list[int], mute: bool, delay: int
+    stream: bytes, cuts: list[int], mute: bool, delay: int, dialect: Dialect
 ) -> None:
     edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     parts = [stream[start:end] for start, end in pairwise(edges)]
-    whole = outcome([stream], mute=mute, delay=delay)
-    assert outcome(parts, mute=mute, delay=delay) == whole
+    whole = outcome([stream], mute=mute, delay=delay, dialect=dialect)
+    assert outcome(parts, mute=mute, delay=delay, dialect=dialect) == whole
 
 
 @given(STREAMS)
@@ -301,10 +312,39 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
-@given(st.lists(st.tuples(NAMES, FIELDS | JSON, st.none() | st.text(max_size=5)), max_size=6))
+@given(
+    st.lists(st.tuples(NAMES, FIELDS | JSON, st.none() | st.text(max_size=5)), max_size=6), DIALECTS
+)
 @settings(max_examples=300, deadline=None)
-def test_whatever_events_say_never_raises(messages: list[tuple[str, Any, str | None]]) -> None:
-    outcome([UPGRADE, *(event(*message) for message in messages)])
+def test_whatever_events_say_never_raises(
+    messages: list[tuple[str, Any, str | None]], dialect: Dialect
+) -> None:
+    outcome([UPGRADE, *(event(*message) for message in messages)], dialect=dialect)
+
+
+MEMBERS = st.fixed_dictionaries({}, optional={"user_id": JSON, "user_info": JSON, "more": JSON})
+
+
+@given(
+    st.lists(st.tuples(MEMBERS | JSON, JSON | st.text(max_size=5)), min_size=1, max_size=4),
+    DIALECTS,
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_members_and_users_are_signed_never_raises(
+    members: list[tuple[Any, Any]], dialect: Dialect
+) -> None:
+    world = World(Server(dialect=dialect))
+    for member, data in members:
+        client = world.client()
+        client.subscribe("presence-room", member)
+        client.sign_in(member if isinstance(member, dict) else {"id": member})
+        client.say("client-x", data, "presence-room")
+        client.say("client-x", json.dumps(data), "presence-room")
+    world.server.members("presence-room")
+    for wire in list(world.wires.values()):
+        wire.hang_up()
+    world.pass_time(1000)
+    assert world.server.channels() == []
 
 
 # ---- deadlines

@@ -38,7 +38,7 @@ class Heartbeat:
         self._pinged: dict[Connection, float] = {}
 
     def start(self, now: float) -> None:
-        """Start the ticks with the first connection."""
+        """Start the ticks, which go on until a tick finds no connection."""
         if self._dialect.tick is not None and "tick" not in self._timers:
             self._timers.set("tick", now + self._dialect.tick, self._tick)
 
@@ -77,8 +77,10 @@ class Heartbeat:
 
     def _tick(self, now: float) -> None:
         assert self._dialect.tick is not None
-        self._timers.set("tick", now + self._dialect.tick, self._tick)
-        connections = [socket.connection for socket in self._sockets() if socket.channels]
+        sockets = list(self._sockets())
+        if sockets:
+            self._timers.set("tick", now + self._dialect.tick, self._tick)
+        connections = [socket.connection for socket in sockets if socket.channels]
         for connection in connections:
             pinged = self._pinged.pop(connection, None)
             if pinged is not None and connection.last_received < pinged and not connection.silent:
