@@ -70,6 +70,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
 
     def _check_usable(self) -> None:
         self._check_here()
+        self._raise_errors()
 
     async def _wait(
         self,

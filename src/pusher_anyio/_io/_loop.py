@@ -85,6 +85,8 @@ class Loop(IO):
         self.context = contextvars.copy_context()
         """Copied for every task and call."""
         self._fewer: anyio.Event | None = None
+        self._leaving: set[Any] = set()
+        """Tasks that wait for the end of all others: a handler may close the client."""
 
     # What an event loop adds
 
@@ -204,13 +206,19 @@ class Loop(IO):
     # The end
 
     async def all_gone(self, *, tasks: bool) -> None:
-        """Wait until no wire is left, nor, with `tasks`, a task other than this one."""
+        """Wait until no wire is left, nor, with `tasks`, a task but those that wait here."""
         current = self.current_task()
-        with anyio.CancelScope(shield=True):
-            while self.wires or (tasks and any(task is not current for task in self.tasks)):
-                self._fewer = self._fewer or self.new_event()
-                await self._fewer.wait()
-            await cancel_shielded_checkpoint()
+        if tasks:
+            self._leaving.add(current)
+            self._notify()
+        try:
+            with anyio.CancelScope(shield=True):
+                while self.wires or (tasks and self.tasks.keys() - self._leaving):
+                    self._fewer = self._fewer or self.new_event()
+                    await self._fewer.wait()
+                await cancel_shielded_checkpoint()
+        finally:
+            self._leaving.discard(current)
 
     async def _run(self, work: Work, *args: object) -> None:
         try:
