@@ -46,7 +46,6 @@ class Channel:
         "_plain",
         "auth",
         "failures",
-        "good",
         "held_authorization",
         "key",
         "key_asked_at",
@@ -58,7 +57,6 @@ class Channel:
         "receives",
         "request",
         "roster",
-        "sealed",
         "state",
         "subscribed_at",
         "subscription_count",
@@ -78,8 +76,6 @@ class Channel:
         """The number of the pending authorization request."""
         self.failures = 0
         """Failures in a row that are followed by another try."""
-        self.good = False
-        """Whether it was subscribed since `subscribe()`: then no failure is final."""
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
         """When the connection was lost on which it was subscribed last."""
@@ -88,7 +84,6 @@ class Channel:
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
         self._plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
-        self.sealed = self.kind is ChannelKind.ENCRYPTED
         self.key: Key | None = None
         self.key_asked_at = float("-inf")
         """When a new key was requested last because the present one failed."""
@@ -98,6 +93,16 @@ class Channel:
         """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
         self._caches = is_cache(name) and (encrypted_caches or not self.sealed)
         self._awaits_cached = False
+
+    @property
+    def sealed(self) -> bool:
+        """Whether messages of the channel are encrypted."""
+        return self.kind is ChannelKind.ENCRYPTED
+
+    @property
+    def good(self) -> bool:
+        """Whether it was subscribed since `subscribe()`: then no failure is final."""
+        return self.subscribed_at is not None
 
     def handle(self, given: ChannelInput) -> bool:
         """Move by the table; return whether the state changed."""
@@ -127,7 +132,7 @@ class Channel:
         self.auth = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = float("-inf")
         self.unopened = self.failures = 0
-        self.good = False
+        self.subscribed_at = None
         if self.roster is not None:
             self.roster.forget()
 
@@ -172,7 +177,6 @@ class Channel:
         self.last_error = self.lost_at = None
         self.subscribed_at = now
         self.failures = 0
-        self.good = True
         return offline_for
 
     def renew(self, lost_at: float | None) -> None:
