@@ -17,7 +17,7 @@ from pusher_proto import (
     OwnKey,
     PusherTimeout,
 )
-from pusher_proto.testing import DEMO_APP, Server
+from pusher_proto.testing import DEMO_APP, Server, Webhook
 from pusher_sync.testing import PATIENCE, World
 
 
@@ -278,3 +278,20 @@ def test_a_user_joins_presence_channels_signs_in_and_reads_what_is_encrypted(wor
         me = client.subscribe("presence-room").wait_subscribed(timeout=5).me
         assert me is not None
         assert (me.id, me.info) == ("8", None)
+
+
+def test_webhooks_are_sent_and_answered_in_memory() -> None:
+    world = World(Server(webhooks=[Webhook(url="http://back.test/hooks")]))
+    world.webhook_status = None
+    with world.open_pusher() as client:
+        client.subscribe("room").wait_subscribed()
+        assert world.expect_webhook("channel_occupied", "room").app == DEMO_APP.key
+        world.run(100)
+        assert world.server.next_deadline() is not None  # it is sent again
+        world.webhook_status = 200
+        world.run(100)
+        assert world.server.next_deadline() is None
+        with pytest.raises(
+            AssertionError, match="webhook 'cache_miss' expected, but not within 2 s"
+        ):
+            world.expect_webhook("cache_miss", timeout=2)

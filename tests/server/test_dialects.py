@@ -255,3 +255,18 @@ def test_a_member_of_reverb_without_info_breaks_the_list_for_all() -> None:
         "pusher:error",
         '{"code":4200,"message":"Invalid message format"}',
     )
+
+
+def test_a_delayed_cached_event_comes_behind_live_ones() -> None:
+    here = world("sockudo")
+    here.do(here.server.publish, "cache-x", "e", "1")
+    here.do(here.server.delay, 1.0, "cache")
+    client, gone = here.client(), here.client()
+    gone.subscribe("cache-x")
+    gone.say("pusher:unsubscribe", {"channel": "cache-x"})
+    gone.take()
+    client.subscribe("cache-x")
+    here.do(here.server.publish, "cache-x", "e", "2")
+    here.pass_time(1.0)
+    assert [frame["data"] for frame in client.take()] == ["2", "2"]
+    assert gone.take() == []

@@ -12,8 +12,13 @@ from ._http import HttpResponse
 
 __all__ = ["Answers", "ChannelRefusal", "Countdown", "Faults", "Refusal", "Shape"]
 
-Answers: TypeAlias = Literal["all", "greeting", "subscribe", "signin", "ping", "auth", "api"]
-"""The kinds of answers that `delay` tells apart; "auth" is the auth endpoint, "api" the HTTP API."""
+Answers: TypeAlias = Literal[
+    "all", "greeting", "subscribe", "cache", "signin", "ping", "auth", "api"
+]
+"""The kinds of answers that `delay` tells apart; "auth" is the auth endpoint, "api" the HTTP API.
+
+"cache" is the cached event behind a success: with a delay, live events may precede it, as on Sockudo.
+"""
 
 Shape: TypeAlias = Literal["pusher", "error", "soketi", "internal", "silent"]
 """How a refused subscription is answered; see `ChannelRefusal.answer`."""
@@ -103,7 +108,10 @@ class Faults:
         self.delays.clear()
 
     def delay_of(self, what: Answers) -> float:
-        """Return for how long an answer of this kind is held."""
+        """Return the delay of answers of this kind."""
+        if what == "cache":
+            # It follows a success that was delayed already.
+            return self.delays.get(what, 0.0)
         return self.delays.get(what, self.delays.get("all", 0.0))
 
     def take_refusal(self) -> Refusal | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Callable
 from functools import partial
 from logging import DEBUG
 
@@ -69,6 +70,7 @@ class Realm:
         limits: ServerLimits,
         timers: Timers,
         reports: Reports,
+        after: Callable[[Connection, Callable[[float], None], float], None],
     ) -> None:
         self.app = app
         self.dialect = dialect
@@ -78,6 +80,7 @@ class Realm:
         self.users = dialect.users()
         self.webhooks: Webhooks | None = None
         self._reports = reports
+        self._after = after
         self._rng = rng
         self._timers = timers
 
@@ -140,10 +143,15 @@ class Realm:
         name, text = channel.shown_name, json_text(data)
         socket.send(encode("pusher_internal:subscription_succeeded", channel=name, data=text))
         if self.dialect.cached(channel.name):
-            event = self.cache.get(channel.name, now)
-            socket.send(event.text if event else self.dialect.cache_miss(channel.name))
-            if event is None:
-                self._hook(now, "cache_miss", channel.name)
+            self._after(socket.connection, partial(self._send_cached, socket, channel.name), now)
+
+    def _send_cached(self, socket: Socket, name: str, now: float) -> None:
+        if name not in socket.channels:
+            return
+        event = self.cache.get(name, now)
+        socket.send(event.text if event else self.dialect.cache_miss(name))
+        if event is None:
+            self._hook(now, "cache_miss", name)
 
     def unsubscribe(self, socket: Socket, name: str, now: float) -> None:
         """End a subscription, and notify the remaining subscribers."""

@@ -115,6 +115,7 @@ class World:
                 limits=limits,
                 timers=self._timers,
                 reports=self._reports,
+                after=partial(self._after, "cache"),
             )
             for app in apps
         }
