@@ -428,7 +428,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (401, {"message": "Unauthenticated."}),
             (
-                "the auth endpoint answered 401 (the endpoint does not know who asks: send the session "
+                "the auth endpoint answered 401 (the endpoint does not know the user: send the session "
                 "cookie or a bearer token in AuthEndpoint.headers); its answer begins: "
                 '{"message":"Unauthenticated."}'
             ),
@@ -460,14 +460,17 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         ),
         (
             (200, {"token": "x"}),
-            "the answer of the auth endpoint has no `auth`",
+            (
+                "the answer of the auth endpoint has no `auth`; its keys are token. "
+                "AuthEndpoint(parse=...) can say where it is"
+            ),
             """The endpoint must answer JSON such as {"auth": "KEY:SIGNATURE"}: look at what it answers.""",
         ),
         (
             (302, ""),
             (
-                "the auth endpoint redirects (302) to an unknown place; redirects are not followed, because "
-                "headers would go along: give the right URL, or send Accept: application/json when it is a "
+                "the auth endpoint redirects (302) to an unknown place; redirects are not followed, because they "
+                "would get the headers: give the right URL, or send Accept: application/json when it is a "
                 "login page"
             ),
             (

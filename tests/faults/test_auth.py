@@ -204,9 +204,10 @@ def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
     """It is dropped: a new one is asked for, and only that is sent, once."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
     script.eof().retry().greet({"socket_id": "2.2", "activity_timeout": 120})
-    old, new = (effect.request for effect in script.asked)
-    assert [effect.details.socket_id for effect in script.asked] == ["1.1", "2.2"]
+    (old,) = (effect.request for effect in script.asked)
     script.do(script.session.authorized, old, AuthResponse("key:old"))
+    assert [effect.details.socket_id for effect in script.asked] == ["1.1", "2.2"]
+    new = script.asked[1].request
     assert subscribes(script) == []
     script.do(script.session.authorized, new, AuthResponse("key:new"))
     script.do(script.session.authorized, old, AuthResponse("key:old"))
@@ -363,7 +364,6 @@ def test_U12_the_URL_of_the_endpoint_has_a_password() -> None:
         ("1.1:private-x", ROOM),
         ("1.1\n", ROOM),
         ("\u0661.\u0661", ROOM),
-        ("1", ROOM),
         ("", ROOM),
         ("1.1", "private-a\r\nb"),
         ("1.1", "private-" + "x" * 201),
@@ -372,8 +372,8 @@ def test_U12_the_URL_of_the_endpoint_has_a_password() -> None:
     ],
 )
 def test_U13_the_application_signs_what_no_server_would_send(socket_id: str, channel: str) -> None:
-    """A socket id that is not digits, a dot and digits, and a channel's name that is not allowed, are refused before
-    anything is signed: a signature for one thing can never serve as one for another."""
+    """A socket id that no server issues, and a channel's name that is not allowed, are refused before anything is
+    signed: a signature for one thing can never serve as one for another."""
     with pytest.raises(ValueError):
         sign_channel("key", "secret", socket_id, channel)
     with pytest.raises(ValueError):

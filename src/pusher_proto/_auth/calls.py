@@ -8,7 +8,7 @@ back, so that one bad channel does not stop the others; four times `max_authoriz
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
@@ -32,11 +32,18 @@ class Purpose(NamedTuple):
     """Why a function is called: what no two calls may be made for at once, and what happens with its result."""
 
     subjects: tuple[Hashable, ...]
-    """The channels (None: the sign-in), or the endpoint whose token is refreshed."""
+    """The channels (None: the sign-in)."""
     begun: Callable[[float], None]
     """Takes the time at which the function is called: at once, or after other calls have ended."""
     ended: Callable[[int, object, float], None]
     """Takes a number of the effect, the result or exception of the function, and the time."""
+    endpoint: int | None = None
+    """The `id` of the endpoint of the function: its functions are called one at a time, because they share a token."""
+
+    @property
+    def excludes(self) -> set[Hashable]:
+        """What no other call may have at the same time."""
+        return {*self.subjects, *(() if self.endpoint is None else (self.endpoint,))}
 
 
 class Call:
@@ -78,7 +85,7 @@ class Calls:
         self._waiting: dict[int, Call] = {}
         self._out: dict[int, Call] = {}
         self._by_request: dict[int, Call] = {}
-        self._busy: set[Hashable] = set()
+        self._busy: dict[Hashable, Call] = {}
         self._reported = False
         """Whether the calls that hang now were logged."""
         self._full = False
@@ -128,6 +135,7 @@ class Calls:
         hangs_at = call.began + PATIENCE * self._timeout
         if now >= hangs_at:
             call.move(G.HANG)
+            self._release(call, {call.purpose.endpoint})  # its channels wait for it to return
             self._report(now)
             return
         self._timers.set(Timer.CALL, hangs_at, number)
@@ -149,7 +157,7 @@ class Calls:
         for call in list(self._waiting.values()):
             if not self._has_room():
                 return
-            if self._busy.isdisjoint(call.purpose.subjects):
+            if self._busy.keys().isdisjoint(call.purpose.excludes):
                 self._begin(call, now)
 
     def _has_room(self) -> bool:
@@ -170,7 +178,7 @@ class Calls:
         call.began = now
         self._out[call.number] = call
         self._by_request |= dict.fromkeys(call.unanswered, call)
-        self._busy.update(call.purpose.subjects)
+        self._busy.update(dict.fromkeys(call.purpose.excludes, call))
         call.purpose.begun(now)
         self._timers.set(Timer.CALL, now + self._timeout, call.number)
         self._put(call.effect)
@@ -178,10 +186,15 @@ class Calls:
     def _forget(self, call: Call) -> None:
         call.move(G.END)
         del self._out[call.number]
-        self._busy.difference_update(call.purpose.subjects)
+        self._release(call, call.purpose.excludes)
         self._timers.stop(Timer.CALL, call.number)
         self._full = self._full and len(self._out) >= MOST * self._limit
         self._reported = self._reported and any(c.state is S.HANGING for c in self._out.values())
+
+    def _release(self, call: Call, names: set[Any]) -> None:
+        for name in names:
+            if self._busy.get(name) is call:
+                del self._busy[name]
 
     def _report(self, now: float) -> None:
         """Log once that calls hang, until all of them have returned."""

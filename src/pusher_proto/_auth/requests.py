@@ -265,7 +265,8 @@ class AuthRequests:
         now: float,
     ) -> None:
         subjects = tuple(details.channel for details in job.details)
-        job.call = self._calls.ask(effect, Purpose(subjects, begun, ended), now)
+        endpoint = id(job.source) if isinstance(job.source, AuthEndpoint) else None
+        job.call = self._calls.ask(effect, Purpose(subjects, begun, ended, endpoint), now)
 
     def _begun(self, job: _Job, now: float) -> None:
         """Note that the application is called: the time of the requests runs from here."""
@@ -293,7 +294,6 @@ class AuthRequests:
         while self._queue and len(self._at_endpoint) < self._options.auth_connections:
             job = self._queue.pop(next(iter(self._queue)))
             self._at_endpoint[job.number] = job
-            self._limit(job, now)
             self._prepare(job, now)
         self._calls.go_on(now)
 
@@ -316,9 +316,11 @@ class AuthRequests:
             function: Any = getattr(job, name)
             if callable(function):
                 effect = CallApplication(self._new_number(), function)
-                self._call(job, effect, _nothing, partial(self._prepared, job, name), now)
+                begun = partial(self._limit, job)
+                self._call(job, effect, begun, partial(self._prepared, job, name), now)
                 return
         job.call = None
+        self._limit(job, now)
         try:
             endpoint = job.endpoint
             single = job.requests[0].details
@@ -403,8 +405,7 @@ class AuthRequests:
             return
         self._refreshing[key] = [job]
         assert endpoint.refresh is not None  # looked at before
-        subjects = (id(endpoint),)  # no channel is an int
-        purpose = Purpose(subjects, _nothing, partial(self._refreshed, endpoint))
+        purpose = Purpose((), _nothing, partial(self._refreshed, endpoint), key)
         self._calls.ask(CallApplication(self._new_number(), endpoint.refresh), purpose, now)
 
     def _refreshed(self, endpoint: AuthEndpoint, _number: int, result: object, now: float) -> None:
