@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -118,16 +117,12 @@ def test_W7_a_loop_raises_a_final_refusal(kind: int) -> None:
     assert not stream._sink.closed
 
 
-def void(_: object) -> None:
-    """Make nothing of a result."""
-
-
 @pytest.mark.parametrize("kind", range(6))
 def test_W7_a_loop_that_waits_already_is_woken_by_the_refusal(kind: int) -> None:
     world, client = asking(9999, temporary=False)
     stream = streams_of(client.channel("private-room"))[kind]
     began = world.now
-    world.at(5, lambda: void(client.subscribe("private-room")))
+    world.at(5, client.channel("private-room").subscribe)
     with pytest.raises(AuthorizationError, match="not now"):
         list(stream)
     assert world.now < began + 6
@@ -329,13 +324,12 @@ def test_W40_a_name_that_can_never_come_is_refused_with_the_right_one(
 ) -> None:
     _world, client, channel = room()
     source: Any = {"client": client, "room": channel, "user": client.user}[scope]
-    calls: list[Callable[[], Any]] = [
+    for call in (
         lambda: source.bind(selector, print),
         lambda: source.events(selector),
         lambda: source.wait_for(selector),
         lambda: source.unbind(selector),
-    ]
-    for call in calls:
+    ):
         with pytest.raises(ValueError, match=re.escape(advice)):
             call()
     assert list(client._delivery.router) == []
