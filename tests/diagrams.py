@@ -24,7 +24,7 @@ MACHINES: dict[str, tuple[type[Enum], type[Enum], dict[Any, Any], Enum]] = {
         states.ChannelState,
         states.ChannelInput,
         states.CHANNEL,
-        states.ChannelState.UNSUBSCRIBED,
+        states.ChannelState.IDLE,
     ),
     "user": (states.UserState, states.UserInput, states.USER, states.UserState.SIGNED_OUT),
     "request": (states.AuthState, states.AuthInput, states.AUTH_REQUEST, states.AuthState.NEW),

@@ -6,15 +6,16 @@ import os
 import sys
 import warnings
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TextIO, TypeVar, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import AuthRequest, Event, LocalProtocolError, Options
-from pusher_proto.client import HandlerErrors, session_for
+from pusher_proto.client import Flush, HandlerErrors, session_for
 from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
@@ -86,7 +87,8 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
             broke=broke,
         )
         io.driver, io.broke = self._driver, broke
-        self.connect()
+        if options.auto_connect:
+            self.connect()
 
     def __del__(self) -> None:
         driver = getattr(self, "_driver", None)  # there is none when the construction failed
@@ -105,6 +107,33 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         return await self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
+
+    async def wait_subscribed(
+        self, names: Iterable[str] | None = None, timeout: float | None = None
+    ) -> None:
+        """Wait until all these channels are subscribed, by default all that `subscribe` was called for.
+
+        Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
+        """
+        names = list(self.channels if names is None else names)
+        check, what = partial(self._checks.all_subscribed, names), "not all channels were subscribed"
+        await self._wait(check, self._lifecycle, timeout, what)
+
+    async def wait_disconnected(self, timeout: float | None = None) -> None:
+        """Wait until `disconnect()` or `close()` was called and the connection is gone.
+
+        Raises `PusherTimeout` after `timeout` seconds.
+        """
+        turns = self._delivery.turns
+        await self._wait(self._checks.disconnected, turns, timeout, "not disconnected")
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until the server has received all that was triggered: it answers a ping that is sent behind it.
+
+        Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
+        `timeout` seconds.
+        """
+        await self._wait(Flush(self._host).check, self._delivery.turns, timeout, "not flushed")
 
     async def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.

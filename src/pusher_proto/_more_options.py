@@ -37,6 +37,7 @@ class MoreOptions(TypedDict, total=False):
     signin_timeout: float
     key_refresh: float
     unavailable_after: float
+    auto_connect: bool
     reconnect: bool
     max_attempts: int | None
     give_up: Literal["at_first", "never", "at_refusal"]
@@ -58,6 +59,7 @@ class MoreOptions(TypedDict, total=False):
     encrypted_backlog_limit: int
     max_client_event: int
     client_event_rate: int | None
+    client_event_overflow: Literal["raise", "wait"]
     subscribe_rate: float | None
     max_frame: int | None
     backlog_limit: int
@@ -70,4 +72,4 @@ class MoreOptions(TypedDict, total=False):
     encrypted_caches: bool
     several_nodes: bool
     strict_names: bool
-    decrypted_text: Callable[[bytes], str] | None
+    decrypted_text: Callable[[bytes], str] | Callable[[bytes, str, str], str] | None

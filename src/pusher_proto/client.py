@@ -7,10 +7,10 @@ is here runs under `_guard`: nothing on one event loop, a lock between threads.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, TypeVar
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -19,6 +19,7 @@ from ._base.timers import Deadlines
 from ._client.bindings import SLOW, BindingBase
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
+from ._client.flush import Flush
 from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
 from ._client.host import Host
 from ._client.pending import END, PENDING, End, Nothing, Pending
@@ -34,10 +35,10 @@ from .effects import Authorize, AuthorizeMany, CallApplication
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .names import check_channel, kind_of
-from .options import Options
+from .options import DecryptedText, Options
 from .recording import recording_session
 from .session import Session
-from .states import ChannelState
+from .states import is_wanted
 from .stats import Stats
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "ClientBase",
     "Deadlines",
     "End",
+    "Flush",
     "HandlerErrors",
     "Host",
     "Invalid",
@@ -116,6 +118,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
         """Handles of channels that are wanted, or have a stream or a handler."""
+        self._ways: WeakKeyDictionary[ChannelT, tuple[Auth | None, DecryptedText | None]]
+        self._ways = WeakKeyDictionary()
+        """The arguments of `subscribe` that are kept for the life of a handle."""
         self._user = self._user_class(self._host)
 
     # What a driver adds
@@ -171,6 +176,10 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             )
         self._command(self._session.signin)
 
+    def signout(self) -> None:
+        """Sign the user out: the sign-in is withdrawn, and a connection that carries it is replaced by another."""
+        self._command(self._session.signout)
+
     def ping(self) -> None:
         """Send a ping now, when the network may have changed; without a pong the connection is replaced."""
         self._command(self._session.ping)
@@ -184,29 +193,59 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             self._scope_changed(channel)
             self._changed()
 
-    def subscribe(self, channel: str, *, auth: Auth | None = None) -> ChannelT:
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        auth: Auth | None = None,
+        decrypted_text: DecryptedText | None = None,
+    ) -> ChannelT:
         """Subscribe to a channel, on this connection and all later ones until `unsubscribe`; return its handle at once.
 
         `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns an
-        `AuthResponse`, or a ready `AuthResponse`. Raises `InvalidName`, `UnsupportedFeature` for a channel
-        that needs an authorization when no way to get one is known, and `ClientClosed`.
+        `AuthResponse`, or a ready `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. Both are kept
+        for the life of the handle. Raises `InvalidName`, `UnsupportedFeature` for a channel that needs an authorization
+        when no way to get one is known, and `ClientClosed`.
         """
         with self._guard:
             self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
+            handle = self._handle(channel)
+            kept_auth, kept_text = self._ways.get(handle, (None, None))
+            auth, decrypted_text = auth or kept_auth, decrypted_text or kept_text
             self._check_auth(auth)
-            known = auth or self._authorizer or self._options.auth
-            if known is None and kind_of(channel).needs_authorization:
-                raise UnsupportedFeature(
-                    f"{excerpt(channel, 64)!r} needs an authorization: set Options.auth to OwnKey or AuthEndpoint, or "
-                    "give open_pusher(authorizer=...) or subscribe(auth=...)"
-                )
-            self._session.subscribe(channel, auth=auth, now=self._now())
+            self._check_authorized(channel, auth)
+            self._session.subscribe(
+                channel, auth=auth, decrypted_text=decrypted_text, now=self._now()
+            )
+            if auth is not None or decrypted_text is not None:
+                self._ways[handle] = auth, decrypted_text
             self._delivery.backlog.begin(channel)
             self._scope_changed(channel)
-            handle = self._handle(channel)
             self._changed()
             return handle
+
+    def subscribe_many(self, channels: Iterable[str]) -> dict[str, ChannelT]:
+        """Subscribe to channels; return their handles by name. Raises what `subscribe` raises, before any changes."""
+        with self._guard:
+            names = list(dict.fromkeys(channels))
+            for name in names:
+                self._check_can_subscribe(name)
+            return {name: self.subscribe(name) for name in names}
+
+    def unsubscribe_all(self) -> None:
+        """Leave all channels."""
+        with self._guard:
+            for name in self.channels:
+                self.unsubscribe(name)
+
+    def send_event(self, event: str, data: Any, channel: str | None = None) -> None:
+        """Send any message, for extensions of a server: `{"event": ..., "data": ..., "channel": ...}`.
+
+        Raises `InvalidName`, `NotConnected`, `OutboxFull`, `RateLimited`, `LocalProtocolError` for data that is too
+        large and for messages that the client sends itself, and `ClientClosed`.
+        """
+        self._host.command(self._session.send_event, event, data, channel)
 
     def _check_auth(self, auth: Auth | None) -> None:
         """Raise TypeError for a way to get authorizations that this client cannot call."""
@@ -214,7 +253,28 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
     def _command(self, command: Callable[..., None]) -> None:
         self._host.command(command)
 
+    def _check_can_subscribe(self, channel: str) -> None:
+        check_channel(channel, strict=self._options.strict_names)
+        handle = self._handles.get(channel)
+        self._check_authorized(
+            channel, None if handle is None else self._ways.get(handle, (None,))[0]
+        )
+
+    def _check_authorized(self, channel: str, auth: Auth | None) -> None:
+        known = auth or self._authorizer or self._options.auth
+        if known is None and kind_of(channel).needs_authorization:
+            raise UnsupportedFeature(
+                f"{excerpt(channel, 64)!r} needs an authorization: set Options.auth to OwnKey or AuthEndpoint, or "
+                "give open_pusher(authorizer=...) or subscribe(auth=...)"
+            )
+
     # Looks
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed: nothing can be done with it any more."""
+        with self._guard:
+            return self._session.closed
 
     @property
     def state(self) -> ConnectionState:
@@ -280,10 +340,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             return {name: self._handle(name) for name in wanted}
 
     def _is_wanted(self, name: str) -> bool:
-        return self._session.channel(name).state not in (
-            ChannelState.UNSUBSCRIBED,
-            ChannelState.UNSUBSCRIBING,
-        )
+        return is_wanted(self._session.channel(name).state)
 
     def _handle(self, name: str) -> ChannelT:
         handle = self._handles.get(name)

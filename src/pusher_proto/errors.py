@@ -17,10 +17,12 @@ __all__ = [
     "DecryptionError",
     "InvalidName",
     "LocalProtocolError",
+    "NotConnected",
     "NotSubscribed",
     "OutboxFull",
     "PusherError",
     "PusherTimeout",
+    "RateLimited",
     "SignInError",
     "StreamOverflow",
     "SubscriptionError",
@@ -69,6 +71,21 @@ class NotSubscribed(LocalProtocolError):
 
 class OutboxFull(LocalProtocolError):
     """More than `Options.outbox_limit` bytes wait to be sent: the network is slower than the program."""
+
+
+class NotConnected(LocalProtocolError):
+    """There is no connection, and the call needs one."""
+
+
+class RateLimited(LocalProtocolError):
+    """More client events than `Options.client_event_rate` allows; `retry_after` seconds later one may be sent."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class UnsupportedFeature(LocalProtocolError):

@@ -18,7 +18,7 @@ from ._client.handles import ChannelBase
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
 from .events import ChannelEvent, MemberAdded, MemberRemoved, Subscribed, SubscriptionFailed
-from .states import ChannelState
+from .states import is_wanted
 
 __all__ = [
     "NOTIFICATION",
@@ -206,10 +206,7 @@ class Echo(Generic[ChannelT]):
     def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
         """Want a public channel, or one whose whole name on the wire is given. Raises what `subscribe` raises."""
         known = self._channels.get(name)
-        if known is None or known.channel.state in (
-            ChannelState.UNSUBSCRIBED,
-            ChannelState.UNSUBSCRIBING,
-        ):
+        if known is None or not is_wanted(known.channel.state):
             channel = self.client.subscribe(name, auth=auth)
             if known is None:
                 kind = EchoPresence if name.startswith("presence-") else EchoChannel

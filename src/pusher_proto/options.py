@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +19,25 @@ from ._wire.proxy import Proxy, proxy_of
 from .auth import Auth, AuthEndpoint, AuthResponse, OwnKey
 from .errors import excerpt
 
-__all__ = ["CLIENT", "PROTOCOL", "Metadata", "Options", "check_header"]
+__all__ = [
+    "CLIENT",
+    "PROTOCOL",
+    "DecryptedText",
+    "Metadata",
+    "Options",
+    "check_header",
+    "with_names",
+]
 
 PROTOCOL = 7
 """The version of the protocol that is spoken."""
 CLIENT = "pusher-proto-python"
 """How this client introduces itself."""
+
+
+DecryptedText = Callable[[bytes], str] | Callable[[bytes, str, str], str]
+"""Makes text of the bytes of a decrypted event. It takes the bytes, or the bytes, the channel and the event's name. The
+client calls it inline: it has to be pure and quick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +112,8 @@ class Options:
     unavailable_after: float = 10.0
     """Trying for longer than this is called UNAVAILABLE."""
 
+    auto_connect: bool = True
+    """Whether a client connects when it is opened. Otherwise it waits for `connect()`."""
     reconnect: bool = True
     """Whether a lost connection, or an attempt that failed, is followed by another."""
     max_attempts: int | None = None
@@ -140,7 +156,10 @@ class Options:
     max_client_event: int = 10 * 1024
     """The data of a client event, as JSON. Pusher takes 10 KB; Reverb 10,000 bytes for the whole message."""
     client_event_rate: int | None = None
-    """Client events in a second before `trigger` raises; Pusher refuses more than 10. None: no limit here."""
+    """Client events in a second; Pusher refuses more than 10. None: no limit here."""
+    client_event_overflow: Literal["raise", "wait"] = "raise"
+    """What `trigger` does past that rate: "raise" raises `RateLimited`, "wait" sends the event as soon as it may go,
+    in order; up to `outbox_limit` bytes wait."""
     subscribe_rate: float | None = None
     """Subscribes in a second, where the server limits messages; more wait. None: no limit."""
     max_frame: int | None = None
@@ -168,7 +187,7 @@ class Options:
     short absence."""
     strict_names: bool = True
     """Whether channel names are held to Pusher's rules; servers of one's own may allow more."""
-    decrypted_text: Callable[[bytes], str] | None = None
+    decrypted_text: Callable[[bytes], str] | Callable[[bytes, str, str], str] | None = None
     """Makes text of the bytes of a decrypted event; UTF-8 when None."""
 
     def __post_init__(self) -> None:
@@ -416,3 +435,23 @@ class Options:
 def _is_here(host: str) -> bool:
     """Return whether a host is this machine: nobody has a certificate for it."""
     return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
+
+
+def with_names(function: DecryptedText | None) -> Callable[[bytes, str, str], str] | None:
+    """Return `function` as one that takes the bytes, the channel and the event's name."""
+    if function is None or _takes_names(function):
+        return function  # type: ignore[return-value]  # it takes the names
+    return lambda data, _, __: function(data)  # type: ignore[call-arg]  # it takes the bytes alone
+
+
+def _takes_names(function: Callable[..., object]) -> bool:
+    """Return whether a function wants three arguments; a call with one of a class or built-in is left as it is."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have none
+        return False
+    if any(each.kind is each.VAR_POSITIONAL for each in parameters):
+        return True
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [each for each in parameters if each.kind in positional and each.default is each.empty]
+    return len(needed) == 3

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from ._auth.requests import AuthRequests
 from ._base.backoff import FreshRandom, Rng
@@ -39,19 +39,26 @@ from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
-from ._connection.ledger import Asked
 from ._inbox import Events, Inbox
 from ._protocol.control import LinkItem
 from ._transports.transports import Transports
 from ._wire.fast_lane import Run
 from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
-from .errors import AuthorizationError, ConnectionFailed, OutboxFull
+from .errors import AuthorizationError, ConnectionFailed
 from .events import ConnectionState, Event
-from .options import Options
+from .options import DecryptedText, Options
 from .stats import Stats
 
 __all__ = ["Session"]
+
+
+class PingCounts(NamedTuple):
+    """What `Session.pings` returns."""
+
+    connection: int
+    sent: int
+    answered: int
 
 
 class Session:
@@ -89,7 +96,7 @@ class Session:
             options, self._timers, emit, connector, self._user, admission
         )
         self._inbox = Inbox(self.events, self._connector, self._subscriptions, self._user)
-        self._client_events = ClientEvents(options)
+        self._client_events = ClientEvents(options, self._timers, connector)
 
     # Called for the application
 
@@ -127,15 +134,22 @@ class Session:
             self._auth_requests.close(self._now)
             self._connector.finish_closing()
 
-    def subscribe(self, channel: str, *, auth: Auth | None = None, now: float) -> None:
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        auth: Auth | None = None,
+        decrypted_text: DecryptedText | None = None,
+        now: float,
+    ) -> None:
         """Subscribe to a channel on this connection and all later ones, until `unsubscribe`.
 
-        `auth` overrides `Options.auth` for this channel. Raises `InvalidName`, or `LocalProtocolError` past
-        `Options.max_channels`.
+        `auth` and `decrypted_text` override those of the options for this channel. Raises `InvalidName`, or
+        `LocalProtocolError` past `Options.max_channels`.
         """
         self._advance_clock(now)
         if not self._connector.ending:
-            self._subscriptions.subscribe(channel, auth, self._now)
+            self._subscriptions.subscribe(channel, auth, decrypted_text, self._now)
 
     def unsubscribe(self, channel: str, *, now: float) -> None:
         """Leave a channel, and do not subscribe to it again."""
@@ -157,23 +171,36 @@ class Session:
         """Send a client event.
 
         Raises `InvalidName`, `UnsupportedFeature` for a kind of channel that has none, `NotSubscribed`,
-        `OutboxFull`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was sent.
+        `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was
+        sent.
         """
         self._advance_clock(now)
         if self._connector.ending:
             return
         known = self._subscriptions.channels.get(channel)
-        frame = self._client_events.frame(channel, known, event, data, self._now)
-        waiting = self._connector.unsent
-        if waiting + len(frame) > self.options.outbox_limit:
-            raise OutboxFull(f"{waiting} bytes wait to be sent already (Options.outbox_limit)")
-        self._connector.request(frame, Asked.CLIENT_EVENT, channel, self._now)
+        self._client_events.trigger(channel, known, event, data, self._now)
+
+    def send_event(self, event: str, data: Any, channel: str | None = None, *, now: float) -> None:
+        """Send any message, for extensions of servers.
+
+        Raises `InvalidName`, `NotConnected`, `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too
+        large or not JSON, and for messages that the session sends itself. Then nothing was sent.
+        """
+        self._advance_clock(now)
+        if not self._connector.ending:
+            self._client_events.send(event, data, channel, self._now)
 
     def signin(self, *, now: float) -> None:
         """Sign the user in, on this connection and on all later ones."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._user.signin(self._now)
+
+    def signout(self, *, now: float) -> None:
+        """Withdraw the sign-in. A connection that carries it is replaced by one without."""
+        self._advance_clock(now)
+        if not self._connector.ending and self._user.signout(self._now):
+            self._reconnect(self._now)
 
     def ping(self, *, now: float) -> None:
         """Ask the server for a sign of life now: for programs that notice a change of network."""
@@ -285,6 +312,22 @@ class Session:
         return self._connector.socket_id
 
     @property
+    def pings(self) -> PingCounts:
+        """The number of the current connection, and of pings that were sent and answered on it."""
+        ledger = self._connector.ledger
+        return PingCounts(self._connector.connections, ledger.pings, ledger.pongs)
+
+    @property
+    def waiting_events(self) -> int:
+        """How many client events wait until `Options.client_event_rate` allows them."""
+        return self._client_events.waiting
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether `disconnect` or `close` was called and the connection is gone, its transport included."""
+        return self._connector.disconnected
+
+    @property
     def closed(self) -> bool:
         """Whether the session is at its end."""
         return self._connector.closed
@@ -370,6 +413,7 @@ class Session:
     def _lost(self, now: float, heard_at: float) -> None:
         self._user.lost()
         self._subscriptions.lost(now, heard_at)
+        self._client_events.lost()
 
     def _authorizing(self) -> bool:
         """Return whether an authorization is pending, or failed and will be asked for again."""
@@ -420,6 +464,7 @@ class Session:
         Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
         Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
         Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
+        Timer.TRIGGER: lambda self, _, now: self._client_events.due(now),
         Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
         Timer.IDLE: lambda self, transport, now: self._auth_requests.idle_due(transport, now),
         Timer.AUTH: lambda self, request, now: self._auth_requests.request_due(request, now),

@@ -38,6 +38,7 @@ __all__ = [
     "UserInput",
     "UserState",
     "advance",
+    "is_wanted",
 ]
 
 
@@ -133,7 +134,8 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
 class ChannelState(_State):
     """Where the subscription of one channel is."""
 
-    UNSUBSCRIBED = "unsubscribed", "not wanted"
+    IDLE = "idle", "never subscribed to"
+    UNSUBSCRIBED = "unsubscribed", "left, by `unsubscribe`"
     PENDING = "pending", "wanted, and there is no connection to ask on"
     AUTHORIZING = "authorizing", "an authorization is being got"
     SUBSCRIBING = "subscribing", "the subscribe was sent"
@@ -165,7 +167,14 @@ class ChannelInput(Enum):
 
 C, J = ChannelState, ChannelInput
 
+
+def is_wanted(state: ChannelState) -> bool:
+    """Return whether the application has subscribed to a channel in this state and not left it."""
+    return state not in (C.IDLE, C.UNSUBSCRIBED, C.UNSUBSCRIBING)
+
+
 CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
+    (C.IDLE, J.WANT): C.PENDING,
     (C.UNSUBSCRIBED, J.WANT): C.PENDING,
     (C.PENDING, J.ASK): C.AUTHORIZING,
     (C.PENDING, J.SEND): C.SUBSCRIBING,
@@ -204,21 +213,21 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
 
 CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
     # Not wanted: there is nothing to leave or lose, and no answer counts.
-    *((C.UNSUBSCRIBED, j) for j in J if j is not J.WANT),
+    *((s, j) for s in (C.IDLE, C.UNSUBSCRIBED) for j in J if j is not J.WANT),
     # Wanted already.
     *((s, J.WANT) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBING, C.SUBSCRIBED)),
     # Left already.
     (C.UNSUBSCRIBING, J.LEAVE),
     # Asking and sending begin where something was wanted.
-    *((s, J.ASK) for s in C if s not in (C.UNSUBSCRIBED, C.PENDING)),
-    *((s, J.SEND) for s in C if s not in (C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
+    *((s, J.ASK) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING)),
+    *((s, J.SEND) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
     # Answers to what was not asked on this connection, or was answered (protocol: "second ignored").
     *((s, J.SUCCEED) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED)),
     *((s, J.REFUSE) for s in (C.SUBSCRIBED, C.FAILED)),
     *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
     (C.PENDING, J.LOSE),
     # Only a subscription that the server confirmed can be renewed.
-    *((s, J.RENEW) for s in C if s not in (C.UNSUBSCRIBED, C.SUBSCRIBED)),
+    *((s, J.RENEW) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.SUBSCRIBED)),
 }
 
 

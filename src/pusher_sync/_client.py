@@ -6,8 +6,9 @@ import inspect
 import os
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from pusher_proto import (
@@ -19,7 +20,7 @@ from pusher_proto import (
     PusherTimeout,
 )
 from pusher_proto.auth import check_plain_functions
-from pusher_proto.client import HandlerErrors, session_for
+from pusher_proto.client import Flush, HandlerErrors, session_for
 from pusher_proto.driving import SSLContext
 
 from ._channel import Binding, Channel, Source, User
@@ -74,6 +75,36 @@ class Client(Waiting[Binding, Channel, User], Source):
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         return self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
+
+    def wait_subscribed(
+        self, names: Iterable[str] | None = None, timeout: float | None = None
+    ) -> None:
+        """Wait until all these channels are subscribed, by default all that `subscribe` was called for.
+
+        Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
+        """
+        names = list(self.channels if names is None else names)
+        check, what = (
+            partial(self._checks.all_subscribed, names),
+            "not all channels were subscribed",
+        )
+        self._wait(check, self._lifecycle, timeout, what)
+
+    def wait_disconnected(self, timeout: float | None = None) -> None:
+        """Wait until `disconnect()` or `close()` was called and the connection is gone.
+
+        Raises `PusherTimeout` after `timeout` seconds.
+        """
+        turns = self._delivery.turns
+        self._wait(self._checks.disconnected, turns, timeout, "not disconnected")
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until the server has received all that was triggered: it answers a ping that is sent behind it.
+
+        Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
+        `timeout` seconds.
+        """
+        self._wait(Flush(self._host).check, self._delivery.turns, timeout, "not flushed")
 
     def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.
@@ -175,7 +206,8 @@ def open_pusher(
         raise
     caller = traceback.extract_stack(limit=2)[0]
     client._opened_at = f" opened at {caller.filename}:{caller.lineno}"
-    client.connect()
+    if options.auto_connect:
+        client.connect()
     return client
 
 

@@ -179,7 +179,8 @@ class World(Controls, Expectations):
         client = Client(session, io, None, authorizer, on_handler_error, on_event)
         self._ios.append(io)
         self._clients[next(self._order)] = client
-        client.connect()
+        if client.options.auto_connect:
+            client.connect()
         return client
 
     @property

@@ -5,9 +5,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import pickle
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,18 +23,29 @@ from pusher_proto import (
     ChannelEvent,
     ChannelState,
     ClientClosed,
+    ConnectionEnded,
     ConnectionEstablished,
+    DataError,
     Event,
+    InvalidName,
+    LocalProtocolError,
     MemberAdded,
+    NotConnected,
+    NotSubscribed,
+    Options,
+    OutboxFull,
     PusherTimeout,
+    RateLimited,
     SignedIn,
     SignInError,
     StateChanged,
     Subscribed,
     SubscriptionFailed,
     TypedEvent,
+    UnsupportedFeature,
     UserEvent,
 )
+from pusher_proto.client import Flush, Nothing
 from simulation import World
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
@@ -53,6 +68,11 @@ def publish(world: World, *values: Any, channel: str = "room", event: str = "e")
 
 def datas(events: list[Any]) -> list[Any]:
     return [event.data for event in events]
+
+
+def do(command: Callable[[], object]) -> None:
+    """Call a command for its effect."""
+    command()
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -122,7 +142,7 @@ def test_W7_a_loop_that_waits_already_is_woken_by_the_refusal(kind: int) -> None
     world, client = asking(9999, temporary=False)
     stream = streams_of(client.channel("private-room"))[kind]
     began = world.now
-    world.at(5, client.channel("private-room").subscribe)
+    world.at(5, lambda: do(client.channel("private-room").subscribe))
     with pytest.raises(AuthorizationError, match="not now"):
         list(stream)
     assert world.now < began + 6
@@ -324,12 +344,13 @@ def test_W40_a_name_that_can_never_come_is_refused_with_the_right_one(
 ) -> None:
     _world, client, channel = room()
     source: Any = {"client": client, "room": channel, "user": client.user}[scope]
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: source.bind(selector, print),
         lambda: source.events(selector),
         lambda: source.wait_for(selector),
         lambda: source.unbind(selector),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(ValueError, match=re.escape(advice)):
             call()
     assert list(client._delivery.router) == []
@@ -598,3 +619,262 @@ def test_a_timed_step_of_a_stream() -> None:
     client.close()
     with pytest.raises(ClientClosed, match="the client was closed"):
         stream.next()
+
+
+# 3.3, 4.6, 4.9, 4.12, 8.5, 8.20, wish 6, r5, r7, auto_connect, members_as
+
+
+def test_3_3_a_client_says_that_it_is_closed_and_when_a_disconnect_is_done() -> None:
+    _world, client, channel = room()
+    with pytest.raises(PusherTimeout, match="not disconnected within 1 s"):
+        client._wait(client._checks.disconnected, client._delivery.turns, 1, "not disconnected")
+    client.disconnect()
+    with client._guard:
+        assert client._checks.disconnected() is Nothing.PENDING
+    client._wait(client._checks.disconnected, client._delivery.turns, 60)
+    assert not client.device.wires
+    assert not client.closed
+    client.connect()
+    channel.wait_subscribed()
+    client.close()
+    assert client.closed
+    with client._guard:
+        assert client._checks.disconnected() is True
+
+
+def test_4_9_a_channel_that_was_left_is_not_one_that_was_never_asked_for() -> None:
+    _world, client, channel = room()
+    assert client.channel("other").state is ChannelState.IDLE
+    channel.unsubscribe()
+    assert client.channel("room").state is ChannelState.UNSUBSCRIBED
+    client.subscribe("room").wait_subscribed()
+    assert channel.state is ChannelState.SUBSCRIBED
+
+
+def test_4_12_a_handle_subscribes_again_with_what_it_was_given() -> None:
+    world = World()
+    asked: list[str | None] = []
+
+    def own(request: AuthRequest) -> Any:
+        asked.append(request.channel)
+        return world.authorization(request)
+
+    client = connected(world, world.options(auth=None))
+    channel = client.subscribe("private-room", auth=own).wait_subscribed()
+    channel.unsubscribe()
+    assert channel.subscribe() is channel
+    channel.wait_subscribed()
+    client.unsubscribe("private-room")
+    assert client.subscribe("private-room").wait_subscribed() is channel
+    assert asked == ["private-room"] * 3
+
+
+@pytest.mark.parametrize("state", ["subscribed", "failed", "idle"])
+def test_4_12_resubscribe_asks_again_whatever_the_state(state: str) -> None:
+    world = World()
+    client = connected(world)
+    channel = client.channel("room")
+    if state == "failed":
+        world.act(world.server.refuse_channel, "room", message="not you", times=1)
+    if state != "idle":
+        channel.subscribe()
+        world.run(1)
+    assert channel.state == state
+    world.heard()
+    channel.resubscribe().wait_subscribed()
+    assert ("pusher:subscribe", "room") in world.heard()
+    publish(world, 1)
+    assert datas(iter(channel).ready()) == [1]
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_4_6_a_channel_has_its_own_way_from_bytes_to_text(named: bool) -> None:
+    world = World()
+    calls: list[tuple[str, ...]] = []
+
+    def by_name(data: bytes, channel: str, event: str) -> str:
+        calls.append((channel, event))
+        return data.decode().upper()
+
+    client = connected(world, world.options(decrypted_text=lambda data: data.decode() + "!"))
+    name = "private-encrypted-room"
+    loud: Any = by_name if named else lambda data: data.decode().upper()
+    one = client.subscribe(name, decrypted_text=loud).wait_subscribed()
+    other = client.subscribe("private-encrypted-b").wait_subscribed()
+    one.resubscribe().wait_subscribed()
+    publish(world, "a", channel=name)
+    publish(world, "b", channel="private-encrypted-b")
+    [first], [second] = iter(one).ready(), iter(other).ready()
+    assert (first.raw_data, second.raw_data) == ("A", "b!")
+    assert calls == ([(name, "e")] if named else [])
+
+
+def test_8_5_any_message_can_be_sent_within_limits() -> None:
+    world, client, _channel = room(client_event_rate=3, max_client_event=10)
+    world.heard()
+    client.send_event("pusher:history", {"n": 1}, "room")
+    client.send_event("sockudo:x", None)
+    world.run(1)
+    assert world.heard() == [("pusher:history", "room"), ("sockudo:x", None)]
+    for event, error, text in (
+        ("pusher:subscribe", LocalProtocolError, "sent by the client itself: use subscribe()"),
+        ("", InvalidName, "1 to 200 characters"),
+        ("x" * 201, InvalidName, "1 to 200 characters"),
+    ):
+        with pytest.raises(error, match=re.escape(text)):
+            client.send_event(event, {})
+    with pytest.raises(LocalProtocolError, match="has 22 bytes; servers take 10"):
+        client.send_event("x", "x" * 20)
+    client.disconnect()
+    with pytest.raises(NotConnected, match="no connection to send 'x' on"):
+        client.send_event("x", {})
+
+
+def test_8_20_signing_out_replaces_the_connection_by_one_without_the_user() -> None:
+    world = World()
+    client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
+    client.signout()  # nothing to withdraw
+    client.signin()
+    assert client.wait_signed_in(5) == "7"
+    before = client.socket_id
+    client.signout()
+    client.wait_connected()
+    world.run(60)
+    assert client.socket_id != before
+    assert client.user.id is None
+    with pytest.raises(LocalProtocolError, match="call signin"):
+        client.wait_signed_in(5)
+    client.signin()
+    assert client.wait_signed_in(5) == "7"
+
+
+def test_8_20_signing_out_before_the_sign_in_was_sent_keeps_the_connection() -> None:
+    world, client = asking(9999, temporary=True)
+    client.signin()
+    world.run(2)
+    before = client.socket_id
+    client.signout()
+    world.run(60)
+    assert client.socket_id == before
+    assert client.user.state == "signed_out"
+
+
+def test_wish_6_many_channels_in_one_call() -> None:
+    world = World()
+    client = connected(world, world.options(auth=None))
+    with pytest.raises(UnsupportedFeature, match="'private-c' needs an authorization"):
+        client.subscribe_many(["a", "b", "private-c"])
+    with pytest.raises(InvalidName):
+        client.subscribe_many(["a", "not a name"])
+    assert client.channels == {}
+    handles = client.subscribe_many(["a", "b", "a"])
+    assert list(handles) == ["a", "b"]
+    assert handles == client.channels
+    check = partial(client._checks.all_subscribed, ["a", "b"])
+    client._wait(check, client._lifecycle, 5)
+    assert {channel.state for channel in handles.values()} == {ChannelState.SUBSCRIBED}
+    client.unsubscribe_all()
+    assert client.channels == {}
+    with client._guard, pytest.raises(NotSubscribed, match="'a' is not subscribed"):
+        check()
+
+
+def private_room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
+    world = World()
+    client, [channel] = subscribed(world, "private-room", options=world.options(**options))
+    world.heard()
+    return world, client, channel
+
+
+def flush(client: FakeClient, timeout: float = 60) -> None:
+    client._wait(Flush(client._host).check, client._delivery.turns, timeout, "not flushed")
+
+
+def test_r5_a_flush_ends_when_the_server_has_all_that_was_triggered() -> None:
+    world, client, channel = private_room(client_event_rate=2, client_event_overflow="wait")
+    for number in range(5):
+        channel.trigger("client-e", number)
+    began = world.now
+    flush(client)
+    assert [name for name, _ in world.heard()] == ["client-e"] * 5 + ["pusher:ping"]
+    assert 1.4 < world.now - began < 2.5
+    client.ping()
+    flush(client)
+    assert [name for name, _ in world.heard()] == ["pusher:ping"] * 2
+
+
+def test_r5_a_flush_that_cannot_be_answered_is_an_error() -> None:
+    world, client, channel = private_room()
+    world.at(0.001, lambda: world.act(world.server.drop, 4200, "again"))
+    channel.trigger("client-e", 1)
+    with pytest.raises(ConnectionEnded, match="some of it may be lost"):
+        flush(client)
+    client.disconnect()
+    with pytest.raises(NotConnected, match="no connection to flush"):
+        flush(client)
+
+
+def test_r7_past_the_rate_trigger_raises_and_says_when() -> None:
+    world, _client, channel = private_room(client_event_rate=2)
+    channel.trigger("client-e", 1)
+    channel.trigger("client-e", 2)
+    with pytest.raises(RateLimited, match="more than 2 client events in a second") as raised:
+        channel.trigger("client-e", 3)
+    assert isinstance(raised.value, LocalProtocolError)
+    assert pickle.loads(pickle.dumps(raised.value)).retry_after == raised.value.retry_after
+    world.run(raised.value.retry_after)
+    channel.trigger("client-e", 3)
+    world.run(1)
+    assert len(world.heard()) == 3
+
+
+@tried
+@given(st.integers(1, 5), st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_r7_events_past_the_rate_wait_and_go_out_in_order(rate: int, bursts: list[int]) -> None:
+    world, client, channel = private_room(client_event_rate=rate, client_event_overflow="wait")
+    other = connected(world)
+    got = iter(other.subscribe("private-room").wait_subscribed())
+    number = 0
+    for burst in bursts:
+        for _ in range(burst):
+            channel.trigger("client-e", number)
+            number += 1
+        world.run(0.25)
+    world.run(number / rate + 1)
+    assert datas(got.ready()) == [*range(number)]
+    assert client.session.waiting_events == 0
+
+
+def test_r7_what_waits_is_bounded_and_lost_with_the_connection(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _world, client, channel = private_room(
+        client_event_rate=1, client_event_overflow="wait", outbox_limit=300
+    )
+    with pytest.raises(OutboxFull):
+        for number in range(100):
+            channel.trigger("client-e", number)
+    waiting = client.session.waiting_events
+    assert 0 < waiting < 10
+    client.reconnect()
+    assert client.session.waiting_events == 0
+    lost = f"{waiting} client events that waited for Options.client_event_rate were lost"
+    assert [text for text in caplog.messages if text.startswith(lost)]
+
+
+class Person(msgspec.Struct):
+    name: str
+
+
+def test_5_14_members_are_given_as_a_type() -> None:
+    world = World()
+    key = world.own_key(member={"user_id": "1", "user_info": {"name": "Ada"}})
+    _client, [channel] = subscribed(world, "presence-room", options=world.options(auth=key))
+    assert channel.members_as(Person) == {"1": Person("Ada")}
+    with pytest.raises(DataError, match="the info of the member '1' of 'presence-room'"):
+        channel.members_as(int)
+
+
+def test_r_options_auto_connect_false_waits_for_connect() -> None:
+    assert Options.from_host("h", key="k").auto_connect
+    assert not Options.from_host("h", key="k", auto_connect=False).auto_connect

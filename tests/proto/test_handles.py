@@ -32,10 +32,10 @@ def test_a_handle_knows_its_name_and_kind_before_anything_happened(
     name: str, kind: ChannelKind
 ) -> None:
     channel = connected(World()).channel(name)
-    assert (channel.name, channel.kind, channel.state) == (name, kind, ChannelState.UNSUBSCRIBED)
+    assert (channel.name, channel.kind, channel.state) == (name, kind, ChannelState.IDLE)
     assert (channel.last_error, channel.subscription_count, channel.server_count) == (None,) * 3
     assert (dict(channel.members), channel.me) == ({}, None)
-    assert repr(channel) == f"<FakeChannel {name!r} UNSUBSCRIBED>"
+    assert repr(channel) == f"<FakeChannel {name!r} IDLE>"
 
 
 def test_a_handle_shows_where_the_subscription_is() -> None:

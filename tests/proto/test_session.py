@@ -727,7 +727,7 @@ def test_looks_before_anything_happened() -> None:
     assert (session.socket_id, session.failure, session.last_loss) == (None, None, "")
     assert (session.retry_at, session.next_deadline(), session.closed) == (None, None, False)
     assert (session.channels(), session.wants_user, session.events.changes) == ((), False, 0)
-    assert session.channel("room").state is ChannelState.UNSUBSCRIBED
+    assert session.channel("room").state is ChannelState.IDLE
     assert session.user.state is UserState.SIGNED_OUT
     assert session.next_effect() is None
     assert session.next_event() is None

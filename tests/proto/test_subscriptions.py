@@ -354,7 +354,7 @@ def test_existing_subscription_answers_a_channel_being_left_too() -> None:
 def test_a_success_for_a_channel_never_asked_for_is_ignored() -> None:
     world, device = world_with()
     world.say(SUCCEEDED, {}, "room")
-    assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.UNSUBSCRIBED)
+    assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.IDLE)
 
 
 def test_a_success_for_a_channel_that_was_left_is_ignored() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from .._wire.secretbox import Key
@@ -9,6 +11,7 @@ from ..auth import Auth, AuthResponse
 from ..errors import PusherError
 from ..members import Member, Members
 from ..names import ChannelKind, is_cache, kind_of
+from ..options import DecryptedText, with_names
 from ..states import CHANNEL, ChannelInput, ChannelState, advance
 from .roster import Roster
 
@@ -45,6 +48,7 @@ class Channel:
         "_caches",
         "_plain",
         "auth",
+        "decrypted_text",
         "failures",
         "held_authorization",
         "key",
@@ -63,11 +67,20 @@ class Channel:
         "unopened",
     )
 
-    def __init__(self, name: str, max_members: int, *, encrypted_caches: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        max_members: int,
+        *,
+        encrypted_caches: bool = True,
+        was_left: bool = False,
+    ) -> None:
         self.name = name
         self.kind = kind_of(name)
         self.auth: Auth | None = None
-        self.state = ChannelState.UNSUBSCRIBED
+        self.decrypted_text: Callable[[bytes, str, str], str] | None = None
+        """Makes text of decrypted bytes, in place of `Options.decrypted_text`."""
+        self.state = ChannelState.UNSUBSCRIBED if was_left else ChannelState.IDLE
         self.receives = False
         """Whether messages are delivered: derived from the state, and kept because every message asks."""
         self.passes = False
@@ -115,10 +128,12 @@ class Channel:
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
-    def want(self, auth: Auth | None) -> None:
-        """Handle `subscribe()`. Without `auth` the channel keeps the one that it was given before."""
+    def want(self, auth: Auth | None, decrypted_text: DecryptedText | None = None) -> None:
+        """Handle `subscribe()`. Without `auth` the channel keeps the one that it was given before, and so on."""
         if auth is not None:
             self.auth = auth
+        if decrypted_text is not None:
+            self.decrypted_text = with_names(decrypted_text)
         self.handle(ChannelInput.WANT)
 
     def leave(self) -> ChannelState:
@@ -129,7 +144,7 @@ class Channel:
 
     def renounce(self) -> None:
         """Forget what belongs to the subscription that was left; the channel may be subscribed again at once."""
-        self.auth = self.key = self.lost_at = self.held_authorization = None
+        self.auth = self.decrypted_text = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = float("-inf")
         self.unopened = self.failures = 0
         self.subscribed_at = None

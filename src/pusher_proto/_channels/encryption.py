@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from .._base.logs import log_seldom, logger
 from .._wire.secretbox import MalformedBox, WrongKey, read_key
 from ..auth import AuthResponse
 from ..errors import AuthorizationError, DecryptionError
 from ..events import ChannelEvent, DecryptionFailed, Event
-from ..options import Options
+from ..options import Options, with_names
 from .channel import Channel
 
 __all__ = ["Sealed"]
@@ -34,6 +35,7 @@ class Sealed:
         refresh: Callable[[Channel, float], None],
     ) -> None:
         self._options = options
+        self._decrypted_text = with_names(options.decrypted_text)
         self._emit = emit
         self._refresh = refresh
         self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
@@ -82,7 +84,9 @@ class Sealed:
             # The channel was left and subscribed again before the server answered the first subscribe.
             return WrongKey("there is no key for the channel")
         try:
-            text = channel.key.open(event.wire_data, self._options.decrypted_text)
+            make = channel.decrypted_text or self._decrypted_text
+            named = partial(_text, make, channel.name, event.name) if make is not None else None
+            text = channel.key.open(event.wire_data, named)
         except (MalformedBox, WrongKey) as error:
             return error
         self._emit(ChannelEvent(channel.name, event.name, text, None, event.extra, cached))
@@ -92,3 +96,7 @@ class Sealed:
         count, text = channel.not_opened(), "dropped an encrypted event: %s"
         log_seldom(_log, logging.ERROR, count, text, error)
         self._emit(DecryptionFailed(channel.name, event.name, error))
+
+
+def _text(make: Callable[[bytes, str, str], str], channel: str, event: str, data: bytes) -> str:
+    return make(data, channel, event)

@@ -39,7 +39,7 @@ from ..events import (
     Unsubscribed,
 )
 from ..names import ChannelKind, check_channel, is_cache, kind_of
-from ..options import Options
+from ..options import DecryptedText, Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot
 from .error_attribution import (
@@ -94,11 +94,15 @@ class Subscriptions:
         """Subscribes that were left without an answer, by channel: a late success is undone."""
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
+        self._was_left: dict[str, None] = {}
+        """Channels that the application left, as many as `max_channels`."""
         self.channels: dict[str, Channel] = {}
 
     # Commands
 
-    def subscribe(self, name: str, auth: Auth | None, now: float) -> None:
+    def subscribe(
+        self, name: str, auth: Auth | None, decrypted_text: DecryptedText | None, now: float
+    ) -> None:
         """Subscribe to a channel, on this connection and on each later one."""
         check_channel(name, strict=self._options.strict_names)
         if kind_of(name) is ChannelKind.ENCRYPTED:
@@ -113,8 +117,10 @@ class Subscriptions:
                 name,
                 self._options.max_members,
                 encrypted_caches=self._options.encrypted_caches,
+                was_left=name in self._was_left,
             )
-        channel.want(auth)
+        channel.want(auth, decrypted_text)
+        self._was_left.pop(name, None)
         self._admission.ask(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
@@ -130,6 +136,9 @@ class Subscriptions:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
                 self._send_unsubscribe(name, now)
+        self._was_left[name] = None
+        if len(self._was_left) > self._options.max_channels:
+            del self._was_left[next(iter(self._was_left))]
         self._emit(Unsubscribed(name))
 
     def refresh_members(self, name: str, now: float) -> None:
@@ -140,7 +149,7 @@ class Subscriptions:
             )
         channel = self.channels.get(name)
         if channel is None or channel.state is not C.SUBSCRIBED:
-            state = channel.state if channel is not None else C.UNSUBSCRIBED
+            state = self.snapshot(name).state
             raise NotSubscribed(
                 f"{excerpt(name, 64)!r} is not subscribed ({state.meaning}): wait for wait_subscribed() first"
             )
@@ -164,7 +173,8 @@ class Subscriptions:
         """Return what is known of a channel, subscribed or not."""
         channel = self.channels.get(name)
         if channel is None:
-            return ChannelSnapshot(name, kind_of(name), C.UNSUBSCRIBED)
+            state = C.UNSUBSCRIBED if name in self._was_left else C.IDLE
+            return ChannelSnapshot(name, kind_of(name), state)
         return channel.snapshot(self._timers.at(Timer.REGRANT, name))
 
     # The connection

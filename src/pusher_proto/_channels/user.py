@@ -123,6 +123,17 @@ class User:
         self._wanted = True
         self._ask(now)
 
+    def signout(self, now: float) -> bool:
+        """Withdraw the sign-in; return whether it was sent, so that only the end of the connection ends it."""
+        self._wanted = self._was_good = False
+        self._timers.stop(Timer.SIGN_IN_RETRY)
+        if self._state in (U.SIGNING_IN, U.SIGNED_IN):
+            return True
+        if self._move(G.LOSE):
+            self._last_error = None
+            self._settled(now)
+        return False
+
     def established(self, socket_id: str, now: float) -> None:
         """Sign in on a new connection, if `signin` was called."""
         self._socket_id = socket_id

@@ -6,6 +6,8 @@ raised; what will be tried again by itself is waited for. Streams look by the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..errors import ClientClosed, LocalProtocolError, NotSubscribed, PusherError, excerpt
 from ..events import USER_SCOPE
 from ..session import Session
@@ -15,7 +17,7 @@ from .pending import PENDING, Pending, fresh
 
 __all__ = ["Checks"]
 
-_UNWANTED = (ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING)
+_UNWANTED = (ChannelState.IDLE, ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING)
 _FAILED = (ChannelState.FAILED, ChannelState.TIMED_OUT)
 
 
@@ -47,6 +49,15 @@ class Checks:
         if not self._session.wants_user:
             raise LocalProtocolError("no sign-in was asked for: call signin() first")
         return PENDING
+
+    def disconnected(self) -> bool | Pending:
+        """Return True when `disconnect` or `close` was called and the connection is gone."""
+        return True if self._session.disconnected else PENDING
+
+    def all_subscribed(self, names: Iterable[str]) -> bool | Pending:
+        """Return True when all these channels are subscribed. Raises why one of them will not be."""
+        found = [self.subscribed(name) for name in names]
+        return PENDING if PENDING in found else True
 
     def subscribed(self, name: str) -> bool | Pending:
         """Return True when the channel is subscribed."""

@@ -75,6 +75,8 @@ class Delivery:
         self.traces = Traces(options.backlog_limit)
         self.lifecycle = Signal()
         """Notified when what a wait for a state looks at may have changed."""
+        self.turns = Signal()
+        """Notified whenever something may have changed that no event reports."""
         self.waits: dict[Sink, None] = {}
         # Dictionaries and lists, as they are nearly always empty: an empty set takes 200 bytes and an empty deque 700.
         self.stalled: dict[Sink, None] = {}
@@ -248,6 +250,7 @@ class Delivery:
                 self._delivering = False
         if self.stalled or self._stalled_at is not None:
             self._look_at_stalled()
+        self.turns.notify()
         changes = session.events.changes
         if changes != self._seen_changes:
             self._seen_changes = changes

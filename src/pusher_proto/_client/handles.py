@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from re import Pattern
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, Self, TypeVar, overload
+
+import msgspec
 
 from .._channels.channel import ChannelSnapshot
 from .._channels.user import UserSnapshot
-from ..errors import PusherError
+from ..auth import Auth
+from ..errors import DataError, PusherError, excerpt
 from ..events import USER_SCOPE, Event
 from ..members import Member, Members
 from ..names import ChannelKind, kind_of
+from ..options import DecryptedText
 from ..states import ChannelState, UserState
 from .bindings import BindingBase
 from .host import Host
@@ -21,6 +25,7 @@ from .streams import Wait
 
 __all__ = ["ChannelBase", "SourceBase", "UserBase", "Watchlist"]
 
+T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 Handler = TypeVar("Handler", bound=Callable[..., object])
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
@@ -36,6 +41,10 @@ _NotAClass = (
 
 class _Client(Protocol):
     """The commands of a client that its handles pass on."""
+
+    def subscribe(
+        self, channel: str, *, auth: Auth | None, decrypted_text: DecryptedText | None
+    ) -> object: ...
 
     def unsubscribe(self, channel: str) -> None: ...
 
@@ -171,6 +180,33 @@ class ChannelBase(SourceBase[BindingT_co]):
         """
         self._host.command(self._host.session.refresh_members, self._name)
 
+    def subscribe(
+        self, *, auth: Auth | None = None, decrypted_text: DecryptedText | None = None
+    ) -> Self:
+        """Subscribe to the channel, also again after `unsubscribe`, as `client.subscribe` does; return the handle.
+
+        Arguments of earlier calls are kept.
+        """
+        self._commands.subscribe(self._name, auth=auth, decrypted_text=decrypted_text)
+        return self
+
+    def resubscribe(self) -> Self:
+        """Ask the server for the subscription again, whatever its state is; return the handle.
+
+        A channel that is subscribed is left first; events between the two are missed.
+        """
+        with self._host.guard:
+            self._host.checks.open()
+            self._host.command(self._host.session.unsubscribe, self._name)
+            return self.subscribe()
+
+    def members_as(self, type: type[T]) -> dict[str, T]:  # noqa: A002 - the word of msgspec, as in `events`
+        """Return the info of all members as `type`, anything that msgspec knows, by the member's id.
+
+        Raises `DataError` that names the member whose info does not fit.
+        """
+        return {user_id: self._info(member, type) for user_id, member in self.members.items()}
+
     def unsubscribe(self) -> None:
         """Leave the channel. Its streams and handlers are silent until it is subscribed again."""
         self._commands.unsubscribe(self._name)
@@ -180,6 +216,15 @@ class ChannelBase(SourceBase[BindingT_co]):
         with self._host.guard:
             if not self._host.session.closed:
                 self._commands.unsubscribe(self._name)
+
+    def _info(self, member: Member, type: type[T]) -> T:  # noqa: A002 - as above
+        try:
+            return msgspec.convert(member.info, type, strict=False)
+        except msgspec.ValidationError as error:
+            raise DataError(
+                f"the info of the member {excerpt(member.id, 64)!r} of {excerpt(self._name, 64)!r} does not fit: "
+                f"{excerpt(str(error))}"
+            ) from error
 
     @property
     def _commands(self) -> _Client:

@@ -89,6 +89,8 @@ class Connector:
         self._state = S.IDLE
         self._attempts = Attempts(options, rng)
         self._link: Link | None = None
+        self._ended_transport: int | None = None
+        """The transport of the connection that the application ended last."""
         self._where = ""
         """Host and port of the current or last attempt."""
         self._established_at = 0.0
@@ -130,6 +132,14 @@ class Connector:
     def attempts(self) -> int:
         """How often a connection was tried."""
         return self._attempts.total
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether the application ended the connection, and its transport is gone."""
+        if self.closed:
+            return True
+        gone = self._ended_transport is None or self._ended_transport not in self._transports
+        return self._state is S.DISCONNECTED and gone
 
     # Commands
 
@@ -409,6 +419,7 @@ class Connector:
         self._forget_link(now)
         self.failure = self.last_error = None
         self._timers.stop(Timer.RETRY)
+        self._ended_transport = None if link is None else link.transport
         if link is not None:
             link.close(now)
 

@@ -84,7 +84,7 @@ class Key:
         except Exception as error:  # UnicodeDecodeError, or what the application's function raises
             raise MalformedBox(f"the decrypted bytes are no text: {type(error).__name__}") from None
         if not isinstance(text, str):
-            raise MalformedBox(f"Options.decrypted_text made {type(text).__name__} of the bytes")
+            raise MalformedBox(f"decrypted_text made {type(text).__name__} of the bytes")
         return text
 
 
