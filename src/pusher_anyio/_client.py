@@ -116,7 +116,10 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
         names = list(self.channels if names is None else names)
-        check, what = partial(self._checks.all_subscribed, names), "not all channels were subscribed"
+        check, what = (
+            partial(self._checks.all_subscribed, names),
+            "not all channels were subscribed",
+        )
         await self._wait(check, self._lifecycle, timeout, what)
 
     async def wait_disconnected(self, timeout: float | None = None) -> None:

@@ -20,7 +20,8 @@ from simulation import World
 C, J = ChannelState, ChannelInput
 
 WAYS: dict[ChannelState, tuple[ChannelInput, ...]] = {
-    C.UNSUBSCRIBED: (),
+    C.IDLE: (),
+    C.UNSUBSCRIBED: (J.WANT, J.LEAVE),
     C.PENDING: (J.WANT,),
     C.AUTHORIZING: (J.WANT, J.ASK),
     C.SUBSCRIBING: (J.WANT, J.SEND),
@@ -146,7 +147,7 @@ def test_what_did_not_come_before_a_drop_is_not_awaited_after_it() -> None:
 
 def test_a_channel_that_nobody_wants_is_out() -> None:
     snapshot = World().device(connect=False).session.channel("presence-x")
-    assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.UNSUBSCRIBED)
+    assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.IDLE)
     assert (dict(snapshot.members), snapshot.me) == ({}, None)
 
 
