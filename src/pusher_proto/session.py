@@ -177,8 +177,8 @@ class Session:
         self._advance_clock(now)
         if self._connector.ending:
             return
-        known = self._subscriptions.channels.get(channel)
-        self._client_events.trigger(channel, known, event, data, self._now)
+        known = self._subscriptions.snapshot(channel)
+        self._client_events.trigger(known, event, data, self._now)
 
     def send_event(self, event: str, data: Any, channel: str | None = None, *, now: float) -> None:
         """Send any message, for extensions of servers.

@@ -21,9 +21,10 @@ from pusher_proto import (
     UnsupportedFeature,
 )
 from pusher_proto._base.timers import Timers
-from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.channel import Channel, ChannelSnapshot
 from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto._connection.connector import Connector
+from pusher_proto.names import kind_of
 from pusher_proto.options import Options
 from pusher_proto.states import ChannelState
 from pusher_proto.testing import DEMO_APP
@@ -56,7 +57,8 @@ class Guards:
 
     def frame(self, name: str, channel: Channel | None, event: str, data: Any, now: float) -> bytes:
         """Trigger an event and return the frame that was sent."""
-        self.events.trigger(name, channel, event, data, now)
+        known = ChannelSnapshot(name, kind_of(name), ChannelState.IDLE)
+        self.events.trigger(channel.snapshot() if channel else known, event, data, now)
         return self.wire.sent.pop()
 
 

@@ -8,14 +8,14 @@ from msgspec import Struct
 
 from .._wire.secretbox import Key
 from ..auth import Auth, AuthResponse
-from ..errors import PusherError
+from ..errors import NotSubscribed, PusherError, excerpt
 from ..members import Member, Members
 from ..names import ChannelKind, is_cache, kind_of
 from ..options import DecryptedText, with_names
 from ..states import CHANNEL, ChannelInput, ChannelState, advance
 from .roster import Roster
 
-__all__ = ["Channel", "ChannelSnapshot"]
+__all__ = ["Channel", "ChannelSnapshot", "check_subscribed"]
 
 _NOBODY = Members()
 _RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT)
@@ -38,6 +38,15 @@ class ChannelSnapshot(Struct, frozen=True):
     """The number of members as the server gave it with the roster; `members.count` is what is there."""
     retry_at: float | None = None
     """When the channel is asked for again by itself, after a failure; None when that is not planned."""
+
+
+def check_subscribed(channel: ChannelSnapshot) -> None:
+    """Raise `NotSubscribed` unless the channel is subscribed."""
+    if channel.state is not ChannelState.SUBSCRIBED:
+        raise NotSubscribed(
+            f"{excerpt(channel.name, 64)!r} is not subscribed ({channel.state.meaning}): wait for wait_subscribed() "
+            "first"
+        )
 
 
 class Channel:

@@ -19,16 +19,14 @@ from ..errors import (
     InvalidName,
     LocalProtocolError,
     NotConnected,
-    NotSubscribed,
     OutboxFull,
     RateLimited,
     UnsupportedFeature,
     excerpt,
 )
-from ..names import ChannelKind, check_client_event, kind_of
+from ..names import ChannelKind, check_client_event
 from ..options import Options
-from ..states import ChannelState
-from .channel import Channel
+from .channel import ChannelSnapshot, check_subscribed
 
 __all__ = ["ClientEvents"]
 
@@ -63,23 +61,16 @@ class ClientEvents:
         """How many events wait until the rate allows them."""
         return len(self._waiting)
 
-    def trigger(
-        self, name: str, channel: Channel | None, event: str, data: Any, now: float
-    ) -> None:
+    def trigger(self, channel: ChannelSnapshot, event: str, data: Any, now: float) -> None:
         """Send a client event on a channel. Raises, before anything changes, when it cannot be right."""
         check_client_event(event, strict=self._options.strict_names)
-        shown = excerpt(name, 64)
-        kind = kind_of(name)
-        if kind not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
+        if channel.kind not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
             raise UnsupportedFeature(
-                f"client events go to private and presence channels, and {shown!r} is {kind.value}"
+                f"client events go to private and presence channels, and {excerpt(channel.name, 64)!r} is "
+                f"{channel.kind.value}"
             )
-        if channel is None or channel.state is not ChannelState.SUBSCRIBED:
-            state = channel.state if channel is not None else ChannelState.IDLE
-            raise NotSubscribed(
-                f"{shown!r} is not subscribed ({state.meaning}): wait for wait_subscribed() first"
-            )
-        self._send(event, data, name, now)
+        check_subscribed(channel)
+        self._send(event, data, channel.name, now)
 
     def send(self, event: str, data: Any, channel: str | None, now: float) -> None:
         """Send any message. Raises, before anything changes, when it cannot be right."""

@@ -23,7 +23,6 @@ from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import (
     AuthorizationError,
     LocalProtocolError,
-    NotSubscribed,
     SubscriptionError,
     UnsupportedFeature,
     excerpt,
@@ -41,7 +40,7 @@ from ..events import (
 from ..names import ChannelKind, check_channel, is_cache, kind_of
 from ..options import DecryptedText, Options
 from ..states import ChannelInput, ChannelState
-from .channel import Channel, ChannelSnapshot
+from .channel import Channel, ChannelSnapshot, check_subscribed
 from .error_attribution import (
     may_refuse_subscribe,
     named_channel,
@@ -147,13 +146,8 @@ class Subscriptions:
             raise UnsupportedFeature(
                 f"{excerpt(name, 64)!r} has no members: it is no presence channel"
             )
-        channel = self.channels.get(name)
-        if channel is None or channel.state is not C.SUBSCRIBED:
-            state = self.snapshot(name).state
-            raise NotSubscribed(
-                f"{excerpt(name, 64)!r} is not subscribed ({state.meaning}): wait for wait_subscribed() first"
-            )
-        self._renew(channel, now, now)
+        check_subscribed(self.snapshot(name))
+        self._renew(self.channels[name], now, now)
 
     def say_goodbye(self, now: float) -> bool:
         """Leave all channels before a reconnect; return whether the reconnect waits for the server to answer."""
@@ -220,7 +214,6 @@ class Subscriptions:
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
-
         if found is not None and found.channel in self.channels:
             channel = self.channels[found.channel]
             self._admission.fail(channel, found, Cause.CHANNEL_ENDS_CONNECTION, now)
@@ -478,9 +471,8 @@ class Subscriptions:
         data = value_of(event.wire_data)
         count = data.get("subscription_count") if isinstance(data, dict) else None
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            why = "a subscription_count without a count"
-            self._emit(ProtocolViolation(why, excerpt(event.raw_data)))
-            return
+            what = "a subscription_count without a count"
+            return self._emit(ProtocolViolation(what, excerpt(event.raw_data)))
         channel.counted(count)
         self._emit(SubscriptionCount(channel.name, count))
 
