@@ -472,9 +472,10 @@ class Subscriptions:
         count = data.get("subscription_count") if isinstance(data, dict) else None
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             what = "a subscription_count without a count"
-            return self._emit(ProtocolViolation(what, excerpt(event.raw_data)))
-        channel.counted(count)
-        self._emit(SubscriptionCount(channel.name, count))
+            self._emit(ProtocolViolation(what, excerpt(event.raw_data)))
+        else:
+            channel.counted(count)
+            self._emit(SubscriptionCount(channel.name, count))
 
     def _left(self, channel: Channel, now: float, *, answered: bool) -> None:
         """Unsubscribe from a channel that was left before its subscribe was answered."""
