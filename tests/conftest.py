@@ -12,6 +12,8 @@ from secrecy import Watch
 
 pytest_plugins = ["pusher_anyio._pytest_plugin"]
 
+pytest.register_assert_rewrite("real_servers.clients", "real_servers.scenarios")
+
 # No limit on the time of one example: that would be a timed test, and fail on a busy machine. In CI the search is
 # the same each time, so that a red run means a change; on a developer's machine it goes on looking.
 settings.register_profile("here", deadline=None)

@@ -27,7 +27,7 @@ from pusher_proto import (
     WatchlistOffline,
     WatchlistOnline,
 )
-from soketi.clients import TIMEOUT, first, next_of, said, take
+from real_servers.clients import TIMEOUT, first, next_of, said, take
 
 pytestmark = pytest.mark.anyio
 aside = anyio.to_thread.run_sync

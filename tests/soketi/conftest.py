@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from drivers.runners import RUNNERS, Driver
 from neighbours.member import Node
-from soketi.harness import DEFAULT_APPS, App, Soketi, StartSoketi, Tls, prepare
+from real_servers.fixtures import anyio_backend, driver, require
+from real_servers.process import RealServer, StartServer
+from soketi.harness import Soketi, prepare
 
-# An installation may fail for a while; once is enough to ask, and enough to say.
+__all__ = ["anyio_backend", "driver", "node", "pytest_collection_finish", "soketi_ready"]
+
+# An installation may fail for a while; one attempt is enough, and one report.
 _why_not = functools.cache(prepare)
 
 
@@ -29,31 +32,30 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def soketi_ready() -> None:
     """Soketi is installed; else the test is skipped, or fails if PUSHER_PROTO_REQUIRE_SOKETI=1."""
-    reason = _why_not()
-    if reason is None:
-        return
-    if os.environ.get("PUSHER_PROTO_REQUIRE_SOKETI") == "1":
-        pytest.fail(f"Soketi is required here: {reason}", pytrace=False)
-    pytest.skip(f"no Soketi: {reason}")
+    require("Soketi", _why_not())
+
+
+@pytest.fixture(scope="session")
+def server_class(soketi_ready: None) -> type[RealServer]:
+    """The class of the servers, for scenarios that start one for a whole module."""
+    return Soketi
 
 
 @pytest.fixture(scope="module")
-def soketi(soketi_ready: None) -> Iterator[Soketi]:
+def server(server_class: type[RealServer]) -> Iterator[RealServer]:
     """A server with the default apps, shared by the tests of a module, which leave it running."""
-    with Soketi.start() as server:
+    with server_class.start() as server:
         yield server
         assert server.returncode is None, f"the shared server ended before its time:\n{server.log}"
 
 
 @pytest.fixture
-def soketi_server(soketi_ready: None) -> Iterator[StartSoketi]:
-    """`Soketi.start`, for tests with servers of their own; all are stopped after the test."""
+def start_server(server_class: type[RealServer]) -> Iterator[StartServer]:
+    """`RealServer.start`, for tests with servers of their own; all are stopped after the test."""
     with ExitStack() as servers:
 
-        def start(
-            apps: Sequence[App] = DEFAULT_APPS, port: int = 0, tls: Tls | None = None
-        ) -> Soketi:
-            return servers.enter_context(Soketi.start(apps, port, tls))
+        def start(*args: Any, **settings: Any) -> RealServer:
+            return servers.enter_context(server_class.start(*args, **settings))
 
         yield start
 
@@ -63,18 +65,3 @@ def node(soketi_ready: None) -> Iterator[Node]:
     """A Node process for clients of pusher-js, which is installed with Soketi."""
     with Node() as node:
         yield node
-
-
-@pytest.fixture(params=RUNNERS)
-def driver(request: pytest.FixtureRequest) -> Driver:
-    """Our client on asyncio, on trio, and the blocking one as if it were asynchronous."""
-    return Driver(request.param)
-
-
-@pytest.fixture
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The event loop that the test itself runs on."""
-    if "driver" not in request.fixturenames:
-        return "asyncio"
-    driver: Driver = request.getfixturevalue("driver")
-    return "trio" if driver.runner == "trio" else "asyncio"

@@ -24,7 +24,8 @@ from wsproto import events as ws
 from wsproto.connection import Connection
 
 from pusher_proto import CloseTransport, OpenTransport, Options, OwnKey, SendData, Session
-from soketi.harness import HOST, PLAIN_APP, USERS_APP, App, Soketi, prepare
+from real_servers.process import HOST, PLAIN_APP, USERS_APP, App
+from soketi.harness import Soketi, prepare
 from transcripts.player import DIRECTORY, play, read, whole
 
 MASTER_KEY = bytes(range(32))

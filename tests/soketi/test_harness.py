@@ -18,19 +18,18 @@ import trustme
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
 
-from soketi.harness import (
+from real_servers.process import (
     DEFAULT_APPS,
     HOST,
     PLAIN_APP,
-    SERVER,
     USERS_APP,
     App,
-    Soketi,
-    SoketiError,
-    StartSoketi,
+    RealServer,
+    ServerError,
+    StartServer,
     Tls,
-    prepare,
 )
+from soketi.harness import SERVER, Soketi, prepare
 
 TIMEOUT = 10.0
 GOING_DOWN = {
@@ -49,7 +48,7 @@ class Closed:
 class Wire:
     """A blocking WebSocket to one application: JSON in, JSON out."""
 
-    def __init__(self, server: Soketi, key: str) -> None:
+    def __init__(self, server: RealServer, key: str) -> None:
         self._events: deque[Event] = deque()
         self._websocket = WSConnection(ConnectionType.CLIENT)
         self._socket = socket.create_connection((HOST, server.port), timeout=TIMEOUT)
@@ -106,27 +105,27 @@ class Wire:
         self._socket.close()
 
 
-def test_a_server_starts_and_tells_its_port_and_apps(soketi: Soketi) -> None:
-    assert 0 < soketi.port < 65536
-    assert soketi.apps == DEFAULT_APPS
-    assert soketi.returncode is None
+def test_a_server_starts_and_tells_its_port_and_apps(server: RealServer) -> None:
+    assert 0 < server.port < 65536
+    assert server.apps == DEFAULT_APPS
+    assert server.returncode is None
 
 
-def test_two_servers_have_two_ports(soketi: Soketi, soketi_server: StartSoketi) -> None:
-    assert soketi_server().port != soketi.port
+def test_two_servers_have_two_ports(server: RealServer, start_server: StartServer) -> None:
+    assert start_server().port != server.port
 
 
 @pytest.mark.parametrize("app", DEFAULT_APPS, ids=["plain", "users"])
-def test_what_the_http_library_publishes_reaches_a_subscriber(soketi: Soketi, app: App) -> None:
-    with Wire(soketi, app.key) as wire:
+def test_what_the_http_library_publishes_reaches_a_subscriber(server: RealServer, app: App) -> None:
+    with Wire(server, app.key) as wire:
         wire.greet()
         wire.subscribe("news")
-        assert soketi.http_client(app).trigger("news", "headline", {"text": "hi"}) == {"ok": True}
+        assert server.http_client(app).trigger("news", "headline", {"text": "hi"}) == {"ok": True}
         assert wire.receive() == {"event": "headline", "channel": "news", "data": '{"text": "hi"}'}
 
 
-def test_an_unknown_key_is_closed_with_4001(soketi: Soketi) -> None:
-    with Wire(soketi, "nobody") as wire:
+def test_an_unknown_key_is_closed_with_4001(server: RealServer) -> None:
+    with Wire(server, "nobody") as wire:
         assert wire.receive() == {
             "event": "pusher:error",
             "data": {"code": 4001, "message": "App key nobody does not exist."},
@@ -134,8 +133,8 @@ def test_an_unknown_key_is_closed_with_4001(soketi: Soketi) -> None:
         assert wire.receive() == Closed(4001)
 
 
-def test_a_disabled_app_is_closed_with_4003(soketi_server: StartSoketi) -> None:
-    server = soketi_server([replace(PLAIN_APP, enabled=False)])
+def test_a_disabled_app_is_closed_with_4003(start_server: StartServer) -> None:
+    server = start_server([replace(PLAIN_APP, enabled=False)])
     with Wire(server, PLAIN_APP.key) as wire:
         assert wire.receive() == {
             "event": "pusher:error",
@@ -144,8 +143,8 @@ def test_a_disabled_app_is_closed_with_4003(soketi_server: StartSoketi) -> None:
         assert wire.receive() == Closed(4003)
 
 
-def test_client_messages_can_be_disabled(soketi_server: StartSoketi) -> None:
-    server = soketi_server([replace(PLAIN_APP, client_messages=False)])
+def test_client_messages_can_be_disabled(start_server: StartServer) -> None:
+    server = start_server([replace(PLAIN_APP, client_messages=False)])
     with Wire(server, PLAIN_APP.key) as wire:
         wire.greet()
         wire.subscribe("news")
@@ -160,8 +159,8 @@ def test_client_messages_can_be_disabled(soketi_server: StartSoketi) -> None:
         }
 
 
-def test_stop_ends_the_process_in_good_order(soketi_server: StartSoketi) -> None:
-    server = soketi_server()
+def test_stop_ends_the_process_in_good_order(start_server: StartServer) -> None:
+    server = start_server()
     with Wire(server, PLAIN_APP.key) as wire:
         wire.greet()
         server.stop()
@@ -172,8 +171,8 @@ def test_stop_ends_the_process_in_good_order(soketi_server: StartSoketi) -> None
         socket.create_connection((HOST, server.port), timeout=TIMEOUT)
 
 
-def test_terminate_says_4200_to_everyone(soketi_server: StartSoketi) -> None:
-    server = soketi_server()
+def test_terminate_says_4200_to_everyone(start_server: StartServer) -> None:
+    server = start_server()
     with Wire(server, USERS_APP.key) as wire:
         wire.greet()
         server.terminate()
@@ -182,8 +181,8 @@ def test_terminate_says_4200_to_everyone(soketi_server: StartSoketi) -> None:
         assert wire.receive() == Closed(4200)
 
 
-def test_kill_leaves_no_close_frame(soketi_server: StartSoketi) -> None:
-    server = soketi_server()
+def test_kill_leaves_no_close_frame(start_server: StartServer) -> None:
+    server = start_server()
     with Wire(server, PLAIN_APP.key) as wire:
         wire.greet()
         server.kill()
@@ -191,8 +190,8 @@ def test_kill_leaves_no_close_frame(soketi_server: StartSoketi) -> None:
         assert wire.receive() == Closed(1006)
 
 
-def test_a_server_may_be_ended_again(soketi_server: StartSoketi) -> None:
-    server = soketi_server()
+def test_a_server_may_be_ended_again(start_server: StartServer) -> None:
+    server = start_server()
     server.kill()
     server.terminate()
     server.stop()
@@ -201,31 +200,31 @@ def test_a_server_may_be_ended_again(soketi_server: StartSoketi) -> None:
 
 @pytest.mark.parametrize("end", [Soketi.stop, Soketi.terminate, Soketi.kill])
 def test_a_server_restarts_on_its_port(
-    soketi_server: StartSoketi, end: Callable[[Soketi], None]
+    start_server: StartServer, end: Callable[[RealServer], None]
 ) -> None:
-    first = soketi_server()
+    first = start_server()
     with Wire(first, PLAIN_APP.key) as wire:
         wire.greet()
         end(first)
-    second = soketi_server(port=first.port)
+    second = start_server(port=first.port)
     assert second.port == first.port
     with Wire(second, PLAIN_APP.key) as wire:
         wire.greet()
 
 
-def test_a_served_port_is_refused(soketi: Soketi) -> None:
-    with pytest.raises(SoketiError, match=f"^port {soketi.port} is still served"):
-        Soketi.start(port=soketi.port)
+def test_a_served_port_is_refused(server: RealServer) -> None:
+    with pytest.raises(ServerError, match=f"^port {server.port} is still served"):
+        Soketi.start(port=server.port)
 
 
-def test_a_server_speaks_tls(soketi_server: StartSoketi, tmp_path: Path) -> None:
+def test_a_server_speaks_tls(start_server: StartServer, tmp_path: Path) -> None:
     ca = trustme.CA()
     certificate = ca.issue_cert(HOST)
     tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem", tmp_path / "ca.pem")
     ca.cert_pem.write_to_path(tls.ca)
     certificate.cert_chain_pems[0].write_to_path(tls.cert)
     certificate.private_key_pem.write_to_path(tls.key)
-    server = soketi_server(tls=tls)
+    server = start_server(tls=tls)
     assert server.http_client(PLAIN_APP).trigger("news", "headline", "hi") == {"ok": True}
 
 
@@ -233,7 +232,7 @@ def test_a_server_that_does_not_start_is_an_error_with_its_log(
     soketi_ready: None, tmp_path: Path
 ) -> None:
     nowhere = tmp_path / "nowhere.pem"
-    with pytest.raises(SoketiError, match=r"^the server ended before it was ready\n.+"):
+    with pytest.raises(ServerError, match=r"^the server ended before it was ready\n.+"):
         Soketi.start(tls=Tls(nowhere, nowhere, nowhere))
 
 
@@ -241,7 +240,7 @@ def test_a_server_without_its_binary_is_refused(
     soketi_ready: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UWS_USE_FALLBACK", "1")
-    with pytest.raises(SoketiError, match=r"the binary of uWebSockets\.js did not load"):
+    with pytest.raises(ServerError, match=r"the binary of uWebSockets\.js did not load"):
         Soketi.start()
 
 
@@ -315,7 +314,7 @@ NPM_CI = "ci --ignore-scripts --omit=optional --no-audit --no-fund"
 def test_a_server_that_is_not_soketi_is_refused(fake_tools: FakeTools) -> None:
     (fake_tools.packages / "fake.py").write_text(FAKE_SERVER)
     fake_tools.add("node", f"exec '{sys.executable}' '{fake_tools.packages / 'fake.py'}'")
-    with pytest.raises(SoketiError, match=r"/ready has the header uWebSockets None"):
+    with pytest.raises(ServerError, match=r"/ready has the header uWebSockets None"):
         Soketi.start()
 
 

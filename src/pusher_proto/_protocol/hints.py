@@ -35,7 +35,7 @@ _CODES: dict[int | None, str] = {
     4004: "the app is over its connection quota: raise it, close other clients, or wait until the server has "
     "noticed that a lost connection is gone",
     4005: "check the path",
-    4009: "this app wants a sign-in or a private channel soon after the greeting",
+    4009: "this app wants a sign-in or a private channel soon after the greeting, signed with its secret",
 }
 
 _STATUSES = {

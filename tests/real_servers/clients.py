@@ -1,4 +1,4 @@
-"""What the tests of our clients against Soketi have in common."""
+"""What the scenarios of our clients on real servers have in common."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pusher.http import POST, Request
 
 from pusher_anyio import Channel, Stream
 from pusher_proto import ChannelEvent, Event, Options, OwnKey
-from soketi.harness import HOST, App, Soketi
+from real_servers.process import HOST, App, RealServer
 
 __all__ = [
     "MASTER_KEY",
@@ -42,13 +42,15 @@ def fresh(prefix: str) -> str:
     return f"{prefix}-{next(_numbers)}"
 
 
-def options_for(server: Soketi, app: App, **more: Any) -> Options:
+def options_for(server: RealServer, app: App, **more: Any) -> Options:
     """Return options for an app of a server. AuthRequests are signed with its secret unless `more` says otherwise."""
     more.setdefault("auth", OwnKey(app.key, app.secret))
     more.setdefault("retry_base", 0.05)
     more.setdefault("retry_cap", 0.2)
     more.setdefault("tls", False)
-    return Options.from_host(HOST, key=app.key, port=server.port, **more)
+    constructor = getattr(Options, server.habits.options)
+    options: Options = constructor(HOST, key=app.key, port=server.port, **more)
+    return options
 
 
 def said(event: ChannelEvent) -> Said:
@@ -74,10 +76,11 @@ async def take(stream: Stream[ChannelEvent], count: int) -> list[Said]:
 
 
 class Publisher:
-    """The official HTTP library, publishing to one app. What Soketi refuses is an AssertionError."""
+    """The official HTTP library, publishing to one app. A refused request is an AssertionError."""
 
-    def __init__(self, server: Soketi, app: App, master_key: bytes | None = None) -> None:
+    def __init__(self, server: RealServer, app: App, master_key: bytes | None = None) -> None:
         encoded = None if master_key is None else base64.b64encode(master_key).decode()
+        self._server, self._app = server, app
         self._library = server.http_client(app, encryption_master_key_base64=encoded)
 
     def trigger(self, channels: str | list[str], event: str, data: object, **more: Any) -> None:
@@ -101,4 +104,5 @@ class Publisher:
 
     def members(self, channel: str) -> list[str]:
         """Return the ids of the users on a presence channel, sorted."""
-        return sorted(str(user["id"]) for user in self._library.users_info(channel)["users"])
+        answer = self._server.get(self._app, f"/channels/{channel}/users")
+        return sorted(str(user["id"]) for user in answer["users"])
