@@ -119,3 +119,32 @@ def test_the_log_has_the_reports(world: World, caplog: pytest.LogCaptureFixture)
     ]
     assert "shop:***" in caplog.text
     assert auth not in caplog.text
+
+
+def test_nothing_is_reported_while_nothing_listens(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pusher_proto.server"), "level", logging.CRITICAL)
+    logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]
+    try:
+        client, other = connect(world), connect(world, "wrong")
+        auth = sign_channel("shop", SECRET, client.socket_id, "private-x")
+        client.say("pusher:subscribe", {"channel": "private-x", "auth": auth})
+        client.say("client-e", {}, "private-x")
+        world.do(world.server.publish, "private-x", "e", "1")
+        client.say("pusher:subscribe", {"channel": "a b"})
+        client.say("pusher:unsubscribe", {"channel": "private-x"})
+        assert len(client.take()) == 4
+        assert other.close is not None
+    finally:
+        logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def test_other_methods_and_failures_of_pages_are_reported(
+    world: World, reports: list[Report]
+) -> None:
+    world.http(request("DELETE", "/stats"))
+    wire = world.wire()
+    wire.send(request("OPTIONS", "/up", headers={"Origin": "http://shop.test"}))
+    assert wire.raw.startswith(b"HTTP/1.1 204 ")
+    assert refusals(reports) == ["DELETE /stats: 405 /stats is read with GET"]
