@@ -224,12 +224,12 @@ EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
         (
             ("127.0.0.9", None),
             True,
-            "Use a name in --host that the certificate is made for.",
+            "Connect by a name that the certificate is made for, or have the address put into it.",
         ),
         (
             ("127.0.0.1", EXPIRED),
             True,
-            "Let the server have a new certificate, or set the clock of this machine right.",
+            "Renew it at the server; is the clock of this machine right?",
         ),
     ],
     ids=["unknown authority", "other name", "expired"],
@@ -402,7 +402,11 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
     ("code", "status", "advice"),
     [
         (4000, 3, "This app takes TLS only: leave tls=True."),
-        (4004, 3, "The app is over its connection quota."),
+        (
+            4004,
+            3,
+            "The app is over its connection quota: raise it, close other clients, or wait until the server has noticed that a lost connection is gone.",
+        ),
         (4100, 1, "Look at the server's log: it took the connection and ended it."),
     ],
 )

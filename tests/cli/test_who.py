@@ -79,7 +79,7 @@ def test_who_is_there_is_told_anew_after_a_reconnect(
         told = [json.loads(line_with(process.stdout, "here"))]
         running.drop(4200)
         told.append(json.loads(line_with(process.stdout, "here")))
-        running.drop(4000)
+        running.drop(4009, "You got disconnected by the app.")
         assert end(process)[:2] == (3, "")
     assert [each["members"] for each in told] == [1, 1]
     assert told[0]["me"] == told[1]["me"]

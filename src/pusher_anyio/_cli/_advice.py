@@ -8,7 +8,7 @@ import ssl
 from argparse import Namespace
 
 from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
-from pusher_proto.closing import hint_for
+from pusher_proto.closing import hint_for, status_hint, tls_hint
 from pusher_proto.names import kind_of
 
 from ._probe import CONNECT, KEY, LOOKUP, PROXY, SECURE, UPGRADE, Lost
@@ -55,7 +55,7 @@ def about_connection(step: str, lost: Lost, arguments: Namespace) -> str:
         case _ if step == SECURE:
             return _about_tls(lost)
         case _ if step == KEY:
-            hint = hint_for(lost.loss.code)
+            hint = hint_for(lost.loss.code, lost.loss.reason)
             if lost.loss.code == 4001:
                 hint = "check --key, and --cluster or --host: a key is known in one place only"
             elif lost.timed_out:
@@ -79,15 +79,20 @@ def _about_tcp(lost: Lost, arguments: Namespace) -> str:
     return "This machine finds no way there: check its network and the address."
 
 
+_UNKNOWN_AUTHORITY = (18, 19, 20, 21)
+"""OpenSSL's numbers for a certificate that signs itself, or whose authority is not known."""
+
+
 def _about_tls(lost: Lost) -> str:
     if isinstance(lost.error, ConnectionUnsafe):
-        cause = lost.error.__cause__
-        code = cause.verify_code if isinstance(cause, ssl.SSLCertVerificationError) else None
-        if code == 10:  # X509_V_ERR_CERT_HAS_EXPIRED
-            return "Let the server have a new certificate, or set the clock of this machine right."
-        if code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-            return "Use a name in --host that the certificate is made for."
-        return "If you know who made the certificate, trust that authority with --ca FILE (PEM)."
+        error = lost.error
+        if error.verify_code in _UNKNOWN_AUTHORITY and error.authorities != 0:
+            return (
+                "If you know who made the certificate, trust that authority with --ca FILE (PEM)."
+            )
+        return _sentence(
+            tls_hint(error.verify_code, error.authorities) or "look at the certificate"
+        )
     if lost.timed_out:
         return "The server does not speak TLS on this port, as it seems: try --no-tls, or another port."
     return "The server does not speak TLS on this port: try --no-tls, or another port."
@@ -101,13 +106,9 @@ def _about_upgrade(lost: Lost) -> str:
         return "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
     if 300 <= code < 400:
         return "Name the place that it leads to in --host, --port and --path; redirects are not followed."
-    if code in (400, 426):
-        return "A proxy in front of the server may drop the upgrade (nginx: proxy_set_header Upgrade, Connection)."
     if code < 300 or code == 404:
         return "A web server answers here, and no Pusher server: check --host, --port and --path."
-    if code >= 500:
-        return "The server, or the proxy in front of it, is in trouble: look at its log."
-    return _sentence(hint_for(code) or "check the host, the port and the path")
+    return _sentence(status_hint(code) or "check the host, the port and the path")
 
 
 def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_out: bool) -> str:
@@ -152,4 +153,4 @@ def _about_endpoint(error: AuthorizationError, timed_out: bool) -> str:
 
 
 def _sentence(hint: str) -> str:
-    return f"{hint[0].upper()}{hint[1:]}."
+    return f"{hint[0].upper()}{hint[1:]}" + ("" if hint.endswith("?") else ".")

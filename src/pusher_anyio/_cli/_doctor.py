@@ -46,6 +46,7 @@ def run(arguments: Namespace) -> int:
         auth_timeout=limit,
         subscribe_timeout=limit,
         auth_attempts=1,
+        first_attempts=1,
     )
     chart = _Chart(_steps(options, arguments.channels), aloud=not arguments.json)
     try:

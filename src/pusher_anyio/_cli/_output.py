@@ -91,7 +91,8 @@ def describe(event: Event) -> str | None:
             return f"connected again after {event.offline_for:.1f} s, socket id {event.socket_id}"
         case ConnectionLost():
             code = None if event.code is None else f"code {event.code}"
-            return f"no connection ({', '.join(filter(None, (code, event.reason)))})"
+            why = f"no connection ({', '.join(filter(None, (code, event.reason)))})"
+            return f"{why}: {event.hint}" if event.hint and event.hint not in why else why
         case RetryScheduled():
             return f"trying again in {event.delay:.1f} s" if event.delay else "trying again at once"
         case Subscribed(offline_for=None):

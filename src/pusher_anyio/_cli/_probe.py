@@ -257,7 +257,9 @@ class Probe:
             await anyio.aclose_forcefully(stream)
             if isinstance(error, ssl.SSLCertVerificationError):
                 raise ConnectionUnsafe(
-                    f"the certificate of {host} is not good: {error.verify_message}"
+                    f"the certificate of {host} is not good: {error.verify_message}",
+                    verify_code=error.verify_code,
+                    authorities=context.cert_store_stats()["x509_ca"],
                 ) from error
             raise
         watch.end(_shown(secure))
