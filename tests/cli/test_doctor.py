@@ -405,7 +405,10 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
         (
             4004,
             3,
-            "The app is over its connection quota: raise it, close other clients, or wait until the server has noticed that a lost connection is gone.",
+            (
+                "The app is over its connection quota: raise it, close other clients, or wait until the server has "
+                "noticed that a lost connection is gone."
+            ),
         ),
         (4100, 1, "Look at the server's log: it took the connection and ended it."),
     ],

@@ -130,7 +130,7 @@ def test_no_delay_is_shorter_than_the_floor_but_the_first_after_4200(
     assert delay >= floor
     longest = max(cap, 1.1 * 3600, floor, at_least)
     assert delay <= longest
-    if step is S.WAIT:
+    if step in (S.WAIT, S.PROMPT, S.PROMPT_THEN_RARE):
         assert delay >= 1
 
 
@@ -151,10 +151,11 @@ def test_a_small_cap_does_not_undercut_the_second_of_a_server_over_capacity(
         (S.BACK_OFF, 1, 0, 1),
         (S.BACK_OFF, 9, 0, 30),
         (S.A_FEW, 1, 0, 1),
-        (S.PROMPT, 4, 0, 8),
-        (S.PROMPT, 6, 0, 8),
-        (S.PROMPT, 7, 0, 30),
-        (S.PROMPT_THEN_RARE, 6, 0, 8),
+        (S.PROMPT, 1, 1, 2),
+        (S.PROMPT, 4, 1, 8),
+        (S.PROMPT, 6, 1, 8),
+        (S.PROMPT, 7, 1, 30),
+        (S.PROMPT_THEN_RARE, 6, 1, 8),
         (S.PROMPT_THEN_RARE, 7, 60, 66),
         (S.PROMPT_THEN_RARE, 99, 3600, 3960),
         (S.SLOW, 1, 30, 33),

@@ -141,7 +141,7 @@ def test_what_comes_behind_the_answer_is_an_error_with_tls(pieces: list[bytes]) 
 
 
 def test_a_refused_login_ends_it_and_any_other_answer_is_tried_again() -> None:
-    way = Way(first_attempts=1)
+    way = Way()
     way.effects()
     way.do("transport_opened", 1)
     answer = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"

@@ -357,7 +357,7 @@ def test_F8_http_behind_the_upgrade_is_named_whatever_the_chunks() -> None:
     [
         (RuntimeError("can't start new thread"), "can't start new thread"),
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files"),
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('::1', 1)"), "connection refused"),
         (socket.gaierror(-2, "Name or service not known"), "name not found (Name or service not known)"),
         (socket.gaierror(), "name not found"),
         (TimeoutError(), "timed out"),

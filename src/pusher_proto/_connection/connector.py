@@ -404,6 +404,10 @@ class Connector:
         said = getattr(error, "strerror", None) or str(error)
         if isinstance(error, TimeoutError) and not said:
             said = "timed out"
+        if isinstance(
+            error, ConnectionRefusedError
+        ):  # asyncio says "Connect call failed (host, port)"
+            said = "connection refused"
         if type(error).__name__ == "gaierror":
             said = f"name not found ({said})" if said else "name not found"
         said = said or type(error).__name__

@@ -62,8 +62,8 @@ class Step(Enum):
     BACK_OFF = "after a random delay of up to `retry_base`, doubled each time, at most `retry_cap`"
     WAIT = 'as "back off", and after 1 s at least'
     A_FEW = 'as "wait", `first_attempts` attempts in all; then never'
-    PROMPT = 'after at most 1, 2, 4 and 8 s in the first half minute, then as "wait"'
-    PROMPT_THEN_RARE = 'after at most 1, 2, 4 and 8 s in the first half minute, then as "rarely"'
+    PROMPT = 'as "wait", and after 8 s at most in the first half minute'
+    PROMPT_THEN_RARE = 'as "promptly" in the first half minute, then as "rarely"'
     SLOW = "after 30 s, 1, 2 and then each 5 minutes (`slow_retry`)"
     RARE = "after 1, 5, 15 and then each 60 minutes (`refused_retry`)"
     WHEN_FREE = "after 1, 2, 4, 8 and then each 15 minutes (`capacity_retry`)"
@@ -145,7 +145,9 @@ FAILURES: dict[Cause, Row] = {
     Cause.UPGRADE_REFUSED: Row(
         _LINK, S.A_FEW, S.WAIT, "reverse proxies answer so for seconds during a deploy"
     ),
-    Cause.PROXY_REFUSED: Row(_LINK, S.A_FEW, S.WAIT, "logins expire and are renewed"),
+    Cause.PROXY_REFUSED: Row(
+        _LINK, S.FINAL, S.WAIT, "a wrong login may lock an account; logins expire and are renewed"
+    ),
     Cause.QUOTA: Row(
         _LINK, S.FINAL, S.WAIT, "the client's own lost connection may fill the place for minutes"
     ),
@@ -229,7 +231,7 @@ def delay_after(
         if failures == 1:
             return 0.0 if cause is Cause.RESTARTING else options.retry_floor
         step = S.WAIT
-    if step is S.WAIT:
+    if step in (S.WAIT, S.PROMPT, S.PROMPT_THEN_RARE):
         at_least = max(at_least, _PATIENT)
     at_least = max(at_least, options.retry_floor)
     cap = options.retry_cap
