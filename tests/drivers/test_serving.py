@@ -331,7 +331,8 @@ def test_every_control_reaches_the_machine() -> None:
         assert (changed.key, changed.auth) == ("other", own_key)
 
 
-def test_options_take_what_they_are_given() -> None:
+@anyio_marked
+async def test_options_take_what_they_are_given() -> None:
     running = RunningServer(Server(), "::1", 1234, None)
     options = running.options(auth_endpoint=True, host="localhost", connect_timeout=1.0)
     assert (options.host, options.port, options.tls) == ("localhost", 1234, False)
