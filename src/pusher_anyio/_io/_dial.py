@@ -14,7 +14,14 @@ import anyio
 
 from pusher_proto.driving import STAGGER, in_turns
 
-__all__ = ["connected"]
+__all__ = ["connected", "in_words_of_the_system"]
+
+
+def in_words_of_the_system(error: OSError) -> OSError:
+    """Return an error of connecting with its own text: asyncio says "Connect call failed" whatever it was."""
+    if error.errno and str(error.strerror).startswith("Connect call failed"):
+        return OSError(error.errno, os.strerror(error.errno))
+    return error
 
 
 async def connected(
@@ -36,8 +43,7 @@ async def connected(
                 sock.close()
                 raise
         except OSError as failed:
-            # In the words of the system: asyncio says "Connect call failed" whatever it was.
-            error = OSError(failed.errno, os.strerror(failed.errno)) if failed.errno else failed
+            error = in_words_of_the_system(failed)
         else:
             won.append(sock)
             attempts.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from anyio.abc import ByteStream
 
 from pusher_proto.driving import READ_SIZE, Wire
 
+from ._dial import in_words_of_the_system
 from ._loop import Connect, Loop
 
 __all__ = ["Stream"]
@@ -94,7 +95,7 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
-        return cause
+        return in_words_of_the_system(cause)
     if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not tell what broke
         return ConnectionError("the connection broke")
     return error
