@@ -47,7 +47,7 @@ class Attempts:
         self._hurried = self._hurried or self.failures > 0
 
     def renew(self, now: float) -> None:
-        """Grant all of `Options.max_attempts` again: the application connects after a final failure or a disconnect.
+        """Allow `Options.max_attempts` again: the application connects after a final failure or a disconnect.
 
         The delays start again only when the last attempt is long ago.
         """

@@ -144,7 +144,7 @@ class Connector:
     # Commands
 
     def connect(self, now: float) -> None:
-        """Begin an attempt, unless one is under way or has succeeded: now, or when the floor of delays allows it."""
+        """Begin an attempt, unless one is in progress or has succeeded: now, or when the floor of delays allows it."""
         if (self._state, G.CONNECT) not in SESSION:
             return
         at = self._attempts.earliest(now)
@@ -197,7 +197,7 @@ class Connector:
             self._link.ping(now)
 
     def pause_reading(self, now: float) -> None:
-        """Stop wanting data. What belongs to connecting is read nonetheless."""
+        """Stop wanting data. What belongs to connecting is read all the same."""
         if not self.reading_paused and self._link is not None and self.socket_id is not None:
             self.reading_paused = True
             self._link.reading(False, now)
@@ -272,7 +272,7 @@ class Connector:
     def link_closed(
         self, link: Link, error: BaseException | str | None, reason: str, now: float
     ) -> None:
-        """Decide what follows the end of the link's transport; nothing, when the link was told to end."""
+        """Decide what follows the end of the link's transport; nothing, after its `close`."""
         if link is not self._link:
             return
         match error:
@@ -418,7 +418,7 @@ class Connector:
         return excerpt(f"could not reach {self._where}{through}: {explained(said)}", 256)
 
     def _leave(self, now: float) -> None:
-        """End the connection that there is, and plan no other: the application wants none."""
+        """End the connection or the attempt, and plan no other: the application wants none."""
         link, self.last_end = self._link, None
         self._forget_link(now)
         self.failure = self.last_error = None

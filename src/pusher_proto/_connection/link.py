@@ -1,7 +1,7 @@
-"""One connection to the server, from its transport being asked for until it is gone.
+"""One connection to the server, from the request for its transport to its end.
 
-Bytes in, what they mean out: envelopes for whoever they are for, and the few things that concern the
-connection itself (the upgrade, the greeting, pings, errors, the end). It decides nothing about what follows.
+Turns bytes into items: messages for the rest of the session, and the few things that concern the connection itself
+(the upgrade, the greeting, errors, the end). Answers pings. What follows an end is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _STANDS_FOR_A_CODE = range(4100, 4300)
 
 
 class LinkOwner(Protocol):
-    """The machine that a link reports to, also after it was told to end."""
+    """The machine that a link reports to, also after `close`."""
 
     def link_opened(self, link: Link) -> None:
         """Note that the transport is open."""
@@ -119,9 +119,9 @@ class Link:
         """The error that was received last, with no message after it."""
         self._closing = False
         self._second = 0.0
-        """When the limit on pings began to count anew."""
+        """When the limit on pings last started to count from zero."""
         self._began: tuple[int | None, float] = (None, 0.0)
-        """The message that is under way, and when that was seen first."""
+        """The incomplete message, and when its first bytes were seen."""
         self.transport = transports.open(address, self)
 
     @property
@@ -149,10 +149,10 @@ class Link:
         self._owner.link_closed(self, error, reason, now)
 
     def _items(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
-        """Take bytes; yield what they mean, in order. After `Ended` nothing follows.
+        """Take bytes and yield what they mean, in order. Nothing follows `Ended`.
 
-        Messages that name a channel come as many together as follow each other: a step for each is what they cost.
-        Each item is to be dealt with before the next is asked for: so joining what was received changes nothing.
+        Consecutive messages that name a channel are yielded together, as one `Run`: a step for each would dominate
+        their cost. Handle each item before asking for the next, so that joining reads changes nothing.
         """
         if self._closing:
             self._await_end(data, now)
@@ -197,7 +197,7 @@ class Link:
             yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
 
     def gone(self, reason: str) -> Ended:
-        """Return what it means that the stream ended or broke, or could not be opened."""
+        """Return the meaning of a stream that ended or broke, or could not be opened."""
         was_open, answer_began = self._websocket.is_open, self._websocket.answer_began
         self._websocket.receive_eof()
         if not was_open:
@@ -210,7 +210,7 @@ class Link:
         return now if self._liveness is None else self._liveness.heard_at
 
     def send(self, text: bytes) -> None:
-        """Send one message; nothing once either side has begun to close."""
+        """Send one message; do nothing once either side has begun to close."""
         if self._websocket.is_open:
             if _frames.isEnabledFor(logging.DEBUG):
                 _frames.debug("-> %s", shown_frame(text))
@@ -229,7 +229,7 @@ class Link:
         self._liveness.pong(now)
 
     def activity_due(self, now: float) -> None:
-        """The server was silent for long, perhaps."""
+        """Ping the server if it has been silent for the activity timeout."""
         if self._liveness is not None and self._liveness.activity_due(now):
             self.ping(now)
 
@@ -238,23 +238,23 @@ class Link:
         return self._liveness is not None and self._liveness.one_way_due(now)
 
     def reading(self, reads: bool, now: float) -> None:
-        """Take into account that the session stopped wanting data, or wants it again."""
-        assert self._liveness is not None  # until the greeting everything is read
+        """Suspend the deadlines while the session wants no data, or resume them."""
+        assert self._liveness is not None  # before the greeting everything is read
         self._liveness.reading(reads, now)
         self._began = (None, now)
 
     def missing_at(self, limit: float, now: float) -> float:
-        """Return when an answer that was due by now counts as missing: later, when it may wait to be read."""
-        assert self._liveness is not None  # before the greeting nothing is asked for
+        """Return when an answer that was due by now counts as missing: later, if it may not have been read yet."""
+        assert self._liveness is not None  # before the greeting nothing is requested
         return self._liveness.missing_at(limit, now)
 
     def stop(self) -> None:
-        """The session is done with it: whether the server lives is of no interest any more."""
+        """Stop watching whether the server is alive."""
         if self._liveness is not None:
             self._liveness.stop()
 
     def close(self, now: float, *, abort: bool = False) -> None:
-        """End the connection: by a close frame and the server's answer to it where there is a WebSocket."""
+        """End the connection; in order, by close frames of both sides, once the WebSocket is open."""
         if abort or not self._websocket.is_open:
             self._transports.close(self.transport, now, abort=abort)
             return
@@ -263,15 +263,15 @@ class Link:
         self._transports.linger(self.transport, now)
 
     def dropped(self, now: float, *, abort: bool) -> None:
-        """The connection ended by the server's doing: let the stream end too."""
+        """End the stream of a connection that the server has ended."""
         self._transports.close(self.transport, now, abort=abort)
 
     def forget_error(self) -> None:
-        """The last error was about a channel: it cannot stand for a close code."""
+        """Forget the last error: it was about a channel, and cannot stand for a close code."""
         self._error = None
 
     def _takes_too_long(self, under_way: int, now: float) -> bool:
-        """Note what is under way. Bytes keep a connection alive, but not for ever when they make no message."""
+        """Return whether the incomplete message is too old. Bytes keep a connection alive, but must make messages."""
         if under_way != self._began[0]:
             self._began = (under_way, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
@@ -291,12 +291,12 @@ class Link:
         return Ended(error.code, error.message or reason)
 
     def _await_end(self, data: bytes, now: float) -> None:
-        """We said goodbye: nothing counts any more but that the server does."""
+        """Wait for the server's close frame after our own, and ignore everything else."""
         if any(isinstance(i, PeerClosed | Violation) for i in self._websocket.receive_data(data)):
             self._transports.close(self.transport, now)
 
     def _say_goodbye(self, code: int) -> None:
-        """Close in form, where it is we who end it; the session lets the stream end without an answer."""
+        """Send our close frame, after the pongs that are due; nothing waits for the server's."""
         self._flush()
         self._transports.send(self.transport, self._websocket.send_close(code))
 
@@ -308,11 +308,11 @@ class Link:
 
     @property
     def _clogged(self) -> bool:
-        """Whether so much waits to be sent that no pong is added: a server that reads nothing misses none."""
+        """Whether so much is unsent that pongs are left out: a server that reads nothing misses none."""
         return self._transports.unsent(self.transport) > self._options.outbox_limit
 
     def _read(self, item: object) -> Run | None:
-        """Return a plain message that did not come through the fast lane."""
+        """Return a plain message that the fast lane did not take."""
         if type(item) is bytes and self._liveness is not None:
             event = read_plain(item)
             if event is not None:
@@ -320,13 +320,13 @@ class Link:
         return None
 
     def _text(self, text: bytes, now: float) -> Run | LinkItem | None:
-        """Deal with a message that is not plain, or that came before the greeting."""
+        """Handle a message that is not plain, or that came before the greeting."""
         try:
             envelope = decode(text)
         except BadMessage as error:
             start = text[:256].decode(errors="replace")
             return Malformed(f"not a message: {error}", shown(start))
-        # Errors and pings stand alone: with a channel they are nothing that Pusher sends.
+        # Errors and pings of the connection have no channel.
         if envelope.channel is None or self._liveness is None:
             return self._control(envelope, now)
         self._error = None
@@ -350,11 +350,11 @@ class Link:
             case BinaryReceived():
                 what = f"a binary message of {item.size} bytes; the protocol has none"
                 return Malformed(what, "")
-            case _:  # a WebSocket pong: being heard was all
+            case _:  # a WebSocket pong, which was noted as a sign of life
                 return None
 
     def _control(self, envelope: Envelope, now: float) -> LinkItem | None:
-        """Deal with a message that has no channel, or that came before the greeting."""
+        """Handle a message that has no channel, or that came before the greeting."""
         event, liveness = envelope.event, self._liveness
         if event == "pusher:ping":
             if not self._clogged:
@@ -396,7 +396,7 @@ class Link:
         return Greeted(socket_id)
 
     def _activity(self, said: Any) -> float:
-        """Return the smaller of the server's activity_timeout and ours; what makes no sense counts as absent."""
+        """Return the smaller one of the server's activity_timeout and ours; ours, if the server's makes no sense."""
         ours = self._options.activity_timeout
         if self._options.activity_override is not None:
             return self._options.activity_override

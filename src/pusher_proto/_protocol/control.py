@@ -1,6 +1,6 @@
-"""What the bytes of a connection can mean, and how the messages that concern the connection itself are read.
+"""The items that a connection yields, and readers for the messages that concern the connection itself.
 
-Pure functions: what servers write differs, and is told apart here, in every shape seen.
+Pure functions. Servers write these messages differently; every shape that was seen is read here.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ _WHO = re.compile(rf'(\\*"(?:{"|".join(_NAMES)})\\*"\s*:\s*).*', re.DOTALL)
 
 
 def shown_frame(data: bytes) -> str:
-    """Return the start of a message as it may stand in a log: without what vouches for somebody or names them."""
+    """Return the start of a message for a log, without signatures and without data that identifies people."""
     text = data[:512].decode("utf-8", "replace")
     if "auth" in text:
         text = _AUTH.sub(r"\1***", text)

@@ -2,7 +2,7 @@
 
 The rule behind it: what was good once is not final. A client that was connected, a channel that was subscribed, a
 user who was signed in is asked for again, slowly if need be, until it is back or the application says otherwise. Final
-at once is only what fails from the very start and cannot mend itself. `docs/reconnecting.md` shows the table; a
+at once is only what fails from the very start and cannot go away by itself. `docs/reconnecting.md` shows the table; a
 script draws it from here.
 
 A failure is classified first (`cause_of_close`, `cause_of_status`, `cause_of_refusal`, ...); `FAILURES` then names the

@@ -37,7 +37,7 @@ class ProxyFailed(Exception):
         self.status = status
         """The status of an HTTP answer."""
         self.refused = refused
-        """Whether trying again would not mend it: the login is wrong or missing."""
+        """Whether the login is wrong or missing."""
 
 
 class Tunnel(Protocol):
@@ -45,7 +45,7 @@ class Tunnel(Protocol):
 
     done: bool
     surplus: bytes
-    """What came behind the proxy's last answer."""
+    """Bytes behind the proxy's last answer."""
 
     def open(self) -> bytes:
         """Return what to send at first."""

@@ -44,7 +44,7 @@ Outcome: TypeAlias = UpgradeAccepted | UpgradeRefused | Violation
 
 
 class Upgrade:
-    """One upgrade: send what `request` returns, and give what comes to `receive_data` until it returns the outcome."""
+    """One upgrade: send `request`, and give received bytes to `receive_data` until it returns the outcome."""
 
     def __init__(
         self,
@@ -60,9 +60,9 @@ class Upgrade:
     ) -> None:
         """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets."""
         self.rest = b""
-        """What came behind the answer: frames, after a 101."""
+        """Bytes behind the answer: frames, after a 101."""
         self.forgets: bool | None = None
-        """Whether each compressed message has a window of its own; None when nothing is compressed."""
+        """Whether each compressed message starts with an empty window; None when nothing is compressed."""
         self._nonce = nonce if nonce is not None else generate_nonce()
         self._subprotocols = tuple(subprotocols)
         self._compression = compression
@@ -70,7 +70,7 @@ class Upgrade:
             host, target, headers, self._subprotocols, self._nonce, OFFER if compression else ""
         )
         # h11 measures only what is incomplete: a long head that comes in one read would pass. So it
-        # is given no more bytes than the limit, and its own limit is out of reach.
+        # is given as many bytes as the limit allows, and its own limit is out of reach.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=head_limit + body_limit)
         self._limit = self._head_limit = head_limit
         self._size = 0
@@ -170,7 +170,7 @@ class Upgrade:
         return None
 
     def _end(self, wrong: str) -> UpgradeRefused | Violation:
-        """Return the refusal with what came of its body, or else what was wrong."""
+        """Return the refusal with the received part of its body, or else what was wrong."""
         answer = self._refusal
         if answer is None:
             return Violation(None, wrong)
