@@ -93,8 +93,7 @@ class Subscriptions:
         """Subscribes that were left without an answer, by channel: a late success is undone."""
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
-        self._was_left: dict[str, None] = {}
-        """Channels that the application left, as many as `max_channels`."""
+        self._lately_left: dict[str, None] = {}
         self.channels: dict[str, Channel] = {}
 
     # Commands
@@ -116,10 +115,10 @@ class Subscriptions:
                 name,
                 self._options.max_members,
                 encrypted_caches=self._options.encrypted_caches,
-                was_left=name in self._was_left,
+                was_left=name in self._lately_left,
             )
         channel.want(auth, decrypted_text)
-        self._was_left.pop(name, None)
+        self._lately_left.pop(name, None)
         self._admission.ask(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
@@ -135,9 +134,9 @@ class Subscriptions:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
                 self._send_unsubscribe(name, now)
-        self._was_left[name] = None
-        if len(self._was_left) > self._options.max_channels:
-            del self._was_left[next(iter(self._was_left))]
+        self._lately_left[name] = None
+        if len(self._lately_left) > self._options.max_channels:
+            del self._lately_left[next(iter(self._lately_left))]
         self._emit(Unsubscribed(name))
 
     def refresh_members(self, name: str, now: float) -> None:
@@ -167,7 +166,7 @@ class Subscriptions:
         """Return what is known of a channel, subscribed or not."""
         channel = self.channels.get(name)
         if channel is None:
-            state = C.UNSUBSCRIBED if name in self._was_left else C.IDLE
+            state = C.UNSUBSCRIBED if name in self._lately_left else C.IDLE
             return ChannelSnapshot(name, kind_of(name), state)
         return channel.snapshot(self._timers.at(Timer.REGRANT, name))
 
