@@ -19,14 +19,16 @@ from ._protocol.control import (
     LinkNews,
     Malformed,
     Ponged,
+    TextReceived,
     Upgraded,
 )
-from ._wire.envelope import Envelope
+from ._wire.envelope import BadMessage, Envelope, decode
 from ._wire.fast_lane import Run
 from .errors import excerpt
 from .events import (
     ChannelEvent,
     Event,
+    Message,
     ProtocolViolation,
     SignInFailed,
     SubscriptionFailed,
@@ -155,9 +157,23 @@ class Inbox:
         else:
             _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 
+    def _emit_message(self, text: bytes) -> None:
+        """Emit a message as it was received; what cannot be read is reported as a `ProtocolViolation` later."""
+        try:
+            found = decode(text)
+        except BadMessage:
+            return
+        user_id = None if found.user_id is None else str(found.user_id)
+        message = Message(
+            found.event, found.channel, found.data, user_id, found.extra, text.decode()
+        )
+        self._events.emit(message)
+
     def _take_control(self, item: LinkNews, now: float) -> None:
         connector = self._connector
         match item:
+            case TextReceived():
+                self._emit_message(item.text)
             case Upgraded():
                 connector.upgraded()
             case Greeted():

@@ -158,12 +158,21 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """End the connection. Subscriptions and the sign-in are resumed by `connect`."""
         self._command(self._session.disconnect)
 
-    def reconnect(self) -> None:
-        """End the connection and open another at once.
+    def reconnect(self, *, options: Options | None = None) -> None:
+        """End the connection and open another at once, by new `options` if they are given.
+
+        Of these the server, the proxy, the upgrade and `auth` count; limits and times stay as they were. Channels,
+        streams, handlers and the sign-in are kept.
 
         With `Options.several_nodes` the channels are left first, for which the server has a second to answer.
         """
-        self._command(self._session.reconnect)
+        with self._guard:
+            self._checks.open()
+            if options is not None:
+                self._check_auth(options.auth)
+                self._options = options
+                self._session.use(options)
+            self._command(self._session.reconnect)
 
     def signin(self) -> None:
         """Sign the user in, now and on each later connection. `wait_signed_in` waits for it.

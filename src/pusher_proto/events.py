@@ -29,6 +29,7 @@ __all__ = [
     "MemberAdded",
     "MemberRemoved",
     "MemberUpdated",
+    "Message",
     "ProtocolViolation",
     "RetryScheduled",
     "ServerError",
@@ -292,6 +293,23 @@ class TypedEvent(ChannelEvent, Generic[T], frozen=True, eq=False, gc=False):
         """The data, as an instance of the requested type."""
         value: T = self._data
         return value
+
+
+class Message(Event, frozen=True):
+    """A message of the server as it was received, of whatever kind: emitted before the event that it becomes.
+
+    Selected by this class alone: `client.events(Message)`, `client.bind(Message, fn)`. Without a consumer none is made.
+    """
+
+    event: str
+    channel: str | None = None
+    data: Any = None
+    """The data as it is in the message: mostly text that holds JSON."""
+    user_id: str | None = None
+    extra: dict[str, Any] | None = None
+    """Further keys of the message."""
+    raw: str = ""
+    """The whole text."""
 
 
 class DecryptionFailed(Event, frozen=True):

@@ -10,14 +10,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import unquote
 
 from ._base.checks import check_secret
 from ._client.handles import ChannelBase
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
-from .events import ChannelEvent, MemberAdded, MemberRemoved, Subscribed, SubscriptionFailed
+from .events import (
+    ChannelEvent,
+    ConnectionState,
+    Event,
+    MemberAdded,
+    MemberRemoved,
+    Subscribed,
+    SubscriptionFailed,
+)
 from .states import is_wanted
 
 __all__ = [
@@ -36,6 +44,8 @@ Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 NAMESPACE = "App.Events"
+_ALL = "*"
+"""The key of the handlers of `listen_to_all`."""
 NOTIFICATION = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"
 """The event of every notification that is broadcast; its data has `id`, `type` and what the notification adds."""
 
@@ -74,85 +84,106 @@ def short_name(name: str, namespace: str | None = NAMESPACE) -> str:
 class EchoChannel(Generic[ChannelT]):
     """One channel with Laravel's names for its events. Made by `Echo`.
 
-    A handler is a function such as the client calls, plain or, for the asynchronous client, async. What takes one
-    returns the client's `Binding`, whose `cancel()` ends it.
+    A handler is a function such as the client calls, plain or, for the asynchronous client, async. Methods that take
+    one return this object, so that calls can be chained; `stop_listening` and the like cancel handlers.
     """
 
     def __init__(self, channel: ChannelT, namespace: str | None) -> None:
         self.channel = channel
         """The client's own handle: waits, members, state."""
         self._namespace = namespace
-        self._bindings: list[tuple[object, BindingBase]] = []
+        self._bindings: list[tuple[object, Handler, BindingBase]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.channel.name!r} {self.channel.state.name}>"
 
     def named(self, event: str) -> str:
-        """Return the name of an event on the wire, for what takes such names: `channel.events(orders.named(...))`."""
+        """Return the name of an event on the wire, for calls that need it: `channel.events(orders.named(...))`."""
         return event_name(event, self._namespace)
 
     @overload
-    def listen(self, event: str, fn: Handler) -> BindingBase: ...
+    def listen(self, event: str, fn: Handler) -> Self: ...
     @overload
     def listen(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
     def listen(self, event: str, fn: Any = None) -> Any:
-        """Call `fn(event)` for an event: "OrderShipped", or ".order.shipped" for a name that is meant as it is.
+        """Call `fn(event)` for an event: "OrderShipped", or ".order.shipped" for the exact name "order.shipped".
 
         Without `fn`: a decorator.
         """
         return self._bind(self.named(event), fn)
 
-    def listen_to_all(self, fn: Handler) -> BindingBase:
-        """Call `fn(name, event)` for each message, with the name by which one would listen for it."""
+    def listen_to_all(self, fn: Handler) -> Self:
+        """Call `fn(name, event)` for each message, with the name for `listen`."""
         namespace = self._namespace
-        return self._add(
-            ChannelEvent, fn, lambda event: fn(short_name(event.name, namespace), event)
-        )
+        return self._add(_ALL, fn, lambda event: fn(short_name(event.name, namespace), event))
 
-    def notification(self, fn: Handler) -> BindingBase:
+    def notification(self, fn: Handler) -> Self:
         """Call `fn(event)` for each notification of the user whose channel this is (`App.Models.User.{id}`)."""
         return self._add(NOTIFICATION, fn)
 
     @overload
-    def listen_for_whisper(self, event: str, fn: Handler) -> BindingBase: ...
+    def listen_for_whisper(self, event: str, fn: Handler) -> Self: ...
     @overload
     def listen_for_whisper(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
     def listen_for_whisper(self, event: str, fn: Any = None) -> Any:
-        """Call `fn(event)` for what another client whispers. Without `fn`: a decorator."""
+        """Call `fn(event)` for whispers of other clients. Without `fn`: a decorator."""
         return self._bind(f"client-{event}", fn)
 
-    def whisper(self, event: str, data: Mapping[str, Any] | list[Any] | None = None) -> None:
-        """Send a client event `client-{event}` to the others, without Laravel taking part.
+    @overload
+    def on(self, event: str, fn: Handler) -> Self: ...
+    @overload
+    def on(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
+    def on(self, event: str, fn: Any = None) -> Any:
+        """Call `fn(event)` for an event by its exact name on the wire. Without `fn`: a decorator."""
+        return self._bind(event, fn)
 
-        Reverb writes the data again in PHP: an empty object arrives as an empty list. Raises what `channel.trigger`
-        raises, and TypeError for data that is no object or list: Reverb refuses it.
+    def whisper(self, event: str, data: Mapping[str, Any] | list[Any] | None = None) -> Self:
+        """Send a client event `client-{event}` to the other subscribers, without Laravel.
+
+        Raises what `channel.trigger` raises, and TypeError for data that is no object or list: Reverb refuses it.
         """
         if not isinstance(data, Mapping | list | None):
             raise TypeError(
                 f"what is whispered is a mapping or a list, not {type(data).__name__}: Reverb takes nothing else"
             )
         self.channel.trigger(f"client-{event}", {} if data is None else data)
+        return self
 
-    def subscribed(self, fn: Handler) -> BindingBase:
-        """Call `fn(event)` whenever the server has confirmed the subscription: after each reconnect, too."""
+    def subscribed(self, fn: Handler) -> Self:
+        """Call `fn(event)` whenever the server has confirmed the subscription, also after each reconnect."""
         return self._add(Subscribed, fn)
 
-    def error(self, fn: Handler) -> BindingBase:
+    def error(self, fn: Handler) -> Self:
         """Call `fn(event)` whenever the channel is refused; `event.error` says why."""
         return self._add(SubscriptionFailed, fn)
 
-    def stop_listening(self, event: str | None = None) -> None:
-        """Call the handlers no more that were given here: those for an event, named as in `listen`, or all."""
-        selector = None if event is None else self.named(event)
-        for own, binding in self._bindings:
-            if selector is None or own == selector:
-                binding.cancel()
+    def stop_listening(self, event: str | None = None, fn: Handler | None = None) -> Self:
+        """Cancel handlers that were given here: those for an event, named as in `listen`, or all; or `fn` alone."""
+        return self._cancel(None if event is None else self.named(event), fn)
 
-    def _bind(
-        self,
-        selector: str | type[Any],
-        fn: Handler | None,
-    ) -> Any:
+    def stop_listening_to_all(self, fn: Handler | None = None) -> Self:
+        """Cancel the handlers of `listen_to_all`, or `fn` alone."""
+        return self._cancel(_ALL, fn)
+
+    def stop_listening_for_whisper(self, event: str, fn: Handler | None = None) -> Self:
+        """Cancel the handlers for a whisper, or `fn` alone."""
+        return self._cancel(f"client-{event}", fn)
+
+    def stop_listening_for_notification(self, fn: Handler | None = None) -> Self:
+        """Cancel the handlers for notifications, or `fn` alone."""
+        return self._cancel(NOTIFICATION, fn)
+
+    def subscribe(self) -> Self:
+        """Subscribe again to a channel that was left."""
+        self.channel.subscribe()
+        return self
+
+    def unsubscribe(self) -> Self:
+        """Leave the channel and keep the handlers."""
+        self.channel.unsubscribe()
+        return self
+
+    def _bind(self, selector: str, fn: Handler | None) -> Any:
         if fn is None:
 
             def decorate(handler: HandlerT) -> HandlerT:
@@ -162,31 +193,34 @@ class EchoChannel(Generic[ChannelT]):
             return decorate
         return self._add(selector, fn)
 
-    def _add(
-        self, selector: str | type[Any], fn: Handler, called: Handler | None = None
-    ) -> BindingBase:
+    def _add(self, selector: str | type[Event], fn: Handler, called: Handler | None = None) -> Self:
         """Bind `called`, which calls `fn` in its way, under the name of `fn`."""
-        binding: BindingBase = self.channel.bind(
-            selector, fn if called is None else wraps(fn)(called)
-        )
-        self._bindings = [each for each in self._bindings if not each[1].closed]
-        self._bindings.append((selector, binding))
-        return binding
+        own: Any = ChannelEvent if selector == _ALL else selector
+        binding: BindingBase = self.channel.bind(own, fn if called is None else wraps(fn)(called))
+        self._bindings = [each for each in self._bindings if not each[2].closed]
+        self._bindings.append((selector, fn, binding))
+        return self
+
+    def _cancel(self, selector: str | None, fn: Handler | None) -> Self:
+        for own, handler, binding in self._bindings:
+            if (selector is None or own == selector) and (fn is None or handler == fn):
+                binding.cancel()
+        return self
 
 
 class EchoPresence(EchoChannel[ChannelT]):
     """A presence channel: `Echo.join`."""
 
-    def here(self, fn: Handler) -> BindingBase:
-        """Call `fn(members)` with everybody who is there, whenever the channel is subscribed."""
+    def here(self, fn: Handler) -> Self:
+        """Call `fn(members)` with all members, whenever the channel is subscribed."""
         return self._add(Subscribed, fn, lambda _event: fn(self.channel.members))
 
-    def joining(self, fn: Handler) -> BindingBase:
-        """Call `fn(member)` for each who comes."""
+    def joining(self, fn: Handler) -> Self:
+        """Call `fn(member)` for each member who joins."""
         return self._add(MemberAdded, fn, lambda event: fn(event.member))
 
-    def leaving(self, fn: Handler) -> BindingBase:
-        """Call `fn(member)` for each who goes."""
+    def leaving(self, fn: Handler) -> Self:
+        """Call `fn(member)` for each member who leaves."""
         return self._add(MemberRemoved, fn, lambda event: fn(event.member))
 
 
@@ -204,7 +238,7 @@ class Echo(Generic[ChannelT]):
         self._channels: dict[str, EchoChannel[ChannelT]] = {}
 
     def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Want a public channel, or one whose whole name on the wire is given. Raises what `subscribe` raises."""
+        """Subscribe to a public channel, or to one by its whole name on the wire. Raises what `subscribe` raises."""
         known = self._channels.get(name)
         if known is None or not is_wanted(known.channel.state):
             channel = self.client.subscribe(name, auth=auth)
@@ -214,15 +248,15 @@ class Echo(Generic[ChannelT]):
         return known
 
     def private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Want the private channel that Laravel calls `name`."""
+        """Subscribe to the private channel that Laravel calls `name`."""
         return self.channel(f"private-{name}", auth=auth)
 
     def encrypted_private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Want the encrypted private channel that Laravel calls `name`."""
+        """Subscribe to the encrypted private channel that Laravel calls `name`."""
         return self.channel(f"private-encrypted-{name}", auth=auth)
 
     def join(self, name: str, *, auth: Auth | None = None) -> EchoPresence[ChannelT]:
-        """Want the presence channel that Laravel calls `name`."""
+        """Subscribe to the presence channel that Laravel calls `name`."""
         joined = self.channel(f"presence-{name}", auth=auth)
         assert isinstance(joined, EchoPresence)  # by its name
         return joined
@@ -233,16 +267,35 @@ class Echo(Generic[ChannelT]):
             self.leave_channel(kind + name)
 
     def leave_channel(self, name: str) -> None:
-        """Leave the one channel that has this name on the wire, and forget the handlers that it was given here."""
+        """Leave the one channel with this name on the wire, and cancel the handlers that it was given here."""
         channel = self._channels.pop(name, None)
         if channel is not None:
             channel.stop_listening()
             self.client.unsubscribe(name)
 
     def leave_all(self) -> None:
-        """Leave all channels that were wanted here."""
+        """Leave all channels that were subscribed to here."""
         for name in list(self._channels):
             self.leave_channel(name)
+
+    def listen(self, channel: str, event: str, fn: Handler) -> EchoChannel[ChannelT]:
+        """Call `fn(event)` for an event of a public channel, which is subscribed to."""
+        return self.channel(channel).listen(event, fn)
+
+    @property
+    def socket_id(self) -> str | None:
+        """The id of the current connection, or None."""
+        return self.client.socket_id
+
+    @property
+    def connection_status(self) -> str:
+        """One of "connected", "connecting", "reconnecting", "disconnected", "failed", as Echo names them."""
+        state = self.client.state
+        if state in (ConnectionState.CONNECTING, ConnectionState.UNAVAILABLE):
+            return "reconnecting" if self.client.stats.connections else "connecting"
+        if state is ConnectionState.INITIALIZED:
+            return "disconnected"
+        return str(state)
 
     def headers(self) -> dict[str, str]:
         """Return headers for requests to Laravel, so that `toOthers()` leaves this client out; none while offline."""

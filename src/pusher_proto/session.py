@@ -263,6 +263,17 @@ class Session:
             timer, of = due
             self._due[timer](self, of, self._now)
 
+    def report_messages(self, wanted: bool) -> None:
+        """Say whether `Message` events are wanted, which cost time for each message."""
+        self._connector.wants_texts = wanted
+
+    def use(self, options: Options) -> None:
+        """Use another server, proxy and `Options.auth`, from the next connection on. Limits and times stay."""
+        self.options = options
+        self._transports.use(options.parsed_proxy())
+        self._connector.use(options)
+        self._auth_requests.use(options)
+
     def call_again(self, at: float) -> None:
         """Have `handle_timeout` called at `at` or earlier, because the client has to look at its consumers then."""
         planned = self._timers.at(Timer.LOOK)

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto.fake_client import Caller, FakeChannel, FakeClient, FakeStream, connected, subscribed
+from proto.websocket_peer import frame
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
@@ -30,10 +31,12 @@ from pusher_proto import (
     InvalidName,
     LocalProtocolError,
     MemberAdded,
+    Message,
     NotConnected,
     NotSubscribed,
     Options,
     OutboxFull,
+    ProtocolViolation,
     PusherTimeout,
     RateLimited,
     SignedIn,
@@ -878,3 +881,76 @@ def test_5_14_members_are_given_as_a_type() -> None:
 def test_r_options_auto_connect_false_waits_for_connect() -> None:
     assert Options.from_host("h", key="k").auto_connect
     assert not Options.from_host("h", key="k", auto_connect=False).auto_connect
+
+
+# 5.3: every message of the server
+
+
+def test_5_3_every_message_is_given_as_it_came_before_what_it_becomes() -> None:
+    world = World()
+    client = FakeClient(world, connect=False)
+    messages, all_events = client.events(Message), client.events()
+    client.connect()
+    client.subscribe("room").wait_subscribed()
+    mine = client.channel("room").events(Message)
+    publish(world, {"n": 1})
+    world.say("pusher:unknown", {"x": 1}, None)
+    world.say("news", "text", "never-asked-for")
+    client.ping()
+    world.run(1)
+    got = messages.ready()
+    assert [(each.event, each.channel) for each in got] == [
+        ("pusher:connection_established", None),
+        ("pusher_internal:subscription_succeeded", "room"),
+        ("pusher_internal:subscription_count", "room"),
+        ("e", "room"),
+        ("pusher:unknown", None),
+        ("news", "never-asked-for"),
+        ("pusher:pong", None),
+    ]
+    assert msgspec.json.decode(got[3].raw) == {
+        "event": "e",
+        "channel": "room",
+        "data": '{"n":1}',
+    }
+    assert got[3].data == '{"n":1}'
+    assert [each.event for each in mine.ready()] == ["e"]
+    assert not any(isinstance(event, Message) for event in all_events.ready())
+
+
+def test_5_3_messages_are_not_made_when_no_consumer_asks() -> None:
+    world, client, channel = room()
+    stream = channel.events()
+    binding = client.bind(Message, print)
+    assert client.session._connector.wants_texts
+    binding.cancel()
+    assert not client.session._connector.wants_texts
+    publish(world, 1)
+    assert [type(event) for event in stream.ready()][-1] is ChannelEvent
+    assert client.events(Message).ready() == []  # none was kept
+
+
+def test_5_3_rubbish_is_no_message() -> None:
+    world, client, _channel = room()
+    messages, violations = client.events(Message), client.events(ProtocolViolation)
+    world.act(world.server.send_raw, None, frame(b"rubbish"))
+    publish(world, 1)
+    assert [each.event for each in messages.ready()] == ["e"]
+    assert len(violations.ready()) == 1
+
+
+# 1.19: another server or app
+
+
+def test_1_19_reconnecting_by_other_options_keeps_channels_and_streams() -> None:
+    world, client, channel = room()
+    stream = iter(channel)
+    other = world.options(query={"tenant": "b"}, origin="https://b.example")
+    client.reconnect(options=other)
+    assert client.options is other
+    channel.wait_subscribed(60)
+    publish(world, 1)
+    assert next(stream).data == 1
+    link = client.session._connector._link
+    assert link is not None
+    assert link._options is other

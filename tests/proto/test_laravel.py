@@ -20,6 +20,7 @@ from pusher_proto.auth import AuthRequest, check_plain_functions
 from pusher_proto.laravel import (
     NOTIFICATION,
     Echo,
+    EchoPresence,
     bearer_auth,
     event_name,
     session_auth,
@@ -116,7 +117,11 @@ def test_listen_gets_the_clients_own_events_under_laravels_names() -> None:
     echo, _ = echo_in(world)
     orders = echo.private("orders.1")
     got: list[Any] = []
-    binding = orders.listen("OrderShipped", lambda event: got.append(("shipped", event.data)))
+
+    def shipped(event: Any) -> None:
+        got.append(("shipped", event.data))
+
+    assert orders.listen("OrderShipped", shipped) is orders
 
     @orders.listen(".order.paid")
     def paid(event: Any) -> None:
@@ -133,7 +138,7 @@ def test_listen_gets_the_clients_own_events_under_laravels_names() -> None:
     got.clear()
     world.publish("private-orders.1", NOTIFICATION, {"id": "n-1", "type": r"App\Told"})
     assert got[0] == ("told", "n-1")
-    binding.cancel()
+    orders.stop_listening("OrderShipped", shipped)
     got.clear()
     world.publish("private-orders.1", r"App\Events\OrderShipped", {})
     assert got == [("OrderShipped", "private-orders.1")]
@@ -183,7 +188,8 @@ def test_a_handler_keeps_its_name_in_the_logs() -> None:
     def greet(members: Any) -> None:
         """Greet all."""
 
-    assert "greet" in echo.join("room").here(greet).name
+    [(_, _, binding)] = echo.join("room").here(greet)._bindings
+    assert binding.handler.endswith("greet")
 
 
 def test_whispers_are_client_events() -> None:
@@ -412,3 +418,103 @@ def test_W24_a_token_from_a_file_is_named_at_construction(
 ) -> None:
     with pytest.raises(error, match=message):
         bearer_auth("https://app.test", token)
+
+
+ECHO: dict[str, dict[str, str | None]] = {
+    "Echo": {
+        "channel": "channel",
+        "connect": None,
+        "connectionStatus": "connection_status",
+        "connector": None,
+        "disconnect": None,
+        "encryptedPrivate": "encrypted_private",
+        "join": "join",
+        "leave": "leave",
+        "leaveAllChannels": "leave_all",
+        "leaveChannel": "leave_channel",
+        "listen": "listen",
+        "private": "private",
+        "registerInterceptors": None,
+        "socketId": "socket_id",
+    },
+    "EchoPresence": {
+        "error": "error",
+        "here": "here",
+        "joining": "joining",
+        "leaving": "leaving",
+        "listen": "listen",
+        "listenForWhisper": "listen_for_whisper",
+        "listenToAll": "listen_to_all",
+        "notification": "notification",
+        "on": "on",
+        "stopListening": "stop_listening",
+        "stopListeningForNotification": "stop_listening_for_notification",
+        "stopListeningForWhisper": "stop_listening_for_whisper",
+        "stopListeningToAll": "stop_listening_to_all",
+        "subscribe": "subscribe",
+        "subscribed": "subscribed",
+        "unsubscribe": "unsubscribe",
+        "whisper": "whisper",
+    },
+}
+"""The public methods of Laravel Echo 2 with Pusher, and ours; None for what the client itself does or a page needs."""
+
+
+@pytest.mark.parametrize("name", ECHO)
+def test_r15_every_method_of_echo_has_its_twin(name: str) -> None:
+    ours = {
+        each
+        for each in dir({"Echo": Echo, "EchoPresence": EchoPresence}[name])
+        if not each.startswith("_")
+    }
+    more = {"Echo": {"headers"}, "EchoPresence": {"named"}}[name]
+    assert ours == {each for each in ECHO[name].values() if each is not None} | more
+
+
+def test_r15_calls_can_be_chained_and_handlers_cancelled() -> None:
+    world = World()
+    echo, client = echo_in(world)
+    got: list[Any] = []
+
+    def note(*what: Any) -> None:
+        got.append(what[0] if isinstance(what[0], str) else type(what[0]).__name__)
+
+    room = echo.join("room").here(note).joining(note).leaving(note).listen("A", note).on("b", note)
+    room.listen_to_all(note).listen_for_whisper("c", note).notification(note)
+    assert echo.listen("news", "A", note) is echo.channel("news")
+    world.run(1)
+    assert got == ["Members"]
+    got.clear()
+    for name in (r"App\Events\A", "b", "client-c", NOTIFICATION):
+        world.publish("presence-room", name, {})
+    assert [each for each in got if each == "ChannelEvent"] == ["ChannelEvent"] * 4
+    assert len(got) == 8
+    got.clear()
+    room.stop_listening("A").stop_listening_to_all(note).stop_listening_for_whisper("c")
+    room.stop_listening_for_notification(print).stop_listening_for_notification()
+    for name in (r"App\Events\A", "b", "client-c", NOTIFICATION):
+        world.publish("presence-room", name, {})
+    assert got == ["ChannelEvent"]
+    room.unsubscribe().subscribe()
+    world.run(1)
+    assert got == ["ChannelEvent", "Members"]
+    room.whisper("hello").stop_listening()
+    assert set(client.session.channels()) == {"presence-room", "news"}
+
+
+def test_r15_the_status_of_the_connection_has_echos_words() -> None:
+    world = World()
+    client = FakeClient(world, connect=False)
+    echo = Echo(client)
+    seen = [echo.connection_status]
+    client.connect()
+    seen.append(echo.connection_status)
+    client.wait_connected()
+    seen.append(echo.connection_status)
+    assert echo.socket_id == client.socket_id
+    client.reconnect()
+    seen.append(echo.connection_status)
+    client.disconnect()
+    seen.append(echo.connection_status)
+    assert echo.socket_id is None
+    assert seen == ["disconnected", "connecting", "connected", "reconnecting", "disconnected"]

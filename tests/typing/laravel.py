@@ -7,7 +7,6 @@ from typing import Any, assert_type
 import pusher_anyio
 import pusher_sync
 from pusher_proto import ChannelEvent, Options
-from pusher_proto.client import BindingBase
 from pusher_proto.laravel import Echo, EchoChannel, EchoPresence, bearer_auth
 
 
@@ -32,8 +31,8 @@ def over_the_blocking_client(options: Options) -> None:
     with pusher_sync.open_pusher(options) as client:
         orders = Echo(client, namespace=None).encrypted_private("orders.1")
         assert_type(orders.channel, pusher_sync.Channel)
-        assert_type(orders.listen("OrderShipped", print), BindingBase)
-        assert_type(orders.notification(print), BindingBase)
+        assert_type(orders.listen("OrderShipped", print), EchoChannel[pusher_sync.Channel])
+        assert_type(orders.notification(print), EchoChannel[pusher_sync.Channel])
 
 
 def a_token_may_be_text_or_a_function() -> None:

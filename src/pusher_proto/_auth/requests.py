@@ -132,6 +132,10 @@ class AuthRequests:
 
     # Called by the machines that need authorizations
 
+    def use(self, options: Options) -> None:
+        """Use other options from the next request on."""
+        self._options = options
+
     def ask(self, details: AuthRequest, auth: Auth | None, now: float) -> int | Result:
         """Begin to obtain an authorization; return the answer if it is known at once, or a number for `cancel`."""
         source = auth if auth is not None else self._options.auth

@@ -21,6 +21,7 @@ from ..events import (
     ConnectionState,
     Event,
     EventsDropped,
+    Message,
     SignInFailed,
     SubscriptionFailed,
     scope_of,
@@ -191,13 +192,21 @@ class Delivery:
 
     def _route_to(self, sink: Sink) -> None:
         self.router.add(sink)
+        if Message in sink.choice.types:
+            self._report_messages()
         if sink.channel is not None:
             self._scope_changed(sink.channel)
 
     def _unroute(self, sink: Sink) -> None:
         self.router.remove(sink)
+        if Message in sink.choice.types:
+            self._report_messages()
         if sink.channel is not None:
             self._scope_changed(sink.channel)
+
+    def _report_messages(self) -> None:
+        """Have the session emit `Message` events as long as a sink wants them."""
+        self.session.report_messages(any(Message in sink.choice.types for sink in self.router))
 
     def _forget(self, sink: Sink) -> None:
         self._unroute(sink)
@@ -368,7 +377,7 @@ class Delivery:
 
     def _unheard(self, event: Event, place: int, *, fresh: bool) -> None:
         """Keep an event that no sink wanted. Log a message at INFO once, until sinks change."""
-        if isinstance(event, EventsDropped):
+        if isinstance(event, EventsDropped | Message):
             return
         scope = scope_of(event)
         level = logging.INFO if fresh else logging.DEBUG

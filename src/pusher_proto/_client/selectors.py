@@ -13,6 +13,7 @@ from ..events import (
     ChannelEvent,
     ConnectionState,
     Event,
+    Message,
     TypedEvent,
     UserEvent,
     scope_of,
@@ -97,12 +98,16 @@ class Choice:
         """Return whether events with this scope and this name, or of this class, can be chosen."""
         if self.scope is not None and scope_of(event) != self.scope:
             return False
+        if type(event) is Message:  # of which there are as many as of all others together
+            return Message in self.types
         if self._all or self._names(event):
             return True
         return bool(self.predicates) and (not self.typed or isinstance(event, ChannelEvent))
 
     def chooses(self, event: Event) -> bool:
         """Return whether this very event is chosen. What a predicate raises comes out."""
+        if type(event) is Message:
+            return self.may_choose(event)
         return self.may_choose(event) and (
             self._all
             or self._names(event)

@@ -96,6 +96,8 @@ class Connector:
         self._established_at = 0.0
         self._lost_at: float | None = None
         """When the last byte of the last established connection was received."""
+        self.wants_texts = False
+        """Whether every message is to be reported as it was received, too."""
         self.reading_paused = False
         """Whether the session wants no data of the current connection."""
         self.ledger = Ledger(in_order=options.answers_in_order)
@@ -159,6 +161,10 @@ class Connector:
         self._timers.set(Timer.RETRY, at if planned is None else min(at, planned))
         self._begin_trying(now)
         self._move(G.CONNECT_LATER, "connecting")
+
+    def use(self, options: Options) -> None:
+        """Use other options from the next attempt on."""
+        self._options = options
 
     def disconnect(self, now: float) -> None:
         """End the connection, or the attempts."""

@@ -7,7 +7,7 @@ Turns bytes into items: messages for the rest of the session, and the few things
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from .._base.logs import logger
@@ -21,6 +21,7 @@ from .._protocol.control import (
     LinkItem,
     Malformed,
     Ponged,
+    TextReceived,
     Upgraded,
     read_error,
     read_greeting,
@@ -69,6 +70,9 @@ _STANDS_FOR_A_CODE = range(4100, 4300)
 
 class LinkOwner(Protocol):
     """The machine that a link reports to, also after `close`."""
+
+    wants_texts: bool
+    """Whether every message is to be reported as it was received, too."""
 
     def link_opened(self, link: Link) -> None:
         """Note that the transport is open."""
@@ -163,12 +167,11 @@ class Link:
             self._second = now
             self._websocket.another_second()
         logs = _frames.isEnabledFor(logging.DEBUG)
-        reader = NO_READER if logs or self._liveness is None else PLAIN
-        items = self._websocket.receive_data(data, reader)
-        if logs:
-            for item in items:
-                if type(item) is bytes:
-                    _frames.debug("<- %s", shown_frame(item))
+        plain = not logs and not self._owner.wants_texts and self._liveness is not None
+        reader = PLAIN if plain else NO_READER
+        items: Iterable[object] = self._websocket.receive_data(data, reader)
+        if logs or self._owner.wants_texts:
+            items = self._watched(items, logs)
         run: Run | None = None
         for item in items:
             fresh = item if type(item) is Run else self._read(item)
@@ -195,6 +198,18 @@ class Link:
         if under_way is not None and self._takes_too_long(under_way, now):
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
+
+    def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
+        """Log messages, and put what is wanted as `TextReceived` before each."""
+        found: list[object] = []
+        for item in items:
+            if type(item) is bytes:
+                if logs:
+                    _frames.debug("<- %s", shown_frame(item))
+                if self._owner.wants_texts:
+                    found.append(TextReceived(item))
+            found.append(item)
+        return found
 
     def gone(self, reason: str) -> Ended:
         """Return the meaning of a stream that ended or broke, or could not be opened."""
@@ -347,6 +362,8 @@ class Link:
             case Violation():
                 fault = item.code is None
                 return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=fault)
+            case TextReceived():
+                return item
             case BinaryReceived():
                 what = f"a binary message of {item.size} bytes; the protocol has none"
                 return Malformed(what, "")

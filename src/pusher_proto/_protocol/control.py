@@ -26,12 +26,19 @@ __all__ = [
     "LinkNews",
     "Malformed",
     "Ponged",
+    "TextReceived",
     "Upgraded",
     "read_error",
     "read_greeting",
     "read_refused_upgrade",
     "shown",
 ]
+
+
+class TextReceived(Struct, frozen=True):
+    """A message as it was received, before anything is made of it: for `Message` events."""
+
+    text: bytes
 
 
 class Upgraded(Struct, frozen=True):
@@ -78,7 +85,7 @@ class Ended(Struct, frozen=True):
     """What a person can do; an empty text where the code says it."""
 
 
-LinkNews = Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended
+LinkNews = TextReceived | Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended
 """What concerns the connection itself."""
 
 LinkItem = Envelope | LinkNews

@@ -72,6 +72,10 @@ class Transports:
         self._streams: dict[int, _Stream] = {}
         self._last = 0
 
+    def use(self, proxy: Proxy | None) -> None:
+        """Use another proxy, or none, for the next streams."""
+        self._proxy = proxy
+
     def __len__(self) -> int:
         return len(self._streams)
 
