@@ -1,7 +1,6 @@
 """The channels of a session: what the application wants, and what the server's answers make of it.
 
-Called by the session. Requests go out through the connector, whose ledger says which request an error is about;
-`Admission` prepares and sends subscribes.
+Called by the session. The connector's ledger says which request an error is about; `Admission` sends subscribes.
 """
 
 from __future__ import annotations
