@@ -37,7 +37,8 @@ RULES: list[tuple[str, str]] = [
     (r"\bof the moment\b", "current"),
     (r"\bof (one|your|its|our|his|their)('s)? own\b", "your own ..., its own ..."),
     (r"\bof ours\b", "our"),
-    (r"\bno more\b(?! than)", "no longer"),
+    # Not before a noun, as in "no more files".
+    (r"\bno more\b(?=[.,;:)]|\s*$| (that|of|when|to|is|be|with|by|from|in|at)\b)", "no longer"),
     (r"\b(is|are) no more\b", "no longer"),
     (r"\bsees? to\b(?! it that)", "handle"),
     (r"\b(tells?|told) of\b", "report, log, emit"),

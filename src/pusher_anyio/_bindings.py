@@ -62,7 +62,7 @@ class Binding(BindingBase):
             client._caller.add(self)
 
     def _start(self, *args: object) -> None:
-        """Call the handler in a task of its own."""
+        """Call the handler in a new task."""
         self._client._io.start(
             f"pusher handler {self.handler}", self._run, *args, context=self.context
         )

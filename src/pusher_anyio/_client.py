@@ -222,7 +222,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
                 self._lifecycle.add(event.set)
                 await event.wait()
             await self._io.all_gone(tasks=False)
-            await checkpoint()  # handlers hear of the end
+            await checkpoint()  # handlers get the last events
         finally:
             await self._end()
 

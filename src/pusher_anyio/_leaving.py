@@ -70,7 +70,7 @@ class Leaving:
 
 
 def _follows(error: BaseException, errors: list[BaseException]) -> bool:
-    """Return whether `error` is only what the body heard of `errors`."""
+    """Return whether `error` only follows from `errors`, which interrupted the body."""
     if isinstance(error, BaseExceptionGroup):
         return all(_follows(each, errors) for each in error.exceptions)
     return error in errors or isinstance(error, ClientClosed)

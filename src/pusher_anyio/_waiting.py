@@ -65,7 +65,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
             )
 
     def _who(self) -> object:
-        """Return what stands for the current task, and lives no longer than it."""
+        """Return an object that identifies the current task and lives no longer than it."""
         return anyio.get_current_task().coro
 
     def _check_usable(self) -> None:

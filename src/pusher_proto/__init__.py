@@ -1,7 +1,7 @@
 """The Pusher Channels protocol, version 7, as a pure state machine: no sockets, threads or clocks.
 
 Most programs want a client: `pusher_anyio.open_pusher` or `pusher_sync.open_pusher`. To embed the protocol in
-an event loop of your own, drive a `Session`.
+another event loop, drive a `Session`.
 """
 
 from ._base.environment import proxy_from_env

@@ -1,4 +1,4 @@
-"""What came from the server, and to whom it goes; and the events that wait for the application."""
+"""Dispatch of the server's messages to the machines, and the queue of events for the application."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FIRST, _LAST = "pusher:", "pusher_internal;"
 
 
 class Events(deque[Event]):
-    """The queue of events. `changes` counts those that are not messages; `filled` is told of `limit` and more."""
+    """The queue of events. `changes` counts the events other than messages; `filled` is called at `limit` and above."""
 
     __slots__ = ("_filled", "_limit", "alike", "changes", "violations")
 
@@ -117,7 +117,7 @@ class Inbox:
         self._events.check()
 
     def _take_messages(self, run: Run, now: float) -> None:
-        """Take messages that name a channel: one look-up for those that are alike, and one at most for each other."""
+        """Take messages that name a channel: one look-up for a run of messages that are alike."""
         find = self._subscriptions.channels.get
         events: list[ChannelEvent] = run.events
         self.messages += len(events)

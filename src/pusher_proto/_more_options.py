@@ -1,6 +1,6 @@
 """The options that every way to make `Options` takes by keyword, so that type checkers and editors know them.
 
-What they mean, and their defaults, is told in `options`; a test compares the two.
+`options` documents their meaning and defaults; a test compares the two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["MoreOptions"]
 
 
 class MoreOptions(TypedDict, total=False):
-    """Fields of `Options`, without those that say which server is meant."""
+    """Fields of `Options`, without the fields that choose the server."""
 
     auth: Auth | None
     headers: Mapping[str, str]

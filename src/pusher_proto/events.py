@@ -150,7 +150,7 @@ class SubscriptionFailed(Event, frozen=True):
     error: PusherError
     """`AuthorizationError` when there is no authorization, else `SubscriptionError`."""
     retry_in: float | None = None
-    """Seconds until the channel is tried anew, when what failed may mend itself; None: at the next connection."""
+    """Seconds until the next attempt, when the failure may pass by itself; None: at the next connection."""
 
 
 class Unsubscribed(Event, frozen=True):

@@ -52,7 +52,7 @@ NOTIFICATION = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"
 _KINDS = ("", "private-", "private-encrypted-", "presence-")
 
 _HINTS = {
-    401: "Laravel knows nobody by what was sent: the token or the session is wrong or has expired, or the route uses "
+    401: "Laravel recognizes no user: the token or the session is wrong or has expired, or the route uses "
     "another guard (for Sanctum: Broadcast::routes(['middleware' => ['auth:sanctum']]))",
     403: "the callback for this channel in routes/channels.php returned nothing true, or there is none whose pattern "
     "fits (patterns there have no private- or presence- in front); with sessions, 403 may also mean: not logged in",
@@ -66,7 +66,7 @@ _HINTS = {
 def event_name(event: str, namespace: str | None = NAMESPACE) -> str:
     """Return the name on the wire of what is listened for.
 
-    `OrderShipped` stands in the namespace, and dots stand for backslashes; a leading dot or backslash means the rest
+    `OrderShipped` is in the namespace, and dots stand for backslashes; a leading dot or backslash means the rest
     as it is (what `broadcastAs` returns). Without a namespace only the dots are replaced.
     """
     if event.startswith((".", "\\")):
@@ -225,7 +225,7 @@ class EchoPresence(EchoChannel[ChannelT]):
 
 
 class Echo(Generic[ChannelT]):
-    """A client of either kind with Laravel's names for its channels. It keeps no connection of its own.
+    """A client of either kind with Laravel's names for its channels. It adds no connection.
 
     `namespace` is where the application's events are, with dots; None for none.
     """
@@ -370,7 +370,7 @@ def _endpoint(
 
 
 def _from_current(make: Callable[..., dict[str, str]], sources: list[Any]) -> Any:
-    """Return what `make` makes of `sources`, or a function that does so with what those that are functions return.
+    """Return `make(*sources)`, or a function that first calls the sources that are functions and then `make`.
 
     It is a coroutine function when one of them is.
     """

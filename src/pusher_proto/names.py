@@ -68,7 +68,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
     """Raise `InvalidName` unless `channel` may be subscribed to.
 
     With `strict` false only what can never work is refused: an empty name, control characters and text that
-    is not valid Unicode (some servers of one's own allow more than Pusher does).
+    is not valid Unicode (some self-hosted servers allow more than Pusher does).
     """
     _check_text("a channel", channel)
     if not strict:

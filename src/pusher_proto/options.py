@@ -42,7 +42,7 @@ client calls it inline: it has to be pure and quick."""
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What `Options.resolve_url` is given: all that belongs into the URL of a server."""
+    """The argument of `Options.resolve_url`: everything that belongs to the URL of a server."""
 
     key: str
     protocol: int = PROTOCOL
@@ -64,7 +64,7 @@ class Options:
     """443 with TLS and 80 without, when None."""
     tls: bool = True
     path: str = ""
-    """What stands before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
+    """The part of the path before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
     resolve_url: Callable[[Metadata], str] | None = None
     """Called before each attempt in place of host, port, tls and path; returns the whole ws or wss URL."""
 
@@ -78,7 +78,7 @@ class Options:
     query: Mapping[str, str] = field(default_factory=dict)
     """Further query parameters of the upgrade; they win over those of `metadata`."""
     metadata: bool = True
-    """Whether `protocol`, `client` and `version` stand in the URL; Pusher refuses connections without them."""
+    """Whether `protocol`, `client` and `version` are in the URL; Pusher refuses connections without them."""
     subprotocols: tuple[str, ...] = ()
     compression: bool = False
     """Whether the server may compress what it sends (permessage-deflate), where it can: less traffic for more work and
@@ -186,7 +186,7 @@ class Options:
     attempt follows a connection at once, `reconnect` leaves the channels first, and subscribes are repeated after a
     short absence."""
     strict_names: bool = True
-    """Whether channel names are held to Pusher's rules; servers of one's own may allow more."""
+    """Whether channel names must follow Pusher's rules; self-hosted servers may allow more."""
     decrypted_text: Callable[[bytes], str] | Callable[[bytes, str, str], str] | None = None
     """Makes text of the bytes of a decrypted event; UTF-8 when None."""
 
@@ -268,7 +268,7 @@ class Options:
         path: str = "",
         **more: Unpack[MoreOptions],
     ) -> Self:
-        """Return options for a server at a host of its own: Reverb, Soketi, Sockudo."""
+        """Return options for a self-hosted server: Reverb, Soketi, Sockudo."""
         return cls(host=host, key=key, port=port, tls=tls, path=path, **more)
 
     @classmethod
@@ -433,7 +433,7 @@ class Options:
 
 
 def _is_here(host: str) -> bool:
-    """Return whether a host is this machine: nobody has a certificate for it."""
+    """Return whether a host is this machine, for which there are no certificates."""
     return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
 
 

@@ -186,7 +186,7 @@ class Source(SourceBase[Binding]):
         """Wait for one event that `selector` means and `predicate` accepts, and return it.
 
         Looks first at the events since the last wait of this task or thread for the same selector, of the last ten
-        seconds, then at those that no consumer has taken yet. With `fresh` only events from now on count.
+        seconds, then at the events that no consumer has taken yet. With `fresh` only events from now on count.
 
         Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not

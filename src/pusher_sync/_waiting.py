@@ -80,7 +80,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
         return self._io.time()
 
     def _who(self) -> object:
-        """Return what stands for the current thread, and lives no longer than it."""
+        """Return an object that identifies the current thread and lives no longer than it."""
         return self._io.caller
 
     def _changed(self) -> None:

@@ -45,7 +45,7 @@ STORY = [
 def assert_tells_the_story(text: str) -> None:
     assert re.search(r"(.|\n)*".join(STORY), text), text
     assert "presence-room: bob joined" in text  # before or after what is said of it
-    assert "Nobody reads this" not in text
+    assert "No one reads this" not in text
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])

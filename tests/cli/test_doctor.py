@@ -587,7 +587,7 @@ def test_a_connection_that_ends_meanwhile_is_said(
         1,
         "subscription, room",
         "later",
-        "The connection ended meanwhile, which a client would mend by itself: try again.",
+        "The connection ended during the test. A client would reconnect by itself: try again.",
     )
 
 

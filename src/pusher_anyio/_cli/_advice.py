@@ -18,7 +18,7 @@ __all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
 ALL_IS_WELL = (
     "Nothing is wrong on the way to the events. When none come, compare what is published with what is\n"
     "listened to: the app (key and cluster), the channel's name, the event's name. `pusher-proto listen`\n"
-    "prints all that comes."
+    "prints every event."
 )
 
 
@@ -66,7 +66,7 @@ def about_connection(step: str, lost: Lost, arguments: Namespace) -> str:
         case _ if step == UPGRADE:
             return _about_upgrade(lost)
         case _:
-            return "The connection ended meanwhile, which a client would mend by itself: try again."
+            return "The connection ended during the test. A client would reconnect by itself: try again."
 
 
 def _about_tcp(lost: Lost, arguments: Namespace) -> str:

@@ -79,7 +79,7 @@ def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> NoReturn
     flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
     if not flags:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    # Only the flag: what stands behind it may be a secret.
+    # Only the flag: its value may be a secret.
     known = [option for action in parser._actions for option in action.option_strings]
     near = difflib.get_close_matches(flags[0], known, 1)
     parser.error(f"there is no option {flags[0]}{f'; {near[0]} perhaps?' if near else ''}")
@@ -162,7 +162,7 @@ def _add_serve(commands: _Commands[_Parser]) -> None:
         default=[],
         help="an address to listen on; may be repeated; by default both loopback addresses",
     )
-    where.add_argument("--path", metavar="P", help="what stands before /app/KEY")
+    where.add_argument("--path", metavar="P", help="the part of the path before /app/KEY")
     where.add_argument("--tls-cert", metavar="FILE", help="a certificate (PEM), such as of mkcert")
     where.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
     where.add_argument("--config", metavar="FILE", help="settings in TOML")
@@ -275,7 +275,7 @@ def _add_listen(commands: _Commands[_Parser]) -> None:
         "On a terminal: time, channel, event and the start of the\n"
         "data, and a line with the state and the rates below (with the extra `cli`; plain lines without it).\n"
         "With --json, and when stdout is no terminal, one JSON object a line: channel, event, data, and\n"
-        "user_id where there is one. What happens to the connection is told on stderr.",
+        "user_id where there is one. Changes of the connection are reported on stderr.",
     )
     _add_server(parser)
     parser.add_argument(
@@ -320,9 +320,9 @@ def _add_who(commands: _Commands[_Parser]) -> None:
     parser = _add(
         commands,
         "who",
-        "show who is on a presence channel, and who comes and goes",
-        "To look is to be there: with\n"
-        "--secret you are a member of your own, pusher-proto-..., and with --auth-url the user that it says.\n"
+        "show the members of a presence channel as they join and leave",
+        "Looking means joining: with\n"
+        "--secret you join as pusher-proto-..., with --auth-url as the user that the endpoint names.\n"
         "With --json, and when stdout is no terminal, one JSON object a line: event (here, joined, changed,\n"
         "left), members (how many) and, for `here`, all of them as `roster`, else `id` and `info`.",
     )
@@ -365,7 +365,7 @@ def _add_replay(commands: _Commands[_Parser]) -> None:
         "replay",
         "run a recording again and print what happens in it",
         "A recording is what\n"
-        "open_pusher(options, record=FILE) writes: all that a session was told. It runs without any network,\n"
+        "open_pusher(options, record=FILE) writes: every input of a session. It runs without any network,\n"
         "and its inputs, the effects and the events that follow are printed, one a line.",
     )
     _add_verbose(parser)
@@ -387,7 +387,7 @@ def _add_server(parser: _Parser) -> None:
     group = parser.add_argument_group("server, one of the first four")
     which = group.add_mutually_exclusive_group(required=True)
     which.add_argument("--cluster", metavar="C", help="a cluster of pusher.com, such as eu")
-    which.add_argument("--host", metavar="H", help="a server of one's own: Reverb, Soketi, serve")
+    which.add_argument("--host", metavar="H", help="your own server: Reverb, Soketi, serve")
     which.add_argument("--url", metavar="URL", help="wss://host:port/prefix/app/KEY")
     which.add_argument(
         "--env",
@@ -398,7 +398,9 @@ def _add_server(parser: _Parser) -> None:
         "--port", type=_port, metavar="N", help="with --host; 443, or 80 without TLS"
     )
     group.add_argument("--no-tls", action="store_true", help="with --host: ws in place of wss")
-    group.add_argument("--path", metavar="P", help="with --host: what stands before /app/KEY")
+    group.add_argument(
+        "--path", metavar="P", help="with --host: the part of the path before /app/KEY"
+    )
     group.add_argument("--key", metavar="K", help="the key of the app")
     group.add_argument(
         "--any-name", action="store_true", help="for channel names that Pusher would not take"

@@ -92,7 +92,7 @@ async def _keep(pause: float = _PAUSE) -> int:
             f"--key {DEMO_APP.key} --secret {DEMO_APP.secret} {PUBLIC} {PRIVATE}"
         )
         while True:
-            # Nobody waits for these to arrive: the machine may sleep meanwhile, and the client will come back.
+            # Nothing waits for these to arrive: if the machine sleeps, the client reconnects afterwards.
             await anyio.sleep(4 * pause)
             running.publish(PUBLIC, "headline", {"text": "Still here"})
 
@@ -165,8 +165,8 @@ async def _break(running: RunningServer, client: Client, screen: _Screen, pause:
     numbers = {socket_id: number for number, socket_id in running.connections.items()}
     assert client.socket_id is not None
     running.drop(connection=numbers[client.socket_id])
-    running.publish(PUBLIC, "headline", {"text": "Nobody reads this"})
-    screen.say("server", f"publishes to {PUBLIC} while nobody is there")
+    running.publish(PUBLIC, "headline", {"text": "No one reads this"})
+    screen.say("server", f"publishes to {PUBLIC} while no client is connected")
     # As the server sees it: the client may not even know yet that its connection is gone.
     await running.wait_until(
         lambda server: (

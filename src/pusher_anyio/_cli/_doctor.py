@@ -110,7 +110,7 @@ class _Chart(Watch):
             print_line(text)
 
     def finish(self, options: Options, status: int) -> None:
-        """Tell of the steps that were not reached, and what it all means."""
+        """Report the steps that were not reached, and what the result means."""
         done = {step.step for step in self.steps}
         for name in self._expected:
             if name not in done:

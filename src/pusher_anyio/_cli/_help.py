@@ -20,8 +20,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh")
 """The shells that `completion` has something for."""
 
 _HERE = "--host 127.0.0.1 --port 6001 --no-tls --key demo"
-_ENDPOINT = """\
---auth-url https://example.com/broadcasting/auth \\
+_ENDPOINT = """\auth-url https://example.com/broadcasting/auth \\
       --header 'Authorization: Bearer TOKEN'"""
 
 EXAMPLES = {
@@ -58,4 +57,4 @@ EXAMPLES = {
         "completion fish > ~/.config/fish/completions/pusher-proto.fish",
     ],
 }
-"""Each command's examples, the first of which stands in the help of the whole."""
+"""The examples of each command; the overview shows the first of each."""

@@ -51,11 +51,11 @@ __all__ = [
 _TOLD = ("pusher_proto.connection", "pusher_proto.session")
 """The logs that say what events say too."""
 _PIECE = 512  # bytes; POSIX says that a pipe with any room has room for so many at once (PIPE_BUF)
-_PATIENCE = 0.1  # seconds between looks at whether the command was told to end
+_PATIENCE = 0.1  # seconds between checks of whether the command is to end
 
 
 def printable(text: str) -> str:
-    """Return `text` without what a terminal would obey: what comes from a network commands no terminal."""
+    """Return `text` with its control characters escaped: text from a network must not control the terminal."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -127,15 +127,15 @@ def describe(event: Event) -> str | None:
 
 
 def tell(text: str) -> None:
-    """Print a line on stderr; nobody reading it is no error."""
+    """Print a line on stderr; a closed stderr is no error."""
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
 async def await_print(line: str) -> None:
-    """Print a line on stdout, without holding up the connection while nobody reads.
+    """Print a line on stdout, without blocking the connection while the pipe is full.
 
-    Raises BrokenPipeError when nobody will.
+    Raises BrokenPipeError when the reader has gone.
     """
     await await_write(f"{line}\n")
 
@@ -159,7 +159,7 @@ def _write_patiently(text: str) -> None:
                 continue
             try:
                 data = data[os.write(terminal, data[:_PIECE]) :]
-            except BlockingIOError:  # room for a byte, and what comes next needs two
+            except BlockingIOError:  # room for a byte, and the next character needs two
                 anyio.from_thread.check_cancelled()
                 time.sleep(_PATIENCE)
 
@@ -168,7 +168,7 @@ def _write_patiently(text: str) -> None:
 def _terminal_that_never_waits() -> Iterator[int | None]:
     """Give a descriptor of the terminal at stdout, else None: unlike a pipe it may have room for less than a piece.
 
-    It is one of its own, because others may have the one of stdout too and expect to wait.
+    It is opened again, because other processes may share the one of stdout and expect writes to block.
     """
     terminal = None
     with contextlib.suppress(OSError, ValueError, AttributeError):  # no terminal, no file, no POSIX
@@ -203,7 +203,7 @@ def _encoded(text: str) -> bytes:
 
 
 def give_up_stdout() -> None:
-    """Let nothing more be written to a pipe that nobody reads, not even when Python ends."""
+    """Write nothing more to a pipe without a reader, not even when Python ends."""
     with contextlib.suppress(OSError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

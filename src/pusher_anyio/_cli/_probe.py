@@ -80,14 +80,14 @@ class Watch:
 
 
 class Probe:
-    """A session and its streams, on the event loop of the moment. `watch` hears of the steps to the connection."""
+    """A session and its streams, on the current event loop. `watch` gets each step to the connection."""
 
     def __init__(
         self, options: Options, context: ssl.SSLContext | None, watch: Watch, group: TaskGroup
     ) -> None:
         self.session = Session(options)
         self.events: list[Event] = []
-        """What the session told and nobody took yet."""
+        """Events of the session that have not been taken yet."""
         self.timed_out = False
         """Whether it was a deadline that brought the last of `events`."""
         self._context = context
@@ -132,7 +132,7 @@ class Probe:
         self._changed = anyio.Event()
 
     async def changed(self) -> None:
-        """Wait until something has happened, and let due timers fire meanwhile."""
+        """Wait until something has happened, and let due timers fire."""
         deadline = self.session.next_deadline()
         changed = self._changed
         with anyio.move_on_after(None if deadline is None else max(0.0, deadline - self.now())):

@@ -1,4 +1,4 @@
-"""Who is there, as it was told so far: a list that follows the events one by one."""
+"""The members of a presence channel, kept up to date event by event."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Roster:
         return len(self._members)
 
     def here(self, members: Mapping[str, Member], me: Member | None) -> Change:
-        """Begin anew with these."""
+        """Replace the list by these members."""
         self.me = None if me is None else me.id
         self._members = dict(members)
         return Change("here")

@@ -1,4 +1,4 @@
-"""Colours and a region at the bottom that is drawn anew, on terminals that can; by rich, where it is installed.
+"""Colours, and a region at the bottom that is redrawn, on capable terminals, by rich where it is installed.
 
 Rich makes the text. It is written as all other output is: without holding up the connection while a terminal
 takes nothing, as after Ctrl+S.
@@ -53,7 +53,7 @@ def render(console: Console, what: RenderableType) -> str:
 
 
 class Screen:
-    """Lines that scroll by, and below them a region that is drawn anew."""
+    """Lines that scroll by, and a region below them that is redrawn."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -61,7 +61,7 @@ class Screen:
         self._lock = anyio.Lock()
 
     async def show(self, lines: Sequence[RenderableType], region: RenderableType | None) -> None:
-        """Print lines above the region, and draw it anew; None takes it away."""
+        """Print lines above the region, and redraw it; None removes it."""
         from rich.console import Group
 
         async with self._lock:

@@ -33,8 +33,8 @@ __all__ = [
     "status_line",
 ]
 
-_FRESH = 0.25  # seconds after which the lines below are drawn anew at the latest
-_BURST = 0.05  # seconds in which what comes is drawn together
+_FRESH = 0.25  # seconds after which the lines below are redrawn at the latest
+_BURST = 0.05  # seconds of which all lines are drawn together
 _MANY = 200  # lines that are drawn together at most
 _GOODBYE = 0.5  # seconds for taking the lines below away, from a terminal that takes nothing
 _WINDOW = 5.0  # seconds that rates are taken over
@@ -75,7 +75,7 @@ def event_line(
 
 
 def status_line(client: Client, channels: Sequence[str], rates: Rates, now: float) -> Text:
-    """Return the state of the connection and of the channels, what came, and how fast it comes."""
+    """Return the state of the connection and of the channels, and the counts and rates of messages."""
     state, stats = client.state, client.stats
     there = sum(client.channel(name).state is ChannelState.SUBSCRIBED for name in channels)
     what = f"{there} of {len(channels)} channel{'' if len(channels) == 1 else 's'}"
@@ -105,7 +105,7 @@ def _size(count: float) -> str:
 
 
 class Rates:
-    """From counts that only grow to what came in a second, over the last few seconds."""
+    """Rates per second over the last few seconds, from counts that only grow."""
 
     def __init__(self, now: float) -> None:
         self._samples: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
@@ -118,7 +118,7 @@ class Rates:
         while len(samples) > 2 and samples[1][0] <= now - _WINDOW:
             samples.popleft()
         began, messages_then, size_then = samples[0]
-        took = max(now - began, 1.0)  # what came in the first moment is no rate yet
+        took = max(now - began, 1.0)  # the first moments give no rate yet
         return (messages - messages_then) / took, (size - size_then) / took
 
 
@@ -160,7 +160,7 @@ class View:
     ) -> AsyncIterator[View]:
         """Show what `region` returns at the bottom of the terminal for the length of the block.
 
-        What is told on stderr meanwhile is shown above it, when stderr is a terminal too.
+        Messages on stderr are shown above it, when stderr is a terminal too.
         """
         notes, ours = _Notes(), sys.stderr.isatty()
         view = cls(Screen(console), region, notes)
@@ -183,7 +183,7 @@ class View:
                     tell(line)
 
     async def show(self, line: RenderableType) -> None:
-        """Show a line below those that were told before: now, or together with what follows at once."""
+        """Show a line below the earlier ones: now, or together with lines that follow at once."""
         self._lines += [*self._told(), line]
         late = anyio.current_time() - self._drawn >= _BURST
         if late or len(self._lines) >= _MANY:
@@ -192,13 +192,13 @@ class View:
             self._some.set()
 
     async def draw(self) -> None:
-        """Show what is not shown yet, and the region anew."""
+        """Show the pending lines, and redraw the region."""
         self._drawn = anyio.current_time()
         await self._screen.show(self._take(), self._region(self._screen.console))
 
     async def _keep_fresh(self) -> None:
         while True:
-            with contextlib.suppress(OSError):  # whoever shows an event gets to know
+            with contextlib.suppress(OSError):  # the caller that shows an event gets the error
                 await self.draw()
             self._some = anyio.Event()
             with anyio.move_on_after(_FRESH):
@@ -255,7 +255,7 @@ class EventView:
 async def roster_view(
     client: Client, channel: str, roster: Roster, console: Console
 ) -> AsyncIterator[Callable[[Change], Awaitable[None]]]:
-    """Give a function that shows a change, above a table of who is there."""
+    """Yield a function that shows a change above a table of the members."""
     since: dict[str, str] = {}
     rates = Rates(anyio.current_time())
 
@@ -280,7 +280,7 @@ async def roster_view(
 
 
 def roster_table(channel: str, roster: Roster, since: Mapping[str, str], room: int) -> Table:
-    """Return a table of who is there, of at most `room` rows."""
+    """Return a table of the members with at most `room` rows."""
     table = Table(
         title=Text(f"{printable(channel)}: {len(roster)} here", "bold"),
         title_justify="left",

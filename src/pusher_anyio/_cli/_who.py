@@ -94,7 +94,7 @@ _OF_MEMBERS = (MemberAdded, MemberUpdated, MemberRemoved)
 
 def _change(event: Event, channel: Channel, roster: Roster) -> Change | None:
     match event:
-        case Subscribed() if channel.state is ChannelState.SUBSCRIBED:  # else it has gone meanwhile
+        case Subscribed() if channel.state is ChannelState.SUBSCRIBED:  # else it has ended
             return roster.here(channel.members, channel.me)
         case MemberAdded() | MemberUpdated():
             return roster.joined(event.member)

@@ -27,8 +27,8 @@ Work = Callable[..., Awaitable[None]]
 Spawned = tuple[Any, Callable[[], object]]
 """A task, and what cancels it."""
 
-# After a suspension of the machine what came in counts first. The event loop may not have looked at its sockets yet: it
-# does so within one turn, and a task that reads has its turn in the next.
+# After a suspension of the machine, received data counts before timers. The event loop may not have polled its
+# sockets yet: it does so within one turn, and a task that reads runs in the next turn.
 TURNS = 2
 
 _LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices that it is over
@@ -58,7 +58,7 @@ class Body:
 
     @abstractmethod
     async def leave(self, error: BaseException | None) -> bool:
-        """The block is left with `error`. Return whether that is the interruption and no more."""
+        """The block is left with `error`. Return whether that is only the interruption."""
 
 
 class Loop(IO):
@@ -92,7 +92,7 @@ class Loop(IO):
 
     @abstractmethod
     def _spawn(self, name: str, context: contextvars.Context, work: Work, *args: object) -> Spawned:
-        """Run `work` in a task of its own, and call `_ended` with the task at its end."""
+        """Run `work` in a new task, and call `_ended` with the task at its end."""
 
     @abstractmethod
     def soon(self, act: Callable[..., object], *args: object) -> None:
@@ -169,7 +169,7 @@ class Loop(IO):
     def call(
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
     ) -> Callable[[], None]:
-        """Call `function(argument)`: in a task if it is async, else in a thread of its own."""
+        """Call `function(argument)`: in a task if it is async, else in a thread."""
         return Call(self, function, argument, done).cancel
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
@@ -206,7 +206,7 @@ class Loop(IO):
     # The end
 
     async def all_gone(self, *, tasks: bool) -> None:
-        """Wait until no wire is left, nor, with `tasks`, a task but those that wait here."""
+        """Wait until no wire is left and, with `tasks`, no task except the callers of this function."""
         current = self.current_task()
         if tasks:
             self._leaving.add(current)

@@ -1,4 +1,4 @@
-"""What waits look at: whether it is there, and whether it can still come.
+"""The checks behind each wait: has it happened, and can it still happen?
 
 A check returns what is waited for, or `PENDING`, or raises why it will not come. Nothing here waits. What is final is
 raised; what will be tried again by itself is waited for. Streams look by the same rules.

@@ -147,7 +147,7 @@ class Delivery:
             self.session.call_again(ends_at)
 
     def remove(self, sink: Sink) -> None:
-        """Give no more events to `sink`, free what it holds, and wake its consumer."""
+        """Stop delivering events to `sink`, free its events, and wake its consumer."""
         if not sink.closed:
             stalled = bool(self.stalled)
             self._forget(sink)
@@ -313,7 +313,7 @@ class Delivery:
     def _move_run(self, events: deque[Event], alike: int) -> int:
         """Move the messages at the head that go to one sink alone; return how many.
 
-        With one look-up for those that are known to be `alike` (see `fast_lane.Run`), and one for each other.
+        With one look-up for a run of events known to be `alike` (see `fast_lane.Run`), and one for each other event.
         """
         first = events[0]
         if type(first) is not ChannelEvent:

@@ -43,7 +43,7 @@ class Router:
         self._forget_routes()
 
     def remove(self, sink: Sink) -> None:
-        """Give no more events to `sink`."""
+        """Stop delivering events to `sink`."""
         sinks = self._sinks.get(sink.channel, {})
         if sink in sinks:
             del sinks[sink]

@@ -1,6 +1,6 @@
 """Waits for one event, and what makes several of them in a row a loop that loses nothing.
 
-While a task waits for an event, and for ten seconds after it got one, a `Trace` remembers what came for the same
+While a task waits for an event, and for ten seconds after it got one, a `Trace` remembers the events of the same
 selector. The next `wait_for` of that task looks there first, so it does not matter that other consumers have taken
 the events between. A trace is shared by all tasks that wait with an equal selector; each task has its own place in it.
 """
@@ -34,7 +34,7 @@ class Trace(Sink):
         super().__init__(choice)
         self.noted: deque[tuple[int, float, Event]] = deque(maxlen=limit)
         self.waiting = 0
-        """How many waits with this selector are under way."""
+        """The number of pending waits with this selector."""
         self.ends_at = 0.0
 
     def predicate_raised(self, event: Event, error: Exception) -> None:
@@ -83,7 +83,7 @@ class Traces:
         return None if after is None else self._traces[key].find(sink, after, now)
 
     def end(self, choice: Choice, who: object, place: int, now: float) -> None:
-        """Note that a wait of `who` ended, having seen what came up to `place`."""
+        """Note that a wait of `who` ended, having seen the events up to `place`."""
         key = choice.key
         places = self._places.setdefault(who, {})
         # Never back: an older event, from the backlog, may have come after a newer one.

@@ -1,4 +1,4 @@
-"""The part of a driver that needs no I/O: for programs that embed the core in an event loop of their own.
+"""The part of a driver that needs no I/O: for programs that embed the core in another event loop.
 
 A `Driver` runs one session on an `IO`, which is all that an embedder writes: it dials, moves bytes, rings at a time,
 and calls functions of the application. Each byte stream is a `Wire` between the two. Nothing here knows sockets,

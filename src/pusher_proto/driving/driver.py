@@ -62,8 +62,8 @@ class IO(Protocol):
 class Driver:
     """Runs one session on an `IO`.
 
-    `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no function
-    of their own. `context` is for TLS; without it the default one of the process is used, and made by `IO.call` the
+    `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no other
+    function. `context` is for TLS; without it the default one of the process is used, and made by `IO.call` the
     first time. With `tls=False` the `IO` secures streams itself, or carries them without a network. `broke` gets every
     exception that comes out of the session, the wires or `deliver` in a call from the `IO`: a bug, or what a function
     of the application raised.
@@ -248,7 +248,7 @@ def _nothing() -> None:
 
 
 _FOR_NOW = (OSError, RuntimeError)
-"""What says that something cannot be done for now: no more files, "can't start new thread"."""
+"""Errors of a temporary shortage: no more files, "can't start new thread"."""
 
 
 def _make_context(_: object) -> SSLContext:

@@ -4,7 +4,7 @@ The session's side says `send`, `start_tls` and `close`. The I/O's side says `op
 `write_failed` and `failed`, and looks at `to_write()`, `wants_data` and `over`. The wire holds three lines of the
 session's contract, for every driver alike:
 
-- One answer: whatever both sides do and in whatever order, the session is told once that the stream could not be
+- One answer: whatever both sides do and in whatever order, the session is notified once that the stream could not be
   opened, or that it was opened and later, once, that it ended. An abort is answered at once and waits for no I/O.
 - Order: bytes are written in the order of `send`; TLS begins and the stream closes after what was sent before.
 - Reading pauses when the session says so, and while TLS is about to begin.
@@ -31,14 +31,14 @@ class WireState(StrEnum):
 
     DIALING = "dialing"
     SECURING = "securing"
-    """TLS is being established; the session has not been told that the stream is open."""
+    """TLS is being established; the session does not know yet that the stream is open."""
     OPEN = "open"
     UPGRADING = "upgrading"
     """TLS is to be established on a stream that was open without it, after what was sent before."""
     CLOSING = "closing"
     """What was sent before is written; then the wire is over."""
     REFUSING = "refusing"
-    """TLS failed; the server is told why, then the wire is over."""
+    """TLS failed; an alert for the server is written, then the wire is over."""
     OVER = "over"
 
 
@@ -292,7 +292,7 @@ class Wire:
         return tls.to_send()
 
     def _take(self) -> bytes:
-        """Return what goes in one write: all that was sent in one turn, but not much more than `PIECE`."""
+        """Return the bytes of the next write: everything sent in one turn, but not much more than `PIECE`."""
         count = size = 0
         for data in self._outbox:
             count += 1
@@ -304,7 +304,7 @@ class Wire:
         return together
 
     def _emptied(self) -> None:
-        """Do what waits until all is written, if all is."""
+        """Continue with the steps that wait for an empty buffer, if it is empty."""
         if self.has_to_write:
             return
         if self.state in (_CLOSING, WireState.REFUSING):

@@ -54,7 +54,7 @@ class IO(DrivingIO, Protocol):
 
     @property
     def caller(self) -> object:
-        """What stands for the current thread, and lives no longer than it."""
+        """An object that identifies the current thread and lives no longer than it."""
 
     def start(self, driver: Driver, ended: Callable[[], None]) -> None:
         """Begin. `ended` is called once, under the guard, when `over` becomes True."""
@@ -250,7 +250,7 @@ class Loop:
                     self._ear.recv(4096)
                 else:
                     pipe.ready(mask)
-            # Only what was due before the sockets were looked at: what came in during a suspension counts first.
+            # Only timers due before the sockets were checked: data received during a suspension counts first.
             if self._ring_at <= now:
                 driver.ring(now)
             if self._woken:

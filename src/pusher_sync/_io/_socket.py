@@ -111,7 +111,7 @@ class Pipe:
             if self.is_closed:
                 wire.failed(error)
             wire.write_failed(error)
-            # Reading brings what came before, then the end.
+            # Reading returns the data received before, then the end.
             with suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         finally:
