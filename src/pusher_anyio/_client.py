@@ -131,7 +131,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         await self._wait(self._checks.disconnected, turns, timeout, "not disconnected")
 
     async def flush(self, timeout: float | None = None) -> None:
-        """Wait until the server has received all that was triggered: it answers a ping that is sent behind it.
+        """Wait until the server has received every triggered event: until it answers a ping sent after them.
 
         Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
         `timeout` seconds.

@@ -86,7 +86,7 @@ class ClientEvents:
         self._send(event, data, channel, now)
 
     def due(self, now: float) -> None:
-        """Send what waited and may go now."""
+        """Send the waiting client events that the rate allows now."""
         while self._waiting and not self._seconds_left(now):
             frame, channel = self._waiting.popleft()
             self._waiting_bytes -= len(frame)
@@ -96,7 +96,7 @@ class ClientEvents:
             self._timers.set(Timer.TRIGGER, now + self._seconds_left(now))
 
     def lost(self) -> None:
-        """Drop what waited for a connection that is gone, as what was sent on it may be lost too."""
+        """Drop the client events that waited for the lost connection: sent ones may be lost too."""
         if self._waiting:
             _log.log(
                 logging.WARNING,

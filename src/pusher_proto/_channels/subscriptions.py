@@ -1,6 +1,10 @@
-"""The channels of a session: what the application wants, and what the server's answers make of it.
+"""The channels of a session, their requests and the server's answers. The session calls `Subscriptions`.
 
+<<<<<<< HEAD
 Called by the session. The connector's ledger says which request an error is about; `Admission` sends subscribes.
+=======
+Requests go out through the connector, whose ledger attributes errors to them; `Admission` sends subscribes.
+>>>>>>> 3d3d821 (Keep subscriptions.py within 500 lines; follow the order of subscribes in the test of the demo)
 """
 
 from __future__ import annotations
@@ -172,9 +176,9 @@ class Subscriptions:
     # The connection
 
     def established(self, socket_id: str, now: float) -> None:
-        """Subscribe to all channels in the order in which the application did, to presence channels last.
+        """Subscribe to all channels in the application's order, presence channels last.
 
-        A server in a cluster may have to ask others before it answers those, and its later answers wait.
+        In a cluster the answer for a presence channel may take long, and the server's other answers wait for it.
         """
         self._admission.established(socket_id)
         for channel in sorted(self.channels.values(), key=_is_presence):
