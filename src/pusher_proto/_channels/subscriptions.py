@@ -1,10 +1,6 @@
 """The channels of a session, their requests and the server's answers. The session calls `Subscriptions`.
 
-<<<<<<< HEAD
 Called by the session. The connector's ledger says which request an error is about; `Admission` sends subscribes.
-=======
-Requests go out through the connector, whose ledger attributes errors to them; `Admission` sends subscribes.
->>>>>>> 3d3d821 (Keep subscriptions.py within 500 lines; follow the order of subscribes in the test of the demo)
 """
 
 from __future__ import annotations
