@@ -94,7 +94,8 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         driver = getattr(self, "_driver", None)  # there is none when the construction failed
         if driver is not None and not (driver.session.closed and not self._io.wires):
             warnings.warn(
-                f"the client opened at {self._setup.where} was not closed",
+                f"a client opened at {self._setup.where} was not closed: "
+                "call close(), or use `async with open_pusher(...)`",
                 ResourceWarning,
                 source=self,
                 stacklevel=1,

@@ -476,7 +476,7 @@ def test_a_forgotten_client_says_where_it_was_opened_and_is_closed(
             gc.collect()
         (warning,) = [each for each in seen if each.category is ResourceWarning]
         assert f"{__file__}:" in str(warning.message)
-        assert "was not closed" in str(warning.message)
+        assert "was not closed: call close()" in str(warning.message)
         await until(lambda: driver.session.closed)
         await until(lambda: not driver.wires)
 

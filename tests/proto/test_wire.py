@@ -22,9 +22,14 @@ class Told:
         self.said: list[tuple[Any, ...]] = []
         self.wanted = True
         self.then: dict[str, Callable[[], None]] = {}
+        self.attended: list[bool] = []
+        """Whether data was wanted each time that the I/O was asked to look again."""
+        self.wire: Wire | None = None
 
     def tell(self, answer: Callable[..., None], *details: object) -> None:
         answer(*details, now=0.0)
+        if self.wire is not None:
+            self.attended.append(self.wire.wants_data)
 
     def _note(self, name: str, *details: object) -> None:
         self.said.append((name, *details))
@@ -236,6 +241,19 @@ def test_tls_behind_a_proxy_begins_after_what_was_sent_before() -> None:
     stream.send(b"hello")
     server.answer(write_all(stream))
     assert server.tls.read() == b"hello"
+
+
+def test_reading_goes_on_when_tls_begins_after_what_was_written_late() -> None:
+    stream, told, _ = opened()
+    told.wire = stream
+    stream.secure(authority().client)
+    stream.send(b"CONNECT")
+    piece = stream.to_write()
+    stream.start_tls(HOST)  # the answer came before the I/O said that all was written
+    assert not stream.wants_data
+    stream.written(len(piece))
+    assert stream.wants_data
+    assert told.attended[-1]
 
 
 def test_what_a_proxy_says_before_tls_is_for_the_session_to_judge() -> None:

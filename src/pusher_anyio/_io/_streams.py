@@ -25,7 +25,8 @@ class Stream:
         self._scope: anyio.CancelScope | None = None
         self._stream: ByteStream | None = None
         self._paused: anyio.Event | None = None
-        self._stop_writing: Callable[[], object] | None = None
+        self._writing = False
+        self._stop_writing: Callable[[], object] = int  # nothing yet
 
     async def run(self) -> None:
         """Open the stream, and read until its end."""
@@ -40,8 +41,7 @@ class Stream:
             wire.failed(_cause(error))
         finally:
             wire.failed("given up")
-            if self._stop_writing is not None:
-                self._stop_writing()
+            self._stop_writing()
             if self._stream is not None:
                 with anyio.CancelScope(shield=True):
                     await anyio.aclose_forcefully(self._stream)
@@ -74,7 +74,8 @@ class Stream:
         if self._paused is not None and wire.wants_data:
             self._paused.set()
             self._paused = None
-        if self._stop_writing is None and wire.has_to_write:
+        if not self._writing and wire.has_to_write:
+            self._writing = True
             self._stop_writing = self._loop.start("pusher write", self._write, self._stream)
 
     async def _write(self, stream: ByteStream) -> None:
@@ -86,7 +87,7 @@ class Stream:
         except Exception as error:
             wire.write_failed(_cause(error))
         finally:
-            self._stop_writing = None
+            self._writing = False
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -309,8 +309,9 @@ class Wire:
             return
         if self.state in (_CLOSING, WireState.REFUSING):
             self._end(self._error)
-        else:
+        elif self._name and self.state in _SHAKING_HANDS:
             self._begin_tls()
+            self._tell(_nothing)  # reading goes on
 
     def _end(self, error: BaseException | str) -> None:
         if self.state is _OVER:
