@@ -57,6 +57,8 @@ __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
 
+_LEFT = 256
+"""Of how many channels that were left the name is kept: they are UNSUBSCRIBED, all others IDLE."""
 _GOODBYE = 1.0
 """Seconds in which the server has to answer the goodbyes before a reconnect."""
 
@@ -93,6 +95,7 @@ class Subscriptions:
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
         self._lately_left: dict[str, None] = {}
+        """The last channels that the application left."""
         self.channels: dict[str, Channel] = {}
 
     # Commands
@@ -134,7 +137,7 @@ class Subscriptions:
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
                 self._send_unsubscribe(name, now)
         self._lately_left[name] = None
-        if len(self._lately_left) > self._options.max_channels:
+        if len(self._lately_left) > _LEFT:
             del self._lately_left[next(iter(self._lately_left))]
         self._emit(Unsubscribed(name))
 
