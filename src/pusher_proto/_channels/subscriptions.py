@@ -57,8 +57,7 @@ __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
 
-_LEFT = 256
-"""Of how many channels that were left the name is kept: they are UNSUBSCRIBED, all others IDLE."""
+_LEFT = 256  # channels that were left and count as UNSUBSCRIBED; all others are IDLE
 _GOODBYE = 1.0
 """Seconds in which the server has to answer the goodbyes before a reconnect."""
 
@@ -95,7 +94,6 @@ class Subscriptions:
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
         self._lately_left: dict[str, None] = {}
-        """The last channels that the application left."""
         self.channels: dict[str, Channel] = {}
 
     # Commands
