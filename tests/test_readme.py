@@ -100,12 +100,13 @@ def test_the_readme_is_short() -> None:
     assert len(TEXT.splitlines()) <= 150
 
 
+@pytest.mark.parametrize("name", ["drive", "run"])
 def test_the_driver_for_embedding_receives_events_and_survives_a_lost_connection(
-    server: ServerInThread,
+    server: ServerInThread, name: str
 ) -> None:
-    names: dict[str, Any] = {}
-    exec(compile(block("def drive(", EMBEDDING), "docs/embedding.md", "exec"), names)
-    drive: Callable[[Session, Callable[[Event], None]], None] = names["drive"]
+    names: dict[str, Any] = {"__name__": "embedding"}
+    exec(compile(block(f"def {name}(", EMBEDDING), "docs/embedding.md", "exec"), names)
+    drive: Callable[[Session, Callable[[Event], None]], None] = names[name]
     session = Session(server.options(auth_endpoint=True, retry_base=0.01))
     session.subscribe("private-room", now=0)
     got: list[Any] = []
