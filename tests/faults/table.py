@@ -51,7 +51,7 @@ _NAME = re.compile(r"test_([A-Z])([0-9]+)([a-z]?)_(\w+)")
 
 @dataclass(frozen=True, order=True)
 class Fault:
-    """One test: where it stands in the table, what happens, and what the client does then."""
+    """One row of the table: the fault and what the client does."""
 
     area: int
     number: int
@@ -81,7 +81,7 @@ def _faults_of(path: Path) -> Iterator[Fault]:
         outcome = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
         if not outcome:
             raise ValueError(f"{path.name}: {node.name} has no docstring that says what happens")
-        what = words.replace("_", " ")
+        what = words.replace("_", " ").replace("UTF8", "UTF-8")
         yield Fault(
             list(AREAS).index(area), int(number), letter, what[0].upper() + what[1:], outcome
         )
@@ -124,7 +124,7 @@ def with_a_test(folder: Path = HERE.parent) -> set[int]:
 
 
 def whole() -> str:
-    """Return all that stands between the marks of the page."""
+    """Return the text between the marks of the page."""
     return f"{table(collected())}\n{world()}"
 
 

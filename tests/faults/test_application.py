@@ -23,8 +23,8 @@ from pusher_proto import (
 from simulation import World
 
 
-def test_A2_a_thousand_channels_are_wanted_at_once() -> None:
-    """Each is subscribed once; no more than `max_authorizing` (8) authorizations are asked for at once."""
+def test_A2_a_thousand_channels_are_subscribed_at_once() -> None:
+    """Each is subscribed once; at most `max_authorizing` (8) authorizations are requested at once."""
     world = World()
     asked, most = set[str](), 0
 
@@ -69,8 +69,9 @@ LARGE = "x" * (10 * 1024 - 1)
 def test_A8_an_event_is_triggered_wrongly(
     channel: str, event: str, data: Any, error: type[Exception]
 ) -> None:
-    """A channel that is not subscribed, is public or encrypted, a name without `client-`, data of more than 10 KB or
-    that is no JSON: each raises an error of its own at once, and nothing is sent."""
+    """A channel that is not subscribed, public or encrypted, a name without `client-`, data of more than 10 KB or
+    that is no JSON: each raises its specific error at once, and nothing is sent.
+    """
     script = listening()
     with pytest.raises(error) as raised:
         trigger(script, channel, event, data)
@@ -82,7 +83,7 @@ def test_A8_an_event_is_triggered_wrongly(
 
 
 def test_A8_an_event_is_triggered_without_a_connection() -> None:
-    """`NotSubscribed` is raised and nothing is kept to be sent later."""
+    """`NotSubscribed` is raised, and nothing is kept for later."""
     script = listening().eof()
     with pytest.raises(NotSubscribed):
         trigger(script, "private-room", "client-ev", 1)
@@ -93,8 +94,9 @@ def test_A8_an_event_is_triggered_without_a_connection() -> None:
 
 
 def test_A9_events_are_triggered_too_fast() -> None:
-    """The server's error 4301 is told with the channel, as far as that can be known, and the connection and the
-    channel are kept."""
+    """The server's error 4301 is emitted with the channel, as far as it is known; the connection and the channel
+    are kept.
+    """
     script = listening()
     for number in range(11):
         trigger(script, "private-room", "client-ev", number)
@@ -108,7 +110,9 @@ def test_A9_events_are_triggered_too_fast() -> None:
 
 
 def test_A9_events_are_triggered_faster_than_the_limit_of_the_options() -> None:
-    """With `client_event_rate` the one too many raises before it is sent, and a moment later the next goes out."""
+    """With `client_event_rate` the event above the limit raises before it is sent, and a moment later the next one
+    is sent.
+    """
     script = listening(client_event_rate=10)
     for number in range(10):
         trigger(script, "private-room", "client-ev", number)

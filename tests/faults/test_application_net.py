@@ -42,7 +42,7 @@ HAMMER = float(os.environ.get("PUSHER_PROTO_HAMMER", "1.5"))
 async def test_P6_the_server_pings_while_a_callback_is_slow(
     driver: Driver, server: RunningServer
 ) -> None:
-    """The pong goes out at once: the callback waits for it here, and gets it."""
+    """The pong is sent at once; the callback in the test waits for it."""
     ponged = threading.Event()
     finished: list[bool] = []
 
@@ -82,7 +82,7 @@ class Odd(BaseException):
 
 @on_every_driver
 async def test_A1_a_callback_raises(driver: Driver, server: RunningServer) -> None:
-    """It is logged with its traceback; the next event and the other callbacks are served."""
+    """It is logged with its traceback; the next event and the other callbacks are not affected."""
     seen: list[object] = []
     others: list[object] = []
 
@@ -115,7 +115,7 @@ async def test_A1_a_callback_raises(driver: Driver, server: RunningServer) -> No
 async def test_A1_a_callback_ends_the_program(
     driver: Driver, server: RunningServer, raised: BaseException
 ) -> None:
-    """What is no Exception comes out of the block as it was raised, and the client ends."""
+    """A BaseException that is no Exception leaves the block as it was raised, and the client ends."""
 
     def ends(event: ChannelEvent) -> None:
         raise raised
@@ -133,7 +133,7 @@ async def test_A1_a_callback_ends_the_program(
 
 @on_every_driver
 async def test_A4_a_callback_gives_commands(driver: Driver, server: RunningServer) -> None:
-    """It may subscribe, unsubscribe, bind, unbind, disconnect and connect; nothing waits for it."""
+    """A callback may subscribe, unsubscribe, bind, unbind, disconnect and connect; none of these blocks."""
     seen: list[object] = []
     async with driver(server.options(**QUICK)) as client, anyio.create_task_group() as group:
         room, second = client.subscribe("room"), client.channel("second")
@@ -277,7 +277,7 @@ def waits_for_an_authorization(stack: ExitStack, server: RunningServer, _: objec
 async def test_A5_disconnecting_in_every_phase(
     driver: Driver, server: RunningServer, phase: Callable[..., Phase], monkeypatch: Any
 ) -> None:
-    """It returns at once; nothing is connected and nothing is heard of it afterwards."""
+    """The call returns at once; nothing is connected and no event follows."""
     heard: list[Event] = []
     with ExitStack() as stack:
         stack.callback((way := phase(stack, server, monkeypatch)).leave)
@@ -305,7 +305,7 @@ def tells_of_the_end(event: Event) -> bool:
 
 
 def test_A6_two_threads_do_everything_at_once() -> None:
-    """Nothing is raised, and in the end the server knows what the threads wanted last."""
+    """Nothing is raised, and in the end the server has the subscriptions of the last calls."""
     wanted: list[set[str]] = [set(), set()]
     problems: list[BaseException] = []
     end = time.monotonic() + HAMMER

@@ -86,8 +86,9 @@ def subscribes(script: Script) -> list[str]:
 
 
 def test_U1_the_endpoint_fails() -> None:
-    """After 5xx, 408 and 429 it is asked `auth_attempts` times; then the channel has failed, and is tried anew after a
-    delay that grows."""
+    """After 5xx, 408 and 429 it is asked `auth_attempts` times; then the channel has failed, and is tried again
+    after a growing delay.
+    """
     script = asking()
     for attempt in (1, 2, 3):
         assert script.take() == []
@@ -110,8 +111,8 @@ def test_U14_the_connection_to_the_endpoint_breaks(heard: bytes) -> None:
     assert subscribes(script) == ["key:good"]
 
 
-def test_U14_a_kept_connection_to_the_endpoint_has_gone_meanwhile() -> None:
-    """The request is made again at once on a fresh one: the endpoint may have closed the other as idle just then."""
+def test_U14_a_kept_connection_to_the_endpoint_has_gone() -> None:
+    """The request is made again at once on a new connection: the endpoint may have closed the idle one just then."""
     script = asking().receive(http(200, '{"auth":"key:one"}'))
     script.do(script.session.subscribe, "private-two")
     assert script.transport == 2
@@ -139,7 +140,7 @@ def test_U2_the_endpoint_refuses(status: int) -> None:
     ],
 )
 def test_U3_the_endpoint_answers_no_JSON_object(body: str, wrong: str) -> None:
-    """The error names what came instead, cut short; nothing is sent to the server."""
+    """The error shows the start of the answer; nothing is sent to the server."""
     error = error_of(asking().receive(http(200, body)))
     assert wrong in str(error)
     assert len(error.body) <= 128
@@ -161,7 +162,7 @@ def test_U3_the_endpoint_answers_no_JSON_object(body: str, wrong: str) -> None:
     ],
 )
 def test_U3_the_endpoint_answers_no_HTTP(rubbish: bytes) -> None:
-    """That connection is dropped, and the request made again on another, as after a failure of the network."""
+    """The connection is dropped, and the request is made again on another one, as after a failure of the network."""
     script = asking().receive(rubbish)
     assert script.acts() == [CloseTransport(2, abort=True)]
     script.wait(1).open().receive(http(200, '{"auth":"key:good"}'))
@@ -180,14 +181,14 @@ def test_U3_the_endpoint_answers_no_HTTP(rubbish: bytes) -> None:
     ],
 )
 def test_U4_the_endpoint_answers_no_authorization(body: str, wrong: str) -> None:
-    """The error names the field, and quotes nothing of the answer; nothing is sent to the server."""
+    """The error names the field and quotes nothing from the answer; nothing is sent to the server."""
     error = error_of(asking().receive(http(200, body)))
     assert wrong in str(error)
     assert "c0ffee" not in f"{error}{error.body}"
 
 
 def test_U5_the_endpoint_never_answers() -> None:
-    """Other channels are subscribed at once; this one fails after `auth_timeout` and is tried anew after a delay."""
+    """Other channels are subscribed at once; this one fails after `auth_timeout` and is tried again after a delay."""
     script = asking()
     script.wait(9.99).subscribe("third")
     from_server(script, message(SUCCEEDED, "{}", "third"))
@@ -201,7 +202,7 @@ def test_U5_the_endpoint_never_answers() -> None:
 
 
 def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
-    """It is dropped: a new one is asked for, and only that is sent, once."""
+    """It is dropped: a new one is requested, and only the new one is sent, once."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
     script.eof().retry().greet({"socket_id": "2.2", "activity_timeout": 120})
     (old,) = (effect.request for effect in script.asked)
@@ -215,7 +216,7 @@ def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
 
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close"])
-def test_U6b_an_authorization_comes_after_the_channel_was_left(end: str) -> None:
+def test_U6b_an_authorization_comes_after_unsubscribe(end: str) -> None:
     """After unsubscribe, disconnect and close it is dropped: nothing is subscribed."""
     script = connected(auth=None).subscribe(ROOM)
     given = [ROOM] if end == "unsubscribe" else []
@@ -229,8 +230,9 @@ def test_U6b_an_authorization_comes_after_the_channel_was_left(end: str) -> None
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", ["https://elsewhere.test/x?token=c0ffee", "/login", ""])
 def test_U7_the_endpoint_redirects(status: int, location: str) -> None:
-    """It is not followed, wherever it leads: no header and no field of the request reaches another place. The error
-    says so and names the place, without its query."""
+    """The redirect is not followed: no header and no field of the request is sent elsewhere. The error says so and
+    names the target, without its query.
+    """
     script = asking(AuthEndpoint(URL, headers={"Authorization": "Bearer c0ffee"}))
     script.receive(http(status, b"", ("Location", location)))
     error = error_of(script)
@@ -244,7 +246,7 @@ def test_U7_the_endpoint_redirects(status: int, location: str) -> None:
     "start", [answer("200 OK", []), answer("200 OK", [("Content-Length", "200000000")])]
 )
 def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
-    """It is refused past `max_auth_body` (64 KiB) and nothing of the rest is kept."""
+    """It is refused past `max_auth_body` (64 KiB), and the rest is not kept."""
     script = asking(auth_attempts=1)
     script.answers = False  # the driver has not closed yet, and goes on to read
     peak = flood(script, start, b"x", 200 * MEGABYTE, transport=2)
@@ -254,14 +256,16 @@ def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
 
 
 def test_U8_the_endpoint_answers_compressed() -> None:
-    """It was not asked to, so the bytes are taken as they are, and are no JSON: no bomb can go off."""
+    """The client did not ask for compression, so the bytes are taken as they are, and are no JSON: a decompression
+    bomb has no effect.
+    """
     bomb = gzip.compress(bytes(10 * MEGABYTE))
     script = asking().receive(http(200, bomb, ("Content-Encoding", "gzip")))
     assert "cannot be read" in str(error_of(script))
 
 
 def test_U8_the_answer_of_the_endpoint_drips() -> None:
-    """`auth_timeout` is for the whole of it."""
+    """`auth_timeout` limits the time of the whole answer."""
     script = asking().receive(answer("200 OK", [("Content-Length", "1000")]))
     for _ in range(9):
         script.wait(1).receive(b" ")
@@ -282,8 +286,10 @@ def test_U8_the_answer_of_the_endpoint_drips() -> None:
         (AuthResponse(5), "the authorization has a `auth` that is int", False),  # type: ignore[arg-type]  # on purpose
     ],
 )
-def test_U9_the_application_s_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
-    """What it raises or returns is in the error of that channel; after a network error it is asked again."""
+def test_U9_the_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
+    """The exception or the wrong value is in the error of the channel; after a network error the authorizer is
+    called again.
+    """
     script = confirm(connected(auth=None).subscribe("other"), "other")
     forgetful(script.subscribe(ROOM))
     (asked,) = script.asked
@@ -295,8 +301,8 @@ def test_U9_the_application_s_authorizer_is_wrong(outcome: Any, told: str, again
     assert (failed.retry_in is not None) is again
 
 
-def test_U9_the_application_s_authorizer_never_returns() -> None:
-    """The channel fails after `auth_timeout` and is tried anew; what it returns an hour later is dropped."""
+def test_U9_the_authorizer_never_returns() -> None:
+    """The channel fails after `auth_timeout` and is tried again; an answer an hour later is dropped."""
     script = confirm(connected(auth=None).subscribe("other"), "other")
     forgetful(script.subscribe(ROOM)).wait(10)
     failed = failure(script)
@@ -310,7 +316,7 @@ def test_U9_the_application_s_authorizer_never_returns() -> None:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_U10_an_authorization_is_for_another_channel(named: bool) -> None:
-    """The server refuses it: that is told, and the channel is not tried again on this connection."""
+    """The server refuses it: the refusal is reported, and the channel is not tried again on this connection."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
     script.do(script.session.authorized, script.asked[0].request, AuthResponse("key:for-another"))
     assert subscribes(script) == ["key:for-another"]
@@ -348,7 +354,7 @@ def test_U12_the_URL_of_the_endpoint_leads_nowhere(url: str) -> None:
 
 
 def test_U12_the_URL_of_the_endpoint_has_a_password() -> None:
-    """It goes into a header of the request and is never shown. Which hosts may be asked is not judged."""
+    """It is sent in a header of the request and never shown. Any host is allowed."""
     endpoint = AuthEndpoint("http://me:c0ffee@169.254.169.254/auth")
     script = connected(auth=endpoint).subscribe(ROOM).open()
     assert script.acts()[0] == OpenTransport(2, "169.254.169.254", 80, False)
@@ -371,9 +377,9 @@ def test_U12_the_URL_of_the_endpoint_has_a_password() -> None:
         ("1.1", ""),
     ],
 )
-def test_U13_the_application_signs_what_no_server_would_send(socket_id: str, channel: str) -> None:
-    """A socket id that no server issues, and a channel's name that is not allowed, are refused before anything is
-    signed: a signature for one thing can never serve as one for another."""
+def test_U13_the_application_signs_malformed_names(socket_id: str, channel: str) -> None:
+    """A socket id that no server issues, and a channel name that is not allowed, are refused before signing: a
+    signature for one thing can never serve for another."""
     with pytest.raises(ValueError):
         sign_channel("key", "secret", socket_id, channel)
     with pytest.raises(ValueError):

@@ -64,7 +64,9 @@ class Lively:
 async def test_N1b_the_network_swallows_everything(
     driver: Driver, server: RunningServer, cable: Cable
 ) -> None:
-    """The silence is noticed after the activity and pong timeouts, and closing waits for no system."""
+    """The silence is noticed after the activity and pong timeouts, and closing does not wait for the operating
+    system.
+    """
     activity, pong, close = 0.4, 0.6, 0.5
     script = Lively()
     with FaultServer(script, listener=cable.listener()) as far:
@@ -99,7 +101,7 @@ async def test_N1b_the_network_swallows_everything(
 async def test_N1c_the_server_has_forgotten_the_connection(
     driver: Driver, server: RunningServer, cable: Cable
 ) -> None:
-    """The next write is answered by a reset, which is a loss like any other: the client connects anew."""
+    """The next write is answered by a reset, which is a loss like any other: the client reconnects."""
     with FaultServer(Lively(), listener=cable.listener()) as far:
         async with driver(options_for(far.port, SERVER)) as client:
             lost = client.events(ConnectionLost)
@@ -120,10 +122,10 @@ async def test_N1c_the_server_has_forgotten_the_connection(
 
 
 @on_every_driver
-async def test_N19_ipv6_leads_nowhere(
+async def test_N19_IPv6_leads_nowhere(
     driver: Driver, server: RunningServer, cable: Cable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a quarter of a second IPv4 is tried as well, and taken (RFC 8305)."""
+    """After a quarter of a second IPv4 is tried as well, and used (RFC 8305)."""
     really = socket.getaddrinfo
 
     def both(host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:

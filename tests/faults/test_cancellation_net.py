@@ -229,7 +229,7 @@ def test_running_and_closing_may_be_cancelled_anywhere(
     ],
 )
 def test_A3_everything_is_cancelled_at_every_checkpoint(what: str, backend: str) -> None:
-    """Nothing is left behind: no task, thread, file or lock, and nothing comes or begins afterwards."""
+    """Nothing is left: no task, thread, file or lock, and nothing is received or started afterwards."""
     authority = trustme.CA()
     serving, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(serving)

@@ -15,8 +15,9 @@ SRC = Path(pusher_proto.__file__).parents[1]
 
 
 def test_K1b_a_laptop_sleeps_while_its_peer_goes_away() -> None:
-    """If the clock stood still meanwhile, the loss is seen within the activity timeout and `pong_timeout` of waking;
-    after `client.ping()`, for programs that hear of it, within `pong_timeout`."""
+    """If the clock stood still during the sleep, the loss is seen within the activity timeout and `pong_timeout`
+    after waking; within `pong_timeout` if the program calls `client.ping()` on waking.
+    """
     script = listening(activity=120).wait(60)
     # It sleeps here, and nothing of it can be seen.
     script.do(script.session.ping)
@@ -30,7 +31,7 @@ def test_K1b_a_laptop_sleeps_while_its_peer_goes_away() -> None:
 
 
 def test_K3_the_clock_jumps_an_hour_ahead() -> None:
-    """One ping goes out, and the server has all of `pong_timeout` to answer it; then all is as before."""
+    """One ping is sent, and the server has all of `pong_timeout` to answer it; then everything is as before."""
     script = listening(activity=120)
     script.now += 3600
     script.do(script.session.handle_timeout)
@@ -43,7 +44,7 @@ def test_K3_the_clock_jumps_an_hour_ahead() -> None:
 
 
 def test_K3_the_clock_jumps_an_hour_ahead_with_data_waiting() -> None:
-    """What waits is read before timers fire, so that not even a ping is needed."""
+    """Waiting data is read before timers fire, so that not even a ping is needed."""
     script = listening(activity=120)
     script.now += 3600
     script.send("ev", "1", "room")
@@ -53,7 +54,7 @@ def test_K3_the_clock_jumps_an_hour_ahead_with_data_waiting() -> None:
 
 
 def test_K3_the_clock_jumps_ahead_while_an_attempt_waits() -> None:
-    """There is one attempt, not one for each delay that would have passed."""
+    """One attempt is made, not one for each delay that has passed."""
     script = listening().eof()
     script.take()
     script.now += 3600
@@ -64,7 +65,7 @@ def test_K3_the_clock_jumps_ahead_while_an_attempt_waits() -> None:
 
 @pytest.mark.parametrize("back", [1, 86_400])
 def test_K4_the_clock_jumps_back(back: float) -> None:
-    """The time of day is used nowhere; a clock that runs backwards all the same stands still until it has caught up."""
+    """The time of day is not used; a monotonic clock that runs backwards stands still until it has caught up."""
     script = listening(activity=120)
     deadline = script.session.next_deadline()
     now, script.now = script.now, script.now - back
@@ -77,7 +78,7 @@ def test_K4_the_clock_jumps_back(back: float) -> None:
 
 
 def test_K4_the_time_of_day_is_asked_for_nowhere() -> None:
-    """No module of the three packages reads it, but for the command line's server."""
+    """No module of the three packages reads it, except the server of the command line."""
     asked = re.compile(
         r"\b(?:time|datetime|date)\.(?:time|time_ns|now|utcnow|today|localtime|gmtime)\b"
     )

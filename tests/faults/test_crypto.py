@@ -76,9 +76,10 @@ INJECTED: list[Any] = [
 
 
 @pytest.mark.parametrize("data", INJECTED)
-def test_C1_what_is_not_encrypted_is_injected(data: Any) -> None:
-    """It is never delivered: one `DecryptionFailed` tells of it, no new key is asked for, and what follows is
-    delivered, here and on other channels."""
+def test_C1_an_event_without_encryption_is_injected(data: Any) -> None:
+    """It is never delivered: one `DecryptionFailed` is emitted, no new key is requested, and the following events
+    are delivered, here and on other channels.
+    """
     script = sealed().send("ev", data, ROOM)
     assert outcomes(script) == [DecryptionFailed]
     assert script.asked == []
@@ -87,9 +88,10 @@ def test_C1_what_is_not_encrypted_is_injected(data: Any) -> None:
     assert_kept(script, "other")
 
 
-def test_C1_what_is_encrypted_with_a_wrong_key_is_injected() -> None:
-    """A new key is asked for once, in case that it was changed; then it is told as `DecryptionFailed`, and what
-    followed it is delivered in order."""
+def test_C1_an_event_encrypted_with_a_wrong_key_is_injected() -> None:
+    """A new key is requested once, in case it was changed; then `DecryptionFailed` is emitted, and the following
+    events are delivered in order.
+    """
     script = sealed().send("ev", box("1", NEW), ROOM)
     assert len(script.asked) == 1
     script.send("ev", box("2"), ROOM).send("ev", '"elsewhere"', "other")
@@ -99,8 +101,9 @@ def test_C1_what_is_encrypted_with_a_wrong_key_is_injected() -> None:
 
 
 def test_C2_the_key_is_changed_on_the_server() -> None:
-    """A new one is asked for once; the event that did not open is delivered with it, and what came meanwhile, in
-    order."""
+    """A new key is requested once; the event that could not be decrypted is delivered with it, then the events
+    received since, in order.
+    """
     script = sealed()
     for number in range(5):
         script.send("ev", box(str(number), NEW), ROOM)
@@ -117,8 +120,7 @@ def test_C2_the_key_is_changed_on_the_server() -> None:
     [TICKET, AuthResponse("key:x", shared_secret=key_of(bytes(31) + b"x")), OSError("down")],
 )
 def test_C3_no_key_opens_a_thousand_events(authorization: AuthResponse | Exception) -> None:
-    """A new key is asked for no more often than every 10 s (`key_refresh`); each event is told as
-    `DecryptionFailed`."""
+    """A new key is requested at most every 10 s (`key_refresh`); each event is reported by `DecryptionFailed`."""
     script, asked = sealed(), 0
     for _ in range(1000):  # 20 s
         script.send("ev", box("1", NEW), ROOM).wait(0.02)
@@ -162,8 +164,9 @@ def keys_alive() -> int:
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close", "loss"])
 def test_C5_a_channel_is_left_and_its_key_remains(end: str) -> None:
-    """It does not: after unsubscribe, disconnect, close and a loss nothing holds the key. While it is held it is in no
-    repr, and cannot be pickled."""
+    """It does not: after unsubscribe, disconnect, close and a loss nothing holds the key. While it is held, no repr
+    shows it, and it cannot be pickled.
+    """
     before = keys_alive()
     script = sealed()
     assert keys_alive() == before + 1
@@ -188,8 +191,8 @@ def raw_box(data: bytes) -> dict[str, str]:
     }
 
 
-def test_C6_what_was_decrypted_is_no_JSON_or_no_text() -> None:
-    """Text that is not JSON is delivered as text; bytes that are not UTF-8 are told as `DecryptionFailed`."""
+def test_C6_decrypted_data_is_no_JSON_or_no_text() -> None:
+    """Text that is not JSON is delivered as text; bytes that are not UTF-8 are reported by `DecryptionFailed`."""
     script = sealed()
     for data in (b"plain", b"\xff\xfe", b"", b'{"a":1}'):
         script.send("ev", raw_box(data), ROOM)
@@ -198,15 +201,15 @@ def test_C6_what_was_decrypted_is_no_JSON_or_no_text() -> None:
 
 
 def test_C7_an_old_event_is_sent_again() -> None:
-    """It is delivered again: the protocol has no counter by which anybody could tell."""
+    """It is delivered again: the protocol has no counter that would show a replay."""
     script = sealed()
     for _ in range(2):
         script.send("ev", box('"once"'), ROOM)
     assert messages(script) == [(ROOM, "once")] * 2
 
 
-def test_C8_many_events_are_encrypted_by_the_server_that_comes_along() -> None:
-    """Each has a nonce of its own, of 24 bytes drawn by chance. The client itself encrypts nothing."""
+def test_C8_many_events_are_encrypted_by_the_test_server() -> None:
+    """Each event has another nonce of 24 random bytes. The client itself encrypts nothing."""
     realm = World().server._realm(None)
     texts = (realm.encrypt(ROOM, "x") for _ in range(5000))
     nonces = {base64.b64decode(json.loads(text)["nonce"]) for text in texts}

@@ -114,7 +114,7 @@ def flood(server: ServerInThread) -> None:
     ],
 )
 def test_R5_the_consumer_is_slow(overflow: str, backend: str) -> None:
-    """Memory stays small: reading stops and nothing is lost, or what does not fit is dropped and counted."""
+    """Memory stays small: reading stops and nothing is lost, or events beyond the buffer are dropped and counted."""
     with serve_in_thread() as server, ThreadPoolExecutor(1) as thread:
         script = textwrap.dedent(SCRIPT).format(
             events=EVENTS, pings=PINGS, port=server.port, overflow=overflow, backend=backend

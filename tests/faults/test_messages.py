@@ -90,7 +90,7 @@ def test_M4_JSON_comes_nested_a_hundred_thousand_levels_deep() -> None:
 
 
 def test_M6_a_number_of_five_thousand_digits_comes() -> None:
-    """As a message it is refused and in a message too; in a string of data it stays text."""
+    """It is refused as a message and inside one; in a string of data it stays text."""
     digits = "9" * 5000
     assert_no_message(digits.encode())
     assert_no_message(b'{"event":"ev","channel":"room","data":%s}' % digits.encode())
@@ -144,8 +144,8 @@ NO_DATA: list[Any] = [None, "", "x", "null", "{}", "[]", 5, [], {}, True, {"user
         ("pusher_internal:subscription_count", "a subscription_count without a count"),
     ],
 )
-def test_M8_an_internal_event_comes_without_what_it_needs(event: str, said: str, data: Any) -> None:
-    """That event is reported and nothing else changes."""
+def test_M8_an_internal_event_lacks_a_field(event: str, said: str, data: Any) -> None:
+    """The event is reported and nothing else changes."""
     script = in_presence("me", "b")
     before = script.session.channel(PRESENCE)
     script.send(event, data, PRESENCE)
@@ -155,7 +155,7 @@ def test_M8_an_internal_event_comes_without_what_it_needs(event: str, said: str,
 
 
 def test_M10_a_binary_message_comes() -> None:
-    """The protocol has none: it is reported and dropped, and the connection is kept."""
+    """The protocol has no binary messages: it is reported and dropped, and the connection is kept."""
     script = listening().receive(frame(b"\x00\xff", BINARY))
     assert violations(script) == ["a binary message of 2 bytes; the protocol has none"]
     assert_kept(script)
@@ -183,8 +183,10 @@ def assert_closed(bytes_: bytes, code: int, pieces: Pieces) -> None:
         frame(b"\xff", length=100_000),
     ],
 )
-def test_M11_text_comes_that_is_not_UTF8(wrong: bytes, pieces: Pieces) -> None:
-    """The connection is closed with 1007, as soon as it is certain; the next attempt follows after a second or two."""
+def test_M11_text_is_not_valid_UTF8(wrong: bytes, pieces: Pieces) -> None:
+    """The connection is closed with 1007 as soon as the text is certainly invalid; the next attempt follows after a
+    second or two.
+    """
     assert_closed(wrong, 1007, pieces)
 
 
@@ -222,8 +224,9 @@ def test_M13_a_masked_frame_comes(pieces: Pieces) -> None:
     ],
 )
 def test_M14_a_malformed_control_frame_comes(wrong: bytes, code: int, pieces: Pieces) -> None:
-    """The connection is closed with 1002, or with 1007 where text is wrong; the next attempt follows after a second or
-    two."""
+    """The connection is closed with 1002, or with 1007 for invalid text; the next attempt follows after a second or
+    two.
+    """
     assert_closed(wrong, code, pieces)
 
 
@@ -231,7 +234,7 @@ def test_M14_a_malformed_control_frame_comes(wrong: bytes, code: int, pieces: Pi
 def test_M15_the_activity_timeout_makes_no_sense(
     said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The default counts, a warning is logged once, and no ping is sent before its time."""
+    """The default is used, a warning is logged once, and no ping is sent early."""
     field = f',"activity_timeout":{said}' if said != "missing" else ""
     script = upgraded()
     script.send("pusher:connection_established", '{"socket_id":"1.1"' + field + "}")
@@ -243,7 +246,7 @@ def test_M15_the_activity_timeout_makes_no_sense(
 
 
 def test_M17_data_comes_as_text_or_as_a_value() -> None:
-    """Text that holds JSON is decoded, other text stays text, and a value that is no text is delivered as it is."""
+    """Text that holds JSON is decoded, other text stays text, and any other value is delivered as it is."""
     script = listening()
     for data in ("plain", '{"a":1}', {"a": 1}, [1], 5, None):
         script.send("ev", data, ROOM)
@@ -251,8 +254,10 @@ def test_M17_data_comes_as_text_or_as_a_value() -> None:
 
 
 @pytest.mark.parametrize("channel", ["never-wanted", "left", ROOM])
-def test_M18_a_channel_is_confirmed_that_was_not_asked_for(channel: str) -> None:
-    """Whether it was never wanted, was left, or is subscribed already: the confirmation is ignored."""
+def test_M18_a_subscription_is_confirmed_without_a_request(channel: str) -> None:
+    """The confirmation is ignored, whether the channel was never subscribed, was unsubscribed, or is subscribed
+    already.
+    """
     script = listening("left", *CHANNELS)
     script.do(script.session.unsubscribe, "left")
     forgetful(script)
@@ -278,7 +283,7 @@ def change(script: Script, kind: str, user_id: str) -> None:
 
 
 def test_M19_members_come_and_go_twice_or_unknown() -> None:
-    """The roster equals the server's after every step; only what changes it is told."""
+    """The roster equals the server's after every step; only actual changes are emitted."""
     pick = random.Random(1)
     script, there = in_presence("me"), {"me"}
     for _ in range(2000):
@@ -294,7 +299,7 @@ def test_M19_members_come_and_go_twice_or_unknown() -> None:
 
 @pytest.mark.parametrize("hash_", [None, [], {}, "x"])
 def test_M19_a_roster_comes_without_infos_or_me(hash_: Any) -> None:
-    """The ids are the members, without infos; whoever is not among them is not there, `me` included."""
+    """The ids are the members, without infos; a user who is not among them is not a member, `me` included."""
     script = in_presence("me")
     script.eof().retry().greet()
     presence = {"ids": ["a", "b"], "hash": hash_, "count": 2}
@@ -316,7 +321,7 @@ def test_M19_a_roster_of_ten_thousand_comes() -> None:
     "event", ["pusher:subscription_error", "pusher_internal:subscription_error"]
 )
 def test_M19_a_channel_is_refused(event: str) -> None:
-    """That channel is told to have failed, with the server's status, and the others go on."""
+    """The channel fails, with the server's status, and other channels are not affected."""
     script = listening().subscribe("private-other")
     script.take()
     script.send(event, {"type": "AuthError", "error": "no", "status": 401}, "private-other")
@@ -328,7 +333,7 @@ def test_M19_a_channel_is_refused(event: str) -> None:
 
 
 def test_M19_a_count_or_a_cache_miss_comes() -> None:
-    """Each is an event of its channel; for a channel that is not wanted they are ignored."""
+    """Each is an event of its channel; for other channels they are ignored."""
     script = listening(ROOM, "cache-room")
     for channel in (ROOM, "unknown"):
         script.send("pusher_internal:subscription_count", '{"subscription_count":7}', channel)
@@ -339,8 +344,8 @@ def test_M19_a_count_or_a_cache_miss_comes() -> None:
     assert_kept(script, ROOM, "cache-room")
 
 
-def test_M20_an_event_comes_for_a_channel_that_was_left() -> None:
-    """It is dropped, before the server has heard of the unsubscribe too."""
+def test_M20_an_event_comes_for_an_unsubscribed_channel() -> None:
+    """It is dropped, also before the server has received the unsubscribe."""
     script = listening()
     script.do(script.session.unsubscribe, ROOM).take()
     script.send("ev", "1", ROOM)
@@ -373,8 +378,8 @@ class Server:
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_M21_a_channel_is_wanted_and_left_in_every_order(length: int) -> None:
-    """The last wish wins, whatever the server had answered when it came; it is never subscribed twice."""
+def test_M21_subscribe_and_unsubscribe_in_every_order(length: int) -> None:
+    """The last call wins, whatever the server had answered by then; the channel is never subscribed twice."""
     for steps in product("sua", repeat=length):
         script, server = listening("other"), Server()
         for step in steps:
@@ -403,7 +408,7 @@ def signing_in() -> Script:
 
 @pytest.mark.parametrize("data", [None, "", "{}", {"user_data": "?"}, {"user_data": "{}"}, [], 5])
 def test_M22_a_sign_in_is_confirmed_without_a_user(data: Any) -> None:
-    """It is reported and counts as a failure; signing in is tried again on the next connection, not before."""
+    """It is reported and counts as a failure; the sign-in is tried again on the next connection, not before."""
     script = signing_in().send("pusher:signin_success", data)
     wrong, failed = script.take()
     assert isinstance(wrong, ProtocolViolation)
@@ -416,7 +421,7 @@ def test_M22_a_sign_in_is_confirmed_without_a_user(data: Any) -> None:
 
 
 def test_M22_a_sign_in_is_confirmed_too_late() -> None:
-    """It has failed by then, after `signin_timeout`, and the confirmation counts."""
+    """The sign-in has failed by then, after `signin_timeout`, and the confirmation still counts."""
     script = signing_in().wait(10)
     assert [type(event) for event in script.take()] == [SignInFailed]
     script.send("pusher:signin_success", {"user_data": '{"id":"u"}'})
@@ -430,7 +435,7 @@ def test_M22_a_sign_in_is_confirmed_too_late() -> None:
 def test_M23_an_event_of_the_protocol_comes_that_is_not_known(
     event: str, channel: str | None
 ) -> None:
-    """It is ignored, and so is an event for nobody."""
+    """It is ignored, and so is an event without a recipient."""
     script = listening().send(event, '{"a":1}', channel)
     own = event == "new_thing" and channel == ROOM
     assert script.take() == ([ChannelEvent(ROOM, event, '{"a":1}')] if own else [])
@@ -444,7 +449,7 @@ def test_M23_an_event_of_the_protocol_comes_that_is_not_known(
     ["pusher:ping", "pusher:pong", "pusher:connection_established", "pusher:signin_success"],
 )
 def test_M23_an_event_of_the_connection_comes_on_a_channel(event: str, channel: str) -> None:
-    """Whoever may publish on a channel could send it: it is ignored."""
+    """It is ignored, as any publisher of the channel could send it."""
     script = listening().send(
         event, '{"socket_id":"6.6","user_data":"{\\"id\\":\\"u\\"}"}', channel
     )
@@ -455,7 +460,7 @@ def test_M23_an_event_of_the_connection_comes_on_a_channel(event: str, channel: 
 
 
 def test_M24_a_watchlist_comes_that_makes_no_sense() -> None:
-    """What can be understood of it counts, and the rest is reported once, however much of it there is."""
+    """The valid part counts, and the rest is reported once, whatever its size."""
     script = signing_in().send("pusher:signin_success", {"user_data": '{"id":"u"}'})
     script.take()
     events = [{"name": "online", "user_ids": ["a"]}, *[{}] * 20_000]

@@ -51,8 +51,9 @@ SAID = message("ev", '"said"', "room")
 
 
 def test_N1_a_server_falls_silent() -> None:
-    """After the activity timeout it is pinged; `pong_timeout` later the connection is dropped, and another one opened
-    at once."""
+    """The client pings it after the activity timeout; `pong_timeout` later it drops the connection and opens
+    another one at once.
+    """
     script = listening(activity=1)
     script.wait(0.99)
     assert pings(script) == 0
@@ -67,7 +68,9 @@ def test_N1_a_server_falls_silent() -> None:
 
 
 def test_N1d_a_server_speaks_and_answers_no_ping() -> None:
-    """Whatever it sends shows that it lives: the connection is kept, unless it has answered a ping before."""
+    """Any data from the server shows that it is alive: the connection is kept, unless the server has answered a
+    ping before.
+    """
     script = listening(activity=60)
     for _ in range(60):
         script.wait(80).receive(frame(SAID))
@@ -91,7 +94,8 @@ def test_N1f_the_way_to_the_server_is_lost() -> None:
 
 def test_N1e_a_huge_message_drips() -> None:
     """Bytes keep the connection alive, but a message must end within twice the activity timeout and `pong_timeout`;
-    else the connection is closed with 1008 and opened anew."""
+    else the connection is closed with 1008 and the client reconnects.
+    """
     script = listening(activity=30)
     script.receive(frame(b"", length=1_000_000))
     for _ in range(9):
@@ -107,7 +111,7 @@ def test_N1e_a_huge_message_drips() -> None:
 
 @pytest.mark.parametrize("rest", [b"", frame(SAID)[:9], frame(b"x", fin=False)])
 def test_N2_the_connection_is_reset(rest: bytes) -> None:
-    """What had come whole is delivered first; the next attempt follows within a second."""
+    """Complete messages are delivered first; the next attempt follows within a second."""
     script = listening()
     script.receive(frame(SAID) + rest).eof(ConnectionResetError("reset by peer"))
     said, *_ = script._events
@@ -120,7 +124,7 @@ def test_N2_the_connection_is_reset(rest: bytes) -> None:
 
 
 def test_N3_the_stream_ends_without_a_close_frame() -> None:
-    """The loss is told with code 1006; the next attempt follows within a second."""
+    """The loss is reported with code 1006; the next attempt follows within a second."""
     script = listening().eof()
     assert lost(script)[:2] == (1006, "the connection ended without a close frame")
     assert_returns(script)
@@ -137,7 +141,7 @@ def test_N3_the_stream_ends_without_a_close_frame() -> None:
     ],
 )
 def test_N4_the_stream_ends_within_a_message(half: bytes) -> None:
-    """The part of it that came is never delivered; the next attempt follows within a second."""
+    """The incomplete message is never delivered; the next attempt follows within a second."""
     script = listening().receive(half).eof()
     assert lost(script).code == 1006
     script.take()
@@ -156,8 +160,9 @@ def flap(seed: int, up: float, total: float) -> list[RetryScheduled]:
 
 
 def test_N5_each_connection_is_reset_at_once() -> None:
-    """The delays grow, by chance and differently for each client: at most 8 connections come in 20 s, and none sooner
-    than a second after the one before, but the first."""
+    """The delays grow, at random and differently for each client: at most 8 connections in 20 s, and after the
+    first one no two within a second.
+    """
     runs = [flap(seed, 0.05, 20) for seed in range(40)]
     assert max(map(len, runs)) <= 8
     assert all(plan.delay >= 1.0 for run in runs for plan in run[1:])
@@ -176,7 +181,7 @@ def test_N5b_each_connection_lasts_five_seconds() -> None:
 
 
 def test_N5c_a_thousand_clients_lose_one_server() -> None:
-    """Their returns are spread evenly over a second: no tenth of it sees more than a fifth of them."""
+    """Their reconnects are spread evenly over a second: no tenth of it has more than a fifth of them."""
     returns = Counter[int]()
     given = options()
     for seed in range(1000):
@@ -207,15 +212,17 @@ def attempt_ends(script: Script, phase: str, drip: bytes) -> None:
 
 @pytest.mark.parametrize("drip", [b"", b"HTTP/1.1 101 Switching Protocols\r\n"])
 def test_N6_the_upgrade_is_never_answered(drip: bytes) -> None:
-    """The attempt ends `connect_timeout` after it began, though a byte may come now and then; it says in which phase,
-    and the next one follows."""
+    """The attempt ends `connect_timeout` after it began, even if a byte arrives now and then; the error names the
+    phase, and the next attempt follows.
+    """
     attempt_ends(upgrading(), "the upgrade", drip)
 
 
 @pytest.mark.parametrize("drip", [b"", frame(greeting())])
 def test_N7_established_never_comes(drip: bytes) -> None:
-    """The attempt ends `connect_timeout` after it began, though a byte may come now and then; it says in which phase,
-    and the next one follows."""
+    """The attempt ends `connect_timeout` after it began, even if a byte arrives now and then; the error names the
+    phase, and the next attempt follows.
+    """
     attempt_ends(upgraded(), "the greeting", drip)
 
 
@@ -277,11 +284,12 @@ def test_N12_headers_never_end() -> None:
         ("504 Gateway Timeout", [("Content-Length", "10000000")], PATIENT_DELAY),
     ],
 )
-def test_N20_HTTP_answers_for_the_moment_instead_of_the_upgrade(
+def test_N20_HTTP_answers_temporarily_instead_of_the_upgrade(
     status: str, headers: list[tuple[str, str]], delay: Delay
 ) -> None:
-    """After 5xx, 408, 425, 429, and after 200 and 3xx, which portals in the way answer, another attempt follows, no
-    sooner than Retry-After says (at most `retry_cap`). A redirect is not followed, and the body is not read."""
+    """After 5xx, 408, 425, 429, and after 200 and 3xx (captive portals), another attempt follows, no sooner than
+    Retry-After says (at most `retry_cap`). A redirect is not followed, and the body is not read.
+    """
     script = upgrading().receive(answer(status, headers))
     assert script.acts() == [CloseTransport(1, abort=True)]
     refused = lost(script, delay)
@@ -294,7 +302,8 @@ def test_N20_HTTP_answers_for_the_moment_instead_of_the_upgrade(
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_N20_HTTP_refuses_the_upgrade(status: int) -> None:
     """After any other 4xx, which reverse proxies answer during a deploy, three attempts are made; then the state is
-    failed, and the error has the status. With a good connection before, attempts go on."""
+    failed, and the error has the status. After a good connection attempts continue.
+    """
     refusal = answer(f"{status} No", [("Content-Length", "9")])
     script = upgrading()
     for _ in range(2):
@@ -321,7 +330,7 @@ def test_N20_HTTP_refuses_the_upgrade(status: int) -> None:
     ],
 )
 def test_N21_the_upgrade_is_accepted_wrongly(wrong: dict[str, str], reason: str) -> None:
-    """The connection is refused before any event of it counts, and another attempt follows after a delay that grows."""
+    """The connection is refused before any of its events counts, and another attempt follows after a growing delay."""
     script = upgrading()
     good = upgrade_for(script.streams[1].sent).decode()
     headers = dict(line.split(": ") for line in good.split("\r\n")[1:-2]) | wrong
@@ -336,7 +345,7 @@ def test_N21_the_upgrade_is_accepted_wrongly(wrong: dict[str, str], reason: str)
 
 
 def test_N22_frames_come_in_the_packet_of_the_upgrade() -> None:
-    """Not one of them is lost."""
+    """No frame is lost."""
     script = upgrading().subscribe("room")
     first = frame(greeting()) + frame(message(SUCCEEDED, "{}", "room")) + frame(SAID)
     script.receive(upgrade_for(script.streams[1].sent) + first)
@@ -346,8 +355,9 @@ def test_N22_frames_come_in_the_packet_of_the_upgrade() -> None:
 
 
 def test_N23_a_server_stops_reading() -> None:
-    """`trigger` raises `OutboxFull` past `outbox_limit`, nothing more waits to be sent, and the missing pong ends the
-    connection as ever."""
+    """`trigger` raises `OutboxFull` past `outbox_limit`, nothing more is queued, and the missing pong ends the
+    connection as usual.
+    """
     script = listening(activity=10, outbox_limit=10_000)
     script.writes = False
     trigger = script.session.trigger

@@ -42,7 +42,7 @@ def resets(cut: bytes) -> Callable[[Peer], None]:
 async def test_N2_the_connection_is_reset(
     driver: Driver, server: RunningServer, cut: bytes
 ) -> None:
-    """What came before is delivered, the part of a message is not, and the client connects anew."""
+    """Complete messages are delivered, an incomplete one is not, and the client reconnects."""
     with FaultServer(resets(cut)) as broken:
         async with driver(options_for(broken.port)) as client:
             lost = client.events(ConnectionLost)
@@ -58,7 +58,7 @@ async def test_N2_the_connection_is_reset(
 async def test_N2_the_connection_is_reset_before_anything_was_read(
     driver: Driver, server: RunningServer
 ) -> None:
-    """What lies in the buffers of the system is delivered first."""
+    """Data in the buffers of the operating system is delivered first."""
     with FaultServer(resets(b"")) as broken:
         async with driver(options_for(broken.port)) as client:
             lost = client.events(ConnectionLost)
@@ -146,7 +146,7 @@ async def test_N9_the_server_restarts_under_load(driver: Driver, server: Running
 
 
 @on_every_driver
-async def test_N13_the_tls_handshake_stalls(driver: Driver, server: RunningServer) -> None:
+async def test_N13_the_TLS_handshake_stalls(driver: Driver, server: RunningServer) -> None:
     """The attempt ends after `connect_timeout`, and the next one follows."""
     limit, context = 0.4, ssl.create_default_context()
     with FaultServer(hold) as deaf:
@@ -194,7 +194,7 @@ class Lookup:
 async def test_N17_the_name_is_not_found_for_a_while(
     driver: Driver, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is tried again, and every attempt asks for the address anew."""
+    """The attempt fails and another follows; each attempt looks the address up again."""
     lookup = Lookup(monkeypatch)
     lookup.failures = 3
     async with driver(server.options(host="name.test", **QUICK)) as client:
@@ -212,7 +212,7 @@ async def test_N17_the_name_is_not_found_for_a_while(
 async def test_N18_the_name_lookup_hangs(
     driver: Driver, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It counts within `connect_timeout` and holds up neither the event loop nor `close`."""
+    """The time counts towards `connect_timeout`, and neither the event loop nor `close` waits for it."""
     lookup = Lookup(monkeypatch)
     lookup.answers.clear()
     try:

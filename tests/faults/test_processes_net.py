@@ -51,7 +51,7 @@ def start(script: str, *, quiet: bool = True) -> Iterator[subprocess.Popen[str]]
 
 
 def test_A7_a_blocking_client_is_forgotten(server: ServerInThread) -> None:
-    """It says goodbye by itself, and its thread ends."""
+    """The client closes its connection, and its thread ends."""
     client = open_pusher(quick(server))
     client.wait_connected(5)
     del client
@@ -73,7 +73,7 @@ SCRIPTS = {
 def test_A7_the_interpreter_ends_with_a_blocking_client_that_runs(
     what: str, server: ServerInThread
 ) -> None:
-    """It says goodbye and holds up nothing: the interpreter ends within a second."""
+    """The client closes its connection, and the interpreter ends within a second."""
     assert quickest(lambda: end_of_interpreter(what, server), 1.0) < 1.0
 
 
@@ -108,7 +108,9 @@ def end_of_interpreter(what: str, server: ServerInThread) -> float:
 
 
 def test_A7_the_process_forks_after_a_blocking_client_has_connected(server: ServerInThread) -> None:
-    """The child is told that the client is its parent's; the parent goes on."""
+    """In the child each call raises an error that says that the client belongs to the parent; the parent is not
+    affected.
+    """
     script = f"""
         import os, warnings
         warnings.simplefilter("ignore")
@@ -169,7 +171,7 @@ NEVER_LEFT = """
 def test_A7_the_event_loop_ends_with_an_asynchronous_client_that_was_never_left(
     runner: str, server: ServerInThread
 ) -> None:
-    """It ends at once, and asyncio or trio complains of the block that was not left."""
+    """The event loop ends at once, and asyncio or trio warns about the block that was not left."""
     script = written_for(runner, NEVER_LEFT.format(port=server.port))
     with start(script, quiet=False) as process:
         out, said = process.communicate(timeout=15)
@@ -205,10 +207,10 @@ STOPPED = """
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="the system cannot stop processes")
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_K1_the_process_is_stopped_and_the_server_closes_meanwhile(
+def test_K1_the_process_is_stopped_while_the_server_closes(
     runner: str, server: ServerInThread
 ) -> None:
-    """What came meanwhile counts before what is due: the close is seen, and the client connects anew at once."""
+    """Received data counts before due timers: the close is seen, and the client reconnects at once."""
     activity, pong = 0.2, 2.0
     script = written_for(runner, STOPPED.format(port=server.port, activity=activity, pong=pong))
     with start(script) as process:

@@ -46,12 +46,12 @@ def ends_and_returns(code: int, delay: tuple[float, float] = FIRST_DELAY) -> Non
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1009, 1010, 1012, 1013, 3000, 3999, 4400, 4999])
 def test_P2c_the_server_closes_with_another_code(code: int) -> None:
-    """The next attempt follows within a second; code and reason stand in the events."""
+    """The next attempt follows within a second; code and reason are in the events."""
     ends_and_returns(code)
 
 
 def test_P2c_the_server_closes_without_a_code() -> None:
-    """It is told as 1005; the next attempt follows within a second."""
+    """It is reported as 1005; the next attempt follows within a second."""
     script = listening().close(None)
     assert lost(script).code == 1005
     assert_returns(script)
@@ -72,7 +72,9 @@ def test_P3_the_server_is_over_capacity(code: int) -> None:
 
 @pytest.mark.parametrize("code", [4200, 4299])
 def test_P4_the_server_asks_for_another_connection(code: int) -> None:
-    """After 4200 to 4299 it is opened at once; a second time before the connection was stable, after a delay."""
+    """After 4200 to 4299 another connection is opened at once; a second time before the connection was stable,
+    after a delay.
+    """
     script = listening().close(code)
     assert lost(script, AT_ONCE).code == code
     script.retry().greet().wait(29)
@@ -89,8 +91,9 @@ def test_P4_the_server_asks_for_another_connection(code: int) -> None:
 @pytest.mark.parametrize("code", [4001, 4003, 4004, 4005, 4006, 4007, 4008, 4050, 4099])
 @pytest.mark.parametrize("closes", [True, False])
 def test_P5_the_server_refuses_the_app(code: int, closes: bool) -> None:
-    """After 4000 to 4099, told by an error or a close code, nothing follows: the state is failed, the error has code,
-    text and a hint; `connect()` tries once more."""
+    """After 4000 to 4099, as an error or a close code, no attempt follows: the state is failed, the error has code,
+    text and a hint; `connect()` tries once more.
+    """
     script = upgraded()
     if closes:
         script.close(code, "no such app")
@@ -105,7 +108,7 @@ def test_P5_the_server_refuses_the_app(code: int, closes: bool) -> None:
 
 @pytest.mark.parametrize("tls", [True, False])
 def test_P5b_the_app_takes_TLS_only(tls: bool) -> None:
-    """The state is failed, with a hint: whether TLS is used is never changed by what a server says."""
+    """The state is failed, with a hint: a server's message never changes whether TLS is used."""
     script = Script(Options.from_host(HOST, key="key", tls=tls))
     script.connect().open().upgrade().error(4000, "TLS only")
     failure = ended_for_good(script)
@@ -113,7 +116,7 @@ def test_P5b_the_app_takes_TLS_only(tls: bool) -> None:
     assert "leave tls=True" in str(failure)
 
 
-def test_P5c_a_client_error_is_told() -> None:
+def test_P5c_a_client_error_is_sent() -> None:
     """A `pusher:error` with 4300 to 4399 is an event, and the connection is kept."""
     script = listening().error(4301, "too fast")
     assert script.take() == [ServerError(4301, "too fast")]
@@ -127,7 +130,7 @@ def test_P5c_a_client_error_closes(code: int) -> None:
 
 
 def test_P5d_the_application_terminates_the_user() -> None:
-    """After 4009 on an established connection nothing follows, and the error says so."""
+    """After 4009 on an established connection no attempt follows, and the error says so."""
     script = listening().close(4009, "terminated by app")
     failure = ended_for_good(script)
     assert (failure.code, failure.reason) == (4009, "terminated by app")
@@ -144,7 +147,7 @@ def test_P5e_an_error_comes_without_a_close(code: int | None) -> None:
 
 
 def test_P6_the_server_pings() -> None:
-    """It is answered at once, also while the application takes no events."""
+    """The ping is answered at once, even while the application takes no events."""
     script = listening(event_queue=5)
     script.pulls = False
     for number in range(4):
@@ -158,7 +161,7 @@ def test_P6_the_server_pings() -> None:
 
 
 def test_P7_a_thousand_pings_come_in_a_burst() -> None:
-    """The last 16 of them are answered, no memory stays behind, and the event after them is delivered."""
+    """The last 16 of them are answered, no memory is kept, and the next event is delivered."""
     script = listening()
     burst = b"".join(frame(str(number).encode(), PING) for number in range(1000))
     with measured() as peak:
@@ -170,8 +173,9 @@ def test_P7_a_thousand_pings_come_in_a_burst() -> None:
 
 
 def test_P8_the_server_closes_and_does_not_end_the_stream() -> None:
-    """The client has answered and ends it within `close_timeout`, by force at last; the next attempt does not wait for
-    that."""
+    """The client answers the close and ends the stream within `close_timeout`, by an abort if necessary; the next
+    attempt does not wait for that.
+    """
     script = listening()
     script.answers = False
     script.close(1001)
@@ -183,9 +187,10 @@ def test_P8_the_server_closes_and_does_not_end_the_stream() -> None:
     assert_returns(script)
 
 
-def test_P8_the_server_does_not_answer_the_client_s_close_frame() -> None:
-    """Closing ends within `close_timeout`, by force at last, and pings, events and errors that come meanwhile change
-    nothing."""
+def test_P8_the_server_does_not_answer_a_close_frame() -> None:
+    """Closing ends within `close_timeout`, by an abort if necessary; pings, events and errors received until then
+    change nothing.
+    """
     script = listening()
     script.answers = False
     script.end()
@@ -202,7 +207,7 @@ def test_P8_the_server_does_not_answer_the_client_s_close_frame() -> None:
 
 
 def test_P9_the_server_greets_twice() -> None:
-    """The second greeting is reported, and the socket id stays: authorizations were made for it."""
+    """The second greeting is reported, and the socket id is kept: authorizations were made for it."""
     script = listening().greet({"socket_id": "6.6", "activity_timeout": 1})
     assert violations(script) == ["a second greeting"]
     assert script.session.socket_id == "1.1"

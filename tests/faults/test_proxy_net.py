@@ -114,10 +114,10 @@ async def test_N24_a_proxy_leads_to_the_server(
 
 
 @on_every_driver
-async def test_N24_a_proxy_leads_to_a_server_without_tls(
+async def test_N24_a_proxy_leads_to_a_server_without_TLS(
     driver: Driver, server: RunningServer
 ) -> None:
-    """It is asked for a tunnel too."""
+    """The client asks it for a tunnel too."""
     with FaultServer(HttpProxy()) as proxy:
         options = server.options(**through(proxy, "http"))
         async with driver(options) as client:
@@ -128,7 +128,7 @@ async def test_N24_a_proxy_leads_to_a_server_without_tls(
 async def test_N24_the_certificate_behind_a_proxy_is_not_good(
     driver: Driver, server: RunningServer
 ) -> None:
-    """It is refused as it is without a proxy: the name is the server's."""
+    """It is refused as without a proxy: the name must be the server's."""
     authority = Authority("elsewhere.example")
     async with serve(ssl_context=authority.server) as unsafe:
         with FaultServer(HttpProxy()) as proxy:
@@ -147,7 +147,7 @@ async def test_N24_the_certificate_behind_a_proxy_is_not_good(
 async def test_N24_the_proxy_wants_another_login(
     driver: Driver, server: RunningServer, kind: Any, login: str
 ) -> None:
-    """The client gives up and says so, without the login."""
+    """The client gives up; the error says why and does not show the login."""
     with FaultServer(kind()) as proxy:
         options = server.options(**through(proxy, kind.scheme, login))
         async with driver(options) as client:
@@ -207,7 +207,7 @@ def says_too_much(peer: Peer) -> None:
 async def test_N24_the_proxy_fails(
     driver: Driver, server: RunningServer, script: Script, reason: str
 ) -> None:
-    """The error names the proxy and the reason, and it is tried again."""
+    """The error names the proxy and the reason, and another attempt follows."""
     with FaultServer(script) as proxy:
         options = Options(host="far.test", key="demo", **through(proxy, "http"))
         async with driver(options) as client:
@@ -221,8 +221,8 @@ async def test_N24_the_proxy_fails(
 
 
 @on_every_driver
-async def test_N24_tls_stalls_behind_the_proxy(driver: Driver, server: RunningServer) -> None:
-    """The attempt ends after `connect_timeout`, and leaving does not wait for it."""
+async def test_N24_TLS_stalls_behind_the_proxy(driver: Driver, server: RunningServer) -> None:
+    """The attempt ends after `connect_timeout`, and leaving the client does not wait for it."""
 
     def script(peer: Peer) -> None:
         peer.head()

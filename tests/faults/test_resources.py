@@ -46,7 +46,7 @@ def test_R1_an_event_of_a_hundred_megabytes_comes(megabytes: int) -> None:
 
 
 def test_R2_an_event_of_a_hundred_megabytes_goes_on_and_on() -> None:
-    """What still comes of it is not kept. With a larger `max_message_size` an event of ten is delivered."""
+    """The rest of it is not kept. With a larger `max_message_size` an event of 10 MB is delivered."""
     script = listening()
     script.answers = False  # the driver has not closed yet, and goes on to read
     size = 100 * MEGABYTE
@@ -60,8 +60,9 @@ def test_R2_an_event_of_a_hundred_megabytes_goes_on_and_on() -> None:
 
 
 def test_R3b_ten_million_empty_frames_come() -> None:
-    """The connection is closed with 1009 after `max_fragments` (65 536) frames of one message, and the rest is not even
-    looked at."""
+    """The connection is closed with 1009 after `max_fragments` (65 536) frames of one message, and the rest is not
+    parsed.
+    """
     script = listening(max_fragments=5000)
     script.answers = False
     empty = frame(b"", CONTINUATION, fin=False)
@@ -122,8 +123,9 @@ def test_R4_a_bomb_comes_that_inflates_to_a_hundred_megabytes(compression: bool)
 
 
 def test_R5_a_consumer_is_slower_than_the_server() -> None:
-    """By default (`overflow="wait"`) reading pauses, pings still go out, only what fits into the buffers waits, and
-    nothing is lost."""
+    """By default (`overflow="wait"`) reading pauses, pings are still sent, at most the buffers fill up, and nothing
+    is lost.
+    """
     client, stream, seen = flooded("wait")
     assert seen["paused"] > 90
     assert seen["most"] <= 150
@@ -135,7 +137,9 @@ def test_R5_a_consumer_is_slower_than_the_server() -> None:
 
 
 def test_R5_a_consumer_that_drops_is_slower_than_the_server() -> None:
-    """With `overflow="drop_oldest"` nothing is held back, the newest are kept, and it is told how many were dropped."""
+    """With `overflow="drop_oldest"` nothing waits, the newest events are kept, and the number of dropped ones is
+    reported.
+    """
     client, stream, seen = flooded("drop_oldest")
     assert seen["paused"] == 0
     assert seen["most"] <= 51
@@ -149,8 +153,9 @@ def test_R5_a_consumer_that_drops_is_slower_than_the_server() -> None:
 
 @pytest.mark.parametrize("overflow", ["wait", "drop_oldest", "drop_newest"])
 def test_R6_a_consumer_never_reads(overflow: Overflow) -> None:
-    """The connection is kept by pings, whether reading pauses or events are dropped, until the server has enough of it;
-    closing the client works as ever."""
+    """Pings keep the connection, whether reading pauses or events are dropped, until the server closes it; closing
+    the client works as usual.
+    """
     world = World()
     options = world.options(event_queue=100, activity_timeout=10)
     client, (channel,) = fake_client.subscribed(world, "room", options=options)
@@ -168,7 +173,7 @@ def test_R6_a_consumer_never_reads(overflow: Overflow) -> None:
 
 
 def test_R7_thousands_of_connections_and_channels_come_and_go() -> None:
-    """No memory stays behind."""
+    """No memory is kept."""
     script = listening(retry_base=0.01, retry_cap=0.01)
     numbers = count()
 
@@ -187,7 +192,7 @@ def test_R7_thousands_of_connections_and_channels_come_and_go() -> None:
 
 
 def test_R8_a_megabyte_of_small_objects_comes() -> None:
-    """Decoded it takes less than 30 times its size, and all of it is freed with the event."""
+    """Decoded, it takes less than 30 times its size, and all of it is freed with the event."""
     script = listening()
     size = MEGABYTE // 4  # more of them would only take longer
     text = frame(message("ev", "[" + "{}," * (size // 3) + "{}]", "room"))
@@ -204,8 +209,9 @@ def test_R8_a_megabyte_of_small_objects_comes() -> None:
 
 
 def test_R9_a_server_asks_for_answers_and_reads_none() -> None:
-    """Past `outbox_limit` its pings stay unanswered, and what it confirms after the channel was left is undone once:
-    what waits to be sent does not grow."""
+    """Past `outbox_limit` its pings stay unanswered, and a late confirmation of an unsubscribed channel is undone
+    once: the outgoing queue does not grow.
+    """
     script = listening("room", "left", subscribe_timeout=1, outbox_limit=10_000)
     script.subscribe("given-up").wait(1)
     script.do(script.session.unsubscribe, "given-up")

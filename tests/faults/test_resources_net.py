@@ -28,7 +28,7 @@ RECONNECTS = 300
 async def test_R6_the_consumer_never_reads(
     driver: Driver, server: RunningServer, overflow: Overflow
 ) -> None:
-    """Reading stops, or the oldest events are dropped and counted; pings go on, and closing works."""
+    """Reading stops, or the oldest events are dropped and counted; pings continue, and closing works."""
     options = server.options(event_queue=10, activity_override=0.05, pong_timeout=10.0, **QUICK)
     async with driver(options) as client:
         room = client.subscribe("room")
@@ -97,7 +97,9 @@ async def settled(look: Callable[[], tuple[int, int, int]]) -> tuple[int, int, i
 
 @on_every_driver
 async def test_K5_the_application_blocks_for_long(driver: Driver, server: RunningServer) -> None:
-    """One ping goes out late (the blocking client's in time), and it has the whole pong timeout for its answer."""
+    """One ping is sent late (in time by the blocking client), and the server has the whole pong timeout for its
+    answer.
+    """
     activity, pong, blocked = 0.2, 0.6, 1.0
     answering = threading.Event()
     answering.set()

@@ -194,7 +194,7 @@ async def test_S1_nothing_secret_is_logged(
 async def test_S2_nothing_secret_is_in_what_is_raised_shown_or_recorded(
     driver: Driver, server: RunningServer, way: str, tmp_path: Path
 ) -> None:
-    """Exceptions hold none of it, with their causes and all local variables; nor do reprs and recordings."""
+    """Exceptions, their causes and all their local variables hold no secret; nor do reprs and recordings."""
     recording = tmp_path / "recording"
     seen = await everything_goes_wrong(driver, server, way, recording)
     kinds = {type(error).__name__ for error in seen.errors}
@@ -215,7 +215,7 @@ async def test_S2_nothing_secret_is_in_what_is_raised_shown_or_recorded(
 @pytest.mark.parametrize("socket_id", ["1.1:private-x", "1.1\n", "\u0661.\u0661"])
 @pytest.mark.parametrize("channel", [None, ROOM, PRESENCE, SEALED, "private-b\xe4d"])
 def test_S2_refusing_to_sign_shows_nothing_secret(socket_id: str, channel: str | None) -> None:
-    """What is not signed for its socket id or name is refused before anything secret is at hand."""
+    """A wrong socket id or name is refused before any secret is loaded."""
     with pytest.raises(ValueError, match=r"socket id|channel") as caught:
         OWN_KEY.authorization(AuthRequest(socket_id, channel))
     assert secrets_in(rendered(caught.value)) == set()

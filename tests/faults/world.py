@@ -1,4 +1,4 @@
-"""What public bug reports of Pusher clients, WebSocket libraries, servers and proxies tell, and what this client does.
+"""Faults from public bug reports of Pusher clients, WebSocket libraries, servers and proxies, and this client's answers.
 
 Each row is shown by tests with its id in the name (`test_W1_...`), anywhere in `tests`.
 """
@@ -12,35 +12,35 @@ __all__ = ["WORLD"]
 WORLD = {
     1: (
         "A reverse proxy answers 4xx during a deploy",
-        "A client that was connected goes on trying, `retry_cap` apart at most; the first attempts of all are three.",
+        "A client that was connected keeps trying, at most `retry_cap` apart; a client that was never connected makes three attempts.",
     ),
     2: (
-        "The certificate has expired, or is not valid yet by a clock that is wrong",
-        "Attempts go on slowly (not yet valid: from the start), and the error asks for the clock.",
+        "The certificate has expired, or is not yet valid by a wrong clock",
+        "Attempts continue slowly (not yet valid: from the start), and the error says to check the clock.",
     ),
     3: (
-        "Another certificate is shown for minutes: a captive portal, a missing intermediate",
+        "The certificate is wrong for some minutes: a captive portal, a missing intermediate",
         "Nothing is sent; a client that was connected tries again slowly.",
     ),
     4: (
         "The server closes with 4009 because no authorization came in time",
-        "Attempts go on while one is pending or fails for now, and slowly when the connection was good; the hint says what the app wants.",
+        "Attempts continue while an authorization is pending or fails temporarily, and slowly after a good connection; the hint names the app's setting.",
     ),
     5: (
         "The auth endpoint answers 403, 404, 419, a redirect or a page for a while",
-        "A channel that was subscribed is asked for again after 1, 5, 15 and 60 minutes.",
+        "A channel that was subscribed is tried again after 1, 5, 15 and 60 minutes.",
     ),
     6: (
-        "The server leaves a subscribe unanswered, or refuses it for now",
-        "It is asked again after a delay that grows.",
+        "The server does not answer a subscribe, or refuses it temporarily",
+        "The subscribe is sent again after a growing delay.",
     ),
     7: (
         "A loop iterates a channel that is refused from the start",
-        "The loop raises the refusal; it goes on while another try is planned.",
+        "The loop raises the refusal; it continues while another attempt is planned.",
     ),
     8: (
-        "A wait meets a failure that passes",
-        "It waits as long as another try is planned and its timeout allows.",
+        "A wait meets a temporary failure",
+        "It continues while another attempt is planned and its timeout allows.",
     ),
     9: (
         "No thread can be started, no file opened",
@@ -48,19 +48,19 @@ WORLD = {
     ),
     10: (
         "A server drops connections that only receive",
-        "`Options.ping_interval` pings whatever is received.",
+        "With `Options.ping_interval` the client pings even while it receives data.",
     ),
     11: (
-        "`connect=` raises what is no OSError",
+        "`connect=` raises an exception other than OSError",
         "The attempt has failed and is tried again.",
     ),
     12: (
         "A handler connects at each loss",
-        "One delay is skipped; then attempts keep a second apart, and the delays go on growing.",
+        "One delay is skipped; then attempts are at least a second apart, and the delays continue to grow.",
     ),
     13: (
-        "The client is left while it dials",
-        "The dial is given up at once.",
+        "The client is closed while it dials",
+        "Dialling is cancelled at once.",
     ),
     14: (
         "TLS fails at its first step",
@@ -71,8 +71,8 @@ WORLD = {
         "The end is noticed at once.",
     ),
     16: (
-        "No certificate authority is installed, or Python verifies strictly",
-        "The error says which, and what to do.",
+        "No certificate authority is installed, or Python verifies certificates strictly",
+        "The error says which of the two, and what to do.",
     ),
     17: (
         "The async client is called from another thread",
@@ -80,11 +80,11 @@ WORLD = {
     ),
     18: (
         "A host has letters beyond ASCII",
-        "It is encoded by IDNA 2008; what that refuses is refused.",
+        "It is encoded by IDNA 2008; a host that IDNA refuses is an error.",
     ),
     19: (
         "A host ends in a dot",
-        "The dot serves the name lookup alone.",
+        "The dot is used for the name lookup only.",
     ),
     20: (
         "A header contradicts the body of an auth request, or is given twice",
@@ -92,11 +92,11 @@ WORLD = {
     ),
     21: (
         "The endpoint answers with something that is not `KEY:SIGNATURE`",
-        "It is not sent; the error names its shape.",
+        "It is not sent; the error describes the answer.",
     ),
     22: (
         "The endpoint's JSON is wrapped, quoted, cut or has text around it",
-        "A string is unwrapped once; else the error names what is there.",
+        "A string is unwrapped once; otherwise the error shows the answer's start.",
     ),
     23: (
         "The application rotates cookies",
@@ -108,7 +108,7 @@ WORLD = {
     ),
     25: (
         "Values of an `.env` are quoted, unexpanded or of another kind",
-        "Refused by the name of the variable, with the likely cause.",
+        "The error names the variable and the likely cause.",
     ),
     26: (
         "Socket ids are UUIDs",
@@ -124,23 +124,23 @@ WORLD = {
     ),
     29: (
         "A stream is kept and not read",
-        "One warning names it after 10 s of holding up others.",
+        "A warning names it once, after it has blocked other consumers for 10 s.",
     ),
     30: (
         "`run()` returns after a handler ended the client",
-        "It raises what the handler raised.",
+        "It raises the exception of the handler.",
     ),
     31: (
-        "A proxy wants NTLM; `Upgrade` is given twice; an answer is cut short",
-        "Each is named.",
+        "A proxy asks for NTLM; `Upgrade` is sent twice; an answer is cut short",
+        "The error names each.",
     ),
     32: (
-        "Attempts are used up, or were not wanted, and no server was reached",
-        "The error names host, port and what went wrong, not a refusal.",
+        "Attempts are used up or disabled, and no server was reached",
+        "The error names host, port and failure, and does not speak of a refusal.",
     ),
     33: (
         "An event of a channel comes before its consumer",
-        "It is kept until the first consumer asks for it.",
+        "It is kept until the first consumer takes it.",
     ),
     34: (
         "The event loop ends while a handler waits",
@@ -155,8 +155,8 @@ WORLD = {
         "`stop()` returns at once, and the client closes.",
     ),
     37: (
-        "The application's authorizer meets a failure that passes",
-        "It is called again; the errors of HTTP clients are known.",
+        "The application's authorizer meets a temporary failure",
+        "It is called again; the errors of common HTTP clients are recognized.",
     ),
     38: (
         "A loss is noticed late",
@@ -167,15 +167,15 @@ WORLD = {
         "It is awaited; in blocking code TypeError.",
     ),
     40: (
-        "A name is bound that can never come",
+        "A name is bound that no event can have",
         "ValueError with the right name.",
     ),
     41: (
-        "A call has its arguments mixed up, or a function is bound twice",
+        "A call has its arguments swapped, or a function is bound twice",
         "TypeError; a warning that names the handler.",
     ),
     42: (
-        "The test server is left while a client connects, or a path is wrong",
-        "Silence; 404.",
+        "The test server is closed while a client connects, or a path is wrong",
+        "No error is logged; the answer is 404.",
     ),
 }
