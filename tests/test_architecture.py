@@ -40,7 +40,7 @@ ROWS: list[set[str]] = [
     {"_transports"},
     {"_connection", "_auth"},
     {"_channels"},
-    {"session", "recording", "replay", "_inbox"},
+    {"session", "recording", "replay", "_dispatch"},
     {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 
@@ -354,3 +354,68 @@ def test_the_io_of_the_blocking_client_knows_driving_and_itself(path: Path) -> N
 )
 def test_the_blocking_client_does_io_in_one_room_only(path: Path) -> None:
     assert {name for name, _ in imports(path)} & IO_MODULES == set()
+
+
+MOST_BRANCHES = 15
+MANY_BRANCHES: dict[str, str] = {}
+"""Functions of the core that may have more branches, each with its reason."""
+
+MOST_PARAMETERS = 6
+MANY_PARAMETERS = {
+    "_wire/websocket.py": "the limits of one connection, by keyword, given in one place",
+    "_wire/upgrade.py": "the parts of one HTTP request, by keyword, given in one place",
+    "driving/driver.py": "for embedders, who give all but two by keyword",
+    "server/_server.py": "for users, who give what they need by keyword",
+    "server/_realm.py": "what Server was given",
+}
+"""Modules whose constructor may take more, each with its reason."""
+
+
+def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def branches(function: ast.AST) -> int:
+    """Count the places where a function can go one way or another, without the functions within it."""
+    count, nodes = 0, list(ast.iter_child_nodes(function))
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            continue
+        count += isinstance(
+            node,
+            ast.If | ast.IfExp | ast.For | ast.While | ast.ExceptHandler | ast.match_case
+            | ast.comprehension,
+        )  # fmt: skip
+        nodes += ast.iter_child_nodes(node)
+    return count
+
+
+@in_the_core
+def test_no_function_has_too_many_branches(path: Path) -> None:
+    where = path.relative_to(CORE).as_posix()
+    found = {f"{where}:{each.name}": branches(each) for each in functions_of(path)}
+    many = {name for name, count in found.items() if count > MOST_BRANCHES}
+    assert many == {name for name in MANY_BRANCHES if name.startswith(f"{where}:")}
+
+
+@in_the_core
+def test_no_constructor_takes_too_many_parameters(path: Path) -> None:
+    most = max(
+        (
+            len(each.args.posonlyargs + each.args.args + each.args.kwonlyargs) - 1
+            for each in functions_of(path)
+            if each.name == "__init__"
+        ),
+        default=0,
+    )
+    where = path.relative_to(CORE).as_posix()
+    assert (most > MOST_PARAMETERS) == (where in MANY_PARAMETERS), most
+
+
+def test_a_function_with_sixteen_branches_is_found() -> None:
+    body = "".join(f"    if {n}: pass\n" for n in range(16))
+    [function] = ast.parse(f"def f():\n{body}").body
+    assert branches(function) == MOST_BRANCHES + 1

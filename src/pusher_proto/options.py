@@ -200,10 +200,7 @@ class Options:
                 f"{type(self.auth).__name__}"
             )
         if self.proxy is not None:
-            if not isinstance(self.proxy, str | Secret):
-                raise TypeError(f"Options(proxy=...) is a str, not {type(self.proxy).__name__}")
-            object.__setattr__(self, "proxy", Secret(self.proxy))
-            self.parsed_proxy()
+            self._hide_proxy(self.proxy)
         for name in ("headers", "query"):  # a copy, so that what was checked stays
             object.__setattr__(self, name, dict(getattr(self, name)))
         if self.retry_floor > self.retry_cap:
@@ -238,6 +235,12 @@ class Options:
             app_target("", "", self.query)
         except UnicodeEncodeError:
             raise ValueError("Options(query=...) holds text that is not Unicode") from None
+
+    def _hide_proxy(self, proxy: Secret | str) -> None:
+        if not isinstance(proxy, str | Secret):
+            raise TypeError(f"Options(proxy=...) is a str, not {type(proxy).__name__}")
+        object.__setattr__(self, "proxy", Secret(proxy))
+        self.parsed_proxy()
 
     @classmethod
     def from_cluster(

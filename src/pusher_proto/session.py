@@ -39,7 +39,7 @@ from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
-from ._inbox import Events, Inbox
+from ._dispatch import Dispatch, EventQueue
 from ._protocol.control import LinkItem
 from ._transports.transports import Transports
 from ._wire.fast_lane import Run
@@ -73,7 +73,7 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events: Events = Events(options.event_queue, self._stop_reading)
+        self.events: EventQueue = EventQueue(options.event_queue, self._stop_reading)
         """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
@@ -95,7 +95,7 @@ class Session:
         self._subscriptions = Subscriptions(
             options, self._timers, emit, connector, self._user, admission
         )
-        self._inbox = Inbox(self.events, self._connector, self._subscriptions, self._user)
+        self._dispatch = Dispatch(self.events, self._connector, self._subscriptions, self._user)
         self._client_events = ClientEvents(options, self._timers, connector)
 
     # Called for the application
@@ -375,7 +375,7 @@ class Session:
         return Stats(
             self._transports.bytes_received,
             self._transports.bytes_sent,
-            self._inbox.messages,
+            self._dispatch.messages,
             connector.connections,
             connector.attempts,
             self.events.violations,
@@ -438,7 +438,7 @@ class Session:
         self._now = max(self._now, now)
 
     def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
-        self._inbox.take(items, now)
+        self._dispatch.take(items, now)
 
     def _answer(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float

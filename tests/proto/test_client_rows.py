@@ -486,7 +486,7 @@ def test_D5_nothing_is_left_of_a_wait_after_ten_seconds() -> None:
     assert len(list(client._delivery.router)) == 1
     world.run(12)
     assert list(client._delivery.router) == []
-    assert not client._delivery.traces
+    assert not client._delivery.traces.known
 
 
 def test_D5_selectors_that_are_new_for_each_call_are_bounded_and_a_task_is_not_kept() -> None:

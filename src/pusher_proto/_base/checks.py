@@ -97,12 +97,7 @@ def check_option(name: str, value: Any, declared: str) -> None:
     elif declared.startswith("Callable"):
         _check_type(name, "a function", value, callable(value))
     elif declared.startswith(("int", "float")):
-        kinds = int if declared.startswith("int") else int | float
-        number = isinstance(value, kinds) and not isinstance(value, bool)
-        _check_type(name, "a number", value, number)
-        sensible = 0 <= value < math.inf and (value != 0 or name in _MAY_BE_ZERO)
-        if not sensible and name != "port":
-            raise ValueError(f"Options({name}={value!r}): a positive number is needed")
+        _check_number(name, value, int if declared.startswith("int") else int | float)
     elif declared.startswith("Literal"):
         allowed = ast.literal_eval(declared.removeprefix("Literal"))
         if value not in allowed:
@@ -124,6 +119,13 @@ def check_option(name: str, value: Any, declared: str) -> None:
         for key, one in value.items():
             if not isinstance(one, str):
                 raise TypeError(f"Options({name}=...): what {key!r} is set to is not a string")
+
+
+def _check_number(name: str, value: Any, kinds: Any) -> None:
+    _check_type(name, "a number", value, isinstance(value, kinds) and not isinstance(value, bool))
+    sensible = 0 <= value < math.inf and (value != 0 or name in _MAY_BE_ZERO)
+    if not sensible and name != "port":
+        raise ValueError(f"Options({name}={value!r}): a positive number is needed")
 
 
 def _check_type(name: str, needed: str, value: object, fits: bool) -> None:

@@ -249,7 +249,7 @@ class Delivery:
         if self._abandoned:
             self.sweep()
         session = self.session
-        if self.traces:
+        if self.traces.known:
             self._end_traces()
         if not self.stalled or self.is_over:
             self._delivering = True
@@ -259,7 +259,8 @@ class Delivery:
                 self._delivering = False
         if self.stalled or self._stalled_at is not None:
             self._look_at_stalled()
-        self.turns.notify()
+        if self.turns.waiters:
+            self.turns.notify()
         changes = session.events.changes
         if changes != self._seen_changes:
             self._seen_changes = changes

@@ -59,20 +59,18 @@ class Traces:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._traces: dict[Key, Trace] = {}
+        self.known: dict[Key, Trace] = {}
+        """The traces by the keys of their selectors, the one that was used last at the end."""
         self._places: WeakKeyDictionary[object, dict[Key, int]] = WeakKeyDictionary()
-
-    def __bool__(self) -> bool:
-        return bool(self._traces)
 
     def begin(self, choice: Choice) -> Trace | None:
         """Count a wait; return the trace of its selector if that is a new one, to be added to the router."""
         key = choice.key
-        trace = self._traces.pop(key, None)
+        trace = self.known.pop(key, None)
         fresh = trace is None
         if trace is None:
             trace = Trace(choice, max(1, self._limit))
-        self._traces[key] = trace  # the one that was used last is the last one
+        self.known[key] = trace  # the one that was used last is the last one
         trace.waiting += 1
         return trace if fresh else None
 
@@ -80,7 +78,7 @@ class Traces:
         """Return the first event for `sink` since the last wait of `who` with an equal selector, with its place."""
         key = sink.choice.key
         after = self._places.get(who, {}).get(key)
-        return None if after is None else self._traces[key].find(sink, after, now)
+        return None if after is None else self.known[key].find(sink, after, now)
 
     def end(self, choice: Choice, who: object, place: int, now: float) -> None:
         """Note that a wait of `who` ended, having seen the events up to `place`."""
@@ -90,33 +88,33 @@ class Traces:
         places[key] = max(place, places.pop(key, 0))
         if len(places) > _MOST:
             del places[next(iter(places))]
-        trace = self._traces[key]
+        trace = self.known[key]
         trace.waiting -= 1
         trace.ends_at = now + KEPT_FOR
 
     def forget(self, scope: str) -> None:
         """Forget the events of a channel that was left."""
-        for trace in self._traces.values():
+        for trace in self.known.values():
             left = [entry for entry in trace.noted if scope_of(entry[2]) != scope]
             trace.noted = deque(left, trace.noted.maxlen)
 
     def over(self, now: float) -> list[Trace]:
         """Forget the traces that no wait will need, and return them, to be removed from the router."""
-        idle = [key for key, trace in self._traces.items() if not trace.waiting]
-        surplus = len(self._traces) - _MOST
+        idle = [key for key, trace in self.known.items() if not trace.waiting]
+        surplus = len(self.known) - _MOST
         ended = [
             key
             for number, key in enumerate(idle)
-            if self._traces[key].ends_at <= now or number < surplus
+            if self.known[key].ends_at <= now or number < surplus
         ]
         for key in ended:
             for places in self._places.values():
                 places.pop(key, None)
-        return [self._traces.pop(key) for key in ended]
+        return [self.known.pop(key) for key in ended]
 
     def ends_at(self) -> float | None:
         """Return when a trace ends first, or None."""
-        return min((t.ends_at for t in self._traces.values() if not t.waiting), default=None)
+        return min((t.ends_at for t in self.known.values() if not t.waiting), default=None)
 
 
 def check_predicate(predicate: object) -> None:

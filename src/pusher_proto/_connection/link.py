@@ -161,19 +161,8 @@ class Link:
         if self._closing:
             self._await_end(data, now)
             return
-        if self._liveness is not None:
-            self._liveness.heard(now, len(data))
-        if now - self._second >= 1.0:
-            self._second = now
-            self._websocket.another_second()
-        logs = _frames.isEnabledFor(logging.DEBUG)
-        plain = not logs and not self._owner.wants_texts and self._liveness is not None
-        reader = PLAIN if plain else NO_READER
-        items: Iterable[object] = self._websocket.receive_data(data, reader)
-        if logs or self._owner.wants_texts:
-            items = self._watched(items, logs)
         run: Run | None = None
-        for item in items:
+        for item in self._received(data, now):
             fresh = item if type(item) is Run else self._read(item)
             if fresh is not None:
                 run = fresh if run is None else run.followed_by(fresh)
@@ -198,6 +187,19 @@ class Link:
         if under_way is not None and self._takes_too_long(under_way, now):
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
+
+    def _received(self, data: bytes, now: float) -> Iterable[object]:
+        """Return the items of the WebSocket; plain messages as events, unless each text is wanted."""
+        if self._liveness is not None:
+            self._liveness.heard(now, len(data))
+        if now - self._second >= 1.0:
+            self._second = now
+            self._websocket.another_second()
+        logs = _frames.isEnabledFor(logging.DEBUG)
+        whole = logs or self._owner.wants_texts
+        reader = NO_READER if whole or self._liveness is None else PLAIN
+        items = self._websocket.receive_data(data, reader)
+        return self._watched(items, logs) if whole else items
 
     def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
         """Log messages, and put what is wanted as `TextReceived` before each."""

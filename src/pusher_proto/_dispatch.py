@@ -34,7 +34,7 @@ from .events import (
     SubscriptionFailed,
 )
 
-__all__ = ["Events", "Inbox"]
+__all__ = ["Dispatch", "EventQueue"]
 
 _log = logger("session")
 
@@ -42,7 +42,7 @@ _log = logger("session")
 _FIRST, _LAST = "pusher:", "pusher_internal;"
 
 
-class Events(deque[Event]):
+class EventQueue(deque[Event]):
     """The queue of events. `changes` counts the events other than messages; `filled` is called at `limit` and above."""
 
     __slots__ = ("_filled", "_limit", "alike", "changes", "violations")
@@ -50,8 +50,9 @@ class Events(deque[Event]):
     def __init__(self, limit: int, filled: Callable[[], None]) -> None:
         super().__init__()
         self.alike: int = 0
-        """How many messages at the left are known to be of one channel and to have one name."""
+        """How many messages at the left have the same channel and name; see `fast_lane.Run`."""
         self.changes: int = 0
+        """How many events were emitted that are not messages."""
         self.violations: int = 0
         self._limit = limit
         self._filled = filled
@@ -77,22 +78,22 @@ class Events(deque[Event]):
         self.check()
 
     def add(self, run: Run) -> None:
-        """Queue messages, without a look whether the queue is full."""
+        """Queue messages. Call `check` after the last one."""
         if run.alike and self.alike == len(self) and (not self or run.is_like(self[0])):
             self.alike += len(run.events)
         self.extend(run.events)
 
     def check(self) -> None:
-        """Look whether the queue is full; `emit` does, and who queued messages does so at last."""
+        """Call `filled` if the queue is full, as `emit` does."""
         if len(self) >= self._limit:
             self._filled()
 
 
-class Inbox:
-    """Hands what a link received to the machine that it concerns."""
+class Dispatch:
+    """Hands what a link received to the machine that handles it."""
 
     def __init__(
-        self, events: Events, connector: Connector, subscriptions: Subscriptions, user: User
+        self, events: EventQueue, connector: Connector, subscriptions: Subscriptions, user: User
     ) -> None:
         self._events = events
         self._connector = connector
@@ -101,7 +102,7 @@ class Inbox:
         self.messages = 0
 
     def take(self, items: Iterable[Run | LinkItem], now: float) -> None:
-        """Take what one read brought, each before the next is asked for."""
+        """Handle the items of one read, each before asking for the next."""
         for item in items:
             if isinstance(item, Run):
                 self._take_messages(item, now)
@@ -148,7 +149,7 @@ class Inbox:
             _log.debug("dropped %s: its channel is not subscribed", excerpt(name, 64))
 
     def _take_special(self, event: ChannelEvent, now: float) -> None:
-        """Take a message of the protocol, or of a channel that the application does not have."""
+        """Handle a message of the protocol, or of a channel that the application does not have."""
         self._subscriptions.answered(event.name, event.channel, now)
         if self._user.receive_on_channel(event, now):
             return
