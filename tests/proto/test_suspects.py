@@ -8,6 +8,7 @@ import pytest
 
 from proto.scripted import Script, connected
 from pusher_proto import (
+    AuthRequest,
     AuthResponse,
     ChannelState,
     ConnectionLost,
@@ -18,6 +19,8 @@ from pusher_proto import (
     SubscriptionFailed,
 )
 from pusher_proto._channels.suspects import Suspects
+from pusher_proto.signing import sign_channel, sign_user
+from pusher_proto.testing import DEMO_APP
 from simulation import Device, Wire, World
 
 C = ChannelState
@@ -75,6 +78,29 @@ def test_K3_a_poisonous_channel_among_fifty(poison: list[str], at: int) -> None:
         )
         assert device.session.channel(name).state is C.FAILED
     assert {one.channel for one in device.of(SubscriptionFailed)} == set(poison)
+
+
+def test_K3_the_error_of_a_presence_channel_without_channel_data_says_what_to_sign() -> None:
+    world = Poisoned("presence-room")
+    device = world.device(
+        Options.from_host("pusher.test", key="demo", tls=False), authorizer=without_data
+    )
+    device.do(device.session.signin)
+    device.subscribe("presence-room")
+    world.run(60)
+    assert str(device.of(SubscriptionFailed)[0].error) == (
+        "the server ended the connection when 'presence-room' was subscribed: the connection ended without a close "
+        "frame (this server does not take a member from the sign-in: sign channel_data)"
+    )
+
+
+def without_data(request: AuthRequest) -> AuthResponse:
+    """Sign the user, and channels without a member of their own."""
+    key, secret = DEMO_APP.key, DEMO_APP.secret
+    if request.channel is None:
+        data = '{"id":"7"}'
+        return AuthResponse(sign_user(key, secret, request.socket_id, data), user_data=data)
+    return AuthResponse(sign_channel(key, secret, request.socket_id, request.channel))
 
 
 def test_a_channel_that_was_poisonous_is_subscribed_once_it_is_good() -> None:

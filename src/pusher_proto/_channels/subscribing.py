@@ -59,6 +59,8 @@ class Admission:
         """Pending channels that the pace holds back, in their order."""
         self._alone: dict[str, Channel] = {}
         """Suspects that have to be subscribed one by one."""
+        self._without_data: set[str] = set()
+        """Presence channels that were subscribed on this connection as the signed-in user, without `channel_data`."""
         self._probed: Channel | None = None
         """The suspect that is being subscribed alone."""
         self._succeeded = 0
@@ -86,6 +88,7 @@ class Admission:
         self._alone.clear()
         ended, probed = self._connector.last_end, self._probed
         succeeded, self._probed, self._succeeded = self._succeeded, None, 0
+        without_data, self._without_data = self._without_data, set()
         if ended is None:
             return None
         if ended.code == _RATE_LIMIT:
@@ -93,8 +96,10 @@ class Admission:
         found = self.suspects.ended(ended.code, unanswered, behind, probed.name if probed else None)
         if found is None:
             return None
-        text = f"the server ended the connection when {excerpt(found, 64)!r} was subscribed"
-        return SubscriptionError(f"{text}: {ended.reason}", channel=found, code=ended.code)
+        text = f"the server ended the connection when {excerpt(found, 64)!r} was subscribed: {ended.reason}"
+        if found in without_data:
+            text += " (this server does not take a member from the sign-in: sign channel_data)"
+        return SubscriptionError(text, channel=found, code=ended.code)
 
     def holds_back(self, channel: Channel) -> bool:
         """Return whether the channel ended a connection and is tried again later, on whatever connection there is."""
@@ -253,6 +258,8 @@ class Admission:
                 # A sign-in that succeeds later is a reason to ask again.
                 channel.hold(result)
                 return
+            if result.channel_data is None:
+                self._without_data.add(channel.name)
             channel.roster.introduce(result.channel_data, self._user.id)
         if channel.sealed:
             channel.use_key(read_key(result.shared_secret))
