@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish", "tcsh")
 """The shells that `completion` has something for."""
 
 _HERE = "--host 127.0.0.1 --port 6001 --no-tls --key demo"
-_ENDPOINT = """\auth-url https://example.com/broadcasting/auth \\
+_ENDPOINT = """--auth-url https://example.com/broadcasting/auth \\
       --header 'Authorization: Bearer TOKEN'"""
 
 EXAMPLES = {
