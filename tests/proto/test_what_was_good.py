@@ -745,3 +745,22 @@ def test_a_bug_of_ours_is_not_taken_for_a_missing_url(monkeypatch: pytest.Monkey
     monkeypatch.setattr("pusher_proto._connection.connector.Link", broken)
     with pytest.raises(ZeroDivisionError):
         Script(Options(resolve_url=lambda _: "ws://ws.test/app/k")).connect()
+
+
+def test_a_wrong_key_in_other_options_is_final_although_the_old_one_was_good() -> None:
+    script = connected().wait(60)
+    script.session.use(Options.from_host("other.test", key="wrong", tls=False))
+    script.disconnect().connect()
+    script.open().upgrade().error(4001, "no such app")
+    assert script.session.state is FAILED
+    script.connect()
+    script.wait(1)
+    established(script)
+    script.close(4001)
+    assert script.session.state is not FAILED
+
+
+def test_the_connection_is_looked_at_while_it_is_disconnected() -> None:
+    script = connected().disconnect()
+    assert script.session.last_error is None
+    assert script.session.retry_at is None

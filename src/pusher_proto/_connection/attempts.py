@@ -55,6 +55,11 @@ class Attempts:
         if now - self._began_at >= self._options.stable_after:
             self.stable()
 
+    def use(self, options: Options) -> None:
+        """Count by other options, from the first attempt again."""
+        self._options = options
+        self.stable()
+
     def begin(self, now: float) -> None:
         """Count an attempt that begins."""
         self.total += 1

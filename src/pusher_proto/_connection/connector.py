@@ -110,6 +110,8 @@ class Connector:
         self.last_end: Ended | None = None
         """How the last connection or attempt ended; None when the application ended it."""
         self.connections = 0
+        self._good_from = 0
+        """How many connections there were before the current options."""
         _log.info("pusher-proto %s, %r", __version__, options)
 
     @property
@@ -163,8 +165,10 @@ class Connector:
         self._move(G.CONNECT_LATER, "connecting")
 
     def use(self, options: Options) -> None:
-        """Use other options from the next attempt on."""
+        """Use other options from the next attempt on. What was good with the old ones says nothing about these."""
         self._options = options
+        self._attempts.use(options)
+        self._good_from = self.connections
 
     def disconnect(self, now: float) -> None:
         """End the connection, or the attempts."""
@@ -226,8 +230,8 @@ class Connector:
 
     def forget_error(self) -> None:
         """Note that the last error was about a channel: it cannot stand for a close code."""
-        if self._link is not None:
-            self._link.forget_error()
+        assert self._link is not None  # it reported the error
+        self._link.forget_error()
 
     @property
     def round_trip(self) -> float | None:
@@ -245,10 +249,9 @@ class Connector:
         """Note that the link sent a ping."""
         self.ledger.asked(Asked.PING, now=now)
 
-    def link_opened(self, link: Link) -> None:
+    def link_opened(self) -> None:
         """Note that the transport of the link is open."""
-        if link is self._link:
-            self._move(G.OPENED)
+        self._move(G.OPENED)
 
     def upgraded(self) -> None:
         """Note that the WebSocket is open."""
@@ -403,7 +406,7 @@ class Connector:
         )
         # A 4009 within seconds of the greeting says that the connection was never good.
         counted = self.connections - (connected and cause is Cause.UNAUTHORIZED)
-        return cause, counted > 0
+        return cause, counted > self._good_from
 
     def _in_words(self, error: BaseException) -> str:
         """Return what the system says, with the place that it is about."""

@@ -74,7 +74,7 @@ class LinkOwner(Protocol):
     wants_texts: bool
     """Whether every message is to be reported as it was received, too."""
 
-    def link_opened(self, link: Link) -> None:
+    def link_opened(self) -> None:
         """Note that the transport is open."""
 
     def link_pinged(self, now: float) -> None:
@@ -135,7 +135,7 @@ class Link:
 
     def transport_opened(self, transport: int) -> None:
         """Send the request for the upgrade."""
-        self._owner.link_opened(self)
+        self._owner.link_opened()
         self._transports.send(transport, self._websocket.open())
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:  # noqa: ARG002 - the signature of Owner
