@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from functools import partial
 from typing import Any
 
 from pusher_proto.server._channels import Channel, Member
@@ -153,6 +154,7 @@ class Cluster(Server):
                 limits=self._limits,
                 timers=self._timers,
                 reports=self._reports,
+                after=partial(self._after, "cache"),
             )
 
     @property
