@@ -100,7 +100,12 @@ async def test_each_piece_of_a_program_runs(block: str) -> None:
         fetched.append(what)
 
     names = {name: getattr(pusher_proto, name) for name in pusher_proto.__all__}
-    names |= {"anyio": anyio, "msgspec": msgspec, "fetch_what_was_missed": fetch_what_was_missed}
+    names |= {
+        "anyio": anyio,
+        "msgspec": msgspec,
+        "re": re,
+        "fetch_what_was_missed": fetch_what_was_missed,
+    }
     names["print"] = lambda *values: printed.append(values)
     code = (
         f"async def example(client, prices, orders, room, notes):\n{textwrap.indent(block, '    ')}"

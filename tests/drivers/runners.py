@@ -101,7 +101,10 @@ Scenario = Callable[[Driver, RunningServer], Awaitable[None]]
 class _Blocking:
     """An object of the blocking client as if it were asynchronous."""
 
-    _WAITING = ("wait_connected", "wait_signed_in", "wait_subscribed", "wait_for", "run", "close")
+    _WAITING = (
+        *("wait_connected", "wait_disconnected", "wait_signed_in", "wait_subscribed", "wait_for"),
+        *("run", "close", "flush"),
+    )
     _HANDLES = (pusher_sync.Channel, pusher_sync.User, pusher_sync.Client)
 
     def __init__(self, inner: Any) -> None:
@@ -111,7 +114,9 @@ class _Blocking:
         value = getattr(self._inner, name)
         if name in self._WAITING and not isinstance(self._inner, pusher_sync.Stream):
             return partial(_in_thread, value)
-        if name in ("subscribe", "channel", "events"):
+        if name == "next":
+            return partial(_in_thread, value)
+        if name in ("subscribe", "resubscribe", "channel", "events"):
             return lambda *args, **kwargs: _wrapped(value(*args, **kwargs))
         return _wrapped(value)
 

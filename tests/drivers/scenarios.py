@@ -31,6 +31,8 @@ from pusher_proto import (
     ConnectionState,
     DataError,
     LocalProtocolError,
+    Message,
+    NotConnected,
     NotSubscribed,
     Options,
     OwnKey,
@@ -938,3 +940,96 @@ async def a_server_whose_certificate_is_not_good_hears_so(
             await until(lambda: heard)
         assert heard == ["TLSV1_ALERT_UNKNOWN_CA"]
         group.cancel_scope.cancel()
+
+
+# What applications hold
+
+
+@scenario
+async def what_clients_say_of_their_connection(driver: Driver, server: RunningServer) -> None:
+    async with driver(quick(server, auto_connect=False)) as client:
+        assert client.state is ConnectionState.INITIALIZED
+        handles = client.subscribe_many(["a", "b"])
+        with pytest.raises(PusherTimeout, match="not all channels were subscribed"):
+            await client.wait_subscribed(timeout=0.05)
+        client.connect()
+        await client.wait_subscribed(timeout=5)
+        await client.wait_subscribed(["a"], 5)
+        assert [each.state for each in handles.values()] == ["subscribed"] * 2
+        client.unsubscribe_all()
+        assert (handles["a"].state, client.channel("c").state) == ("unsubscribed", "idle")
+        a = client.channel("a")
+        await a.subscribe().wait_subscribed(5)
+        await a.resubscribe().wait_subscribed(5)
+        client.disconnect()
+        await client.wait_disconnected(5)
+        with pytest.raises(NotConnected):
+            client.send_event("x", {})
+        assert not client.closed
+    assert client.closed
+
+
+@scenario
+async def a_flush_ends_when_the_server_has_everything(
+    driver: Driver, server: RunningServer
+) -> None:
+    options = quick(server, client_event_rate=20, client_event_overflow="wait")
+    async with driver(options) as client, driver(quick(server)) as other:
+        room = client.subscribe("private-room")
+        await room.wait_subscribed(5)
+        there = other.subscribe("private-room")
+        await there.wait_subscribed(5)
+        stream = there.events("client-x")
+        for n in range(25):
+            room.trigger("client-x", n)
+        await client.flush(5)
+        assert [(await stream.next(5)).data for _ in range(25)] == [*range(25)]
+        with pytest.raises(PusherTimeout, match="no event came within"):
+            await stream.next(0.01)
+        client.disconnect()
+        with pytest.raises(NotConnected):
+            await client.flush(5)
+
+
+@scenario
+async def waits_in_a_row_lose_nothing_beside_others(driver: Driver, server: RunningServer) -> None:
+    async with driver(quick(server)) as client:
+        room = client.subscribe("room")
+        await room.wait_subscribed(5)
+        seen: list[int] = []
+        client.bind(ChannelEvent, lambda event: seen.append(event.data))
+        once: list[int] = []
+        room.bind("n", lambda event: once.append(event.data), once=True)
+        stream = room.events("n")
+        async with anyio.create_task_group() as group:
+
+            async def publish() -> None:
+                await until(lambda: client._delivery.waits)
+                for n in range(5):
+                    server.publish("room", "n", n)
+
+            group.start_soon(publish)
+            assert [(await room.wait_for("n", timeout=5)).data for _ in range(5)] == [*range(5)]
+        assert [(await anext(stream)).data for _ in range(5)] == [*range(5)]
+        with pytest.raises(PusherTimeout):
+            await room.wait_for("n", timeout=0.01, fresh=True)
+        with pytest.raises(TypeError, match="write timeout=2"):
+            await room.wait_for("n", 2)  # type: ignore[arg-type]  # as in other clients
+        client.unbind()
+        room.unbind()
+
+
+@scenario
+async def every_message_can_be_had(driver: Driver, server: RunningServer) -> None:
+    async with driver(quick(server, auto_connect=False)) as client:
+        stream = client.events(Message)
+        client.connect()
+        room = client.subscribe("room")
+        await room.wait_subscribed(5)
+        server.publish("room", "n", 1)
+        names = [(await stream.next(5)).event for _ in range(4)]
+        assert names[:2] == [
+            "pusher:connection_established",
+            "pusher_internal:subscription_succeeded",
+        ]
+        assert names[-1] == "n"
