@@ -89,10 +89,12 @@ def for_types_alone(tree: ast.Module) -> set[ast.AST]:
     }
 
 
-def imports(path: Path) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
-    """Yield the full name of each module that `path` imports when it runs."""
+def imports(
+    path: Path, *, for_types: bool = False
+) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
+    """Yield the full name of each module that `path` imports when it runs; with `for_types` also those for types."""
     tree = parsed(path)
-    unseen = for_types_alone(tree)
+    unseen = set() if for_types else for_types_alone(tree)
     package = path.relative_to(SRC).with_suffix("").parts[:-1]
     for node in ast.walk(tree):
         if node in unseen:
@@ -105,10 +107,12 @@ def imports(path: Path) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
             yield ".".join([*above, *([node.module] if node.module else [])]), node
 
 
-def within(path: Path, package: str) -> set[str]:
+def within(path: Path, package: str, *, for_types: bool = False) -> set[str]:
     """Return the modules right under `package` that `path` imports."""
     found = [
-        name.removeprefix(f"{package}.") for name, _ in imports(path) if name.startswith(package)
+        name.removeprefix(f"{package}.")
+        for name, _ in imports(path, for_types=for_types)
+        if name.startswith(f"{package}.")
     ]
     return {name.partition(".")[0] for name in found}
 
@@ -158,12 +162,35 @@ def test_the_kit_knows_the_server_and_what_its_clients_are_opened_with(path: Pat
 
 
 @pytest.mark.parametrize(
-    "package", ["pusher_proto", "pusher_proto.testing", *(d.name for d in DRIVERS)]
+    "package",
+    sorted({".".join(path.relative_to(SRC).parent.parts) for path in SRC.rglob("*.py")}),
 )
 def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    """Imports for types alone count: a circle of types is one of ideas."""
     folder = SRC.joinpath(*package.split("."))
-    graph = {path.stem: within(path, package) for path in folder.glob("*.py")}
+    for_types = package != "pusher_proto.server"  # its parts name each other in types
+    graph = {path.stem: within(path, package, for_types=for_types) for path in folder.glob("*.py")}
     assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
+
+
+OUTSIDE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
+"""What only the `_io` of a driver imports."""
+BESIDE = {"testing", "__main__", "_post", "_pytest_plugin", "_serve", "_serve_settings"}
+"""Modules of a driver's package that are not part of the driver."""
+
+
+@pytest.mark.parametrize("folder", DRIVERS, ids=lambda folder: folder.name)
+def test_only_the_io_of_a_driver_touches_the_world_and_it_knows_only_driving(folder: Path) -> None:
+    for path in (folder / "_io").glob("*.py"):
+        for name, node in imports(path, for_types=True):
+            if name.partition(".")[0].startswith("pusher"):
+                mine = f"{folder.name}._io"
+                known = ("pusher_proto.driving", "pusher_proto.errors", mine)
+                assert name.startswith(known), ast.unparse(node)
+    for path in folder.glob("*.py"):
+        if path.stem not in BESIDE:
+            tops = {name.partition(".")[0] for name, _ in imports(path, for_types=True)}
+            assert tops & OUTSIDE == set(), path
 
 
 @pytest.mark.parametrize("folder", DRIVERS, ids=lambda folder: folder.name)

@@ -17,7 +17,8 @@ from typing import Any
 from pusher_proto.driving import Wire
 
 from ._dial import connected
-from ._loop import TURNS, Body, Connect, Loop, Spawned, Work
+from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
+from ._streams import Stream
 
 __all__ = ["AsyncioLoop"]
 
@@ -26,7 +27,8 @@ class AsyncioLoop(Loop):
     """An asyncio event loop."""
 
     def __init__(self, connect: Connect | None) -> None:
-        super().__init__(connect)
+        super().__init__()
+        self._connect = connect
         self.native = asyncio.get_running_loop()
         self.time = self.native.time
         self._thread = threading.get_ident()
@@ -88,10 +90,11 @@ class AsyncioLoop(Loop):
 
     def open(self, wire: Wire) -> None:
         """Dial and move the bytes of `wire`."""
-        if self._connect is not None:
-            super().open(wire)
-            return
-        self.move(f"pusher dial {wire.host}:{wire.port}", wire, _Connection(self, wire))
+        connect = self._connect
+        moved_by: Mover = (
+            _Connection(self, wire) if connect is None else Stream(self, wire, connect)
+        )
+        self.move(f"pusher dial {wire.host}:{wire.port}", wire, moved_by)
 
 
 class _Connection(asyncio.Protocol):

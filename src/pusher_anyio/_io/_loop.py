@@ -18,7 +18,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 
 from pusher_proto.driving import IO, Driver, Wire
 
-__all__ = ["TURNS", "Body", "Connect", "Loop", "Spawned", "Work"]
+__all__ = ["TURNS", "Body", "Connect", "Loop", "Mover", "Spawned", "Work"]
 
 Connect = Callable[[str, int], Awaitable[ByteStream]]
 """Opens a byte stream to a host and port."""
@@ -69,7 +69,7 @@ class Loop(IO):
     """Gets the exceptions that come out of tasks."""
     time: Callable[[], float]
 
-    def __init__(self, connect: Connect | None) -> None:
+    def __init__(self) -> None:
         self.new_event: Callable[[], anyio.Event] = type(
             anyio.Event()
         )  # asking anyio takes ten times as long
@@ -81,7 +81,6 @@ class Loop(IO):
         """Whether the tasks were cancelled: no other is to be started."""
         self.anchor: object = None
         """What is kept alive as long as the event loop keeps this."""
-        self._connect = connect
         self.context = contextvars.copy_context()
         """Copied for every task and call."""
         self._fewer: anyio.Event | None = None
@@ -146,13 +145,6 @@ class Loop(IO):
         """Let `moved_by` dial and move the bytes of `wire`. It says `gone` at the end."""
         wire.moved_by = moved_by
         _, self.wires[wire] = self._spawn(name, self.context.copy(), self._run, moved_by.run)
-
-    def open(self, wire: Wire) -> None:
-        """Dial and move the bytes of `wire` over a stream that `connect` opens."""
-        from ._streams import Stream  # not needed on asyncio without `connect`
-
-        assert self._connect is not None
-        self.move(f"pusher {wire.host}:{wire.port}", wire, Stream(self, wire, self._connect))
 
     def attend(self, wire: Wire) -> None:
         """Look again at what a wire wants."""

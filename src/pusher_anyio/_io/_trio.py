@@ -19,7 +19,10 @@ from trio.lowlevel import (
     spawn_system_task,
 )
 
+from pusher_proto.driving import Wire
+
 from ._loop import TURNS, Body, Connect, Loop, Spawned, Work
+from ._streams import Stream
 
 __all__ = ["TrioLoop"]
 
@@ -28,7 +31,8 @@ class TrioLoop(Loop):
     """A run of trio."""
 
     def __init__(self, connect: Connect | None) -> None:
-        super().__init__(connect or anyio.connect_tcp)
+        super().__init__()
+        self._connect: Connect = connect or anyio.connect_tcp
         self.time = trio.current_time
         self._token = current_trio_token()
         self._rings_at = inf
@@ -79,6 +83,10 @@ class TrioLoop(Loop):
     def current_task(self) -> Any:
         """Return this task."""
         return current_task()
+
+    def open(self, wire: Wire) -> None:
+        """Dial and move the bytes of `wire`."""
+        self.move(f"pusher {wire.host}:{wire.port}", wire, Stream(self, wire, self._connect))
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
