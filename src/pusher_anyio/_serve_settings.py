@@ -32,7 +32,7 @@ _STRICT: dict[str, Any] = {
 
 
 class SettingsError(ValueError):
-    """The settings make no sense; the message is one line that helps."""
+    """The settings are wrong; the message is one line that says what to change."""
 
 
 @dataclass

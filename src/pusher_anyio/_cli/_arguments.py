@@ -27,7 +27,7 @@ class Exit(IntEnum):
 
 
 class UsageError(Exception):
-    """The arguments make no sense; the message is one line that helps."""
+    """The arguments are wrong; the message is one line that says what to change."""
 
 
 _Commands = argparse._SubParsersAction  # the only name there is for what add_subparsers returns

@@ -9,7 +9,7 @@ exit status:
   0  done: --count events came, the event was sent, nothing is wrong, or Ctrl+C or SIGTERM ended
      listen, who, serve, demo --keep
   1  something else went wrong, such as a port that is taken or, in doctor, a server that is not reached
-  2  the arguments make no sense
+  2  the arguments are wrong
   3  the server refused the app (its key, its path, or our trust in its certificate)
   4  a channel was refused
   5  timed out
