@@ -106,6 +106,9 @@ def handlers(client: Client, channel: Channel) -> None:
         return ""
 
     assert_type(decorated.__name__, str)
+    assert_type(channel.bind(MemberAdded, lambda event: print(event.member.id), once=True), Binding)
+    assert_type(client.user.bind("note", later, once=True), Binding)
+    channel.unbind(MemberAdded, now)
 
 
 def looks(channel: Channel) -> None:
@@ -125,3 +128,20 @@ def wrong(channel: Channel) -> None:
     channel.events(5)  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
     channel.events("price", 10)  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
     channel.bind("price", "handler")  # type: ignore[call-overload]  # wrong on purpose: a type checker must say so
+
+    def of_a_message(event: ChannelEvent) -> None: ...
+
+    channel.bind(MemberAdded, of_a_message)  # type: ignore[arg-type]  # wrong on purpose: the handler takes another event
+
+
+def steps_and_several_types(client: Client, channel: Channel) -> None:
+    assert_type(client.events(), Stream[Event])
+    assert_type(client.events(MemberAdded).next(timeout=1), MemberAdded)
+    assert_type(channel.events(types={"trade": Trade, "other": Trade}), Stream[TypedEvent[Trade]])
+    assert_type(channel.members_as(Trade), dict[str, Trade])
+    assert_type(client.subscribe_many(["a"]), dict[str, Channel])
+    assert_type(channel.subscribe(), Channel)
+    assert_type(channel.resubscribe().wait_subscribed(), Channel)
+    assert_type(client.wait_subscribed(timeout=1), None)
+    assert_type(client.flush(timeout=1), None)
+    assert_type(client.closed, bool)
