@@ -68,7 +68,7 @@ class Session:
         self, options: Options, *, rng: random.Random | None = None, authorize_many: bool = False
     ) -> None:
         """`rng` draws delays and masks; `authorize_many`: the application answers several requests at once."""
-        self.options = options
+        self.options: Options = options
         draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")
         self._timers = Timers()

@@ -109,7 +109,7 @@ def handlers(client: Client, channel: Channel) -> None:
         return ""
 
     assert_type(decorated.__name__, str)
-    assert_type(channel.bind(MemberAdded, lambda event: print(event.member.id), once=True), Binding)
+    assert_type(channel.bind(MemberAdded, lambda event: event.member.id, once=True), Binding)
     assert_type(client.user.bind("note", later, once=True), Binding)
     channel.unbind(MemberAdded, now)
 

@@ -28,7 +28,7 @@ class Backlog:
         self._messages: dict[str, _Kept] = {}
         self._others: dict[str, _Kept] = {}
         self._warned: dict[str, None] = {}
-        self.last = 0
+        self.last: int = 0
         """The place that was given last."""
 
     def begin(self, scope: str) -> None:

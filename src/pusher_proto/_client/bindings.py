@@ -27,7 +27,7 @@ class BindingBase(Sink):
         super().__init__(choice, once=once)
         self._host = host
         self._client = host.client
-        self.fn = fn
+        self.fn: Callable[..., object] = fn
 
     def cancel(self) -> None:
         """Stop calling the handler, also for events that are buffered for it. May be called in the handler itself."""

@@ -69,14 +69,14 @@ class Delivery:
         on_event: Callable[[Event], object] | None,
         scope_changed: Callable[[str], object],
     ) -> None:
-        self.session = session
-        self.router = Router()
-        self.backlog = Backlog(options.backlog_limit)
+        self.session: Session = session
+        self.router: Router = Router()
+        self.backlog: Backlog = Backlog(options.backlog_limit)
         self.backlog.begin(USER_SCOPE)
-        self.traces = Traces(options.backlog_limit)
-        self.lifecycle = Signal()
+        self.traces: Traces = Traces(options.backlog_limit)
+        self.lifecycle: Signal = Signal()
         """Notified when what a wait for a state looks at may have changed."""
-        self.turns = Signal()
+        self.turns: Signal = Signal()
         """Notified whenever something may have changed that no event reports."""
         self.waits: dict[Sink, None] = {}
         # Dictionaries and lists, as they are nearly always empty: an empty set takes 200 bytes and an empty deque 700.

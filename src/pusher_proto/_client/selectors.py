@@ -50,8 +50,8 @@ class Choice:
 
     def __init__(self, selector: Selector, scope: str | None, *, typed: bool = False) -> None:
         several = selector if isinstance(selector, tuple) else (selector,)
-        self.scope = scope
-        self.typed = typed
+        self.scope: str | None = scope
+        self.typed: bool = typed
         self._asked: tuple[_One | None, ...] = several
         self._all = selector is None and not typed
         names: set[str] = set()
@@ -79,10 +79,10 @@ class Choice:
                     "a selector is an event's name, an event class, a compiled regular expression, a predicate, or a "
                     f"tuple of these, not {one!r}"
                 )
-        self.names = frozenset(names)
-        self.types = tuple(types)
-        self.patterns = tuple(patterns)
-        self.predicates = tuple(predicates)
+        self.names: frozenset[str] = frozenset(names)
+        self.types: tuple[type[Event], ...] = tuple(types)
+        self.patterns: tuple[Pattern[str], ...] = tuple(patterns)
+        self.predicates: tuple[Callable[[Any], bool], ...] = tuple(predicates)
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -28,7 +28,7 @@ _log = logger("streams")
 class Sink:
     """A bounded buffer of the events that one consumer asked for."""
 
-    claims = True
+    claims: bool = True
     """Whether an event that this sink takes counts as heard, so that the backlog does not keep it."""
 
     def __init__(
@@ -44,9 +44,9 @@ class Sink:
             raise ValueError(f"overflow is one of {', '.join(OVERFLOW)}, not {overflow!r}")
         if buffer < 1:
             raise ValueError(f"buffer is a number of events, at least 1, not {buffer!r}")
-        self.choice = choice
-        self.channel = choice.scope
-        self.once = once
+        self.choice: Choice = choice
+        self.channel: str | None = choice.scope
+        self.once: bool = once
         """Whether the first event is the only one (`wait_for`, `bind(once=True)`)."""
         self.place: int | None = None
         """The place of that event among all events, if no other consumer claimed it."""

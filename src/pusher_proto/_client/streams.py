@@ -15,6 +15,7 @@ from ..events import ChannelEvent, TypedEvent, decode_as
 from .host import Host
 from .pending import END, PENDING, End, Pending
 from .selectors import Choice, Selector
+from .signal import Signal
 from .sinks import Overflow, Sink
 from .waits import check_predicate
 
@@ -78,7 +79,7 @@ class StreamBase(Generic[T]):
         self._skips = options.invalid == "skip"
         choice = Choice(selector, scope, typed=self._decode is not None)
         sink = Sink(choice, options.buffer, options.overflow)
-        self.signal = sink.signal
+        self.signal: Signal = sink.signal
         self.skipped: int = 0
         """How many events did not fit the type, with `invalid="skip"`."""
         with host.guard:
@@ -172,8 +173,8 @@ class Wait:
         self._host = host
         self._who = who
         self._sink = Sink(choice, once=True, where=predicate)
-        self.signal = self._sink.signal
-        self.what = f"no {', '.join(choice.shown)} came"
+        self.signal: Signal = self._sink.signal
+        self.what: str = f"no {', '.join(choice.shown)} came"
         """The start of the message of a timeout."""
         with host.guard:
             host.checks.open()

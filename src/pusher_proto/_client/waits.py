@@ -28,14 +28,14 @@ Key = tuple[object, ...]
 class Trace(Sink):
     """Remembers the events that one selector means, for a while. It claims none of them."""
 
-    claims = False
+    claims: bool = False
 
     def __init__(self, choice: Choice, limit: int) -> None:
         super().__init__(choice)
         self.noted: deque[tuple[int, float, Event]] = deque(maxlen=limit)
-        self.waiting = 0
+        self.waiting: int = 0
         """The number of pending waits with this selector."""
-        self.ends_at = 0.0
+        self.ends_at: float = 0.0
 
     def predicate_raised(self, event: Event, error: Exception) -> None:
         """Ignore the exception: the wait itself raises it."""
