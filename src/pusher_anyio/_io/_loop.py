@@ -81,7 +81,7 @@ class Loop(IO):
         """Whether the tasks were cancelled: no other is to be started."""
         self.anchor: object = None
         """What is kept alive as long as the event loop keeps this."""
-        self.context = contextvars.copy_context()
+        self.context: contextvars.Context = contextvars.copy_context()
         """Copied for every task and call."""
         self._fewer: anyio.Event | None = None
         self._leaving: set[Any] = set()

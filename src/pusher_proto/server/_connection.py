@@ -70,20 +70,20 @@ class Connection:
     ) -> None:
         self.number = number
         self._habits = habits
-        self.state = State.READING
+        self.state: State = State.READING
         self.silent = False
         """Whether the server sends nothing; what the client sends is read and ignored."""
         self.unsent = 0
         """Bytes in effects that were not pulled yet."""
         self.held: dict[Hashable, None] = {}
         """The timers of delayed answers."""
-        self.last_received = 0.0
+        self.last_received: float = 0.0
         """When the client last sent anything."""
         self.peer: str | None = None
         """The address of the client, where the caller gave it."""
         self.rejected: tuple[HttpResponse, bool] | None = None
         """The answer to bytes that are no request, and whether they were TLS."""
-        self.uses_control_frames = False
+        self.uses_control_frames: bool = False
         """Whether the client has sent a ping or a pong of the WebSocket protocol."""
         self._limits = limits
         self._emit = emit

@@ -23,7 +23,7 @@ from ._limits import ServerLimits
 from ._names import USER_CHANNEL, Kind
 from ._reports import Reports
 from ._timers import Timers
-from ._users import User
+from ._users import User, Users
 from ._webhooks import Webhooks
 from ._websocket import text_frame
 from .apps import App
@@ -50,7 +50,7 @@ class Socket:
         self.channels: dict[str, None] = {}
         self.recent_events: list[float] = []
         """When it sent its client events of the last second, where they are limited."""
-        self.window = (float("-inf"), 0)
+        self.window: tuple[float, int] = (float("-inf"), 0)
         """Start of the current window of `App.message_rate`, and the messages in it."""
 
     def send(self, text: str) -> None:
@@ -76,8 +76,8 @@ class Realm:
         self.dialect = dialect
         self.sockets: dict[str, Socket] = {}
         self.channels: dict[str, Channel] = {}
-        self.cache = Cache(limits.cached_channels, dialect.cache_lifetime)
-        self.users = dialect.users()
+        self.cache: Cache = Cache(limits.cached_channels, dialect.cache_lifetime)
+        self.users: Users = dialect.users()
         self.webhooks: Webhooks | None = None
         self._reports = reports
         self._after = after
