@@ -17,6 +17,9 @@ __all__ = ["FRAMES", "LOGGER", "Report", "Reports"]
 FRAMES = 5
 """The level of reports of frames, below DEBUG."""
 _SIGNATURE = re.compile(r'("auth\\*"\s*:\s*\\*"[^:"]{0,100}:)[0-9a-fA-F]+')
+_USER = re.compile(r'("(?:user_data|channel_data|user_info|hash)\\*"\s*:\s*).*', re.DOTALL)
+# A refusal quotes what was signed: the socket id, a channel or `:user:`, and the data of the member or the user.
+_SIGNED = re.compile(r":\{.*\}(?=, but got)", re.DOTALL)
 LOGGER = logging.getLogger("pusher_proto.server")
 
 
@@ -54,8 +57,8 @@ class Reports:
         self._report(logging.DEBUG, kind, message, now, fields)
 
     def frame(self, kind: str, connection: int, text: str, now: float) -> None:
-        """Report the text of one message. Signatures are masked."""
-        masked = _SIGNATURE.sub(r"\1***", text)
+        """Report the text of one message. Signatures and data of users are masked."""
+        masked = _USER.sub(r"\1***", _SIGNATURE.sub(r"\1***", text))
         self._report(
             FRAMES, kind, f"{connection} {kind}: {masked}", now, {"connection": connection}
         )
@@ -65,6 +68,7 @@ class Reports:
     ) -> None:
         if not self.wanted(level):
             return
+        message = _SIGNED.sub(":***", message)
         report = Report(now, kind, message, level, fields)
         LOGGER.log(level, "%s", message, extra={"report": report})
         for observer in list(self.observers):
