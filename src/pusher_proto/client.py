@@ -14,8 +14,6 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from msgspec.structs import replace
 
-from ._auth.endpoint_format import each_of
-from ._base.timers import Deadlines
 from ._client.bindings import SLOW, BindingBase
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
@@ -29,9 +27,6 @@ from ._client.signal import Signal
 from ._client.sinks import Overflow
 from ._client.streams import AT_ONCE, Invalid, StreamBase, StreamOptions, Wait
 from .auth import Auth
-from .driving.addresses import STAGGER, in_turns
-from .driving.reading import READ_SIZE, RECORD_SIZE
-from .effects import Authorize, AuthorizeMany, CallApplication
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .names import check_channel, kind_of
@@ -45,15 +40,11 @@ __all__ = [
     "AT_ONCE",
     "END",
     "PENDING",
-    "READ_SIZE",
-    "RECORD_SIZE",
     "SLOW",
-    "STAGGER",
     "BindingBase",
     "ChannelBase",
     "Choice",
     "ClientBase",
-    "Deadlines",
     "End",
     "Flush",
     "HandlerErrors",
@@ -69,7 +60,6 @@ __all__ = [
     "StreamOptions",
     "UserBase",
     "Wait",
-    "in_turns",
     "session_for",
 ]
 
@@ -367,49 +357,3 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             self._kept.setdefault(scope, self._handle(scope))
         else:
             self._kept.pop(scope, None)
-
-    # The application's authorizer
-
-    def _question(
-        self, effect: Authorize | AuthorizeMany | CallApplication
-    ) -> tuple[Callable[..., object], tuple[object, ...]]:
-        """Return the function of the application to call, and its arguments.
-
-        Raises `UnsupportedFeature` when there is no function.
-        """
-        if isinstance(effect, CallApplication):
-            return effect.function, ()
-        asked: Any = self._authorizer
-        if isinstance(effect, AuthorizeMany):
-            return asked.authorize_many, (list(effect.details),)
-        asked = effect.authorizer or asked
-        if asked is None:
-            raise UnsupportedFeature("no authorizer was given to open_pusher")
-        return asked, (effect.details,)
-
-    def _answered(
-        self, effect: Authorize | AuthorizeMany | CallApplication, result: object
-    ) -> None:
-        """Give the session what the function of the application returned, or the exception that it raised."""
-        if isinstance(effect, CallApplication):
-            with self._guard:
-                self._session.call_ended(effect.request, result, now=self._now())
-                self._changed()
-            return
-        if isinstance(effect, Authorize):
-            answers = {effect.request: result}
-        else:
-            if not isinstance(result, BaseException):
-                try:
-                    result = each_of(result, effect.details)
-                except ValueError as error:
-                    result = error
-            each = result if isinstance(result, list) else [result] * len(effect.requests)
-            answers = dict(zip(effect.requests, each, strict=True))
-        with self._guard:
-            for request, answer in answers.items():
-                if isinstance(answer, BaseException):
-                    self._session.authorization_failed(request, answer, now=self._now())
-                else:
-                    self._session.authorized(request, answer, now=self._now())
-            self._changed()

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from pusher_anyio._io._dial import connected
-from pusher_proto.client import in_turns
+from pusher_proto.driving import in_turns
 from pusher_sync._io._dial import connect_tcp
 
 from .runners import Clock, free_port, leaves_nothing

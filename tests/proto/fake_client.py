@@ -39,6 +39,7 @@ from pusher_proto.client import (
     UserBase,
     Wait,
 )
+from pusher_proto.driving.application import answers, question
 from simulation import Device, World
 
 if TYPE_CHECKING:
@@ -296,11 +297,19 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
     def _call(self, effect: Authorize | AuthorizeMany | CallApplication) -> None:
         result: object
         try:
-            function, arguments = self._question(effect)
-            result = function(*arguments)
+            function, argument = question(effect, self._authorizer)
+            result = function(argument)
         except Exception as error:
             result = error
-        self._answered(effect, result)
+        if isinstance(effect, CallApplication):
+            self._session.call_ended(effect.request, result, now=self._now())
+        else:
+            for request, answer in answers(effect, result).items():
+                if isinstance(answer, BaseException):
+                    self._session.authorization_failed(request, answer, now=self._now())
+                else:
+                    self._session.authorized(request, answer, now=self._now())
+        self._changed()
 
     def _wait(
         self,

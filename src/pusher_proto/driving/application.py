@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
 from .._auth.endpoint_format import each_of
@@ -37,14 +38,15 @@ def question(
 
 
 def _with_argument(function: Callable[[], Any]) -> Callable[[Any], object]:
-    """Return a function of one argument that does what `function` does without one."""
-    if inspect.iscoroutinefunction(function):
+    """Return a function of one argument that does what `function` does without one, under the same name."""
 
-        async def awaited(_: object) -> object:
-            return await function()
+    async def awaited(_: object) -> object:
+        return await function()
 
-        return awaited
-    return lambda _: function()
+    def plain(_: object) -> object:
+        return function()
+
+    return update_wrapper(awaited if inspect.iscoroutinefunction(function) else plain, function)
 
 
 def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, object]:
