@@ -185,7 +185,9 @@ async def test_S1_nothing_secret_is_logged(
     assert len({each.name for each in records}) >= 3
     assert any(each.levelno == logging.DEBUG for each in records)
     for each in records:
-        assert secrets_in(f"{each.getMessage()} {each.args}") == set(), each.name
+        # The test server shows what it was sent, without signatures.
+        allowed = {"user data"} if each.name == "pusher_proto.server" else set()
+        assert secrets_in(f"{each.getMessage()} {each.args}") <= allowed, each.name
         if each.exc_info and each.exc_info[1] is not None:
             assert secrets_in(rendered(each.exc_info[1])) == set(), each.name
 
