@@ -32,10 +32,10 @@ nitpick_ignore_regex = [
     # Other packages' names are not looked up: nothing is fetched to build these pages.
     (
         r"py:.*",
-        r"(abc|anyio|asyncio|collections|contextlib|enum|msgspec|os|random|socket|ssl|typing)\..*",
+        r"(abc|anyio|asyncio|collections|contextlib|contextvars|enum|msgspec|os|random|re|socket|ssl|typing)\..*",
     ),
     # Bases that only hold what two classes share, and type variables.
-    (r"py:.*", r"pusher_\w+\.([a-z_]+\.)*(_\w+(\.\w+)?|\w+Base|\w*T|R)"),
+    (r"py:.*", r"pusher_\w+\.([a-z_]+\.)*(_\w+(\.\w+)*|\w+Base|\w*T|R)"),
     (r"py:class", r"ClientBase|Json"),
 ]
 

@@ -50,13 +50,14 @@ from .events import ConnectionState, Event
 from .options import DecryptedText, Options
 from .stats import Stats
 
-__all__ = ["Session"]
+__all__ = ["PingCounts", "Session"]
 
 
 class PingCounts(NamedTuple):
-    """What `Session.pings` returns."""
+    """The pings of one connection."""
 
     connection: int
+    """The number of the connection, from 1."""
     sent: int
     answered: int
 
