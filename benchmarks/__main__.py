@@ -80,7 +80,7 @@ def run(
 ) -> tuple[dict[str, Any], list[str]]:
     """Run all, the clients in turn in each round; return the figures and what failed.
 
-    Each second round goes the other way: who comes after a client that heats the machine up does so in half of them.
+    Every second round runs in the opposite order, so a client follows one that heats the machine up in half of them.
     """
     runs: list[dict[str, Any]] = []
     failed: list[str] = []

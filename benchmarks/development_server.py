@@ -23,7 +23,7 @@ EVENTS = 40
 def measure_server(connections: int, environment: dict[str, str]) -> dict[str, Any]:
     """Return the milliseconds from publishing to the last of all connections, p50 and p99, and KB of each connection.
 
-    Raises RuntimeError when the clients do not do what they are told.
+    Raises RuntimeError when the clients do not follow the plan.
     """
     cores = sorted(os.sched_getaffinity(0))
     server = subprocess.Popen(

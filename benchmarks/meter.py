@@ -157,7 +157,7 @@ class Meter:
     # Of idleness
 
     def before_idling(self) -> None:
-        """One connection is there, which brought in all that is loaded on first use."""
+        """Called with one connection, when every module used by it has been imported."""
         gc.collect()
         self._memory = resident()
         self._cpu = used()

@@ -1,4 +1,4 @@
-"""The server of the benchmarks, a process of its own: `python -m benchmarks.server CONFIG`.
+"""The server of the benchmarks, a separate process: `python -m benchmarks.server CONFIG`.
 
 It writes frames that it built before, and has as little to do as a server can: so the client is what is measured. On a
 second port it takes orders from the client that is measured, one a line: `go N` sends N events, `done` ends it. The
@@ -223,7 +223,7 @@ class Peer(asyncio.Protocol):
         self.take_frames()
 
     def authorize(self) -> None:
-        """Answer one request to the auth endpoint. Nobody checks the signature."""
+        """Answer one request to the auth endpoint. The signature is not checked."""
         server = self.server
         server.auth_requests += 1
         server.auth_connections += not hasattr(self, "counted")

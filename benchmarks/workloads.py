@@ -1,4 +1,4 @@
-"""What is measured, and with whom."""
+"""The workloads, and the clients for each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Workload:
         return self.scope == "private-encrypted"
 
     def config(self, client: Client, *, quick: bool) -> dict[str, Any]:
-        """Return what the processes are told."""
+        """Return the configuration of the processes."""
         events = self.events
         if self.kind in ("stream", "roster"):
             least = 100 * self.connections

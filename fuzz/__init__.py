@@ -1,4 +1,4 @@
-"""Programs that look for what nobody thought of. They stand on the helpers of the tests, in a checkout."""
+"""Programs that search for unknown faults. They use the helpers of the tests, in a checkout."""
 
 import sys
 from pathlib import Path

@@ -139,7 +139,7 @@ class Application:
         self.device.subscribe(channel)
 
     def leave(self, channel: str) -> None:
-        """Unsubscribe; from now on nothing of the channel may come out of the session, but what waits in its queue."""
+        """Unsubscribe; from now on the session may emit only queued events of the channel."""
         self.wanted.discard(channel)
         self.was_in.discard(channel)
         self.device.unsubscribe(channel)
@@ -215,5 +215,5 @@ class Application:
         self.expected[channel] = number + 1
 
     def options_of(self) -> dict[str, Any]:
-        """Return what tells this application from the others, for whoever reads of a failure."""
+        """Return a description that distinguishes this application in the report of a failure."""
         return {"number": self.number, "source": self.source, "wanted": sorted(self.wanted)}

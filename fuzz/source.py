@@ -46,7 +46,7 @@ class Source:
         return self.rest() if size == 255 else self.take(size)
 
     def rest(self) -> bytes:
-        """Return all that is left."""
+        """Return the remaining bytes."""
         return self.take(len(self._data))
 
 

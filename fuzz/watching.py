@@ -62,7 +62,7 @@ class WatchedServer(Server):
 
 
 class _Record(logging.LogRecord):
-    """What was logged and no more: who made it, where and when takes three times as long to find out."""
+    """A log record without its origin and time, which take three times as long to find out."""
 
     def __init__(
         self,

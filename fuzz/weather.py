@@ -39,7 +39,7 @@ SECRETS = (
     *(b64encode(key).decode() for key in _KEYS),
     *(shared_secret(channel, key) for channel in CHANNELS for key in _KEYS),
 )
-"""What may stand in no log."""
+"""Texts that must not be in any log."""
 
 
 def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> list[Step]:
@@ -64,7 +64,7 @@ def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> l
 
 
 def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> Path:
-    """Write the way to a failure, and what the sessions were told on it; return the file with the steps."""
+    """Write the steps to a failure, and the inputs of the sessions; return the file with the steps."""
     steps = shortened(weather, error)
     again = Weather(weather.seed, weather.clients, records=True)
     try:

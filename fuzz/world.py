@@ -17,7 +17,7 @@ from simulation import World
 __all__ = ["BACK_WITHIN", "OTHER_KEY", "OTHER_SECRET", "TOKEN", "Step", "Weather"]
 
 Step = tuple[str, int]
-"""A peril, or "quiet", and the seed of all that is random in it."""
+"""A peril, or "quiet", and the seed of its random choices."""
 
 BACK_WITHIN = 240.0
 """Seconds after the world has healed within which every client must be back, without a call of its application: a dead
@@ -62,7 +62,7 @@ class Weather:
 
     @property
     def app(self) -> App:
-        """The app with its secrets of the moment."""
+        """The app with its current secrets."""
         return self.world.server._realm(None).app
 
     @property
@@ -159,7 +159,7 @@ class Weather:
         self.world.act(self.world.server.drop, code, connection=which, **shape)
 
     def reset(self) -> None:
-        """The connections of a device are reset, at once or at any byte of what comes next."""
+        """The connections of a device are reset, at once or within the next data."""
         device = self.rng.choice(self.apps).device
         if self.rng.random() < 0.3:
             self.world.reset(device)
@@ -184,10 +184,10 @@ class Weather:
         self.world.act(self.world.server.refuse, times=times, **self.rng.choice(kinds))
 
     def blackhole(self) -> None:
-        """Nothing arrives, and nobody is told."""
+        """Nothing arrives, and no side gets an error."""
         self.world.network.blackhole = True
         self.world.run(self.rng.uniform(0, 120))
-        # What was lost meanwhile is lost for good: those connections are dead without knowing it.
+        # Data lost until now stays lost: these connections are dead, and their ends do not know it.
         for app in self.apps:
             self.world.sever(app.device)
         self.world.network.blackhole = False
@@ -208,7 +208,7 @@ class Weather:
         self.world.network.chunk = self.rng.choice((None, None, 1, 50, 50, 1400, 1400))
 
     def mute(self) -> None:
-        """The server hangs, forgetting what it should have said, and is started anew."""
+        """The server hangs, forgets its pending answers, and is started again."""
         self.world.act(self.world.server.mute)
         self.world.run(self.rng.uniform(0, 60))
         self.world.act(self.world.server.unmute)
@@ -283,7 +283,7 @@ class Weather:
         self.world.act(self.world.server.drop, 4009, UNAUTHORIZED, which, error_event=True)
 
     def jump(self) -> None:
-        """The clock jumps: the machine slept, and nothing happened meanwhile."""
+        """The clock jumps: the machine slept, and nothing else happened."""
         self.world.now += self.rng.uniform(10, 4000)
 
     def one_way(self) -> None:
@@ -310,7 +310,7 @@ class Weather:
                 wire.left = None
             app.device.pulls, app.device.thinks = True, 0.0
             app.device.pump()
-        world.run(5)  # refusals that were under way arrive, and a person sees them
+        world.run(5)  # pending refusals arrive, and a person sees them
         for app in self.apps:
             app.look()
         world.run(BACK_WITHIN)
@@ -364,7 +364,7 @@ class Weather:
             if there != self.world.server.members(name):
                 raise Broken(f"{name}: {there} is not {self.world.server.members(name)}")
         if app.expected[name] not in (-1, self.counts[name]):
-            raise Broken(f"{name} lost what came after {app.expected[name]}")
+            raise Broken(f"{name} lost the events after {app.expected[name]}")
 
     def check_bounds(self, app: Application) -> None:
         """What must hold of memory: nothing is left of the storm."""

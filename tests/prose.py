@@ -80,6 +80,11 @@ RULES: list[tuple[str, str]] = [
     (r"\blevers?\b", "controls"),
     (r"\bgrants?\b", "authorization"),
     (r"\bunclaimed\b", "backlog"),
+    (r"\bmakes? no sense\b", "is invalid, is wrong"),
+    (r"\b(all the same|as ever|as it came)\b", "still; as usual; unchanged"),
+    (r"\bno longer of use\b", "no longer needed"),
+    (r"\AT?o be called\b|[.:;]\s+To be called\b", "Call it ..."),
+    (r"\b(somebody|anybody)\b", "someone; better: name the person or the thing"),
 ]
 
 PATTERNS = [
@@ -108,6 +113,8 @@ def sources() -> list[Path]:
     return [
         *sorted((ROOT / "src").rglob("*.py")),
         *sorted((ROOT / "examples").rglob("*.py")),
+        *sorted((ROOT / "benchmarks").rglob("*.py")),
+        *sorted((ROOT / "fuzz").rglob("*.py")),
         *sorted((ROOT / "docs").rglob("*.md")),
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     ]

@@ -132,7 +132,7 @@ async def with_picows(meter: Meter) -> Connection:
 
 
 def blocking(meter: Meter) -> None:
-    """websockets, the blocking client: one channel, and what comes is timed."""
+    """websockets, the blocking client: one channel, and its events are timed."""
     from websockets.sync.client import connect
 
     handlers = Handlers(meter)

@@ -23,7 +23,7 @@ CHANNELS = ("private-a", "presence-a", "private-encrypted-a", None)
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte that says for what, and what comes."""
+    """Check the invariant on one input: a byte that chooses the purpose, and the received bytes."""
     source = Source(data)
     channel = source.one_of(CHANNELS)
     stream = source.rest()

@@ -1,4 +1,4 @@
-"""Text messages, and all who read what stands in them.
+"""Text messages, and the readers of their contents.
 
 Whatever text comes: decoding gives an envelope or raises BadMessage with a short text; an envelope has what the JSON
 says (as Python's own reader reads it) and, written and decoded again, it is the same; every reader of its data

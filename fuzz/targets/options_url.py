@@ -50,7 +50,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def _options(make: Callable[[], Options], *, hidden: bool = False) -> bool:
-    """Make options and look at them; return whether they could be made. `hidden` says that there is a secret."""
+    """Make options and look at them; return whether they could be made. `hidden`: they contain a secret."""
     try:
         options = make()
     except (ValueError, PusherError) as error:

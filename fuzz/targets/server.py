@@ -1,8 +1,8 @@
-"""The server machine that comes along, under any bytes of any clients.
+"""The test server, under any bytes of any clients.
 
 Clients connect, send raw bytes or events, and go; time passes; controls are moved. Then: nothing that a client sends
 makes the server raise; nothing is sent on a connection after its end; once the deadlines that are due have fired none
-is due; what is kept for a connection is bounded; when all clients have gone nobody is subscribed any more and no
+is due; what is kept for a connection is bounded; when all clients have gone there is no subscription and no
 deadline is left; and splitting what clients send changes no byte of the answers.
 """
 

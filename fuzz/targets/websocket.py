@@ -3,7 +3,7 @@
 Whatever bytes come after the upgrade was asked for, or after it was accepted, and wherever we say goodbye in between:
 nothing raises; the fast lane, with what reads its texts and without, and wsproto alone report the same items and send
 the same frames; splitting the bytes changes no item and no frame, but how many of the pings in one read are answered;
-no more is held than a message may have; and after a violation or a close nothing is reported.
+at most the size of one message is held; and after a violation or a close nothing is reported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Outcome = tuple[list[object], list[tuple[int, bytes]]]
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte of choices, a byte that says where we close, and what comes."""
+    """Check the invariant on one input: a byte of choices, one for the place of our close, and the data."""
     source = Source(data)
     choices, close_at = source.number(), source.number()
     stream = source.rest()

@@ -101,7 +101,7 @@ class CallApplication(Struct, frozen=True):
 
 
 class CancelCall(Struct, frozen=True):
-    """Cancel the call of a `CallApplication`, `Authorize` or `AuthorizeMany`: its result is no longer of use.
+    """Cancel the call of a `CallApplication`, `Authorize` or `AuthorizeMany`: its result is no longer needed.
 
     A coroutine function is cancelled; a plain function cannot be, and runs to its end. In both cases the call is
     still answered once, when the function has ended, because the session counts the calls that have not.

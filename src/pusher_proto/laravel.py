@@ -332,7 +332,7 @@ def session_auth(
     csrf_token: Token | None = None,
     **more: Any,
 ) -> AuthEndpoint:
-    """Return the auth endpoint of a Laravel application, asked with the cookies of somebody who logged in.
+    """Return the auth endpoint of a Laravel application, asked with the cookies of a logged-in user.
 
     `cookies` is a mapping, or a function called for each request, which in the async client may be a coroutine
     function. Its XSRF-TOKEN is sent as X-XSRF-TOKEN; a page's `csrf_token` is sent as X-CSRF-TOKEN where one is given.

@@ -271,7 +271,7 @@ def test_nonsense_for_an_activity_timeout_counts_as_absent_and_is_warned_of_once
     assert script.session.socket_id == "1.1"
     assert seconds_to_ping(script) == 120
     assert warnings(caplog) == [
-        "the server's activity_timeout makes no sense; after 120 s of silence it is pinged"
+        "the server's activity_timeout is invalid; it is pinged after 120 s of silence"
     ]
 
 

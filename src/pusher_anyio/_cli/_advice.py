@@ -118,7 +118,7 @@ def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_
     if timed_out:
         return "The server does not answer for this channel: look at its log."
     if not kind_of(channel).needs_authorization:
-        return "The server does not let anybody into this channel: look at its log."
+        return "The server refuses every client on this channel: look at its log."
     if signed_here:
         return "Check --secret: it must be the secret of the very app that the key belongs to."
     return "Check that the auth endpoint signs with the key and the secret of this very app."

@@ -406,7 +406,7 @@ def _add_server(parser: _Parser) -> None:
         "--any-name", action="store_true", help="for channel names that Pusher would not take"
     )
     group.add_argument(
-        "--ca", metavar="FILE", help="certificates (PEM) to trust beside those of the system"
+        "--ca", metavar="FILE", help="certificates (PEM) to trust, in addition to the system's"
     )
     group.add_argument(
         "--proxy", metavar="URL", help="go through http://[USER:PASSWORD@]HOST:PORT or socks5://..."

@@ -113,7 +113,7 @@ async def _opened() -> AsyncIterator[tuple[RunningServer, Client, Client]]:
 
 
 def _options(running: RunningServer, name: str) -> Options:
-    """Return options for somebody of this name."""
+    """Return options for a member with this name."""
     member = {"user_id": name, "user_info": {"name": name.title()}}
     key = DEMO_APP.encryption_master_key
     return running.options(
@@ -150,7 +150,7 @@ async def _tell_the_story(
 async def _publish(running: RunningServer, screen: _Screen, pause: float) -> None:
     """Publish to a channel of each kind that carries messages here."""
     for name, event, data in (
-        (PUBLIC, "headline", {"text": "Anybody may read this"}),
+        (PUBLIC, "headline", {"text": "Anyone may read this"}),
         (PRIVATE, "created", {"order": 42, "total": "19.90"}),
         (ENCRYPTED, "note", {"text": "The server that passes this on cannot read it"}),
     ):

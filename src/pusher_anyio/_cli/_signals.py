@@ -15,7 +15,7 @@ __all__ = ["until_signal"]
 async def until_signal(work: Callable[[], Awaitable[int]]) -> int:
     """Return what `work` returns, or `Exit.DONE` when a signal ended it. Exceptions come out as they are.
 
-    To be called within the blocks of clients and servers, so that a signal leaves these in order.
+    Call it within the blocks of clients and servers, so that a signal leaves these in order.
     """
     status: int = Exit.DONE
     failure: Exception | None = None

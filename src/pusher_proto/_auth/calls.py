@@ -101,7 +101,7 @@ class Calls:
         return call
 
     def abandon(self, call: Call) -> None:
-        """Give up a call whose result is no longer of use: it is not made, or cancelled where that is possible.
+        """Give up a call whose result is no longer needed: it is not made, or cancelled where that is possible.
 
         Call `go_on` afterwards.
         """

@@ -151,7 +151,7 @@ class AuthRequests:
         return request.number
 
     def cancel(self, number: int, now: float) -> None:
-        """Drop a request whose answer is no longer of use."""
+        """Drop a request whose answer is no longer needed."""
         request = self._requests.get(number)
         if request is not None:
             self._forget(request, now)

@@ -21,7 +21,7 @@ __all__ = ["BadPresence", "Roster"]
 
 
 class BadPresence(ValueError):
-    """The server's message about members makes no sense; the text says why."""
+    """The server's message about members is invalid; the text says why."""
 
 
 class Roster:

@@ -36,7 +36,7 @@ class BindingBase(Sink):
             self._host.delivery.remove(self)
 
     def served(self) -> None:
-        """Forget a handler that is to be called once: its event is in the queue."""
+        """Forget a handler for one event: its event is in the queue."""
         self._host.bindings.discard(self)
 
     def predicate_raised(self, event: Event, error: Exception) -> None:

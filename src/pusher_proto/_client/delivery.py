@@ -170,7 +170,7 @@ class Delivery:
     def took(self, sink: Sink) -> None:
         """Continue what `sink` held up, and report what it dropped.
 
-        To be called when no more events than `look_at` are left in it; at other times it does nothing.
+        Call it when at most `look_at` events are left in it; at other times it does nothing.
         """
         if len(sink.queue) <= sink.look_at:
             sink.look_at = -1

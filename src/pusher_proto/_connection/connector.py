@@ -207,7 +207,7 @@ class Connector:
             self._link.ping(now)
 
     def pause_reading(self, now: float) -> None:
-        """Stop wanting data. What belongs to connecting is read all the same."""
+        """Stop asking for data. Data that belongs to connecting is still read."""
         if not self.reading_paused and self._link is not None and self.socket_id is not None:
             self.reading_paused = True
             self._link.reading(False, now)

@@ -415,13 +415,13 @@ class Link:
         return Greeted(socket_id)
 
     def _activity(self, said: Any) -> float:
-        """Return the smaller one of the server's activity_timeout and ours; ours, if the server's makes no sense."""
+        """Return the smaller one of the server's activity_timeout and ours; ours, if the server's is invalid."""
         ours = self._options.activity_timeout
         if self._options.activity_override is not None:
             return self._options.activity_override
         if isinstance(said, bool) or not isinstance(said, int | float) or not said > 0:
             _log.warning(
-                "the server's activity_timeout makes no sense; after %g s of silence it is pinged",
+                "the server's activity_timeout is invalid; it is pinged after %g s of silence",
                 ours,
             )
             return ours

@@ -60,7 +60,7 @@ class ErrorReceived(Struct, frozen=True):
 
 
 class Malformed(Struct, frozen=True):
-    """A message that makes no sense; the connection is kept."""
+    """An invalid message; the connection is kept."""
 
     reason: str
     excerpt: str

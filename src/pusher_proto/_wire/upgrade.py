@@ -79,7 +79,7 @@ class Upgrade:
         self._body_limit = body_limit
 
     def request(self) -> bytes:
-        """Return the request (RFC 6455, 4.1). To be called once."""
+        """Return the request (RFC 6455, 4.1). Call it once."""
         try:
             return self._http.send(self._request) + self._http.send(h11.EndOfMessage())
         except h11.LocalProtocolError as error:

@@ -95,7 +95,7 @@ class Driver:
         self._calls: dict[int, Callable[[], None]] = {}
         self._without_context: list[Wire] = []
 
-    # What happens
+    # Inputs
 
     def tell(self, answer: Callable[..., None], *details: object) -> None:
         """Call an input of the session with the time, and carry out what follows."""
@@ -107,7 +107,7 @@ class Driver:
             self._broke(error)
 
     def ring(self, now: float | None = None) -> None:
-        """The time has come that was given to `IO.ring_at`. `now` says when; by default it is asked for."""
+        """Fire the due timers, at the time that was given to `IO.ring_at`. `now` defaults to `IO.time()`."""
         self._rings_at = inf
         try:
             self.session.handle_timeout(now=self._io.time() if now is None else now)
@@ -116,9 +116,9 @@ class Driver:
             self._broke(error)
 
     def settle(self) -> None:
-        """Carry out all that the session asks for, deliver its events, and let the `IO` look at its wires.
+        """Carry out all effects of the session, deliver its events, and call `IO.attend` for each wire.
 
-        To be called after every input, and after every command of the application.
+        Call it after every input, and after every command of the application.
         """
         session, io = self.session, self._io
         if (effect := session.next_effect()) is not None and not self._carrying_out:
@@ -133,7 +133,7 @@ class Driver:
             if self._rings_at != inf:
                 self._rings_at = inf
                 io.ring_at(inf)
-        elif deadline < self._rings_at:  # most are put off before they come
+        elif deadline < self._rings_at:  # most deadlines are moved before they are reached
             self._rings_at = deadline
             io.ring_at(deadline)
 
@@ -147,7 +147,7 @@ class Driver:
     # Within
 
     def _carry_out_all(self, effect: Effect | None) -> None:
-        """Carry out effects until there is none, those included that follow from answers given here."""
+        """Carry out effects until there is none, including the effects that follow from answers given here."""
         self._carrying_out = True
         try:
             while effect is not None:
@@ -195,7 +195,7 @@ class Driver:
             wire.failed(error)
 
     def _give_context(self, wire: Wire, own: Any) -> None:
-        """Give a wire its own context, or that of the driver, now or when it is made."""
+        """Give a wire its own context or the driver's, now or when it has been made."""
         context = own or self._context or cached_context()
         if context is not None:
             wire.secure(context)

@@ -327,4 +327,4 @@ class Wire:
 
 
 def _nothing(**_: Any) -> None:
-    """The input of which the session need not know: what the I/O is to do may have changed all the same."""
+    """An input that the session does not need: the driver still checks what the I/O is to do next."""

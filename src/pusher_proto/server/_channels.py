@@ -20,7 +20,7 @@ class Member(msgspec.Struct, frozen=True):
 
     user_id: str
     info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    """The JSON of `user_info`, passed on as it came."""
+    """The JSON of `user_info`, passed on unchanged."""
 
 
 class Channel:

@@ -1,0 +1,46 @@
+"""The prose of the project follows the rules of `tests.prose`, and these rules find what they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prose import ROOT, findings, main, sources
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_word_that_is_not_used_here(path: Path) -> None:
+    assert [str(finding) for finding in findings(path)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"""Connect anew."""',
+        "value = 1  # the task that nobody waits for",
+        'raise ValueError("what came is no JSON, and is told")',
+        'def f() -> None:\n    """To be called once."""',
+    ],
+)
+def test_each_kind_of_prose_in_a_module_is_read(text: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(text)
+    assert findings(module)
+
+
+def test_code_is_not_prose(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Call `anew`.\n\n```python\nmeanwhile = 1\n```\n\nConnect\nanew.\n")
+    assert [finding.line for finding in findings(page)] == [8]
+
+
+def test_quantities_are_no_findings(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("There are no more files.\n\nIt waits no more.\n")
+    assert [finding.line for finding in findings(page)] == [3]
+
+
+def test_the_command_fails_on_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(ROOT / "README.md")]) == 0
+    assert capsys.readouterr().out == "0 findings in 1 files\n"
