@@ -39,7 +39,6 @@ RULES: list[tuple[str, str]] = [
     (r"\bof ours\b", "our"),
     # Not before a noun, as in "no more files".
     (r"\bno more\b(?=[.,;:)]|\s*$| (that|of|when|to|is|be|with|by|from|in|at)\b)", "no longer"),
-    (r"\b(is|are) no more\b", "no longer"),
     (r"\bsees? to\b(?! it that)", "handle"),
     (r"\b(tells?|told) of\b", "report, log, emit"),
     (r"\b(is|are|was|were|been|being) told\b", "is notified, gets, is logged"),
