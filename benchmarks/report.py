@@ -68,6 +68,7 @@ TARGETS: list[tuple[str, str, str, str, str, float]] = [
     ("latency", "ours-blocking", "latency", "websockets-blocking+orjson", "p50", 1.2),
     ("subscribe", "ours", "subscribe", "asyncpusher", "cpu", 1.0),
     ("encrypted", "ours", "encrypted", "picows+orjson", "cpu", 1.5),
+    ("1KB", "ours-pysher", "1KB", "ours-blocking-untouched", "cpu", 1.5),
 ]
 """What is aimed at: one client's figure in one workload over another's, at most."""
 

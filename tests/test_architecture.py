@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -19,6 +20,7 @@ import pusher_anyio
 import pusher_proto
 import pusher_proto.testing
 import pusher_sync
+import pusher_sync.pysher
 
 SRC = Path(__file__).parents[1] / "src"
 CORE = SRC / "pusher_proto"
@@ -61,7 +63,7 @@ FOR_ITS_CLIENTS = {"running": {"auth", "options"}}
 
 PROTOCOL = re.compile(r"pusher:|pusher_internal|json|websocket|http", re.IGNORECASE)
 
-PACKAGES = [pusher_proto, pusher_proto.testing, pusher_anyio, pusher_sync]
+PACKAGES = [pusher_proto, pusher_proto.testing, pusher_anyio, pusher_sync, pusher_sync.pysher]
 
 files = sorted(SRC.rglob("*.py"))
 PLUGIN = SERVER / "pytest_plugin.py"
@@ -361,6 +363,53 @@ def doc_of(cls: type, name: str) -> str | None:
 def test_no_file_is_too_long(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= LONGEST, f"{lines} lines: it holds more than one idea"
+
+
+# Pysher's names.
+
+PYSHER = SRC / "pusher_sync" / "pysher"
+OF_PYSHER = 400
+"""Lines of code, without docstrings, comments and blank lines."""
+
+
+def lines_of_code(path: Path) -> int:
+    """Return the number of lines that hold code."""
+    tree = parsed(path)
+    said = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    skipped |= {tokenize.ENCODING, tokenize.ENDMARKER}
+    with path.open("rb") as file:
+        lines = {
+            line
+            for token in tokenize.tokenize(file.readline)
+            if token.type not in skipped
+            for line in range(token.start[0], token.end[0] + 1)
+        }
+    return len(lines - said)
+
+
+def test_the_room_of_pysher_is_small() -> None:
+    assert 100 < sum(map(lines_of_code, PYSHER.glob("*.py"))) <= OF_PYSHER
+
+
+@pytest.mark.parametrize("path", sorted(PYSHER.glob("*.py")), ids=lambda path: path.stem)
+def test_the_room_of_pysher_knows_public_names_alone(path: Path) -> None:
+    ours = {name for name, _ in imports(path) if name.partition(".")[0].startswith("pusher_")}
+    room = {
+        "pusher_sync.pysher",
+        *(f"pusher_sync.pysher.{each.stem}" for each in PYSHER.glob("*.py")),
+    }
+    assert ours <= {"pusher_proto", "pusher_sync", *room}
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and re.match("_(?!_)", node.attr):
+            assert ast.unparse(node.value) == "self", ast.unparse(node)
 
 
 # The I/O of the drivers.

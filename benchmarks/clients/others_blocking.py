@@ -1,7 +1,11 @@
-"""Pysher: handlers called by its own thread, data as text that each handler decodes."""
+"""Pysher, and our package of the same names: callbacks in a thread of the library, data as text.
+
+Callbacks on Pysher decode it; on ours they leave it as it is, to be compared with a handler that does the same.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import threading
@@ -14,9 +18,10 @@ from benchmarks.payloads import EVENT, KEY
 
 def connect(meter: Meter) -> Any:
     """Connect one."""
-    import pysher
-
-    pusher = pysher.Pusher(
+    module: Any = importlib.import_module(
+        "pysher" if meter.mode == "pysher" else "pusher_sync.pysher"
+    )
+    pusher = module.Pusher(
         KEY, custom_host=meter.host, port=meter.port, secure=meter.tls, log_level=logging.ERROR
     )
     connected = threading.Event()
@@ -36,7 +41,10 @@ def main(meter: Meter) -> None:
     for pusher in pushers:
         for name in meter.channels:
             channel = pusher.subscribe(name)
-            channel.bind(EVENT, lambda text: meter.on_event(json.loads(text)))
+            if meter.mode == "pysher":
+                channel.bind(EVENT, lambda text: meter.on_event(json.loads(text)))
+            else:
+                channel.bind(EVENT, lambda text: meter.on_event(text))
             if meter.kind == "subscribe":
                 channel.bind("pusher_internal:subscription_succeeded", lambda _: meter.subscribed())
     if meter.kind == "idle":

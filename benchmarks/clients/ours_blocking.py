@@ -75,6 +75,9 @@ def main(meter: Meter) -> None:
         elif meter.mode == "handler":
             for name in meter.channels:
                 client.channel(name).bind(EVENT, lambda event: meter.on_event(event.data))
+        elif meter.mode == "handler-untouched":
+            for name in meter.channels:
+                client.channel(name).bind(EVENT, lambda event: meter.on_event(event.raw_data))
         stream = None
         if meter.mode == "iterate" and meter.kind in ("stream", "pace"):
             stream = (channel if len(meter.channels) == 1 else client).events(EVENT)

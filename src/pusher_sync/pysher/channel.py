@@ -1,0 +1,59 @@
+"""A channel with the names of Pysher, and what it shares with a connection: callbacks."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["Callbacks", "Channel", "Source"]
+
+Callback = Callable[..., object]
+Callbacks = defaultdict[str, list[tuple[Callback, tuple[Any, ...], dict[str, Any]]]]
+"""The callbacks by the name of their event, each with the further arguments that `bind` was given."""
+
+
+class Source:
+    """Where messages come from: a channel, or the connection."""
+
+    name: str
+    event_callbacks: Callbacks
+    logger: logging.Logger
+
+    def bind(self, event_name: str, callback: Callback, *args: Any, **kwargs: Any) -> None:
+        """Call `callback(data, *args, **kwargs)` for each message of that name.
+
+        The data is text where the message has text, as nearly all have, and else the decoded value.
+        """
+        self.event_callbacks[event_name].append((callback, args, kwargs))
+
+    def call(self, event_name: str, data: Any) -> None:
+        """Call the callbacks of an event. What one raises is logged, and the next one is called."""
+        for callback, args, kwargs in tuple(self.event_callbacks.get(event_name, ())):
+            try:
+                callback(data, *args, **kwargs)
+            except Exception:
+                where = event_name, self.name
+                self.logger.exception("the callback %r raised for %r on %s", callback, *where)
+
+
+class Channel(Source):
+    """A channel that `Pusher.subscribe` returned."""
+
+    def __init__(self, channel_name: str, connection: Connection, auth: str | None = None) -> None:
+        self.name = channel_name
+        self.connection = connection
+        self.logger = connection.logger
+        self.event_callbacks = defaultdict(list)
+        self.auth = auth
+
+    def trigger(self, event_name: str, data: Any) -> None:
+        """Send a client event to the other subscribers. What cannot be sent is logged, with what to do."""
+        if event_name.startswith("client-"):
+            self.connection.send_event(event_name, data, channel_name=self.name)
+        else:
+            self.logger.error("%r was not sent: client events begin with client-", event_name)
