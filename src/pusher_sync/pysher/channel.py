@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from typing import Any
 
 __all__ = ["Callbacks", "Channel", "Source"]
 
@@ -42,9 +39,9 @@ class Source:
 
 
 class Channel(Source):
-    """A channel that `Pusher.subscribe` returned."""
+    """A channel that `Pusher.subscribe` returned. `connection` is its `Connection`."""
 
-    def __init__(self, channel_name: str, connection: Connection, auth: str | None = None) -> None:
+    def __init__(self, channel_name: str, connection: Any, auth: str | None = None) -> None:
         self.name = channel_name
         self.connection = connection
         self.logger = connection.logger

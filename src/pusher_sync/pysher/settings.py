@@ -29,21 +29,15 @@ def options_for(
         raise TypeError(f"socket_kwargs[{name!r}] {what}")
     if type(interval) not in (int, float) or not interval >= 0:
         raise ValueError(f"reconnect_interval is a number of seconds, not {interval!r}")
-    parts = urlsplit(url)
-    scheme = "https" if parts.scheme == "wss" else "http"
+    parts, cap = urlsplit(url), interval or 1.0
+    # websocket-client sends this header; Reverb may demand it.
+    origin = f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"
     return Options.from_url(
-        url,
-        query={"protocol": str(PROTOCOL)},
-        # websocket-client sends it; Reverb may demand it.
-        origin=socket_kwargs.get("origin") or f"{scheme}://{parts.netloc}",
-        proxy=_proxy(url, socket_kwargs),
-        strict_names=(parts.hostname or "").endswith(_OF_PUSHER),
-        retry_base=min(1.0, interval or 1.0),
-        retry_cap=interval or 1.0,
-        activity_timeout=pings[0],
-        pong_timeout=pings[1],
+        url, query={"protocol": str(PROTOCOL)}, origin=socket_kwargs.get("origin") or origin,
+        proxy=_proxy(url, socket_kwargs), strict_names=(parts.hostname or "").endswith(_OF_PUSHER),
+        retry_base=min(1.0, cap), retry_cap=cap, activity_timeout=pings[0], pong_timeout=pings[1],
         auto_connect=False,
-    )
+    )  # fmt: skip
 
 
 def _proxy(url: str, socket_kwargs: Mapping[str, Any]) -> str | None:
