@@ -71,10 +71,9 @@ class Pusher:
         if auth_endpoint:
             self._endpoint = proto.AuthEndpoint(auth_endpoint, headers=self._headers)
         proxy = http_proxy_host, http_proxy_port, http_no_proxy, http_proxy_auth
-        socket_kwargs = dict(zip(PROXY, proxy, strict=True))
         self.connection = Connection(
             self._connection_handler, self.url, None, log_level, daemon, reconnect_interval,
-            socket_kwargs, **thread_kwargs,
+            dict(zip(PROXY, proxy, strict=True)), **thread_kwargs,
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -129,9 +128,8 @@ class Pusher:
 
     def _way(self, channel_name: str, token: str | None) -> proto.Auth | None:
         """Return how a channel is authorized by what is set now, or None for a public one."""
-        made_for, member = self.connection.socket_id, None
-        if channel_name.startswith("presence-"):
-            member = json.dumps(self.user_data)
+        made_for = self.connection.socket_id
+        member = json.dumps(self.user_data) if channel_name.startswith("presence-") else None
 
         def ready(request: proto.AuthRequest) -> proto.AuthResponse:
             if made_for not in ("", request.socket_id):
