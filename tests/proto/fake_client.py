@@ -301,15 +301,16 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
             result = function(argument)
         except Exception as error:
             result = error
-        if isinstance(effect, CallApplication):
-            self._session.call_ended(effect.request, result, now=self._now())
-        else:
-            for request, answer in answers(effect, result).items():
-                if isinstance(answer, BaseException):
-                    self._session.authorization_failed(request, answer, now=self._now())
-                else:
-                    self._session.authorized(request, answer, now=self._now())
-        self._changed()
+        with self._guard:
+            if isinstance(effect, CallApplication):
+                self._session.call_ended(effect.request, result, now=self._now())
+            else:
+                for request, answer in answers(effect, result).items():
+                    if isinstance(answer, BaseException):
+                        self._session.authorization_failed(request, answer, now=self._now())
+                    else:
+                        self._session.authorized(request, answer, now=self._now())
+            self._changed()
 
     def _wait(
         self,
