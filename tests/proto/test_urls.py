@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
@@ -360,6 +360,7 @@ words = st.text("abc:/?#.&=", max_size=20)
 
 
 @tried
+@example("", "", "://", "")
 @given(st.sampled_from(["https://", "ws://", ""]), words, words, words)
 def test_no_password_and_no_query_is_ever_shown(scheme: str, one: str, two: str, end: str) -> None:
     url = f"{scheme}{one}HIDDEN{two}@app.test/{end}?HIDDEN={one}"

@@ -45,7 +45,10 @@ class Address(NamedTuple):
 
 _HOST = re.compile(r"""[^\x00-\x20\x7f/?#@\[\]\\"<>]+\Z""")
 # The last @ ends the login: a password that should have been encoded may hold anything.
-_PARTS = re.compile(r"([a-z][a-z0-9+.-]*://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL)
+# An unknown scheme before an @ may be a part of the login.
+_PARTS = re.compile(
+    r"((?:wss?|https?|socks5h?)://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL
+)
 _TLS = {"ws": False, "http": False, "wss": True, "https": True}
 
 
