@@ -181,7 +181,7 @@ def test_an_address_is_read_from_a_url(url: str, address: Address) -> None:
         ("/auth", "an absolute ws, wss, http or https URL is needed, not '/auth'"),
         ("app.test/auth", "an absolute ws, wss, http or https URL is needed, not 'app.test/auth'"),
         ("file:///etc/passwd", "an absolute ws, wss, http or https URL is needed, not 'file:///etc/passwd'"),
-        ("ftp://me:hidden@app.test", "an absolute ws, wss, http or https URL is needed, not 'ftp://***@app.test'"),
+        ("ftp://me:hidden@app.test", "an absolute ws, wss, http or https URL is needed, not '***@app.test'"),
         ("http://", "an absolute ws, wss, http or https URL is needed, not 'http://'"),
         ("http://:80/", "an absolute ws, wss, http or https URL is needed, not 'http://:80/'"),
         ("http://app.test:0/", "a port is a number from 1 to 65535, not 0 as in 'http://app.test:0/'"),
