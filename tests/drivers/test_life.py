@@ -15,6 +15,7 @@ import unittest
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from anyio.lowlevel import checkpoint
 from pusher_anyio import Client, open_pusher
 from pusher_anyio.testing import ServerInThread, serve, serve_in_thread
 from pusher_proto import (
+    AuthEndpoint,
     AuthRequest,
     AuthResponse,
     ChannelEvent,
+    ChannelState,
     ClientClosed,
     ConnectionState,
     LocalProtocolError,
@@ -800,6 +803,88 @@ def test_a_slow_authorizer_holds_up_nothing_and_is_not_waited_for(
     anyio.run(main, backend=backend)
     release.set()
     assert poll(lambda: not [t for t in threading.enumerate() if t.name.startswith("pusher")])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@on_both
+def test_functions_of_the_auth_endpoint_may_be_async_or_slow(
+    server: ServerInThread, backend: str, is_async: bool
+) -> None:
+    asked: list[str] = []
+
+    def headers() -> dict[str, str]:
+        asked.append(threading.current_thread().name)
+        time.sleep(0.2)
+        return {"X-Token": "one"}
+
+    async def async_headers() -> dict[str, str]:
+        asked.append(threading.current_thread().name)
+        await anyio.sleep(0.2)
+        return {"X-Token": "one"}
+
+    async def main() -> None:
+        options = quick(server, auth_endpoint=True)
+        assert isinstance(options.auth, AuthEndpoint)
+        auth = replace(options.auth, headers=async_headers if is_async else headers)
+        async with open_pusher(quick(server, auth=auth)) as client:
+            room = client.subscribe("private-room")
+            await client.subscribe("other").wait_subscribed(5)
+            await until(lambda: asked)
+            longest, last = 0.0, anyio.current_time()
+            while room.state is not ChannelState.SUBSCRIBED:
+                await anyio.sleep(0.005)
+                now = anyio.current_time()
+                longest, last = max(longest, now - last), now
+            assert longest < 0.15  # the event loop went on
+
+    run(main, backend)
+    (name,) = asked
+    assert name.startswith("pusher ") is not is_async
+
+
+@on_both
+def test_W9_too_few_threads_are_a_failure_for_now(
+    server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[str] = []
+    start = threading.Thread.start
+
+    def few(thread: threading.Thread) -> None:
+        if thread.name.startswith("pusher ") and len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def authorizer(request: AuthRequest) -> AuthResponse:
+        return OwnKey(DEMO_APP.key, DEMO_APP.secret).authorization(request)
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", few)
+        async with open_pusher(quick(server, auth=None), authorizer=authorizer) as client:
+            await client.subscribe("private-room").wait_subscribed(10)
+            assert len(refused) == 2
+
+    run(main, backend)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+def test_tasks_that_begin_within_the_call(server: ServerInThread) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(vars(asyncio)["eager_task_factory"])
+        async with open_pusher(quick(server)) as client:
+            heard: list[object] = []
+
+            async def handler(event: ChannelEvent) -> None:
+                heard.append(event.data)
+
+            room = await client.subscribe("room").wait_subscribed(5)
+            room.bind("x", handler)
+            server.publish("room", "x", 1)
+            await until(lambda: heard == [1])
+            client.reconnect()
+            await client.wait_connected(5)
+
+    run(main, "asyncio")
 
 
 # The event loop ends

@@ -144,7 +144,10 @@ class Loop(IO):
     def move(self, name: str, wire: Wire, moved_by: Mover) -> None:
         """Let `moved_by` dial and move the bytes of `wire`. It says `gone` at the end."""
         wire.moved_by = moved_by
-        _, self.wires[wire] = self._spawn(name, self.context.copy(), self._run, moved_by.run)
+        self.wires[wire] = int
+        _, cancel = self._spawn(name, self.context.copy(), self._run, moved_by.run)
+        if wire in self.wires:  # else it is gone already, where tasks begin within the call
+            self.wires[wire] = cancel
 
     def attend(self, wire: Wire) -> None:
         """Look again at what a wire wants."""
