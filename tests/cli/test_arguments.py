@@ -238,6 +238,20 @@ def test_two_listeners_on_a_presence_channel_are_two_members() -> None:
     assert members[0] != members[1]
 
 
+def test_F11_the_origin_is_sent() -> None:
+    assert options_of(*HOST, "--origin", "https://shop.test", "room").origin == "https://shop.test"
+    assert options_of(*HOST, "room").origin is None
+
+
+def test_the_proxy_of_the_environment_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:3128")
+    proxy = options_of(*HOST, "room").parsed_proxy()
+    assert proxy is not None
+    assert (proxy.host, proxy.port) == ("proxy.test", 3128)
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert options_of(*HOST, "room").proxy is None
+
+
 def test_all_goes_through_a_proxy_when_there_is_one() -> None:
     options = options_of(*HOST, "--proxy", "socks5://ada:hush@proxy:1080", "room")
     proxy = options.parsed_proxy()

@@ -9,7 +9,8 @@ import socket
 import pytest
 
 from pusher_anyio.__main__ import main
-from pusher_anyio.testing import ServerInThread
+from pusher_anyio.testing import ServerInThread, serve_in_thread
+from pusher_proto.testing import App, Server
 
 from .processes import command, end, line_with
 
@@ -32,6 +33,18 @@ def test_the_event_is_out_when_it_ends(
     out, err = capfd.readouterr()
     assert out == ""
     assert err.endswith("sent client-note to private-x\n")
+
+
+def test_F12_an_event_that_the_server_refuses_is_status_4(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    app = App(id="1", key="demo", secret="demo-secret", client_events=False)
+    with serve_in_thread(Server(apps=[app])) as server:
+        address = ["--host", "127.0.0.1", "--port", str(server.port), "--no-tls", "--key", "demo"]
+        assert main(["trigger", *address, "--secret", "demo-secret", *EVENT]) == 4
+    err = capfd.readouterr().err
+    assert "the server refused client-note on private-x: " in err
+    assert "sent client-note" not in err
 
 
 def test_it_reaches_who_listens(address: list[str]) -> None:

@@ -409,7 +409,12 @@ def _add_server(parser: _Parser) -> None:
         "--ca", metavar="FILE", help="certificates (PEM) to trust, in addition to the system's"
     )
     group.add_argument(
-        "--proxy", metavar="URL", help="go through http://[USER:PASSWORD@]HOST:PORT or socks5://..."
+        "--origin", metavar="URL", help="the Origin header, where the server checks it"
+    )
+    group.add_argument(
+        "--proxy",
+        metavar="URL",
+        help="go through http://[USER:PASSWORD@]HOST:PORT or socks5://...; else HTTPS_PROXY and the like",
     )
     authorizations = parser.add_argument_group("for private and presence channels, one of")
     how = authorizations.add_mutually_exclusive_group()

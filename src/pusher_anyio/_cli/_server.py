@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import replace
 
-from pusher_proto import AuthEndpoint, Options, OwnKey, PusherError
+from pusher_proto import AuthEndpoint, Options, OwnKey, PusherError, proxy_from_env
 from pusher_proto.names import ChannelKind, check_channel, kind_of
 from pusher_proto.options import check_header
 
@@ -22,7 +22,9 @@ def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
     """Return the options that the arguments mean, fit for subscribing to `channels`. Raises `UsageError`."""
     try:
         strict = not arguments.any_name
-        options = replace(_address(arguments), proxy=arguments.proxy, strict_names=strict)
+        options = replace(_address(arguments), origin=arguments.origin, strict_names=strict)
+        proxy = arguments.proxy or proxy_from_env(os.environ, options.url)
+        options = replace(options, proxy=proxy)
         if arguments.secret is not None:
             options = replace(options, auth=OwnKey(options.key, arguments.secret))
         elif arguments.auth_url is not None:

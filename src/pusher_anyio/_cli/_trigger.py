@@ -14,6 +14,7 @@ from pusher_proto import (
     LocalProtocolError,
     PusherError,
     PusherTimeout,
+    ServerError,
     SubscriptionError,
 )
 from pusher_proto.names import ChannelKind, check_client_event, kind_of
@@ -32,14 +33,17 @@ def run(arguments: Namespace) -> int:
     _check(channel, event)
     options = options_from(arguments, [channel])
     context = ssl_context_from(arguments)
+    refusals: list[ServerError] = []
 
     async def send() -> None:
         async with open_pusher(options, ssl_context=context) as client:
             client.bind(None, _tell)
             handle = client.subscribe(channel)
             await handle.wait_subscribed(arguments.timeout)
+            client.bind(ServerError, refusals.append)
             handle.trigger(event, data)
-        # Leaving the block has closed the connection, and that comes after what was to be sent.
+            # The server answers a ping after the event, and before that the event, if it refuses it.
+            await client.flush(arguments.timeout)
 
     try:
         anyio.run(send)
@@ -48,6 +52,9 @@ def run(arguments: Namespace) -> int:
     except PusherError as error:
         tell(str(error))
         return _status(error)
+    if refusals:
+        tell(f"the server refused {event} on {channel}: {refusals[0].message}")
+        return Exit.CHANNEL_REFUSED
     tell(f"sent {event} to {channel}")
     return Exit.DONE
 
