@@ -954,3 +954,165 @@ def test_1_19_reconnecting_by_other_options_keeps_channels_and_streams() -> None
     link = client.session._connector._link
     assert link is not None
     assert link._options is other
+
+
+# Corners of the room
+
+
+class Unhashable:
+    """A handler that cannot be hashed."""
+
+    __hash__ = None  # type: ignore[assignment]  # on purpose
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __call__(self, event: ChannelEvent) -> None:
+        self.seen.append(event.data)
+
+
+def test_a_handler_that_cannot_be_hashed_is_called_found_and_cancelled() -> None:
+    world, _client, channel = room()
+    one, other = Unhashable(), Unhashable()
+    channel.bind("e", one)
+    channel.bind("e", other).cancel()
+    channel.bind("e", other)
+    publish(world, 1)
+    channel.unbind("e", one)
+    publish(world, 2)
+    assert (one.seen, other.seen) == ([1], [1, 2])
+
+
+def test_a_predicate_beside_message_is_asked_about_the_other_events_alone() -> None:
+    world, client, _channel = room()
+    asked: list[Event] = []
+
+    def ask(event: Event) -> bool:
+        asked.append(event)
+        return False
+
+    stream = client.events((Message, ask))
+    publish(world, 1)
+    assert [type(event) for event in stream.ready()] == [Message]
+    assert [type(event) for event in asked] == [ChannelEvent]
+
+
+def test_a_wait_gets_what_a_stream_that_was_left_held_up() -> None:
+    world, client, channel = room()
+    left = [channel.events("other", buffer=2)]
+    wait = channel.waiting("e")
+    publish(world, 1, 2, 3, event="other")
+    publish(world, 7)
+    with client._guard:
+        assert wait.check() is Nothing.PENDING
+    left.clear()
+    gc.collect()
+    with client._guard:
+        assert wait.check().data == 7
+    wait.close()
+
+
+def test_many_selectors_of_one_task_are_bounded() -> None:
+    _world, client, channel = room()
+    client.bind(ChannelEvent, lambda event: None)
+    for number in range(70):
+        with pytest.raises(PusherTimeout):
+            channel.wait_for(f"e{number}", timeout=0)
+    assert len(client._delivery.traces._places[client.who]) == 64
+
+
+def test_D5_the_oldest_events_are_forgotten_after_ten_seconds_of_waiting() -> None:
+    world, client, channel = room()
+    client.bind(ChannelEvent, lambda event: None)
+    world.at(1, lambda: publish(world, 1, 2))
+    assert channel.wait_for("e").data == 1
+    world.run(6)
+    with pytest.raises(PusherTimeout):
+        channel.wait_for("e", lambda event: event.data == 9, timeout=1)
+    world.run(6)
+    publish(world, 3)
+    assert channel.wait_for("e").data == 3
+
+
+@pytest.mark.parametrize("kind", ["channel", "client"])
+def test_two_streams_that_are_full_hold_up_the_third(kind: str) -> None:
+    world, client, channel = room()
+    one, two = channel.events("e", buffer=2), channel.events("e", buffer=2)
+    three = (channel if kind == "channel" else client).events("e")
+    publish(world, 1, 2, 3, 4)
+    assert datas(three.ready()) == [1, 2]
+    assert datas(one.ready()) == [1, 2]
+    assert datas(two.ready()) == [1, 2, 3, 4]
+    assert datas(one.ready()) == [3, 4]
+    assert datas(three.ready()) == [3, 4]
+
+
+def test_a_stream_that_a_driver_emptied_by_itself_lets_delivery_go_on() -> None:
+    world, client, channel = room()
+    stream, other = channel.events("e", buffer=4), client.events("e")
+    publish(world, 1, 2, 3, 4, 5, 6)
+    stream._sink.queue.clear()  # as a driver's step does, without a call for each event
+    assert datas(stream.ready()) == [5, 6]
+    assert datas(other.ready()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_wait_goes_on_after_a_stream_that_was_left_held_up_other_events() -> None:
+    world, client, channel = room()
+    left = [channel.events("other", buffer=1)]
+    wait = channel.waiting("e")
+    publish(world, 1, 2, event="other")
+    left.clear()
+    gc.collect()
+    with client._guard:
+        assert wait.check() is Nothing.PENDING
+    wait.close()
+
+
+def test_a_handler_that_was_called_once_may_be_cancelled() -> None:
+    world, _client, channel = room()
+    seen: list[Any] = []
+    binding = channel.bind("e", lambda event: seen.append(event.data), once=True)
+    publish(world, 1)
+    binding.cancel()
+    binding.cancel()
+    publish(world, 2)
+    assert seen == [1]
+
+
+def test_every_event_goes_to_the_hook_and_what_it_raises_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world, seen = World(), list[Event]()
+
+    def hook(event: Event) -> None:
+        seen.append(event)
+        raise RuntimeError
+
+    _client, [channel] = subscribed(world, "room", on_event=hook)
+    stream = channel.events("e", buffer=1, overflow="drop_oldest")
+    publish(world, 1, 2, 3)
+    assert datas(stream.ready()) == [3]
+    publish(world, 4)
+    assert datas(stream.ready()) == [4]
+    kinds = [type(event).__name__ for event in seen]
+    assert kinds.count("ChannelEvent") == 4
+    assert kinds.count("EventsDropped") == 1
+    assert "on_event raised for ChannelEvent" in caplog.messages
+
+
+def test_one_of_two_equal_handlers_may_be_cancelled() -> None:
+    world, _client, channel = room()
+    seen: list[Any] = []
+
+    def note(event: ChannelEvent) -> None:
+        seen.append(event.data)
+
+    channel.bind("e", note)
+    channel.bind("e", note).cancel()
+    publish(world, 1)
+    channel.unbind("e", note)
+    publish(world, 2)
+    assert seen == [1]
