@@ -377,11 +377,16 @@ def test_W30_an_error_comes_out_of_run_every_wait_and_close(
         room = client.subscribe("room")
         stream = room.events()
         client.bind(None, _fails)
+
+        async def read_all() -> None:
+            async for _ in stream:
+                pass
+
         calls: list[Callable[[], Awaitable[object]]] = [
             client.run,
             client.wait_connected,
             lambda: room.wait_for("never"),
-            lambda: anext(stream),
+            read_all,
             client.close,
             client.close,
         ]

@@ -25,7 +25,7 @@ from pusher_proto import (
     OwnKey,
     Session,
 )
-from pusher_proto.driving import IO, Driver, Wire, call_plain, driver, tls
+from pusher_proto.driving import IO, Driver, Wire, call_plain, driver, in_turns, tls
 from pusher_proto.states import ChannelState
 
 
@@ -454,3 +454,30 @@ def test_W39_a_plain_call_gives_the_result_or_the_error_and_nothing_that_is_to_b
         refused = call_plain(function, 1)
         assert isinstance(refused, TypeError)
         assert "plain function" in str(refused)
+
+
+def test_the_addresses_of_both_families_take_turns() -> None:
+    six = [(10, n) for n in (1, 2, 3)]
+    four = [(2, n) for n in (4, 5)]
+    assert list(in_turns([*six, *four])) == [six[0], four[0], six[1], four[1], six[2]]
+
+
+def test_what_many_requests_raised_is_the_answer_to_each() -> None:
+    class Many:
+        def __call__(self, request: AuthRequest) -> AuthResponse:
+            raise AssertionError("it is asked for many")
+
+        def authorize_many(self, requests: list[AuthRequest]) -> list[object]:
+            raise AssertionError("it is answered by hand")
+
+    hand = Hand(options(), authorizer=Many())
+    hand.connected()
+    for name in ("private-a", "private-b"):
+        hand.driver.session.subscribe(name, now=hand.now)
+    hand.driver.settle()
+    while hand.driver.session.next_deadline() == hand.now or not hand.calls:
+        hand.driver.ring()
+    ((_, _, done),) = hand.calls
+    done(ZeroDivisionError("by zero"))
+    for name in ("private-a", "private-b"):
+        assert "by zero" in str(hand.driver.session.channel(name).last_error)

@@ -182,7 +182,7 @@ class Driver:
             case StartTls():
                 wire.start_tls(effect.host)
                 self._give_context(wire, effect.ssl_context)
-            case CloseTransport():
+            case _:
                 wire.close(abort=effect.abort)
 
     def _open(self, wire: Wire) -> None:
