@@ -59,7 +59,7 @@ class Admission:
         """Pending channels that the pace holds back, in their order."""
         self._alone: dict[str, Channel] = {}
         """Suspects that have to be subscribed one by one."""
-        self._without_data: set[str] = set()
+        self._without_data: dict[str, None] = {}
         """Presence channels that were subscribed on this connection as the signed-in user, without `channel_data`."""
         self._probed: Channel | None = None
         """The suspect that is being subscribed alone."""
@@ -88,7 +88,7 @@ class Admission:
         self._alone.clear()
         ended, probed = self._connector.last_end, self._probed
         succeeded, self._probed, self._succeeded = self._succeeded, None, 0
-        without_data, self._without_data = self._without_data, set()
+        without_data, self._without_data = self._without_data, {}
         if ended is None:
             return None
         if ended.code == _RATE_LIMIT:
@@ -259,7 +259,7 @@ class Admission:
                 channel.hold(result)
                 return
             if result.channel_data is None:
-                self._without_data.add(channel.name)
+                self._without_data[channel.name] = None
             channel.roster.introduce(result.channel_data, self._user.id)
         if channel.sealed:
             channel.use_key(read_key(result.shared_secret))

@@ -85,7 +85,7 @@ class Subscriptions:
         self._renewals = admission.renewals
         self._goodbye: int | None = None
         """The number of the ping behind the goodbyes to all channels; None: none were said."""
-        self._unsettled: set[str] = set()
+        self._unsettled: dict[str, None] = {}
         """The encrypted cache channels that were subscribed since the last pong."""
         self.drifts = 0
         """Messages about members that contradicted a roster."""
@@ -408,7 +408,7 @@ class Subscriptions:
         offline_for = channel.succeed(now)
         self._renewals.subscribed(channel, offline_for, now)
         if channel.sealed and is_cache(channel.name):
-            self._unsettled.add(channel.name)
+            self._unsettled[channel.name] = None
         changes: list[Event] = []
         if channel.roster is not None:
             try:
@@ -484,7 +484,7 @@ class Subscriptions:
     def _forget(self, channel: Channel, *, answered: bool) -> None:
         """Drop a channel. One without an answer may yet be subscribed by the server, and is left then."""
         del self.channels[channel.name]
-        self._unsettled.discard(channel.name)
+        self._unsettled.pop(channel.name, None)
         if not answered and len(self._abandoned) < self._options.max_channels:
             self._abandoned[channel.name] += 1
 

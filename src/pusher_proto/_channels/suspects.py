@@ -24,7 +24,7 @@ class Suspects:
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
         self._ends = 0
-        self._convicted: set[str] = set()
+        self._convicted: dict[str, None] = {}
 
     def suspected(self, name: str) -> bool:
         """Return whether the channel is to be subscribed alone."""
@@ -37,7 +37,7 @@ class Suspects:
     def cleared(self, name: str) -> None:
         """Trust a channel again: the connection outlived its subscribe, or it was left."""
         self._names.pop(name, None)
-        self._convicted.discard(name)
+        self._convicted.pop(name, None)
         if not self._names:
             self._ends = 0
 
@@ -58,7 +58,7 @@ class Suspects:
             alone = present[0]
         if alone is not None and alone in present:
             self._names.pop(alone, None)
-            self._convicted.add(alone)
+            self._convicted[alone] = None
             return alone
         self._ends += 1
         if self._ends > 1:
