@@ -238,7 +238,7 @@ class RealServer(ABC):
             backend.options["verify"] = str(self._tls.ca)
         return client
 
-    def get(self, app: App, path: str) -> Any:
+    def get(self, app: App, path: str, **parameters: str) -> Any:
         """Return the answer to a GET of the HTTP API below `/apps/ID`.
 
         The official library signs a digest of the absent body into its GETs, which Sockudo refuses.
@@ -248,6 +248,7 @@ class RealServer(ABC):
             "auth_key": app.key,
             "auth_timestamp": str(int(time.time())),
             "auth_version": "1.0",
+            **parameters,
         }
         text = "\n".join(["GET", path, urlencode(sorted(query.items()))])
         query["auth_signature"] = hmac.new(

@@ -1,0 +1,368 @@
+"""One soak: what happens when, the comparisons in each calm, and the table at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from fuzz.soak.application import FIXED, OWN, POOL, Setup
+from fuzz.soak.endpoint import Endpoint
+from fuzz.soak.growth import Sample, grown
+from fuzz.soak.proxy import FAULTS, MOODS, Proxy
+from fuzz.soak.servers import APP, MASTER_KEY, Publisher, Service
+from fuzz.soak.watch import EVENT
+
+__all__ = ["Soak"]
+
+ROOT = Path(__file__).parents[2]
+CHANNELS = (*FIXED, *OWN, *POOL)
+AGREE_WITHIN = 60.0
+"""Seconds of calm in which clients and server must agree."""
+_SLACK = 4.0
+"""Seconds that an event may be under way, delayed by the proxy, when its connection is lost."""
+_AT_REST = 4.0
+"""Seconds of agreement before anything is measured: connections to the endpoint that are kept end after two."""
+_EXIT = 2.6
+_SERVER_FAULTS = ("SIGKILL", "SIGTERM", "SIGSTOP")
+
+
+class Client:
+    """One client process, as the soak sees it."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.name = setup.runner
+        self.samples: list[Sample] = []
+        self.report: dict[str, Any] = {}
+        self.missed = self.bad_gaps = 0
+        self.seconds_to_exit = 0.0
+        self._process: asyncio.subprocess.Process | None = None
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+
+    async def start(self) -> None:
+        """Start the process."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-W", "default", "-m", "fuzz.soak.client", json.dumps(asdict(self.setup))),
+            cwd=ROOT,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._stderr,
+            limit=2**24,
+        )
+
+    def order(self, **fields: Any) -> None:
+        """Give an order that has no answer."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(fields).encode() + b"\n")
+
+    async def ask(self, **fields: Any) -> dict[str, Any]:
+        """Give an order, and return the answer."""
+        self.order(**fields)
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = await asyncio.wait_for(self._process.stdout.readline(), 30)
+        if not line:
+            raise RuntimeError(f"{self.name} has ended: {self.stderr()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    async def end(self) -> dict[str, Any]:
+        """End the process; return what it said of its end."""
+        assert self._process is not None
+        answer = await self.ask(do="end")
+        await asyncio.wait_for(self._process.wait(), 30)
+        return answer
+
+    def kill(self) -> None:
+        """End the process by force, if it runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+        self._stderr.close()
+
+    def stderr(self) -> str:
+        """Return what it wrote to standard error."""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace").strip()
+
+
+class Soak:
+    """A whole run. The same seed gives the same plan of faults."""
+
+    def __init__(
+        self, kind: str, runners: Sequence[str], minutes: float, seed: int, dense: bool, plant: str
+    ) -> None:
+        self.kind, self.minutes, self.seed, self.dense = kind, minutes, seed, dense
+        self.rng = random.Random(seed)
+        self.proxy = Proxy(random.Random(seed + 1))
+        self.endpoint = Endpoint(random.Random(seed + 2))
+        self.service = Service(kind)
+        self.publisher = Publisher(self.service, CHANNELS, EVENT)
+        self.faults: Counter[str] = Counter()
+        self.breaches: list[str] = []
+        self.agreed_after: list[float] = []
+        self.clients = [self._client(runner, plant) for runner in runners]
+
+    def _client(self, runner: str, plant: str) -> Client:
+        return Client(
+            Setup(
+                runner=runner,
+                key=APP.key,
+                secret=APP.secret,
+                master_key=MASTER_KEY.hex(),
+                port=0,
+                endpoint=0,
+                seed=self.seed,
+                constructor=self.service.options,
+                signs_in=self.service.signs_in,
+                plant=plant,
+            )
+        )
+
+    async def run(self) -> bool:
+        """Run. Return whether every invariant held."""
+        try:
+            await self._run()
+        finally:
+            for client in self.clients:
+                client.kill()
+            if self.service.server.returncode is None:
+                self.service.server.pause(signal.SIGCONT)
+                self.service.server.kill()
+        return not self.breaches
+
+    async def _run(self) -> None:
+        self.proxy.target = self.service.server.port
+        await self.proxy.start()
+        await self.endpoint.start()
+        for client in self.clients:
+            client.setup.port, client.setup.endpoint = self.proxy.port, self.endpoint.port
+            self.endpoint.setups[client.name] = client.setup
+            await client.start()
+        self.publisher.start()
+        rounds = max(3, round(self.minutes * 60 / 100))
+        length = self.minutes * 60 / rounds
+        for number in range(rounds):
+            known = len(self.breaches)
+            await self._chaos(length * (0.65 if number else 0.2))
+            await self._calm(length * 0.25)
+            agreed = self.agreed_after[-1]
+            print(f"round {number + 1} of {rounds}: agreed after {agreed:.0f} s", file=sys.stderr)
+            for breach in self.breaches[known:]:
+                print(f"BREACH {breach}", file=sys.stderr, flush=True)
+        self.publisher.end()
+        for client in self.clients:
+            await self._end(client)
+
+    # Faults
+
+    async def _chaos(self, seconds: float) -> None:
+        """Let things fail for so long."""
+        self._order(calm=False, mood={"raises": 0.15, "hangs": 0.04})
+        self.endpoint.badness = 0.2
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, self.rng.expovariate(1 / (1.0 if self.dense else 6.0))))
+            await self._fail(self.rng.random(), max(1.0, left / 3))
+
+    async def _fail(self, chance: float, longest: float) -> None:
+        if self.dense or chance < 0.62:
+            fault = "reset" if self.dense else self.rng.choice(FAULTS)
+            if self.proxy.break_one(fault):
+                self.faults[fault] += 1
+        elif chance < 0.85:
+            mood = self.rng.choice(MOODS)
+            self.faults[f"new connections: {mood}"] += 1
+            self.proxy.mood = mood
+            self.proxy.break_one("reset all")
+            await asyncio.sleep(min(longest, self.rng.uniform(1, 10)))
+            self.proxy.mood = None
+        else:
+            await self._fail_server(self.rng.choice(_SERVER_FAULTS), longest)
+
+    async def _fail_server(self, fault: str, longest: float) -> None:
+        self.faults[fault] += 1
+        for_seconds = min(longest, self.rng.uniform(1, 22 if fault == "SIGSTOP" else 8))
+        if fault == "SIGSTOP":
+            self.service.server.pause(signal.SIGSTOP)
+            await asyncio.sleep(for_seconds)
+            self.service.server.pause(signal.SIGCONT)
+        else:
+            await asyncio.to_thread(self.service.end, fault)
+            await asyncio.sleep(for_seconds)
+            await asyncio.to_thread(self.service.start)
+
+    # Calm
+
+    def _order(self, *, calm: bool, mood: dict[str, float]) -> None:
+        for client in self.clients:
+            client.order(do="calm", calm=calm, mood=mood)
+
+    async def _calm(self, seconds: float) -> None:
+        """Let everything work, and compare clients, server and lists of members until they agree."""
+        began = time.monotonic()
+        self._order(calm=True, mood={"raises": 0.0, "hangs": 0.0})
+        self.endpoint.badness = 0.0
+        self.proxy.heal()
+        differences = ["not looked yet"]
+        while differences and time.monotonic() < began + AGREE_WITHIN:
+            await asyncio.sleep(1)
+            await self._reports()
+            differences = await asyncio.to_thread(self._differences)
+        self.agreed_after.append(time.monotonic() - began)
+        if differences:
+            self.breaches.append(f"no agreement within {AGREE_WITHIN:g} s: {differences}")
+        else:
+            await self._marker()
+        await asyncio.sleep(max(_AT_REST, began + seconds - time.monotonic()))
+        for client in self.clients:
+            client.samples.append(await client.ask(do="sample"))
+
+    async def _reports(self) -> None:
+        for client in self.clients:
+            client.report = await client.ask(do="report")
+            found = [*client.report["breaches"], *client.report["log_errors"]]
+            self.breaches += [f"{client.name}: {one}" for one in found]
+            for gap in client.report["gaps"]:
+                self._check_gap(client, gap)
+
+    def _check_gap(self, client: Client, gap: dict[str, Any]) -> None:
+        """Look whether each missing event was published in the times that were reported as missed."""
+        for number in range(gap["first"], gap["last"] + 1):
+            at, taken = self.publisher.log[gap["channel"]][number]
+            if not taken:
+                continue
+            client.missed += 1
+            windows = gap["windows"]
+            if not any(begin - _SLACK <= at <= end + _SLACK for begin, end in windows):
+                client.bad_gaps += 1
+                self.breaches.append(
+                    f"{client.name}: {gap['channel']} lost {number} of {at:.1f} in silence; reported: {windows}"
+                )
+
+    def _differences(self) -> list[str]:
+        """Return in what clients and server differ."""
+        found = []
+        for client in self.clients:
+            report = client.report
+            if report["state"] != "connected":
+                found.append(f"{client.name} is {report['state']}")
+            if self.service.signs_in and report["user"] != "signed_in":
+                found.append(f"{client.name}: the user is {report['user']}")
+            for name in report["wanted"]:
+                if report["channels"][name] != "subscribed":
+                    why = report["errors"][name]
+                    found.append(f"{client.name}: {name} is {report['channels'][name]}, {why}")
+        return found or self._server_differences()
+
+    def _server_differences(self) -> list[str]:
+        found = []
+        for name in CHANNELS:
+            there = sorted(each.name for each in self.clients if name in each.report["wanted"])
+            page = self.service.server.get(APP, f"/channels/{name}", info="subscription_count")
+            count = int(page.get("subscription_count", 0))
+            if count != len(there):
+                found.append(f"the server counts {count} on {name}, wanted by {there}")
+            if name.startswith("presence-"):
+                for client in self.clients:
+                    members = client.report["members"].get(name, there)
+                    if members != there:
+                        found.append(f"{client.name} has {members} on {name}, not {there}")
+        return found
+
+    async def _marker(self) -> None:
+        """Publish once more in all channels: every client must get it, with nothing missing before it."""
+        self.publisher.paused.set()
+        await asyncio.to_thread(self.publisher.idle.wait, 10)
+        for place in range(0, len(CHANNELS), 5):
+            if not await asyncio.to_thread(self.publisher.publish, CHANNELS[place : place + 5]):
+                self.breaches.append("the server took no event in a calm")
+        missing = ["not looked yet"]
+        deadline = time.monotonic() + 10
+        while missing and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+            await self._reports()
+            missing = [
+                f"{client.name} {name}: {client.report['last'].get(name)} of {self.publisher.numbers[name] - 1}"
+                for client in self.clients
+                for name in client.report["wanted"]
+                if client.report["last"].get(name) != self.publisher.numbers[name] - 1
+            ]
+        if missing:
+            self.breaches.append(f"not delivered within 10 s of a calm: {missing}")
+        for client in self.clients:
+            if len(set(client.report["heard"].values())) > 1:
+                self.breaches.append(f"{client.name}: consumers differ: {client.report['heard']}")
+        self.publisher.paused.clear()
+
+    async def _end(self, client: Client) -> None:
+        self.breaches += [f"{client.name}: {one}" for one in grown(client.samples)]
+        ended = await client.end()
+        client.seconds_to_exit = ended["seconds"]
+        if ended["seconds"] > _EXIT:
+            self.breaches.append(f"{client.name}: leaving took {ended['seconds']:.1f} s")
+        if not client.setup.plant and (ended["tasks"] or ended["threads"]):
+            self.breaches.append(f"{client.name}: left behind: {ended}")
+        if (said := client.stderr()) and not client.setup.plant:
+            self.breaches.append(f"{client.name}: on standard error: {said[-2000:]}")
+
+    # The table
+
+    def table(self) -> str:
+        """Return what happened, as Markdown."""
+        bad = sum(count for name, count in self.endpoint.counts.items() if name != "requests")
+        day, python = time.strftime("%Y-%m-%d", time.gmtime()), sys.version.split()[0]
+        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        agreed = ", ".join(f"{each:.0f}" for each in self.agreed_after)
+        happened = (
+            f"Faults: {sum(self.faults.values())} ({faults}). "
+            f"Auth endpoint: {self.endpoint.counts['requests']} requests, {bad} bad answers. "
+            f"Published: {self.publisher.taken}, and {self.publisher.unknown} while the server was away. "
+            f"Agreement after {agreed} s of calm."
+        )
+        lines = [
+            f"{day}: server {self.kind}, {self.minutes:g} minutes, seed {self.seed}, Python {python}.",
+            "",
+            happened,
+            "",
+            "| | " + " | ".join(client.name for client in self.clients) + " |",
+            "| --- |" + " --- |" * len(self.clients),
+        ]
+        counts = sorted({name for each in self.clients for name in each.report.get("counts", {})})
+        rows: list[tuple[str, list[str]]] = [
+            (name, [str(each.report["counts"].get(name, 0)) for each in self.clients])
+            for name in counts
+        ]
+        rows.append(("events", [str(each.report["heard"]["on_event"]) for each in self.clients]))
+        rows.append(("events missed while away", [str(each.missed) for each in self.clients]))
+        rows.append(("… outside of a reported gap", [str(each.bad_gaps) for each in self.clients]))
+        rows.append(
+            (
+                "asked again by the service",
+                [str(sum(each.report["asked_again"].values())) for each in self.clients],
+            )
+        )
+        rows.append(("log records", [_levels(each.report["logs"]) for each in self.clients]))
+        for name in self.clients[0].samples[0]:
+            values = [
+                f"{each.samples[0][name]} → {each.samples[-1][name]}" for each in self.clients
+            ]
+            rows.append((f"{name}, first calm → last", values))
+        rows.append(("seconds to leave", [f"{each.seconds_to_exit:.3f}" for each in self.clients]))
+        lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
+        return "\n".join(lines)
+
+
+def _levels(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))

@@ -1,0 +1,196 @@
+"""The servers of the soak: the project's own, also in the dialect of Reverb, and the real ones of the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, ClassVar
+
+from real_servers.process import START_TIMEOUT, App, Habits, RealServer, ServerError, Tls
+from sockudo import harness as sockudo
+from soketi import harness as soketi
+
+__all__ = ["APP", "MASTER_KEY", "SERVERS", "Publisher", "Service"]
+
+MASTER_KEY = bytes(range(32))
+APP = App(
+    id="1001",
+    key="soak-key",
+    secret="soak-secret",
+    user_authentication=True,
+)
+
+
+class Own(RealServer):
+    """`pusher-proto serve` as a process."""
+
+    dialect: ClassVar[str] = "pusher"
+    habits = Habits(
+        options="from_host",
+        bad_signature=4009,
+        bad_name=4009,
+        long_event_name=4301,
+        names_senders=True,
+        integer_ids=True,
+        info_is_optional=True,
+        presence_caches=True,
+    )
+
+    @classmethod
+    def _launch(
+        cls,
+        apps: tuple[App, ...],
+        port: int,
+        tls: Tls | None,
+        log: IO[bytes],
+        settings: Mapping[str, Any],
+    ) -> subprocess.Popen[bytes]:
+        assert tls is None
+        assert not settings
+        command = [sys.executable, "-m", "pusher_anyio", "serve", "--host", "127.0.0.1"]
+        command += [
+            "--port",
+            str(port),
+            "--dialect",
+            cls.dialect,
+            "--client-events",
+            "--subscription-count",
+        ]
+        command += ["--activity-timeout", "10", "--ping-after", "15"]
+        command += ["--encryption-master-key", b64encode(MASTER_KEY).decode()]
+        for app in apps:
+            command += ["--app", f"{app.id}:{app.key}:{app.secret}"]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while '"port"' not in self.log:
+            if self._process.poll() is not None:
+                raise self._error("the server ended before it was ready")
+            if time.monotonic() > deadline:
+                raise self._error(f"the server did not get ready in {START_TIMEOUT:g} s")
+            time.sleep(0.02)
+
+
+class OwnAsReverb(Own):
+    """The same with the habits of Laravel Reverb."""
+
+    dialect = "reverb"
+    habits = Habits(
+        options="for_reverb",
+        bad_signature=4009,
+        bad_name=4009,
+        long_event_name=4301,
+        names_senders=False,
+        integer_ids=True,
+        info_is_optional=True,
+        presence_caches=True,
+    )
+
+
+class Service:
+    """The server that runs now, and how it is ended and started again on its port."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.signs_in = kind != "reverb-dialect"
+        self._class, self._settings, self._why_not = SERVERS[kind]
+        reason = self._why_not()
+        if reason is not None:
+            raise ServerError(f"no {kind}: {reason}")
+        self.server = self._class.start([APP], **self._settings)
+        self.is_up = True
+
+    @property
+    def options(self) -> str:
+        """The constructor of `Options` for it."""
+        return self._class.habits.options
+
+    def end(self, how: str) -> None:
+        """End it by SIGKILL or SIGTERM."""
+        self.is_up = False
+        (self.server.kill if how == "SIGKILL" else self.server.terminate)()
+
+    def start(self) -> None:
+        """Start it again on its port."""
+        self.server = self._class.start([APP], port=self.server.port, **self._settings)
+        self.is_up = True
+
+
+def _always() -> None:
+    return None
+
+
+SERVERS: dict[str, tuple[type[RealServer], dict[str, Any], Any]] = {
+    "own": (Own, {}, _always),
+    "reverb-dialect": (OwnAsReverb, {}, _always),
+    "soketi": (soketi.Soketi, {}, soketi.prepare),
+    "sockudo": (sockudo.Sockudo, {"activity_timeout": 10}, sockudo.prepare),
+}
+
+
+class Publisher(threading.Thread):
+    """Publishes numbered events in all channels, and remembers when each was published and whether that succeeded."""
+
+    def __init__(self, service: Service, channels: Sequence[str], event: str) -> None:
+        super().__init__(name="publisher", daemon=True)
+        self.service = service
+        self.channels = channels
+        self.event = event
+        self.paused = threading.Event()
+        self.idle = threading.Event()
+        self.numbers = dict.fromkeys(channels, 0)
+        self.log: dict[str, list[tuple[float, bool]]] = {name: [] for name in channels}
+        """For each channel and number the time, and whether the server took the event for certain."""
+        self.taken = self.unknown = 0
+        self._place = 0
+        self._ended = False
+        self._client: tuple[RealServer, Any] | None = None
+
+    def run(self) -> None:
+        """Publish a few events four times a second."""
+        while not self._ended:
+            if self.paused.is_set():
+                self.idle.set()
+            else:
+                self.idle.clear()
+                chosen = [self.channels[(self._place + n) % len(self.channels)] for n in range(5)]
+                self._place += 5
+                self.publish(chosen)
+            time.sleep(0.25)
+
+    def publish(self, channels: Sequence[str]) -> bool:
+        """Publish the next event of each of these channels."""
+        server = self.service.server
+        if self._client is None or self._client[0] is not server:
+            key = b64encode(MASTER_KEY).decode()
+            client = server.http_client(APP, encryption_master_key_base64=key)
+            client._pusher_client._timeout = 3
+            self._client = (server, client)
+        batch, now = [], time.time()
+        for name in channels:
+            number = self.numbers[name]
+            self.numbers[name] += 1
+            self.log[name].append((now, False))
+            batch.append({"channel": name, "name": self.event, "data": {"n": number, "t": now}})
+        try:
+            answer = self._client[1].trigger_batch(batch)
+            taken = "error" not in answer
+        except Exception:  # the server is down, drains, or died in between
+            taken = False
+        if taken:
+            self.taken += len(batch)
+            for name in channels:
+                self.log[name][-1] = (now, True)
+        else:
+            self.unknown += len(batch)
+        return taken
+
+    def end(self) -> None:
+        """Stop publishing."""
+        self._ended = True
+        self.join(10)
