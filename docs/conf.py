@@ -54,6 +54,24 @@ def name_of_a_module(
     return None
 
 
+def meaning_of_a_state(*given: object) -> None:
+    """Take the description of a state from its row in the tables."""
+    obj, lines = given[3], given[5]
+    meaning = getattr(obj, "meaning", None)
+    if isinstance(meaning, str) and isinstance(lines, list):
+        lines[:] = [f"{meaning[:1].upper()}{meaning[1:]}."]
+
+
+def show_states(*given: object) -> bool | None:
+    """Show states, which have no docstrings; leave out their attribute `meaning`."""
+    name, obj = given[2], given[3]
+    if name == "meaning" or getattr(obj, "__qualname__", "") == "_State.__new__":
+        return True
+    return False if isinstance(getattr(obj, "meaning", None), str) else None
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", meaning_of_a_state)
+    app.connect("autodoc-skip-member", show_states)
     app.connect("missing-reference", name_of_a_module)

@@ -1,9 +1,10 @@
-"""The files, folders and functions that docs/architecture.md names exist, and it shows each room of the core."""
+"""The files, folders and functions that docs/architecture.md and docs/mutation.md name exist; each room is shown."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,12 @@ def test_each_room_is_shown_and_described(room: str) -> None:
     )
     assert docstring
     assert docstring.count(".") >= 2, "say what the room is for and what it may know"
+
+
+def test_the_settings_of_mutation_testing_name_files() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
+    named = [*settings["only_mutate"], *settings["pytest_add_cli_args_test_selection"]]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    page = (ROOT / "docs" / "mutation.md").read_text()
+    modules = re.findall(r"`((?:_\w+/)?\w+\.py)`", page)
+    assert [path for path in modules if not (ROOT / "src" / "pusher_proto" / path).exists()] == []

@@ -105,12 +105,17 @@ class OwnKey:
     """
 
     key: str
+    """The key of the app."""
     secret: Secret | str = field(repr=False)
+    """The secret of the app. It is kept as a `Secret`, which no repr shows."""
     member: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = field(
         default=None, repr=False
     )
+    """The presence member, `{"user_id": ..., "user_info": ...}`, or a pure and quick function of the channel's name."""
     user: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The user to sign in, `{"id": ..., "user_info": ...}`; without `member` also the presence member."""
     master_key: bytes | None = field(default=None, repr=False)
+    """The 32 bytes of the app's encryption master key; needed for encrypted channels."""
 
     def __post_init__(self) -> None:
         secret = self.secret.reveal() if isinstance(self.secret, Secret) else self.secret
@@ -196,15 +201,25 @@ class AuthEndpoint:
     """
 
     url: str
+    """The absolute http or https URL for channels."""
     headers: Headers | GivesHeaders = field(default_factory=dict, repr=False)
+    """Headers of each request, or a function that returns them."""
     params: Headers | GivesHeaders = field(default_factory=dict, repr=False)
+    """Fields of each request in addition to the protocol's, or a function that returns them."""
     body: Literal["form", "json"] = "form"
+    """How the fields are sent: as a form, or as a JSON object."""
     parse: Callable[[EndpointResponse], Mapping[str, Any]] | None = field(default=None, repr=False)
+    """A pure and quick function that turns a good response into a mapping with `auth`; None reads JSON."""
     refresh: Callable[[], object] | None = field(default=None, repr=False)
+    """Called once after 401, 403 or 419, before the requests are made once more; None: no second request."""
     user_url: str | None = None
+    """The URL for signing in; None: the same as `url`."""
     batch: int = 1
+    """The largest number of channels in one request."""
     hints: Mapping[int, str] = field(default_factory=dict, repr=False)
+    """Advice for errors, by HTTP status."""
     ssl_context: Any = field(default=None, repr=False)
+    """The `SSLContext` for the endpoint; None: the client's."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -34,10 +34,13 @@ class OpenTransport(Struct, frozen=True):
     """
 
     transport: int
+    """The number of the new stream, for later effects and inputs."""
     host: str
     """A host name or an address, without brackets. It is also the name that a certificate must carry."""
     port: int
+    """The port, from 1 to 65535."""
     tls: bool
+    """Whether to establish TLS before `transport_opened`."""
     ssl_context: Any = None
     """The `SSLContext` for TLS on this stream, now or at a `StartTls`; None: the driver's own."""
 
@@ -46,7 +49,9 @@ class SendData(Struct, frozen=True):
     """Write all of `data`, after everything asked for before, and then say `data_sent`."""
 
     transport: int
+    """The number of the stream."""
     data: bytes
+    """The bytes to write."""
 
 
 class StartTls(Struct, frozen=True):
@@ -56,6 +61,7 @@ class StartTls(Struct, frozen=True):
     """
 
     transport: int
+    """The number of the stream."""
     host: str
     """The name that the certificate must carry."""
     ssl_context: Any = None
@@ -69,14 +75,18 @@ class CloseTransport(Struct, frozen=True):
     """
 
     transport: int
+    """The number of the stream."""
     abort: bool = False
+    """Whether to close at once, without writing queued data."""
 
 
 class Authorize(Struct, frozen=True):
     """Ask the application for an authorization; answer with `authorized` or `authorization_failed`, exactly once."""
 
     request: int
+    """The number of the call, for the answer."""
     details: AuthRequest
+    """The socket id and the channel to sign."""
     authorizer: Callable[..., object] | None = None
     """The function given to `subscribe(auth=...)`; None asks the one given to `open_pusher`."""
 
@@ -86,7 +96,9 @@ class AuthorizeMany(Struct, frozen=True):
     exactly once."""
 
     requests: tuple[int, ...]
+    """The numbers of the requests, for the answers."""
     details: tuple[AuthRequest, ...]
+    """The socket id and the channel of each, in the same order."""
 
 
 class CallApplication(Struct, frozen=True):
@@ -97,7 +109,9 @@ class CallApplication(Struct, frozen=True):
     """
 
     request: int
+    """The number of the call, for the answer."""
     function: Callable[[], object]
+    """The function, without arguments."""
 
 
 class CancelCall(Struct, frozen=True):

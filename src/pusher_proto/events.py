@@ -58,9 +58,11 @@ class ConnectionState(StrEnum):
     """The state of the connection as an application sees it, with the values of pusher-js."""
 
     INITIALIZED = "initialized"
+    """`connect` has not been called."""
     CONNECTING = "connecting"
     """An attempt is running, or the next one is scheduled."""
     CONNECTED = "connected"
+    """The server has greeted; events are received."""
     UNAVAILABLE = "unavailable"
     """Still trying, for longer than `Options.unavailable_after`."""
     FAILED = "failed"
@@ -77,14 +79,18 @@ class StateChanged(Event, frozen=True):
     """The state of the connection changed. The session was in `current` before this event was emitted."""
 
     previous: ConnectionState
+    """The state before."""
     current: ConnectionState
+    """The state now."""
     reason: str = ""
+    """Why it changed; empty where there is nothing to say."""
 
 
 class ConnectionEstablished(Event, frozen=True):
     """Connected, with a new socket id."""
 
     socket_id: str
+    """The id of the connection, given by the server."""
     offline_for: float | None = None
     """Seconds since the connection before this one was lost: events of that time were missed. None at first."""
 
@@ -99,7 +105,9 @@ class ConnectionLost(Event, frozen=True, eq=False):
     """The WebSocket close code, the HTTP status of a refused upgrade, or the code of the error before an end without a
     close frame; 1006 for an end without any of these; None when no connection was reached."""
     reason: str
+    """Why, in words of the server or the operating system."""
     will_retry: bool
+    """Whether the client tries again by itself."""
     retry_in: float | None = None
     """Seconds until the next attempt, or None when none follows."""
     error: BaseException | None = None
@@ -123,14 +131,18 @@ class RetryScheduled(Event, frozen=True):
     """The next attempt starts in `delay` seconds. `attempt` counts from the last stable connection."""
 
     attempt: int
+    """The number of the next attempt, from 1, since the last stable connection."""
     delay: float
+    """Seconds until it begins."""
 
 
 class ServerError(Event, frozen=True):
     """The server sent a `pusher:error`. By itself it does not end the connection."""
 
     code: int | None
+    """The code of the protocol; None if the server sent none."""
     message: str
+    """The text of the server, as it was sent."""
     channel: str | None = None
     """The channel that the error is about, where that is known."""
 
@@ -139,6 +151,7 @@ class Subscribed(Event, frozen=True):
     """The server confirmed a subscription."""
 
     channel: str
+    """The name of the channel."""
     offline_for: float | None = None
     """Seconds since this channel was subscribed before: events published in between were missed. None at first."""
 
@@ -147,6 +160,7 @@ class SubscriptionFailed(Event, frozen=True):
     """A channel was refused, or the server did not answer in time. Other channels are not affected."""
 
     channel: str
+    """The name of the channel."""
     error: PusherError
     """`AuthorizationError` when there is no authorization, else `SubscriptionError`."""
     retry_in: float | None = None
@@ -157,41 +171,52 @@ class Unsubscribed(Event, frozen=True):
     """The channel was left, by `unsubscribe`."""
 
     channel: str
+    """The name of the channel."""
 
 
 class SubscriptionCount(Event, frozen=True):
     """The number of connections that are subscribed to the channel, as the server reports it."""
 
     channel: str
+    """The name of the channel."""
     count: int
+    """The number of its subscribers, all clients of the app together."""
 
 
 class CacheMiss(Event, frozen=True):
     """A cache channel has no cached event."""
 
     channel: str
+    """The name of the channel."""
 
 
 class MemberAdded(Event, frozen=True):
     """A member joined."""
 
     channel: str
+    """The name of the channel."""
     member: Member
+    """The new member."""
 
 
 class MemberUpdated(Event, frozen=True):
     """A member of the channel was announced again, with other info."""
 
     channel: str
+    """The name of the channel."""
     member: Member
+    """The member as it is now."""
     previous: Member
+    """The member as it was before."""
 
 
 class MemberRemoved(Event, frozen=True):
     """A member left; `member` has the info last known."""
 
     channel: str
+    """The name of the channel."""
     member: Member
+    """The member that left, as it was known last."""
 
 
 class ChannelEvent(
@@ -209,12 +234,14 @@ class ChannelEvent(
     """
 
     channel: str
+    """The name of the channel."""
     name: str
+    """The name of the event."""
     if TYPE_CHECKING:
         wire_data: Any = None
+        """The data as it was decoded with the envelope: nearly always a string, mostly of JSON."""
     else:
         wire_data: Shallow = None
-    """The data as it was decoded with the envelope: nearly always a string, mostly of JSON."""
     user_id: str | None = None
     """The user id of the sender of a client event on a presence channel, or None. Pusher and Soketi set it themselves,
     and Reverb where it takes client events from members only; otherwise it is what the sender wrote."""
@@ -302,10 +329,13 @@ class Message(Event, frozen=True):
     """
 
     event: str
+    """The name of the event."""
     channel: str | None = None
+    """The name of the channel; None for messages about the connection."""
     data: Any = None
     """The data as it is in the message: mostly text that holds JSON."""
     user_id: str | None = None
+    """The id of the member that sent a client event, if the server gives it."""
     extra: dict[str, Any] | None = None
     """Further keys of the message."""
     raw: str = ""
@@ -316,21 +346,27 @@ class DecryptionFailed(Event, frozen=True):
     """A message of an encrypted channel could not be opened and was dropped."""
 
     channel: str
+    """The name of the channel."""
     name: str
+    """The name of the event."""
     error: PusherError
+    """Why its data could not be decrypted."""
 
 
 class SignedIn(Event, frozen=True):
     """The server accepted the user."""
 
     user_id: str
+    """The id of the user."""
     user_data: Any = None
+    """The user's data as signed, decoded."""
 
 
 class SignInFailed(Event, frozen=True):
     """Signing in failed."""
 
     error: PusherError
+    """Why: `AuthorizationError` without an authorization, else `SignInError`."""
     retry_in: float | None = None
     """Seconds until the next try on this connection; None: at the next connection, or with the next `signin`."""
 
@@ -339,25 +375,30 @@ class WatchlistOnline(Event, frozen=True):
     """Users of the watchlist came online."""
 
     user_ids: tuple[str, ...]
+    """The ids of the users who came online."""
 
 
 class WatchlistOffline(Event, frozen=True):
     """Users of the watchlist went offline."""
 
     user_ids: tuple[str, ...]
+    """The ids of the users who went offline."""
 
 
 class EventsDropped(Event, frozen=True):
     """A stream or binding dropped `count` events in one episode, because it was not read fast enough."""
 
     channel: str | None
+    """The channel of the stream; None for a stream of the whole client."""
     count: int
+    """How many events were dropped."""
 
 
 class ProtocolViolation(Event, frozen=True):
     """The server sent a message that the protocol does not allow. The connection is kept."""
 
     reason: str
+    """What is wrong with the message."""
     excerpt: str = ""
     """The start of the message, at most 128 characters."""
 

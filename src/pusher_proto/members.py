@@ -14,6 +14,7 @@ class Member(Struct, frozen=True):
     """A member of a presence channel."""
 
     id: str
+    """The id of the user, as text."""
     info: Any = None
     """The `user_info` that the application gave when it authorized the subscription, or None."""
 

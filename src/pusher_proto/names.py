@@ -26,9 +26,13 @@ class ChannelKind(Enum):
     """The kind of a channel, which its prefix decides. Prefixes are exact and case-sensitive."""
 
     PUBLIC = "public"
+    """No prefix: every client may subscribe."""
     PRIVATE = "private"
+    """`private-`: needs an authorization."""
     PRESENCE = "presence"
+    """`presence-`: needs an authorization, and has a list of members."""
     ENCRYPTED = "encrypted"
+    """`private-encrypted-`: needs an authorization with a key."""
     USER = "user"
     """`#server-to-user-<id>`: subscribed by the session itself after signing in."""
 

@@ -45,9 +45,13 @@ class Metadata:
     """The argument of `Options.resolve_url`: everything that belongs to the URL of a server."""
 
     key: str
+    """The key of the app."""
     protocol: int = PROTOCOL
+    """The version of the protocol."""
     client: str = CLIENT
+    """The name of this client."""
     version: str = __version__
+    """The version of this client."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +64,11 @@ class Options:
     key: str = ""
     """The key of the app. It is public."""
     host: str = ""
+    """The host name or address of the server; not needed with `resolve_url`."""
     port: int | None = None
     """443 with TLS and 80 without, when None."""
     tls: bool = True
+    """Whether the connection uses TLS (wss)."""
     path: str = ""
     """The part of the path before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
     resolve_url: Callable[[Metadata], str] | None = None
@@ -80,6 +86,7 @@ class Options:
     metadata: bool = True
     """Whether `protocol`, `client` and `version` are in the URL; Pusher refuses connections without them."""
     subprotocols: tuple[str, ...] = ()
+    """WebSocket subprotocols to offer."""
     compression: bool = False
     """Whether the server may compress what it sends (permessage-deflate), where it can: less traffic for more work and
     32 KiB a connection. `max_message_size` counts what it becomes."""
@@ -149,6 +156,7 @@ class Options:
     max_auth_body: int = 64 * 1024
     """The answer of an auth endpoint without its head."""
     max_channels: int = 10_000
+    """How many channels may be subscribed at once."""
     max_members: int = 100_000
     """Of one presence channel, and users of the watchlist who are online."""
     encrypted_backlog_limit: int = 1000

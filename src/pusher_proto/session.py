@@ -59,7 +59,9 @@ class PingCounts(NamedTuple):
     connection: int
     """The number of the connection, from 1."""
     sent: int
+    """How many pings were sent on it."""
     answered: int
+    """How many of them were answered."""
 
 
 class Session:

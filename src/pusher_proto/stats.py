@@ -11,8 +11,11 @@ class Stats(Struct, frozen=True):
     """Counts since the session began."""
 
     bytes_received: int
+    """Bytes read from all streams, the auth endpoint's included."""
     bytes_sent: int
+    """Bytes that the driver reported as written."""
     messages_received: int
+    """Messages of the protocol and of applications."""
     connections: int
     """How often a connection was established."""
     attempts: int

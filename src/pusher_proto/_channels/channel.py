@@ -25,8 +25,11 @@ class ChannelSnapshot(Struct, frozen=True):
     """What is known of a channel now."""
 
     name: str
+    """The name of the channel."""
     kind: ChannelKind
+    """Its kind, which the prefix of the name decides."""
     state: ChannelState
+    """Whether it is subscribed, and how far a subscribe is."""
     last_error: PusherError | None = None
     """Why it failed last; None once it is subscribed."""
     subscription_count: int | None = None
@@ -34,6 +37,7 @@ class ChannelSnapshot(Struct, frozen=True):
     members: Members = _NOBODY
     """The members of a presence channel; empty while it is not subscribed."""
     me: Member | None = None
+    """The member of this client on a presence channel; None while not subscribed."""
     server_count: int | None = None
     """The number of members as the server gave it with the roster; `members.count` is what is there."""
     retry_at: float | None = None

@@ -51,10 +51,13 @@ class UserSnapshot(Struct, frozen=True):
     """What is known of the user at one moment."""
 
     state: UserState
+    """Whether the user is signed in, and how far a sign-in is."""
     id: str | None = None
+    """The id of the signed-in user; None while not signed in."""
     data: Any = None
     """The user's data as signed; None while not signed in."""
     last_error: PusherError | None = None
+    """Why the last sign-in failed; None after a success."""
     online: frozenset[str] = frozenset()
     """The users of the watchlist who are online."""
     retry_at: float | None = None

@@ -34,7 +34,9 @@ class AuthRequest(msgspec.Struct, frozen=True):
     """A request to an auth endpoint."""
 
     connection: int
+    """The number of the HTTP connection."""
     path: str
+    """The path of the request."""
     headers: dict[str, str]
     """Names are in lower case."""
     fields: dict[str, str]

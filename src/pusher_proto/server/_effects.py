@@ -42,6 +42,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
     request: int
     """The number for `request_answered`."""
     url: str
+    """The URL of the webhook."""
     headers: tuple[tuple[str, str], ...]
     """All but `Host` and `Content-Length`."""
     body: bytes

@@ -67,6 +67,7 @@ class SentWebhook(NamedTuple):
     name: str
     """Its kind."""
     channel: str
+    """The channel that it is about."""
     fields: dict[str, Any]
     """All of the event as it is sent."""
 

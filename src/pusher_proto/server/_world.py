@@ -39,7 +39,9 @@ class ReceivedMessage(NamedTuple):
     """A message that a client sent."""
 
     connection: int
+    """The number of the connection."""
     event: str
+    """The name of the event."""
     channel: str | None
     """For subscribe and unsubscribe, the channel that the data names."""
     data: Json
@@ -52,10 +54,13 @@ class PublishedEvent(NamedTuple):
     app: str
     """The key of the app."""
     event: str
+    """The name of the event."""
     channel: str
+    """The name of the channel."""
     data: str
     """As it was published."""
     exclude_socket_id: str | None
+    """The connection that did not get it; None: each one got it."""
 
 
 @dataclass

@@ -94,6 +94,7 @@ class _Sent(ABC):
     """The messages of clients so far, without waiting."""
 
     server: Server
+    """The server, as a machine."""
 
     @abstractmethod
     def do(self, action: Callable[[Server, float], R]) -> R:

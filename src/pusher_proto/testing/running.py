@@ -27,8 +27,11 @@ class Controls(ABC):
     server: Server
     """The machine. Use its controls through this object, which carries out their effects."""
     host: str
+    """The host or address of the server."""
     port: int
+    """The port of the server."""
     tls: bool
+    """Whether it serves TLS."""
 
     @abstractmethod
     def do(self, action: Callable[[Server, float], R]) -> R:
