@@ -20,7 +20,7 @@ from ._waiting import Waiting
 __all__ = ["TURN", "Binding", "Caller"]
 
 TURN = 0.005
-"""Seconds of calls of handlers, or steps of a stream, that do not wait, until other tasks have their turn.
+"""Seconds of handlers, or of steps of a stream, without a wait, after which other tasks get a turn.
 
 As long as Python lets a thread run (sys.getswitchinterval), and as a large read takes. A turn costs 30 µs and more
 under load: with one each millisecond an event of 1 or 10 KB takes 3 % more.

@@ -72,7 +72,7 @@ class Stream(StreamBase[T]):
         return await self._client._wait(self._next_now, self.signal, timeout, "no event came")
 
     async def _look_at_clock(self) -> None:
-        """Let others on the event loop have their turn, when this one has taken long."""
+        """Give other tasks a turn if this one has taken long."""
         took = self._client._io.time() - self._turn_began
         if took < TURN:
             self._at_once = min(AT_ONCE, 2 * self._at_once + 1)
