@@ -49,10 +49,10 @@ class Play:
                 return True
         return False
 
-    def until(self, line: list[object], timeout: float = 15.0) -> None:
-        """Wait until the program says this."""
+    def until(self, line: list[object], times: int = 1, timeout: float = 15.0) -> None:
+        """Wait until the program has said this so many times."""
         ends = time.monotonic() + timeout
-        while line not in self.lines:
+        while self.lines.count(line) < times:
             if not self.next(max(0.0, ends - time.monotonic())):
                 raise AssertionError(f"{line} was not said, but {self.lines}")
 

@@ -409,7 +409,7 @@ def host_of_a_subclass(pysher: Any, site: Site) -> None:
 def url_of_a_program(pysher: Any, site: Site) -> None:
     """A program that sets `url` before `connect()`."""
     pusher = _listening(pysher, site, custom_host="127.0.0.2", port=9)
-    pusher.url = f"ws://127.0.0.1:{site.port}/app/{KEY}?protocol=6&client=x&version=1"
+    pusher.url = f"ws://127.0.0.1:{site.port}/app/{KEY}?protocol=6&client=x&version=1.0.7"
     pusher.connect()
     sleep_forever()
 
@@ -423,7 +423,14 @@ def member_of_the_endpoint(pysher: Any, site: Site) -> None:
 
 def encrypted(pysher: Any, site: Site) -> None:
     """An encrypted channel, by an endpoint."""
-    pusher = _listening(pysher, site, "private-encrypted-notes", auth_endpoint=site.auth_url)
+    pusher = pysher.Pusher(KEY, auth_endpoint=site.auth_url, **site.where)
+
+    def connected(_: str) -> None:
+        bound = pusher.subscribe("private-encrypted-notes")
+        bound.bind("n", lambda data: site.say("n", data if "nonce" not in data else "ciphertext"))
+        bound.bind("end", site.leave)
+
+    pusher.connection.bind("pusher:connection_established", connected)
     pusher.connect()
     sleep_forever()
 

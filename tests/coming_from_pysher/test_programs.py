@@ -91,6 +91,18 @@ def other_messages(run: Play) -> None:
     run.finish()
 
 
+def listening(run: Play) -> None:
+    """Restart the server, as Pusher does with 4200: the connect handler is called again, and each event comes once."""
+    run.subscribed("private-news")
+    run.server.publish("private-news", "n", "before")
+    run.until(["n", "before"])
+    run.server.drop(4200, "restarting")
+    run.until(["subscribed"], 2)
+    run.server.publish("private-news", "n", "after")
+    run.server.publish("private-news", "end", "")
+    run.finish()
+
+
 STAGES: dict[str, Callable[[Play], None]] = {
     "feed": feed,
     "chat": chat,
@@ -102,6 +114,7 @@ STAGES: dict[str, Callable[[Play], None]] = {
     "website": prices,
     "subclasses": subclasses,
     "other_messages": other_messages,
+    "listening": listening,
 }
 
 

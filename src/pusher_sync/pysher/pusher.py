@@ -123,6 +123,8 @@ class Pusher:
     def _build_url(self) -> str:
         secure, port, custom_host = self._place
         server = f"{custom_host or self.host}:{port or (443 if secure else 80)}"
+        if "/" in server:
+            raise ValueError(f"custom_host is a name without scheme and path, not {custom_host!r}")
         query = f"client={self.client_id}&version={VERSION}&protocol={self.protocol}"
         return f"{'wss' if secure else 'ws'}://{server}/app/{quote(self.key, safe='')}?{query}"
 
