@@ -7,14 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Callbacks", "Channel", "Source"]
+__all__ = ["CallbackBase", "Callbacks", "Channel"]
 
 Callback = Callable[..., object]
 Callbacks = defaultdict[str, list[tuple[Callback, tuple[Any, ...], dict[str, Any]]]]
-"""The callbacks by the name of their event, each with the further arguments that `bind` was given."""
+"""The callbacks by the event, each with the further arguments that `bind` was given."""
 
 
-class Source:
+class CallbackBase:
     """Where messages come from: a channel, or the connection."""
 
     name: str
@@ -38,7 +38,7 @@ class Source:
                 self.logger.exception("the callback %r raised for %r on %s", callback, *where)
 
 
-class Channel(Source):
+class Channel(CallbackBase):
     """A channel that `Pusher.subscribe` returned. `connection` is its `Connection`."""
 
     def __init__(self, channel_name: str, connection: Any, auth: str | None = None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pusher_proto as proto
 from pusher_sync import Client, open_pusher
 
-from .channel import Source
+from .channel import CallbackBase
 from .messages import ERROR, MADE, Messages
 from .settings import options_for
 
@@ -22,7 +22,7 @@ _PATIENCE = 5.0
 """Seconds that `disconnect` waits for a callback that is running, unless its `timeout` says otherwise."""
 
 
-class Connection(Source, Thread):
+class Connection(CallbackBase, Thread):
     """One connection, and all that follow it. `start()` opens a client; the thread calls its callbacks.
 
     `event_handler(event_name, data, channel_name)` is called for each message on a channel, `reconnect_handler()` at

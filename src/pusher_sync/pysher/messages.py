@@ -30,29 +30,28 @@ class Messages:
 
     def of(self, event: proto.Event) -> tuple[str, Any, str | None] | None:
         """Return the message that the server sent for `event`, or None for an event that Pysher has no message for."""
-        name = ""
-        data: Any = None
+        made: tuple[str, Any] = "", None
         match event:
             case proto.ConnectionEstablished():
                 return ESTABLISHED, _text(socket_id=event.socket_id, activity_timeout=120), None
             case proto.ServerError():
                 return ERROR, {"code": event.code, "message": event.message}, None
             case proto.Subscribed():
-                name, data = _INTERNAL + "subscription_succeeded", self._roster(event.channel)
+                made = _INTERNAL + "subscription_succeeded", self._roster(event.channel)
             case proto.SubscriptionFailed():
-                name, kind = "pusher:subscription_error", type(event.error).__name__
-                status = getattr(event.error, "code", None)
-                data = {"type": kind, "error": str(event.error), "status": status}
+                error = {"type": type(event.error).__name__, "error": str(event.error)}
+                status = {"status": getattr(event.error, "code", None)}
+                made = "pusher:subscription_error", error | status
             case proto.SubscriptionCount():
-                name, data = _INTERNAL + "subscription_count", _text(subscription_count=event.count)
+                made = _INTERNAL + "subscription_count", _text(subscription_count=event.count)
             case proto.CacheMiss():
-                name, data = "pusher:cache_miss", "{}"
+                made = "pusher:cache_miss", "{}"
             case proto.MemberAdded() | proto.MemberUpdated() if self._came(event):
                 member = _text(user_id=event.member.id, user_info=event.member.info)
-                name, data = _INTERNAL + "member_added", member
+                made = _INTERNAL + "member_added", member
             case proto.MemberRemoved() if self._left(event):
-                name, data = _INTERNAL + "member_removed", _text(user_id=event.member.id)
-        return (name, data, getattr(event, "channel", None)) if name else None
+                made = _INTERNAL + "member_removed", _text(user_id=event.member.id)
+        return (*made, getattr(event, "channel", None)) if made[0] else None
 
     def _roster(self, channel: str) -> str:
         if not channel.startswith("presence-"):

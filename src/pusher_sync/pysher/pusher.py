@@ -19,9 +19,6 @@ __all__ = ["VERSION", "Pusher"]
 
 VERSION = proto.__version__
 _STALE = "the token was made for an earlier connection: subscribe again in the connect handler"
-_NO_WAY = (
-    "a private channel needs Pusher(secret=...), Pusher(auth_endpoint=...) or subscribe(auth=...)"
-)
 
 
 class Pusher:
@@ -145,7 +142,7 @@ class Pusher:
         if self.secret:
             return proto.OwnKey(self.key, _text(self.secret), member=lambda _: self.user_data)
         if not self.auth_endpoint:
-            raise NotImplementedError(_NO_WAY)
+            raise NotImplementedError("this channel needs secret, auth_endpoint or auth")
         if self._endpoint is None or self._endpoint.url != self.auth_endpoint:
             self._endpoint = proto.AuthEndpoint(self.auth_endpoint, headers=self._headers)
         return self._endpoint
