@@ -58,7 +58,7 @@ class Liveness:
         self.heard_at = now
         # Most reads expect no pong: one comparison instead of look-ups.
         if self._asked_at is not None:
-            self._received += size
+            self._received += size if now > self._asked_at else 0
             if self._timers.is_set(Timer.PONG):
                 self._timers.stop(Timer.PONG)
                 self._plan_ping(now)
@@ -78,7 +78,8 @@ class Liveness:
         if self._asked_at is None or not self._timers.is_set(Timer.ONE_WAY):
             self._expect_pong(now)
         self._asked_at = now
-        if self._reading:
+        # A ping within a read says nothing about silence: the rest of the read may be received separately, after it.
+        if self._reading and self.heard_at < now:
             self._timers.stop(Timer.ACTIVITY)
             self._timers.set(Timer.PONG, now + self._pong)
         else:
