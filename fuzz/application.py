@@ -74,12 +74,16 @@ class Application:
         self.was_in: set[str] = set()
         """The channels that were subscribed since they were wanted: none of them may be given up."""
         self.was_signed_in = False
+        self.hangs = False
+        """Whether its function does not return."""
         self.device.connect()
 
     # What it does
 
     def authorize(self, request: AuthRequest) -> AuthResponse | BaseException | None:
         """Answer as applications do: mostly right, sometimes not at all, or by raising."""
+        if self.hangs:
+            return None
         chance = self.weather.rng.random()
         if self.weather.storm and chance < 0.1:
             return None
@@ -168,8 +172,13 @@ class Application:
             raise Broken(f"{session.state} and nothing will ever happen")
 
     def look(self) -> None:
-        """Check every event that has come."""
-        self.device.effects.clear()
+        """Check every event that has come, and the calls of the application that are out."""
+        device = self.device
+        device.effects.clear()
+        device.asked[:] = [one for one in device.asked if one[0] in device.hanging]
+        out = [details.channel for _, details in device.asked]
+        if len(out) != len(set(out)):
+            raise Broken(f"more than one call is out for a channel: {out}")
         for event in self.device.take():
             self.receive(event)
         failure = self.device.session.failure

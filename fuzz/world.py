@@ -286,6 +286,30 @@ class Weather:
         """The clock jumps: the machine slept, and nothing else happened."""
         self.world.now += self.rng.uniform(10, 4000)
 
+    def endpoint_fails(self) -> None:
+        """The auth endpoint answers 503 for some seconds, in which connections are lost."""
+        self.world.act(self.world.server.auth_answer, 503, "")
+        self.world.act(self.world.server.drop, 4200)
+        self.world.run(self.rng.uniform(1, 20))
+        self.world.act(self.world.server.auth_answer)
+
+    def endpoint_hangs(self) -> None:
+        """The auth endpoint takes requests and answers none for some seconds, in which connections are lost."""
+        self.world.act(self.world.server.delay, 120.0, "auth")
+        self.world.act(self.world.server.drop)
+        self.world.run(self.rng.uniform(1, 60))
+        self.world.act(self.world.server.delay, 0.0, "auth")
+
+    def calls_hang(self) -> None:
+        """The function of an application does not return, and may go on when it is cancelled."""
+        app = self.rng.choice(self.apps)
+        app.hangs, app.device.stubborn = True, self.rng.random() < 0.5
+        self.world.act(self.world.server.drop, 4200)
+        self.world.run(self.rng.uniform(1, 200))
+        app.hangs = False
+        if self.rng.random() < 0.5:
+            self.world.release(app.device)
+
     def one_way(self) -> None:
         """A link loses one direction, and is not told."""
         for wire in self.rng.choice(self.apps).device.wires.values():
@@ -309,6 +333,8 @@ class Weather:
             for wire in app.device.wires.values():
                 wire.left = None
             app.device.pulls, app.device.thinks = True, 0.0
+            app.hangs = app.device.stubborn = False
+            world.release(app.device)
             app.device.pump()
         world.run(5)  # pending refusals arrive, and a person sees them
         for app in self.apps:
@@ -408,5 +434,8 @@ _PERILS: list[tuple[Callable[[Weather], None], int]] = [
     (Weather.unauthorized, 1),
     (Weather.jump, 1),
     (Weather.one_way, 1),
+    (Weather.endpoint_fails, 1),
+    (Weather.endpoint_hangs, 1),
+    (Weather.calls_hang, 1),
 ]
 PERILS = [peril.__name__ for peril, weight in _PERILS for _ in range(weight)]

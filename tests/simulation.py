@@ -91,6 +91,8 @@ class Device:
     """The calls of the authorizer that return only when they are cancelled."""
     cancelled: set[int] = field(default_factory=set)
     """The calls that the session cancelled."""
+    stubborn: bool = False
+    """Whether calls that hang go on when they are cancelled, as plain functions do in their threads."""
     thinks: float = 0.0
     """Seconds that the authorizer takes."""
     watch: Callable[[Device], None] | None = None
@@ -335,7 +337,7 @@ class World:
                 self._call(device, effect)
             case CancelCall():
                 device.cancelled.add(effect.request)
-                if effect.request in device.hanging:
+                if effect.request in device.hanging and not device.stubborn:
                     device.hanging.discard(effect.request)
                     self.at(self.network.latency, lambda: self._cancelled(device, effect.request))
             case Authorize():
@@ -437,12 +439,17 @@ class World:
     def _cancelled(self, device: Device, request: int) -> None:
         device.do(device.session.authorization_failed, request, TimeoutError("cancelled"))
 
+    def release(self, device: Device) -> None:
+        """Let the calls that hang return at last, with an error."""
+        while device.hanging:
+            self._cancelled(device, device.hanging.pop())
+
     def _authorize(self, device: Device, effect: Authorize) -> None:
         assert device.authorizer is not None
         result = device.authorizer(effect.details)
         if isinstance(result, BaseException):
             device.do(device.session.authorization_failed, effect.request, result)
-        elif result is None and effect.request in device.cancelled:
+        elif result is None and effect.request in device.cancelled and not device.stubborn:
             self._cancelled(device, effect.request)
         elif result is None:
             device.hanging.add(effect.request)

@@ -49,6 +49,14 @@ def test_D1_a_call_gives_its_slot_back_after_three_times_auth_timeout() -> None:
     assert world.asked == [5]
 
 
+def test_D1_a_user_has_one_call_at_a_time_however_long_it_hangs() -> None:
+    script = asking()
+    script.do(script.session.signin)
+    for _ in range(200):
+        script.wait(0.1)
+    assert [one.details.channel for one in script.asked] == [None]
+
+
 def test_D1_a_channel_is_not_asked_for_again_before_its_call_has_returned() -> None:
     world = World(max_authorizing=2)
     world.number("private-a")

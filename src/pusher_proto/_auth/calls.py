@@ -135,7 +135,8 @@ class Calls:
         hangs_at = call.began + PATIENCE * self._timeout
         if now >= hangs_at:
             call.move(G.HANG)
-            self._release(call, {call.purpose.endpoint})  # its channels wait for it to return
+            # Its channels, and the sign-in, wait for it to return.
+            self._release(call, call.purpose.excludes.difference(call.purpose.subjects))
             self._report(now)
             return
         self._timers.set(Timer.CALL, hangs_at, number)
