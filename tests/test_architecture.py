@@ -42,7 +42,7 @@ ROWS: list[set[str]] = [
     {"_transports"},
     {"_connection", "_auth"},
     {"_channels"},
-    {"session", "recording", "replay", "_dispatch"},
+    {"session", "recording", "replay", "_dispatch", "_receive_buffer"},
     {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 

@@ -32,6 +32,7 @@ from .events import (
     ProtocolViolation,
     SignInFailed,
     SubscriptionFailed,
+    size_of,
 )
 
 __all__ = ["Dispatch", "EventQueue"]
@@ -43,19 +44,25 @@ _FIRST, _LAST = "pusher:", "pusher_internal;"
 
 
 class EventQueue(deque[Event]):
-    """The queue of events. `changes` counts the events other than messages; `filled` is called at `limit` and above."""
+    """The queue of events. `changes` counts the events other than messages.
 
-    __slots__ = ("_filled", "_limit", "alike", "changes", "violations")
+    Nothing is counted for each message: `bytes` grows with each read, and `look` is called once it has reached
+    `look_at`, to count what really waits.
+    """
 
-    def __init__(self, limit: int, filled: Callable[[], None]) -> None:
+    __slots__ = ("_look", "alike", "bytes", "changes", "look_at", "violations")
+
+    def __init__(self, look_at: int, look: Callable[[], None]) -> None:
         super().__init__()
+        self.bytes: int = 0
+        """At least the bytes of all events so far."""
+        self.look_at: int = look_at
         self.alike: int = 0
         """How many messages at the left have the same channel and name; see `fast_lane.Run`."""
         self.changes: int = 0
         """How many events were emitted that are not messages."""
         self.violations: int = 0
-        self._limit = limit
-        self._filled = filled
+        self._look = look
 
     def emit(self, event: Event) -> None:
         """Queue an event."""
@@ -73,6 +80,7 @@ class EventQueue(deque[Event]):
             case _:
                 pass
         self.changes += 1
+        self.bytes += size_of(event)
         self.violations += type(event) is ProtocolViolation
         self.append(event)
         self.check()
@@ -84,9 +92,13 @@ class EventQueue(deque[Event]):
         self.extend(run.events)
 
     def check(self) -> None:
-        """Call `filled` if the queue is full, as `emit` does."""
-        if len(self) >= self._limit:
-            self._filled()
+        """Call `look` if enough was received for it: after each read, and for each event that `emit` queues."""
+        if self.bytes >= self.look_at:
+            self._look()
+
+    def waiting(self) -> int:
+        """Count the bytes of the events in the queue."""
+        return sum(map(size_of, self))
 
 
 class Dispatch:
@@ -115,7 +127,6 @@ class Dispatch:
                     )
             else:
                 self._take_control(item, now)
-        self._events.check()
 
     def _take_messages(self, run: Run, now: float) -> None:
         """Take messages that name a channel: one look-up for a run of messages that are alike."""

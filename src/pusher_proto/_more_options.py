@@ -64,7 +64,7 @@ class MoreOptions(TypedDict, total=False):
     max_frame: int | None
     backlog_limit: int
     outbox_limit: int
-    event_queue: int
+    receive_buffer: int
     max_authorizing: int
     auth_connections: int
     auth_idle: float

@@ -31,6 +31,7 @@ __all__ = [
     "MemberUpdated",
     "Message",
     "ProtocolViolation",
+    "ReadingPaused",
     "RetryScheduled",
     "ServerError",
     "SignInFailed",
@@ -52,6 +53,11 @@ _set = msgspec.structs.force_setattr
 
 USER_SCOPE = "#server-to-user"
 """The scope of messages for the signed-in user."""
+
+SMALL = 64
+"""The bytes that an event counts for which is no message."""
+
+_ENVELOPE = len('{"event":"","channel":"","data":""}')
 
 
 class ConnectionState(StrEnum):
@@ -312,6 +318,19 @@ def scope_of(event: Event) -> str | None:
     return USER_SCOPE if isinstance(event, UserEvent) else getattr(event, "channel", None)
 
 
+def size_of(event: Event) -> int:
+    """Return the bytes that `event` counts for in `Options.receive_buffer`: at most what it took on the wire."""
+    if isinstance(event, ChannelEvent):
+        return _ENVELOPE + len(event.channel) + len(event.name) + _bytes_of(event.raw_data)
+    if isinstance(event, Message):
+        return _ENVELOPE + _bytes_of(event.raw)
+    return SMALL
+
+
+def _bytes_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 class TypedEvent(ChannelEvent, Generic[T], frozen=True, eq=False, gc=False):
     """A message whose data was decoded to a type, as `events(type=...)` yields it."""
 
@@ -392,6 +411,17 @@ class EventsDropped(Event, frozen=True):
     """The channel of the stream; None for a stream of the whole client."""
     count: int
     """How many events were dropped."""
+
+
+class ReadingPaused(Event, frozen=True):
+    """Reading continues after a pause of more than a second, because `Options.receive_buffer` was full.
+
+    Emitted in its place in the order of events. Soketi and Sockudo drop what a client does not read for seconds, and
+    report it to nobody: after this event treat every channel as after a lost connection. Reverb sends all of it later.
+    """
+
+    seconds: float
+    """How long nothing was read."""
 
 
 class ProtocolViolation(Event, frozen=True):

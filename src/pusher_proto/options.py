@@ -176,8 +176,9 @@ class Options:
     """Messages that a channel keeps until a stream or a handler asks for them."""
     outbox_limit: int = 1024 * 1024
     """Bytes that may wait to be sent before `trigger` raises `OutboxFull`."""
-    event_queue: int = 1000
-    """Events that wait to be pulled before the session stops reading."""
+    receive_buffer: int = 64 * 1024 * 1024
+    """Bytes of messages that may wait for streams and handlers, each message counted once. When as much waits, reading
+    pauses, until half of it is taken; some servers then drop messages (`ReadingPaused`)."""
     max_authorizing: int = 8
     """AuthRequests that the application's authorizer is asked for at once."""
     auth_connections: int = 6

@@ -59,6 +59,7 @@ INPUTS = (
     "authorization_failed",
     "call_ended",
     "handle_timeout",
+    "hold",
 )
 """The inputs of a session: everything that changes it, besides pulling events."""
 
@@ -89,13 +90,19 @@ class RecordingSession(Session):
         self._write = write
         self._room = limit
         self._pulled = 0
+        self._pulled_at: float | None = None
         settings = {"seed": seed, "authorize_many": authorize_many, "options": _options(options)}
         self._note({"pusher_proto": __version__, **settings})
 
-    def took(self, count: int) -> None:
+    def next_event(self, *, now: float | None = None) -> Event | None:
+        """Note the time, up to which a pause of reading is measured."""
+        self._pulled_at = self._pulled_at if now is None else now
+        return super().next_event(now=now)
+
+    def took(self, count: int, size: int | None = None) -> None:
         """Count the pulled events: they decide when reading resumes."""
         self._pulled += count
-        super().took(count)
+        super().took(count, size)
 
     def _record(
         self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float
@@ -105,6 +112,8 @@ class RecordingSession(Session):
         line: dict[str, Any] = {"now": now, "input": name}
         if self._pulled:
             line["pulled"], self._pulled = self._pulled, 0
+            if self._pulled_at is not None:
+                line["pulled_at"], self._pulled_at = self._pulled_at, None
         if args:
             line["args"] = [_plain(value) for value in args]
             if name == "call_ended":  # headers, parameters and tokens
@@ -169,7 +178,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
             break
         name, now, args, more = _input(session, line)
         for _ in range(line.get("pulled", 0)):
-            event = session.next_event()
+            event = session.next_event(now=line.get("pulled_at"))
             if event is not None:
                 yield event
         yield now, name

@@ -13,11 +13,11 @@ A driver calls an input for everything that happens, carries out every effect, h
     due, in deadline order; afterwards no deadline is `<= now`.
 6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
 7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
-8.  Bounded. Messages, HTTP heads and bodies, queues, channels, members, requests for authorizations, calls of the
-    application: each has a limit in Options.
-9.  Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
-    low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
-    pong, subscribe, sign-in. Auth transports always want data.
+8.  Bounded. Messages, HTTP heads and bodies, bytes of messages that wait, channels, members, requests for
+    authorizations, calls of the application: each has a limit in Options.
+9.  Reading pauses, living does not. `wants_data` of the WebSocket is False when `receive_buffer` bytes of messages
+    wait and True when half as many do; while it is False pings still go out, and the deadlines of what the server is
+    to answer are suspended: pong, subscribe, sign-in. Auth transports always want data.
 10. An authorization belongs to one socket_id. Losing the connection drops every pending request.
 11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
 12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from ._auth.requests import AuthRequests
 from ._base.backoff import FreshRandom, Rng
@@ -39,29 +39,20 @@ from ._channels.subscribing import Admission
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
+from ._connection.ledger import PingCounts
 from ._dispatch import Dispatch, EventQueue
 from ._protocol.control import LinkItem
+from ._receive_buffer import ReceiveBuffer
 from ._transports.transports import Transports
 from ._wire.fast_lane import Run
 from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
 from .errors import AuthorizationError, ConnectionFailed
-from .events import ConnectionState, Event
+from .events import ConnectionState, Event, size_of
 from .options import DecryptedText, Options
 from .stats import Stats
 
 __all__ = ["PingCounts", "Session"]
-
-
-class PingCounts(NamedTuple):
-    """The pings of one connection."""
-
-    connection: int
-    """The number of the connection, from 1."""
-    sent: int
-    """How many pings were sent on it."""
-    answered: int
-    """How many of them were answered."""
 
 
 class Session:
@@ -76,7 +67,9 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events: EventQueue = EventQueue(options.event_queue, self._stop_reading)
+        self.events: EventQueue = EventQueue(
+            options.receive_buffer, lambda: self.buffer.look(self._now)
+        )
         """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
@@ -89,6 +82,7 @@ class Session:
             draws,
             Reports(emit, self._established, self._lost, self._take, self._authorizing),
         )
+        self.buffer: ReceiveBuffer = ReceiveBuffer(self.events, connector, options.receive_buffer)
         self._user = User(
             options, self._timers, draws, self._auth_requests, connector, self._signed
         )
@@ -238,6 +232,8 @@ class Session:
         """Take received bytes. Pings are answered before this returns."""
         self._advance_clock(now)
         self._transports.receive_data(transport, data, self._now)
+        self.events.bytes += len(data) + self._connector.take_inflated()
+        self.events.check()
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
         """Take note that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
@@ -277,6 +273,11 @@ class Session:
         self._connector.use(options)
         self._auth_requests.use(options)
 
+    def hold(self, size: int, *, now: float) -> None:
+        """Take note that consumers hold `size` bytes of the events that were taken: they count as waiting here."""
+        self._advance_clock(now)
+        self.buffer.hold(size, self._now)
+
     def call_again(self, at: float) -> None:
         """Have `handle_timeout` called at `at` or earlier, because the client has to look at its consumers then."""
         planned = self._timers.at(Timer.LOOK)
@@ -289,21 +290,24 @@ class Session:
         """Return the next thing for the driver to do, or None."""
         return self._transports.effects.next()
 
-    def next_event(self) -> Event | None:
-        """Return the next event for the application, or None."""
+    def next_event(self, *, now: float | None = None) -> Event | None:
+        """Return the next event for the application, or None.
+
+        When it ends a pause of reading, the pause is measured up to `now`; without it up to the last input.
+        """
         if not self.events:
             return None
+        if now is not None:
+            self._advance_clock(now)
         event = self.events.popleft()
-        self.took(1)
+        self.took(1, size_of(event) if self.buffer.full else 0)
         return event
 
-    def took(self, count: int) -> None:
-        """Take note that `count` events were taken from the left of `events`, as `next_event` does for one."""
-        events = self.events
-        events.alike = max(0, events.alike - count)
-        paused = self._connector.reading_paused
-        if count and paused and len(events) <= self.options.event_queue // 4:
-            self._connector.resume_reading(self._now)
+    def took(self, count: int, size: int | None = None) -> None:
+        """Take note that `count` events were taken from the left of `events`, of `size` bytes together if known."""
+        self.events.alike = max(0, self.events.alike - count)
+        if count and self.buffer.full:
+            self.buffer.took(size, self._now)
 
     # Questions, which change nothing
 
@@ -383,6 +387,7 @@ class Session:
             connector.attempts,
             self.events.violations,
             connector.round_trip,
+            reading_paused=connector.pauses,
             roster_drifts=self._subscriptions.drifts,
             calls_hanging=len(self._auth_requests.hanging(self._now)),
         )
@@ -412,11 +417,8 @@ class Session:
 
     # Within
 
-    def _stop_reading(self) -> None:
-        """Pause reading: too many events wait for the application."""
-        self._connector.pause_reading(self._now)
-
     def _established(self, socket_id: str, now: float) -> None:
+        self.buffer.established(now)
         self._user.established(socket_id, now)
         self._subscriptions.established(socket_id, now)
 

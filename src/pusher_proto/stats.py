@@ -26,6 +26,8 @@ class Stats(Struct, frozen=True):
     """Seconds from the last answered ping to its pong."""
     dropped: int = 0
     """Events that streams dropped because they were not read fast enough; a session by itself drops none."""
+    reading_paused: int = 0
+    """How often reading was paused because `Options.receive_buffer` was full; `ReadingPaused` reports long pauses."""
     roster_drifts: int = 0
     """Messages about members that contradicted a roster: a join of a member that was listed, a leave of one that was
     not. A few are normal while many members come and go; many mean that a list is wrong (`refresh_members`)."""

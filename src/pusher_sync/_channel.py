@@ -32,6 +32,9 @@ __all__ = ["Binding", "Channel", "Source", "Stream", "User"]
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
+_MANY = 1000
+"""How many events wait for a handler when a missing `run` is reported."""
+
 _log = logging.getLogger("pusher_proto.client")
 
 
@@ -85,7 +88,7 @@ class Binding(BindingBase):
         client = self._client
         client._calls.extend(repeat(self, count))
         client._lifecycle.notify()
-        if self.full and not (client._running or client._warned_of_run):
+        if len(self.queue) >= _MANY and not (client._running or client._warned_of_run):
             client._warned_of_run = True
             _log.warning("events wait for handlers, but client.run() is not being called")
 
@@ -166,8 +169,9 @@ class Source(SourceBase[Binding]):
     ) -> Stream[Any]:
         """Return a stream of the events that `selector` means, of this channel or, on the client, of all.
 
-        It is opened at this call. `buffer` events are kept; `overflow` says what happens to more: "wait" stops reading
-        from the network and loses nothing, "drop_oldest" and "drop_newest" count what they drop, "raise" raises
+        It is opened at this call. `overflow` says what happens when it is not read fast enough: "wait" keeps everything
+        and stops reading from the network when `Options.receive_buffer` is full; with the others at most `buffer`
+        events wait, and "drop_oldest" and "drop_newest" count what they drop, while "raise" raises
         `StreamOverflow`. `type` decodes the data to anything msgspec knows, `types` by the event's name, `decoder`
         by a function of the text; what does not fit raises `DataError`, or is skipped and counted with
         `invalid="skip"`. Events of a class that is selected are given as they are.

@@ -827,7 +827,7 @@ async def a_handler_may_be_asynchronous(driver: Driver, server: RunningServer) -
 async def a_stream_that_is_not_read_stops_the_reading_and_loses_nothing(
     driver: Driver, server: RunningServer
 ) -> None:
-    async with driver(quick(server, event_queue=10)) as client:
+    async with driver(quick(server, receive_buffer=500)) as client:
         room = client.subscribe("room")
         await room.wait_subscribed(5)
         slow, other = room.events("n", buffer=4), room.events("n", buffer=2)

@@ -24,7 +24,17 @@ from typing import Any, Self
 
 from server.frames import frame
 
-__all__ = ["FaultServer", "Gone", "Peer", "Script", "greeting", "hold", "joined", "relay"]
+__all__ = [
+    "FaultServer",
+    "Gone",
+    "Peer",
+    "Script",
+    "greeting",
+    "hold",
+    "joined",
+    "relay",
+    "said",
+]
 
 PATIENCE = 20.0
 """Seconds after which a script that waits for the client is given up."""

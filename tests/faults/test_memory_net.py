@@ -53,7 +53,8 @@ SCRIPT = """
 
     async def main():
         options = Options.from_host(
-            "127.0.0.1", port={port}, tls=False, key="demo", activity_timeout=0.1, pong_timeout=60.0
+            "127.0.0.1", port={port}, tls=False, key="demo", activity_timeout=0.1, pong_timeout=60.0,
+            receive_buffer=8 * 1024 * 1024,
         )
         async with open_pusher(options) as client:
             room = await client.subscribe("room").wait_subscribed(10)

@@ -19,7 +19,8 @@ from faults.conversation import (
 from proto.scripted import HOST, Script, message, upgraded
 from proto.test_limits import measured
 from proto.websocket_peer import PING, frame
-from pusher_proto import Closed, CloseTransport, ConnectionState, Options, ServerError
+from pusher_proto import ChannelEvent, Closed, CloseTransport, ConnectionState, Options, ServerError
+from pusher_proto.events import size_of
 
 
 def test_P1_the_server_closes_in_form() -> None:
@@ -148,7 +149,7 @@ def test_P5e_an_error_comes_without_a_close(code: int | None) -> None:
 
 def test_P6_the_server_pings() -> None:
     """The ping is answered at once, even while the application takes no events."""
-    script = listening(event_queue=5)
+    script = listening(receive_buffer=5 * size_of(ChannelEvent("room", "ev", "0")))
     script.pulls = False
     for number in range(4):
         script.send("ev", str(number), "room")

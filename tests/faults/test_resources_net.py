@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,12 +15,17 @@ import pytest
 from drivers.checkpoints import tasks
 from drivers.runners import Clock, Driver, open_files, transports_of, until
 from pusher_anyio.testing import RunningServer
-from pusher_proto import ConnectionEstablished, ConnectionLost, ConnectionState
+from pusher_proto import (
+    ConnectionEstablished,
+    ConnectionLost,
+    ConnectionState,
+    ReadingPaused,
+)
 from pusher_proto._base.timers import Timer
 from pusher_proto.client import Overflow
 
 from .rows import QUICK, on_every_driver, options_for
-from .server import FaultServer, Peer
+from .server import FaultServer, Peer, said
 
 RECONNECTS = 300
 
@@ -29,7 +36,7 @@ async def test_R6_the_consumer_never_reads(
     driver: Driver, server: RunningServer, overflow: Overflow
 ) -> None:
     """Reading stops, or the oldest events are dropped and counted; pings continue, and closing works."""
-    options = server.options(event_queue=10, activity_override=0.05, pong_timeout=10.0, **QUICK)
+    options = server.options(receive_buffer=500, activity_override=0.05, pong_timeout=10.0, **QUICK)
     async with driver(options) as client:
         room = client.subscribe("room")
         await room.wait_subscribed(10)
@@ -39,6 +46,7 @@ async def test_R6_the_consumer_never_reads(
             server.publish("room", "n", n)
         if overflow == "wait":
             await until(lambda: not client._session.wants_data(number))
+            assert client.stats.reading_paused == 1
         else:
             await until(lambda: stream.dropped == 96)
         before = pings(server)
@@ -49,6 +57,74 @@ async def test_R6_the_consumer_never_reads(
         assert clock.seconds < 5
         expected = range(100) if overflow == "wait" else range(96, 100)
         assert [event.data async for event in stream][:4] == [*expected][:4]
+
+
+class Dropping:
+    """A server that drops what is not taken for a second and a half, as Soketi and Sockudo do, and says nothing."""
+
+    messages = 2000
+
+    def __init__(self) -> None:
+        self.dropped: list[int] = []
+
+    def __call__(self, peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
+        peer.greet()
+        peer.accept_channel("room")
+        rest, patience = b"", 1.5
+        for n in range(self.messages):
+            rest = self.write(peer, rest, patience)
+            if rest:
+                patience = 0.0
+                self.dropped.append(n)
+            else:
+                patience = 1.5
+                rest = said("n", {"n": n, "more": "x" * 10_000}, "room")
+        while rest:
+            rest = self.write(peer, rest, 1.5)
+        peer.say("last", None, "room")
+        peer.hold()
+
+    @staticmethod
+    def write(peer: Peer, rest: bytes, patience: float) -> bytes:
+        """Write what the client takes; return what it does not take within `patience` seconds."""
+        while rest and select.select([], [peer.sock], [], patience)[1]:
+            rest = rest[peer.sock.send(rest, socket.MSG_DONTWAIT) :]
+        return rest
+
+
+@pytest.mark.parametrize("receive_buffer", [64 * 1024 * 1024, 200_000])
+@on_every_driver
+async def test_R5_the_server_drops_what_is_not_read(
+    driver: Driver, server: RunningServer, receive_buffer: int
+) -> None:
+    """Reading goes on while the consumer is busy, so the server drops nothing; beyond `receive_buffer` the pause is
+    reported."""
+    script = Dropping()
+    with FaultServer(script) as dropping:
+        options = options_for(dropping.port, receive_buffer=receive_buffer)
+        async with driver(options) as client:
+            room = client.subscribe("room")
+            stream, reports = room.events(("n", "last")), client.events(ReadingPaused)
+            if receive_buffer > 1_000_000:
+                await until(lambda: client.stats.messages_received > script.messages)
+            else:
+                await until(lambda: len(script.dropped) > 0)
+            got = []
+            async for event in stream:
+                if event.name == "last":
+                    break
+                got.append(event.data["n"])
+            expected = set(range(script.messages)) - set(script.dropped)
+            assert got == sorted(expected)
+            assert client.stats.connections == 1
+            if receive_buffer > 1_000_000:
+                assert (script.dropped, client.stats.reading_paused) == ([], 0)
+            else:
+                assert client.stats.reading_paused >= 1
+                async for report in reports:
+                    assert report.seconds > 1
+                    break
 
 
 def pings(server: RunningServer) -> int:

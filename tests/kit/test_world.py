@@ -199,7 +199,7 @@ def test_options_from_the_environment_of_the_world_find_it(world: World) -> None
 
 
 def test_a_consumer_that_does_not_read_loses_nothing(world: World) -> None:
-    with world.open_pusher(world.options(event_queue=10)) as client:
+    with world.open_pusher(world.options(receive_buffer=500)) as client:
         stream = client.subscribe("room").events("n", buffer=10)
         world.expect_subscribed("room")
         for n in range(200):
@@ -209,7 +209,7 @@ def test_a_consumer_that_does_not_read_loses_nothing(world: World) -> None:
 
 
 def test_what_came_before_the_end_is_delivered(world: World) -> None:
-    with world.open_pusher(world.options(event_queue=10)) as client:
+    with world.open_pusher(world.options(receive_buffer=500)) as client:
         stream = client.subscribe("room").events("n", buffer=10)
         world.expect_subscribed("room")
         for n in range(100):

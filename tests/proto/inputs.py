@@ -116,7 +116,7 @@ def options_of(sequence: Sequence) -> Options:
         max_authorizing=2,
         auth_connections=2,
         max_auth_body=400,
-        event_queue=6,
+        receive_buffer=300,
         outbox_limit=200,
         several_nodes=sequence.seed in (2, 5, 8),
         answers_in_order=sequence.seed in (3, 6, 8),

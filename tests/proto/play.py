@@ -109,7 +109,7 @@ class Play:
     ) -> None:
         options = options_of(sequence)
         if not stalls:  # no read is so long that it fills the queue, wherever it is cut
-            options = replace(options, event_queue=1000)
+            options = replace(options, receive_buffer=100_000)
         self.session = Session(options, rng=random.Random(sequence.seed))
         self.now = 1000.0
         self.streams: dict[int, Stream] = {}

@@ -179,8 +179,8 @@ def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Seq
 @tried
 @given(sequences)
 def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
-    """Bounded. Messages, HTTP heads and bodies, queues, channels, members, requests for authorizations, calls of the
-    application: each has a limit in Options.
+    """Bounded. Messages, HTTP heads and bodies, bytes of messages that wait, channels, members, requests for
+    authorizations, calls of the application: each has a limit in Options.
     """
 
     def after(play: Play) -> None:
@@ -198,7 +198,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
         assert len(calls) <= 4 * options.max_authorizing
         assert sum(call.state is not CallState.HANGING for call in calls) <= options.max_authorizing
         # What one read brings is taken, and what a new key opens; then reading stops.
-        assert len(session.events) <= options.event_queue + 40
+        assert session.events.waiting() <= options.receive_buffer + 4000
         link = session._connector._link
         if link is not None:
             frames = link._websocket._frames
@@ -214,9 +214,9 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
 @tried
 @given(sequences)
 def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence: Sequence) -> None:
-    """Reading pauses, living does not. `wants_data` of the WebSocket is False above the high mark and True below the
-    low one; while it is False pings still go out, and the deadlines of what the server is to answer are suspended:
-    pong, subscribe, sign-in. Auth transports always want data.
+    """Reading pauses, living does not. `wants_data` of the WebSocket is False when `receive_buffer` bytes of messages
+    wait and True when half as many do; while it is False pings still go out, and the deadlines of what the server is
+    to answer are suspended: pong, subscribe, sign-in. Auth transports always want data.
     """
     wanted, unanswered = True, 0
 
@@ -225,8 +225,8 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
         session = play.session
         states = [session.channel(name).state for name in session.channels()]
         before, unanswered = unanswered, states.count(ChannelState.TIMED_OUT)
-        high = session.options.event_queue
-        link, queued = session._connector._link, len(session.events)
+        high = session.options.receive_buffer
+        link, queued = session._connector._link, session.events.waiting()
         for number in play.streams:
             if link is None or number != link.transport:
                 assert session.wants_data(number)
@@ -236,7 +236,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
         wants = session.wants_data(link.transport)
         if queued >= high:
             assert not wants
-        elif queued <= high // 4:
+        elif queued <= high // 2:
             assert wants
         else:
             assert wants or not wanted

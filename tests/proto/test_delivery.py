@@ -25,6 +25,7 @@ from pusher_proto import (
     Event,
     EventsDropped,
     MemberAdded,
+    ReadingPaused,
     StreamOverflow,
 )
 from pusher_proto._client import router as routing
@@ -33,12 +34,14 @@ from pusher_proto._client.selectors import Choice
 from pusher_proto._client.sinks import Sink
 from pusher_proto._wire.fast_lane import Reader, Run
 from pusher_proto.client import Nothing, Overflow
+from pusher_proto.events import size_of
 from secrecy import FRAMES
 from simulation import World
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
 tried = settings(max_examples=EXAMPLES, deadline=None)
 
+SIZE = size_of(ChannelEvent("room", "price", "10"))
 DROPPING: list[Overflow] = ["drop_oldest", "drop_newest", "raise"]
 
 
@@ -201,34 +204,19 @@ def test_what_was_dropped_is_told_to_all_others_and_not_to_the_stream_itself() -
     stream = channel.events("price", buffer=2, overflow="drop_oldest")
     others = [channel.events(EventsDropped), client.events(EventsDropped)]
     picky = client.events(lambda event: isinstance(event, EventsDropped) and event.count > 1)
-    full = client.events(EventsDropped, buffer=1)
+    late = client.events(EventsDropped, buffer=1)
     waits = [client.waiting(EventsDropped) for _ in range(2)]
     expected = [EventsDropped("room", 2), EventsDropped("room", 1)]
     publish(world, 1, 2, 3, 4)
     assert datas(stream.ready()) == [3, 4]
     assert not client.device.session.closed
-    assert full.ready() == expected[:1]
+    assert late.ready() == expected[:1]
     publish(world, 5, 6, 7)
     assert datas(stream.ready()) == [6, 7]
     assert [other.ready() for other in others] == [expected, expected]
     assert picky.ready() == expected[:1]
-    assert full.ready() == expected[1:]
+    assert late.ready() == expected[1:]
     assert [wait.check() for wait in waits] == expected[:1] * 2
-
-
-def test_what_was_dropped_waits_when_who_is_to_be_told_is_full() -> None:
-    world, client, channel = room()
-    streams = [channel.events("price", buffer=1, overflow="drop_oldest") for _ in range(3)]
-    told = client.events(EventsDropped, buffer=1)
-    publish(world, 1, 2)
-    assert [datas(stream.ready()) for stream in streams] == [[2], [2], [2]]
-    publish(world, 3)
-    assert streams[0].ready() == []
-    with client._guard:
-        assert told._next() == EventsDropped("room", 1)
-    assert streams[0].ready() == []  # the next one who is told is full already
-    assert told.ready() == [EventsDropped("room", 1)] * 2
-    assert datas(streams[0].ready()) == [3]
 
 
 def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
@@ -246,37 +234,157 @@ def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
 # Backpressure
 
 
-def test_a_stream_that_waits_loses_nothing_and_reading_stops_meanwhile() -> None:
-    world, client, channel = room(event_queue=20)
+def test_a_stream_that_waits_loses_nothing_and_reading_goes_on_meanwhile() -> None:
+    world, client, channel = room()
     stream = channel.events("price", buffer=10)
-    publish(world, *range(100))
-    assert not client.reads
-    assert len(client.session.events) == 20
-    assert [next(stream).data for _ in range(5)] == [0, 1, 2, 3, 4]  # half: now it goes on
-    assert datas(stream.ready()) == list(range(5, 100))
+    publish(world, *range(5000))
     assert client.reads
-    publish(world, 100)
-    assert datas(stream.ready()) == [100]
+    assert len(client.session.events) == 0
+    assert datas(stream.ready()) == list(range(5000))
+    assert (stream.dropped, client.stats.reading_paused) == (0, 0)
+
+
+def test_reading_pauses_when_receive_buffer_is_full_and_continues_when_half_is_taken() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    stream = channel.events("price")
+    publish(world, *range(10, 29))
+    assert client.reads
+    publish(world, 29)
+    assert not client.reads
+    taken = [next(stream).data for _ in range(9)]
+    assert not client.reads
+    taken.append(next(stream).data)
+    assert client.reads
+    publish(world, *range(30, 100))
+    assert not client.reads
+    assert taken + datas(stream.ready()) == list(range(10, 100))
+    assert client.reads
     assert stream.dropped == 0
 
 
-def test_a_consumer_that_waits_and_does_not_read_holds_up_all_others() -> None:
-    world, client, channel = room(event_queue=20)
+def test_a_consumer_that_waits_and_does_not_read_holds_up_others_only_when_reading_pauses() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
     stalled = channel.events("price", buffer=10)
     others = [channel.events("price"), client.events("price", buffer=5, overflow="drop_oldest")]
-    publish(world, *range(100))
-    assert [datas(other.ready()) for other in others] == [list(range(10)), [5, 6, 7, 8, 9]]
-    stalled.close()
+    publish(world, *range(10, 25))
+    assert client.reads
     assert [datas(other.ready()) for other in others] == [
-        list(range(10, 100)),
-        [95, 96, 97, 98, 99],
+        list(range(10, 25)),
+        list(range(20, 25)),
     ]
+    publish(world, *range(25, 100))
+    assert not client.reads
+    some = datas(others[0].ready())
+    assert not client.reads
+    assert others[0].ready() == []
+    stalled.close()
+    assert some + datas(others[0].ready()) == list(range(25, 100))
+
+
+def test_a_message_that_several_consumers_have_counts_once() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    streams = [channel.events("price") for _ in range(10)]
+    channel.events("price", overflow="drop_oldest")
+    publish(world, *range(10, 28))
+    assert client.reads
+    publish(world, *range(28, 40))
+    assert not client.reads
+    for stream in streams[:-1]:
+        assert len(stream.ready()) >= 18
+        assert not client.reads
+    assert len(streams[-1].ready()) >= 18
+    assert client.reads
+
+
+def test_a_quiet_stream_that_is_not_read_pauses_nothing() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    quiet, busy = channel.events("news"), channel.events("price")
+    publish(world, "x", event="news")
+    for value in range(10, 1000):
+        publish(world, value)
+        assert datas(busy.ready()) == [value]
+    assert (client.reads, client.stats.reading_paused) == (True, 0)
+    assert datas(quiet.ready()) == ["x"]
+
+
+def test_a_stream_that_is_forgotten_lets_reading_continue() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    other, stream = channel.events("price"), channel.events("price")
+    publish(world, *range(10, 100))
+    other.ready()
+    assert not client.reads
+    del stream
+    world.run(1)
+    assert datas(other.ready())[-1] == 99
+    assert client.reads
+
+
+def test_a_pause_of_more_than_a_second_is_reported_in_its_place() -> None:
+    world = World()
+    hook: list[Event] = []
+    options = world.options(receive_buffer=20 * SIZE)
+    client, [channel] = subscribed(world, "room", options=options, on_event=hook.append)
+    everything, bound = client.events(), list[ReadingPaused]()
+    messages, plain = channel.events("price"), channel.events()
+    reports = client.events(ReadingPaused)
+    client.bind(ReadingPaused, bound.append)
+    publish(world, *range(10, 100))
+    assert not client.reads
+    first = everything.ready()
+    world.run(12)
+    assert not client.reads
+    got, all_of_it, rest = list[Event](), list[Event](), list[Event]()
+    for _ in range(20):
+        world.run(0.1)
+        got += messages.ready()
+        all_of_it += plain.ready()
+        rest += everything.ready()
+    assert datas(got) == datas(all_of_it) == list(range(10, 100))
+    (report,) = reports.ready()
+    assert 12 <= report.seconds < 12.5
+    assert bound == [report]
+    assert [event for event in hook if isinstance(event, ReadingPaused)] == [report]
+    # Behind all that was read before the pause, and before all that was read after it.
+    assert rest[0] == report
+    before = [event for event in first if isinstance(event, ChannelEvent)]
+    assert datas(before + rest[1:]) == list(range(10, 100))
+
+
+def test_a_short_pause_is_counted_and_not_reported() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    stream, reports = channel.events("price"), client.events(ReadingPaused)
+    publish(world, *range(10, 30))
+    assert not client.reads
+    world.run(0.9)
+    assert datas(stream.ready()) == list(range(10, 30))
+    assert client.reads
+    assert (client.stats.reading_paused, reports.ready()) == (1, [])
+
+
+def test_a_connection_that_is_lost_in_a_pause_is_reported_as_lost() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    stream, reports = channel.events("price"), client.events(ReadingPaused)
+    publish(world, *range(10, 100))
+    assert not client.reads
+    world.run(5)
+    client.reconnect()
+    client.wait_connected()
+    assert not client.reads  # as much waits as before
+    while stream.ready():
+        world.run(0.1)
+    assert client.reads
+    assert reports.ready() == []
+
+
+def test_a_read_of_more_than_receive_buffer_that_nobody_keeps_pauses_nothing_for_long() -> None:
+    world, client, _ = room(receive_buffer=100)
+    publish(world, "x" * 500)
     assert client.reads
 
 
 @pytest.mark.parametrize("overflow", DROPPING)
 def test_a_consumer_that_drops_and_does_not_read_holds_up_nobody(overflow: Overflow) -> None:
-    world, client, channel = room(event_queue=20)
+    world, client, channel = room(receive_buffer=20 * SIZE)
     stalled = channel.events("price", buffer=1, overflow=overflow)
     stream = channel.events("price", buffer=10)
     for value in range(100):
@@ -286,43 +394,29 @@ def test_a_consumer_that_drops_and_does_not_read_holds_up_nobody(overflow: Overf
     assert stalled.dropped == 99
 
 
-def test_other_channels_and_changes_are_held_up_too_but_not_the_waits_for_them() -> None:
+def test_a_stream_that_is_not_read_holds_up_no_other_channel_and_no_change() -> None:
     world, client, channel = room()
-    stalled = channel.events("price", buffer=1)
+    unread = channel.events("price", buffer=1)
     changes = client.events(ConnectionEstablished)
     publish(world, 1, 2)
     client.reconnect()
     client.wait_connected()
     other = client.subscribe("other").wait_subscribed()
-    assert changes.ready() == []
-    assert datas(stalled.ready()) == [1, 2]
     assert [type(event) for event in changes.ready()] == [ConnectionEstablished]
     stream = other.events("price")
     publish(world, 3, channel="other")
     assert datas(stream.ready()) == [3]
+    assert datas(unread.ready()) == [1, 2]
 
 
-def test_several_consumers_that_are_full_at_the_same_event_lose_nothing() -> None:
-    world, _, channel = room()
-    streams = [channel.events("price", buffer=2) for _ in range(3)]
-    publish(world, *range(5))
-    taken: list[list[Any]] = [datas([next(stream), next(stream)]) for stream in streams]
-    for index in (2, 0, 1):
-        taken[index] += datas(streams[index].ready())
-    for index in range(3):
-        taken[index] += datas(streams[index].ready())
-    assert taken == [[0, 1, 2, 3, 4]] * 3
-
-
-def test_a_handler_that_is_not_called_holds_everything_up_until_it_is_cancelled() -> None:
-    world, client, channel = room()
+def test_handlers_that_are_not_called_count_until_they_are_cancelled() -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
     client.handlers_stall = True
     binding = channel.bind("price", print)
-    stream = channel.events("price", buffer=10_000)
-    publish(world, *range(1500))
-    assert len(stream.ready()) == 1000
+    publish(world, *range(10, 100))
+    assert not client.reads
     binding.cancel()
-    assert len(stream.ready()) == 500
+    assert client.reads
 
 
 @tried
@@ -331,12 +425,12 @@ def test_a_handler_that_is_not_called_holds_everything_up_until_it_is_cancelled(
         st.tuples(st.sampled_from(["wait", *DROPPING]), st.integers(1, 5)), min_size=1, max_size=4
     ),
     st.lists(st.tuples(st.integers(0, 4), st.integers(1, 6)), max_size=24),
-    st.sampled_from([1, 3, 10]),
+    st.sampled_from([50, 150, 500]),
 )
 def test_who_waits_loses_nothing_and_who_drops_knows_how_much(
-    kinds: list[tuple[Overflow, int]], steps: list[tuple[int, int]], event_queue: int
+    kinds: list[tuple[Overflow, int]], steps: list[tuple[int, int]], receive_buffer: int
 ) -> None:
-    world, client, channel = room(event_queue=event_queue)
+    world, client, channel = room(receive_buffer=receive_buffer)
     streams = [channel.events("price", overflow=kind, buffer=size) for kind, size in kinds]
     taken: list[list[int]] = [[] for _ in streams]
     numbers = count()
@@ -365,7 +459,7 @@ def test_who_waits_loses_nothing_and_who_drops_knows_how_much(
 
 def test_a_connection_lives_on_while_nobody_reads() -> None:
     world = World(ping_after=150.0)  # the server itself gives up those who are silent
-    client, [channel] = subscribed(world, "room", options=world.options(event_queue=10))
+    client, [channel] = subscribed(world, "room", options=world.options(receive_buffer=10 * SIZE))
     stream = channel.events("price", buffer=1)
     lost = client.events(ConnectionLost)
     publish(world, *range(50))
@@ -485,7 +579,7 @@ def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
     # Where they are logged they are read one by one.
     FRAMES.setLevel(logging.DEBUG if logged else logging.INFO)
     world = World()
-    client, channels = subscribed(world, "a", "b", options=world.options(event_queue=8))
+    client, channels = subscribed(world, "a", "b", options=world.options(receive_buffer=400))
     buffers = st.sampled_from([1, 5, 8, 100])
     streams: list[tuple[FakeStream[Any], Any]] = [
         (channel.events(name, buffer=data.draw(buffers)), (channel.name, name))
@@ -516,7 +610,6 @@ def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
         if frames:
             world.act(world.server.send_raw, None, frames)
         world.run(0.1)
-        assert all(len(stream._sink.queue) <= stream._sink.limit for stream, _ in streams)
         step(data.draw(st.integers(0, 4)))
     for _ in range(len(sent) + 1):
         step(100)
@@ -643,7 +736,7 @@ class Census:
 def test_a_hundred_thousand_messages_that_nobody_reads_take_bounded_memory(
     monkeypatch: pytest.MonkeyPatch, overflow: Overflow | None
 ) -> None:
-    world, _, channel = room(backlog_limit=500)
+    world, _, channel = room(backlog_limit=500, receive_buffer=40_000)
     census = Census()
     monkeypatch.setattr(pusher_proto._connection.link, "PLAIN", Reader(census, census))
     monkeypatch.setattr(pusher_proto._connection.link, "read_plain", census)

@@ -32,6 +32,7 @@ from pusher_proto import (
     SubscriptionFailed,
 )
 from pusher_proto._wire.envelope import MAX_DEPTH
+from pusher_proto.events import size_of
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 CONNECTED = ConnectionState.CONNECTED
@@ -353,8 +354,8 @@ def test_the_outbox_takes_exactly_outbox_limit_bytes() -> None:
     assert len(script.frames()) == 2
 
 
-def test_reading_stops_when_exactly_event_queue_events_wait() -> None:
-    script = on("room", event_queue=5)
+def test_reading_stops_when_exactly_receive_buffer_bytes_wait() -> None:
+    script = on("room", receive_buffer=5 * size_of(ChannelEvent("room", "n", "0")))
     script.pulls = False
     wanted = []
     for number in range(5):

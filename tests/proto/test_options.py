@@ -548,7 +548,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "max_frame": None,
         "backlog_limit": 1000,
         "outbox_limit": 1024 * 1024,
-        "event_queue": 1000,
+        "receive_buffer": 64 * 1024 * 1024,
         "max_authorizing": 8,
         "auth_connections": 6,
         "auth_idle": 15.0,

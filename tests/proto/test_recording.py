@@ -23,6 +23,7 @@ from pusher_proto import (
     OpenTransport,
     Options,
     OwnKey,
+    ReadingPaused,
     SendData,
     Session,
 )
@@ -268,7 +269,9 @@ def test_every_input_of_the_session_is_recorded() -> None:
         for name, member in inspect.getmembers(Session, inspect.isfunction)
         if not name.startswith("_") and "now" in inspect.signature(member).parameters
     }
-    assert takes_now == set(INPUTS)
+    assert takes_now - {"next_event"} == set(
+        INPUTS
+    )  # pulls are noted in the line of the next input
 
 
 def test_the_command_prints_what_happens(
@@ -329,3 +332,28 @@ def test_a_line_that_counts_more_events_than_there_were_pulls_what_there_is() ->
     more = [line.replace('"input":', '"pulled":99,"input":') for line in lines[1:2]]
     steps = list(replay([lines[0], *more, *lines[2:]]))
     assert comparable(steps) == comparable(list(replay(lines)))
+
+
+def test_a_pause_of_reading_is_the_same_in_the_replay() -> None:
+    world = World()
+    device, lines = recorded(world, world.options(receive_buffer=500))
+    device.subscribe("a")
+    world.run(1)
+    device.pulls = False
+    for n in range(50):
+        world.act(world.server.publish, "a", "n", n)
+    world.run(20)
+    seen = []
+    while (event := device.session.next_event(now=world.now)) is not None:
+        seen.append(event)
+    device.pulls = True
+    device.pump()
+    world.run(1)
+    (paused,) = [event for event in seen if isinstance(event, ReadingPaused)]
+    assert 19 < paused.seconds < 20
+    device.session.hold(1000, now=world.now)
+    world.run(5)
+    device.session.hold(0, now=world.now)
+    device.session.disconnect(now=world.now)
+    again = [event for event in replay(lines) if isinstance(event, ReadingPaused)]
+    assert [event.seconds for event in again] == [paused.seconds, 5.0]

@@ -45,11 +45,13 @@ from pusher_proto import (
     UnsupportedFeature,
     UserState,
 )
+from pusher_proto.events import SMALL, size_of
 from simulation import World
 
 CONNECTED = ConnectionState.CONNECTED
 CONNECTING = ConnectionState.CONNECTING
 SUCCEEDED = "pusher_internal:subscription_succeeded"
+SIZE = size_of(ChannelEvent("room", "n", "0"))
 PING_SENT = {"event": "pusher:ping", "data": {}}
 
 
@@ -63,7 +65,7 @@ def on(*channels: str, **options: Any) -> Script:
 
 def stalled(waiting: int, **options: Any) -> Script:
     """Return a script whose application takes nothing while so many messages wait for it."""
-    options.setdefault("event_queue", 8)
+    options.setdefault("receive_buffer", 8 * SIZE)
     script = on("room", **options)
     script.pulls = False
     for number in range(waiting):
@@ -88,7 +90,7 @@ def test_reading_stops_at_the_high_mark_and_goes_on_at_the_low_one() -> None:
     while (event := session.next_event()) is not None:
         assert isinstance(event, ChannelEvent)
         marks.append((event.data, session.wants_data(1)))
-    assert marks == [(n, n >= 5) for n in range(8)]
+    assert marks == [(n, n >= 3) for n in range(8)]
 
 
 def test_what_comes_although_reading_is_stopped_is_taken_nonetheless() -> None:
@@ -101,7 +103,7 @@ def test_what_comes_although_reading_is_stopped_is_taken_nonetheless() -> None:
 
 
 def test_events_that_no_bytes_brought_fill_the_queue_too() -> None:
-    script = connected(event_queue=4)
+    script = connected(receive_buffer=4 * SMALL)
     script.pulls = False
     for name in "abcd":
         script.subscribe(name)
@@ -140,7 +142,9 @@ def test_the_next_connection_is_made_although_nobody_takes_events() -> None:
 
 
 def test_pings_go_out_while_reading_is_stopped_and_no_pong_is_missed() -> None:
-    script = forgetful(upgraded(event_queue=8).greet({"socket_id": "1.1", "activity_timeout": 10}))
+    script = forgetful(
+        upgraded(receive_buffer=8 * SIZE).greet({"socket_id": "1.1", "activity_timeout": 10})
+    )
     script.subscribe("room").send(SUCCEEDED, "{}", "room")
     forgetful(script)
     script.pulls = False
@@ -152,7 +156,7 @@ def test_pings_go_out_while_reading_is_stopped_and_no_pong_is_missed() -> None:
 
 
 def test_a_pong_that_is_awaited_when_reading_stops_is_not_missed() -> None:
-    script = on("room", event_queue=2)
+    script = on("room", receive_buffer=2 * SMALL)
     script.pulls = False
     script.wait(120).do(script.session.unsubscribe, "room")
     assert script.frames()[0] == PING_SENT
@@ -216,7 +220,7 @@ def test_an_answer_to_a_sign_in_is_not_missed_while_nothing_is_read() -> None:
 
 def test_silence_begins_anew_when_reading_goes_on() -> None:
     """What waited in the network while nothing was read was no silence."""
-    script = upgraded(event_queue=1).greet({"socket_id": "1.1", "activity_timeout": 10})
+    script = upgraded(receive_buffer=SIZE).greet({"socket_id": "1.1", "activity_timeout": 10})
     script.subscribe("room")
     script.pulls = False
     script.wait(5).send("n", "1", "room")
@@ -231,7 +235,7 @@ def test_silence_begins_anew_when_reading_goes_on() -> None:
 
 
 def test_a_queue_of_one_event_works() -> None:
-    script = stalled(1, event_queue=1)
+    script = stalled(1, receive_buffer=SIZE)
     assert not script.session.wants_data(1)
     assert script.session.next_event() is not None
     assert script.session.wants_data(1)

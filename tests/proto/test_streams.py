@@ -128,24 +128,20 @@ def test_what_a_full_buffer_keeps_is_its_policy(
     assert (taken(one), one.dropped, one.episode) == (kept, dropped, episode)
 
 
-def test_only_a_buffer_that_waits_is_ever_full() -> None:
-    for overflow in OVERFLOW:
-        one = sink(buffer=2, overflow=overflow)
-        assert not one.full
-        one.put(message())
-        assert not one.full
-        one.put(message())
-        assert one.full == (overflow == "wait")
-
-
 @pytest.mark.parametrize(("buffer", "most"), [(1, 0), (2, 1), (3, 1), (10, 5), (1000, 500)])
-def test_delivery_goes_on_when_half_was_taken(buffer: int, most: int) -> None:
-    one = sink(buffer=buffer)
-    for event in numbered(buffer):
+def test_an_episode_of_dropping_ends_when_half_is_left(buffer: int, most: int) -> None:
+    one = sink(buffer=buffer, overflow="drop_oldest")
+    for event in numbered(buffer + 1):
         one.put(event)
-    while len(one.queue) > one.half:
-        one.take()
-    assert len(one.queue) == most
+    assert one.look_at == most
+
+
+def test_a_buffer_that_waits_keeps_everything() -> None:
+    one = sink(buffer=2)
+    events = numbered(100)
+    for event in events:
+        one.put(event)
+    assert (len(one.queue), one.dropped, one.look_at) == (100, 0, -1)
 
 
 def test_an_overflow_is_raised_where_the_gap_is_and_then_it_goes_on() -> None:
@@ -198,7 +194,7 @@ def test_a_closed_buffer_keeps_nothing() -> None:
         one.put(message())
         one.close()
         one.put(message())
-        assert (one.closed, taken(one), one.full) == (True, [], False)
+        assert (one.closed, taken(one)) == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -263,7 +259,6 @@ def test_a_buffer_does_as_its_model_in_any_order_of_putting_and_taking(
             assert got == expected
         assert [event.data for event in one.queue if isinstance(event, ChannelEvent)] == model.kept
         assert one.dropped == model.dropped
-        assert one.full == (overflow == "wait" and len(model.kept) >= buffer)
         assert len(one.queue) <= buffer or overflow == "wait"
 
 

@@ -688,7 +688,7 @@ def test_D6_a_pong_may_wait_behind_much_data() -> None:
 
 
 def test_D6_no_pong_is_missed_while_nothing_is_read() -> None:
-    script = ask(connected(event_queue=2)).send("pusher:pong").subscribe("room")
+    script = ask(connected(receive_buffer=100)).send("pusher:pong").subscribe("room")
     script.send("pusher_internal:subscription_succeeded", "{}", "room")
     script.take()
     ask(script)

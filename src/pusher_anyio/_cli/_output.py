@@ -27,6 +27,7 @@ from pusher_proto import (
     MemberRemoved,
     MemberUpdated,
     ProtocolViolation,
+    ReadingPaused,
     RetryScheduled,
     ServerError,
     Subscribed,
@@ -120,6 +121,8 @@ def describe(event: Event) -> str | None:
             return f"{event.channel}: {event.error}"
         case EventsDropped():
             return f"{event.count} events were dropped"
+        case ReadingPaused():
+            return f"nothing was read for {event.seconds:.1f} s: messages may be lost"
         case ProtocolViolation():
             return f"the server sent nonsense: {event.reason}"
         case _:

@@ -1,9 +1,8 @@
 """From the session to the sinks: the part of a client that moves events.
 
-Events are moved until a sink that may not drop is full. Then they stay in the session's own queue; when that is full
-too, the session stops reading. So a consumer with the policy "wait" that does not read holds up all others, once
-they have read what they have; one that drops holds up nothing. After the end of the session, or when it has failed,
-nothing is held up: what is left is moved, so that every consumer reaches the end.
+All events are moved at once: a consumer that is not read holds up no other. What the consumers with the policy "wait"
+hold is counted now and then, each event once, and reported to the session, which pauses reading when it is too much.
+While reading is paused each of these consumers says when half of what it held was taken (`Sink.look_at`).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from ..events import (
     SignInFailed,
     SubscriptionFailed,
     scope_of,
+    size_of,
 )
 from ..options import Options
 from ..session import Session
@@ -37,7 +37,7 @@ from .waits import Trace, Traces
 __all__ = ["HELD_UP_FOR", "Delivery", "DriverCalls"]
 
 HELD_UP_FOR = 10.0
-"""Seconds after which a consumer that holds up all others is named in the log."""
+"""Seconds of a pause of reading after which the consumers that cause it are named in the log."""
 
 _log = logger("client")
 
@@ -79,12 +79,14 @@ class Delivery:
         self.turns: Signal = Signal()
         """Notified whenever something may have changed that no event reports."""
         self.waits: dict[Sink, None] = {}
-        # Dictionaries and lists, as they are nearly always empty: an empty set takes 200 bytes and an empty deque 700.
-        self.stalled: dict[Sink, None] = {}
         self._driver = driver
         self._on_event = on_event
         self._scope_changed = scope_changed
-        self._stalled_at: float | None = None
+        self._look_at = options.receive_buffer
+        """The bytes received in all at which what waits is counted again."""
+        self._charged = 0
+        """About how many bytes wait, while reading is paused."""
+        self._paused_at: float | None = None
         self._abandoned: list[Sink] = []
         self._dropped: list[tuple[Sink, EventsDropped]] = []
         self._dropped_before = 0
@@ -106,9 +108,7 @@ class Delivery:
                 self.backlog.serve(sink)
         finally:
             self._delivering = before
-        if sink.full and not sink.once:
-            self._stall(sink)
-        if swept or sink.picky or self.stalled:  # a predicate may have given commands
+        if swept or sink.picky:  # a predicate may have given commands
             self._driver.changed()
 
     def begin_wait(self, sink: Sink, who: object, *, fresh: bool) -> None:
@@ -149,9 +149,9 @@ class Delivery:
     def remove(self, sink: Sink) -> None:
         """Stop delivering events to `sink`, free its events, and wake its consumer."""
         if not sink.closed:
-            stalled = bool(self.stalled)
+            full = self.session.buffer.full
             self._forget(sink)
-            if (stalled and not self.stalled) or self._dropped:
+            if full or self._dropped:
                 self._driver.changed()
 
     def abandon(self, sink: Sink) -> None:
@@ -168,16 +168,17 @@ class Delivery:
         return any_there
 
     def took(self, sink: Sink) -> None:
-        """Continue what `sink` held up, and report what it dropped.
+        """Continue reading if enough was taken, and report what `sink` dropped.
 
         Call it when at most `look_at` events are left in it; at other times it does nothing.
         """
         if len(sink.queue) <= sink.look_at:
             sink.look_at = -1
-            stalled = sink in self.stalled
-            self.stalled.pop(sink, None)
             self._report_dropped(sink)
-            if (stalled and not self.stalled) or self._dropped:
+            full = self.session.buffer.full
+            if full and sink.counted:
+                self._took_from(sink, len(sink.queue))
+            if self._dropped or (full and not self.session.buffer.full):
                 self._driver.changed()
 
     def forget(self, channel: str) -> None:
@@ -211,13 +212,14 @@ class Delivery:
     def _forget(self, sink: Sink) -> None:
         self._unroute(sink)
         self.waits.pop(sink, None)
-        self.stalled.pop(sink, None)
         self._dropped_before += sink.dropped
         self._report_dropped(sink)
         if sink.place is not None and sink.queue:
             self.backlog.give_back(sink.queue[0], sink.place)
         sink.close()
         sink.signal.notify()
+        if self.session.buffer.full:
+            self._took_from(sink, 0)
 
     def _serve_once(self, sink: Sink, found: tuple[int, Event] | None) -> None:
         if found is None:
@@ -243,7 +245,7 @@ class Delivery:
         return self._failed if self.session.closed else self.session.failure
 
     def deliver(self) -> None:
-        """Move events into sinks until any that may not drop is full, and wake the consumers."""
+        """Move all events into sinks, and wake the consumers."""
         if self._delivering:
             return  # a predicate gave a command: the call that asked it continues
         if self._abandoned:
@@ -251,14 +253,16 @@ class Delivery:
         session = self.session
         if self.traces.known:
             self._end_traces()
-        if not self.stalled or self.is_over:
-            self._delivering = True
-            try:
-                self._move()
-            finally:
-                self._delivering = False
-        if self.stalled or self._stalled_at is not None:
-            self._look_at_stalled()
+        self._delivering = True
+        try:
+            self._move()
+            if session.events.bytes >= self._look_at:
+                self._count()
+                self._move()  # a `ReadingPaused`
+        finally:
+            self._delivering = False
+        if session.buffer.full or self._paused_at is not None:
+            self._look_at_pause()
         if self.turns.waiters:
             self.turns.notify()
         changes = session.events.changes
@@ -271,13 +275,11 @@ class Delivery:
                 sink.signal.notify()  # what is waited for may not come any more
 
     def _move(self) -> None:
-        session, stalled = self.session, self.stalled
+        session = self.session
         events, on_event = session.events, self._on_event
         find = self.router.known.get
         while self._dropped:
             self._announce(*self._dropped.pop(0))
-            if stalled and not self.is_over:
-                return
         in_runs = on_event is None
         taken = 0
         try:
@@ -287,8 +289,6 @@ class Delivery:
                     taken += count
                     in_runs = count > 1
                     if count:
-                        if stalled and not self.is_over:
-                            return
                         continue
                 event = events.popleft()
                 taken += 1
@@ -296,8 +296,6 @@ class Delivery:
                 if route is not None and route.plain and on_event is None:
                     for sink in route.sinks:
                         sink.put(event)
-                        if len(sink.queue) >= sink.limit:
-                            self._stall(sink)
                 else:
                     session.took(
                         taken
@@ -306,8 +304,6 @@ class Delivery:
                     if on_event is not None:
                         self._call_hook(on_event, event)
                     self._offer(event)
-                if stalled and not self.is_over:
-                    return
         finally:
             session.took(taken)
 
@@ -324,16 +320,13 @@ class Delivery:
         if sink is None:
             return 0
         queue, count = sink.queue, 0
-        room = sink.limit - len(queue)
-        if room > 0 and (alike > 1 or len(events) == 1):
-            count = min(alike, room) or 1  # which is like itself
+        if alike > 1 or len(events) == 1:
+            count = max(alike, 1)
         else:
             for event in events:
                 if type(event) is not ChannelEvent or find((event.channel, event.name)) is not sink:
                     break
                 count += 1
-                if count == room:
-                    break
         if count == len(events):
             queue.extend(events)
             events.clear()
@@ -341,8 +334,6 @@ class Delivery:
             for _ in range(count):
                 queue.append(events.popleft())
         sink.came(count)
-        if len(queue) >= sink.limit:
-            self._stall(sink)
         return count
 
     def _offer(self, event: Event, about: Sink | None = None) -> None:
@@ -365,8 +356,6 @@ class Delivery:
                 served.append(sink)
                 self._unroute(sink)
                 sink.served()
-            elif len(sink.queue) >= sink.limit:
-                self._stall(sink)
         if not claims:
             self._unheard(event, place, fresh=fresh)
         elif claims == len(served) == 1:
@@ -403,26 +392,56 @@ class Delivery:
 
     # Consumers that are too slow
 
-    def _stall(self, sink: Sink) -> None:
-        """Move nothing more until enough was taken from `sink`."""
-        self.stalled[sink] = None
-        sink.look_at = sink.half
+    def _count(self) -> None:
+        """Count the bytes that consumers hold, each event once, and report them if reading pauses or may continue."""
+        buffer, charged = self.session.buffer, 0
+        seen: set[int] = set()
+        sinks = [sink for sink in self.router if sink.waits]
+        for sink in sinks:
+            held = sink.queue.copy()  # the application may take from it in another thread
+            sink.counted, sink.charged = len(held), 0
+            for event in held:
+                if id(event) not in seen:
+                    seen.add(id(event))
+                    sink.charged += size_of(event)
+            charged += sink.charged
+        self._look_at = self.session.events.bytes + buffer.room(charged)
+        if buffer.full or buffer.is_high(charged):
+            self.session.hold(charged, now=self._driver.now())
+        self._charged = charged
+        if buffer.full:
+            for sink in sinks:
+                sink.look_at = sink.counted // 2 if sink.counted else -1
 
-    def _look_at_stalled(self) -> None:
-        """Log once an episode which consumer has held up all others for `HELD_UP_FOR`."""
-        if not self.stalled or self.is_over:
-            self._stalled_at = None
+    def _took_from(self, sink: Sink, left: int) -> None:
+        """Take note that `left` of the counted events of `sink` are left, while reading is paused."""
+        charged = sink.charged * left // max(sink.counted, 1)
+        self._charged -= sink.charged - charged
+        sink.counted, sink.charged = left, charged
+        sink.look_at = left // 2 if left else -1
+        if self._charged <= self.session.buffer.low:
+            self._count()
+
+    def _look_at_pause(self) -> None:
+        """Log once a pause, after `HELD_UP_FOR` seconds, which consumers hold the most."""
+        if not self.session.buffer.full or self.is_over:
+            self._paused_at = None
             return
         now = self._driver.now()
-        if self._stalled_at is None:
-            self._stalled_at = now
-            self.session.call_again(now + HELD_UP_FOR)
-        elif now - self._stalled_at >= HELD_UP_FOR and self.session.events:
-            self._stalled_at = float("inf")
-            names = ", ".join(sink.name for sink in self.stalled)
+        if self._paused_at is None:
+            self._paused_at = now
+        if now < self._paused_at + HELD_UP_FOR < float("inf"):
+            self.session.call_again(self._paused_at + HELD_UP_FOR)
+        elif now >= self._paused_at + HELD_UP_FOR:
+            self._paused_at = float("inf")
+            held = {
+                sink: sum(map(size_of, sink.queue.copy())) for sink in self.router if sink.waits
+            }
+            most = max(held.values(), default=0)
+            names = ", ".join(sink.name for sink, size in held.items() if size and 2 * size >= most)
             _log.warning(
-                "%s is not read and has held up all other streams and handlers for %g s: read it, close it, or give "
-                'it overflow="drop_oldest"',
+                "%s is not read, and no message was read from the server for %g s: read it, close it, or give it "
+                'overflow="drop_oldest" (Options.receive_buffer is full)',
                 names,
                 HELD_UP_FOR,
             )

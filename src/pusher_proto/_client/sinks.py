@@ -1,6 +1,8 @@
 """Buffers between events and their consumers: what happens when one is not read fast enough.
 
 Each consumer (a stream, a wait, a handler) has a `Sink`. Nothing here waits: a driver waits on the sink's `Signal`.
+With the policy "wait" a sink keeps everything, and `Options.receive_buffer` bounds all of them together; with the
+others it keeps `buffer` events.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _log = logger("streams")
 
 
 class Sink:
-    """A bounded buffer of the events that one consumer asked for."""
+    """The events that one consumer asked for and has not taken."""
 
     claims: bool = True
     """Whether an event that this sink takes counts as heard, so that the backlog does not keep it."""
@@ -68,22 +70,17 @@ class Sink:
         self._trouble: Exception | None = None
         self._buffer = buffer
         self._overflow = overflow
-        waits = overflow == "wait"
-        self.quick: bool = waits and not self.special
+        self.waits: bool = overflow == "wait"
+        """Whether its events count in `Options.receive_buffer`."""
+        self.quick: bool = self.waits and not self.special
         """Whether `put` only appends to the queue and calls `came`."""
-        self.half: int = buffer // 2
-        """The number of events left at which delivery continues, so that it does not stop and go for each event."""
         self.look_at: int = -1
-        """The number of events left at which the consumer has to call `took`: `half`, or never."""
-        self.limit: int = buffer if waits else _UNLIMITED
-        """The number of buffered events at which delivery stops."""
-        # With the policy "wait" delivery stops in time.
-        self._room = _UNLIMITED if waits else buffer
-
-    @property
-    def full(self) -> bool:
-        """Whether delivery has to stop until something was taken: only with the policy "wait"."""
-        return len(self.queue) >= self.limit
+        """The number of events left at which the consumer has to call `took`; -1: never."""
+        self.counted: int = 0
+        """How many events were left when their bytes were counted last, while reading is paused."""
+        self.charged: int = 0
+        """The bytes of those that no other consumer is charged with."""
+        self._room = _UNLIMITED if self.waits else buffer
 
     @property
     def name(self) -> str:
@@ -159,7 +156,7 @@ class Sink:
     def _drop(self) -> None:
         if not self.episode:
             _log.warning("%s does not keep up: events are dropped", self.name)
-        self.look_at = self.half
+        self.look_at = self._buffer // 2  # so that one episode does not become many
         self.episode += 1
         self.dropped += 1
 

@@ -100,6 +100,10 @@ class Connector:
         """Whether every message is to be reported as it was received, too."""
         self.reading_paused = False
         """Whether the session wants no data of the current connection."""
+        self._paused_at = 0.0
+        self.pauses = 0
+        """How often reading was paused."""
+        self._inflated = 0
         self.ledger = Ledger(in_order=options.answers_in_order)
         """What was asked on the connection and not answered yet."""
         self.socket_id: str | None = None
@@ -210,13 +214,24 @@ class Connector:
         """Stop asking for data. Data that belongs to connecting is still read."""
         if not self.reading_paused and self._link is not None and self.socket_id is not None:
             self.reading_paused = True
+            self._paused_at = now
+            self.pauses += 1
             self._link.reading(False, now)
 
-    def resume_reading(self, now: float) -> None:
-        """Want data again."""
+    def resume_reading(self, now: float) -> float:
+        """Want data again. Return for how long reading of this connection was paused."""
+        if not self.reading_paused:
+            return 0.0
         assert self._link is not None  # each connection begins with reading
         self.reading_paused = False
         self._link.reading(True, now)
+        return now - self._paused_at
+
+    def take_inflated(self) -> int:
+        """Return how many bytes compressed messages had after inflating, since the last call."""
+        now = 0 if self._link is None else self._link.inflated
+        new, self._inflated = now - self._inflated, now
+        return max(new, 0)
 
     def wants_data(self, transport: int) -> bool:
         """Return whether the driver should read from this stream now."""

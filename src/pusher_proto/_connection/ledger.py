@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from enum import Enum
 from itertools import islice, takewhile
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from .._protocol.control import ErrorReceived
 
-__all__ = ["Asked", "Ledger", "Verdict"]
+__all__ = ["Asked", "Ledger", "PingCounts", "Verdict"]
 
 _REFUSES_NOTHING = 4302
 """A watchlist was cut short; the sign-in succeeded."""
@@ -49,6 +50,17 @@ Key = tuple[Asked, str | None]
 """What is asked, and of which channel."""
 
 _PING: Key = (Asked.PING, None)
+
+
+class PingCounts(NamedTuple):
+    """The pings of one connection."""
+
+    connection: int
+    """The number of the connection, from 1."""
+    sent: int
+    """How many pings were sent on it."""
+    answered: int
+    """How many of them were answered."""
 
 
 class Verdict(Struct, frozen=True):

@@ -133,6 +133,11 @@ class Link:
         """Seconds from the last answered ping to its pong."""
         return self._liveness.round_trip if self._liveness else None
 
+    @property
+    def inflated(self) -> int:
+        """How many bytes compressed messages had after inflating."""
+        return self._websocket.inflated
+
     def transport_opened(self, transport: int) -> None:
         """Send the request for the upgrade."""
         self._owner.link_opened()

@@ -77,6 +77,8 @@ class Frames:
         self._pings: list[bytes] = []
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
+        self.inflated = 0
+        """How many bytes compressed messages had after inflating."""
         self._deflated = False  # whether the incomplete message is compressed
 
     @cached_property
@@ -287,6 +289,7 @@ class Frames:
         try:
             inflated = inflater.take(payload, last=last)
             size += len(inflated)
+            self.inflated += len(inflated)
             if self._is_text:
                 self._text += inflated
             if last:

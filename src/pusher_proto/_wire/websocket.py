@@ -174,6 +174,11 @@ class WebSocket:
         self._frames.another_second()
 
     @property
+    def inflated(self) -> int:
+        """How many bytes compressed messages had after inflating."""
+        return self._frames.inflated
+
+    @property
     def under_way(self) -> int | None:
         """A number for the incomplete message, the same until it ends; None when there is none."""
         return self._frames.under_way

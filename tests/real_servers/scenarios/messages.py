@@ -80,7 +80,7 @@ async def test_what_the_library_publishes_arrives_in_order(
 
 async def test_many_events_at_once_arrive_in_order(driver: Driver, server: RealServer) -> None:
     name, publisher = fresh("news"), Publisher(server, PLAIN_APP)
-    async with driver(options_for(server, PLAIN_APP, event_queue=10)) as client:
+    async with driver(options_for(server, PLAIN_APP, receive_buffer=500)) as client:
         channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
         async with channel.events(ChannelEvent, buffer=10) as stream:
             for ten in range(0, 300, 10):

@@ -1,0 +1,73 @@
+"""The bound on received messages that wait for the application: beyond it reading pauses."""
+
+from __future__ import annotations
+
+from ._connection.connector import Connector
+from ._dispatch import EventQueue
+from .events import ReadingPaused
+
+__all__ = ["REPORTED_AFTER", "ReceiveBuffer"]
+
+REPORTED_AFTER = 1.0
+"""Seconds after which a pause is reported: servers that drop messages do so once their own buffers are full."""
+
+
+class ReceiveBuffer:
+    """Decides when reading pauses and when it continues.
+
+    A message waits in the queue of the session or, once taken from there, in the consumers of a client, which report
+    what they hold by `hold`. Counting takes a step for each message, so it is done once at least a sixteenth of the
+    limit was received since the last count, and reading pauses when less than a sixteenth is free.
+    """
+
+    def __init__(self, events: EventQueue, connector: Connector, limit: int) -> None:
+        self._events = events
+        self._connector = connector
+        self._limit = limit
+        self._step = max(limit // 16, 1)
+        self._queued = self._held = 0
+        self.low: int = limit // 2
+        """Bytes that may wait when reading continues."""
+        self.full: bool = False
+        """Whether reading has to pause. It does where there is an established connection."""
+
+    def room(self, waiting: int) -> int:
+        """Return how many bytes may be received until they have to be counted again."""
+        return max(self._limit - waiting, self._step)
+
+    def is_high(self, waiting: int) -> bool:
+        """Return whether so many bytes are too many to go on reading."""
+        return waiting > self._limit - self._step
+
+    def look(self, now: float) -> None:
+        """Count what waits in the queue, and pause reading when it is too much."""
+        self._queued = self._events.waiting()
+        self._events.look_at = self._events.bytes + self.room(self._queued)
+        self._decide(now)
+
+    def hold(self, size: int, now: float) -> None:
+        """Take note that consumers hold `size` bytes."""
+        self._held = size
+        self.look(now)
+
+    def took(self, size: int | None, now: float) -> None:
+        """Take note, while `full`, that events of `size` bytes left the queue; None for an unknown size."""
+        self._queued -= self._queued if size is None else size
+        if self._queued + self._held <= self.low:
+            self.look(now)
+
+    def established(self, now: float) -> None:
+        """Pause reading from a new connection, if too much waits."""
+        if self.full:
+            self._connector.pause_reading(now)
+
+    def _decide(self, now: float) -> None:
+        waiting = self._queued + self._held
+        if self.full and waiting <= self.low:
+            self.full = False
+            seconds = self._connector.resume_reading(now)
+            if seconds > REPORTED_AFTER:
+                self._events.emit(ReadingPaused(seconds))
+        elif not self.full and self.is_high(waiting):
+            self.full = True
+            self._connector.pause_reading(now)
