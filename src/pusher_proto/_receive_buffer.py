@@ -40,7 +40,7 @@ class ReceiveBuffer:
         return waiting > self._limit - self._step
 
     def look(self, now: float) -> None:
-        """Count what waits in the queue, and pause reading when it is too much."""
+        """Count the bytes of the events in the queue; pause reading when there are too many."""
         self._queued = self._events.waiting()
         self._events.look_at = self._events.bytes + self.room(self._queued)
         self._decide(now)

@@ -416,8 +416,8 @@ class EventsDropped(Event, frozen=True):
 class ReadingPaused(Event, frozen=True):
     """Reading continues after a pause of more than a second, because `Options.receive_buffer` was full.
 
-    Emitted in its place in the order of events. Soketi and Sockudo drop what a client does not read for seconds, and
-    report it to nobody: after this event treat every channel as after a lost connection. Reverb sends all of it later.
+    Emitted in its place in the order of events. Soketi and Sockudo silently drop messages that a client does not read
+    for seconds: after this event treat every channel as after a lost connection. Reverb sends all of them later.
     """
 
     seconds: float

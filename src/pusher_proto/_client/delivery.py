@@ -83,7 +83,7 @@ class Delivery:
         self._on_event = on_event
         self._scope_changed = scope_changed
         self._look_at = options.receive_buffer
-        """The bytes received in all at which what waits is counted again."""
+        """The total of received bytes at which the waiting events are counted again."""
         self._charged = 0
         """About how many bytes wait, while reading is paused."""
         self._paused_at: float | None = None

@@ -79,7 +79,7 @@ class Sink:
         self.counted: int = 0
         """How many events were left when their bytes were counted last, while reading is paused."""
         self.charged: int = 0
-        """The bytes of those that no other consumer is charged with."""
+        """The bytes of these events, without the events that another consumer is charged with."""
         self._room = _UNLIMITED if self.waits else buffer
 
     @property
