@@ -53,6 +53,16 @@ def broken(run: Play) -> None:
     run.repeat("private-news", "after", 3)
 
 
+def restarted(run: Play) -> None:
+    """Stop the server for a while: it ends connections, and answers 503 to new ones."""
+    run.subscribed("private-news")
+    run.repeat("private-news", "before")
+    run.server.shut_down()
+    run.next(0.7)
+    run.server.allow()
+    run.repeat("private-news", "after", 4)
+
+
 def raised(run: Play) -> None:
     """Publish to a program whose first callback raises."""
     run.subscribed("news")
@@ -84,6 +94,12 @@ def one_refused(run: Play) -> None:
     run.repeat("news", "a")
 
 
+def one_without_json(run: Play) -> None:
+    """Answer the first request of the endpoint with a page."""
+    run.server.auth_answer(200, "<html>", times=1)
+    run.repeat("news", "a")
+
+
 def opened(run: Play) -> None:
     """Publish once on an encrypted channel."""
     run.subscribed("private-encrypted-notes")
@@ -111,6 +127,11 @@ DIFFERENCES: list[Difference] = [
     Difference(
         "auto_sub", broken, "The same with `auto_sub=True`", "is silent: the subscribe has no signature",
         "comes back; `auto_sub` has no effect",
+        [["n", "before"]], [["n", "before"], ["n", "after"]],
+    ),
+    Difference(
+        "comes_back", restarted, "A private channel after a restart of the server, which answers 503 for a while",
+        "is silent, unless the connect handler subscribes again", "comes back, with a new signature",
         [["n", "before"]], [["n", "before"], ["n", "after"]],
     ),
     Difference(
@@ -159,6 +180,11 @@ DIFFERENCES: list[Difference] = [
         "raises in the connect handler: the other is not subscribed",
         "calls the callbacks of `pusher:subscription_error`, and the other is subscribed",
         [], [["AuthorizationError", 403], ["n", "a"]],
+    ),
+    Difference(
+        "refused", one_without_json, "An endpoint that answers with a page in place of JSON",
+        "the same", "the same",
+        [], [["AuthorizationError", 200], ["n", "a"]],
     ),
     Difference(
         "encrypted", opened, "Events of encrypted channels", "arrive as ciphertext", "arrive decrypted",

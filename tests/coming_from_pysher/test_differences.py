@@ -8,7 +8,7 @@ from coming_from_pysher.differences import DIFFERENCES, PAGE, Difference, drawn
 from coming_from_pysher.playing import both
 
 
-@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: str(row.program))
+@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: f"{row.program}-{row.stage.__name__}")
 def test_a_difference_is_what_the_table_says(row: Difference) -> None:
     found = both(row.program, row.stage)
     assert found["pysher"] == row.theirs

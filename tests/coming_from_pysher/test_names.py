@@ -339,6 +339,42 @@ def test_a_token_counts_for_its_connection_and_headers_may_change(
     server.wait_until(lambda s: s.subscriptions("private-by-token"))
 
 
+def test_a_refusal_without_a_message_is_given_to_pusher_error(
+    server: ServerInThread, opened: list[Any]
+) -> None:
+    server.refuse(status=401)
+    pusher = pysher.Pusher("demo", reconnect_interval=0.05, **where(server))
+    opened.append(pusher)
+    errors: list[Any] = []
+    pusher.connection.bind("pusher:error", errors.append)
+    pusher.connect()
+    pusher.connection.join(20)
+    assert pusher.connection.state == "failed"
+    assert [error["code"] for error in errors] == [401]
+    server.allow()
+    # The same object connects again.
+    pusher.connect()
+    server.wait_until(lambda s: s.connections)
+
+
+def test_the_reconnect_handler_is_called_at_each_connection_but_the_first(
+    server: ServerInThread,
+) -> None:
+    calls: list[str] = []
+    connected = threading.Semaphore(0)
+    url = f"ws://127.0.0.1:{server.port}/app/demo"
+    connection = pysher.Connection(print, url, reconnect_handler=lambda: calls.append("again"))
+    connection.bind("pusher:connection_established", lambda _: calls.append("connected"))
+    connection.bind("pusher:connection_established", lambda _: connected.release())
+    connection.start()
+    assert connected.acquire(timeout=10)
+    connection.reconnect()
+    assert connected.acquire(timeout=10)
+    connection.disconnect()
+    assert calls == ["connected", "again", "connected"]
+    assert connection.state == "disconnected"
+
+
 def test_the_list_of_members_and_what_follows_fit_together() -> None:
     ann, bob = Member("7", {"name": "Ann"}), Member("8", None)
     now = {"7": ann, "8": bob}
