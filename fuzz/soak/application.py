@@ -49,7 +49,7 @@ _ACTS = (
 
 @dataclass
 class Setup:
-    """What a client process is told when it starts."""
+    """The arguments of a client process."""
 
     runner: str
     key: str
@@ -105,7 +105,7 @@ class Setup:
 
 
 class Logs(logging.Handler):
-    """Counts records by level, and keeps those of ERROR that nobody expects.
+    """Counts records by level, and keeps unexpected records of ERROR.
 
     Expected are a handler that raises on purpose, and final refusals of channels that were never good.
     """

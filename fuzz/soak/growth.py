@@ -22,7 +22,7 @@ _MEMORY, _MEMORY_AFTER = 4096, 6
 
 
 def sample(client: Any, tasks: int) -> Sample:
-    """Return what this process holds now. `client` is one of ours; its privates are read."""
+    """Return what this process holds now. Reads private attributes of `client`."""
     gc.collect()
     session, driver = client._session, client._driver
     return {
