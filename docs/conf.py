@@ -12,15 +12,24 @@ import pusher_proto
 project = "pusher-proto"
 author = "the authors of pusher-proto"
 release = version = pusher_proto.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinxcontrib.mermaid"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxcontrib.mermaid",
+]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.header"]  # a page that a test makes may leave out a level of headings
 html_theme = "furo"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_title = f"pusher-proto {release}"
 default_role = "literal"  # docstrings put code between single backquotes, as Markdown does
 
 myst_fence_as_directive = ["mermaid"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
