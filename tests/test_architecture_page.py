@@ -48,6 +48,12 @@ def test_each_room_is_shown_and_described(room: str) -> None:
     assert docstring.count(".") >= 2, "say what the room is for and what it may know"
 
 
+def test_every_example_is_on_the_site() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"literalinclude\} \.\./examples/(\w+\.py)", page))
+    assert shown == {path.name for path in (ROOT / "examples").glob("*.py")}
+
+
 def test_the_settings_of_mutation_testing_name_files() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutmut"]
     named = [*settings["only_mutate"], *settings["pytest_add_cli_args_test_selection"]]
