@@ -38,7 +38,7 @@ class Link:
         self.loses_up = self.loses_down = False
         self.delay = 0.0
         self.rate: float | None = None
-        """Bytes a second from the server: more than are published, or events would be delayed ever longer."""
+        """Bytes a second from the server: more than are published, or the delay would grow without end."""
         self.left: int | None = None
         """Bytes from the server after which the connection is cut."""
         self.resets = False
@@ -104,7 +104,7 @@ class Proxy:
         return True
 
     def heal(self) -> None:
-        """Take new connections again, and end broken connections, as a network does in the end."""
+        """Take new connections again, and end the connections that never reached the server."""
         self.mood = None
         for link in list(self.links):
             link.delay, link.rate, link.left = 0.0, None, None

@@ -87,6 +87,10 @@ class Client:
         await asyncio.wait_for(self._process.wait(), 30)
         return answer
 
+    def shown(self) -> tuple[Sample, Sample, Sample]:
+        """Return the first, the middle and the last measurement."""
+        return self.samples[0], self.samples[len(self.samples) // 2], self.samples[-1]
+
     def kill(self) -> None:
         """End the process by force, if it runs."""
         if self._process is not None and self._process.returncode is None:
@@ -357,10 +361,8 @@ class Soak:
         )
         rows.append(("log records", [_levels(each.report["logs"]) for each in self.clients]))
         for name in self.clients[0].samples[0]:
-            values = [
-                f"{each.samples[0][name]} → {each.samples[-1][name]}" for each in self.clients
-            ]
-            rows.append((f"{name}, first calm → last", values))
+            values = [" → ".join(str(calm[name]) for calm in each.shown()) for each in self.clients]
+            rows.append((f"{name}: first calm, middle, last", values))
         rows.append(("seconds to leave", [f"{each.seconds_to_exit:.3f}" for each in self.clients]))
         lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
         return "\n".join(lines)
