@@ -58,6 +58,7 @@ async function look(page, width) {
     reason="there is no chromium",
 )
 def test_no_block_is_wider_than_its_column(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="the extra `dev` has Sphinx")
     built = tmp_path / "site"
     subprocess.run(
         [sys.executable, "-m", "sphinx", "-Q", "docs", built],
