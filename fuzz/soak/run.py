@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 CHANNELS = (*FIXED, *OWN, *POOL)
 AGREE_WITHIN = 60.0
 """Seconds of calm in which clients and server must agree."""
-_SLACK = 4.0
-"""Seconds for which the proxy may delay an event, when its connection is lost."""
+_SLACK = 6.0
+"""Seconds for which the proxy may delay an event, when its connection is lost: twice 2.5 s, and the scheduler."""
 _DELIVERED_WITHIN = 5.0
 """Seconds in which an event that is published in a calm must have arrived, on a link that works."""
 _AT_REST = 4.0
