@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._connection.connector import Connector
+from typing import Protocol
+
 from ._dispatch import EventQueue
 from .events import ReadingPaused
 
@@ -10,6 +11,16 @@ __all__ = ["REPORTED_AFTER", "ReceiveBuffer"]
 
 REPORTED_AFTER = 1.0
 """Seconds after which a pause is reported: servers that drop messages do so once their own buffers are full."""
+
+
+class Reading(Protocol):
+    """The reading of the current connection."""
+
+    def pause_reading(self, now: float) -> None:
+        """Stop reading from the connection."""
+
+    def resume_reading(self, now: float) -> float:
+        """Continue; return the seconds of the pause."""
 
 
 class ReceiveBuffer:
@@ -20,9 +31,9 @@ class ReceiveBuffer:
     limit was received since the last count, and reading pauses when less than a sixteenth is free.
     """
 
-    def __init__(self, events: EventQueue, connector: Connector, limit: int) -> None:
+    def __init__(self, events: EventQueue, reading: Reading, limit: int) -> None:
         self._events = events
-        self._connector = connector
+        self._reading = reading
         self._limit = limit
         self._step = max(limit // 16, 1)
         self._queued = self._held = 0
@@ -59,15 +70,15 @@ class ReceiveBuffer:
     def established(self, now: float) -> None:
         """Pause reading from a new connection, if too much waits."""
         if self.full:
-            self._connector.pause_reading(now)
+            self._reading.pause_reading(now)
 
     def _decide(self, now: float) -> None:
         waiting = self._queued + self._held
         if self.full and waiting <= self.low:
             self.full = False
-            seconds = self._connector.resume_reading(now)
+            seconds = self._reading.resume_reading(now)
             if seconds > REPORTED_AFTER:
                 self._events.emit(ReadingPaused(seconds))
         elif not self.full and self.is_high(waiting):
             self.full = True
-            self._connector.pause_reading(now)
+            self._reading.pause_reading(now)

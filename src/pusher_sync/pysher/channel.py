@@ -44,8 +44,8 @@ class Channel(CallbackBase):
     def __init__(self, channel_name: str, connection: Any, auth: str | None = None) -> None:
         self.name = channel_name
         self.connection = connection
-        self.logger = connection.logger
-        self.event_callbacks = defaultdict(list)
+        self.logger: Any = connection.logger
+        self.event_callbacks: Callbacks = defaultdict(list)
         self.auth = auth
 
     def trigger(self, event_name: str, data: Any) -> None:

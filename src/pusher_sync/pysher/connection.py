@@ -12,7 +12,7 @@ from typing import Any
 import pusher_proto as proto
 from pusher_sync import Client, open_pusher
 
-from .channel import CallbackBase
+from .channel import CallbackBase, Callbacks
 from .messages import ERROR, MADE, Messages
 from .settings import options_for
 
@@ -44,13 +44,13 @@ class Connection(CallbackBase, Thread):
         self.event_handler = event_handler
         self.url = url
         self.reconnect_handler = reconnect_handler
-        self.event_callbacks = defaultdict(list)
+        self.event_callbacks: Callbacks = defaultdict(list)
         self.reconnect_interval = reconnect_interval
-        self.socket_kwargs = socket_kwargs or {}
-        self.logger = logging.getLogger(self.__module__)
+        self.socket_kwargs: Mapping[str, Any] = socket_kwargs or {}
+        self.logger: logging.Logger = logging.getLogger(self.__module__)
         if log_level:
             self.logger.setLevel(log_level)
-        self.disconnect_called = False
+        self.disconnect_called: bool = False
         self.channels: dict[str, proto.Auth | None] = {}
         """The channels to subscribe to at each connection, each with the way to authorize it."""
         self._client: Client | None = None

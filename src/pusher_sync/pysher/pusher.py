@@ -24,7 +24,7 @@ _STALE = "the token was made for an earlier connection: subscribe again in the c
 class Pusher:
     """A client of one app: `connect()`, `subscribe()`, and callbacks that are bound to channels."""
 
-    host = "ws.pusherapp.com"
+    host: str = "ws.pusherapp.com"
     """The host without `cluster` and `custom_host`. A subclass may have its own."""
     client_id = "Pysher"
     protocol = proto.PROTOCOL
@@ -55,20 +55,21 @@ class Pusher:
                 raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
         if cluster:
             self.host = f"ws-{cluster}.pusher.com"
-        self.key = _text(key)
+        self.key: str = _text(key)
         self.secret = secret
         self.auth_endpoint = auth_endpoint
         self.auth_endpoint_headers = auth_endpoint_headers
-        self.user_data = user_data or {}
+        self.user_data: Mapping[str, Any] = user_data or {}
         self.auto_sub = auto_sub
         self.channels: dict[str, Channel] = {}
         self._place = secure, port, custom_host
-        self._built = self.url = self._build_url()
+        self.url: str = self._build_url()
+        self._built = self.url
         self._endpoint: proto.AuthEndpoint | None = None
         if auth_endpoint:
             self._endpoint = proto.AuthEndpoint(auth_endpoint, headers=self._headers)
         proxy = http_proxy_host, http_proxy_port, http_no_proxy, http_proxy_auth
-        self.connection = Connection(
+        self.connection: Connection = Connection(
             self._connection_handler, self.url, None, log_level, daemon, reconnect_interval,
             dict(zip(PROXY, proxy, strict=True)), **thread_kwargs,
         )  # fmt: skip
