@@ -202,7 +202,7 @@ class Session:
     def ping(self, *, now: float) -> None:
         """Ask the server for a sign of life now: for programs that notice a change of network."""
         self._advance_clock(now)
-        self._connector.ping(self._now)
+        self._connector.ping(self._now, demanded=True)
 
     # Called by the driver
 

@@ -205,10 +205,10 @@ class Connector:
         """How many bytes the driver has still to write to the current connection."""
         return 0 if self._link is None else self._transports.unsent(self._link.transport)
 
-    def ping(self, now: float) -> None:
-        """Ask the server for a sign of life, if there is a connection."""
+    def ping(self, now: float, *, demanded: bool = False) -> None:
+        """Send a ping, if there is a connection. `demanded`: by the application, not because of a message."""
         if self._link is not None:
-            self._link.ping(now)
+            self._link.ping(now, demanded=demanded)
 
     def pause_reading(self, now: float) -> None:
         """Stop asking for data. Data that belongs to connecting is still read."""

@@ -238,12 +238,12 @@ class Link:
                 _frames.debug("-> %s", shown_frame(text))
             self._transports.send(self.transport, self._websocket.send_text(text))
 
-    def ping(self, now: float) -> None:
-        """Send a ping and expect a pong."""
+    def ping(self, now: float, *, demanded: bool = True) -> None:
+        """Send a ping and expect a pong. `demanded` is False for a ping that a message caused."""
         if self._liveness is not None:
             self.send(_PING)
             self._owner.link_pinged(now)
-            self._liveness.asked(now)
+            self._liveness.asked(now, demanded=demanded)
 
     def ping_refused(self, now: float) -> None:
         """Note that an error was the answer to a ping."""

@@ -70,8 +70,8 @@ class Liveness:
             self._asked_at = None
             self._timers.stop(Timer.ONE_WAY)
 
-    def asked(self, now: float) -> None:
-        """Note that a ping is sent."""
+    def asked(self, now: float, *, demanded: bool = True) -> None:
+        """Note that a ping is sent. `demanded` is False for a ping that a received message caused."""
         self._pinged_at = now
         if self._timers.is_set(Timer.PONG):
             return  # the one before it is still unanswered, and its limit holds
@@ -79,7 +79,7 @@ class Liveness:
             self._expect_pong(now)
         self._asked_at = now
         # A ping within a read says nothing about silence: the rest of the read may be received separately, after it.
-        if self._reading and self.heard_at < now:
+        if self._reading and (demanded or self.heard_at < now):
             self._timers.stop(Timer.ACTIVITY)
             self._timers.set(Timer.PONG, now + self._pong)
         else:
