@@ -91,6 +91,8 @@ class Setup:
             subscribe_timeout=10.0,
             signin_timeout=6.0,
             retry_cap=8.0,
+            # So that what is kept for a first listener stops growing within minutes.
+            backlog_limit=50,
             slow_retry=SLOW,
             refused_retry=SLOW,
             capacity_retry=SLOW,
