@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 
+import anyio.to_thread
 import pytest
 import trustme
 
@@ -86,6 +87,26 @@ async def test_many_events_at_once_arrive_in_order(driver: Driver, server: RealS
             for ten in range(0, 300, 10):
                 publisher.batch(name, "tick", range(ten, ten + 10))
             assert await take(stream, 300) == [("tick", number) for number in range(300)]
+
+
+async def test_K8_a_consumer_that_does_not_read_for_seconds_loses_nothing(
+    driver: Driver, server: RealServer
+) -> None:
+    """Soketi and Sockudo drop events, and do not report it, for a connection that is not read."""
+    name, publisher, count = fresh("news"), Publisher(server, PLAIN_APP), 1500
+    async with driver(options_for(server, PLAIN_APP)) as client:
+        channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
+        async with channel.events(ChannelEvent) as stream:
+
+            def publish() -> None:
+                for first_of_ten in range(0, count, 10):
+                    numbers = range(first_of_ten, first_of_ten + 10)
+                    publisher.batch(name, "tick", [f"{n:05}" + "x" * 9_000 for n in numbers])
+
+            await anyio.to_thread.run_sync(publish)
+            heard = [int((await first(stream)).data[:5]) for _ in range(count)]
+        assert heard == list(range(count))
+        assert client.stats.dropped == 0
 
 
 async def test_a_quiet_connection_is_kept_alive_by_pings(
