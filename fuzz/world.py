@@ -93,7 +93,7 @@ class Weather:
             tls=False,
             auth=auth,
             pong_timeout=15.0,
-            receive_buffer=10_000,
+            receive_buffer=3000,
             slow_retry=SLOW,
             refused_retry=SLOW,
             capacity_retry=SLOW,

@@ -10,6 +10,7 @@ import ast
 import asyncio
 import functools
 import inspect
+import os
 import re
 import shlex
 import signal
@@ -147,6 +148,15 @@ def prints_by_itself(block: str) -> bool:
 
 class Enough(Exception):
     """Raised by the `print` of a program, to end a loop that has no end."""
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Restore the environment variables that a program of a page sets."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture

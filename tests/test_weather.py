@@ -102,7 +102,7 @@ def pong_ignored(patch: pytest.MonkeyPatch) -> None:
 def silence_ignored(patch: pytest.MonkeyPatch) -> None:
     """A missing pong is not noticed."""
 
-    def asked(self: Liveness, now: float) -> None:
+    def asked(self: Liveness, now: float, **_: bool) -> None:
         self._timers.set(Timer.ACTIVITY, now + self._activity)
 
     patch.setattr(Liveness, "asked", asked)

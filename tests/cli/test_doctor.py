@@ -552,7 +552,7 @@ def test_a_public_channel_that_is_refused_is_status_4(
         4,
         "subscription, room",
         "the server refused 'room': not today",
-        "The server does not let anybody into this channel: look at its log.",
+        "The server refuses every client on this channel: look at its log.",
     )
 
 
