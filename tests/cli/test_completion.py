@@ -29,7 +29,7 @@ def test_there_is_a_script_for_each_shell(shell: str, capfd: pytest.CaptureFixtu
     [
         (["d"], ["demo", "doctor"]),
         (["listen", "--ev"], ["--event"]),
-        (["who", "--o"], ["--once"]),
+        (["who", "--on"], ["--once"]),
         (["completion", "f"], ["fish"]),
         (["replay", "rec"], ["recording.jsonl"]),
     ],

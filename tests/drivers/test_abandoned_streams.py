@@ -19,8 +19,8 @@ from .runners import until
 
 async def begun(channel: Channel, server: Any) -> Stream[ChannelEvent]:
     """Return a stream of which one event was read, and that holds up more than it keeps."""
-    stream: Stream[ChannelEvent] = channel.events("count", buffer=2)
-    for n in range(20):
+    stream: Stream[ChannelEvent] = channel.events("count")
+    for n in range(200):
         server.publish("room", "count", n)
     async for event in stream:
         assert event.data == 0
@@ -31,7 +31,10 @@ async def begun(channel: Channel, server: Any) -> Stream[ChannelEvent]:
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
-    async with serve() as server, open_pusher(server.options()) as client:
+    async with (
+        serve() as server,
+        open_pusher(server.options(receive_buffer=2000)) as client,
+    ):
         channel = await client.subscribe("room").wait_subscribed(5)
         seen: list[int] = []
         done = anyio.Event()
@@ -39,23 +42,23 @@ async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
         @client.bind("count")
         def count(event: object) -> None:
             seen.append(event.data)  # type: ignore[attr-defined]  # a message
-            if event.data == 19:  # type: ignore[attr-defined]  # a message
+            if event.data == 199:  # type: ignore[attr-defined]  # a message
                 done.set()
 
         stream = await begun(channel, server)
         with anyio.move_on_after(0.2):
             await done.wait()
-        assert len(seen) < 20  # held up by the stream, which nobody reads
+        assert len(seen) < 200  # held up by the stream, which nobody reads
         del stream
         with anyio.fail_after(5):
             await done.wait()
-        assert seen == list(range(20))
+        assert seen == list(range(200))
 
 
 def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
     async def main() -> None:
         seen: list[int] = []
-        async with open_pusher(server.options()) as client:
+        async with open_pusher(server.options(receive_buffer=2000)) as client:
             channel = await client.subscribe("room").wait_subscribed(5)
 
             @client.bind("count")
@@ -64,10 +67,10 @@ def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
 
             stream = await begun(channel, server)
             with anyio.move_on_after(0.2):
-                await until(lambda: len(seen) == 20)
-            assert len(seen) < 20  # held up by the stream, which nobody reads
+                await until(lambda: len(seen) == 200)
+            assert len(seen) < 200  # held up by the stream, which nobody reads
             del stream
-            await until(lambda: seen == list(range(20)))
+            await until(lambda: seen == list(range(200)))
 
     with serve_in_thread() as server:
         asyncio.run(main())

@@ -46,7 +46,7 @@ async def test_R6_the_consumer_never_reads(
             server.publish("room", "n", n)
         if overflow == "wait":
             await until(lambda: not client._session.wants_data(number))
-            assert client.stats.reading_paused == 1
+            assert client.stats.reading_paused >= 1
         else:
             await until(lambda: stream.dropped == 96)
         before = pings(server)
