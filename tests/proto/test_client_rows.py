@@ -49,6 +49,7 @@ from pusher_proto import (
     UserEvent,
 )
 from pusher_proto.client import Flush, Nothing
+from pusher_proto.options import with_names
 from simulation import World
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
@@ -1103,3 +1104,29 @@ def test_one_of_two_equal_handlers_may_be_cancelled() -> None:
     channel.unbind("e", note)
     publish(world, 2)
     assert seen == [1]
+
+
+def test_3_6_last_error_and_retry_at_of_the_client() -> None:
+    world = World()
+    client = connected(world)
+
+    def seen() -> tuple[BaseException | None, float]:
+        return client.last_error, client.retry_at or 0.0
+
+    assert seen() == (None, 0.0)
+    world.act(world.server.drop, 4100)
+    world.run(0.1)
+    error, retry_at = seen()
+    assert error is not None
+    assert retry_at > world.now
+    world.run(120)
+    assert seen() == (None, 0.0)
+
+
+def test_4_6_a_function_without_a_signature_is_called_with_the_bytes() -> None:
+    decode = with_names(str)
+    assert decode is not None
+    assert decode(b"x", "room", "event") == "b'x'"
+    named = with_names(lambda *values: "/".join(map(str, values)))
+    assert named is not None
+    assert named(b"x", "room", "event") == "b'x'/room/event"
