@@ -2,9 +2,8 @@
 
 Whatever bytes come in answer to a request: the only exception is HttpFailed; the answer, or the failure with its
 text, is the same however the bytes were split; head and body are within their limits; the answer means an
-authorization with
-an `auth`, or an AuthorizationError whose text quotes nothing of an answer that is nearly right; and a connection
-that is taken for reusable carries the next request.
+authorization with an `auth`, or an AuthorizationError whose text quotes nothing of the JSON object of an answer that is
+nearly right; and a connection that is taken for reusable carries the next request.
 """
 
 from __future__ import annotations
@@ -35,7 +34,10 @@ def fuzz_one(data: bytes) -> None:
     )
     if isinstance(authorization, AuthorizationError):
         if isinstance(whole, HttpResponse) and 200 <= whole.status < 300 and b"<" not in whole.body:
-            assert "hunter2" not in f"{authorization} {authorization.body}"
+            # Text before or behind the object is shown, masked: PHP's notices, a stray "0".
+            begin, end = whole.body.find(b"{"), whole.body.rfind(b"}")
+            if b"hunter2" not in whole.body[:begin] + whole.body[end + 1 :]:
+                assert "hunter2" not in f"{authorization} {authorization.body}"
         assert len(str(authorization)) < 1000
     else:
         assert isinstance(authorization, AuthResponse)
