@@ -102,7 +102,7 @@ def test_a_leak_for_each_connection_is_caught() -> None:
     runs = {
         plant: subprocess.Popen(
             [
-                *(sys.executable, "-m", "fuzz.soak", "--dense", "--minutes", "1.2"),
+                *(sys.executable, "-m", "fuzz.soak", "--dense", "--minutes", "0.8"),
                 *("--runner", "asyncio", "--server", "own", "--seed", "3"),
                 *(("--plant", plant) if plant else ()),
             ],
