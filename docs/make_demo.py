@@ -24,7 +24,7 @@ WIDTH = 103
 
 
 def printed_at_a_terminal(*arguments: str) -> bytes:
-    """Run `pusher-proto` at a terminal of its own, and return all that it printed there."""
+    """Run `pusher-proto` in its own terminal, and return its output."""
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": str(WIDTH)}
     line = [sys.executable, "-m", "pusher_anyio", *arguments]
