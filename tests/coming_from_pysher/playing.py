@@ -32,7 +32,8 @@ class Play:
         self.lines: list[Any] = []
         self._process = process
         self._read: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._take, daemon=True).start()
+        self._reader = threading.Thread(target=self._take, daemon=True)
+        self._reader.start()
 
     def _take(self) -> None:
         assert self._process.stdout is not None
@@ -56,6 +57,11 @@ class Play:
             if not self.next(max(0.0, ends - time.monotonic())):
                 raise AssertionError(f"{line} was not said, but {self.lines}")
 
+    def end(self) -> None:
+        """End the program, and wait until its output is read to the end."""
+        self._process.kill()
+        self._reader.join()
+
     def finish(self) -> None:
         """Wait until the program ends."""
         self.until(["end"])
@@ -65,8 +71,10 @@ class Play:
         """Wait until the channel has subscribers."""
         self.server.wait_until(lambda s: len(s.subscriptions(channel)) >= count, 15)
 
-    def repeat(self, channel: str, data: str, seconds: float = 2.0) -> None:
-        """Publish until the program says so, or for so many seconds."""
+    def repeat(self, channel: str, data: str, seconds: float = 3.0) -> None:
+        """Publish until the program says so, or for so many seconds after it has connected."""
+        with suppress(TimeoutError):
+            self.server.wait_until(lambda server: bool(server.connections), 5)
         ends = time.monotonic() + seconds
         while time.monotonic() < ends and ["n", data] not in self.lines:
             self.server.publish(channel, "n", data)
@@ -96,12 +104,12 @@ def play(
             text=True,
             env=os.environ | {"PYTHONPATH": path},
         ) as process:
+            playing = Play(server, process)
             try:
-                playing = Play(server, process)
                 stage(playing)
                 return playing.lines
             finally:
-                process.kill()
+                playing.end()
 
 
 def both(program: str, stage: Callable[[Play], object]) -> dict[str, list[Any]]:
