@@ -190,12 +190,14 @@ async def test_both_come_back_after_a_drop(driver: Driver, house: House) -> None
     room, bob = "presence-room", house.member("bob")
     async with driver(house.options("ann")) as client:
         names = ["news", "private-orders", room, "private-encrypted-x"]
-        channels = [await client.subscribe(name).wait_subscribed(TIMEOUT) for name in names]
-        await aside(bob.join, room)
         successes = client.events(Subscribed)
+        channels = [await client.subscribe(name).wait_subscribed(TIMEOUT) for name in names]
+        assert [(await first(successes)).channel for _ in names] == names
+        await aside(bob.join, room)
         house.server.drop(4200, "restarting")
         back = [await first(successes) for _ in names]
         assert sorted(each.channel for each in back) == sorted(names)
+        assert None not in [each.offline_for for each in back]
         await aside(bob.next, room, "pusher:subscription_succeeded")
         for channel in channels:
             await aside(house.library.trigger, channel.name, "tick", channel.name)
