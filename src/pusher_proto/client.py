@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Generic, Literal, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -108,9 +108,6 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
         """Handles of channels that are wanted, or have a stream or a handler."""
-        self._ways: WeakKeyDictionary[ChannelT, tuple[Auth | None, DecryptedText | None]]
-        self._ways = WeakKeyDictionary()
-        """The arguments of `subscribe` that are kept for the life of a handle."""
         self._user = self._user_class(self._host)
 
     # What a driver adds
@@ -210,7 +207,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
             handle = self._handle(channel)
-            kept_auth, kept_text = self._ways.get(handle, (None, None))
+            kept_auth, kept_text = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
             auth, decrypted_text = auth or kept_auth, decrypted_text or kept_text
             self._check_auth(auth)
             self._check_authorized(channel, auth)
@@ -218,7 +215,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
                 channel, auth=auth, decrypted_text=decrypted_text, now=self._now()
             )
             if auth is not None or decrypted_text is not None:
-                self._ways[handle] = auth, decrypted_text
+                handle._subscribed_with = auth, decrypted_text  # noqa: SLF001 - see above
             self._delivery.backlog.begin(channel)
             self._scope_changed(channel)
             self._changed()
@@ -255,9 +252,8 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
     def _check_can_subscribe(self, channel: str) -> None:
         check_channel(channel, strict=self._options.strict_names)
         handle = self._handles.get(channel)
-        self._check_authorized(
-            channel, None if handle is None else self._ways.get(handle, (None,))[0]
-        )
+        kept = None if handle is None else handle._subscribed_with[0]  # noqa: SLF001 - see above
+        self._check_authorized(channel, kept)
 
     def _check_authorized(self, channel: str, auth: Auth | None) -> None:
         known = auth or self._authorizer or self._options.auth

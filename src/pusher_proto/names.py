@@ -54,6 +54,8 @@ _PREFIXES = (  # the longest first: an encrypted channel is a private one by its
 
 def kind_of(channel: str) -> ChannelKind:
     """Return the kind of the channel with this name."""
+    if not channel.startswith(("private-", "presence-", "#")):
+        return ChannelKind.PUBLIC
     for prefix, kind in _PREFIXES:
         if channel.startswith(prefix):
             return kind
@@ -109,6 +111,8 @@ def _check_text(what: str, name: str) -> None:
         raise TypeError(f"{what} name is a str, not {type(name).__name__}")
     if not name:
         raise InvalidName(f"{what} name cannot be empty")
+    if name.isascii() and name.isprintable():
+        return
     for position, character in enumerate(name):
         if character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff":
             raise InvalidName(

@@ -40,9 +40,8 @@ class AgainstADict(RuleBasedStateMachine):
         self.count += 1
         self.timers.set(timer, at, of)
         self.model[timer, of] = at, self.count
-        # What was set anew or stopped is not kept for ever, and whose it was is not kept at all.
-        assert len(self.timers._heap) <= 64 + 4 * len(self.model)
-        assert set(self.timers._names.values()) == set(self.model)
+        # What was set anew or stopped is not kept for ever.
+        assert len(self.timers._heap) <= 16 + 4 * len(self.model)
 
     @rule(timer=some_timers, times=st.integers(1, 200), of=of_whom)
     def set_often(self, timer: Timer, times: int, of: object) -> None:
@@ -110,7 +109,7 @@ def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() 
     assert timers.next() == 9.0
 
 
-@pytest.mark.parametrize(("names", "most"), [(1, 68), (2, 72), (16, 128), (100, 464)])
+@pytest.mark.parametrize(("names", "most"), [(1, 20), (2, 24), (16, 80), (100, 416)])
 def test_what_was_set_anew_is_kept_until_it_is_most_of_the_heap(names: int, most: int) -> None:
     timers, sizes = Timers(), []
     for n in range(most + 1):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from pusher_proto.driving import Wire
+from pusher_proto.driving import READ_SIZE, Wire
 
 from ._dial import connected
 from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
@@ -119,6 +119,8 @@ class _Connection(asyncio.Protocol):
                 if self._transport is None:
                     sock.close()
                 raise
+            if wire in self._loop.wires:
+                self._loop.wires[wire] = int  # the task is over, and its `cancel` would keep it
         except Exception as error:
             wire.failed(error)
         finally:
@@ -153,6 +155,8 @@ class _Connection(asyncio.Protocol):
         """There is a connection."""
         self._transport = transport
         transport.set_write_buffer_limits(0)  # so it tells when all is written
+        if hasattr(transport, "max_size"):
+            transport.max_size = READ_SIZE  # asyncio's own is 256 KB; uvloop has none
         self._wire.opened()
         self.attend()
 

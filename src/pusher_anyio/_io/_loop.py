@@ -84,7 +84,7 @@ class Loop(IO):
         self.context: contextvars.Context = contextvars.copy_context()
         """Copied for every task and call."""
         self._fewer: anyio.Event | None = None
-        self._leaving: set[Any] = set()
+        self._leaving: list[Any] = []
         """Tasks that wait for the end of all others: a handler may close the client."""
 
     # What an event loop adds
@@ -204,7 +204,7 @@ class Loop(IO):
         """Wait until no wire is left and, with `tasks`, no task except the callers of this function."""
         current = self.current_task()
         if tasks:
-            self._leaving.add(current)
+            self._leaving.append(current)
             self._notify()
         try:
             with anyio.CancelScope(shield=True):
@@ -213,7 +213,8 @@ class Loop(IO):
                     await self._fewer.wait()
                 await cancel_shielded_checkpoint()
         finally:
-            self._leaving.discard(current)
+            if tasks:
+                self._leaving.remove(current)
 
     async def _run(self, work: Work, *args: object) -> None:
         try:

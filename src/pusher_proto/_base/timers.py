@@ -46,38 +46,32 @@ class Timer(Enum):
 class Deadlines(Generic[Name]):
     """A table of deadlines in monotonic seconds. A name has one deadline or none."""
 
-    __slots__ = ("_at", "_heap", "_names", "_order")
+    __slots__ = ("_at", "_heap", "_order")
 
     def __init__(self) -> None:
-        self._at: dict[Name, tuple[float, int]] = {}
-        self._names: dict[int, Name] = {}
-        self._heap: list[tuple[float, int]] = []
+        self._at: dict[Name, tuple[float, int, Name]] = {}
+        self._heap: list[tuple[float, int, Name]] = []
+        """The entries of the table, and outdated ones. The number settles the order of equal times."""
         self._order = 0
 
     def put(self, name: Name, at: float) -> None:
         """Set the deadline of `name` to `at`, in place of an earlier one."""
-        if name in self._at:
-            del self._names[self._at[name][1]]
         self._order += 1
-        self._at[name] = entry = (at, self._order)
-        self._names[self._order] = name
+        self._at[name] = entry = (at, self._order, name)
         heapq.heappush(self._heap, entry)
-        if len(self._heap) > 64 + 4 * len(self._at):
+        if len(self._heap) > 16 + 4 * len(self._at):
             self._heap = list(self._at.values())
             heapq.heapify(self._heap)
         self._skim()
 
     def drop(self, name: Name) -> None:
         """Remove the deadline, if there is one."""
-        entry = self._at.pop(name, None)
-        if entry is not None:
-            del self._names[entry[1]]
+        if self._at.pop(name, None) is not None:
             self._skim()
 
     def clear(self) -> None:
         """Remove all deadlines."""
         self._at.clear()
-        self._names.clear()
         self._heap.clear()
 
     def next(self) -> float | None:
@@ -88,13 +82,13 @@ class Deadlines(Generic[Name]):
         """Remove and return the name with the earliest deadline if that is not after `now`, or None."""
         if not self._heap or self._heap[0][0] > now:
             return None
-        name = self._names[self._heap[0][1]]
+        name = self._heap[0][2]
         self.drop(name)
         return name
 
     def _skim(self) -> None:
         """Remove outdated entries from the top of the heap, so that `next` changes nothing."""
-        while self._heap and self._heap[0][1] not in self._names:
+        while self._heap and self._at.get(self._heap[0][2]) is not self._heap[0]:
             heapq.heappop(self._heap)
 
 

@@ -5,7 +5,6 @@ Called by the session. The connector's ledger says which request an error is abo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -89,7 +88,7 @@ class Subscriptions:
         """The encrypted cache channels that were subscribed since the last pong."""
         self.drifts = 0
         """Messages about members that contradicted a roster."""
-        self._abandoned: Counter[str] = Counter()
+        self._abandoned: dict[str, int] = {}
         """Subscribes that were left without an answer, by channel: a late success is undone."""
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
@@ -282,7 +281,7 @@ class Subscriptions:
             case "pusher_internal:subscription_succeeded":
                 if channel is not None:
                     self._succeed(channel, event.wire_data, now)
-                elif self._abandoned[name]:
+                elif self._abandoned.get(name):
                     # Each subscribe has one answer: a success that is repeated is undone once.
                     self._abandoned[name] -= 1
                     self._send_unsubscribe(name, now)
@@ -486,7 +485,7 @@ class Subscriptions:
         del self.channels[channel.name]
         self._unsettled.pop(channel.name, None)
         if not answered and len(self._abandoned) < self._options.max_channels:
-            self._abandoned[channel.name] += 1
+            self._abandoned[channel.name] = self._abandoned.get(channel.name, 0) + 1
 
     def _send_unsubscribe(self, name: str, now: float) -> None:
         self._renewals.forget(name)

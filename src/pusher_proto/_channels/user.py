@@ -46,6 +46,8 @@ PROMPT_FOR = 30.0
 _HELD = 1000
 """Watchlist messages that are kept while the sign-in is unanswered."""
 
+_NOBODY: frozenset[str] = frozenset()
+
 
 class UserSnapshot(Struct, frozen=True):
     """What is known of the user at one moment."""
@@ -58,7 +60,7 @@ class UserSnapshot(Struct, frozen=True):
     """The user's data as signed; None while not signed in."""
     last_error: PusherError | None = None
     """Why the last sign-in failed; None after a success."""
-    online: frozenset[str] = frozenset()
+    online: frozenset[str] = _NOBODY
     """The users of the watchlist who are online."""
     retry_at: float | None = None
     """When the sign-in is tried again by itself, after a failure; None when that is not planned."""
@@ -93,8 +95,8 @@ class User:
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
-        self._online: frozenset[str] = frozenset()
-        self._watched: frozenset[str] = frozenset()
+        self._online: frozenset[str] = _NOBODY
+        self._watched: frozenset[str] = _NOBODY
         self._held: list[tuple[str, Any]] = []
         """Watchlist messages that came before the success: Sockudo sends them first."""
         self.id: str | None = None
@@ -149,7 +151,7 @@ class User:
         self._timers.stop(Timer.SIGN_IN)
         self._timers.stop(Timer.SIGN_IN_RETRY)
         self._socket_id = self.id = self._data = None
-        self._online = self._watched = frozenset()
+        self._online = self._watched = _NOBODY
         self._held.clear()
         self._failures = 0
 

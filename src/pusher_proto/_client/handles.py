@@ -117,6 +117,8 @@ class ChannelBase(SourceBase[BindingT_co]):
         self._host = host
         self._name = name
         self._scope = name
+        self._subscribed_with: tuple[Auth | None, DecryptedText | None] = (None, None)
+        """The arguments of `subscribe`, which the client keeps here for the life of the handle."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r} {self.state.name}>"

@@ -8,6 +8,7 @@ the events between. A trace is shared by all tasks that wait with an equal selec
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from ..events import Event, scope_of
@@ -61,7 +62,11 @@ class Traces:
         self._limit = limit
         self.known: dict[Key, Trace] = {}
         """The traces by the keys of their selectors, the one that was used last at the end."""
-        self._places: WeakKeyDictionary[object, dict[Key, int]] = WeakKeyDictionary()
+
+    @cached_property
+    def _places(self) -> WeakKeyDictionary[object, dict[Key, int]]:
+        """Made by the first wait: it takes 0.8 KB."""
+        return WeakKeyDictionary()
 
     def begin(self, choice: Choice) -> Trace | None:
         """Count a wait; return the trace of its selector if that is a new one, to be added to the router."""
