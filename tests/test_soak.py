@@ -11,7 +11,17 @@ import pytest
 
 from fuzz.soak.growth import grown
 from fuzz.soak.watch import EVENT, Watch
-from pusher_proto import ChannelEvent, ConnectionLost, Event, Subscribed, Unsubscribed
+from pusher_proto import (
+    ChannelEvent,
+    ConnectionEstablished,
+    ConnectionLost,
+    Event,
+    SignedIn,
+    Subscribed,
+    Unsubscribed,
+    UserEvent,
+)
+from pusher_proto.names import USER_PREFIX
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,7 +31,7 @@ def number(n: int, channel: str = "news", *, cached: bool = False) -> ChannelEve
 
 
 def seen(*events: Event) -> Watch:
-    watch = Watch()
+    watch = Watch({"private-forbidden"})
     for event in events:
         watch.on_event(event)
     return watch
@@ -49,11 +59,39 @@ def test_a_gap_has_the_times_that_were_reported_for_it() -> None:
     ((begin, end),) = reported["windows"]
     assert begin == pytest.approx(now - 10, abs=2)
     assert end == pytest.approx(now, abs=2)
-    assert silent == {"channel": "news", "first": 8, "last": 8, "windows": []}
+    assert (silent["first"], silent["last"], silent["windows"]) == (8, 8, [])
+    assert len(silent["recent"]) == 4
 
 
 def test_a_channel_that_was_left_begins_again() -> None:
     assert seen(number(4), Unsubscribed("news"), Subscribed("news"), number(9)).gaps == []
+
+
+def test_what_the_user_missed_is_reported_by_the_connection_and_ends_with_the_sign_in() -> None:
+    now = time.time()
+
+    def to_user(n: int) -> UserEvent:
+        return UserEvent(USER_PREFIX + "7", EVENT, f'{{"n":{n}}}')
+
+    signed_in = SignedIn("7")
+    watch = seen(
+        *(ConnectionEstablished("1.1"), signed_in, to_user(3)),
+        # The second connection was lost before the user was signed in.
+        *(ConnectionEstablished("1.2", 8.0), ConnectionEstablished("1.3", 2.0), signed_in),
+        *(to_user(6), to_user(8)),
+    )
+    reported, silent = watch.gaps
+    ((begin, end),) = reported["windows"]
+    assert begin == pytest.approx(now - 8, abs=2)
+    assert end == pytest.approx(now, abs=2)
+    assert silent["windows"] == []
+    assert watch.heard == watch.heard_for_user == {"on_event": 3}
+
+
+def test_a_success_for_a_channel_that_is_refused_is_a_breach() -> None:
+    assert seen(Subscribed("private-forbidden")).breaches == [
+        "subscribed to private-forbidden, which is refused"
+    ]
 
 
 def test_a_client_that_gives_up_is_a_breach() -> None:

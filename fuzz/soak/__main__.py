@@ -25,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runner", action="append", choices=_RUNNERS, help="by default all three")
     parser.add_argument("--server", choices=sorted(SERVERS), default="own")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same plan")
+    parser.add_argument(
+        "--tls", action="store_true", help="with TLS to the server and to the endpoint"
+    )
     parser.add_argument("--dense", action="store_true", help="a reset each second, nothing else")
     parser.add_argument(
         "--plant",
@@ -38,9 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.server,
             arguments.runner or _RUNNERS,
             arguments.minutes,
-            arguments.seed,
-            arguments.dense,
-            arguments.plant,
+            seed=arguments.seed,
+            dense=arguments.dense,
+            plant=arguments.plant,
+            tls=arguments.tls,
         )
     except ServerError as error:
         print(error, file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import re
+import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,17 +16,23 @@ from pusher_proto import (
     AuthEndpoint,
     AuthRequest,
     AuthResponse,
+    CacheMiss,
     ChannelEvent,
     ChannelState,
     ConnectionState,
+    MemberAdded,
+    MemberRemoved,
+    MemberUpdated,
     Options,
     OwnKey,
     PusherError,
     Subscribed,
+    SubscriptionCount,
+    SubscriptionFailed,
     UserState,
 )
 
-__all__ = ["FIXED", "OWN", "POOL", "REFUSED", "Application", "Logs", "Setup"]
+__all__ = ["FIXED", "OWN", "POOL", "REFUSED", "WRONG", "Application", "Logs", "Setup"]
 
 FIXED = (
     *("news-0", "news-1", "private-0", "private-1", "presence-0", "presence-1"),
@@ -37,6 +44,13 @@ OWN = ("private-own-0", "private-own-1")
 POOL = ("pool-0", "pool-1", "pool-2", "private-pool-0", "private-pool-1", "presence-pool-0")
 REFUSED = "private-forbidden"
 """A channel that the endpoint always refuses."""
+WRONG = ("private-wrong-0", "presence-wrong-0")
+"""Channels whose authorizations are signed with another secret: the server refuses them."""
+_NO_MESSAGES = (
+    *(Subscribed, SubscriptionFailed, SubscriptionCount, CacheMiss),
+    *(MemberAdded, MemberUpdated, MemberRemoved),
+)
+"""What a channel keeps for its first listener besides messages."""
 SLOW = (1.0, 5.0, 8.0)
 _PATIENCE = 12.0
 """Seconds after which the service asks again for what was refused without another try being planned."""
@@ -61,19 +75,30 @@ class Setup:
     constructor: str = "from_host"
     signs_in: bool = True
     whispers: bool = True
+    watches: tuple[str, ...] = ()
+    """The users on the watchlist; empty where the server has no watchlists."""
+    ca: str = ""
+    """The file with the authority of the server and of the endpoint; without one they have no TLS."""
     plant: str = ""
     """A leak for each connection, which the soak has to find: a task, a timer or a file."""
     mood: dict[str, float] = field(default_factory=dict)
 
-    def own_key(self) -> OwnKey:
-        """Return the key that signs for this client."""
+    def own_key(self, secret: str = "") -> OwnKey:
+        """Return the key that signs for this client, with the secret of the app unless another is given."""
+        user: dict[str, Any] = {"id": self.runner}
+        if self.watches:
+            user["watchlist"] = list(self.watches)
         return OwnKey(
             self.key,
-            self.secret,
+            secret or self.secret,
             member={"user_id": self.runner, "user_info": {"runner": self.runner}},
-            user={"id": self.runner},
+            user=user,
             master_key=bytes.fromhex(self.master_key),
         )
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Return the context that trusts the server and the endpoint, or None without TLS."""
+        return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
     def options(self) -> Options:
         """Return options with short timeouts, so that minutes hold many failures."""
@@ -82,7 +107,7 @@ class Setup:
             "127.0.0.1",
             key=self.key,
             port=self.port,
-            tls=False,
+            tls=bool(self.ca),
             pong_timeout=5.0,
             activity_timeout=10.0,
             connect_timeout=8.0,
@@ -101,8 +126,9 @@ class Setup:
 
     def endpoint_auth(self) -> AuthEndpoint:
         """Return the endpoint, which knows this client by its name."""
+        scheme = "https" if self.ca else "http"
         return AuthEndpoint(
-            f"http://127.0.0.1:{self.endpoint}/auth", params={"client": self.runner}
+            f"{scheme}://127.0.0.1:{self.endpoint}/auth", params={"client": self.runner}
         )
 
 
@@ -147,9 +173,12 @@ class Application:
 
     def start(self) -> None:
         """Want everything, with handlers as services have them."""
-        for name in (*FIXED, *OWN, REFUSED):
+        for name in (*FIXED, *OWN, REFUSED, *WRONG):
             self.want(name)
         self.client.bind(EVENT, self._count)
+        self.client.user.bind(EVENT, self._count_for_user)
+        # Without a listener each channel keeps up to `backlog_limit` of them: they would look like a leak for an hour.
+        self.client.bind(_NO_MESSAGES, id)
         self.client.channel("news-0").bind(Subscribed, self._raise)
         if self.setup.signs_in:
             self.client.signin()
@@ -167,6 +196,9 @@ class Application:
 
     def _count(self, event: ChannelEvent) -> None:
         self.watch.heard["handler"] += 1
+
+    def _count_for_user(self, event: ChannelEvent) -> None:
+        self.watch.heard_for_user["handler"] += 1
 
     def _raise(self, event: Subscribed) -> None:
         raise RuntimeError("on purpose")
@@ -188,7 +220,7 @@ class Application:
     def _ask_again(self, now: float) -> None:
         """Do what a person or a service's own policy does about a final refusal."""
         failed: set[str] = set()
-        for name in self.wanted - {REFUSED}:
+        for name in self.wanted - {REFUSED, *WRONG}:
             if self.client.channel(name).state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
                 failed.add(name)
         if self.setup.signs_in and self.client.user.state is UserState.FAILED:
@@ -256,19 +288,23 @@ class Application:
         gaps, watch.gaps = watch.gaps, []
         breaches, watch.breaches = watch.breaches, []
         snapshots = {name: client.channel(name) for name in self.wanted}
+        refused = {REFUSED, *WRONG}
         presence = {name: one for name, one in snapshots.items() if name.startswith("presence-")}
         return {
             "state": str(client.state),
-            "wanted": sorted(self.wanted - {REFUSED}),
+            "wanted": sorted(self.wanted - refused),
+            "refused": sorted(refused),
             "channels": {name: str(one.state) for name, one in snapshots.items()},
             "errors": {name: str(one.last_error) for name, one in snapshots.items()},
             "members": {name: sorted(one.members) for name, one in presence.items()},
             "user": str(client.user.state),
+            "online": sorted(client.watchlist.online),
             "last": dict(watch.last),
             "gaps": gaps,
             "breaches": breaches,
             "counts": dict(watch.counts),
             "heard": dict(watch.heard),
+            "heard for the user": dict(watch.heard_for_user),
             "asked_again": dict(self.asked_again),
             "dropped": client.stats.dropped,
             "hanging": client.stats.calls_hanging,

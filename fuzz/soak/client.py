@@ -23,7 +23,7 @@ import trio
 
 import pusher_anyio
 import pusher_sync
-from fuzz.soak.application import FIXED, Application, Logs, Setup
+from fuzz.soak.application import FIXED, REFUSED, WRONG, Application, Logs, Setup
 from fuzz.soak.growth import sample
 from fuzz.soak.watch import EVENT, Watch
 from pusher_proto import AuthRequest, AuthResponse, ChannelEvent, ConnectionEstablished, PusherError
@@ -37,7 +37,7 @@ class Process:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.watch = Watch()
+        self.watch = Watch({REFUSED, *WRONG})
         self.logs = Logs(self.watch)
         self.orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.kept: list[Any] = []
@@ -140,6 +140,7 @@ async def asynchronous(process: Process) -> None:
         )
     opened = pusher_anyio.open_pusher(
         process.setup.options(),
+        ssl_context=process.setup.ssl_context(),
         authorizer=authorize_in_thread if runner == "trio" else authorize,
         on_event=process.on_event,
     )
@@ -212,7 +213,10 @@ def blocking(process: Process) -> None:
     process.spawn = never_ends
     before = threading.active_count()
     client = pusher_sync.open_pusher(
-        process.setup.options(), authorizer=authorize, on_event=process.on_event
+        process.setup.options(),
+        ssl_context=process.setup.ssl_context(),
+        authorizer=authorize,
+        on_event=process.on_event,
     )
     app = process.opened(client)
     threads = [

@@ -6,12 +6,13 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import struct
 from collections import Counter
 from contextlib import suppress
 from urllib.parse import parse_qs
 
-from fuzz.soak.application import REFUSED, Setup
+from fuzz.soak.application import REFUSED, WRONG, Setup
 from pusher_proto import AuthRequest
 
 __all__ = ["Endpoint"]
@@ -45,9 +46,9 @@ class Endpoint:
         self.counts: Counter[str] = Counter()
         self.port = 0
 
-    async def start(self) -> None:
-        """Begin to listen."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+    async def start(self, context: ssl.SSLContext | None = None) -> None:
+        """Begin to listen, with TLS if a context is given."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +112,8 @@ class Endpoint:
         if channel == REFUSED:
             return 403, "{}"
         request = AuthRequest(fields["socket_id"], channel)
-        response = self.setups[fields["client"]].own_key().authorization(request)
+        secret = "another secret" if channel in WRONG else ""
+        response = self.setups[fields["client"]].own_key(secret).authorization(request)
         answer = {"auth": str(response.auth)}
         for name in ("channel_data", "shared_secret", "user_data"):
             value = getattr(response, name)

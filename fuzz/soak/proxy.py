@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import struct
 from contextlib import suppress
 
@@ -26,7 +27,8 @@ FAULTS = (
 )
 """Faults of open connections. "deaf": nothing from the server arrives; "dumb": nothing from the client does."""
 MOODS = ("502", "503", "refuse", "silent", "mute")
-"""How new connections are answered. "mute": the upgrade succeeds, and nothing follows."""
+"""How new connections are answered. "mute": the upgrade succeeds, and nothing follows. With TLS "silent" leaves the
+handshake without an answer, and faults of open connections hit within its records."""
 
 
 class Link:
@@ -66,6 +68,8 @@ class Proxy:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
+        self.tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
+        """How to speak TLS with clients and with the server, where what is said must be read or written here."""
         self.target = 0
         self.port = 0
         self.mood: str | None = None
@@ -100,7 +104,7 @@ class Proxy:
                 case "delay":
                     link.delay = self.rng.uniform(0.2, 2.5)
                 case _:
-                    link.rate = self.rng.uniform(3000, 8000)
+                    link.rate = self.rng.uniform(4000, 8000)
         return True
 
     def heal(self) -> None:
@@ -131,6 +135,8 @@ class Proxy:
         if mood == "refuse":
             link.end(reset=True)
             return
+        if self.tls is not None and mood in ("502", "503", "mute"):
+            await writer.start_tls(self.tls[0])
         if mood in ("502", "503"):
             await reader.read(_BLOCK)
             writer.write(
@@ -142,7 +148,10 @@ class Proxy:
             while await reader.read(_BLOCK):
                 pass
             return
-        server_reader, link.server = await asyncio.open_connection("127.0.0.1", self.target)
+        upstream = self.tls[1] if self.tls is not None and mood == "mute" else None
+        server_reader, link.server = await asyncio.open_connection(
+            "127.0.0.1", self.target, ssl=upstream
+        )
         link.loses_down = False
         pumps = [
             asyncio.create_task(self._up(link, reader)),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import signal
+import ssl
 import sys
 import tempfile
 import time
@@ -15,12 +16,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import trustme
+
 from fuzz.soak.application import FIXED, OWN, POOL, Setup
 from fuzz.soak.endpoint import Endpoint
 from fuzz.soak.growth import Sample, grown
 from fuzz.soak.proxy import FAULTS, MOODS, Proxy
 from fuzz.soak.servers import APP, MASTER_KEY, Publisher, Service
 from fuzz.soak.watch import EVENT
+from pusher_proto.names import USER_PREFIX
+from real_servers.process import HOST, Tls
 
 __all__ = ["Soak"]
 
@@ -107,20 +112,33 @@ class Soak:
     """A whole run. The same seed gives the same plan of faults."""
 
     def __init__(
-        self, kind: str, runners: Sequence[str], minutes: float, seed: int, dense: bool, plant: str
+        self,
+        kind: str,
+        runners: Sequence[str],
+        minutes: float,
+        *,
+        seed: int,
+        dense: bool,
+        plant: str,
+        tls: bool,
     ) -> None:
         self.kind, self.minutes, self.seed, self.dense = kind, minutes, seed, dense
         self.rng = random.Random(seed)
         self.proxy = Proxy(random.Random(seed + 1))
         self.endpoint = Endpoint(random.Random(seed + 2))
-        self.service = Service(kind)
-        self.publisher = Publisher(self.service, CHANNELS, EVENT)
+        self._folder = tempfile.TemporaryDirectory()
+        self.tls = _certificates(Path(self._folder.name)) if tls else None
+        self.service = Service(kind, self.tls)
+        users = [USER_PREFIX + runner for runner in runners] if self.service.signs_in else []
+        self.channels = (*CHANNELS, *users)
+        self.publisher = Publisher(self.service, self.channels, EVENT)
         self.faults: Counter[str] = Counter()
         self.breaches: list[str] = []
         self.agreed_after: list[float] = []
-        self.clients = [self._client(runner, plant) for runner in runners]
+        self.clients = [self._client(runner, runners, plant) for runner in runners]
 
-    def _client(self, runner: str, plant: str) -> Client:
+    def _client(self, runner: str, runners: Sequence[str], plant: str) -> Client:
+        watches = (*(each for each in runners if each != runner), "nobody")
         return Client(
             Setup(
                 runner=runner,
@@ -132,6 +150,8 @@ class Soak:
                 seed=self.seed,
                 constructor=self.service.options,
                 signs_in=self.service.signs_in,
+                watches=watches if self.service.has_watchlists else (),
+                ca=str(self.tls.ca) if self.tls else "",
                 plant=plant,
             )
         )
@@ -146,12 +166,18 @@ class Soak:
             if self.service.server.returncode is None:
                 self.service.server.pause(signal.SIGCONT)
                 self.service.server.kill()
+            self._folder.cleanup()
         return not self.breaches
 
     async def _run(self) -> None:
         self.proxy.target = self.service.server.port
+        serving = None
+        if self.tls is not None:
+            serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            serving.load_cert_chain(self.tls.cert, self.tls.key)
+            self.proxy.tls = serving, ssl.create_default_context(cafile=self.tls.ca)
         await self.proxy.start()
-        await self.endpoint.start()
+        await self.endpoint.start(serving)
         for client in self.clients:
             client.setup.port, client.setup.endpoint = self.proxy.port, self.endpoint.port
             self.endpoint.setups[client.name] = client.setup
@@ -252,7 +278,8 @@ class Soak:
             if not any(begin - _SLACK <= at <= end + _SLACK for begin, end in windows):
                 client.bad_gaps += 1
                 self.breaches.append(
-                    f"{client.name}: {gap['channel']} lost {number} of {at:.1f} in silence; reported: {windows}"
+                    f"{client.name}: {gap['channel']} lost {number} of {at:.1f} in silence; reported: {windows}; "
+                    f"the last events: {gap['recent']}"
                 )
 
     def _differences(self) -> list[str]:
@@ -264,6 +291,12 @@ class Soak:
                 found.append(f"{client.name} is {report['state']}")
             if self.service.signs_in and report["user"] != "signed_in":
                 found.append(f"{client.name}: the user is {report['user']}")
+            if report["online"] != sorted(set(client.setup.watches) - {"nobody"}):
+                found.append(f"{client.name}: {report['online']} of the watchlist are online")
+            for name in report["refused"]:
+                if report["channels"][name] != "failed":
+                    state, why = report["channels"][name], report["errors"][name]
+                    found.append(f"{client.name}: {name}, which is refused, is {state}: {why}")
             for name in report["wanted"]:
                 if report["channels"][name] != "subscribed":
                     why = report["errors"][name]
@@ -292,8 +325,9 @@ class Soak:
         """
         self.publisher.paused.set()
         await asyncio.to_thread(self.publisher.idle.wait, 10)
-        for place in range(0, len(CHANNELS), 5):
-            if not await asyncio.to_thread(self.publisher.publish, CHANNELS[place : place + 5]):
+        for place in range(0, len(self.channels), 5):
+            chosen = self.channels[place : place + 5]
+            if not await asyncio.to_thread(self.publisher.publish, chosen):
                 self.breaches.append("the server took no event in a calm")
         missing = ["not looked yet"]
         deadline = time.monotonic() + _DELIVERED_WITHIN
@@ -303,12 +337,14 @@ class Soak:
             missing = [
                 f"{client.name} {name}: {client.report['last'].get(name)} of {self.publisher.numbers[name] - 1}"
                 for client in self.clients
-                for name in client.report["wanted"]
-                if client.report["last"].get(name) != self.publisher.numbers[name] - 1
+                for name in (*client.report["wanted"], USER_PREFIX + client.name)
+                if name in self.publisher.numbers
+                and client.report["last"].get(name) != self.publisher.numbers[name] - 1
             ]
         for client in self.clients:
-            if not missing and len(set(client.report["heard"].values())) > 1:
-                self.breaches.append(f"{client.name}: consumers differ: {client.report['heard']}")
+            for heard in (client.report["heard"], client.report["heard for the user"]):
+                if not missing and len(set(heard.values())) > 1:
+                    self.breaches.append(f"{client.name}: consumers differ: {heard}")
         self.publisher.paused.clear()
         return missing
 
@@ -337,8 +373,9 @@ class Soak:
             f"Published: {self.publisher.taken}, and {self.publisher.unknown} while the server was away. "
             f"Agreement after {agreed} s of calm."
         )
+        how = f"server {self.kind}{', TLS' if self.tls else ''}, {self.minutes:g} minutes"
         lines = [
-            f"{day}: server {self.kind}, {self.minutes:g} minutes, seed {self.seed}, Python {python}.",
+            f"{day}: {how}, seed {self.seed}, Python {python}.",
             "",
             happened,
             "",
@@ -351,6 +388,10 @@ class Soak:
             for name in counts
         ]
         rows.append(("events", [str(each.report["heard"]["on_event"]) for each in self.clients]))
+        for_user = [
+            str(each.report["heard for the user"].get("on_event", 0)) for each in self.clients
+        ]
+        rows.append(("… of these for the user", for_user))
         rows.append(("events missed while away", [str(each.missed) for each in self.clients]))
         rows.append(("… outside of a reported gap", [str(each.bad_gaps) for each in self.clients]))
         rows.append(
@@ -366,6 +407,17 @@ class Soak:
         rows.append(("seconds to leave", [f"{each.seconds_to_exit:.3f}" for each in self.clients]))
         lines += [f"| {name} | " + " | ".join(values) + " |" for name, values in rows]
         return "\n".join(lines)
+
+
+def _certificates(folder: Path) -> Tls:
+    """Write the certificate of a new authority for the server, the proxy and the endpoint."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert(HOST)
+    tls = Tls(folder / "cert.pem", folder / "key.pem", folder / "ca.pem")
+    authority.cert_pem.write_to_path(tls.ca)
+    certificate.cert_chain_pems[0].write_to_path(tls.cert)
+    certificate.private_key_pem.write_to_path(tls.key)
+    return tls
 
 
 def _levels(counts: dict[str, int]) -> str:

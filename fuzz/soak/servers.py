@@ -8,6 +8,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import IO, Any, ClassVar
 
 from real_servers.process import START_TIMEOUT, App, Habits, RealServer, ServerError, Tls
@@ -23,6 +24,7 @@ APP = App(
     secret="soak-secret",
     user_authentication=True,
 )
+_SOCKUDO_FEATURES = {"enable_watchlist_events": True}
 
 
 class Own(RealServer):
@@ -49,7 +51,6 @@ class Own(RealServer):
         log: IO[bytes],
         settings: Mapping[str, Any],
     ) -> subprocess.Popen[bytes]:
-        assert tls is None
         assert not settings
         command = [sys.executable, "-m", "pusher_anyio", "serve", "--host", "127.0.0.1"]
         command += [
@@ -62,6 +63,8 @@ class Own(RealServer):
         ]
         command += ["--activity-timeout", "10", "--ping-after", "15"]
         command += ["--encryption-master-key", b64encode(MASTER_KEY).decode()]
+        if tls is not None:
+            command += ["--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
         for app in apps:
             command += ["--app", f"{app.id}:{app.key}:{app.secret}"]
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -95,14 +98,17 @@ class OwnAsReverb(Own):
 class Service:
     """The server that runs now, and how it is ended and started again on its port."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, tls: Tls | None = None) -> None:
         self.kind = kind
+        self.tls = tls
         self.signs_in = kind != "reverb-dialect"
+        self.has_watchlists = kind in ("own", "sockudo")
         self._class, self._settings, self._why_not = SERVERS[kind]
+        self._app = replace(APP, more=_SOCKUDO_FEATURES) if kind == "sockudo" else APP
         reason = self._why_not()
         if reason is not None:
             raise ServerError(f"no {kind}: {reason}")
-        self.server = self._class.start([APP], **self._settings)
+        self.server = self._class.start([self._app], tls=tls, **self._settings)
         self.is_up = True
 
     @property
@@ -117,7 +123,8 @@ class Service:
 
     def start(self) -> None:
         """Start it again on its port."""
-        self.server = self._class.start([APP], port=self.server.port, **self._settings)
+        port = self.server.port
+        self.server = self._class.start([self._app], port=port, tls=self.tls, **self._settings)
         self.is_up = True
 
 

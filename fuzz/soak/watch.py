@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Collection
 from typing import Any
 
 from pusher_proto import (
@@ -18,7 +19,9 @@ from pusher_proto import (
     Subscribed,
     SubscriptionFailed,
     Unsubscribed,
+    UserEvent,
 )
+from pusher_proto.names import USER_PREFIX
 
 __all__ = ["EVENT", "Watch"]
 
@@ -31,10 +34,12 @@ _LATE_CACHE = 2.0
 class Watch:
     """What one client was given: nothing twice, nothing out of order, and for each gap the times that were reported.
 
-    Whether an event was published in a reported gap the publisher knows: it reads `gaps`.
+    Whether an event was published in a reported gap the publisher knows: it reads `gaps`. The channels `refused`
+    must never be subscribed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Collection[str] = ()) -> None:
+        self._refused = refused
         self.last: dict[str, int] = {}
         """The number of the last event of each channel."""
         self.gaps: list[dict[str, Any]] = []
@@ -44,15 +49,26 @@ class Watch:
         self.counts: Counter[str] = Counter()
         self.heard: Counter[str] = Counter()
         """Numbered events by consumer."""
+        self.heard_for_user: Counter[str] = Counter()
+        """Those of the user alone."""
+        self._signed_out_since: float | None = None
+        """The beginning of the time in which events of the user are missed, as it was reported."""
         self._windows: dict[str, list[tuple[float, float]]] = {}
         """The times that were reported as missed since the last event of a channel."""
         self._succeeded: dict[str, float] = {}
+        self._recent: deque[tuple[str | None, str]] = deque(maxlen=400)
+        """The last events with their channels: they are shown where events were lost in silence."""
 
     def on_event(self, event: Event) -> None:
         """Take every event of the client, in order."""
+        channel = getattr(event, "channel", None)
+        number = event.data["n"] if isinstance(event, ChannelEvent) and event.name == EVENT else ""
+        said = f"{time.time():.2f} {type(event).__name__} {number or event}"
+        self._recent.append((channel, said[:150]))
         match event:
             case ChannelEvent() if event.name == EVENT:
                 self.heard["on_event"] += 1
+                self.heard_for_user["on_event"] += isinstance(event, UserEvent)
                 self._number(event)
             case Subscribed():
                 self._subscribed(event)
@@ -65,10 +81,16 @@ class Watch:
                     self.breaches.append(f"gave up: {event}")
             case ConnectionEstablished():
                 self.counts["connections"] += 1
+                if self._signed_out_since is None and event.offline_for is not None:
+                    self._signed_out_since = time.time() - event.offline_for
             case SubscriptionFailed():
                 self.counts["subscriptions failed"] += 1
             case SignedIn():
                 self.counts["sign-ins"] += 1
+                if self._signed_out_since is not None:
+                    window = (self._signed_out_since, time.time())
+                    self._windows.setdefault(USER_PREFIX + event.user_id, []).append(window)
+                self._signed_out_since = None
             case SignInFailed():
                 self.counts["sign-ins failed"] += 1
             case ProtocolViolation() | DecryptionFailed():
@@ -77,6 +99,8 @@ class Watch:
     def _subscribed(self, event: Subscribed) -> None:
         now = time.time()
         self.counts["subscriptions"] += 1
+        if event.channel in self._refused:
+            self.breaches.append(f"subscribed to {event.channel}, which is refused")
         self.good.add(event.channel)
         self._succeeded[event.channel] = now
         if event.offline_for is None:
@@ -103,7 +127,14 @@ class Watch:
             return
         windows = self._windows.pop(channel, [])
         if last is not None and number > last + 1:
+            recent = [said for of, said in self._recent if of in (None, channel)]
             self.gaps.append(
-                {"channel": channel, "first": last + 1, "last": number - 1, "windows": windows}
+                {
+                    "channel": channel,
+                    "first": last + 1,
+                    "last": number - 1,
+                    "windows": windows,
+                    "recent": recent[-30:],
+                }
             )
         self.last[channel] = number
