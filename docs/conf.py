@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
+
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 import pusher_proto
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docs.drawing import DRAWINGS  # after the path
 
 project = "pusher-proto"
 author = "the authors of pusher-proto"
@@ -17,7 +25,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx_copybutton",
     "sphinx_design",
-    "sphinxcontrib.mermaid",
 ]
 exclude_patterns = ["_build"]
 suppress_warnings = ["myst.header"]  # a page that a test makes may leave out a level of headings
@@ -28,7 +35,6 @@ html_show_copyright = False
 html_title = f"pusher-proto {release}"
 default_role = "literal"  # docstrings put code between single backquotes, as Markdown does
 
-myst_fence_as_directive = ["mermaid"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
@@ -79,8 +85,20 @@ def show_states(*given: object) -> bool | None:
     return False if isinstance(getattr(obj, "meaning", None), str) else None
 
 
+def draw(_app: Sphinx, _page: str, source: list[str]) -> None:
+    """Replace the pictures of a page by drawings made from the tables."""
+
+    def drawing(picture: re.Match[str]) -> str:
+        svg = DRAWINGS[picture["name"]]().svg()
+        return f"```{{raw}} html\n<figure>\n{svg}</figure>\n```"
+
+    names = "|".join(DRAWINGS)
+    source[0] = re.sub(rf"!\[[^\]]*\]\(img/(?P<name>{names})\.svg\)", drawing, source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", meaning_of_a_state)
     app.connect("autodoc-skip-member", show_states)
+    app.connect("source-read", draw)
     app.connect("missing-reference", name_of_a_module)

@@ -1,45 +1,27 @@
-"""The state diagrams in docs/states.md, drawn from the tables: `python tests/diagrams.py` draws them anew."""
+"""The tables of docs/states.md and the files of drawings: `python tests/diagrams.py` makes them from the core."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from pusher_proto import states
+ROOT = Path(__file__).parents[1]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
 
-__all__ = ["MACHINES", "STATES_MD", "drawn"]
+from docs.drawing import DRAWINGS, MACHINES  # noqa: E402  # after the path, where this is run as a program
 
-STATES_MD = Path(__file__).parents[1] / "docs" / "states.md"
-MACHINES: dict[str, tuple[type[Enum], type[Enum], dict[Any, Any], Enum]] = {
-    "session": (
-        states.SessionState,
-        states.SessionInput,
-        states.SESSION,
-        states.SessionState.IDLE,
-    ),
-    "channel": (
-        states.ChannelState,
-        states.ChannelInput,
-        states.CHANNEL,
-        states.ChannelState.IDLE,
-    ),
-    "user": (states.UserState, states.UserInput, states.USER, states.UserState.SIGNED_OUT),
-    "request": (states.AuthState, states.AuthInput, states.AUTH_REQUEST, states.AuthState.NEW),
-    "call": (states.CallState, states.CallInput, states.CALL, states.CallState.WAITING),
-    "stream": (
-        states.TransportState,
-        states.TransportInput,
-        states.TRANSPORT,
-        states.TransportState.OPENING,
-    ),
-}
+__all__ = ["IMG", "STATES_MD", "drawn"]
+
+STATES_MD = ROOT / "docs" / "states.md"
+IMG = ROOT / "docs" / "img"
 
 
 def drawn(text: str) -> str:
-    """Return `text` with what stands between the markers of each machine drawn anew."""
+    """Return `text` with the lines between the markers of each machine made again."""
     for name in MACHINES:
         marked = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
         text, count = marked.subn(lambda m, n=name: m[1] + _machine(n) + m[2], text)  # type: ignore[misc]  # mypy infers no lambda with defaults
@@ -48,33 +30,20 @@ def drawn(text: str) -> str:
 
 
 def _machine(name: str) -> str:
-    states, inputs, table, first = MACHINES[name]
+    machine = MACHINES[name]
     return "\n".join(
         (
-            "```mermaid",
-            *_diagram(states, table, first),
-            "```",
             "",
-            *_meanings("State", states),
+            f"![States and transitions: {name}](img/{name}.svg)",
             "",
-            *_meanings("Input", inputs),
+            *_meanings("State", machine.states),
             "",
-            *_matrix(states, inputs, table),
+            *_meanings("Input", machine.inputs),
+            "",
+            *_matrix(machine.states, machine.inputs, machine.table),
             "",
         )
     )
-
-
-def _diagram(states: type[Enum], table: dict[Any, Any], first: Enum) -> list[str]:
-    arrows: dict[tuple[Enum, Enum], list[str]] = defaultdict(list)
-    for (state, given), target in table.items():
-        arrows[state, target].append(given.name)
-    order = list(states)
-    lines = ["stateDiagram-v2", f"    [*] --> {first.name}"]
-    for state, target in sorted(arrows, key=lambda arrow: tuple(map(order.index, arrow))):
-        given = ", ".join(arrows[state, target])
-        lines.append(f"    {state.name} --> {target.name}: {given}")
-    return lines
 
 
 def _meanings(title: str, names: type[Enum]) -> list[str]:
@@ -97,3 +66,5 @@ def _matrix(states: type[Enum], inputs: type[Enum], table: dict[Any, Any]) -> li
 
 if __name__ == "__main__":
     STATES_MD.write_text(drawn(STATES_MD.read_text()))
+    for name, drawing in DRAWINGS.items():
+        (IMG / f"{name}.svg").write_text(drawing().svg())

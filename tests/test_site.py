@@ -68,7 +68,7 @@ def test_no_block_is_wider_than_its_column(tmp_path: Path) -> None:
     )
     pages = sorted(str(path.relative_to(built)) for path in built.rglob("*.html"))
     pages = [page for page in pages if not page.startswith(("genindex", "search", "py-modindex"))]
-    for page in pages:  # diagrams are drawn by a script from a network, which tests do not use
+    for page in pages:  # without scripts: only the layout is measured here
         text = (built / page).read_text(encoding="utf-8")
         assert "<article" in text
         text = re.sub(r"<script[^>]*>.*?</script>", "", text, flags=re.DOTALL)
