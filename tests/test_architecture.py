@@ -454,11 +454,8 @@ MANY_BRANCHES: dict[str, str] = {}
 
 MOST_PARAMETERS = 6
 MANY_PARAMETERS = {
-    "_wire/websocket.py": "the limits of one connection, by keyword, given in one place",
-    "_wire/upgrade.py": "the parts of one HTTP request, by keyword, given in one place",
-    "driving/driver.py": "for embedders, who give all but two by keyword",
-    "server/_server.py": "for users, who give what they need by keyword",
-    "server/_realm.py": "what Server was given",
+    "driving/driver.py": "public: embedders give all but two by keyword, and most of those have defaults",
+    "server/_server.py": "public: users give what they need by keyword, and everything has a default",
 }
 """Modules whose constructor may take more, each with its reason."""
 

@@ -15,7 +15,7 @@ import h11
 from fuzz.source import Source
 from pusher_proto import AuthEndpoint, Options, PusherError
 from pusher_proto._base.urls import Address, address_of, credentials_of, shown_url
-from pusher_proto._wire.websocket import WebSocket
+from pusher_proto._wire.websocket import UpgradeRequest, WebSocket
 
 __all__ = ["fuzz_one"]
 
@@ -91,7 +91,7 @@ def _check(address: Address) -> None:
     assert address.host.isascii()
     assert not any(c.isspace() or c in "/?#@" for c in address.host)
     assert 0 < address.port < 65536
-    websocket = WebSocket(host=address.authority, target=address.target)
+    websocket = WebSocket(UpgradeRequest(address.authority, address.target))
     server = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
     server.receive_data(websocket.open())
     request = server.next_event()

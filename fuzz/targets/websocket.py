@@ -15,7 +15,14 @@ from fuzz.source import Source, splits
 from proto.reading import READER, flat
 from proto.websocket_peer import ACCEPT, KEY, PONG, answer, sent
 from pusher_proto._wire.fast_lane import NO_READER, Reader
-from pusher_proto._wire.websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.websocket import (
+    PeerClosed,
+    UpgradeRefused,
+    UpgradeRequest,
+    Violation,
+    WebSocket,
+    WebSocketLimits,
+)
 
 __all__ = ["fuzz_one"]
 
@@ -53,17 +60,10 @@ def fuzz_one(data: bytes) -> None:
     def talk(lane: tuple[bool, Reader], first: list[bytes], second: list[bytes]) -> Outcome:
         fast, reader = lane
         websocket = WebSocket(
-            host="ws.test",
-            target="/app/key",
-            randbytes=lambda _: b64decode(KEY),
-            subprotocols=("a",),
-            compression=compression is not None,
-            max_message_size=LIMIT,
-            max_fragments=FRAGMENTS,
-            control_frame_rate=CONTROLS,
-            head_limit=HEAD,
-            body_limit=body_limit,
+            UpgradeRequest("ws.test", "/app/key", (), ("a",), compression is not None),
+            WebSocketLimits(LIMIT, FRAGMENTS, CONTROLS, HEAD, body_limit),
             fast=fast,
+            randbytes=lambda _: b64decode(KEY),
         )
         websocket.open()
         if upgraded:

@@ -21,7 +21,13 @@ from wsproto.frame_protocol import Frame, Opcode
 
 from pusher_proto._wire.frames import Frames
 from pusher_proto._wire.items import FrameItem
-from pusher_proto._wire.websocket import PeerClosed, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.websocket import (
+    PeerClosed,
+    UpgradeRefused,
+    UpgradeRequest,
+    Violation,
+    WebSocket,
+)
 
 AGENT = "pusher-proto"
 PORT = 9001
@@ -59,7 +65,7 @@ class Talk:
 
     def __init__(self, target: str, piece: int = 65536, *, compression: bool = False) -> None:
         self._websocket = WebSocket(
-            host=f"{ADDRESS[0]}:{PORT}", target=target, compression=compression
+            UpgradeRequest(f"{ADDRESS[0]}:{PORT}", target, compression=compression)
         )
         self._websocket._frames = EchoingFrames()
         self._piece = piece

@@ -33,6 +33,7 @@ from proto.websocket_peer import (
     sent,
     split,
     upgrading,
+    websocket,
     whole,
 )
 from pusher_proto._wire.deflate import read_agreement
@@ -103,8 +104,8 @@ def test_it_is_offered_only_when_it_is_asked_for() -> None:
     offers = [
         [line for line in client.open().split(b"\r\n") if b"xtensions" in line]
         for client in (
-            WebSocket(host="ws.test", target="/"),
-            WebSocket(host="ws.test", target="/", compression=True),
+            websocket(host="ws.test", target="/"),
+            websocket(host="ws.test", target="/", compression=True),
         )
     ]
     assert offers == [
@@ -462,7 +463,7 @@ def test_both_lanes_agree_and_splitting_changes_nothing(stream: bytes, cuts: lis
     ],
 )
 def test_it_talks_to_another_implementation(chosen: PerMessageDeflate) -> None:
-    client = WebSocket(host="ws.test", target="/", compression=True)
+    client = websocket(host="ws.test", target="/", compression=True)
     server = WSConnection(ConnectionType.SERVER)
     server.receive_data(client.open())
     (request,) = server.events()

@@ -20,8 +20,9 @@ from proto.websocket_peer import (
     sent,
     upgraded,
     upgrading,
+    websocket,
 )
-from pusher_proto._wire.websocket import UpgradeAccepted, UpgradeRefused, Violation, WebSocket
+from pusher_proto._wire.websocket import UpgradeAccepted, UpgradeRefused, Violation
 from pusher_proto.errors import LocalProtocolError
 
 UPGRADE = ("Upgrade", "websocket")
@@ -42,7 +43,7 @@ def head_of(size: int) -> bytes:
 
 
 def test_the_request_asks_for_the_upgrade_and_offers_no_extension() -> None:
-    client = WebSocket(host="ws.test:8080", target="/app/key?protocol=7")
+    client = websocket(host="ws.test:8080", target="/app/key?protocol=7")
     lines = client.open().split(b"\r\n")
     assert lines[4].startswith(b"Sec-WebSocket-Key: ")
     assert [line for line in lines if line is not lines[4]] == [
@@ -57,7 +58,7 @@ def test_the_request_asks_for_the_upgrade_and_offers_no_extension() -> None:
 
 
 def test_headers_and_subprotocols_of_the_caller_are_sent() -> None:
-    client = WebSocket(
+    client = websocket(
         host="ws.test", target="/", headers=[("Origin", "https://a.test")], subprotocols=["a", "b"]
     )
     lines = client.open().split(b"\r\n")
@@ -66,7 +67,7 @@ def test_headers_and_subprotocols_of_the_caller_are_sent() -> None:
 
 
 def test_each_connection_has_a_key_of_its_own() -> None:
-    one, two = (WebSocket(host="ws.test", target="/").open() for _ in range(2))
+    one, two = (websocket(host="ws.test", target="/").open() for _ in range(2))
     assert one != two
 
 
@@ -98,7 +99,7 @@ def test_the_request_is_made_once() -> None:
 )
 def test_what_http_does_not_allow_is_refused_at_construction(wrong: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError) as caught:
-        WebSocket(**{"host": "ws.test", "target": "/", **wrong})
+        websocket(**wrong)
     assert "secr" not in str(caught.value)
     assert caught.value.__cause__ is None
 
@@ -278,7 +279,7 @@ def test_a_long_body_is_cut_and_the_rest_ignored(size: int) -> None:
 
 def test_the_limit_of_the_body_can_be_set() -> None:
     for limit, body in ((0, b""), (2, b"wh"), (3, b"why")):
-        [refused] = upgrading(body_limit=limit).receive_data(answer("403 No", [], b"why"))
+        [refused] = upgrading(body=limit).receive_data(answer("403 No", [], b"why"))
         assert isinstance(refused, UpgradeRefused)
         assert refused.body == body
 

@@ -201,7 +201,7 @@ def test_splitting_the_answer_changes_no_item(
 ) -> None:
     outcomes = []
     for pieces in ([data], split(data, cuts), split(data, [*cuts, 16383, 16384, 16385])):
-        client = upgrading(body_limit=body_limit, subprotocols=["a"])
+        client = upgrading(body=body_limit, subprotocols=["a"])
         items, output = receive(client, pieces)
         outcomes.append((items + client.receive_eof(), sent(output)))
     assert outcomes[0][0] == outcomes[1][0] == outcomes[2][0]

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from pusher_proto._wire import upgrade
-from pusher_proto._wire.websocket import Item, WebSocket
+from pusher_proto._wire.websocket import Item, UpgradeRequest, WebSocket, WebSocketLimits
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -36,10 +36,20 @@ def answer(
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1") + body
 
 
+def websocket(**options: Any) -> WebSocket:
+    """Return a client; `options` are fields of the request, limits and arguments, by their names."""
+    request, limits = (
+        {name: options.pop(name) for name in tuple(options) if name in kind.__struct_fields__}
+        for kind in (UpgradeRequest, WebSocketLimits)
+    )
+    asked = UpgradeRequest(**{"host": "ws.test", "target": "/app/key", **request})
+    return WebSocket(asked, WebSocketLimits(**limits), **options)
+
+
 def upgrading(**options: Any) -> WebSocket:
     """Return a client that has sent its request, with the key of the RFC."""
     with patch.object(upgrade, "generate_nonce", return_value=KEY):
-        client = WebSocket(host="ws.test", target="/app/key", **options)
+        client = websocket(**options)
     client.open()
     return client
 

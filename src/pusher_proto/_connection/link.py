@@ -39,8 +39,10 @@ from .._wire.websocket import (
     PeerClosed,
     UpgradeAccepted,
     UpgradeRefused,
+    UpgradeRequest,
     Violation,
     WebSocket,
+    WebSocketLimits,
 )
 from ..errors import excerpt
 from ..options import Options
@@ -106,16 +108,20 @@ class Link:
         self._transports = transports
         self._timers = timers
         self._websocket = WebSocket(
-            host=address.authority,
-            target=address.target,
-            headers=options.upgrade_headers(),
-            subprotocols=options.subprotocols,
-            compression=options.compression,
-            max_message_size=options.max_message_size,
-            max_fragments=options.max_fragments,
-            control_frame_rate=options.control_frame_rate,
-            head_limit=options.max_head,
-            body_limit=0,  # a refusal is known by its status, and its body may never come
+            UpgradeRequest(
+                address.authority,
+                address.target,
+                options.upgrade_headers(),
+                options.subprotocols,
+                options.compression,
+            ),
+            WebSocketLimits(
+                options.max_message_size,
+                options.max_fragments,
+                options.control_frame_rate,
+                options.max_head,
+                body=0,  # a refusal is known by its status, and its body may never come
+            ),
             randbytes=randbytes,
         )
         self._liveness: Liveness | None = None

@@ -16,7 +16,7 @@ from ..errors import LocalProtocolError, excerpt
 from .deflate import OFFER, read_agreement
 from .items import Violation
 
-__all__ = ["Outcome", "Upgrade", "UpgradeAccepted", "UpgradeRefused"]
+__all__ = ["Outcome", "Upgrade", "UpgradeAccepted", "UpgradeRefused", "UpgradeRequest"]
 
 _OUR_HEADERS = frozenset(("host", "connection", "upgrade", "content-length", "transfer-encoding"))
 
@@ -43,20 +43,23 @@ class UpgradeRefused(Struct, frozen=True):
 Outcome: TypeAlias = UpgradeAccepted | UpgradeRefused | Violation
 
 
+class UpgradeRequest(Struct, frozen=True):
+    """The request of one upgrade, without the key that each connection draws."""
+
+    host: str
+    target: str
+    headers: Sequence[tuple[str, str]] = ()
+    """Of the caller, beside the ones that the upgrade sets."""
+    subprotocols: Sequence[str] = ()
+    compression: bool = False
+    """Whether permessage-deflate is offered for received messages."""
+
+
 class Upgrade:
     """One upgrade: send `request`, and give received bytes to `receive_data` until it returns the outcome."""
 
     def __init__(
-        self,
-        *,
-        host: str,
-        target: str,
-        headers: Sequence[tuple[str, str]],
-        subprotocols: Sequence[str],
-        compression: bool,
-        head_limit: int,
-        body_limit: int,
-        nonce: bytes | None,
+        self, request: UpgradeRequest, *, head_limit: int, body_limit: int, nonce: bytes | None
     ) -> None:
         """Raises LocalProtocolError for what HTTP does not allow or the upgrade itself sets."""
         self.rest = b""
@@ -64,11 +67,8 @@ class Upgrade:
         self.forgets: bool | None = None
         """Whether each compressed message starts with an empty window; None when nothing is compressed."""
         self._nonce = nonce if nonce is not None else generate_nonce()
-        self._subprotocols = tuple(subprotocols)
-        self._compression = compression
-        self._request = _upgrade_request(
-            host, target, headers, self._subprotocols, self._nonce, OFFER if compression else ""
-        )
+        self._asked = request
+        self._request = _http_request(request, self._nonce)
         # h11 measures only what is incomplete: a long head that comes in one read would pass. So it
         # is given as many bytes as the limit allows, and its own limit is out of reach.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=head_limit + body_limit)
@@ -149,7 +149,7 @@ class Upgrade:
             wrong = "the answer has no header 'Connection: Upgrade'"
         elif values.get(b"sec-websocket-accept") != [generate_accept_token(self._nonce)]:
             wrong = "the answer's Sec-WebSocket-Accept does not fit our key"
-        elif chosen and (len(chosen) > 1 or chosen[0] not in self._subprotocols):
+        elif chosen and (len(chosen) > 1 or chosen[0] not in self._asked.subprotocols):
             wrong = "the server chose a subprotocol that was not offered"
         else:
             wrong = self._extend(values.get(b"sec-websocket-extensions", ()))
@@ -161,7 +161,7 @@ class Upgrade:
         """Note the extension that the server chose; return what is wrong with it, if anything is."""
         if not any(_tokens(values)):
             return None
-        if not self._compression:
+        if not self._asked.compression:
             return "the server chose an extension that was not offered"
         try:
             self.forgets = read_agreement(value.decode("latin-1") for value in values)
@@ -179,30 +179,23 @@ class Upgrade:
         return UpgradeRefused(answer.status_code, reason, _text(answer.headers), body)
 
 
-def _upgrade_request(
-    host: str,
-    target: str,
-    headers: Sequence[tuple[str, str]],
-    subprotocols: Sequence[str],
-    nonce: bytes,
-    extension: str,
-) -> h11.Request:
-    for name, _ in headers:
+def _http_request(request: UpgradeRequest, nonce: bytes) -> h11.Request:
+    for name, _ in request.headers:
         if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-websocket-"):
             raise LocalProtocolError(f"the header {excerpt(name)} is set by the upgrade itself")
     ours = [
-        ("Host", host),
+        ("Host", request.host),
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Key", nonce.decode()),
         ("Sec-WebSocket-Version", "13"),
     ]
-    if subprotocols:
-        ours.append(("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
-    if extension:
-        ours.append(("Sec-WebSocket-Extensions", extension))
+    if request.subprotocols:
+        ours.append(("Sec-WebSocket-Protocol", ", ".join(request.subprotocols)))
+    if request.compression:
+        ours.append(("Sec-WebSocket-Extensions", OFFER))
     try:
-        return h11.Request(method="GET", target=target, headers=[*ours, *headers])
+        return h11.Request(method="GET", target=request.target, headers=[*ours, *request.headers])
     except (h11.LocalProtocolError, UnicodeEncodeError):
         # Their texts quote the value, which may be a secret.
         raise LocalProtocolError("the host, target or a header is not legal in HTTP") from None

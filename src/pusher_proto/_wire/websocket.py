@@ -7,16 +7,18 @@ after it in `frames`; this module decides which of the two may be used when.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from ..errors import LocalProtocolError
 from .fast_lane import NO_READER, Reader
 from .frames import Frames
 from .items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violation
 from .masks import Masks
-from .upgrade import Outcome, Upgrade, UpgradeAccepted, UpgradeRefused
+from .upgrade import Outcome, Upgrade, UpgradeAccepted, UpgradeRefused, UpgradeRequest
 
 __all__ = [
     "BinaryReceived",
@@ -25,8 +27,10 @@ __all__ = [
     "PongReceived",
     "UpgradeAccepted",
     "UpgradeRefused",
+    "UpgradeRequest",
     "Violation",
     "WebSocket",
+    "WebSocketLimits",
 ]
 
 Item: TypeAlias = FrameItem | UpgradeAccepted | UpgradeRefused
@@ -42,29 +46,37 @@ class _State(Enum):
     ENDED = auto()
 
 
+class WebSocketLimits(Struct, frozen=True):
+    """How much a server may send. A message of exactly the limit passes."""
+
+    max_message_size: int = 1024 * 1024
+    """Bytes of a message before decoding, those of a compressed one after inflating."""
+    max_fragments: int = 65536
+    """Frames of one message."""
+    control_frame_rate: int = 10_000
+    """Pings and pongs in a second."""
+    head: int = 16 * 1024
+    """Bytes of the head of the answer to the upgrade."""
+    body: int = 65536
+    """Bytes of the body of a refusal."""
+
+
+DEFAULT_LIMITS = WebSocketLimits()
+
+
 class WebSocket:
     """One connection, from the upgrade request to the close frames.
 
     Send the bytes that `open` returns, pass every byte received to `receive_data`, and after each call send
-    the bytes that `data_to_send` returns; call `another_second` once a second. The limits count bytes
-    before decoding, those of a compressed message after inflating, and a message of exactly
-    the limit passes. `compression` offers permessage-deflate for what is received. `fast=False`
-    sends every frame through wsproto, for tests.
+    the bytes that `data_to_send` returns; call `another_second` once a second. `fast=False` sends every frame through
+    wsproto, for tests.
     """
 
     def __init__(
         self,
+        request: UpgradeRequest,
+        limits: WebSocketLimits = DEFAULT_LIMITS,
         *,
-        host: str,
-        target: str,
-        headers: Sequence[tuple[str, str]] = (),
-        subprotocols: Sequence[str] = (),
-        compression: bool = False,
-        max_message_size: int = 1024 * 1024,
-        max_fragments: int = 65536,
-        control_frame_rate: int = 10_000,
-        head_limit: int = 16 * 1024,
-        body_limit: int = 65536,
         fast: bool = True,
         randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
@@ -76,19 +88,15 @@ class WebSocket:
         drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(
-            host=host,
-            target=target,
-            headers=headers,
-            subprotocols=subprotocols,
-            compression=compression,
-            head_limit=head_limit,
-            body_limit=body_limit,
+            request,
+            head_limit=limits.head,
+            body_limit=limits.body,
             nonce=b64encode(drawn[:16]) if drawn else None,
         )
         self._frames = Frames(
-            max_message_size=max_message_size,
-            max_fragments=max_fragments,
-            control_frame_rate=control_frame_rate,
+            max_message_size=limits.max_message_size,
+            max_fragments=limits.max_fragments,
+            control_frame_rate=limits.control_frame_rate,
             fast=fast,
         )
         self.output: bytearray = self._frames.output

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from logging import DEBUG
 
@@ -28,7 +29,7 @@ from ._webhooks import Webhooks
 from ._websocket import text_frame
 from .apps import App
 
-__all__ = ["Realm", "Socket"]
+__all__ = ["Realm", "Shared", "Socket"]
 
 # Pusher sends the count of a large channel at most this often.
 _COUNT_INTERVAL = 5.0
@@ -58,31 +59,34 @@ class Socket:
         self.connection.send_text(text)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """The parts of a server that all its apps use."""
+
+    dialect: Dialect
+    rng: random.Random
+    limits: ServerLimits
+    timers: Timers
+    reports: Reports
+    send_cached: Callable[[Connection, Callable[[float], None], float], None]
+    """Calls a function that sends a cached event: at once, or later while such answers are held or delayed."""
+
+
 class Realm:
     """One app, with its sockets, channels, cached events and users."""
 
-    def __init__(
-        self,
-        app: App,
-        *,
-        dialect: Dialect,
-        rng: random.Random,
-        limits: ServerLimits,
-        timers: Timers,
-        reports: Reports,
-        after: Callable[[Connection, Callable[[float], None], float], None],
-    ) -> None:
+    def __init__(self, app: App, shared: Shared) -> None:
         self.app = app
-        self.dialect = dialect
+        self.dialect = dialect = shared.dialect
         self.sockets: dict[str, Socket] = {}
         self.channels: dict[str, Channel] = {}
-        self.cache: Cache = Cache(limits.cached_channels, dialect.cache_lifetime)
+        self.cache: Cache = Cache(shared.limits.cached_channels, dialect.cache_lifetime)
         self.users: Users = dialect.users()
         self.webhooks: Webhooks | None = None
-        self._reports = reports
-        self._after = after
-        self._rng = rng
-        self._timers = timers
+        self._reports = shared.reports
+        self._send_cached_later = shared.send_cached
+        self._rng = shared.rng
+        self._timers = shared.timers
 
     # ---- sockets
 
@@ -143,7 +147,8 @@ class Realm:
         name, text = channel.shown_name, json_text(data)
         socket.send(encode("pusher_internal:subscription_succeeded", channel=name, data=text))
         if self.dialect.cached(channel.name):
-            self._after(socket.connection, partial(self._send_cached, socket, channel.name), now)
+            send = partial(self._send_cached, socket, channel.name)
+            self._send_cached_later(socket.connection, send, now)
 
     def _send_cached(self, socket: Socket, name: str, now: float) -> None:
         if name not in socket.channels:

@@ -23,7 +23,7 @@ from ._faults import Answers, Faults
 from ._frames import ClientMessage, Json, parse_json
 from ._heartbeat import Heartbeat
 from ._limits import ServerLimits
-from ._realm import Realm, Socket
+from ._realm import Realm, Shared, Socket
 from ._reports import Reports
 from ._timers import Timers
 from ._webhooks import SentWebhook, Webhooks
@@ -112,18 +112,9 @@ class World:
         self._limits = limits
         self._timers = Timers()
         self._faults = Faults()
-        self._realms = {
-            app.key: Realm(
-                app,
-                dialect=dialect,
-                rng=rng,
-                limits=limits,
-                timers=self._timers,
-                reports=self._reports,
-                after=partial(self._after, "cache"),
-            )
-            for app in apps
-        }
+        later = partial(self._after, "cache")
+        shared = Shared(dialect, rng, limits, self._timers, self._reports, later)
+        self._realms = {app.key: Realm(app, shared) for app in apps}
         self._connections: dict[int, Connection] = {}
         self._sockets: dict[Connection, Socket] = {}
         self._effects: deque[tuple[Connection | None, ServerEffect]] = deque()
