@@ -12,7 +12,15 @@ from typing import Literal, Self, Unpack
 from ._base.checks import check_header, check_option, is_token
 from ._base.environment import service_of
 from ._base.secret import Secret
-from ._base.urls import Address, address_of, app_target, check_host, shown_url, split_app_url
+from ._base.urls import (
+    Address,
+    address_of,
+    app_target,
+    check_host,
+    shown_url,
+    split_app_url,
+    url_of,
+)
 from ._more_options import MoreOptions
 from ._version import __version__
 from ._wire.proxy import Proxy, proxy_of
@@ -394,9 +402,13 @@ class Options:
 
     @property
     def url(self) -> str:
-        """The URL of the next attempt, with the key of the app, which is public, and the query."""
-        address = self.address()
-        return f"{'wss' if address.tls else 'ws'}://{address.authority}{address.target}"
+        """The URL of the next attempt, with the key of the app, which is public, and the query.
+
+        The port is in it when it was given. `resolve_url` is called where there is one.
+        """
+        if self.resolve_url is not None:
+            return url_of(self.resolve_url(Metadata(self.key)))
+        return self.address().url(with_port=self.port is not None)
 
     def address(self) -> Address:
         """Return where the next attempt goes. Asks `resolve_url` where there is one; what that raises comes out."""
@@ -404,7 +416,7 @@ class Options:
             return address_of(self.resolve_url(Metadata(self.key)))
         query: dict[str, str] = {}
         if self.metadata:
-            query = {"protocol": str(PROTOCOL), "client": CLIENT, "version": __version__}
+            query = {"client": CLIENT, "version": __version__, "protocol": str(PROTOCOL)}
         query.update(self.query)
         port = self.port if self.port is not None else (443 if self.tls else 80)
         return Address(self.host, port, self.tls, app_target(self.path, self.key, query))

@@ -79,7 +79,7 @@ def test_connecting_asks_for_a_transport_and_then_for_the_upgrade() -> None:
     assert script.acts() == [OpenTransport(1, "ws.test", 80, False)]
     script.open()
     assert script.acts() == [
-        "GET /app/key?protocol=7&client=pusher-proto-python&version=0.1.0 HTTP/1.1"
+        "GET /app/key?client=pusher-proto-python&version=0.1.0&protocol=7 HTTP/1.1"
     ]
     script.upgrade()
     assert script.acts() == []

@@ -19,7 +19,7 @@ from pusher_proto._wire.envelope import encode
 from pusher_proto.auth import AuthEndpoint, AuthResponse, OwnKey
 from pusher_proto.options import CLIENT, PROTOCOL, Metadata, Options
 
-META = f"?protocol=7&client=pusher-proto-python&version={__version__}"
+META = f"?client=pusher-proto-python&version={__version__}&protocol=7"
 
 
 def url_of(options: Options) -> str:
@@ -358,6 +358,9 @@ def test_the_url_shows_where_the_next_attempt_connects_to() -> None:
     assert options.url == f"wss://h.test:8443/app/KEY{META}&a=b"
     chosen = Options(key="KEY", resolve_url=lambda metadata: f"ws://r.test/x/app/{metadata.key}")
     assert chosen.url == "ws://r.test/x/app/KEY"
+    assert Options.from_url("wss://h.test/app/KEY").url == f"wss://h.test/app/KEY{META}"
+    assert Options.from_url("wss://h.test:443/app/KEY").url == f"wss://h.test:443/app/KEY{META}"
+    assert Options(resolve_url=lambda _: "https://r.test:443/x").url == "wss://r.test:443/x"
 
 
 def test_W19_the_dot_of_an_absolute_name_is_for_the_lookup_alone() -> None:

@@ -228,16 +228,16 @@ def test_the_target_of_any_url_may_stand_in_a_request_and_means_the_same(
 @pytest.mark.parametrize(
     ("url", "parts"),
     [
-        ("wss://ws-eu.pusher.com/app/KEY", ("ws-eu.pusher.com", 443, True, "", "KEY", {})),
+        ("wss://ws-eu.pusher.com/app/KEY", ("ws-eu.pusher.com", None, True, "", "KEY", {})),
         ("ws://localhost:6001/app/KEY/", ("localhost", 6001, False, "", "KEY", {})),
-        ("wss://h/pre/fix/app/KEY", ("h", 443, True, "/pre/fix", "KEY", {})),
-        ("wss://h/app/app/app/KEY", ("h", 443, True, "/app/app", "KEY", {})),
-        ("wss://h/app/a%20b%2Fc", ("h", 443, True, "", "a b/c", {})),
+        ("wss://h/pre/fix/app/KEY", ("h", None, True, "/pre/fix", "KEY", {})),
+        ("wss://h/app/app/app/KEY", ("h", None, True, "/app/app", "KEY", {})),
+        ("wss://h/app/a%20b%2Fc", ("h", None, True, "", "a b/c", {})),
         ("http://[::1]:80/app/KEY?a=b&c=&d=%20", ("::1", 80, False, "", "KEY", {"a": "b", "c": "", "d": " "})),
     ],
 )  # fmt: skip
 def test_the_url_of_an_app_is_taken_apart(
-    url: str, parts: tuple[str, int, bool, str, str, dict[str, str]]
+    url: str, parts: tuple[str, int | None, bool, str, str, dict[str, str]]
 ) -> None:
     assert split_app_url(url) == parts
 

@@ -22,6 +22,7 @@ __all__ = [
     "form",
     "shown_url",
     "split_app_url",
+    "url_of",
 ]
 
 
@@ -39,8 +40,16 @@ class Address(NamedTuple):
 
         The dot at the end of an absolute name is for the name lookup only.
         """
-        host = f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host.rstrip(".")
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+        return self._name if self.port == (443 if self.tls else 80) else f"{self._name}:{self.port}"
+
+    @property
+    def _name(self) -> str:
+        return f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host.rstrip(".")
+
+    def url(self, *, with_port: bool) -> str:
+        """Return the ws or wss URL. `with_port` shows the scheme's own port as well."""
+        authority = f"{self._name}:{self.port}" if with_port else self.authority
+        return f"{'wss' if self.tls else 'ws'}://{authority}{self.target}"
 
 
 _HOST = re.compile(r"""[^\x00-\x20\x7f/?#@\[\]\\"<>]+\Z""")
@@ -79,12 +88,17 @@ def address_of(url: str) -> Address:
     return Address(check_host(parts.hostname or ""), port, tls, target)
 
 
-def split_app_url(url: str) -> tuple[str, int, bool, str, str, dict[str, str]]:
+def url_of(url: str) -> str:
+    """Return the ws or wss URL that a connection to `url` uses, with the port where `url` has one."""
+    return address_of(url).url(with_port=urlsplit(url).port is not None)
+
+
+def split_app_url(url: str) -> tuple[str, int | None, bool, str, str, dict[str, str]]:
     """Return host, port, TLS, prefix, key and query of `wss://host:port/prefix/app/KEY?query`.
 
-    Raises ValueError for a URL without `/app/KEY`.
+    The port is None where the URL has none. Raises ValueError for a URL without `/app/KEY`.
     """
-    parts, tls, port = _split(url)
+    parts, tls, _ = _split(url)
     prefix, found, key = parts.path.rpartition("/app/")
     key = key.rstrip("/")
     if not found or not key or "/" in key:
@@ -92,7 +106,7 @@ def split_app_url(url: str) -> tuple[str, int, bool, str, str, dict[str, str]]:
     if parts.username or parts.password:
         raise ValueError("the URL of a server holds no user name or password")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return check_host(parts.hostname or ""), port, tls, prefix, unquote(key), query
+    return check_host(parts.hostname or ""), parts.port, tls, prefix, unquote(key), query
 
 
 def app_target(path: str, key: str, query: Mapping[str, str]) -> str:
