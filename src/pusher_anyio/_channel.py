@@ -133,6 +133,16 @@ class Source(SourceBase[Binding]):
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
+        self,
+        selector: Selector = None,
+        *,
+        buffer: int = 1000,
+        overflow: Overflow = "wait",
+        types: Mapping[str, Any],
+        invalid: Invalid = "raise",
+    ) -> Stream[TypedEvent[Any]]: ...
+    @overload
+    def events(
         self, selector: None = None, *, buffer: int = 1000, overflow: Overflow = "wait"
     ) -> Stream[Event]: ...
     @overload

@@ -84,11 +84,8 @@ class Client(Waiting[Binding, Channel, User], Source):
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
         names = list(self.channels if names is None else names)
-        check, what = (
-            partial(self._checks.all_subscribed, names),
-            "not all channels were subscribed",
-        )
-        self._wait(check, self._lifecycle, timeout, what)
+        check = partial(self._checks.all_subscribed, names)
+        self._wait(check, self._lifecycle, timeout, "not all channels were subscribed")
 
     def wait_disconnected(self, timeout: float | None = None) -> None:
         """Wait until `disconnect()` or `close()` was called and the connection is gone.

@@ -49,7 +49,8 @@ def test_a_self_signed_certificate_is_refused_until_it_is_trusted(
         assert "self-signed certificate" in str(raised.value)
         exec(BLOCKS[0].replace("6443", str(server.port)), {})
         assert re.fullmatch(r"\d+\.\d+\n", capsys.readouterr().out)
-    exec(BLOCKS[1], names := {})
+    names: dict[str, Any] = {}
+    exec(BLOCKS[1], names)
     assert names["options"].auth.ssl_context is names["context"]
 
 

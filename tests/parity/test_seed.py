@@ -108,7 +108,7 @@ class SpokenLater(Spoken):
         super().send(text)
 
     async def receive(self) -> str | None:  # type: ignore[override]  # awaited
-        while self._messages.empty():
+        while self._messages.empty():  # noqa: ASYNC110 - it has no event to wait for
             await anyio.sleep(0.001)
         return super().receive()
 
@@ -217,7 +217,7 @@ def test_row_3_7_no_delay_is_shorter_than_the_floor(runner: str) -> None:
             await client.wait_connected(5)
             server.drop()
             lost = await losses.next(5)
-            assert 5 <= lost.retry_in <= 6
+            assert 5 <= (lost.retry_in or 0) <= 6
 
     play(scenario, runner)
 
@@ -258,14 +258,17 @@ def test_row_4_9_never_wanted_and_left_are_two_states(runner: str) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
         async with driver(quick(server, auto_connect=False)) as client:
             room = client.channel("room")
-            assert room.state is ChannelState.IDLE
+            states = [room.state]
             room.subscribe()
-            assert room.state is ChannelState.PENDING
+            states.append(room.state)
             client.connect()
             await room.wait_subscribed(5)
-            assert room.state is ChannelState.SUBSCRIBED
+            states.append(room.state)
             room.unsubscribe()
-            assert room.state is ChannelState.UNSUBSCRIBED
+            states.append(room.state)
+        assert states == [
+            ChannelState.IDLE, ChannelState.PENDING, ChannelState.SUBSCRIBED, ChannelState.UNSUBSCRIBED,
+        ]  # fmt: skip
 
     play(scenario, runner)
 
@@ -324,7 +327,8 @@ def test_row_4_12_a_handle_subscribes_again_and_keeps_what_it_was_given(runner: 
 def test_row_5_3_every_message_of_the_server_as_it_was_received(runner: str) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
         async with driver(quick(server, auto_connect=False)) as client:
-            stream, handled_ones = client.events(Message), []
+            stream = client.events(Message)
+            handled_ones: list[Message] = []
             client.bind(Message, handled_ones.append)
             client.connect()
             await client.wait_connected(5)
@@ -411,7 +415,7 @@ def test_row_7_10_the_parser_gets_the_response(runner: str, takes: str) -> None:
 
         endpoint = AuthEndpoint(
             server.auth_url, parse=parse if takes == "response" else parse_bytes
-        )  # type: ignore[arg-type]  # a function of bytes goes on working
+        )
         async with driver(quick(server, auth=endpoint)) as client:
             await client.subscribe("private-room").wait_subscribed(5)
         [(status, kinds, body)] = seen
@@ -540,7 +544,7 @@ def test_row_w6_many_channels_in_one_call(runner: str) -> None:
             assert list(handles) == ["a", "private-b", "presence-c"]
             await client.wait_subscribed(timeout=5)
             await client.wait_subscribed(["a", "private-b"], timeout=5)
-            assert server.channels() == ["a", "presence-c", "private-b"]
+            assert set(server.channels()) == set(handles)
             client.unsubscribe_all()
             await until(lambda: not server.channels())
             assert {each.state for each in handles.values()} == {ChannelState.UNSUBSCRIBED}

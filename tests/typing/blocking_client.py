@@ -29,6 +29,10 @@ class Trade(msgspec.Struct):
     price: float
 
 
+class Quote(msgspec.Struct):
+    bid: float
+
+
 @dataclass
 class Point:
     x: int
@@ -138,6 +142,11 @@ def steps_and_several_types(client: Client, channel: Channel) -> None:
     assert_type(client.events(), Stream[Event])
     assert_type(client.events(MemberAdded).next(timeout=1), MemberAdded)
     assert_type(channel.events(types={"trade": Trade, "other": Trade}), Stream[TypedEvent[Trade]])
+    both: Mapping[str, type[Trade | Point]] = {"trade": Trade, "point": Point}
+    assert_type(channel.events(types=both), Stream[TypedEvent[Trade | Point]])
+    for typed in channel.events(types={"trade": Trade, "quote": Quote}, invalid="skip"):
+        if isinstance(typed.data, Quote):
+            assert_type(typed.data, Quote)
     assert_type(channel.members_as(Trade), dict[str, Trade])
     assert_type(client.subscribe_many(["a"]), dict[str, Channel])
     assert_type(channel.subscribe(), Channel)
