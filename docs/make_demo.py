@@ -20,7 +20,7 @@ from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 IMAGE = Path(__file__).parent / "img" / "demo.svg"
-WIDTH = 103
+WIDTH = 80
 
 
 def printed_at_a_terminal(*arguments: str) -> bytes:

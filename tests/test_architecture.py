@@ -68,8 +68,10 @@ PACKAGES = [pusher_proto, pusher_proto.testing, pusher_anyio, pusher_sync, pushe
 files = sorted(SRC.rglob("*.py"))
 PLUGIN = SERVER / "pytest_plugin.py"
 """The former home of the plugin, which belongs to pytest and not to the core: it imports the present one."""
-BOTH_DRIVERS = {SRC / "pusher_anyio" / "_pytest_plugin.py"}
-"""Modules of one driver that use the other: the fixtures open servers of one and clients of the other."""
+CLI = SRC / "pusher_anyio" / "cli"
+BOTH_DRIVERS = {SRC / "pusher_anyio" / "_pytest_plugin.py", *CLI.glob("*.py")}
+"""Modules of one driver that use the other. The fixtures open servers of one and clients of the other; so does the
+command line, whose printing must not hold up a connection: the blocking client has a thread for it."""
 core_files = sorted(path for path in CORE.rglob("*.py") if path != PLUGIN)
 in_every_file = pytest.mark.parametrize("path", files, ids=lambda path: str(path.relative_to(SRC)))
 in_the_core = pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 OUTSIDE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
 """What only the `_io` of a driver imports."""
-BESIDE = {"testing", "__main__", "_post", "_pytest_plugin", "_serve", "_serve_settings"}
+BESIDE = {"testing", "__main__", "_post", "_pytest_plugin"}
 """Modules of a driver's package that are not part of the driver."""
 
 
@@ -204,6 +206,21 @@ def test_a_driver_knows_the_public_modules_of_the_core_and_no_other_driver(folde
             assert parts[0] not in others or path in BOTH_DRIVERS, ast.unparse(node)
             if parts[0] == "pusher_proto":
                 assert not any(part.startswith("_") for part in parts), ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CLI.rglob("*.py")), ids=lambda path: str(path.relative_to(CLI))
+)
+def test_the_command_line_is_a_guest(path: Path) -> None:
+    """It imports public names of the packages, and looks at no private attribute."""
+    for name, node in imports(path, for_types=True):
+        if name.startswith("pusher_") and not name.startswith("pusher_anyio.cli"):
+            assert isinstance(node, ast.ImportFrom)
+            names = [*name.split("."), *(each.name for each in node.names)]
+            assert not any(each.startswith("_") and each != "__version__" for each in names), names
+    for each in ast.walk(parsed(path)):
+        if isinstance(each, ast.Attribute) and re.match("_(?!_)", each.attr):
+            assert ast.unparse(each.value) == "self", ast.unparse(each)
 
 
 # Purity.

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 __all__ = ["Terminal", "at_terminal", "screen"]
 
-_CODES = re.compile(r"\x1b\[(\d*)(?:;\d+)*([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
+_CODES = re.compile(r"\x1b\[\??(\d*)(?:;\d+)*([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")
 
 
 def screen(data: bytes) -> list[str]:
@@ -26,6 +26,9 @@ def screen(data: bytes) -> list[str]:
     for number, code, control, text in _CODES.findall(data.decode()):
         if code == "A":
             row -= int(number or 1)
+        elif code == "K":
+            assert number == "2"  # the whole line
+            lines[row] = ""
         elif code == "J":
             del lines[row + 1 :]
             lines[row] = lines[row][:column]
@@ -38,7 +41,9 @@ def screen(data: bytes) -> list[str]:
             lines[row] = lines[row][:column] + text + lines[row][column + len(text) :]
             column += len(text)
         else:
-            assert code == "m", code  # colours
+            assert code in "mhl", code  # colours, and whether there is a cursor
+    while len(lines) > row + 1 and not lines[-1].strip():  # below the cursor is nothing
+        lines.pop()
     return [line.rstrip() for line in lines]
 
 

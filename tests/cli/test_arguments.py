@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 import trustme
 
 from pusher_anyio.__main__ import main
-from pusher_anyio._cli._arguments import UsageError, parse
-from pusher_anyio._cli._help import EXAMPLES
-from pusher_anyio._cli._server import options_from, ssl_context_from
+from pusher_anyio.cli._arguments import UsageError
+from pusher_anyio.cli._help import EXAMPLES, STATUSES
+from pusher_anyio.cli._program import parse
+from pusher_anyio.cli._server import options_from, ssl_context_from
 from pusher_proto import AuthEndpoint, Options, OwnKey, __version__
 
 HOST = ["--host", "h", "--key", "k"]
@@ -25,22 +27,43 @@ def options_of(*arguments: str) -> Options:
     return options_from(parsed, parsed.channels)
 
 
-@pytest.mark.parametrize("command", EXAMPLES)
-def test_the_help_of_a_command_tells_its_exit_statuses(
-    command: str, capsys: pytest.CaptureFixture[str]
+def test_the_help_names_the_commands_and_the_exit_statuses(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main([command, "--help"]) == 0
+    assert main(["--help"]) == 0
     out, err = capsys.readouterr()
+    assert all(re.search(rf"\n  {name}\s", out) for name in EXAMPLES)
+    text = " ".join(out.partition("Exit status:")[2].split())
+    assert text == " ".join(STATUSES.split())
     for status, word in ((2, "arguments"), (3, "app"), (4, "channel"), (5, "timed out")):
-        (line,) = (line for line in out.splitlines() if line.startswith(f"  {status}  "))
-        assert word in line
+        assert re.search(rf"\b{status} [^,]*{word}", text)
     assert err == ""
 
 
-def test_the_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    out = capsys.readouterr().out
-    assert all(re.search(rf"\n    {name}\s", out) for name in EXAMPLES)
+SHORT = {"demo", "replay", "completion"}
+"""Commands whose help fits a screen of 24 rows; the others have too many options."""
+
+
+@pytest.mark.parametrize("command", ["", *EXAMPLES])
+def test_help_fits_80_columns_and_24_rows_where_it_can(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"] if command else ["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (len(lines) < 24) == (not command or command in SHORT)
+    for line in lines:  # each command and option on one line, but for serve's
+        assert not line.startswith(" " * 12) or command == "serve"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_help_has_the_width_of_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["serve", "--help"]) == 0
+    text = capsys.readouterr().out.partition("Examples:")[0]
+    assert columns // 2 < max(map(len, text.splitlines())) <= min(80, max(columns, 50))
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
@@ -48,7 +71,7 @@ def test_the_examples_of_a_command_stand_in_its_help_and_make_sense(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([command, "--help"]) == 0
-    text = capsys.readouterr().out.partition("examples:\n")[2].partition("exit status")[0]
+    text = capsys.readouterr().out.partition("Examples:\n")[2]
     examples = text.replace("\\\n", " ").strip().splitlines()
     assert len(examples) == len(EXAMPLES[command])
     for example in examples:
@@ -64,11 +87,12 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ([], "which command?"),
-        (["dance"], "invalid choice: 'dance'"),
+        ([], "Missing command (see pusher-proto --help)"),
+        (["dance"], "No such command 'dance' (see pusher-proto --help)"),
+        (["listn"], "No such command 'listn'. Did you mean 'listen'? (see pusher-proto --help)"),
         (["listen"], "CHANNEL"),
-        (["listen", "room"], "--cluster --host --url --env is required"),
-        (["listen", "--host", "h", "--cluster", "c", "room"], "not allowed with argument"),
+        (["listen", "room"], "Which server? Give one of --cluster, --host, --url, --env"),
+        (["listen", "--host", "h", "--cluster", "c", "room"], "Give one of --cluster, --host,"),
         (["listen", "--host", "h", "room"], "--key is missing"),
         (["listen", "--cluster", "eu", "room"], "--key is missing"),
         (["listen", "--cluster", "E U", "--key", "k", "room"], "a cluster is a short name"),
@@ -79,17 +103,20 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["listen", "--env", "room"], "neither REVERB_APP_KEY nor PUSHER_APP_KEY is set"),
         (["listen", "--env", "--key", "k", "room"], "--key does not go with --env"),
         (["listen", "--host", "ws://h", "--key", "k", "room"], "not a host name"),
-        (["listen", *HOST, "--port", "0", "room"], "a port is a number from 1 to 65535"),
-        (["listen", *HOST, "--port", "65536", "room"], "a port is a number"),
-        (["listen", *HOST, "--count", "0", "room"], "a number from 1 is needed, not '0'"),
-        (["listen", *HOST, "--count", "x", "room"], "a number from 1 is needed, not 'x'"),
+        (["listen", *HOST, "--port", "0", "room"], "'--port': 0 is not in the range 1<=x<=65535"),
+        (["listen", *HOST, "--port", "65536", "room"], "65536 is not in the range"),
+        (["listen", *HOST, "--count", "0", "room"], "'--count': 0 is not in the range x>=1"),
+        (["listen", *HOST, "--count", "x", "room"], "'--count': 'x' is not a valid integer"),
         (["listen", *HOST, "--timeout", "0", "room"], "a positive number of seconds"),
         (["listen", *HOST, "--timeout", "soon", "room"], "a positive number of seconds"),
         (["listen", *HOST, "a room"], "the character ' ' at position 1"),
         (["listen", *HOST, "private-x"], "private-x needs --secret, or --auth-url"),
         (["listen", *HOST, "room", "presence-x"], "presence-x needs --secret, or --auth-url"),
         (["listen", *HOST, "--secret", "s", "private-encrypted-x"], "needs --auth-url"),
-        (["listen", *HOST, "--secret", "s", "--auth-url", "http://a/", "x"], "not allowed with"),
+        (
+            ["listen", *HOST, "--secret", "s", "--auth-url", "http://a/", "x"],
+            "Give --secret or --auth-url, not",
+        ),
         (["listen", *HOST, "--auth-url", "/auth", "private-x"], "absolute http or https URL"),
         (["listen", *HOST, "--header", "A: b", "room"], "--header is for --auth-url"),
         (
@@ -103,7 +130,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["listen", *HOST, "--ca", "/no/such/file", "room"], "--ca /no/such/file: No such file"),
         (["listen", *HOST, "--proxy", "ftp://a:hush@b", "room"], "a proxy is http://host:port or"),
         (["serve", "--port", "-1"], "--port"),
-        (["serve", "--port", "many"], "a port is a number"),
+        (["serve", "--port", "many"], "'--port': 'many' is not a valid integer"),
         (["serve", "--app", "1:key"], "--app is written ID:KEY:SECRET"),
         (["serve", "--app", "1::secret"], "--app is written ID:KEY:SECRET"),
         (["serve", "--app", "1:a:s", "--app", "1:b:s"], "two apps have the same id or key"),
@@ -115,23 +142,26 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "NaN"], "no NaN"),
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "[" * 99999], "deeply"),
         (["trigger", *HOST, "private-x", "client-x", "1"], "needs --secret, or --auth-url"),
-        (["who", *HOST, "--secret", "s", "room"], "only presence- channels know who is there"),
+        (["who", *HOST, "--secret", "s", "room"], "only presence- channels have members"),
         (["who", *HOST, "presence-x"], "presence-x needs --secret, or --auth-url"),
-        (["who", *HOST, "--secret", "s", "presence-x", "presence-y"], "unrecognized arguments"),
-        (["doctor", "room"], "--cluster --host --url --env is required"),
+        (["who", *HOST, "--secret", "s", "presence-x", "presence-y"], "unexpected extra argument"),
+        (["doctor", "room"], "Which server? Give one of --cluster, --host, --url, --env"),
         (["doctor", *HOST, "--timeout", "0"], "a positive number of seconds"),
         (["doctor", *HOST, "private-x"], "private-x needs --secret, or --auth-url"),
         (["doctor", *HOST, "a room"], "the character ' ' at position 1"),
         (["replay"], "FILE"),
-        (["completion", "dos"], "invalid choice: 'dos'"),
+        (["completion", "dos"], "'dos' is not one of 'bash', 'zsh', 'fish'"),
         (
             ["demo", "--kep"],
-            "there is no option --kep; --keep perhaps? (see pusher-proto demo --help)",
+            "No such option '--kep'. (Did you mean one of: '--help', '--keep'?) (see pusher-proto demo",
         ),
-        (["listen", *HOST, "--jsn", "room"], "there is no option --jsn; --json perhaps?"),
-        (["demo", "--port=1"], "there is no option --port (see pusher-proto demo --help)"),
-        (["--verbos"], "there is no option --verbos; --version perhaps? (see pusher-proto --help)"),
-        (["demo", "now"], "unrecognized arguments: now"),
+        (["listen", *HOST, "--jsn", "room"], "No such option '--jsn'. (Did you mean one of: "),
+        (["demo", "--port=1"], "No such option '--port' (see pusher-proto demo --help)"),
+        (
+            ["--verbos"],
+            "No such option '--verbos'. Did you mean '--version'? (see pusher-proto --help)",
+        ),
+        (["demo", "now"], "unexpected extra argument (now)"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
 )
@@ -214,6 +244,24 @@ def test_names_that_pusher_would_not_take_are_taken_when_asked_for() -> None:
     assert not options_of(*HOST, "--any-name", "a room", "#room").strict_names
     with pytest.raises(UsageError, match="at position 1 of a channel name"):
         options_of(*HOST, "--any-name", "a\nroom")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "make"),
+    [
+        ("pusher", Options.from_host),
+        ("reverb", Options.for_reverb),
+        ("soketi", Options.for_soketi),
+        ("sockudo", Options.for_sockudo),
+    ],
+)
+def test_a_dialect_brings_the_habits_of_its_server(
+    dialect: str, make: Callable[..., Options]
+) -> None:
+    made = options_of(*HOST, "--dialect", dialect, "--no-tls", "room")
+    assert made == make("h", key="k", tls=False)
+    with pytest.raises(UsageError, match="--dialect goes with --host alone"):
+        options_of("--cluster", "eu", "--key", "k", "--dialect", dialect, "room")
 
 
 def test_a_secret_signs_for_the_app_that_the_url_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from pusher_anyio.__main__ import main
-from pusher_anyio._cli._help import EXAMPLES, SHELLS
+from pusher_anyio.cli._help import EXAMPLES
+
+SHELLS = ("bash", "zsh", "fish")
+PROGRAM = Path(sys.executable).with_name("pusher-proto")
 
 needs_bash = pytest.mark.skipif(shutil.which("bash") is None, reason="this system has no bash")
+needs_program = pytest.mark.skipif(not PROGRAM.exists(), reason="the package is not installed")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -20,10 +25,11 @@ def test_there_is_a_script_for_each_shell(shell: str, capfd: pytest.CaptureFixtu
     assert main(["completion", shell]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert all(command in out for command in EXAMPLES)
+    assert f"_PUSHER_PROTO_COMPLETE={shell}_complete" in out
 
 
 @needs_bash
+@needs_program
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -31,6 +37,7 @@ def test_there_is_a_script_for_each_shell(shell: str, capfd: pytest.CaptureFixtu
         (["listen", "--ev"], ["--event"]),
         (["who", "--on"], ["--once"]),
         (["completion", "f"], ["fish"]),
+        (["serve", "--dialect", "r"], ["reverb"]),
         (["replay", "rec"], ["recording.jsonl"]),
     ],
     ids=" ".join,
@@ -45,25 +52,43 @@ def test_bash_completes_commands_options_and_files(
     line = ["pusher-proto", *words]
     asked = "\n".join(
         [
-            f"source {script}",
+            f"source {script} 2>/dev/null",  # `compopt` wants a shell that completes right now
+            "compopt() { [ $2 = default ] && COMPREPLY=($(compgen -f -- ${COMP_WORDS[COMP_CWORD]})); }",
             f"COMP_WORDS=({' '.join(line)}); COMP_CWORD={len(words)}",
-            f"COMP_LINE='{' '.join(line)}'; COMP_POINT={len(' '.join(line))}",
-            "_shtab_pusher_proto pusher-proto",
+            f"_pusher_proto_completion pusher-proto {words[-1]}",
             'printf "%s\\n" "${COMPREPLY[@]}"',
         ]
     )
+    path = {"PATH": f"{PROGRAM.parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        ["bash", "--norc", "-c", asked], capture_output=True, text=True, cwd=tmp_path, timeout=30
+        ["bash", "--norc", "-c", asked],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | path,
+        timeout=30,
     )
     assert sorted(done.stdout.split()) == expected, done.stderr
 
 
-def test_without_the_library_it_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("library", ["click", "rich"])
+@pytest.mark.parametrize("line", [["completion", "bash"], ["--help"]], ids=" ".join)
+def test_without_a_library_of_the_extra_one_line_says_what_to_install(
+    library: str,
+    line: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "shtab", None)
-    assert main(["completion", "bash"]) == 1
+    monkeypatch.setitem(sys.modules, library, None)
+    assert main(line) == 1
     assert capfd.readouterr() == (
         "",
-        "completion needs the extra `cli`: pip install 'pusher-proto[cli]'\n",
+        "pusher-proto: the command line needs the extra `cli`: pip install 'pusher-proto[cli]'\n",
     )
+
+
+def test_every_command_can_be_completed(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = capfd.readouterr().out
+    assert "complete -o nosort -F _pusher_proto_completion pusher-proto" in script
+    assert set(EXAMPLES) >= {"completion"}

@@ -18,7 +18,7 @@ import trustme
 from faults.server import FaultServer
 from faults.test_proxy_net import LOGIN, HttpProxy
 from pusher_anyio.__main__ import main
-from pusher_anyio._cli._advice import ALL_IS_WELL
+from pusher_anyio.cli._advice import ALL_IS_WELL
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 
 from .answers import answering, nobody

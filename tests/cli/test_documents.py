@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pusher_anyio._cli._arguments import Exit, parse
-from pusher_anyio._cli._help import EXAMPLES, STATUSES
+from pusher_anyio.cli._arguments import Exit
+from pusher_anyio.cli._help import EXAMPLES, STATUSES
+from pusher_anyio.cli._program import parse
 
 from .test_demo import assert_tells_the_story
 
@@ -24,11 +25,10 @@ COMMANDS = [
 
 
 def test_the_exit_statuses_are_those_of_the_help() -> None:
-    documented = dict(re.findall(r"^\| (\d+) \| (.*) \|$", TEXT, re.MULTILINE))
-    lines = re.sub(r"\n {5,}", " ", STATUSES).splitlines()[1:]
-    helped = dict(line.split(None, 1) for line in lines)
-    assert {status: text.replace("`", "") for status, text in documented.items()} == helped
-    assert sorted(map(int, documented)) == sorted(Exit)
+    documented = re.findall(r"^\| (\d+) \| (.*) \|$", TEXT, re.MULTILINE)
+    helped = re.findall(r"(?:^|, )(\d+) ", STATUSES.replace("\n", " "))
+    assert [status for status, _ in documented] == helped
+    assert sorted(map(int, helped)) == sorted(Exit)
 
 
 def test_each_command_has_a_part_of_its_own() -> None:

@@ -8,7 +8,6 @@ import pty
 import signal
 import socket
 import ssl
-from argparse import Namespace
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,8 +18,9 @@ import pytest
 import trustme
 
 from pusher_anyio.__main__ import main
-from pusher_anyio._cli import _listen
-from pusher_anyio._cli._server import options_from
+from pusher_anyio.cli import _following
+from pusher_anyio.cli._arguments import Arguments
+from pusher_anyio.cli._server import options_from
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import Options
 
@@ -118,7 +118,7 @@ def test_a_lost_connection_comes_back_and_is_told(
     when_subscribed("room", drop_and_publish)
     assert main(["listen", *address, "--count", "1", "room"]) == 0
     err = capfd.readouterr().err
-    for text in ("no connection (code 4200, later)", "trying again", "subscribed to room again"):
+    for text in ("(code 4200, later); next attempt now\n", "subscribed to room again"):
         assert text in err
 
 
@@ -188,10 +188,10 @@ def test_an_endpoint_that_fails_for_the_moment_is_no_refusal(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def impatient(arguments: Namespace, channels: Iterable[str]) -> Options:
+    def impatient(arguments: Arguments, channels: Iterable[str]) -> Options:
         return replace(options_from(arguments, channels), auth_attempts=1)
 
-    monkeypatch.setattr(_listen, "options_from", impatient)
+    monkeypatch.setattr(_following, "options_from", impatient)
     running.auth_answer(503, "later")
     endpoint = ["--auth-url", running.auth_url]
     assert main(["listen", *address, *endpoint, "--timeout", "0.5", "private-x"]) == 5
@@ -217,7 +217,7 @@ def test_an_error_of_ours_comes_out_as_it_is(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("pusher_anyio._client.Client.subscribe", broken)
+    monkeypatch.setattr("pusher_sync.Client.subscribe", broken)
     with pytest.raises(KeyError, match="a bug"):
         main(["listen", *address, "room"])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pusher_anyio._cli._output import as_json, as_text, describe, logs_on_stderr, tell
+from pusher_anyio.cli._output import as_json, as_text, describe, logs_on_stderr, tell
 from pusher_proto import (
     AuthorizationError,
     CacheMiss,
@@ -81,10 +81,19 @@ def test_a_line_for_a_person_commands_no_terminal(event: ChannelEvent, line: str
     [
         (ConnectionEstablished("1.2"), "connected, socket id 1.2"),
         (ConnectionEstablished("1.2", 3.04), "connected again after 3.0 s, socket id 1.2"),
-        (ConnectionLost(4200, "bye", True), "no connection (code 4200, bye)"),
-        (ConnectionLost(None, "refused", True), "no connection (refused)"),
-        (RetryScheduled(1, 0.0), "trying again at once"),
-        (RetryScheduled(2, 1.26), "trying again in 1.3 s"),
+        (
+            ConnectionLost(4200, "bye", True, 0.0),
+            "no connection to h:1 (code 4200, bye); next attempt now",
+        ),
+        (
+            ConnectionLost(None, "could not reach h:1: refused", True, 1.26),
+            "no connection (could not reach h:1: refused); next attempt in 1.3 s",
+        ),
+        (
+            ConnectionLost(4001, "no", False, hint="check the key"),
+            "no connection to h:1 (code 4001, no): check the key",
+        ),
+        (RetryScheduled(2, 1.26), None),
         (Subscribed("room"), "subscribed to room"),
         (
             Subscribed("room", 2.0),
@@ -109,7 +118,7 @@ def test_a_line_for_a_person_commands_no_terminal(event: ChannelEvent, line: str
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",
 )
 def test_what_happens_is_told_in_words(event: Event, line: str | None) -> None:
-    assert describe(event) == line
+    assert describe(event, "h:1") == line
 
 
 def test_what_is_told_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pusher_anyio._serve import is_reachable, machine
-from pusher_anyio._serve_settings import Flags, Settings, SettingsError, read_settings
+from pusher_anyio.cli.serve._carrier import is_reachable, machine
+from pusher_anyio.cli.serve._settings import Flags, Settings, SettingsError, read_settings
 from pusher_proto.testing import DEMO_APP, App, MessageRate
 
 KEY = base64.b64encode(bytes(32)).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 
@@ -26,6 +27,18 @@ def imported(*arguments: str) -> set[str]:
 @pytest.mark.parametrize("arguments", ["--help", "listen --help", "listen room"])
 def test_help_and_usage_import_nothing_heavy(arguments: str) -> None:
     assert imported(*arguments.split()) == set()
+
+
+def test_help_takes_less_than_200_milliseconds() -> None:
+    """Of processor time, whatever else runs on the machine; the fastest of three."""
+    line = [sys.executable, "-m", "pusher_anyio", "--help"]
+    took = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=50)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(took) < 0.2
 
 
 def test_without_a_terminal_rich_is_not_imported() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pusher_anyio.__main__ import main
-from pusher_anyio._cli._roster import Change, Roster
+from pusher_anyio.cli._roster import Change, Roster
 from pusher_anyio.testing import ServerInThread
 from pusher_proto import Member, OwnKey
 from pusher_sync import open_pusher
@@ -90,7 +90,7 @@ def test_another_channel_is_a_usage_error(
 ) -> None:
     assert main(["who", *own_key, "private-x"]) == 2
     assert capfd.readouterr().err == (
-        "pusher-proto: only presence- channels know who is there, and 'private-x' is none\n"
+        "pusher-proto: only presence- channels have members, and 'private-x' is none\n"
     )
 
 

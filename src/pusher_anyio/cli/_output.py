@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-import anyio.from_thread
-import anyio.to_thread
 import msgspec
 
 from pusher_proto import (
@@ -28,7 +26,6 @@ from pusher_proto import (
     MemberUpdated,
     ProtocolViolation,
     ReadingPaused,
-    RetryScheduled,
     ServerError,
     Subscribed,
     SubscriptionFailed,
@@ -37,8 +34,6 @@ from pusher_proto import (
 __all__ = [
     "as_json",
     "as_text",
-    "await_print",
-    "await_write",
     "clock",
     "describe",
     "give_up_stdout",
@@ -51,8 +46,6 @@ __all__ = [
 
 _TOLD = ("pusher_proto.connection", "pusher_proto.session")
 """The logs that say what events say too."""
-_PIECE = 512  # bytes; POSIX says that a pipe with any room has room for so many at once (PIPE_BUF)
-_PATIENCE = 0.1  # seconds between checks of whether the command is to end
 
 
 def printable(text: str) -> str:
@@ -83,8 +76,11 @@ def as_text(event: ChannelEvent) -> str:
     return printable(f"{event.channel}  {event.name}  {text}{sender}")
 
 
-def describe(event: Event) -> str | None:
-    """Return what happened to the connection or to a channel, in words; None for other events."""
+def describe(event: Event, server: str) -> str | None:
+    """Return what happened to the connection or to a channel, in one line; None for other events.
+
+    `server` is host and port, for the line about a lost connection.
+    """
     match event:
         case ConnectionEstablished(offline_for=None):
             return f"connected, socket id {event.socket_id}"
@@ -92,10 +88,10 @@ def describe(event: Event) -> str | None:
             return f"connected again after {event.offline_for:.1f} s, socket id {event.socket_id}"
         case ConnectionLost():
             code = None if event.code is None else f"code {event.code}"
-            why = f"no connection ({', '.join(filter(None, (code, event.reason)))})"
-            return f"{why}: {event.hint}" if event.hint and event.hint not in why else why
-        case RetryScheduled():
-            return f"trying again in {event.delay:.1f} s" if event.delay else "trying again at once"
+            why = ", ".join(filter(None, (code, event.reason)))
+            where = "" if server in why else f" to {server}"
+            hint = f": {event.hint}" if event.hint and event.hint not in why else ""
+            return f"no connection{where} ({why}){hint}{_next_attempt(event.retry_in)}"
         case Subscribed(offline_for=None):
             return f"subscribed to {event.channel}"
         case Subscribed():
@@ -129,74 +125,43 @@ def describe(event: Event) -> str | None:
             return None
 
 
+def _next_attempt(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"; next attempt in {seconds:.1f} s" if seconds else "; next attempt now"
+
+
 def tell(text: str) -> None:
     """Print a line on stderr; a closed stderr is no error."""
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
-async def await_print(line: str) -> None:
-    """Print a line on stdout, without blocking the connection while the pipe is full.
+def print_line(line: str) -> None:
+    """Print a line on stdout, now. Raises BrokenPipeError when the reader has gone.
 
-    Raises BrokenPipeError when the reader has gone.
+    Nothing is left in a buffer when a signal interrupts it: the rest is never written.
     """
-    await await_write(f"{line}\n")
-
-
-async def await_write(text: str) -> None:
-    """Write text on stdout as it is, as `await_print` does."""
-    await anyio.to_thread.run_sync(_write_patiently, text)
-
-
-def _write_patiently(text: str) -> None:
-    """Write a piece whenever there is room for it; cancelling ends this even when there never is."""
-    data = _encoded(text)
-    with _terminal_that_never_waits() as terminal:
-        while data:
-            while not has_room(sys.stdout):
-                anyio.from_thread.check_cancelled()
-            if terminal is None:
-                sys.stdout.buffer.write(data[:_PIECE])
-                sys.stdout.buffer.flush()
-                data = data[_PIECE:]
-                continue
-            try:
-                data = data[os.write(terminal, data[:_PIECE]) :]
-            except BlockingIOError:  # room for a byte, and the next character needs two
-                anyio.from_thread.check_cancelled()
-                time.sleep(_PATIENCE)
-
-
-@contextlib.contextmanager
-def _terminal_that_never_waits() -> Iterator[int | None]:
-    """Give a descriptor of the terminal at stdout, else None: unlike a pipe it may have room for less than a piece.
-
-    It is opened again, because other processes may share the one of stdout and expect writes to block.
-    """
-    terminal = None
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # no terminal, no file, no POSIX
-        terminal = os.open(
-            os.ttyname(sys.stdout.fileno()), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
-        )
+    data = _encoded(f"{line}\n")
     try:
-        yield terminal
-    finally:
-        if terminal is not None:
-            os.close(terminal)
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):  # replaced by an object without a file
+        sys.stdout.write(data.decode(errors="replace"))
+        return
+    sys.stdout.flush()
+    while data:
+        try:
+            data = data[os.write(number, data) :]
+        except BlockingIOError:  # another program has made the pipe or terminal non-blocking
+            select.select([], [number], [])
 
 
 def has_room(stream: TextIO) -> bool:
-    """Return whether a piece can be written without waiting; False only after waiting for a while."""
+    """Return whether a terminal takes anything now: not after Ctrl+S, nor when its window hangs."""
     try:
-        return bool(select.select([], [stream.fileno()], [], _PATIENCE)[1])
+        return bool(select.select([], [stream.fileno()], [], 0)[1])
     except (OSError, ValueError):  # Windows, or no file at all: then the write itself waits
         return True
-
-
-def print_line(line: str) -> None:
-    """Print a line on stdout, now."""
-    sys.stdout.buffer.write(_encoded(f"{line}\n"))
-    sys.stdout.buffer.flush()
 
 
 def _encoded(text: str) -> bytes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from argparse import Namespace
 
 from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
 from pusher_proto.closing import hint_for, status_hint, tls_hint
 from pusher_proto.names import kind_of
 
+from ._arguments import Arguments
 from ._probe import CONNECT, KEY, LOOKUP, PROXY, SECURE, UPGRADE, Lost
 
 __all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
@@ -37,7 +37,7 @@ def what_happened(lost: Lost) -> str:
             return lost.loss.reason
 
 
-def about_connection(step: str, lost: Lost, arguments: Namespace) -> str:
+def about_connection(step: str, lost: Lost, arguments: Arguments) -> str:
     """Return what to do when the connection ended in this step."""
     match step:
         case _ if step == LOOKUP:
@@ -69,7 +69,7 @@ def about_connection(step: str, lost: Lost, arguments: Namespace) -> str:
             return "The connection ended during the test. A client would reconnect by itself: try again."
 
 
-def _about_tcp(lost: Lost, arguments: Namespace) -> str:
+def _about_tcp(lost: Lost, arguments: Arguments) -> str:
     if arguments.proxy and isinstance(lost.error, ConnectionRefusedError):
         return "Nothing listens there: check --proxy."
     if isinstance(lost.error, ConnectionRefusedError):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from typing import Any, NoReturn
-
-import anyio
 
 from pusher_proto import (
     ConnectionFailed,
@@ -18,35 +15,38 @@ from pusher_proto import (
     SubscriptionError,
 )
 from pusher_proto.names import ChannelKind, check_client_event, kind_of
+from pusher_sync import open_pusher
 
-from .._client import open_pusher
-from ._arguments import Exit, UsageError
+from ._arguments import Arguments, Exit, UsageError
 from ._output import describe, tell
-from ._server import options_from, ssl_context_from
+from ._server import options_from, server_of, ssl_context_from
 
 __all__ = ["run"]
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Send the event, and return the exit status. Raises `UsageError`."""
     channel, event, data = arguments.channel, arguments.event, _data(arguments.data)
     _check(channel, event)
     options = options_from(arguments, [channel])
     context = ssl_context_from(arguments)
     refusals: list[ServerError] = []
+    server = server_of(options)
 
-    async def send() -> None:
-        async with open_pusher(options, ssl_context=context) as client:
-            client.bind(None, _tell)
-            handle = client.subscribe(channel)
-            await handle.wait_subscribed(arguments.timeout)
-            client.bind(ServerError, refusals.append)
-            handle.trigger(event, data)
-            # The server answers a ping after the event, and before that the event, if it refuses it.
-            await client.flush(arguments.timeout)
+    def told(seen: Event) -> None:
+        if (text := describe(seen, server)) is not None:
+            tell(text)
+        if isinstance(seen, ServerError) and sent:
+            refusals.append(seen)
 
+    sent = False
     try:
-        anyio.run(send)
+        with open_pusher(options, ssl_context=context, on_event=told) as client:
+            handle = client.subscribe(channel).wait_subscribed(arguments.timeout)
+            sent = True
+            handle.trigger(event, data)
+            # The server answers a ping after the event, and refuses the event before that.
+            client.flush(arguments.timeout)
     except LocalProtocolError as error:
         raise UsageError(str(error)) from error
     except PusherError as error:
@@ -69,12 +69,6 @@ def _status(error: PusherError) -> Exit:
             return Exit.TIMED_OUT
         case _:
             return Exit.TROUBLE
-
-
-def _tell(event: Event) -> None:
-    text = describe(event)
-    if text is not None:
-        tell(text)
 
 
 def _data(text: str) -> Any:

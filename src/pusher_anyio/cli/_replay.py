@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
-
 from pusher_proto.errors import excerpt
 from pusher_proto.replay import told
 
-from ._arguments import Exit, UsageError
+from ._arguments import Arguments, Exit, UsageError
 from ._output import give_up_stdout, print_line, printable
 
 __all__ = ["run"]
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Print what happens in the recording, and return the exit status. Raises `UsageError`."""
     try:
         with open(arguments.file, encoding="utf-8") as lines:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import secrets
 import ssl
-from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from pusher_proto import AuthEndpoint, Options, OwnKey, PusherError, proxy_from_env
 from pusher_proto.names import ChannelKind, check_channel, kind_of
 from pusher_proto.options import check_header
 
-from ._arguments import UsageError
+from ._arguments import Arguments, UsageError
 
-__all__ = ["options_from", "ssl_context_from"]
+__all__ = ["options_from", "server_of", "ssl_context_from"]
 
 
-def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
+def options_from(arguments: Arguments, channels: Iterable[str]) -> Options:
     """Return the options that the arguments mean, fit for subscribing to `channels`. Raises `UsageError`."""
     try:
-        strict = not arguments.any_name
-        options = replace(_address(arguments), origin=arguments.origin, strict_names=strict)
+        options = replace(_address(arguments), origin=arguments.origin)
+        strict = options.strict_names and not arguments.any_name
+        options = replace(options, strict_names=strict)
         proxy = arguments.proxy or proxy_from_env(os.environ, options.url)
         options = replace(options, proxy=proxy)
         if arguments.secret is not None:
@@ -49,9 +49,17 @@ def options_from(arguments: Namespace, channels: Iterable[str]) -> Options:
     return options
 
 
-def _address(arguments: Namespace) -> Options:
+_OF_HOSTS: dict[str, Callable[..., Options]] = {
+    "pusher": Options.from_host,
+    "reverb": Options.for_reverb,
+    "soketi": Options.for_soketi,
+    "sockudo": Options.for_sockudo,
+}
+
+
+def _address(arguments: Arguments) -> Options:
     if arguments.host is None:
-        for name in ("port", "no_tls", "path"):
+        for name in ("port", "no_tls", "path", "dialect"):
             if getattr(arguments, name):
                 raise UsageError(f"--{name.replace('_', '-')} goes with --host alone")
     key = arguments.key
@@ -65,13 +73,16 @@ def _address(arguments: Namespace) -> Options:
         raise UsageError("--key is missing: the key of the app")
     if arguments.cluster is not None:
         return Options.from_cluster(arguments.cluster, key=key)
-    return Options.from_host(
-        arguments.host,
-        key=key,
-        port=arguments.port,
-        tls=not arguments.no_tls,
-        path=arguments.path or "",
-    )
+    make = _OF_HOSTS[arguments.dialect or "pusher"]
+    port, path = arguments.port, arguments.path or ""
+    return make(arguments.host, key=key, port=port, tls=not arguments.no_tls, path=path)
+
+
+def server_of(options: Options) -> str:
+    """Return host and port of the server, for people."""
+    address = options.address()
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{host}:{address.port}"
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -83,7 +94,7 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def ssl_context_from(arguments: Namespace) -> ssl.SSLContext | None:
+def ssl_context_from(arguments: Arguments) -> ssl.SSLContext | None:
     """Return a context that trusts the file of `--ca` too, or None without one. Raises `UsageError`."""
     if arguments.ca is None:
         return None

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
 from dataclasses import fields
 
 import anyio
+import anyio.to_thread
 
-from .._serve import env_of, env_text, is_reachable, log_on_stderr, machine, ready_of, write_file
-from .._serve import run as run_server
-from .._serve_settings import Flags, Settings, SettingsError, read_settings
-from ..testing import RunningServer
-from ._arguments import Exit, UsageError
-from ._output import await_print, give_up_stdout, tell
-from ._signals import until_signal
+from pusher_anyio.testing import RunningServer
+
+from .._arguments import Arguments, Exit, UsageError
+from .._output import give_up_stdout, print_line, tell
+from .._signals import until_signal
+from ._carrier import env_of, env_text, is_reachable, log_on_stderr, machine, ready_of, write_file
+from ._carrier import run as run_server
+from ._settings import Flags, Settings, SettingsError, read_settings
 
 __all__ = ["run"]
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Serve until a signal comes, and return the exit status. Raises `UsageError`."""
     given = vars(arguments)
     app = {
@@ -63,7 +64,7 @@ def run(arguments: Namespace) -> int:
         return Exit.TROUBLE
 
 
-async def _announce(running: RunningServer, settings: Settings, arguments: Namespace) -> int:
+async def _announce(running: RunningServer, settings: Settings, arguments: Arguments) -> int:
     """Announce that the server is ready, and sleep."""
     shown = ready_of(running, settings)
     key = settings.apps[0].key
@@ -77,7 +78,7 @@ async def _announce(running: RunningServer, settings: Settings, arguments: Names
     if arguments.ready_file is not None:
         write_file(arguments.ready_file, f"{line}\n")
     try:
-        await await_print(line)
+        await anyio.to_thread.run_sync(print_line, line, abandon_on_cancel=True)
     except BrokenPipeError:
         give_up_stdout()
     await anyio.sleep_forever()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -23,7 +22,7 @@ from pusher_proto import (
 from pusher_proto.names import kind_of
 
 from ._advice import ALL_IS_WELL, about_channel, about_connection, what_happened
-from ._arguments import Exit
+from ._arguments import Arguments, Exit
 from ._output import give_up_stdout, print_line, printable
 from ._probe import Lost, Probe, Watch, way
 from ._server import options_from, ssl_context_from
@@ -35,7 +34,7 @@ _MARKS = {"ok": "ok", "failed": "FAILED", "skipped": "-", "not reached": "-"}
 _COLOURS = {"ok": "green", "failed": "bold red", "skipped": "dim", "not reached": "dim"}
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Look at each step, and return the exit status. Raises `UsageError`."""
     options = options_from(arguments, arguments.channels)
     context = ssl_context_from(arguments)
@@ -158,7 +157,7 @@ def _steps_of(options: Options, channel: str) -> list[str]:
 
 
 async def _examine(
-    options: Options, context: ssl.SSLContext | None, arguments: Namespace, chart: _Chart
+    options: Options, context: ssl.SSLContext | None, arguments: Arguments, chart: _Chart
 ) -> Exit:
     """Go step by step, and return the exit status."""
     async with anyio.create_task_group() as group:

@@ -18,10 +18,10 @@ class Change(NamedTuple):
 
 
 class Roster:
-    """The members, in the order of coming.
+    """The members, in the order in which they joined.
 
-    A channel's own `members` may be ahead of the events that are still to be read; what they told already is no
-    change any more.
+    A channel's own `members` may be ahead of the events that are still to be read. A change that was in the list
+    already is not reported again.
     """
 
     def __init__(self) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
 
-from pusher_proto import ChannelEvent, Event, Options, OwnKey
+from pusher_anyio import Client, open_pusher
+from pusher_anyio.testing import RunningServer, serve
+from pusher_proto import (
+    ChannelEvent,
+    ConnectionEstablished,
+    ConnectionLost,
+    Event,
+    Options,
+    OwnKey,
+    Subscribed,
+)
 from pusher_proto.testing import DEMO_APP, Server
 
-from .._client import Client, open_pusher
-from ..testing import RunningServer, serve
-from ._arguments import Exit
+from ._arguments import Arguments, Exit
 from ._output import as_text, describe, give_up_stdout, print_line, tell
 from ._signals import until_signal
 from ._terminal import painter
@@ -26,11 +33,15 @@ PUBLIC, PRIVATE = "news", "private-orders"
 PRESENCE, ENCRYPTED = "presence-room", "private-encrypted-notes"
 CHANNELS = (PUBLIC, PRIVATE, PRESENCE, ENCRYPTED)
 _COLOURS = {"server": "yellow", "client": "cyan", "event": "bold green"}
+_NEXT = (
+    "Next: pusher-proto listen --cluster CLUSTER --key KEY CHANNEL  (your app)",
+    "      pusher-proto serve --port 6001                           (a server)",
+)
 _PAUSE = 0.4  # seconds, so that a person can follow
 _LIMIT = 9.0  # seconds; on this machine alone nothing takes so long
 
 
-def run(arguments: Namespace) -> int:
+def run(arguments: Arguments) -> int:
     """Show it, and return the exit status."""
     try:
         return anyio.run(_keep if arguments.keep else _show)
@@ -43,9 +54,10 @@ def run(arguments: Namespace) -> int:
 
 
 class _Screen:
-    """Prints what happens as it happens, and tells when so many events were there."""
+    """Prints what happens as it happens, and waits for the next event."""
 
     def __init__(self) -> None:
+        self._back: list[str] = []
         self._began = time.monotonic()
         self._events = 0
         self._printed = anyio.Event()
@@ -63,8 +75,14 @@ class _Screen:
             self._events += 1
             self._printed.set()
             self._printed = anyio.Event()
-        elif (text := describe(event)) is not None:
-            self.say("client", text)
+        elif isinstance(event, Subscribed) and event.offline_for is not None:
+            self._back.append(event.channel)
+            if len(self._back) == len(CHANNELS):
+                self.say("client", f"subscribed to all {len(CHANNELS)} channels again")
+        elif isinstance(event, ConnectionLost):
+            self.say("client", f"no connection; next attempt in {event.retry_in or 0.0:.1f} s")
+        elif isinstance(event, ConnectionEstablished | Subscribed):
+            self.say("client", describe(event, "") or "")
 
     async def next_event(self) -> None:
         """Wait until one more event was printed; call it before anything can print one."""
@@ -78,6 +96,8 @@ async def _show(pause: float = _PAUSE) -> int:
     with anyio.fail_after(_LIMIT):
         async with _opened() as (running, client, other):
             await _tell_the_story(running, client, other, pause)
+    for line in _NEXT:
+        print_line(line)
     return Exit.DONE
 
 
@@ -137,7 +157,7 @@ async def _tell_the_story(
     screen.say("client", f"{' and '.join(room.members)} are in {PRESENCE}")
     await _publish(running, screen, pause)
 
-    note.trigger("client-note", {"text": "from the other client, past the server's API"})
+    note.trigger("client-note", {"text": "From the other client"})
     await screen.next_event()
     await anyio.sleep(pause)
 
@@ -152,7 +172,7 @@ async def _publish(running: RunningServer, screen: _Screen, pause: float) -> Non
     for name, event, data in (
         (PUBLIC, "headline", {"text": "Anyone may read this"}),
         (PRIVATE, "created", {"order": 42, "total": "19.90"}),
-        (ENCRYPTED, "note", {"text": "The server that passes this on cannot read it"}),
+        (ENCRYPTED, "note", {"text": "Sealed for readers"}),
     ):
         running.publish(name, event, data)
         await screen.next_event()
@@ -165,7 +185,7 @@ async def _break(running: RunningServer, client: Client, screen: _Screen, pause:
     numbers = {socket_id: number for number, socket_id in running.connections.items()}
     assert client.socket_id is not None
     running.drop(connection=numbers[client.socket_id])
-    running.publish(PUBLIC, "headline", {"text": "No one reads this"})
+    running.publish(PUBLIC, "headline", {"text": "Missed by everyone"})
     screen.say("server", f"publishes to {PUBLIC} while no client is connected")
     # As the server sees it: the client may not even know yet that its connection is gone.
     await running.wait_until(

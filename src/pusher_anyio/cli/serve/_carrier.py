@@ -17,10 +17,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
+from pusher_anyio.testing import RunningServer, serve
 from pusher_proto.testing import App, Report, Server
 
-from ._serve_settings import Settings, SettingsError, master_key_text
-from .testing import RunningServer, serve
+from ._settings import Settings, SettingsError, master_key_text
 
 __all__ = ["env_of", "env_text", "log_on_stderr", "machine", "ready_of", "run"]
 

@@ -1,0 +1,130 @@
+"""Follows the events of a client until something ends the command: what `listen` and `who` have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any, Protocol
+
+from pusher_proto import (
+    ClientClosed,
+    ConnectionFailed,
+    Event,
+    PusherTimeout,
+    SubscriptionFailed,
+)
+from pusher_sync import Client, Stream, open_pusher
+
+from ._arguments import Arguments, Exit
+from ._output import describe, give_up_stdout, tell
+from ._server import options_from, server_of, ssl_context_from
+from ._signals import interrupted_by_sigterm
+
+__all__ = ["Enough", "Shows", "follow"]
+
+_BATCH = 200
+"""Events that are shown together at most."""
+
+
+class Enough(Exception):
+    """Raised by what takes the events: the command is done."""
+
+
+class Shows(Protocol):
+    """What a command shows, in the form that fits stdout."""
+
+    every: float
+    """Seconds after which `refresh` is called, if no event is received."""
+
+    def take(self, event: Event) -> bool:
+        """Take an event; return whether it is shown. Raises `Enough`."""
+
+    def refresh(self) -> None:
+        """Write what was taken, and bring a live view up to date."""
+
+    def close(self, *, interrupted: bool) -> None:
+        """Write what was taken, unless the command was interrupted, and end a live view."""
+
+
+def follow(
+    arguments: Arguments,
+    channels: Sequence[str],
+    shown: Callable[[Client], Shows],
+    *,
+    end_after: float | None = None,
+) -> int:
+    """Follow the events of `channels`, and return the exit status. Raises `UsageError`.
+
+    Ends with status 0 after `end_after` seconds, and with status 5 after `arguments.timeout` seconds.
+    """
+    options = options_from(arguments, channels)
+    context = ssl_context_from(arguments)
+    began = time.monotonic()
+    deadlines = [(end_after, Exit.DONE), (arguments.timeout, Exit.TIMED_OUT)]
+    until, status = min((inf if each is None else began + each, then) for each, then in deadlines)
+    try:
+        with interrupted_by_sigterm(), open_pusher(options, ssl_context=context) as client:
+            stream = client.events()
+            for channel in channels:
+                client.subscribe(channel)
+            if _followed(client, stream, shown, until, server_of(options)):
+                return Exit.DONE
+            if status == Exit.TIMED_OUT:
+                tell(f"timed out after {arguments.timeout:g} s; {client.state.value}")
+            return status
+    except ConnectionFailed as error:
+        tell(str(error))
+        return Exit.APP_REFUSED
+    except _Refused:
+        return Exit.CHANNEL_REFUSED
+    except BrokenPipeError:
+        give_up_stdout()
+        return Exit.DONE
+    except OSError as error:
+        give_up_stdout()
+        tell(f"cannot write: {error.strerror or error}")
+        return Exit.TROUBLE
+
+
+class _Refused(Exception):
+    """A channel was refused for good."""
+
+
+def _followed(
+    client: Client,
+    stream: Stream[Any],
+    shown: Callable[[Client], Shows],
+    until: float,
+    server: str,
+) -> bool:
+    """Show events; return False when the time is over, True when the command is done before."""
+    shows = shown(client)
+    interrupted = False
+    try:
+        while (left := until - time.monotonic()) > 0:
+            _turn(stream, shows, min(shows.every, left), server)
+            shows.refresh()
+        return False
+    except (Enough, ClientClosed):
+        return True
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
+    finally:
+        shows.close(interrupted=interrupted)
+
+
+def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> None:
+    """Wait for an event, and take it with the others that have been received already."""
+    for _ in range(_BATCH):
+        try:
+            event = stream.next(timeout=patience)
+        except PusherTimeout:
+            return
+        patience = 0.0
+        if not shows.take(event) and (text := describe(event, server)) is not None:
+            shows.refresh()  # the lines on stderr stand where they belong
+            tell(text)
+        if isinstance(event, SubscriptionFailed) and event.retry_in is None:
+            raise _Refused
