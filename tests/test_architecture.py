@@ -383,10 +383,10 @@ def test_no_file_is_too_long(path: Path) -> None:
 
 
 MOST_CODE = {
-    "pusher_anyio/_io": 612,
-    "pusher_anyio": 685,
+    "pusher_anyio/_io": 615,
+    "pusher_anyio": 640,
     "pusher_sync/_io": 375,
-    "pusher_sync": 450,
+    "pusher_sync": 405,
     "pusher_sync/pysher": 399,
 }
 """The most lines of code of each room of a driver, without the rooms in it and the modules `BESIDE`."""

@@ -87,7 +87,7 @@ class Binding(BindingBase):
                     await client._io.check_cancelled()
                     self.failed(event)
                 except Exception:
-                    if client._on_handler_error == "raise":
+                    if client._setup.on_handler_error == "raise":
                         raise
                     self.failed(event)
                 event = result = None
@@ -151,7 +151,7 @@ class Caller:
                     await client._io.check_cancelled()
                     binding.failed(event)
                 except Exception:
-                    if client._on_handler_error == "raise":
+                    if client._setup.on_handler_error == "raise":
                         raise
                     binding.failed(event)
                 now = monotonic()

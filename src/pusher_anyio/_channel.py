@@ -69,7 +69,7 @@ class Stream(StreamBase[T]):
 
     async def next(self, timeout: float | None = None) -> T:
         """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
-        return await self._client._wait(self._next_now, self.signal, timeout, "no event came")
+        return await self._client._wait(self._goal(), timeout)
 
     async def _look_at_clock(self) -> None:
         """Give other tasks a turn if this one has taken long."""
@@ -190,11 +190,8 @@ class Source(SourceBase[Binding]):
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        wait = self._begin_wait(selector, predicate, client._who(), fresh)
-        try:
-            return await client._wait(wait.check, wait.signal, timeout, wait.what)
-        finally:
-            wait.close()
+        with self._begin_wait(selector, predicate, client._who(), fresh) as goal:
+            return await client._wait(goal, timeout)
 
 
 class Channel(ChannelBase[Binding], Source):
@@ -216,8 +213,7 @@ class Channel(ChannelBase[Binding], Source):
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        what = f"{self._name!r} was not subscribed"
-        await client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        await client._wait(client._goals.subscribed(self._name), timeout)
         return self
 
 

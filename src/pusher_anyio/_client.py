@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
-import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TextIO, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from pusher_proto import AuthRequest, Event, LocalProtocolError, Options
-from pusher_proto.client import Flush, HandlerErrors, session_for
+from pusher_proto import AuthRequest, Event, LocalProtocolError, Options, Session
+from pusher_proto.client import HandlerErrors, Setup, weakly
 from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
@@ -37,18 +33,6 @@ TURNS_TO_HEAR = 3
 """Turns of the event loop that a body has to hear from its own wait what broke the client, before it is interrupted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Setup:
-    """What a client is opened with besides its options."""
-
-    authorizer: Authorizer | None
-    ssl_context: SSLContext | None
-    on_handler_error: HandlerErrors
-    on_event: Callable[[Event], object] | None
-    file: TextIO | None
-    where: str
-
-
 class Client(Waiting[Binding, Channel, User], Source, Leaving):
     """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
 
@@ -56,50 +40,23 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
     _user_class = User
     _guard = nullcontext()
 
-    def __init__(self, options: Options, io: Loop, setup: _Setup) -> None:
-        write = None if setup.file is None else setup.file.write
-        session = session_for(options, setup.authorizer, write)
+    def __init__(self, session: Session, io: Loop, setup: Setup) -> None:
         self._io = io
         self._setup = setup
         self._errors = []
         self._handlers = {}
-        super().__init__(options, session, setup.authorizer, setup.on_event)
-        self._on_handler_error = setup.on_handler_error
+        super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._caller = Caller(self)
         io.anchor = self._handlers
-        # Nothing that the event loop keeps may keep the client: a client that is forgotten is closed.
-        me = weakref.ref(self)
-
-        def deliver() -> None:
-            if (client := me()) is not None:
-                client._deliver()
-
-        def broke(error: BaseException) -> None:
-            if (client := me()) is not None:
-                client._broke(error)
-
-        self._driver = Driver(
-            session,
-            io,
-            context=setup.ssl_context,
-            authorizer=setup.authorizer,
-            deliver=deliver,
-            broke=broke,
-        )
-        io.driver, io.broke = self._driver, broke
-        if options.auto_connect:
+        io.broke = weakly(self._broke)
+        io.driver = self._driver = self._driver_on(io, setup, io.broke)
+        if setup.options.auto_connect:
             self.connect()
 
     def __del__(self) -> None:
         driver = getattr(self, "_driver", None)  # there is none when the construction failed
         if driver is not None and not (driver.session.closed and not self._io.wires):
-            warnings.warn(
-                f"a client opened at {self._setup.where} was not closed: "
-                "call close(), or use `async with open_pusher(...)`",
-                ResourceWarning,
-                source=self,
-                stacklevel=1,
-            )
+            self._warn_not_closed(self._setup.where, "async with open_pusher(...)")
             self._io.soon(_forgotten, driver, self._io)
 
     async def wait_connected(self, timeout: float | None = None) -> str:
@@ -107,7 +64,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
 
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        return await self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
+        return await self._wait(self._goals.connected(), timeout)
 
     async def wait_subscribed(
         self, names: Iterable[str] | None = None, timeout: float | None = None
@@ -116,17 +73,15 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
-        names = list(self.channels if names is None else names)
-        check = partial(self._checks.all_subscribed, names)
-        await self._wait(check, self._lifecycle, timeout, "not all channels were subscribed")
+        names = self.channels if names is None else names
+        await self._wait(self._goals.all_subscribed(names), timeout)
 
     async def wait_disconnected(self, timeout: float | None = None) -> None:
         """Wait until `disconnect()` or `close()` was called and the connection is gone.
 
         Raises `PusherTimeout` after `timeout` seconds.
         """
-        turns = self._delivery.turns
-        await self._wait(self._checks.disconnected, turns, timeout, "not disconnected")
+        await self._wait(self._goals.disconnected(), timeout)
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until the server has received every triggered event: until it answers a ping sent after them.
@@ -134,7 +89,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
         `timeout` seconds.
         """
-        await self._wait(Flush(self._host).check, self._delivery.turns, timeout, "not flushed")
+        await self._wait(self._goals.flushed(), timeout)
 
     async def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.
@@ -142,7 +97,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
-        return await self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
+        return await self._wait(self._goals.signed_in(), timeout)
 
     async def run(self) -> None:
         """Wait until the client is closed, while handlers are called.
@@ -150,7 +105,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         Raises `ConnectionFailed`, and what broke the client: the exception of a handler with
         `on_handler_error="raise"`.
         """
-        await self._wait(self._checks.run, self._lifecycle)
+        await self._wait(self._goals.closed())
 
     def stop(self) -> None:
         """Begin to close the client, and return at once: `run` returns soon.
@@ -230,8 +185,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
             self._driver.abort()
         self._io.cancel_tasks()
         await self._io.all_gone(tasks=True)
-        if self._setup.file is not None:
-            self._setup.file.close()
+        self._setup.release()
 
     def _broke(self, error: BaseException) -> None:
         """End at once, and let `error` come out of the block, of `run`, of every wait and of `close`."""
@@ -286,14 +240,19 @@ def open_pusher(
     where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
     async def open_() -> Client:
-        io = current_loop(connect)
-        file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - once, closed at the end
-        setup = _Setup(authorizer, ssl_context, on_handler_error, on_event, file, where)
+        setup = Setup(
+            options=options,
+            authorizer=authorizer,
+            ssl_context=ssl_context,
+            on_handler_error=on_handler_error,
+            on_event=on_event,
+            file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: ASYNC230, SIM115 - once, closed at the end
+            where=where,
+        )
         try:
-            return Client(options, io, setup)
+            return Client(setup.session(), current_loop(connect), setup)
         except BaseException:
-            if file is not None:
-                file.close()
+            setup.release()
             raise
 
     return Opening("open_pusher", open_)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
@@ -14,8 +13,8 @@ from pusher_proto.client import (
     BindingBase,
     ChannelBase,
     ClientBase,
-    HandlerErrors,
-    Nothing,
+    Goal,
+    Setup,
     Signal,
     UserBase,
 )
@@ -36,7 +35,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
     _io: Loop
     _caller: Any
     """What calls the plain handlers."""
-    _on_handler_error: HandlerErrors
+    _setup: Setup
     _body: Body | None
     _errors: list[BaseException]
     _handlers: dict[Any, None]
@@ -72,32 +71,25 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
         self._check_here()
         self._raise_errors()
 
-    async def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
+    async def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         self._check_here()
         await checkpoint_if_cancelled()
         if timeout is None:
-            return await self._until(check, signal)
+            return await self._until(goal)
         with anyio.move_on_after(timeout):
-            return await self._until(check, signal)
-        raise PusherTimeout(self._checks.why_not(what, timeout))
+            return await self._until(goal)
+        raise PusherTimeout(self._checks.why_not(goal.what, timeout))
 
-    async def _until(self, check: Callable[[], T | Literal[Nothing.PENDING]], signal: Signal) -> T:
+    async def _until(self, goal: Goal[T]) -> T:
         self._raise_errors()
-        outcome = check()
+        outcome = goal.check()
         if outcome is not PENDING:
             await cancel_shielded_checkpoint()
             return outcome
-        while True:
-            await self._notified(signal)
-            outcome = check()
-            if outcome is not PENDING:
-                return outcome
+        while outcome is PENDING:
+            await self._notified(goal.signal)
+            outcome = goal.check()
+        return outcome
 
     async def _notified(self, signal: Signal) -> None:
         """Wait for the next notice."""

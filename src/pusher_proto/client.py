@@ -1,15 +1,17 @@
 """The vocabulary of both clients: everything that needs no waiting, written once.
 
-A driver derives from these classes and adds `_wait`, `_changed`, `_now`, and the few calls that wait. All that
+A driver derives from these classes and adds `_changed`, `_now`, and the few calls that wait for a `Goal`. All that
 is here runs under `_guard`: nothing on one event loop, a lock between threads.
 """
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -17,21 +19,22 @@ from msgspec.structs import replace
 from ._client.bindings import SLOW, BindingBase
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
-from ._client.flush import Flush
+from ._client.goals import Goal, Goals
 from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
 from ._client.host import Host
 from ._client.pending import END, PENDING, End, Nothing, Pending
 from ._client.registry import Bindings
 from ._client.selectors import Choice, Selector
+from ._client.setup import HandlerErrors, Setup
 from ._client.signal import Signal
 from ._client.sinks import Overflow
 from ._client.streams import AT_ONCE, Invalid, StreamBase, StreamOptions, Wait
 from .auth import Auth
+from .driving import IO, Driver
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .names import check_channel, kind_of
 from .options import DecryptedText, Options
-from .recording import recording_session
 from .session import Session
 from .states import is_wanted
 from .stats import Stats
@@ -46,7 +49,8 @@ __all__ = [
     "Choice",
     "ClientBase",
     "End",
-    "Flush",
+    "Goal",
+    "Goals",
     "HandlerErrors",
     "Host",
     "Invalid",
@@ -54,29 +58,35 @@ __all__ = [
     "Overflow",
     "Pending",
     "Selector",
+    "Setup",
     "Signal",
     "SourceBase",
     "StreamBase",
     "StreamOptions",
     "UserBase",
     "Wait",
-    "session_for",
+    "weakly",
 ]
 
-HandlerErrors = Literal["log", "raise"]
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
 ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
+P = ParamSpec("P")
 UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
-def session_for(
-    options: Options, authorizer: object, write: Callable[[str], object] | None
-) -> Session:
-    """Return the session of a client: recorded, where `write` takes the lines."""
-    many = hasattr(authorizer, "authorize_many")
-    if write is not None:
-        return recording_session(options, write, authorize_many=many)
-    return Session(options, authorize_many=many)
+def weakly(method: Callable[P, object]) -> Callable[P, None]:
+    """Return a function that calls a bound method, and does nothing once its object was collected.
+
+    What a driver's I/O keeps must not keep the client: a client that is forgotten is closed.
+    """
+    bound: Any = method
+    function, me = bound.__func__, weakref.ref(bound.__self__)
+
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        if (it := me()) is not None:
+            function(it, *args, **kwargs)
+
+    return call
 
 
 class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT]):
@@ -105,6 +115,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._host = Host(
             self, session, self._delivery, self._checks, Bindings(), driver, self._guard
         )
+        self._goals = Goals(self._host)
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
         """Handles of channels that are wanted, or have a stream or a handler."""
@@ -130,6 +141,29 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """Raise the error that ended the driver, if there was one."""
 
     # What a driver calls
+
+    def _driver_on(
+        self, io: IO, setup: Setup, broke: Callable[[BaseException], None], *, tls: bool = True
+    ) -> Driver:
+        """Return what runs the session on `io`. It does not keep the client; `broke` gets its bugs."""
+        return Driver(
+            self._session,
+            io,
+            context=setup.ssl_context,
+            tls=tls,
+            authorizer=setup.authorizer,
+            deliver=weakly(self._deliver),
+            broke=broke,
+        )
+
+    def _warn_not_closed(self, where: str, block: str) -> None:
+        """Warn that the client is collected while it is open."""
+        warnings.warn(
+            f"a client{where and ' opened at '}{where} was not closed: call close(), or use `{block}`",
+            ResourceWarning,
+            source=self,
+            stacklevel=2,
+        )
 
     def _deliver(self) -> None:
         """Move events from the session to streams and handlers, and wake them."""

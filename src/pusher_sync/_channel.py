@@ -16,6 +16,7 @@ from pusher_proto.client import (
     BindingBase,
     ChannelBase,
     End,
+    Goal,
     Invalid,
     Overflow,
     Selector,
@@ -59,14 +60,14 @@ class Stream(StreamBase[T]):
                     return typed
             except IndexError:  # the stream was closed, or another thread took it
                 self._ready = 0
-        event: T | End = self._client._wait(self._next, self.signal)
+        event: T | End = self._client._wait(Goal(self._next, self.signal))
         if event is END:
             raise StopIteration
         return event
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
-        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
+        return self._client._wait(self._goal(), timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +105,7 @@ class Binding(BindingBase):
         try:
             self._context.run(self.fn, event)
         except Exception:
-            if self._client._on_handler_error == "raise":
+            if self._client._setup.on_handler_error == "raise":
                 raise
             self.failed(event)
 
@@ -207,11 +208,8 @@ class Source(SourceBase[Binding]):
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        wait = self._begin_wait(selector, predicate, client._who(), fresh)
-        try:
-            return client._wait(wait.check, wait.signal, timeout, wait.what)
-        finally:
-            wait.close()
+        with self._begin_wait(selector, predicate, client._who(), fresh) as goal:
+            return client._wait(goal, timeout)
 
 
 class Channel(ChannelBase[Binding], Source):
@@ -233,8 +231,7 @@ class Channel(ChannelBase[Binding], Source):
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        what = f"{self._name!r} was not subscribed"
-        client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        client._wait(client._goals.subscribed(self._name), timeout)
         return self
 
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-import traceback
-import warnings
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Self, TypeVar
 
-from pusher_proto import (
-    Auth,
-    AuthRequest,
-    Event,
-    LocalProtocolError,
-    Options,
-    PusherTimeout,
-)
+from pusher_proto import Auth, AuthRequest, Event, LocalProtocolError, Options, PusherTimeout
 from pusher_proto.auth import check_plain_functions
-from pusher_proto.client import Flush, HandlerErrors, session_for
+from pusher_proto.client import Goal, HandlerErrors, Setup
 from pusher_proto.driving import SSLContext
 
 from ._channel import Binding, Channel, Source, User
@@ -41,7 +32,6 @@ class Client(Waiting[Binding, Channel, User], Source):
 
     _channel_class = Channel
     _user_class = User
-    _opened_at = ""
 
     def _check_auth(self, auth: Auth | None) -> None:
         check_plain_functions(auth)
@@ -62,19 +52,14 @@ class Client(Waiting[Binding, Channel, User], Source):
         io = self.__dict__.get("_io")  # there is none when the construction failed
         if io is not None and not (io.over or io.stopping):
             io.stop()
-            warnings.warn(
-                f"a client{self._opened_at} was not closed: call close(), or use `with open_pusher(...)`",
-                ResourceWarning,
-                stacklevel=1,
-                source=self,
-            )
+            self._warn_not_closed(self._setup.where, "with open_pusher(...)")
 
     def wait_connected(self, timeout: float | None = None) -> str:
         """Wait until the connection is established, and return its socket id.
 
         Raises `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        return self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
+        return self._wait(self._goals.connected(), timeout)
 
     def wait_subscribed(
         self, names: Iterable[str] | None = None, timeout: float | None = None
@@ -83,17 +68,15 @@ class Client(Waiting[Binding, Channel, User], Source):
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
-        names = list(self.channels if names is None else names)
-        check = partial(self._checks.all_subscribed, names)
-        self._wait(check, self._lifecycle, timeout, "not all channels were subscribed")
+        names = self.channels if names is None else names
+        self._wait(self._goals.all_subscribed(names), timeout)
 
     def wait_disconnected(self, timeout: float | None = None) -> None:
         """Wait until `disconnect()` or `close()` was called and the connection is gone.
 
         Raises `PusherTimeout` after `timeout` seconds.
         """
-        turns = self._delivery.turns
-        self._wait(self._checks.disconnected, turns, timeout, "not disconnected")
+        self._wait(self._goals.disconnected(), timeout)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the server has received every triggered event: until it answers a ping sent after them.
@@ -101,7 +84,7 @@ class Client(Waiting[Binding, Channel, User], Source):
         Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
         `timeout` seconds.
         """
-        self._wait(Flush(self._host).check, self._delivery.turns, timeout, "not flushed")
+        self._wait(self._goals.flushed(), timeout)
 
     def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in, and return its id.
@@ -109,7 +92,7 @@ class Client(Waiting[Binding, Channel, User], Source):
         Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
-        return self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
+        return self._wait(self._goals.signed_in(), timeout)
 
     def run(self, timeout: float | None = None) -> None:
         """Call the handlers, in the calling thread, until the client is closed or stopped. Raises `ConnectionFailed`.
@@ -129,7 +112,7 @@ class Client(Waiting[Binding, Channel, User], Source):
                 if call is None:
                     left = deadline - self._now()
                     try:
-                        call = self._wait(self._check_calls, self._lifecycle, left)
+                        call = self._wait(Goal(self._check_calls, self._lifecycle), left)
                     except PusherTimeout:
                         return
                 if call is None:
@@ -159,7 +142,7 @@ class Client(Waiting[Binding, Channel, User], Source):
             if not self._session.closed:
                 self._session.close(now=self._now())
                 self._changed()
-        self._wait(self._check_over, self._lifecycle)
+        self._wait(Goal(self._check_over, self._lifecycle))
         self._io.join()
 
     def call_from_thread(self, function: Callable[..., T], *args: Any) -> T:
@@ -191,18 +174,22 @@ def open_pusher(
     """
     _check_plain(authorizer=authorizer, connect=connect, on_event=on_event)
     check_plain_functions(options.auth)
-    file = None if record is None else open(record, "w", encoding="utf-8")  # noqa: SIM115 - closed with the client
+    caller = sys._getframe(1)
+    setup = Setup(
+        options=options,
+        authorizer=authorizer,
+        ssl_context=ssl_context,
+        on_handler_error=on_handler_error,
+        on_event=on_event,
+        file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: SIM115 - closed with the client
+        where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+    )
     try:
-        session = session_for(options, authorizer, None if file is None else file.write)
-        released = _nothing if file is None else file.close
-        io = Loop(connect, options.host or options.key, released)
-        client = Client(session, io, ssl_context, authorizer, on_handler_error, on_event)
+        io = Loop(connect, options.host or options.key, setup.release)
+        client = Client(setup.session(), io, setup)
     except BaseException:
-        if file is not None:
-            file.close()
+        setup.release()
         raise
-    caller = traceback.extract_stack(limit=2)[0]
-    client._opened_at = f" opened at {caller.filename}:{caller.lineno}"
     if options.auto_connect:
         client.connect()
     return client
@@ -212,7 +199,3 @@ def _check_plain(**functions: object) -> None:
     for name, function in functions.items():
         if inspect.iscoroutinefunction(function):
             raise TypeError(f"{name} is a plain function in blocking code; pusher_anyio awaits it")
-
-
-def _nothing() -> None:
-    """There is nothing to close."""

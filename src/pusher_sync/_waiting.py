@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Generic, Literal, TypeVar
 
 from pusher_proto import Event, LocalProtocolError, PusherTimeout, Session
@@ -13,12 +11,12 @@ from pusher_proto.client import (
     BindingBase,
     ChannelBase,
     ClientBase,
-    HandlerErrors,
+    Goal,
     Nothing,
-    Signal,
+    Setup,
     UserBase,
+    weakly,
 )
-from pusher_proto.driving import Driver, SSLContext
 
 from ._io import IO
 
@@ -38,43 +36,16 @@ UserT = TypeVar("UserT", bound=UserBase[Any])
 class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT, UserT]):
     """A client that waits by blocking its caller, on an `IO`."""
 
-    def __init__(
-        self,
-        session: Session,
-        io: IO,
-        context: SSLContext | None,
-        authorizer: Callable[..., object] | None,
-        on_handler_error: HandlerErrors,
-        on_event: Callable[[Event], object] | None,
-    ) -> None:
+    def __init__(self, session: Session, io: IO, setup: Setup) -> None:
         self._io = io
+        self._setup = setup
         self._guard = io.guard
-        super().__init__(session.options, session, authorizer, on_event)
-        self._on_handler_error = on_handler_error
+        super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._calls: deque[BindingBase] = deque()
         """One entry for each event that a handler is to be called with, in the order of arrival."""
         self._running = self._warned_of_run = False
-        # The I/O's thread must not keep the client alive: a forgotten client is closed when it is collected.
-        myself = weakref.ref(self)
-
-        def deliver() -> None:
-            if (client := myself()) is not None:
-                client._deliver()
-
-        def ended() -> None:
-            if (client := myself()) is not None:
-                client._ended()
-
-        self._driver = Driver(
-            session,
-            io,
-            context=context,
-            tls=io.needs_tls,
-            authorizer=authorizer,
-            deliver=deliver,
-            broke=io.fail,
-        )
-        io.start(self._driver, ended)
+        self._driver = self._driver_on(io, setup, io.fail, tls=io.needs_tls)
+        io.start(self._driver, weakly(self._ended))
 
     def _now(self) -> float:
         return self._io.time()
@@ -103,26 +74,20 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
         for sink in self._delivery.router:
             sink.signal.notify()
 
-    def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
+    def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         deadline = float("inf") if timeout is None else self._now() + timeout
         while True:
             with self._guard:
                 if self._io.error is not None:
                     raise self._io.error
-                outcome = check()
+                outcome = goal.check()
                 if outcome is not PENDING:
                     return outcome
                 left = deadline - self._now()
                 if left <= 0:
-                    raise PusherTimeout(self._checks.why_not(what, timeout))
+                    raise PusherTimeout(self._checks.why_not(goal.what, timeout))
                 wake, sleep = self._io.sleeper()
-                signal.add(wake)
+                goal.signal.add(wake)
             woken = False  # then the signal has forgotten `wake`
             try:
                 if self._io.must_not_wait:
@@ -131,7 +96,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
             finally:
                 if not woken:
                     with self._guard:
-                        signal.discard(wake)
+                        goal.signal.discard(wake)
 
     def _call_at_hand(self) -> tuple[Any, Event] | None:
         """Return what `_check_calls` returns for nearly all events, without the lock: a deque needs none."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from pusher_proto import Event, Options, PusherTimeout, Session
-from pusher_proto.client import HandlerErrors
+from pusher_proto.client import HandlerErrors, Setup
 from pusher_proto.driving import Driver, SSLContext, Wire, call_plain
 from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import Expectations
@@ -176,7 +176,13 @@ class World(Controls, Expectations):
         options = options if options is not None else self.options()
         session = Session(options, rng=rng, authorize_many=many)
         io = _Memory(self)
-        client = Client(session, io, None, authorizer, on_handler_error, on_event)
+        setup = Setup(
+            options=options,
+            authorizer=authorizer,
+            on_handler_error=on_handler_error,
+            on_event=on_event,
+        )
+        client = Client(session, io, setup)
         self._ios.append(io)
         self._clients[next(self._order)] = client
         if client.options.auto_connect:

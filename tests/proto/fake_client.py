@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from pusher_proto import (
     Authorize,
@@ -30,9 +30,9 @@ from pusher_proto.client import (
     ChannelBase,
     ClientBase,
     End,
+    Goal,
     Nothing,
     Selector,
-    Signal,
     SourceBase,
     StreamBase,
     StreamOptions,
@@ -70,14 +70,14 @@ class FakeStream(StreamBase[T]):
         return self
 
     def __next__(self) -> T:
-        event: T | End = self._client._wait(self._next, self.signal)
+        event: T | End = self._client._wait(Goal(self._next, self.signal))
         if event is END:
             raise StopIteration
         return event
 
     def next(self, timeout: float | None = None) -> T:
         """Return the next event, as the drivers do."""
-        return self._client._wait(self._next_now, self.signal, timeout, "no event came")
+        return self._client._wait(self._goal(), timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -144,11 +144,8 @@ class FakeSource(SourceBase[FakeBinding]):
         who: object = None,
     ) -> Any:
         client: FakeClient = self._host.client
-        wait = self._begin_wait(selector, predicate, who or client.who, fresh)
-        try:
-            return client._wait(wait.check, wait.signal, timeout, wait.what)
-        finally:
-            wait.close()
+        with self._begin_wait(selector, predicate, who or client.who, fresh) as goal:
+            return client._wait(goal, timeout)
 
     def waiting(
         self, selector: Selector, predicate: Callable[[Any], bool] | None = None, who: object = None
@@ -169,8 +166,7 @@ class FakeChannel(ChannelBase[FakeBinding], FakeSource):
 
     def wait_subscribed(self, timeout: float | None = None) -> Self:
         client: FakeClient = self._host.client
-        what = f"{self._name!r} was not subscribed"
-        client._wait(self._check_subscribed, client._lifecycle, timeout, what)
+        client._wait(client._goals.subscribed(self._name), timeout)
         return self
 
 
@@ -258,19 +254,19 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
         return all(self.session.wants_data(transport) for transport in self.device.wires)
 
     def wait_connected(self, timeout: float | None = None) -> str:
-        return self._wait(self._checks.connected, self._lifecycle, timeout, "not connected")
+        return self._wait(self._goals.connected(), timeout)
 
     def wait_signed_in(self, timeout: float | None = None) -> str:
-        return self._wait(self._checks.signed_in, self._lifecycle, timeout, "not signed in")
+        return self._wait(self._goals.signed_in(), timeout)
 
     def run(self) -> None:
-        self._wait(self._checks.run, self._lifecycle)
+        self._wait(self._goals.closed())
 
     def close(self) -> None:
         with self._guard:
             self._session.close(now=self._now())
             self._changed()
-        self._wait(self._checks.closed, self._lifecycle)
+        self._wait(Goal(self._checks.closed, self._lifecycle))
 
     @contextmanager
     def no_time(self) -> Iterator[None]:
@@ -312,13 +308,7 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
                         self._session.authorized(request, answer, now=self._now())
             self._changed()
 
-    def _wait(
-        self,
-        check: Callable[[], T | Literal[Nothing.PENDING]],
-        signal: Signal,
-        timeout: float | None = None,
-        what: str = "",
-    ) -> T:
+    def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         world, woken = self.world, list[bool]()
         limit = world.now + (PATIENCE if timeout is None else timeout)
 
@@ -327,25 +317,25 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
 
         while True:
             with self._guard:
-                outcome = check()
+                outcome = goal.check()
                 if outcome is not Nothing.PENDING:
                     return outcome
                 woken.clear()
-                signal.add(wake)
+                goal.signal.add(wake)
             try:
                 while not woken:
                     at = world._next()
                     if at > limit:
                         world.now = limit
                         if timeout is None:
-                            raise Stuck(what or "no event came")
+                            raise Stuck(goal.what or "no event came")
                         with self._guard:
-                            raise PusherTimeout(self._checks.why_not(what, timeout))
+                            raise PusherTimeout(self._checks.why_not(goal.what, timeout))
                     world.now = max(world.now, at)
                     world._step()
             finally:
                 with self._guard:
-                    signal.discard(wake)
+                    goal.signal.discard(wake)
 
 
 def connected(world: World, options: Options | None = None, **more: Any) -> FakeClient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import traceback
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 from weakref import ref
 
@@ -43,7 +44,7 @@ from pusher_proto import (
     SubscriptionFailed,
     UnsupportedFeature,
 )
-from pusher_proto.client import Choice, session_for
+from pusher_proto.client import Choice, Setup
 from pusher_proto.recording import RecordingSession
 from simulation import World
 
@@ -263,13 +264,17 @@ def test_an_authorization_that_nobody_can_be_asked_for_is_refused() -> None:
 
 
 def test_a_session_is_recorded_when_there_is_where_to_write() -> None:
-    options = World().options()
-    lines: list[str] = []
-    assert type(session_for(options, None, None)) is Session
-    session = session_for(options, None, lines.append)
+    options, file = World().options(), StringIO()
+    plain = Setup(options=options)
+    assert type(plain.session()) is Session
+    plain.release()
+    setup = Setup(options=options, file=file)
+    session = setup.session()
     session.connect(now=1.0)
     assert isinstance(session, RecordingSession)
-    assert len(lines) > 1
+    assert file.getvalue().count("\n") > 1
+    setup.release()
+    assert file.closed
 
 
 @pytest.mark.parametrize(

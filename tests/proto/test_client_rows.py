@@ -8,7 +8,6 @@ import os
 import pickle
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -48,7 +47,7 @@ from pusher_proto import (
     UnsupportedFeature,
     UserEvent,
 )
-from pusher_proto.client import Flush, Nothing
+from pusher_proto.client import Nothing
 from pusher_proto.options import with_names
 from simulation import World
 
@@ -629,11 +628,11 @@ def test_a_timed_step_of_a_stream() -> None:
 def test_3_3_a_client_says_that_it_is_closed_and_when_a_disconnect_is_done() -> None:
     _world, client, channel = room()
     with pytest.raises(PusherTimeout, match="not disconnected within 1 s"):
-        client._wait(client._checks.disconnected, client._delivery.turns, 1, "not disconnected")
+        client._wait(client._goals.disconnected(), 1)
     client.disconnect()
     with client._guard:
         assert client._checks.disconnected() is Nothing.PENDING
-    client._wait(client._checks.disconnected, client._delivery.turns, 60)
+    client._wait(client._goals.disconnected(), 60)
     assert not client.device.wires
     assert not client.closed
     client.connect()
@@ -772,13 +771,13 @@ def test_wish_6_many_channels_in_one_call() -> None:
     handles = client.subscribe_many(["a", "b", "a"])
     assert list(handles) == ["a", "b"]
     assert handles == client.channels
-    check = partial(client._checks.all_subscribed, ["a", "b"])
-    client._wait(check, client._lifecycle, 5)
+    goal = client._goals.all_subscribed(["a", "b"])
+    client._wait(goal, 5)
     assert {channel.state for channel in handles.values()} == {ChannelState.SUBSCRIBED}
     client.unsubscribe_all()
     assert client.channels == {}
     with client._guard, pytest.raises(NotSubscribed, match="'a' is not subscribed"):
-        check()
+        goal.check()
 
 
 def private_room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
@@ -789,7 +788,7 @@ def private_room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
 
 
 def flush(client: FakeClient, timeout: float = 60) -> None:
-    client._wait(Flush(client._host).check, client._delivery.turns, timeout, "not flushed")
+    client._wait(client._goals.flushed(), timeout)
 
 
 def test_r5_a_flush_ends_when_the_server_has_all_that_was_triggered() -> None:

@@ -19,7 +19,6 @@ from ..options import DecryptedText
 from ..states import ChannelState, UserState
 from .bindings import BindingBase
 from .host import Host
-from .pending import Pending
 from .selectors import Choice, Selector
 from .streams import Wait
 
@@ -237,9 +236,6 @@ class ChannelBase(SourceBase[BindingT_co]):
     def _snapshot(self) -> ChannelSnapshot:
         with self._host.guard:
             return self._host.session.channel(self._name)
-
-    def _check_subscribed(self) -> bool | Pending:
-        return self._host.checks.subscribed(self._name)
 
 
 class UserBase(SourceBase[BindingT_co]):

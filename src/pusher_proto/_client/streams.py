@@ -12,6 +12,7 @@ import msgspec
 from .._base.logs import log_seldom, logger
 from ..errors import ClientClosed, DataError, excerpt
 from ..events import ChannelEvent, TypedEvent, decode_as
+from .goals import Goal
 from .host import Host
 from .pending import END, PENDING, End, Pending
 from .selectors import Choice, Selector
@@ -124,6 +125,10 @@ class StreamBase(Generic[T]):
             if typed is not PENDING:
                 return typed
 
+    def _goal(self) -> Goal[T]:
+        """Return the goal of a wait for the next element."""
+        return Goal(self._next_now, self.signal, "no event came")
+
     def _next_now(self) -> T | Pending:
         """Return what `_next` does. Raises `ClientClosed` at the end."""
         event = self._next()
@@ -158,7 +163,7 @@ class StreamBase(Generic[T]):
 
 
 class Wait:
-    """A wait of `who`, a task or thread, for one event. Made by `wait_for`; `close` has to follow."""
+    """A wait of `who`, a task or thread, for one event. Made by `wait_for`, for the length of a block."""
 
     def __init__(
         self,
@@ -179,6 +184,12 @@ class Wait:
         with host.guard:
             host.checks.open()
             host.delivery.begin_wait(self._sink, who, fresh=fresh)
+
+    def __enter__(self) -> Goal[Any]:
+        return Goal(self.check, self.signal, self.what)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def check(self) -> Any:
         """Return the event, or `PENDING`. Raises when it cannot come any more."""

@@ -1,0 +1,66 @@
+"""What the calls that wait look at. A driver adds the waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+from .flush import Flush
+from .host import Host
+from .pending import Pending
+from .signal import Signal
+
+__all__ = ["Goal", "Goals"]
+
+T = TypeVar("T")
+
+
+class Goal(NamedTuple, Generic[T]):
+    """What one call waits for."""
+
+    check: Callable[[], T | Pending]
+    """Returns the result of the call, or `PENDING`. Raises when it cannot come any more."""
+    signal: Signal
+    """Notified when it is time to check again."""
+    what: str = ""
+    """The start of the message of a timeout."""
+
+
+class Goals:
+    """The goals of a client's own waits."""
+
+    __slots__ = ("_host",)
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def connected(self) -> Goal[str]:
+        """Wait for a connection: its socket id."""
+        return Goal(self._host.checks.connected, self._host.delivery.lifecycle, "not connected")
+
+    def subscribed(self, name: str) -> Goal[bool]:
+        """Wait for the subscription of one channel."""
+        check, what = self._host.checks.subscribed, f"{name!r} was not subscribed"
+        return Goal(lambda: check(name), self._host.delivery.lifecycle, what)
+
+    def all_subscribed(self, names: Iterable[str]) -> Goal[bool]:
+        """Wait for the subscription of all these channels."""
+        check, names = self._host.checks.all_subscribed, list(names)
+        what = "not all channels were subscribed"
+        return Goal(lambda: check(names), self._host.delivery.lifecycle, what)
+
+    def disconnected(self) -> Goal[bool]:
+        """Wait for the end of the connection after `disconnect` or `close`."""
+        return Goal(self._host.checks.disconnected, self._host.delivery.turns, "not disconnected")
+
+    def flushed(self) -> Goal[bool]:
+        """Wait until the server has received what was triggered."""
+        return Goal(Flush(self._host).check, self._host.delivery.turns, "not flushed")
+
+    def signed_in(self) -> Goal[str]:
+        """Wait for the sign-in: the user's id."""
+        return Goal(self._host.checks.signed_in, self._host.delivery.lifecycle, "not signed in")
+
+    def closed(self) -> Goal[bool]:
+        """Wait until the client was closed. Raises why it failed."""
+        return Goal(self._host.checks.run, self._host.delivery.lifecycle)
