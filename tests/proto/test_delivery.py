@@ -32,6 +32,7 @@ from pusher_proto._client import router as routing
 from pusher_proto._client.router import Router
 from pusher_proto._client.selectors import Choice
 from pusher_proto._client.sinks import Sink
+from pusher_proto._dispatch import EventQueue
 from pusher_proto._wire.fast_lane import Reader, Run
 from pusher_proto.client import Nothing, Overflow
 from pusher_proto.events import size_of
@@ -738,6 +739,14 @@ def test_twenty_thousand_messages_that_nobody_reads_take_bounded_memory(
 ) -> None:
     world, _, channel = room(backlog_limit=500, receive_buffer=40_000)
     census = Census()
+    counted: list[int] = []
+    waiting = EventQueue.waiting
+
+    def count_them(queue: EventQueue) -> int:
+        counted.append(len(queue))
+        return waiting(queue)
+
+    monkeypatch.setattr(EventQueue, "waiting", count_them)
     monkeypatch.setattr(pusher_proto._connection.link, "PLAIN", Reader(census, census))
     monkeypatch.setattr(pusher_proto._connection.link, "read_plain", census)
     stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
@@ -758,6 +767,7 @@ def test_twenty_thousand_messages_that_nobody_reads_take_bounded_memory(
     }[overflow]
     assert (census.made, len(census.alive), dropped) == expected
     assert census.most <= 1500  # one read is a thousand
+    assert sum(counted) <= 60_000  # bytes are not counted again for each event of a pause
     if overflow == "wait":
         assert datas(stream.ready()) == list(range(20_000))
         assert (census.made, len(census.alive)) == (20_000, 0)

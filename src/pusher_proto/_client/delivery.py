@@ -297,9 +297,10 @@ class Delivery:
                     for sink in route.sinks:
                         sink.put(event)
                 else:
-                    session.took(
-                        taken
-                    )  # before functions of the application, which may give commands
+                    # Before functions of the application, which may give commands. Where the size is known, what
+                    # remains is not counted for each event of a pause.
+                    known = session.buffer.full and taken == 1
+                    session.took(taken, size_of(event) if known else None)
                     taken = 0
                     if on_event is not None:
                         self._call_hook(on_event, event)
