@@ -36,7 +36,7 @@ ROWS: list[set[str]] = [
     {"_wire"},
     {
         "auth", "backoff", "effects", "events", "members", "names", "options", "_more_options",
-        "signing", "states", "stats",
+        "outbox", "signing", "states", "stats",
     },
     {"_protocol"},
     {"_transports"},
@@ -320,7 +320,8 @@ def test_all_names_of_a_package_that_are_public_are_exported(package: ModuleType
 
 FOR_EMBEDDERS = {
     "CLIENT", "PROTOCOL", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "ChannelSnapshot",
-    "CloseTransport", "Effect", "OpenTransport", "SendData", "Session", "StartTls", "UserSnapshot", "__version__",
+    "CloseTransport", "Effect", "OpenTransport", "Outbox", "SendData", "Session", "StartTls", "UserSnapshot",
+    "__version__",
 }  # fmt: skip
 """Names of the core that only a program needs which drives a session itself."""
 

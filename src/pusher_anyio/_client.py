@@ -86,8 +86,10 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until the server has received every triggered event: until it answers a ping sent after them.
 
-        Raises `NotConnected`, `ConnectionEnded` when the connection ends before the answer, and `PusherTimeout` after
-        `timeout` seconds.
+        That includes events that wait in an outbox, over reconnects. Raises `ConnectionEnded` when a connection ends
+        before the answer, so that events may be lost, `NotConnected` when there is none and nothing waits,
+        `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds, or when an event waited longer
+        than its `max_age`.
         """
         await self._wait(self._goals.flushed(), timeout)
 

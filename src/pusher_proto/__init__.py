@@ -74,6 +74,7 @@ from .events import (
 from .members import Member, Members
 from .names import ChannelKind
 from .options import CLIENT, PROTOCOL, Metadata, Options
+from .outbox import Outbox
 from .session import Session
 from .states import ChannelState, UserState
 from .stats import Stats
@@ -124,6 +125,7 @@ __all__ = [
     "NotSubscribed",
     "OpenTransport",
     "Options",
+    "Outbox",
     "OutboxFull",
     "OwnKey",
     "ProtocolViolation",

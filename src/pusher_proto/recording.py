@@ -32,6 +32,7 @@ from .effects import Effect
 from .errors import LocalProtocolError, PusherError, describe
 from .events import Event
 from .options import Options
+from .outbox import Outbox
 from .session import Session
 
 __all__ = ["INPUTS", "LIMIT", "RecordingSession", "recording_session", "replay"]
@@ -338,6 +339,8 @@ def _plain(value: Any) -> Any:
             return {"authorization": _authorization(value)}
         case BaseException():
             return {"error": describe(value)}
+        case Outbox():
+            return {"outbox": msgspec.to_builtins(value)}
     try:
         encode("", value)
     except LocalProtocolError:  # data that cannot be sent; the session is about to raise
@@ -362,6 +365,8 @@ def _value(kept: Any) -> Any:
             return msgspec.convert(authorization, AuthResponse)
         case {"error": text}:
             return OSError(text)
+        case {"outbox": settings}:
+            return msgspec.convert(settings, Outbox)
         case {"value": value}:
             return value
         case {"unknown": _}:

@@ -50,6 +50,7 @@ from .effects import Effect
 from .errors import AuthorizationError, ConnectionFailed
 from .events import ConnectionState, Event, size_of
 from .options import DecryptedText, Options
+from .outbox import Outbox
 from .stats import Stats
 
 __all__ = ["PingCounts", "Session"]
@@ -74,13 +75,12 @@ class Session:
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
         )
-        emit = self.events.emit
         self._connector = connector = Connector(
             options,
             self._timers,
             self._transports,
             draws,
-            Reports(emit, self._established, self._lost, self._take, self._authorizing),
+            Reports(self.events.emit, self._established, self._lost, self._take, self._authorizing),
         )
         self.buffer: ReceiveBuffer = ReceiveBuffer(self.events, connector, options.receive_buffer)
         self._user = User(
@@ -89,11 +89,14 @@ class Session:
         admission = Admission(
             options, self._timers, draws, self._auth_requests, connector, self._user
         )
+        self.client_events: ClientEvents = ClientEvents(
+            options, self._timers, connector, lambda name: self.channel(name).state
+        )
+        """The client events, the waiting ones included: for `flush` of the client."""
         self._subscriptions = Subscriptions(
-            options, self._timers, emit, connector, self._user, admission
+            options, self._timers, connector, self._user, admission, self.client_events
         )
         self._dispatch = Dispatch(self.events, self._connector, self._subscriptions, self._user)
-        self._client_events = ClientEvents(options, self._timers, connector)
 
     # Called for the application
 
@@ -128,6 +131,7 @@ class Session:
         self._advance_clock(now)
         if not self._connector.ending:
             self._connector.close(self._now)
+            self.client_events.closed()
             self._auth_requests.close(self._now)
             self._connector.finish_closing()
 
@@ -153,6 +157,7 @@ class Session:
         self._advance_clock(now)
         if not self._connector.ending:
             self._subscriptions.unsubscribe(channel, self._now)
+            self.client_events.left(channel, self._now)
 
     def refresh_members(self, channel: str, *, now: float) -> None:
         """Leave a presence channel and join it again, which gives a new list of members.
@@ -164,18 +169,18 @@ class Session:
         if not self._connector.ending:
             self._subscriptions.refresh_members(channel, self._now)
 
-    def trigger(self, channel: str, event: str, data: Any, *, now: float) -> None:
-        """Send a client event.
+    def trigger(
+        self, channel: str, event: str, data: Any, queue: Outbox | None = None, *, now: float
+    ) -> None:
+        """Send a client event; with `queue` it waits until the channel is subscribed and the rate allows it.
 
         Raises `InvalidName`, `UnsupportedFeature` for a kind of channel that has none, `NotSubscribed`,
         `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was
         sent.
         """
         self._advance_clock(now)
-        if self._connector.ending:
-            return
-        known = self._subscriptions.snapshot(channel)
-        self._client_events.trigger(known, event, data, self._now)
+        if not self._connector.ending:
+            self.client_events.trigger(self.channel(channel), event, data, queue, self._now)
 
     def send_event(self, event: str, data: Any, channel: str | None = None, *, now: float) -> None:
         """Send any message, for extensions of servers.
@@ -185,7 +190,7 @@ class Session:
         """
         self._advance_clock(now)
         if not self._connector.ending:
-            self._client_events.send(event, data, channel, self._now)
+            self.client_events.send(event, data, channel, self._now)
 
     def signin(self, *, now: float) -> None:
         """Sign the user in, on this connection and on all later ones."""
@@ -337,8 +342,8 @@ class Session:
 
     @property
     def waiting_events(self) -> int:
-        """How many client events wait until `Options.client_event_rate` allows them."""
-        return self._client_events.waiting
+        """How many client events wait: for `Options.client_event_rate`, or for the subscription of their channel."""
+        return self.client_events.waiting
 
     @property
     def disconnected(self) -> bool:
@@ -390,6 +395,9 @@ class Session:
             reading_paused=connector.pauses,
             roster_drifts=self._subscriptions.drifts,
             calls_hanging=len(self._auth_requests.hanging(self._now)),
+            client_events_waiting=self.client_events.waiting,
+            client_events_dropped=self.client_events.dropped,
+            client_events_replaced=self.client_events.replaced,
         )
 
     @property
@@ -427,9 +435,9 @@ class Session:
         self._subscriptions.user_settled(now)
 
     def _lost(self, now: float, heard_at: float) -> None:
+        self.client_events.lost()
         self._user.lost()
         self._subscriptions.lost(now, heard_at)
-        self._client_events.lost()
 
     def _authorizing(self) -> bool:
         """Return whether an authorization is pending, or failed and will be asked for again."""
@@ -456,20 +464,13 @@ class Session:
         self._connector.finish_closing()
 
     def _subscribe_due(self, name: str, now: float) -> None:
-        if not self._may_be_unread(Timer.SUBSCRIBE, name, self.options.subscribe_timeout, now):
+        limit = self.options.subscribe_timeout
+        if not self._connector.postponed(Timer.SUBSCRIBE, name, limit, now):
             self._subscriptions.subscribe_due(name, now)
 
     def _signin_due(self, now: float) -> None:
-        if not self._may_be_unread(Timer.SIGN_IN, None, self.options.signin_timeout, now):
+        if not self._connector.postponed(Timer.SIGN_IN, None, self.options.signin_timeout, now):
             self._user.signin_due(now)
-
-    def _may_be_unread(self, timer: Timer, of: str | None, limit: float, now: float) -> bool:
-        """Return whether an answer may have come that was not read, as reading was paused; then it gets more time."""
-        missing_at = self._connector.missing_at(limit, now)
-        if missing_at <= now:
-            return False
-        self._timers.set(timer, missing_at, of)
-        return True
 
     _due: ClassVar[dict[Timer, Callable[[Any, Any, float], None]]] = {
         Timer.OPEN: lambda self, _, now: self._connector.open_due(now),
@@ -480,7 +481,8 @@ class Session:
         Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
         Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
         Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
-        Timer.TRIGGER: lambda self, _, now: self._client_events.due(now),
+        Timer.TRIGGER: lambda self, _, now: self.client_events.due(now),
+        Timer.OUTBOX: lambda self, channel, now: self.client_events.outbox_due(channel, now),
         Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
         Timer.IDLE: lambda self, transport, now: self._auth_requests.idle_due(transport, now),
         Timer.AUTH: lambda self, request, now: self._auth_requests.request_due(request, now),
@@ -490,9 +492,7 @@ class Session:
         Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
         Timer.PACE: lambda self, _, now: self._subscriptions.pace_due(now),
         Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),
-        Timer.SUBSCRIBE_AGAIN: lambda self, channel, now: self._subscriptions.subscribe_again_due(
-            channel, now
-        ),
+        Timer.SUBSCRIBE_AGAIN: lambda self, name, now: self._subscriptions.again_due(name, now),
         Timer.GOODBYE: lambda self, _, now: self._reconnect(now),
         Timer.SIGN_IN: lambda self, _, now: self._signin_due(now),
         Timer.SIGN_IN_RETRY: lambda self, _, now: self._user.retry_due(now),

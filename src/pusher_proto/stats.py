@@ -31,5 +31,11 @@ class Stats(Struct, frozen=True):
     roster_drifts: int = 0
     """Messages about members that contradicted a roster: a join of a member that was listed, a leave of one that was
     not. A few are normal while many members come and go; many mean that a list is wrong (`refresh_members`)."""
+    client_events_waiting: int = 0
+    """Client events that wait now: for the subscription of their channel, or for `Options.client_event_rate`."""
+    client_events_dropped: int = 0
+    """Client events that waited longer than `max_age`, or whose channel was left."""
+    client_events_replaced: int = 0
+    """Client events that a newer one of the same name replaced while they waited, with `keep="latest"`."""
     calls_hanging: int = 0
     """Calls of the application's functions for authorizations that have not returned within `auth_timeout`."""

@@ -116,7 +116,7 @@ class _Blocking:
             return partial(_in_thread, value)
         if name == "next":
             return partial(_in_thread, value)
-        if name in ("subscribe", "resubscribe", "channel", "events"):
+        if name in ("subscribe", "resubscribe", "channel", "events", "outbox"):
             return lambda *args, **kwargs: _wrapped(value(*args, **kwargs))
         return _wrapped(value)
 

@@ -992,6 +992,32 @@ async def a_flush_ends_when_the_server_has_everything(
 
 
 @scenario
+async def events_of_an_outbox_wait_for_the_connection(
+    driver: Driver, server: RunningServer
+) -> None:
+    async with driver(quick(server)) as client, driver(quick(server)) as other:
+        room = client.subscribe("private-room").outbox(max_age=30, keep="latest")
+        await room.wait_subscribed(5)
+        stream = other.subscribe("private-room").events("client-at")
+        await other.wait_subscribed(timeout=5)
+        client.disconnect()
+        for n in range(5):
+            room.trigger("client-at", n)
+        with pytest.raises(NotSubscribed):
+            room.trigger("client-at", 5, queue=False)
+        assert (room.waiting_events, client.stats.client_events_replaced) == (1, 4)
+        client.connect()
+        await client.flush(5)
+        assert (await stream.next(5)).data == 4
+        room.outbox(max_age=0.01)
+        client.disconnect()
+        room.trigger("client-at", 6)
+        with pytest.raises(PusherTimeout, match="1 client events were dropped while they waited"):
+            await client.flush(5)
+        assert client.stats.client_events_dropped == 1
+
+
+@scenario
 async def waits_in_a_row_lose_nothing_beside_others(driver: Driver, server: RunningServer) -> None:
     async with driver(quick(server)) as client:
         room = client.subscribe("room")

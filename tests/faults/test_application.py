@@ -83,7 +83,7 @@ def test_A8_an_event_is_triggered_wrongly(
 
 
 def test_A8_an_event_is_triggered_without_a_connection() -> None:
-    """`NotSubscribed` is raised, and nothing is kept for later."""
+    """`NotSubscribed` is raised, and nothing is kept for later, unless the channel has an outbox."""
     script = listening().eof()
     with pytest.raises(NotSubscribed):
         trigger(script, "private-room", "client-ev", 1)

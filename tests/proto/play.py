@@ -44,6 +44,7 @@ from pusher_proto import (
     Event,
     LocalProtocolError,
     OpenTransport,
+    Outbox,
     SendData,
     Session,
     StartTls,
@@ -91,6 +92,9 @@ class Played(NamedTuple):
     """What the session wanted done, on which transport; 0 for none."""
     events: list[str]
     deadline: float | None
+
+
+OUTBOXES = (None, Outbox(max_age=2.0, limit=3), Outbox(max_age=30.0, keep="latest"))
 
 
 class Play:
@@ -260,7 +264,9 @@ class Play:
         self.triggered += 1
         channel = CHANNELS[(2, 2, 3, 4, which % len(CHANNELS))[which % 5]]  # mostly one that may
         data = [self.triggered, "x" * (what % 150)]
-        self._command(self.session.trigger, channel, "client-x", data)
+        self._command(
+            self.session.trigger, channel, "client-x", data, OUTBOXES[what % len(OUTBOXES)]
+        )
 
     def _signin(self, which: int, what: int) -> None:
         self._command(self.session.signin)

@@ -24,6 +24,7 @@ from pusher_proto._base.timers import Timers
 from pusher_proto._channels.channel import Channel, ChannelSnapshot
 from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto._connection.connector import Connector
+from pusher_proto._connection.ledger import Ledger
 from pusher_proto.names import kind_of
 from pusher_proto.options import Options
 from pusher_proto.states import ChannelState
@@ -41,6 +42,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.ledger = Ledger(in_order=False)
 
     def request(self, frame: bytes, *_: object) -> None:
         self.sent.append(frame)
@@ -53,12 +55,14 @@ class Guards:
         self.wire = Wire()
         self.timers = Timers()
         settings = Options.from_host("pusher.test", key="key", **options)
-        self.events = ClientEvents(settings, self.timers, cast("Connector", self.wire))
+        self.events = ClientEvents(
+            settings, self.timers, cast("Connector", self.wire), lambda _: ChannelState.SUBSCRIBED
+        )
 
     def frame(self, name: str, channel: Channel | None, event: str, data: Any, now: float) -> bytes:
         """Trigger an event and return the frame that was sent."""
         known = ChannelSnapshot(name, kind_of(name), ChannelState.IDLE)
-        self.events.trigger(channel.snapshot() if channel else known, event, data, now)
+        self.events.trigger(channel.snapshot() if channel else known, event, data, None, now)
         return self.wire.sent.pop()
 
 

@@ -5,7 +5,6 @@ Called by the session. The connector's ledger says which request an error is abo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -39,6 +38,7 @@ from ..names import ChannelKind, check_channel, is_cache, kind_of
 from ..options import DecryptedText, Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel, ChannelSnapshot, check_subscribed
+from .client_events import ClientEvents
 from .error_attribution import (
     may_refuse_subscribe,
     named_channel,
@@ -70,14 +70,15 @@ class Subscriptions:
         self,
         options: Options,
         timers: Timers,
-        emit: Callable[[Event], None],
         connector: Connector,
         user: User,
         admission: Admission,
+        client_events: ClientEvents,
     ) -> None:
         self._options = options
         self._timers = timers
-        self._emit = emit
+        self._emit = connector.emit
+        self._client_events = client_events
         self._connector = connector
         self._user = user
         self._admission = admission
@@ -256,7 +257,7 @@ class Subscriptions:
         error = SubscriptionError(text, channel=name)
         self._admission.unanswered(channel, error, now)
 
-    def subscribe_again_due(self, name: str, now: float) -> None:
+    def again_due(self, name: str, now: float) -> None:
         """Send a subscribe a second time, after a short absence from a cluster."""
         self._renewals.send_again(name, now)
 
@@ -266,10 +267,8 @@ class Subscriptions:
         """Take a message of an encrypted channel or a cache channel."""
         if channel.sealed:
             self._admission.sealed.receive(channel, event, now)
-        elif channel.is_cached(event.name):
-            self._emit(replace(event, cached=True))
         else:
-            self._emit(event)
+            self._emit(replace(event, cached=True) if channel.is_cached(event.name) else event)
 
     def control(self, event: ChannelEvent, now: float) -> None:
         """Take a `pusher:` or `pusher_internal:` message that names a channel."""
@@ -417,6 +416,7 @@ class Subscriptions:
         self._emit(Subscribed(channel.name, offline_for))
         for change in changes:
             self._emit(change)
+        self._client_events.subscribed(channel.name, now)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
         """Handle a refusal of a subscribe; report it as an error when no subscribe is unanswered."""

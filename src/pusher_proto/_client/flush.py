@@ -1,41 +1,57 @@
-"""Waiting until the server has received what was sent."""
+"""Waiting until the server has received what was triggered."""
 
 from __future__ import annotations
 
-from ..errors import ConnectionEnded, NotConnected
+from ..errors import ConnectionEnded, NotConnected, PusherTimeout
 from .host import Host
 from .pending import PENDING, Pending
 
 __all__ = ["Flush"]
 
+_LOST = "the connection ended before the server answered the ping behind what was sent: some of it may be lost"
+
 
 class Flush:
-    """Sends a ping behind everything that was triggered, and waits for its pong."""
+    """Waits until everything that was triggered has gone out, sends a ping behind it, and waits for its pong."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._connection: int | None = None
-        self._ping: int | None = None
+        self._upto: int | None = None
+        """The number of the last event that waited when the flush began."""
+        self._losses = self._dropped = 0
+        self._pinged: tuple[int, int] | None = None
+        """The connection of the ping, and its number there."""
 
     def check(self) -> bool | Pending:
-        """Return True when the server has answered. Raises `NotConnected`, and `ConnectionEnded` when it cannot."""
-        session = self._host.session
-        counts = session.pings
-        if self._connection is None:
+        """Return True when the server has answered.
+
+        Raises `NotConnected`, `ConnectionEnded` when something may be lost, and `PusherTimeout` when events waited too
+        long.
+        """
+        session, events = self._host.session, self._host.session.client_events
+        if self._upto is None:
             self._host.checks.alive()
-            if session.socket_id is None:
+            if session.socket_id is None and not events.waiting:
                 raise NotConnected("there is no connection to flush")
-            self._connection = counts.connection
-        if session.socket_id is None or counts.connection != self._connection:
-            raise ConnectionEnded(
-                None,
-                "the connection ended before the server answered the ping behind what was sent: "
-                "some of it may be lost",
+            self._upto, self._losses, self._dropped = events.last, events.losses, events.dropped
+        counts = session.pings
+        gone = session.socket_id is None
+        pinged_before = self._pinged is not None and (gone or self._pinged[0] != counts.connection)
+        if pinged_before or events.losses != self._losses:
+            raise ConnectionEnded(None, _LOST)
+        if events.dropped != self._dropped:
+            raise PusherTimeout(
+                f"{events.dropped - self._dropped} client events were dropped while they waited: they were older than "
+                "max_age of their outbox, or their channel was left"
             )
-        if self._ping is None:
-            if not session.waiting_events:
-                self._ping = counts.sent + 1
-                session.ping(now=self._host.driver.now())
-                self._host.driver.changed()
+        if events.waits(self._upto):
+            self._host.checks.alive()
             return PENDING
-        return True if counts.answered >= self._ping else PENDING
+        if gone:
+            return True  # the server had confirmed everything before the connection ended
+        if self._pinged is None:
+            self._pinged = counts.connection, counts.sent + 1
+            session.ping(now=self._host.driver.now())
+            self._host.driver.changed()
+            return PENDING
+        return True if counts.answered >= self._pinged[1] else PENDING

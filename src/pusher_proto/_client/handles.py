@@ -16,6 +16,7 @@ from ..events import USER_SCOPE, Event
 from ..members import Member, Members
 from ..names import ChannelKind, kind_of
 from ..options import DecryptedText
+from ..outbox import Keep, Outbox
 from ..states import ChannelState, UserState
 from .bindings import BindingBase
 from .host import Host
@@ -118,6 +119,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         self._scope = name
         self._subscribed_with: tuple[Auth | None, DecryptedText | None] = (None, None)
         """The arguments of `subscribe`, which the client keeps here for the life of the handle."""
+        self._outbox: Outbox | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r} {self.state.name}>"
@@ -162,14 +164,42 @@ class ChannelBase(SourceBase[BindingT_co]):
         """The number of members that the server gave with the roster, where it gave one."""
         return self._snapshot.server_count
 
-    def trigger(self, event: str, data: Any) -> None:
+    def trigger(self, event: str, data: Any, *, queue: bool | None = None) -> None:
         """Send a client event to the other subscribers.
 
-        `event` starts with `client-`, `data` is anything that JSON can hold. Raises `InvalidName`, `NotSubscribed`,
-        `UnsupportedFeature` for a channel that is neither private nor presence, `OutboxFull` when the network does not
-        take what was sent before, `LocalProtocolError` for data that is too large, and `ClientClosed`.
+        `event` starts with `client-`, `data` is anything that JSON can hold. With `queue=True` the event waits while
+        the channel is not subscribed, and while `Options.client_event_rate` does not allow it; `outbox` says how, and
+        once it was called events wait unless `queue=False` is given.
+
+        Raises `InvalidName`, `NotSubscribed` (with `queue` only when `subscribe` was not called), `UnsupportedFeature`
+        for a channel that is neither private nor presence, `RateLimited`, `OutboxFull` when too much waits,
+        `LocalProtocolError` for data that is too large, and `ClientClosed`. Then nothing was sent and nothing waits.
         """
-        self._host.command(self._host.session.trigger, self._name, event, data)
+        waits = self._outbox is not None if queue is None else queue
+        settings = (self._outbox or Outbox()) if waits else None
+        self._host.command(self._host.session.trigger, self._name, event, data, settings)
+
+    def outbox(self, *, max_age: float | None = 60.0, keep: Keep = "all", limit: int = 100) -> Self:
+        """Let client events wait while the channel is not subscribed; return the handle.
+
+        They go out in order as soon as the channel is subscribed. An event older than `max_age` seconds is dropped and
+        counted in `stats.client_events_dropped`; None is no limit. `keep="latest"` keeps only the latest event of each
+        name: for positions and other values that replace each other. With `limit` events waiting `trigger` raises
+        `OutboxFull`. `client.flush` waits until all have gone out. Events that still wait when the channel is left
+        or the client is closed are dropped.
+
+        The settings are kept for the life of the handle, for later calls of `trigger`. Raises TypeError and ValueError.
+        """
+        settings = Outbox(max_age=max_age, keep=keep, limit=limit)
+        with self._host.guard:
+            self._outbox = settings
+        return self
+
+    @property
+    def waiting_events(self) -> int:
+        """The number of client events that wait until the channel is subscribed, or until the rate allows them."""
+        with self._host.guard:
+            return self._host.session.client_events.waiting_on(self._name)
 
     def refresh_members(self) -> None:
         """Leave this presence channel and join it again, which gives a new list of members.

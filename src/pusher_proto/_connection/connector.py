@@ -238,10 +238,16 @@ class Connector:
         paused = self.reading_paused and self._link is not None
         return not (paused and self._link.transport == transport)  # type: ignore[union-attr]  # not None when paused
 
-    def missing_at(self, limit: float, now: float) -> float:
-        """Return when an answer that was due by now counts as missing: later, when it may not have been read yet."""
+    def postponed(self, timer: Timer, of: str | None, limit: float, now: float) -> bool:
+        """Give an answer that is due now more time if it may have come and was not read, as reading was paused.
+
+        Return whether it may.
+        """
         assert self._link is not None  # a question is forgotten with its connection
-        return self._link.missing_at(limit, now)
+        missing_at = self._link.missing_at(limit, now)
+        if missing_at > now:
+            self._timers.set(timer, missing_at, of)
+        return missing_at > now
 
     def forget_error(self) -> None:
         """Note that the last error was about a channel: it cannot stand for a close code."""

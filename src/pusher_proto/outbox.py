@@ -1,0 +1,41 @@
+"""How client events wait while their channel is not subscribed."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import Struct
+
+__all__ = ["Keep", "Outbox"]
+
+Keep = Literal["all", "latest"]
+_KEEP: Final = ("all", "latest")
+
+
+class Outbox(Struct, frozen=True, kw_only=True):
+    """How long, which and how many client events of one channel wait.
+
+    Raises ValueError and TypeError for settings that are wrong.
+    """
+
+    max_age: float | None = 60.0
+    """Seconds after which an event that still waits is dropped, and counted in `Stats.client_events_dropped`.
+    None: it waits until it goes out or its channel is left."""
+    keep: Keep = "all"
+    """Whether all events wait, or only the latest one of each name: for positions and other values that replace
+    each other."""
+    limit: int = 100
+    """How many events wait at most; one more raises `OutboxFull`."""
+
+    def __post_init__(self) -> None:
+        if self.max_age is not None:
+            if isinstance(self.max_age, bool) or not isinstance(self.max_age, int | float):
+                raise TypeError(f"max_age is a number of seconds or None, not {self.max_age!r}")
+            if not self.max_age > 0:
+                raise ValueError(f"max_age is a positive number of seconds, not {self.max_age!r}")
+        if self.keep not in _KEEP:
+            raise ValueError(f"keep is one of {', '.join(_KEEP)}, not {self.keep!r}")
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int):
+            raise TypeError(f"limit is a number of events, not {self.limit!r}")
+        if self.limit < 1:
+            raise ValueError(f"limit is a number of events, at least 1, not {self.limit!r}")
