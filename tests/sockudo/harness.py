@@ -131,6 +131,8 @@ def _configured(
         # On by default: 20 connections a minute from one address.
         "rate_limiter": {"enabled": False},
         "metrics": {"enabled": False},
+        # By default Redis, for which a server without it waits 4.5 s at its start. It serves webhooks alone.
+        "queue": {"driver": "memory"},
         "app_manager": {"driver": "memory", "array": {"apps": [_app(app) for app in apps]}},
         **settings,
     }

@@ -351,7 +351,6 @@ async def test_a_client_event_of_a_channel_with_a_cache_is_refused(
         assert (error.code, error.channel) == (4301, name)
 
 
-@pytest.mark.slow
 async def test_events_of_the_server_are_not_lost_while_it_drains(
     driver: Driver, start_server: StartServer
 ) -> None:

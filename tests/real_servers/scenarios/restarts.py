@@ -34,7 +34,6 @@ pytestmark = pytest.mark.anyio
 PREFIXES = ("news", "private-orders", "presence-room", "private-encrypted-x", "cache-last")
 
 
-@pytest.mark.slow
 async def test_the_user_and_every_channel_come_back_after_each_kind_of_restart(
     driver: Driver, start_server: StartServer
 ) -> None:
