@@ -35,7 +35,7 @@ class Leaving:
         """End everything at once."""
 
     async def __aenter__(self) -> Self:
-        self._body = self._io.body()
+        self._body = self._io.body_class(self._io)
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:

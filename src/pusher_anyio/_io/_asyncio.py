@@ -23,8 +23,35 @@ from ._streams import Stream
 __all__ = ["AsyncioLoop"]
 
 
+class _Body(Body):
+    """As asyncio.timeout does it."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop)
+        self._cancelling = self._task.cancelling()
+
+    def _wake(self) -> None:
+        self._interrupted = self._task.cancel()
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Take the cancellation back, if it was this one's."""
+        self._left = True
+        if not (self._interrupted and self.is_here):
+            return False
+        ours = self._task.uncancel() <= self._cancelling
+        if isinstance(error, asyncio.CancelledError):
+            return ours
+        if sys.version_info < (3, 13):
+            # The cancellation was not delivered yet, and would be in spite of `uncancel`.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        return False
+
+
 class AsyncioLoop(Loop):
     """An asyncio event loop."""
+
+    body_class = _Body
 
     def __init__(self, connect: Connect | None) -> None:
         super().__init__()
@@ -67,10 +94,6 @@ class AsyncioLoop(Loop):
         if task is not None and task.cancelling():
             raise asyncio.CancelledError
 
-    def body(self) -> Body:
-        """Return the body of a block that this task enters."""
-        return _Body()
-
     def current_task(self) -> Any:
         """Return this task."""
         return asyncio.current_task(self.native) if asyncio._get_running_loop() else None  # noqa: SLF001 - see above
@@ -88,13 +111,9 @@ class AsyncioLoop(Loop):
             self._timer = None
             self.driver.ring()
 
-    def open(self, wire: Wire) -> None:
-        """Dial and move the bytes of `wire`."""
+    def _mover(self, wire: Wire) -> Mover:
         connect = self._connect
-        moved_by: Mover = (
-            _Connection(self, wire) if connect is None else Stream(self, wire, connect)
-        )
-        self.move(f"pusher dial {wire.host}:{wire.port}", wire, moved_by)
+        return _Connection(self, wire) if connect is None else Stream(self, wire, connect)
 
 
 class _Connection(asyncio.Protocol):
@@ -146,9 +165,8 @@ class _Connection(asyncio.Protocol):
             else:
                 transport.pause_reading()
         if not (self._write_is_due or self._unwritten) and wire.has_to_write:
-            self._loop.native.call_soon(
-                self._write
-            )  # then all that this turn brings goes in one piece
+            # Soon: then all that this turn brings is written in one piece.
+            self._loop.native.call_soon(self._write)
             self._write_is_due = True
 
     def connection_made(self, transport: Any) -> None:
@@ -193,40 +211,3 @@ class _Connection(asyncio.Protocol):
                 self._unwritten = len(data)
             else:
                 wire.written(len(data))
-
-
-class _Body(Body):
-    """As asyncio.timeout does it."""
-
-    def __init__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # a block is entered by a task
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._left = self._interrupted = False
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this is the task that runs now."""
-        return asyncio.current_task() is self._task
-
-    def interrupt(self) -> None:
-        """Cancel the task."""
-        if not (self._left or self._interrupted):
-            self._interrupted = self._task.cancel()
-
-    async def leave(self, error: BaseException | None) -> bool:
-        """Take the cancellation back, if it was this one's."""
-        self._left = True
-        if not (self._interrupted and self.is_here):
-            return False
-        ours = self._task.uncancel() <= self._cancelling
-        if isinstance(error, asyncio.CancelledError):
-            return ours
-        if sys.version_info < (
-            3,
-            13,
-        ):  # it was not delivered yet, and would be in spite of `uncancel`
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
-        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import anyio
@@ -34,39 +35,28 @@ async def connected(
     async def attempt(info: tuple[Any, ...], over: anyio.Event) -> None:
         nonlocal error
         try:
-            sock = socket.socket(*info[:3])
-            try:
-                sock.setblocking(False)
-                await connect(sock, info[4])
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except BaseException:
-                sock.close()
-                raise
-        except OSError as failed:
-            error = in_words_of_the_system(failed)
-        else:
+            sock = opened.enter_context(socket.socket(*info[:3]))
+            sock.setblocking(False)
+            await connect(sock, info[4])
             won.append(sock)
             attempts.cancel_scope.cancel()
+        except OSError as failed:
+            error = in_words_of_the_system(failed)
         finally:
             over.set()
 
     infos = await _addresses(host, port)
-    try:
+    with ExitStack() as opened:
         async with anyio.create_task_group() as attempts:
             for info in in_turns(infos):
                 over = anyio.Event()
                 attempts.start_soon(attempt, info, over)
                 with anyio.move_on_after(STAGGER):
                     await over.wait()
-    except BaseException:
-        for sock in won:
-            sock.close()
-        raise
-    if not won:
-        raise error
-    for late in won[1:]:  # two may have been connected in one turn
-        late.close()
-    return won[0]
+        if not won:
+            raise error
+        won[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return socket.socket(fileno=won[0].detach())  # all others are closed
 
 
 async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:

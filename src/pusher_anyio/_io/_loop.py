@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import queue
 import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,7 +34,7 @@ _LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices t
 
 
 class Mover(Protocol):
-    """What dials and moves the bytes of one wire."""
+    """What dials and moves the bytes of one wire. At the end it calls `Loop.gone`."""
 
     async def run(self) -> None:
         """Dial."""
@@ -45,34 +44,45 @@ class Mover(Protocol):
 
 
 class Body:
-    """The task that runs the body of a client's block."""
+    """The task that runs the body of a client's block, which it has just entered."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._task = loop.current_task()
+        self._left = self._interrupted = False
 
     @property
-    @abstractmethod
     def is_here(self) -> bool:
         """Whether this is the task that runs now."""
+        return self._loop.current_task() is self._task
 
-    @abstractmethod
     def interrupt(self) -> None:
         """Interrupt the body at what it waits for, once."""
+        if not (self._left or self._interrupted):
+            self._interrupted = True
+            self._wake()
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Wake the task with an exception."""
 
     @abstractmethod
     async def leave(self, error: BaseException | None) -> bool:
-        """The block is left with `error`. Return whether that is only the interruption."""
+        """Leave the block with `error`. Return whether that is only the interruption."""
 
 
 class Loop(IO):
     """An event loop and what one client has on it: wires, tasks, calls of the application and a time to ring at."""
 
     driver: Driver
+    body_class: type[Body]
     broke: Callable[[BaseException], None]
     """Gets the exceptions that come out of tasks."""
     time: Callable[[], float]
 
     def __init__(self) -> None:
-        self.new_event: Callable[[], anyio.Event] = type(
-            anyio.Event()
-        )  # asking anyio takes ten times as long
+        # Asking anyio for each event takes ten times as long.
+        self.new_event: Callable[[], anyio.Event] = type(anyio.Event())
         self.wires: dict[Wire, Callable[[], object]] = {}
         """Those of which something is left, a dial, a socket or a task; and what cancels the task."""
         self.tasks: dict[Any, Callable[[], object]] = {}
@@ -114,10 +124,6 @@ class Loop(IO):
         """Raise again if the task that runs now is cancelled itself, and not only something within it."""
 
     @abstractmethod
-    def body(self) -> Body:
-        """Return the body of a block that the task that runs now enters."""
-
-    @abstractmethod
     def current_task(self) -> Any:
         """Return the task that runs now."""
 
@@ -141,11 +147,16 @@ class Loop(IO):
 
     # Byte streams
 
-    def move(self, name: str, wire: Wire, moved_by: Mover) -> None:
-        """Let `moved_by` dial and move the bytes of `wire`. It says `gone` at the end."""
-        wire.moved_by = moved_by
+    @abstractmethod
+    def _mover(self, wire: Wire) -> Mover:
+        """Return what dials and moves the bytes of `wire`."""
+
+    def open(self, wire: Wire) -> None:
+        """Dial and move the bytes of `wire`."""
+        wire.moved_by = mover = self._mover(wire)
         self.wires[wire] = int
-        _, cancel = self._spawn(name, self.context.copy(), self._run, moved_by.run)
+        name = f"pusher dial {wire.host}:{wire.port}"
+        _, cancel = self._spawn(name, self.context.copy(), self._run, mover.run)
         if wire in self.wires:  # else it is gone already, where tasks begin within the call
             self.wires[wire] = cancel
 
@@ -165,38 +176,34 @@ class Loop(IO):
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
     ) -> Callable[[], None]:
         """Call `function(argument)`: in a task if it is async, else in a thread."""
-        return Call(self, function, argument, done).cancel
+        name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
+        call = Call(self, name, done)
+        if inspect.iscoroutinefunction(function):
+            call.begin(partial(function, argument))
+        else:
+            act = partial(self.context.copy().run, function, argument)
+            threading.Thread(target=call.run, args=(act,), name=name, daemon=True).start()
+        return call.cancel
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
         """Call `function(*args)` on the loop, from another thread, and wait for what it returns."""
-        answers: queue.SimpleQueue[object] = queue.SimpleQueue()
+        answer: Future[Any] = Future()
 
-        def act() -> None:
+        async def act() -> None:
             try:
                 result = function(*args)
+                answer.set_result(await result if inspect.isawaitable(result) else result)
             except BaseException as error:
-                answers.put(_Raised(error))
-            else:
-                if inspect.isawaitable(result):
-                    self.start("pusher call_from_thread", wait, result)
-                else:
-                    answers.put(result)
+                answer.set_exception(error)
 
-        async def wait(awaitable: Awaitable[object]) -> None:
-            try:
-                answers.put(await awaitable)
-            except BaseException as error:
-                answers.put(_Raised(error))
-
-        self.soon(act)
-        while True:
-            with suppress(queue.Empty):
-                result = answers.get(timeout=_LOOK_AGAIN)
-                if isinstance(result, _Raised):
-                    raise result.error
-                return result
+        # Not `start`: a task that is cancelled before it has begun would not answer. This list keeps it alive.
+        tasks: list[Spawned] = []
+        name, context = "pusher call_from_thread", self.context.copy()
+        self.soon(lambda: tasks.append(self._spawn(name, context, act)))
+        while not wait((answer,), _LOOK_AGAIN).done:
             if self.is_over:
                 raise RuntimeError("the event loop of the client has ended")
+        return answer.result()
 
     # The end
 
@@ -235,48 +242,34 @@ class Loop(IO):
             event.set()
 
 
-class _Raised:
-    """What was raised, on its way to another thread."""
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
 class Call:
     """One call of a function of the application. It ends once, also when it was cancelled."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        function: Callable[[Any], object],
-        argument: object,
-        done: Callable[[object], None],
-    ) -> None:
+    def __init__(self, loop: Loop, name: str, done: Callable[[object], None]) -> None:
         self._loop = loop
+        self._name = name
         self._done = done
-        self._cancel_task: Callable[[], object] | None = None
-        self._name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
-        if inspect.iscoroutinefunction(function):
-            self._cancel_task = loop.start(self._name, self._wait, partial(function, argument))
-        else:
-            act = partial(loop.context.copy().run, function, argument)
-            threading.Thread(target=self._run, args=(act,), name=self._name, daemon=True).start()
+        self._cancel_task: Callable[[], object] = int  # nothing yet
 
     def cancel(self) -> None:
         """Cancel a coroutine function. A plain function runs on."""
-        if self._cancel_task is not None:
-            self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
+        self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
 
-    def _run(self, act: Callable[[], object]) -> None:
+    def run(self, act: Callable[[], object]) -> None:
+        """Call a plain function, in a thread of its own."""
         try:
             result = act()
         except BaseException as error:
             result = error
         self._loop.soon(self._returned, result)
 
+    def begin(self, begin: Callable[[], Any]) -> None:
+        """Await what `begin` returns."""
+        self._cancel_task = self._loop.start(self._name, self._wait, begin)
+
     def _returned(self, result: object) -> None:
         if inspect.isawaitable(result):
-            self._cancel_task = self._loop.start(self._name, self._wait, lambda: result)
+            self.begin(lambda: result)
         else:
             self._done(result)
 

@@ -21,14 +21,47 @@ from trio.lowlevel import (
 
 from pusher_proto.driving import Wire
 
-from ._loop import TURNS, Body, Connect, Loop, Spawned, Work
+from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
 from ._streams import Stream
 
 __all__ = ["TrioLoop"]
 
 
+class _Interrupted(BaseException):
+    """Interrupts the body of a block. No scope of the body catches it, nor `except Exception`."""
+
+
+class _Body(Body):
+    """A scope around the body would have to be left by the task that entered it, in the right order, which blocks of
+    clients need not be. So the task is woken with an exception, as trio does it for KeyboardInterrupt."""
+
+    def _wake(self) -> None:
+        spawn_system_task(self._wake_soon, name="pusher interrupt a block")
+
+    async def _wake_soon(self) -> None:
+        task = self._task
+        while not self._left and inspect.getcoroutinestate(task.coro) != inspect.CORO_CLOSED:
+            if task._abort_func is not None:  # noqa: SLF001 - trio has no public way to wake a task with an exception
+                task._attempt_abort(_interrupt)  # noqa: SLF001 - as above
+                return
+            await cancel_shielded_checkpoint()
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Return whether `error` is the interruption."""
+        self._left = True
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(_Interrupted)[1] is None
+        return isinstance(error, _Interrupted)
+
+
+def _interrupt() -> NoReturn:
+    raise _Interrupted
+
+
 class TrioLoop(Loop):
     """A run of trio."""
+
+    body_class = _Body
 
     def __init__(self, connect: Connect | None) -> None:
         super().__init__()
@@ -76,17 +109,12 @@ class TrioLoop(Loop):
         """Raise again if this task is cancelled itself."""
         await checkpoint_if_cancelled()
 
-    def body(self) -> Body:
-        """Return the body of a block that this task enters."""
-        return _Body()
-
     def current_task(self) -> Any:
         """Return this task."""
         return current_task()
 
-    def open(self, wire: Wire) -> None:
-        """Dial and move the bytes of `wire`."""
-        self.move(f"pusher {wire.host}:{wire.port}", wire, Stream(self, wire, self._connect))
+    def _mover(self, wire: Wire) -> Mover:
+        return Stream(self, wire, self._connect)
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
@@ -107,46 +135,3 @@ class TrioLoop(Loop):
                 self._rings_at = inf
                 self.driver.ring()
             self._sleep = trio.CancelScope(deadline=self._rings_at)
-
-
-class _Interrupted(BaseException):
-    """Interrupts the body of a block. No scope of the body catches it, nor `except Exception`."""
-
-
-class _Body(Body):
-    """A scope around the body would have to be left by the task that entered it, in the right order, which blocks of
-    clients need not be. So the task is woken with an exception, as trio does it for KeyboardInterrupt."""
-
-    def __init__(self) -> None:
-        self._task = current_task()
-        self._left = self._interrupted = False
-
-    @property
-    def is_here(self) -> bool:
-        """Whether this is the task that runs now."""
-        return current_task() is self._task
-
-    def interrupt(self) -> None:
-        """Wake the task as soon as it waits for something."""
-        if not (self._left or self._interrupted):
-            self._interrupted = True
-            spawn_system_task(self._wake, name="pusher interrupt a block")
-
-    async def _wake(self) -> None:
-        task = self._task
-        while not self._left and inspect.getcoroutinestate(task.coro) != inspect.CORO_CLOSED:
-            if task._abort_func is not None:  # noqa: SLF001 - trio has no public way to wake a task with an exception
-                task._attempt_abort(_interrupt)  # noqa: SLF001 - as above
-                return
-            await cancel_shielded_checkpoint()
-
-    async def leave(self, error: BaseException | None) -> bool:
-        """Return whether `error` is the interruption."""
-        self._left = True
-        if isinstance(error, BaseExceptionGroup):
-            return error.split(_Interrupted)[1] is None
-        return isinstance(error, _Interrupted)
-
-
-def _interrupt() -> NoReturn:
-    raise _Interrupted
