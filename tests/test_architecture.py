@@ -385,9 +385,9 @@ def test_no_file_is_too_long(path: Path) -> None:
 
 MOST_CODE = {
     "pusher_anyio/_io": 615,
-    "pusher_anyio": 640,
+    "pusher_anyio": 655,
     "pusher_sync/_io": 375,
-    "pusher_sync": 405,
+    "pusher_sync": 420,
     "pusher_sync/pysher": 399,
 }
 """The most lines of code of each room of a driver, without the rooms in it and the modules `BESIDE`."""

@@ -14,6 +14,7 @@ from pusher_proto.client import (
     PENDING,
     ChannelBase,
     Invalid,
+    NotAClass,
     Overflow,
     Selector,
     SourceBase,
@@ -172,6 +173,24 @@ class Source(SourceBase[Binding]):
         options = StreamOptions(buffer, overflow, type, types, decoder, invalid)
         return Stream(self._host, self._scope, selector, options)
 
+    @overload
+    async def wait_for(
+        self,
+        selector: type[E],
+        predicate: Callable[[E], bool] | None = None,
+        timeout: float | None = None,
+        *,
+        fresh: bool = False,
+    ) -> E: ...
+    @overload
+    async def wait_for(
+        self,
+        selector: NotAClass,
+        predicate: Callable[[Any], bool] | None = None,
+        timeout: float | None = None,
+        *,
+        fresh: bool = False,
+    ) -> Any: ...
     async def wait_for(
         self,
         selector: Selector,

@@ -20,7 +20,7 @@ from ._client.bindings import SLOW, BindingBase
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
 from ._client.goals import Goal, Goals
-from ._client.handles import ChannelBase, SourceBase, UserBase, Watchlist
+from ._client.handles import ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
 from ._client.host import Host
 from ._client.pending import END, PENDING, End, Nothing, Pending
 from ._client.registry import Bindings
@@ -54,6 +54,7 @@ __all__ = [
     "HandlerErrors",
     "Host",
     "Invalid",
+    "NotAClass",
     "Nothing",
     "Overflow",
     "Pending",

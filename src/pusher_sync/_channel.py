@@ -18,6 +18,7 @@ from pusher_proto.client import (
     End,
     Goal,
     Invalid,
+    NotAClass,
     Overflow,
     Selector,
     SourceBase,
@@ -190,6 +191,24 @@ class Source(SourceBase[Binding]):
         options = StreamOptions(buffer, overflow, type, types, decoder, invalid)
         return Stream(self._host, self._scope, selector, options)
 
+    @overload
+    def wait_for(
+        self,
+        selector: type[E],
+        predicate: Callable[[E], bool] | None = None,
+        timeout: float | None = None,
+        *,
+        fresh: bool = False,
+    ) -> E: ...
+    @overload
+    def wait_for(
+        self,
+        selector: NotAClass,
+        predicate: Callable[[Any], bool] | None = None,
+        timeout: float | None = None,
+        *,
+        fresh: bool = False,
+    ) -> Any: ...
     def wait_for(
         self,
         selector: Selector,

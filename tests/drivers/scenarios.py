@@ -1040,7 +1040,7 @@ async def waits_in_a_row_lose_nothing_beside_others(driver: Driver, server: Runn
         with pytest.raises(PusherTimeout):
             await room.wait_for("n", timeout=0.01, fresh=True)
         with pytest.raises(TypeError, match="write timeout=2"):
-            await room.wait_for("n", 2)  # type: ignore[arg-type]  # as in other clients
+            await room.wait_for("n", 2)  # type: ignore[call-overload]  # as in other clients
         client.unbind()
         room.unbind()
 

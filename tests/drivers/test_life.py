@@ -623,6 +623,54 @@ def test_W17_one_event_loop_after_another_in_one_thread(server: ServerInThread) 
 
 
 @on_both
+def test_W17_any_thread_may_read_while_everything_changes(
+    server: ServerInThread, backend: str
+) -> None:
+    done = threading.Event()
+    seen = set[ConnectionState]()
+
+    def read(client: Client) -> None:
+        while not done.is_set():
+            seen.add(client.state)
+            assert not client.closed
+            assert client.socket_id is not None
+            assert client.last_error is client.retry_at is None
+            assert client.options is not None
+            assert client.stats.attempts == 1
+            for channel in client.channels.values():
+                assert isinstance(channel.state, ChannelState)
+                assert channel.last_error is channel.subscription_count is None
+
+    async def change(client: Client) -> None:
+        kept = [client.channel(f"kept-{n}").events("a") for n in range(200)]
+        with anyio.move_on_after(0.5):
+            while True:
+                rooms = [client.subscribe(f"room-{n}") for n in range(20)]
+                streams = [room.events("a") for room in rooms]
+                for room, stream in zip(rooms, streams, strict=True):
+                    stream.close()
+                    room.unsubscribe()
+                await checkpoint()
+        done.set()
+        assert all(stream.dropped == 0 for stream in kept)
+
+    async def main() -> None:
+        async with open_pusher(quick(server)) as client:
+            await client.wait_connected(5)
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.to_thread.run_sync, read, client)
+                group.start_soon(change, client)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        run(main, backend)
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == {ConnectionState.CONNECTED}
+
+
+@on_both
 def test_call_from_thread_calls_awaits_and_raises(server: ServerInThread, backend: str) -> None:
     async def main() -> None:
         async with open_pusher(quick(server)) as client:

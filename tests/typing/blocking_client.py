@@ -147,6 +147,12 @@ def steps_and_several_types(client: Client, channel: Channel) -> None:
     for typed in channel.events(types={"trade": Trade, "quote": Quote}, invalid="skip"):
         if isinstance(typed.data, Quote):
             assert_type(typed.data, Quote)
+    assert_type(channel.wait_for(MemberAdded), MemberAdded)
+    found = client.wait_for(ChannelEvent, lambda event: event.name == "trade", timeout=1)
+    assert_type(found, ChannelEvent)
+    assert_type(client.user.wait_for(UserEvent, fresh=True), UserEvent)
+    assert_type(channel.wait_for((MemberAdded, "trade")), Any)
+    assert_type(channel.wait_for("trade", lambda event: event.data > 1), Any)
     assert_type(channel.members_as(Trade), dict[str, Trade])
     assert_type(client.subscribe_many(["a"]), dict[str, Channel])
     assert_type(channel.subscribe(), Channel)

@@ -38,7 +38,7 @@ class _Body(Body):
         self._left = True
         if not (self._interrupted and self.is_here):
             return False
-        ours = self._task.uncancel() <= self._cancelling
+        ours: bool = self._task.uncancel() <= self._cancelling
         if isinstance(error, asyncio.CancelledError):
             return ours
         if sys.version_info < (3, 13):

@@ -256,7 +256,7 @@ class Call:
         self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
 
     def run(self, act: Callable[[], object]) -> None:
-        """Call a plain function, in a thread of its own."""
+        """Call a plain function, in its own thread."""
         try:
             result = act()
         except BaseException as error:

@@ -148,7 +148,8 @@ class Calls:
 
     def hanging(self, now: float) -> list[float]:
         """Return the ages of the calls that have not returned within `auth_timeout`, the oldest first."""
-        ages = (now - call.began for call in self._out.values())
+        # Of a copy: `stats` may be read in any thread.
+        ages = (now - call.began for call in tuple(self._out.values()))
         return sorted((age for age in ages if age >= self._timeout), reverse=True)
 
     def go_on(self, now: float) -> None:

@@ -23,20 +23,21 @@ from .host import Host
 from .selectors import Choice, Selector
 from .streams import Wait
 
-__all__ = ["ChannelBase", "SourceBase", "UserBase", "Watchlist"]
+__all__ = ["ChannelBase", "NotAClass", "SourceBase", "UserBase", "Watchlist"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 Handler = TypeVar("Handler", bound=Callable[..., object])
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
 
-_NotAClass = (
+NotAClass = (
     str
     | Pattern[str]
     | Callable[[Any], bool]
     | tuple[str | type[Event] | Pattern[str] | Callable[[Any], bool], ...]
     | None
 )
+"""A selector that is not a single class."""
 
 
 class _Client(Protocol):
@@ -63,7 +64,7 @@ class SourceBase(Generic[BindingT_co]):
     ) -> BindingT_co: ...
     @overload
     def bind(
-        self, selector: _NotAClass, fn: Callable[..., object], *, once: bool = False
+        self, selector: NotAClass, fn: Callable[..., object], *, once: bool = False
     ) -> BindingT_co: ...
     @overload
     def bind(

@@ -34,8 +34,9 @@ class Router:
         """Routes with exactly one sink whose `put` is a plain append: the fast path of delivery."""
 
     def __iter__(self) -> Iterator[Sink]:
-        for sinks in self._sinks.values():
-            yield from sinks
+        # Over copies: `stats` may be read in any thread.
+        for sinks in tuple(self._sinks.values()):
+            yield from tuple(sinks)
 
     def add(self, sink: Sink) -> None:
         """Give events to `sink` from now on."""
