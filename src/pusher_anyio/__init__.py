@@ -19,27 +19,19 @@ if TYPE_CHECKING:
 else:
     # All names are imported on first use. The command line and the pytest plugin are in this package too, and do not
     # need the client, nor the core, to start.
-    _HOMES = {
-        "Authorizer": "._client",
-        "Binding": "._bindings",
-        "Channel": "._channel",
-        "Client": "._client",
-        "Stream": "._channel",
-        "User": "._channel",
-        "open_pusher": "._client",
-    }
+    _OURS = ("Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher")
 
     def __getattr__(name):
-        if name in _HOMES:
-            value = getattr(_import_module(_HOMES[name], __name__), name)
+        vocabulary = _import_module("pusher_proto.vocabulary")
+        if name == "__all__":
+            value = [*_OURS, *vocabulary.__all__]
+        elif name in _OURS:
+            home = "._channel" if name == "Stream" else "._client"
+            value = getattr(_import_module(home, __name__), name)
+        elif name in vocabulary.__all__:
+            value = getattr(vocabulary, name)
         else:
-            vocabulary = _import_module("pusher_proto.vocabulary")
-            if name == "__all__":
-                value = [*_HOMES, *vocabulary.__all__]
-            elif name in vocabulary.__all__:
-                value = getattr(vocabulary, name)
-            else:
-                raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value
         return value
 

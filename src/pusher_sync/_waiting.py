@@ -18,7 +18,7 @@ from pusher_proto.client import (
     weakly,
 )
 
-from ._io import IO
+from ._io import IO, current_thread
 
 __all__ = ["Waiting"]
 
@@ -52,7 +52,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
 
     def _who(self) -> object:
         """Return an object that identifies the current thread and lives no longer than it."""
-        return self._io.caller
+        return current_thread()
 
     def _changed(self) -> None:
         if self._io.over:

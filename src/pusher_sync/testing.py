@@ -58,7 +58,6 @@ class _Memory:
     must_not_wait = False
 
     def __init__(self, world: World) -> None:
-        self.caller = self
         self.guard: AbstractContextManager[object] = nullcontext()
         self.error: BaseException | None = None
         self.ring = inf

@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from pusher_proto.driving import IO, Driver, Wire
+from pusher_proto.driving import IO, Driver, Wire, outcome_of
 
 __all__ = ["TURNS", "Body", "Connect", "Loop", "Mover", "Spawned", "Work"]
 
@@ -181,8 +181,8 @@ class Loop(IO):
         if inspect.iscoroutinefunction(function):
             call.begin(partial(function, argument))
         else:
-            act = partial(self.context.copy().run, function, argument)
-            threading.Thread(target=call.run, args=(act,), name=name, daemon=True).start()
+            args = self.context.copy().run, function, argument
+            threading.Thread(target=call.run, args=args, name=name, daemon=True).start()
         return call.cancel
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
@@ -255,13 +255,9 @@ class Call:
         """Cancel a coroutine function. A plain function runs on."""
         self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
 
-    def run(self, act: Callable[[], object]) -> None:
+    def run(self, function: Callable[..., object], *args: object) -> None:
         """Call a plain function, in its own thread."""
-        try:
-            result = act()
-        except BaseException as error:
-            result = error
-        self._loop.soon(self._returned, result)
+        self._loop.soon(self._returned, outcome_of(function, *args))
 
     def begin(self, begin: Callable[[], Any]) -> None:
         """Await what `begin` returns."""

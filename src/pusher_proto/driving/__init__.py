@@ -6,7 +6,7 @@ threads or event loops; `ssl` is used on bytes in memory.
 """
 
 from .addresses import STAGGER, in_turns
-from .application import call_plain
+from .application import call_plain, outcome_of
 from .driver import IO, Driver
 from .reading import READ_SIZE, RECORD_SIZE
 from .tls import SSLContext, Tls, cached_context, default_context
@@ -26,4 +26,5 @@ __all__ = [
     "call_plain",
     "default_context",
     "in_turns",
+    "outcome_of",
 ]

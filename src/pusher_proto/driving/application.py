@@ -11,7 +11,7 @@ from .._auth.endpoint_format import each_of
 from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import UnsupportedFeature
 
-__all__ = ["Call", "answers", "call_plain", "number_of", "question"]
+__all__ = ["Call", "answers", "call_plain", "number_of", "outcome_of", "question"]
 
 Call = Authorize | AuthorizeMany | CallApplication
 """The effects that call a function of the application."""
@@ -62,12 +62,17 @@ def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, obje
     return dict(zip(effect.requests, each, strict=True))
 
 
-def call_plain(function: Callable[[Any], object], argument: object) -> object:
-    """Return what a function of the application returns or raises; a TypeError if that is to be awaited."""
+def outcome_of(function: Callable[..., object], *args: object) -> object:
+    """Return what a function of the application returns, or the exception that it raises."""
     try:
-        result = function(argument)
+        return function(*args)
     except BaseException as error:
         return error
+
+
+def call_plain(function: Callable[[Any], object], argument: object) -> object:
+    """Return what a function of the application returns or raises; a TypeError if that is to be awaited."""
+    result = outcome_of(function, argument)
     if not inspect.isawaitable(result):
         return result
     if inspect.iscoroutine(result):

@@ -3,7 +3,9 @@
 Knows `pusher_proto.driving` and itself, and nothing of the client.
 """
 
+from threading import current_thread
+
 from ._loop import IO, Loop
 from ._socket import Connect
 
-__all__ = ["IO", "Connect", "Loop"]
+__all__ = ["IO", "Connect", "Loop", "current_thread"]

@@ -52,10 +52,6 @@ class IO(DrivingIO, Protocol):
     def must_not_wait(self) -> bool:
         """Whether a wait would never end: this is the I/O's own thread, or this thread holds the guard."""
 
-    @property
-    def caller(self) -> object:
-        """An object that identifies the current thread and lives no longer than it."""
-
     def start(self, driver: Driver, ended: Callable[[], None]) -> None:
         """Begin. `ended` is called once, under the guard, when `over` becomes True."""
 
@@ -112,11 +108,6 @@ class Loop:
         _alive[self] = None
 
     # For the client
-
-    @property
-    def caller(self) -> object:
-        """The current thread."""
-        return threading.current_thread()
 
     @property
     def must_not_wait(self) -> bool:
