@@ -22,8 +22,8 @@ from typing import Any
 from pusher_proto.server._channels import Channel, Member
 from pusher_proto.server._connection import Connection
 from pusher_proto.server._frames import encode, json_text
-from pusher_proto.server._realm import Realm, Socket
-from pusher_proto.testing import Server
+from pusher_proto.server._realm import Realm, Shared, Socket
+from pusher_proto.testing import App, Server
 from simulation import World
 
 __all__ = ["Cluster", "cluster_world"]
@@ -63,8 +63,8 @@ class ClusterRealm(Realm):
     seconds = 0.02
     """The time that the nodes need to ask each other."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, app: App, shared: Shared) -> None:
+        super().__init__(app, shared)
         self.random = random.Random(7)
         self.ended: dict[str, tuple[float, str | None]] = {}
         """When the last connection of a channel ended, and its member."""
@@ -146,16 +146,10 @@ class Cluster(Server):
     def __init__(self, seed: int = 0) -> None:
         rng = random.Random(seed)
         super().__init__(dialect="sockudo", rng=rng)
+        later = partial(self._after, "cache")
+        shared = Shared(self._dialect, rng, self._limits, self._timers, self._reports, later)
         for key, realm in self._realms.items():
-            self._realms[key] = ClusterRealm(
-                realm.app,
-                dialect=self._dialect,
-                rng=rng,
-                limits=self._limits,
-                timers=self._timers,
-                reports=self._reports,
-                after=partial(self._after, "cache"),
-            )
+            self._realms[key] = ClusterRealm(realm.app, shared)
 
     @property
     def realm(self) -> ClusterRealm:
