@@ -16,6 +16,7 @@ import pusher_proto
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from docs.drawing import DRAWINGS  # after the path
+from docs.tabs import tabbed
 
 project = "pusher-proto"
 author = "the authors of pusher-proto"
@@ -85,8 +86,8 @@ def show_states(*given: object) -> bool | None:
     return False if isinstance(getattr(obj, "meaning", None), str) else None
 
 
-def draw(_app: Sphinx, _page: str, source: list[str]) -> None:
-    """Replace the pictures of a page by drawings made from the tables."""
+def prepare(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Replace the pictures of a page by drawings made from the tables, and asynchronous examples by tabs."""
 
     def drawing(picture: re.Match[str]) -> str:
         svg = DRAWINGS[picture["name"]]().svg()
@@ -94,11 +95,12 @@ def draw(_app: Sphinx, _page: str, source: list[str]) -> None:
 
     names = "|".join(DRAWINGS)
     source[0] = re.sub(rf"!\[[^\]]*\]\(img/(?P<name>{names})\.svg\)", drawing, source[0])
+    source[0] = tabbed(page, source[0])
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", meaning_of_a_state)
     app.connect("autodoc-skip-member", show_states)
-    app.connect("source-read", draw)
+    app.connect("source-read", prepare)
     app.connect("missing-reference", name_of_a_module)

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ import pusher_proto.laravel
 import pusher_proto.testing
 import pusher_sync
 import pusher_sync.testing
+from docs.tabs import blocking, examples, tabbed
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
 from pusher_proto import Options, OwnKey, vocabulary
@@ -54,14 +56,19 @@ BLOCKS = [
     for path in PAGES
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
 ]
+IN_BLOCKING_CODE = [
+    (path.name, number, block)
+    for path in PAGES
+    for number, block in enumerate(examples(path.stem, path.read_text()))
+]
 IS_PROGRAM = re.compile(r"(import|from) ")
 USER = {"id": "7", "user_info": {"name": "Ann"}, "watchlist": ["8"]}
 
 
-def blocks(*, programs: bool) -> list[Any]:
+def blocks(of: list[tuple[str, int, str]] = BLOCKS, *, programs: bool) -> list[Any]:
     return [
         pytest.param(block, id=f"{page}-{number}")
-        for page, number, block in BLOCKS
+        for page, number, block in of
         if bool(IS_PROGRAM.match(block)) is programs
     ]
 
@@ -127,6 +134,29 @@ async def test_each_piece_of_a_program_runs(block: str) -> None:
     assert printed or not prints_by_itself(block)
 
 
+@pytest.mark.parametrize("block", blocks(IN_BLOCKING_CODE, programs=False))
+def test_each_piece_of_a_program_runs_in_blocking_code(block: str) -> None:
+    printed: list[Any] = []
+    names = {name: getattr(pusher_proto, name) for name in pusher_proto.__all__}
+    names |= {
+        "msgspec": msgspec,
+        "re": re,
+        "time": time,
+        "fetch_what_was_missed": lambda *_: None,
+        "print": lambda *values: printed.append(values),
+    }
+    code = f"def example(client, prices, orders, room, notes):\n{textwrap.indent(block, '    ')}"
+    exec(compile(code, "docs", "exec"), names)
+    with (
+        serve_in_thread(Server(auth_user=lambda _: USER)) as server,
+        pusher_sync.open_pusher(server.options(auth_endpoint=True)) as client,
+        publishing(server),
+    ):
+        wanted = ("prices", "private-orders", "presence-room", "private-encrypted-notes")
+        names["example"](client, *(client.subscribe(name) for name in wanted))
+    assert printed or not prints_by_itself(block)
+
+
 def prints_by_itself(block: str) -> bool:
     """Return whether a piece prints something that is not in a handler or an answer to an error."""
     module = ast.parse(f"async def example():\n{textwrap.indent(block, '    ')}")
@@ -167,13 +197,17 @@ def server() -> Iterator[ServerInThread]:
 
 @contextmanager
 def publishing(server: ServerInThread) -> Iterator[None]:
-    """Publish in the background to whoever comes."""
+    """Publish in the background, and let another member join and leave."""
     over = threading.Event()
 
     def publish() -> None:
         while not over.wait(0.01):
             server.publish("prices", "price", {"of": "tea", "cents": 250})
             server.publish("private-orders", "order", {"id": 7})
+            server.publish("private-encrypted-notes", "note", {"text": "psst"})
+            server.send_to_user("7", "greeting", {"hello": "Ann"})
+            server.join("presence-room", "8", {"name": "Bob"})
+            server.leave("presence-room", "8")
 
     thread = threading.Thread(target=publish)
     thread.start()
@@ -196,7 +230,7 @@ class Elsewhere:
         request = pusher_proto.AuthRequest(socket_id, channel)
         return {"auth": OwnKey(DEMO_APP.key, DEMO_APP.secret).authorization(request).auth}
 
-    async def post(
+    def answered(
         self, _url: str, fields: Any = None, *, data: Any = None, headers: Any = None
     ) -> Any:
         if data is None:
@@ -208,12 +242,27 @@ class Elsewhere:
     def json(self) -> dict[str, str]:
         return self.answer
 
+    async def post(self, *given: Any, **more: Any) -> Any:
+        return self.answered(*given, **more)
+
     async def current(self) -> str:
         return "now"
 
 
+class ElsewhereInBlockingCode(Elsewhere):
+    """The same without `await`."""
+
+    def post(self, *given: Any, **more: Any) -> Any:
+        return self.answered(*given, **more)
+
+    def current(self) -> Any:
+        return "now"
+
+
 @pytest.mark.filterwarnings("default::DeprecationWarning")  # other packages' own, such as FastAPI's
-@pytest.mark.parametrize("block", blocks(programs=True))
+@pytest.mark.parametrize(
+    "block", [*blocks(programs=True), *blocks(IN_BLOCKING_CODE, programs=True)]
+)
 def test_each_program_runs(
     block: str, server: ServerInThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,15 +290,20 @@ def test_each_program_runs(
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # of the test's own process
     monkeypatch.setattr("ssl.create_default_context", lambda cafile: cafile)  # there is no file
     monkeypatch.setattr(pusher, "Pusher", lambda **given: backend(server, given))
-    elsewhere = Elsewhere(server)
+    elsewhere = (Elsewhere if "async def" in block else ElsewhereInBlockingCode)(server)
     names: dict[str, Any] = {"print": print_, "log_in": lambda: "second", "__name__": "docs"}
     names |= dict.fromkeys(("api", "http", "tokens"), elsewhere)
     with publishing(server):
         try:
             exec(compile(block, "docs", "exec"), names)
             for name in ("main", "test_a_gap_is_told"):
-                if inspect.iscoroutinefunction(names.get(name)) and "run(main)" not in block:
-                    asyncio.run(names[name]())
+                function = names.get(name)
+                if function is None or re.search(r"\(main\)$|^main\(\)$", block, re.MULTILINE):
+                    continue
+                if inspect.iscoroutinefunction(function):
+                    asyncio.run(function())
+                elif not inspect.signature(function).parameters:
+                    function()
         except Enough:
             pass
         except BaseExceptionGroup as group:
@@ -279,6 +333,48 @@ def test_the_examples_about_fuzzing_run(number: int) -> None:
     few = settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
     code = FUZZING[number].replace("@given(", "@few\n@given(")
     exec(compile(code, "fuzzing.md", "exec"), names | {"few": few})
+
+
+# Tabs
+
+
+def test_an_example_in_blocking_code_follows_from_the_asynchronous_one() -> None:
+    code = """import anyio
+from pusher_anyio import open_pusher
+
+async def main() -> None:
+    async with open_pusher(options) as client:
+        await client.wait_connected(timeout=10)  # or later
+        await anyio.sleep(1)
+
+anyio.run(main)
+"""
+    assert (
+        blocking(code)
+        == """import time
+from pusher_sync import open_pusher
+
+def main() -> None:
+    with open_pusher(options) as client:
+        client.wait_connected(timeout=10)        # or later
+        time.sleep(1)
+
+main()
+"""
+    )
+    assert blocking("print(1)\n") is None
+    assert blocking("async with anyio.create_task_group() as group:\n    pass\n") is None
+
+
+def test_tabs_are_for_examples_that_differ_and_have_none_yet() -> None:
+    plain, awaits = "```python\nprint(1)\n```", "```python\nawait one()\n```"
+    tab = ":::{tab-item} trio\n\n" + awaits
+    assert tabbed("receiving", f"{plain}\n{tab}\n") == f"{plain}\n{tab}\n"
+    text = tabbed("receiving", f"{awaits}\n")
+    assert text.count("```python") == 2
+    assert "\none()\n" in text
+    assert tabbed("parity", awaits) == awaits
+    assert len(IN_BLOCKING_CODE) >= 20
 
 
 # Commands, names, links
