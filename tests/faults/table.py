@@ -46,6 +46,14 @@ AREAS = {
 
 BEGIN, END = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
 
+SPELLED = {
+    "UTF8": "UTF-8",
+    "sign in": "sign-in",
+    "raised shown or": "raised, shown or",
+    "Established": "The greeting",
+}
+"""What the name of a test cannot spell."""
+
 _NAME = re.compile(r"test_([A-Z])([0-9]+)([a-z]?)_(\w+)")
 
 
@@ -81,7 +89,9 @@ def _faults_of(path: Path) -> Iterator[Fault]:
         outcome = " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
         if not outcome:
             raise ValueError(f"{path.name}: {node.name} has no docstring that says what happens")
-        what = words.replace("_", " ").replace("UTF8", "UTF-8")
+        what = words.replace("_", " ")
+        for plain, written in SPELLED.items():
+            what = what.replace(plain, written)
         yield Fault(
             list(AREAS).index(area), int(number), letter, what[0].upper() + what[1:], outcome
         )
