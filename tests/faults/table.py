@@ -123,7 +123,9 @@ def world() -> str:
 def with_a_test(folder: Path = HERE.parent) -> set[int]:
     """Return the numbers of `WORLD` that have a test in `folder`, or below it."""
     found: set[int] = set()
-    for path in (path for path in folder.rglob("test_*.py") if "node_modules" not in path.parts):
+    for path in folder.rglob("test_*.py"):
+        if {"node_modules", ".cache"} & {*path.parts}:
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 found |= {int(n) for n in re.findall(r"_W([0-9]+)(?=_|$)", node.name)}
