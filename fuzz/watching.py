@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
+from cluster import Cluster
 from fuzz.application import Broken
 from pusher_proto.signing import sign_channel, sign_user
 from pusher_proto.testing import Server
 
-__all__ = ["WatchedServer", "no_secret_in_logs", "reachable"]
+__all__ = ["WatchedCluster", "WatchedServer", "no_secret_in_logs", "reachable"]
 
 SUBSCRIBE_TIMEOUT = 30.0
 """The default of `Options.subscribe_timeout`, which all applications have."""
@@ -31,6 +32,12 @@ class WatchedServer(Server):
         self.asked_again: set[tuple[str | None, str]] = set()
         """Subscriptions (socket id, channel) that an application asked for again when no answer had been read."""
         self._asked_at: dict[tuple[str | None, str], float] = {}
+        self.repeats: set[tuple[str | None, str]] = set()
+        """Subscriptions that were asked for a second time, to wake subscriptions that get nothing."""
+
+    def _may_repeat(self, ask: tuple[str | None, str]) -> bool:
+        """Return whether a subscription may be asked for again."""
+        return False
 
     def _log(self, connection: Any, message: Any) -> None:
         super()._log(connection, message)
@@ -44,7 +51,8 @@ class WatchedServer(Server):
             # A subscribe whose answer does not come in time is sent again: the server may have taken it.
             late = self._now - self._asked_at.get(ask, self._now) >= SUBSCRIBE_TIMEOUT
             self._asked_at[ask] = self._now
-            if channel in socket.channels and not late and ask not in self.asked_again:
+            again = late or ask in self.asked_again
+            if channel in socket.channels and not again and not self._may_repeat(ask):
                 raise Broken(f"{channel} is subscribed, and asked for once more")
             if auth is not None:
                 said: Any = data.get("channel_data")
@@ -52,6 +60,8 @@ class WatchedServer(Server):
                     auth,
                     *(sign_channel(key, s, socket.id, channel, said) for s in self._secrets),
                 )
+        elif message.event == "pusher:unsubscribe":
+            self.repeats.discard((socket.id, str(data["channel"])))
         elif message.event == "pusher:signin":
             user: Any = data["user_data"]
             self._check(auth, *(sign_user(key, s, socket.id, user) for s in self._secrets))
@@ -59,6 +69,15 @@ class WatchedServer(Server):
     def _check(self, auth: object, *good: str) -> None:
         if auth not in good:
             raise Broken("an authorization was used that is not for this connection")
+
+
+class WatchedCluster(WatchedServer, Cluster):
+    """A cluster that does. A client that knows that it is one subscribes to each channel twice, and not more often."""
+
+    def _may_repeat(self, ask: tuple[str | None, str]) -> bool:
+        known = ask in self.repeats
+        self.repeats.add(ask)
+        return not known
 
 
 class _Record(logging.LogRecord):

@@ -4,6 +4,8 @@
 the seed: latency, chunking, connections lost at any byte, half-open links, refused ones, slow and wrong authorizations,
 restarts, key rotation, members who come and go, applications that subscribe, leave, stall, misuse and raise.
 
+With `--cluster` the server has the habits of several Sockudo nodes (`tests/cluster.py`), and the clients know it.
+
 What must hold always is in `fuzz.application` and `fuzz.watching`, what after a quiet period in `Weather.check`. A
 failure names its seed; the steps that lead to it, as few as were found, and the recordings of the sessions go to
 `fuzz/failures`: `--replay FILE` takes the steps again, and `python -m pusher_proto.replay` runs a recording.
@@ -22,7 +24,7 @@ from pathlib import Path
 
 from fuzz.application import CHANNELS, Broken
 from fuzz.mutation import minimised
-from fuzz.watching import no_secret_in_logs
+from fuzz.watching import WatchedCluster, no_secret_in_logs
 from fuzz.world import OTHER_KEY, OTHER_SECRET, TOKEN, Step, Weather
 from pusher_proto.signing import shared_secret
 from pusher_proto.testing import DEMO_APP
@@ -52,7 +54,7 @@ def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> l
         if tries > patience:
             return False
         try:
-            Weather(weather.seed, weather.clients).play(steps)
+            Weather(weather.seed, weather.clients, cluster=weather.cluster).play(steps)
         except type(error):
             return True
         except Exception:
@@ -66,14 +68,20 @@ def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> l
 def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> Path:
     """Write the steps to a failure, and the inputs of the sessions; return the file with the steps."""
     steps = shortened(weather, error)
-    again = Weather(weather.seed, weather.clients, records=True)
+    again = Weather(weather.seed, weather.clients, records=True, cluster=weather.cluster)
     try:
         again.play(steps)
     except Exception as seen:
         error = seen
     directory.mkdir(exist_ok=True)
     path = directory / f"weather-{weather.seed}.json"
-    told = {"seed": weather.seed, "clients": weather.clients, "why": str(error), "steps": steps}
+    told = {
+        "seed": weather.seed,
+        "clients": weather.clients,
+        "cluster": weather.cluster,
+        "why": str(error),
+        "steps": steps,
+    }
     path.write_text(json.dumps(told, indent=1) + "\n")
     for app in again.apps:
         path.with_suffix(f".{app.number}.jsonl").write_text("".join(app.recording))
@@ -83,15 +91,18 @@ def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> 
 def replayed(path: Path) -> None:
     """Take the steps of a failure again."""
     told = json.loads(path.read_text())
-    Weather(told["seed"], told["clients"]).play([(name, seed) for name, seed in told["steps"]])
+    weather = Weather(told["seed"], told["clients"], cluster=told["cluster"])
+    weather.play([(name, seed) for name, seed in told["steps"]])
 
 
-def simulated(hours: float, seed: int, world: float, worlds: int | None = None) -> int:
+def simulated(
+    hours: float, seed: int, world: float, worlds: int | None = None, *, cluster: bool = False
+) -> int:
     """Simulate until so many hours are over, or so many worlds; say how it went, and return the exit status."""
     began, spent, first = time.monotonic(), time.process_time(), seed
     total, done = 0.0, Counter[str]()
     while total < hours if worlds is None else seed - first < worlds:
-        weather = Weather(seed)
+        weather = Weather(seed, cluster=cluster)
         try:
             weather.run(world if worlds is not None else min(world, hours - total))
             weather.check_memory()
@@ -102,6 +113,10 @@ def simulated(hours: float, seed: int, world: float, worlds: int | None = None) 
             raise
         total += weather.hours
         done += weather.done
+        if isinstance(weather.server, WatchedCluster):
+            realm = weather.server.realm
+            done["deaf subscriptions"] += realm.deafened
+            done["late removals"] += realm.late_removals
         done["connections"] += sum(app.device.session.stats.connections for app in weather.apps)
         seed += 1
     spent = time.process_time() - spent
@@ -124,6 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--world", type=float, default=100.0, help="connection-hours in one world")
     parser.add_argument("--worlds", type=int, help="simulate so many worlds, whatever --hours says")
+    parser.add_argument(
+        "--cluster", action="store_true", help="the server has the habits of several Sockudo nodes"
+    )
     parser.add_argument("--replay", type=Path, help="take the steps of a failure again")
     arguments = parser.parse_args(argv)
     with no_secret_in_logs(SECRETS):
@@ -134,7 +152,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"broken: {broken}")
                 return 1
             return 0
-        return simulated(arguments.hours, arguments.seed, arguments.world, arguments.worlds)
+        return simulated(
+            arguments.hours,
+            arguments.seed,
+            arguments.world,
+            arguments.worlds,
+            cluster=arguments.cluster,
+        )
 
 
 if __name__ == "__main__":

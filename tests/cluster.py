@@ -4,18 +4,19 @@
   arrive before it (C2).
 - When the last connection of a channel ends, a subscribe within the next moments is confirmed and gets nothing, until
   it is repeated (C1). Leaving by `unsubscribe` is not affected.
-- When a connection of a member ends, its removal is sent late, even if the member is back by then; no join follows
-  (C3).
+- When the only connection of a member ends, its removal is sent late, even if the member is back by then; no join
+  follows (C3).
 - A client event on a channel that the server does not count as subscribed is answered by 4301.
 
-Habits that leave no trace on the wire are left out: a presence channel that is joined in the moment in which its last
-other member ends, and lists that two nodes keep apart.
+Habits that leave no trace on the wire are left out: lists that two nodes keep apart, and events that one node does not
+hear from the other.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ from pusher_proto.server._channels import Channel, Member
 from pusher_proto.server._connection import Connection
 from pusher_proto.server._frames import encode, json_text
 from pusher_proto.server._realm import Realm, Shared, Socket
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import DEMO_APP, App, Server
 from simulation import World
 
 __all__ = ["Cluster", "cluster_world"]
@@ -65,9 +66,9 @@ class ClusterRealm(Realm):
 
     def __init__(self, app: App, shared: Shared) -> None:
         super().__init__(app, shared)
-        self.random = random.Random(7)
-        self.ended: dict[str, tuple[float, str | None]] = {}
-        """When the last connection of a channel ended, and its member."""
+        self.random = random.Random(self._rng.random())
+        self.ended: dict[str, float] = {}
+        """When the last connection of a channel ended."""
         self.deafened = self.late_removals = 0
         self._serial = 0
 
@@ -79,11 +80,9 @@ class ClusterRealm(Realm):
 
     def subscribe(self, socket: Socket, name: str, member: Member | None, now: float) -> None:
         """Subscribe a socket; a moment after a channel's end it is confirmed and forgotten."""
-        ended, who = self.ended.get(name, (float("-inf"), None))
+        ended = self.ended.get(name, float("-inf"))
         since = now - ended
         super().subscribe(socket, name, member, now)
-        if member is not None and member.user_id != who:
-            return  # it would get a list, and nothing would tell it that it gets nothing more
         if any(low <= since <= high for low, high in _DEAF_WITHIN):
             self.deafened += 1
             channel = self.channels[name]
@@ -115,7 +114,7 @@ class ClusterRealm(Realm):
             else:
                 self._remove_late(socket, name, now)
             if name not in self.channels:
-                self.ended[name] = now, None
+                self.ended[name] = now
         socket.channels.clear()
         super().leave(socket, now)
 
@@ -123,17 +122,19 @@ class ClusterRealm(Realm):
         """Keep the member for a while; then everybody is sent its removal, also if it is back."""
         self._serial += 1
         delay = self.random.uniform(0, 0.15)
+        member = self.channels[name].subscribers[socket]
+        assert member is not None
+        sockets = [one for one, its in self.channels[name].subscribers.items() if its == member]
+        was_only_one = sockets == [socket]
 
         def remove(now: float) -> None:
             channel = self.channels[name]
-            member = channel.subscribers[socket]
-            assert member is not None
             before = set(channel.members)
             socket.channels[name] = None
             self.unsubscribe(socket, name, now)
             if name not in self.channels:
-                self.ended[name] = now, member.user_id
-            elif set(channel.members) == before:
+                self.ended[name] = now
+            elif set(channel.members) == before and was_only_one:
                 self.late_removals += 1
                 self._send(channel, _removed(name, member.user_id))
 
@@ -143,13 +144,13 @@ class ClusterRealm(Realm):
 class Cluster(Server):
     """A server of several nodes."""
 
-    def __init__(self, seed: int = 0) -> None:
-        rng = random.Random(seed)
-        super().__init__(dialect="sockudo", rng=rng)
+    def __init__(
+        self, apps: Sequence[App] = (DEMO_APP,), *, rng: random.Random, **more: Any
+    ) -> None:
+        super().__init__(apps, dialect="sockudo", rng=rng, **more)
         later = partial(self._after, "cache")
         shared = Shared(self._dialect, rng, self._limits, self._timers, self._reports, later)
-        for key, realm in self._realms.items():
-            self._realms[key] = ClusterRealm(realm.app, shared)
+        self._realms = {app.key: ClusterRealm(app, shared) for app in apps}
 
     @property
     def realm(self) -> ClusterRealm:
@@ -166,5 +167,5 @@ def _removed(name: str, user_id: str) -> str:
 
 def cluster_world(seed: int) -> tuple[World, Cluster]:
     """Return a simulated world whose server is a cluster."""
-    server = Cluster(seed)
+    server = Cluster(rng=random.Random(seed))
     return World(seed, server), server

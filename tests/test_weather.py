@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cluster import ClusterRealm
 from fuzz import weather as program
 from fuzz.application import Broken
 from fuzz.watching import no_secret_in_logs, reachable
@@ -19,6 +20,7 @@ from pusher_proto import Options, Session
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._channels import subscribing, user
 from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.renewals import Renewals
 from pusher_proto._channels.roster import Roster
 from pusher_proto._channels.subscribing import Admission
 from pusher_proto._channels.subscriptions import Subscriptions
@@ -38,12 +40,12 @@ ENOUGH = 12
 """Worlds in which a planted bug must show."""
 
 
-def broken() -> Weather:
+def broken(*, cluster: bool = False) -> Weather:
     """Return the first world that breaks."""
     for seed in range(ENOUGH):
-        weather = Weather(seed)
+        weather = Weather(seed, cluster=cluster)
         try:
-            weather.run(100)
+            weather.run(40 if cluster else 100)
         except Broken:
             return weather
     raise AssertionError("nothing was caught")
@@ -56,6 +58,17 @@ def test_the_weather_breaks_nothing() -> None:
         weather.check_memory()
     assert {name for name, _ in weather.steps} > {"act", "publish", "quiet"}
     assert set(PERILS) | {"quiet"} >= set(weather.done)
+
+
+def test_a_cluster_breaks_nothing() -> None:
+    """Its habits show, and a minute after the storm clients and server agree."""
+    weather = Weather(3, cluster=True)
+    weather.run(60)
+    weather.check_memory()
+    realm = weather.world.server._realm(None)
+    assert isinstance(realm, ClusterRealm)
+    assert realm.deafened > 0
+    assert realm.late_removals > 0
 
 
 def test_the_same_seed_brings_the_same_weather() -> None:
@@ -241,6 +254,45 @@ def test_a_planted_bug_is_caught(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
         broken()
 
 
+def deaf(patch: pytest.MonkeyPatch) -> None:
+    """A subscription that gets nothing is not woken."""
+    patch.setattr(Renewals, "subscribed", lambda self, *_: None)
+
+
+def deaf_member(patch: pytest.MonkeyPatch) -> None:
+    """The subscribe of a presence channel is not repeated."""
+    original = Renewals.subscribing
+
+    def subscribing(self: Renewals, channel: Channel, frame: bytes, now: float) -> None:
+        original(self, channel, frame, now)
+        if channel.roster is not None:
+            self._frames.pop(channel.name, None)
+
+    patch.setattr(Renewals, "subscribing", subscribing)
+
+
+def early_members_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Who joins between the subscribe and its success is not on the list."""
+    patch.setattr(Roster, "note", lambda self, data, joined: None)
+
+
+def own_removal_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A client whose member was removed does not join again."""
+    patch.setattr(Renewals, "may_rejoin", lambda self, *_: False)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [deaf, deaf_member, early_members_dropped, own_removal_ignored],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_bug_that_shows_in_a_cluster_is_caught(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert broken(cluster=True).cluster
+
+
 # What is told of a failure
 
 
@@ -269,6 +321,8 @@ def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(
 def test_the_program_tells_how_much_it_simulated(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--hours", "20", "--seed", "3", "--world", "10"]) == 0
     assert "connection-hours in" in capsys.readouterr().out
+    assert program.main(["--hours", "10", "--seed", "3", "--cluster"]) == 0
+    assert "late removals" in capsys.readouterr().out
     assert program.main(["--worlds", "3", "--seed", "3", "--world", "5"]) == 0
     assert " in 3 worlds" in capsys.readouterr().out
 

@@ -200,8 +200,8 @@ class Options:
     """Whether the server keeps the last event of `private-encrypted-cache-` channels; Reverb does not."""
     several_nodes: bool = False
     """Whether the server is a cluster that needs a moment to forget a connection, as Sockudo on several nodes: no
-    attempt follows a connection at once, `reconnect` leaves the channels first, and subscribes are repeated after a
-    short absence."""
+    attempt follows a connection at once, `reconnect` leaves the channels first, and each subscribe is repeated a second
+    after its success."""
     strict_names: bool = True
     """Whether channel names must follow Pusher's rules; self-hosted servers may allow more."""
     decrypted_text: Callable[[bytes], str] | Callable[[bytes, str, str], str] | None = None

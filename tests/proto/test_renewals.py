@@ -253,10 +253,12 @@ def back(script: Script, after: float = 0.0) -> Script:
     return forgetful(script.greet())
 
 
+@pytest.mark.parametrize("after", [0.0, 11.0])
 @pytest.mark.parametrize("channel", ["room", "private-room", "private-encrypted-room"])
-def test_C1_on_several_nodes_a_subscribe_is_repeated_after_a_short_absence(channel: str) -> None:
+def test_C1_on_several_nodes_a_subscribe_is_repeated(channel: str, after: float) -> None:
+    """After a long absence too: the network that is back ends the old connection at the server in the same moment."""
     script = on(channel, several_nodes=True, retry_base=0.1)
-    back(script)
+    back(script, after)
     success(script, channel).wait(0.9)
     assert sent(script) == []
     script.wait(0.2)
@@ -267,21 +269,63 @@ def test_C1_on_several_nodes_a_subscribe_is_repeated_after_a_short_absence(chann
     assert sent(script) == []
 
 
-@pytest.mark.parametrize(
-    ("channel", "after", "more"),
-    [
-        ("room", 11.0, {"several_nodes": True}),
-        ("room", 0.0, {}),
-        (ROOM, 0.0, {"several_nodes": True}),
-    ],
-)
-def test_C1_otherwise_a_subscribe_is_sent_once(
-    channel: str, after: float, more: dict[str, Any]
-) -> None:
-    script = on(channel, retry_base=0.1, **more)
-    back(script, after)
+def test_C1_on_several_nodes_the_first_subscribe_is_repeated_too() -> None:
+    """Another client may have been the last one on the channel."""
+    script = on("room", ROOM, several_nodes=True)
+    assert sent(script.wait(1.1)) == [("subscribe", "room"), ("subscribe", ROOM)]
+
+
+@pytest.mark.parametrize("channel", ["room", ROOM])
+def test_C1_otherwise_a_subscribe_is_sent_once(channel: str) -> None:
+    script = back(on(channel, retry_base=0.1))
     success(script, channel).wait(10)
     assert sent(script) == []
+
+
+def test_C1_a_second_answer_on_a_presence_channel_says_that_the_first_had_no_effect() -> None:
+    script = forgetful(on(ROOM, several_nodes=True).wait(1.1))
+    success(script, ROOM, ids=["me", "a"])
+    assert sent(script) == [("unsubscribe", ROOM), ("ping", None), ("subscribe", ROOM)]
+    success(script.send("pusher:pong").wait(0.2), ROOM, ids=["me", "a"])
+    subscribed, difference = script.take()
+    assert isinstance(subscribed, Subscribed)
+    assert subscribed.offline_for == pytest.approx(1.3)
+    assert difference == MemberAdded(ROOM, Member("a"))
+    # A server that answers each time is not asked for ever.
+    success(forgetful(script.wait(1.1)), ROOM)
+    assert sent(script.wait(60)) == []
+
+
+def test_C1_no_answer_to_the_second_subscribe_of_a_presence_channel_is_fine() -> None:
+    script = forgetful(on(ROOM, several_nodes=True).wait(1.1))
+    script.do(script.session.ping).send("pusher:pong").wait(40)
+    assert script.session.channel(ROOM).state is ChannelState.SUBSCRIBED
+    assert script.take() == []
+
+
+def test_C3_on_several_nodes_the_own_member_joins_again_each_time_that_it_is_removed() -> None:
+    script = on(ROOM, several_nodes=True)
+    again = [("unsubscribe", ROOM), ("ping", None), ("subscribe", ROOM)]
+    assert sent(script.send(REMOVED, {"user_id": "me"}, ROOM)) == again
+    success(forgetful(script.send("pusher:pong")), ROOM)
+    script.wait(5).send(REMOVED, {"user_id": "me"}, ROOM)
+    forgetful(script.wait(24))
+    assert sent(script.wait(2)) == again
+    success(forgetful(script.send("pusher:pong")), ROOM)
+    script.wait(5).send(REMOVED, {"user_id": "me"}, ROOM).eof("reset").retry()
+    success(script.greet(), ROOM)
+    assert ("unsubscribe", ROOM) not in sent(forgetful(script.wait(1.5)).wait(60))
+
+
+@pytest.mark.parametrize("more", [{}, {"several_nodes": True}])
+def test_C3_a_removal_of_the_own_member_before_the_success_reached_the_others(
+    more: dict[str, Any],
+) -> None:
+    """On several nodes; a single node sends it to no other connection of the member."""
+    script = connected(options(**more)).subscribe(ROOM)
+    success(forgetful(script.send(REMOVED, {"user_id": "me"}, ROOM)), ROOM)
+    assert [event for event in script.take() if isinstance(event, Subscribed)] == [Subscribed(ROOM)]
+    assert (("unsubscribe", ROOM) in sent(script)) is bool(more)
 
 
 @pytest.mark.parametrize("how", ["left", "lost"])

@@ -33,7 +33,7 @@ class Timer(Enum):
     OUTBOX = "the client events that wait for their channel: the age of the oldest, or the end of one channel's"
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
-    SUBSCRIBE_AGAIN = "the delay before a subscribe is sent a second time, on several nodes"
+    SUBSCRIBE_AGAIN = "the delay before a subscribe is repeated, or a channel joined again"
     GOODBYE = "the pong that ends leaving all channels before a reconnect, on several nodes"
     PACE = "the delay before the next subscribe, where their rate is limited"
     SIGN_IN = "the server's answer to a sign-in"

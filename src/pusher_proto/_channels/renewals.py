@@ -19,9 +19,9 @@ __all__ = ["Renewals"]
 
 _RENEWED_EACH = 30.0
 """Seconds between two renewals of a channel because the server does not count it as subscribed."""
-_SHORT_ABSENCE = 10.0
-"""Seconds after a loss in which a cluster may still clean up, after this client's connection or another one."""
 _AGAIN_AFTER = 1.0
+"""Seconds after a success until the subscribe is sent again, to a cluster that may be cleaning up after a connection
+that was the channel's last one, this client's or another's."""
 
 
 class Renewals:
@@ -44,9 +44,9 @@ class Renewals:
 
     def subscribing(self, channel: Channel, frame: bytes, now: float) -> None:
         """Prepare for the subscribe `frame`, which goes out next."""
+        if self._options.several_nodes:
+            self._frames[channel.name] = frame
         if channel.roster is None:
-            if self._options.several_nodes:
-                self._frames[channel.name] = frame
             return
         if channel.name not in self._left:
             channel.roster.expect()
@@ -74,20 +74,48 @@ class Renewals:
         return True
 
     def may_rejoin(self, name: str, now: float) -> bool:
-        """Return whether to renew a channel whose server dropped this client's own member, and note it."""
-        return name not in self._renewed and self.may_wake(name, now)
+        """Return whether to renew a channel whose server dropped this client's own member, and note it.
 
-    def subscribed(self, channel: Channel, offline_for: float | None, now: float) -> None:
-        """Plan to send a subscribe again after a short absence, which wakes a subscription that gets nothing."""
-        if channel.name in self._frames and offline_for is not None:
-            if offline_for < _SHORT_ABSENCE:
-                self._timers.set(Timer.SUBSCRIBE_AGAIN, now + _AGAIN_AFTER, channel.name)
-            else:
-                del self._frames[channel.name]
+        That is once for each connection. At several nodes it is planned when the last time is long enough ago.
+        """
+        before = self._renewed.get(name)
+        if before is None:
+            return self.may_wake(name, now)
+        if self._options.several_nodes:
+            self._frames.pop(name, None)
+            self._timers.set(Timer.SUBSCRIBE_AGAIN, max(now, before + _RENEWED_EACH), name)
+        return False
 
-    def send_again(self, name: str, now: float) -> None:
-        """Send a subscribe a second time."""
-        self._connector.request(self._frames.pop(name), Asked.SUBSCRIBE, name, now)
+    def subscribed(self, channel: Channel, now: float) -> None:
+        """Plan to send a subscribe again, which wakes a subscription that gets nothing."""
+        if channel.name in self._frames:
+            self._timers.set(Timer.SUBSCRIBE_AGAIN, now + _AGAIN_AFTER, channel.name)
+
+    def was_deaf(self, channel: Channel, now: float) -> bool:
+        """Take the answer to a repeated subscribe. Return whether to renew the channel, as the first had no effect."""
+        if not self._options.several_nodes:
+            return False
+        if channel.roster is None:
+            channel.answered_again()
+            return False
+        return self.may_wake(channel.name, now)
+
+    def is_dropped(self, channel: Channel, now: float) -> bool:
+        """Return whether to renew a channel that was just subscribed, as its server dropped this client's member."""
+        if channel.roster is None or not channel.roster.own_removed:
+            return False
+        return self._options.several_nodes and self.may_rejoin(channel.name, now)
+
+    def send_again(self, channel: Channel, now: float) -> bool:
+        """Send a subscribe a second time; return False if the channel is to be renewed instead, and note it."""
+        name = channel.name
+        frame = self._frames.pop(name, None)
+        if frame is None:
+            self._renewed[name] = now
+            return False
+        kind = Asked.SUBSCRIBE if channel.roster is None else Asked.SUBSCRIBE_AGAIN
+        self._connector.request(frame, kind, name, now)
+        return True
 
     def forget(self, name: str) -> None:
         """Plan nothing for a channel any longer: it is left."""
@@ -96,7 +124,7 @@ class Renewals:
 
     def lost(self) -> None:
         """Forget everything: the connection is gone."""
-        for name in self._frames:
+        for name in {**self._frames, **self._renewed}:
             self._timers.stop(Timer.SUBSCRIBE_AGAIN, name)
         self._left.clear()
         self._renewed.clear()

@@ -36,6 +36,7 @@ class Roster:
         "_previous",
         "_snapshot",
         "drifts",
+        "own_removed",
         "server_count",
     )
 
@@ -49,6 +50,8 @@ class Roster:
         self._snapshot: Members | None = None
         self._me_id: str | None = None
         self.server_count: int | None = None
+        self.own_removed = False
+        """Whether this client's own member was removed between the subscribe and its success."""
         self.drifts = 0
         """Messages that contradicted the roster: a join of a member that was listed, a leave of one that was not."""
 
@@ -96,6 +99,7 @@ class Roster:
         """
         before, self._previous = self._previous, None
         early, self._early = self._early or {}, None
+        self.own_removed = self._me_id in early and early[self._me_id] is None
         self._by_id, self._snapshot, self.server_count = {}, None, None
         members, count = _read(data)
         for user_id, member in early.items():

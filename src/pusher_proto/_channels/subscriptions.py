@@ -178,7 +178,7 @@ class Subscriptions:
         In a cluster the answer for a presence channel may take long, and the server's other answers wait for it.
         """
         self._admission.established(socket_id)
-        for channel in sorted(self.channels.values(), key=_is_presence):
+        for channel in sorted(self.channels.values(), key=lambda one: one.roster is not None):
             self._admission.ask(channel, now)
 
     @property
@@ -258,8 +258,9 @@ class Subscriptions:
         self._admission.unanswered(channel, error, now)
 
     def again_due(self, name: str, now: float) -> None:
-        """Send a subscribe a second time, after a short absence from a cluster."""
-        self._renewals.send_again(name, now)
+        """Send a subscribe a second time, or leave the channel and join it again, as it was planned."""
+        if not self._renewals.send_again(self.channels[name], now):
+            self._renew(self.channels[name], now, now)
 
     # Messages
 
@@ -393,8 +394,8 @@ class Subscriptions:
     def _succeed(self, channel: Channel, data: Any, now: float) -> None:
         leaving = channel.state is C.UNSUBSCRIBING
         if not channel.handle(G.SUCCEED):
-            if channel.state is C.SUBSCRIBED and self._options.several_nodes:
-                channel.answered_again()
+            if channel.state is C.SUBSCRIBED and self._renewals.was_deaf(channel, now):
+                self._renew(channel, channel.subscribed_at, now)
             return
         self._timers.stop(Timer.SUBSCRIBE, channel.name)
         if leaving:
@@ -404,7 +405,7 @@ class Subscriptions:
         # Sockudo and Soketi look for the word anywhere in the name.
         self._last_success = channel.name if "cache" in channel.name else None
         offline_for = channel.succeed(now)
-        self._renewals.subscribed(channel, offline_for, now)
+        self._renewals.subscribed(channel, now)
         if channel.sealed and is_cache(channel.name):
             self._unsettled[channel.name] = None
         changes: list[Event] = []
@@ -417,6 +418,8 @@ class Subscriptions:
         for change in changes:
             self._emit(change)
         self._client_events.subscribed(channel.name, now)
+        if self._renewals.is_dropped(channel, now):
+            self._renew(channel, now, now)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
         """Handle a refusal of a subscribe; report it as an error when no subscribe is unanswered."""
@@ -493,7 +496,3 @@ class Subscriptions:
             self._renewals.left(name)
         frame = encode("pusher:unsubscribe", {"channel": name})
         self._connector.request(frame, Asked.UNSUBSCRIBE, name, now)
-
-
-def _is_presence(channel: Channel) -> bool:
-    return channel.roster is not None

@@ -4,7 +4,8 @@ The protocol has no request ids. A success names its channel; a refusal names it
 names nothing is attributed to a request by these rules:
 
 - It is about a request that was sent before it came and was not answered.
-- Subscribe, sign-in and ping get one answer each; a client event and an unsubscribe get an error or nothing.
+- Subscribe, sign-in and ping get one answer each; a client event and an unsubscribe get an error or nothing, as
+  does the second subscribe to a presence channel.
 - A server that is known to answer in order (Reverb, Sockudo) has answered everything that was sent before a request
   when it answers that request. Where the order is not known, an error is attributed only when as many requests are
   unanswered as there are errors.
@@ -40,11 +41,13 @@ class Asked(Enum):
     UNSUBSCRIBE = "unsubscribe"
     USER_CHANNEL = "subscribe to the user's own channel"
     """Not every server answers it."""
+    SUBSCRIBE_AGAIN = "second subscribe to a presence channel"
+    """Sockudo answers it only where the first one was without effect."""
 
     __hash__ = object.__hash__
 
 
-_SILENT = (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL)
+_SILENT = (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL, Asked.SUBSCRIBE_AGAIN)
 
 Key = tuple[Asked, str | None]
 """What is asked, and of which channel."""
