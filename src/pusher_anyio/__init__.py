@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     from ._bindings import Binding
     from ._channel import Channel, Stream, User
     from ._client import Authorizer, Client, open_pusher
+    from ._io import ConnectMessages, MessageConnection
 
-    __all__ = ["Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher"]
-    __all__ += vocabulary.__all__
+    __all__ = ["Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "MessageConnection"]
+    __all__ += ["Stream", "User", "open_pusher", *vocabulary.__all__]
 else:
     # All names are imported on first use. The command line and the pytest plugin are in this package too, and do not
     # need the client, nor the core, to start.
-    _OURS = ("Authorizer", "Binding", "Channel", "Client", "Stream", "User", "open_pusher")
+    _OURS = ("Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "MessageConnection")
+    _OURS += ("Stream", "User", "open_pusher")
 
     def __getattr__(name):
         vocabulary = _import_module("pusher_proto.vocabulary")
         if name == "__all__":
             value = [*_OURS, *vocabulary.__all__]
         elif name in _OURS:
-            home = "._channel" if name == "Stream" else "._client"
+            home = {"Stream": "._channel", "MessageConnection": "._io"}.get(name, "._client")
             value = getattr(_import_module(home, __name__), name)
         elif name in vocabulary.__all__:
             value = getattr(vocabulary, name)

@@ -16,7 +16,7 @@ from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
-from ._io import Connect, Loop, current_loop
+from ._io import Connect, ConnectMessages, Loop, current_loop
 from ._leaving import Leaving, Opening
 from ._waiting import Waiting
 
@@ -221,6 +221,7 @@ def open_pusher(
     authorizer: Authorizer | None = None,
     ssl_context: SSLContext | None = None,
     connect: Connect | None = None,
+    connect_messages: ConnectMessages | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
@@ -229,12 +230,13 @@ def open_pusher(
 
     The first closes it at the end of the block, the second with `await client.close()`, in any task. Opening starts
     connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is None;
-    `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened. With
-    `on_handler_error="raise"` the exception of a handler ends the client: it interrupts the block and comes out of it,
-    and out of `run`, every wait and `close`. `record` names a file that all inputs of the session are written to, for
-    `python -m pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it and what is not. `on_event`
-    is called with every event at once, whether or not a stream or handler asked for it: for metrics. It must not wait;
-    what it raises is logged.
+    `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened;
+    `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
+    another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
+    the client: it interrupts the block and comes out of it, and out of `run`, every wait and `close`. `record` names a
+    file that all inputs of the session are written to, for `python -m pusher_proto.replay`; see
+    `pusher_proto.recording` for what is masked in it and what is not. `on_event` is called with every event at once,
+    whether or not a stream or handler asked for it: for metrics. It must not wait; what it raises is logged.
 
     Closing ends the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
@@ -250,9 +252,12 @@ def open_pusher(
             on_event=on_event,
             file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: ASYNC230, SIM115 - once, closed at the end
             where=where,
+            messages=connect_messages is not None,
         )
         try:
-            return Client(setup.session(), current_loop(connect), setup)
+            io = current_loop(connect)
+            io.connect_messages = connect_messages
+            return Client(setup.session(), io, setup)
         except BaseException:
             setup.release()
             raise

@@ -21,12 +21,14 @@ import anyio
 import anyio.to_thread
 from anyio.abc import ByteStream, Listener, SocketAttribute, SocketStream
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSStream
 
 from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Controls
 
+from ._in_memory import InMemory, InMemoryThere
 from ._io import current_loop
 from ._leaving import Leaving, Opening
 from ._post import post
@@ -58,7 +60,7 @@ class _Peer:
         self.wake = anyio.Event()
         self.scope = anyio.CancelScope()
 
-    def send(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         if self.most is not None and len(self.outbox) >= self.most:
             return
         self.outbox.append(data)
@@ -87,7 +89,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self.port = port
         self.tls: bool = ssl_context is not None
         self._ssl_context = ssl_context
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, _Peer | InMemory] = {}
         self._count = 0
         self._rearm = anyio.Event()
         self._happened = anyio.Event()
@@ -106,6 +108,9 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
     async def _end(self) -> None:
         # asyncio logs an InvalidStateError when an accept is cancelled while a client connects: close it first.
         await _close_all(self._listeners)
+        for peer in tuple(self._peers.values()):
+            if isinstance(peer, InMemory):  # the others end with their tasks
+                peer.hang_up()
         self._io.cancel_tasks()
         await self._io.all_gone(tasks=True)
 
@@ -124,6 +129,38 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self._errors.append(error)
         if self._body is not None:
             self._io.soon(self._body.interrupt)
+
+    def _received(self, number: int, data: bytes) -> None:
+        self.do(lambda server, now: server.receive_data(number, data, now=now))
+
+    def _forget(self, number: int) -> None:
+        if self._peers.pop(number, None) is not None:
+            self.do(lambda server, now: server.connection_closed(number, now=now))
+
+    async def connect_messages(
+        self,
+        host: str,
+        port: int,
+        tls: bool,  # noqa: ARG002 - as the client calls it; memory needs none
+        target: str,
+    ) -> InMemory:
+        """Open a connection in memory: `open_pusher(options, connect_messages=running.connect_messages)`.
+
+        Its messages go to the server and back without a socket. The server answers under any host and port.
+        """
+        await checkpoint()
+        self._count += 1
+        number = self._count
+        peer = self._peers[number] = InMemory(
+            partial(self._received, number), partial(self._forget, number), f"{host}:{port}", target
+        )
+        self.do(lambda server, now: server.connection_opened(number, now=now))
+        try:
+            await peer.open()
+        except BaseException:
+            peer.hang_up()
+            raise
+        return peer
 
     def do(self, action: Callable[[Server, float], R]) -> R:
         """Call `action(server, now)`, carry out its effects, and return its result."""
@@ -156,7 +193,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
             return
         match effect:
             case ServerSend():
-                peer.send(effect.data)
+                peer.write(effect.data)
             case ServerClose():
                 peer.finish(_End.ABORT if effect.abort else _End.POLITE)
 
@@ -212,8 +249,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         finally:
             if peer.end is _End.ABORT:
                 _reset_on_close(raw)
-            if self._peers.pop(number, None) is not None:
-                self.do(lambda server, now: server.connection_closed(number, now=now))
+            self._forget(number)
             with anyio.CancelScope(shield=True):
                 await anyio.aclose_forcefully(raw)
 
@@ -348,6 +384,14 @@ class ServerInThread(Controls, Expectations):
         """
         result: R = self._portal.call(self._running.wait_until, look, timeout)
         return result
+
+    def connect_messages(self, host: str, port: int, tls: bool, target: str) -> InMemoryThere:
+        """Open a connection in memory: `open_pusher(options, connect_messages=running.connect_messages)`.
+
+        Its messages go to the server and back without a socket. The server answers under any host and port.
+        """
+        connect = self._running.connect_messages
+        return InMemoryThere(self._portal, self._portal.call(connect, host, port, tls, target))
 
 
 class _AwaitedServer(AsyncExpectations):

@@ -1,7 +1,8 @@
 """What the session asks of a driver. Each is carried out at once, in the order in which it was pulled.
 
 A driver knows byte streams and nothing of what goes over them: it opens, writes, closes, and asks the
-application's authorizer. Numbers of transports and of requests are never reused within a session.
+application's authorizer. In a `Session(messages=True)` the connection carries whole messages in place of bytes. Numbers
+of transports and of requests are never reused within a session.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ __all__ = [
     "AuthorizeMany",
     "CallApplication",
     "CancelCall",
+    "CloseMessages",
     "CloseTransport",
     "Effect",
+    "OpenMessages",
     "OpenTransport",
     "SendData",
+    "SendMessage",
     "StartTls",
 ]
 
@@ -80,6 +84,50 @@ class CloseTransport(Struct, frozen=True):
     """Whether to close at once, without writing queued data."""
 
 
+class OpenMessages(Struct, frozen=True):
+    """Open a connection that carries whole messages, such as a WebSocket of another library.
+
+    Answered as `OpenTransport` is. A `ConnectionEnded` as the error has the close code of the server, or the HTTP
+    status of its answer.
+    """
+
+    transport: int
+    """The number of the new connection, for later effects and inputs."""
+    host: str
+    """A host name or an address, without brackets. It is also the name that a certificate must carry."""
+    port: int
+    """The port, from 1 to 65535."""
+    tls: bool
+    """Whether the connection is to use TLS."""
+    target: str
+    """The path of the URL with its query, such as `/app/KEY?protocol=7`."""
+    close_timeout: float = 2.0
+    """Seconds that an orderly end may take (`Options.close_timeout`)."""
+
+
+class SendMessage(Struct, frozen=True):
+    """Send one text message, after everything asked for before, and then say `data_sent` with its bytes in UTF-8."""
+
+    transport: int
+    """The number of the connection."""
+    text: str
+    """The text to send."""
+
+
+class CloseMessages(Struct, frozen=True):
+    """Close a connection that carries messages, after what was queued for it, by a close frame with this code.
+
+    A connection that is still opening, or that has to end at once, gets a `CloseTransport(abort=True)` instead.
+    """
+
+    transport: int
+    """The number of the connection."""
+    code: int = 1000
+    """The code of the close frame: 1000, 1002, 1007, 1008 or 1009."""
+    reason: str = ""
+    """The text of the close frame, of at most 123 bytes."""
+
+
 class Authorize(Struct, frozen=True):
     """Ask the application for an authorization; answer with `authorized` or `authorization_failed`, exactly once."""
 
@@ -130,6 +178,9 @@ Effect = (
     | SendData
     | StartTls
     | CloseTransport
+    | OpenMessages
+    | SendMessage
+    | CloseMessages
     | Authorize
     | AuthorizeMany
     | CallApplication

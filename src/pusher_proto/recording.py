@@ -29,7 +29,7 @@ from ._version import __version__
 from ._wire.envelope import encode
 from .auth import AuthEndpoint, AuthResponse, OwnKey
 from .effects import Effect
-from .errors import LocalProtocolError, PusherError, describe
+from .errors import ConnectionEnded, LocalProtocolError, PusherError, describe
 from .events import Event
 from .options import Options
 from .outbox import Outbox
@@ -55,6 +55,7 @@ INPUTS = (
     "transport_failed",
     "transport_closed",
     "receive_data",
+    "receive_message",
     "data_sent",
     "authorized",
     "authorization_failed",
@@ -84,16 +85,16 @@ class RecordingSession(Session):
         write: Callable[[str], object],
         seed: int,
         limit: int,
-        authorize_many: bool,
+        **settings: bool,
     ) -> None:
         rng = random.Random(seed)  # noqa: S311 - jitter, not cryptography
-        super().__init__(options, rng=rng, authorize_many=authorize_many)
+        super().__init__(options, rng=rng, **settings)
         self._write = write
         self._room = limit
         self._pulled = 0
         self._pulled_at: float | None = None
-        settings = {"seed": seed, "authorize_many": authorize_many, "options": _options(options)}
-        self._note({"pusher_proto": __version__, **settings})
+        kept = {"seed": seed, **settings, "options": _options(options)}
+        self._note({"pusher_proto": __version__, **kept})
 
     def next_event(self, *, now: float | None = None) -> Event | None:
         """Note the time, up to which a pause of reading is measured."""
@@ -158,10 +159,12 @@ def recording_session(
     *,
     limit: int = LIMIT,
     authorize_many: bool = False,
+    messages: bool = False,
 ) -> Session:
     """Return a session that gives `write` one line of JSON for each input, until `limit` bytes are written."""
     seed = random.Random().getrandbits(64)  # noqa: S311 - it must be told, not kept
-    return RecordingSession(options, write, seed, limit, authorize_many)
+    settings = {"authorize_many": authorize_many, "messages": messages}
+    return RecordingSession(options, write, seed, limit, **settings)
 
 
 def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]:
@@ -199,6 +202,7 @@ def _begun(line: Mapping[str, Any]) -> Session:
             _rebuilt(line["options"]),
             rng=random.Random(line["seed"]),  # noqa: S311 - as above
             authorize_many=line.get("authorize_many", False),
+            messages=line.get("messages", False),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -337,6 +341,8 @@ def _plain(value: Any) -> Any:
             return {"b64": base64.b64encode(value).decode()}
         case AuthResponse():
             return {"authorization": _authorization(value)}
+        case ConnectionEnded():
+            return {"ended": [value.code, value.reason]}
         case BaseException():
             return {"error": describe(value)}
         case Outbox():
@@ -363,6 +369,8 @@ def _value(kept: Any) -> Any:
             return base64.b64decode(text)
         case {"authorization": authorization}:
             return msgspec.convert(authorization, AuthResponse)
+        case {"ended": [code, reason]}:
+            return ConnectionEnded(code, reason)
         case {"error": text}:
             return OSError(text)
         case {"outbox": settings}:

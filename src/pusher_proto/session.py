@@ -60,9 +60,16 @@ class Session:
     """One client of one app, across all its connections. See the contract at the head of this module."""
 
     def __init__(
-        self, options: Options, *, rng: random.Random | None = None, authorize_many: bool = False
+        self,
+        options: Options,
+        *,
+        rng: random.Random | None = None,
+        authorize_many: bool = False,
+        messages: bool = False,
     ) -> None:
-        """`rng` draws delays and masks; `authorize_many`: the application answers several requests at once."""
+        """`rng` draws delays and masks. `authorize_many`: the application answers several requests at once.
+        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`).
+        """
         self.options: Options = options
         draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")
@@ -81,14 +88,12 @@ class Session:
             self._transports,
             draws,
             Reports(self.events.emit, self._established, self._lost, self._take, self._authorizing),
+            messages=messages,
         )
         self.buffer: ReceiveBuffer = ReceiveBuffer(self.events, connector, options.receive_buffer)
-        self._user = User(
-            options, self._timers, draws, self._auth_requests, connector, self._signed
-        )
-        admission = Admission(
-            options, self._timers, draws, self._auth_requests, connector, self._user
-        )
+        shared = options, self._timers, draws, self._auth_requests, connector
+        self._user = User(*shared, self._signed)
+        admission = Admission(*shared, self._user)
         self.client_events: ClientEvents = ClientEvents(
             options, self._timers, connector, lambda name: self.channel(name).state
         )
@@ -240,6 +245,12 @@ class Session:
         self.events.bytes += len(data) + self._connector.take_inflated()
         self.events.check()
 
+    def receive_message(self, transport: int, message: str | bytes, *, now: float) -> None:
+        """Take a message of an `OpenMessages`: text, or the bytes of a binary one. Pings are answered at once."""
+        self._advance_clock(now)
+        self.events.bytes += self._transports.receive_message(transport, message, self._now)
+        self.events.check()
+
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
         """Take note that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
         self._advance_clock(now)
@@ -266,6 +277,7 @@ class Session:
         while (due := self._timers.pop_due(self._now)) is not None:
             timer, of = due
             self._due[timer](self, of, self._now)
+            self._connector.finish_closing()
 
     def report_messages(self, wanted: bool) -> None:
         """Say whether `Message` events are wanted, which cost time for each message."""
@@ -459,19 +471,6 @@ class Session:
         owner = self._user if details.channel is None else self._subscriptions
         owner.authorized(details, result, now)
 
-    def _close_due(self, transport: int) -> None:
-        self._transports.close_due(transport)
-        self._connector.finish_closing()
-
-    def _subscribe_due(self, name: str, now: float) -> None:
-        limit = self.options.subscribe_timeout
-        if not self._connector.postponed(Timer.SUBSCRIBE, name, limit, now):
-            self._subscriptions.subscribe_due(name, now)
-
-    def _signin_due(self, now: float) -> None:
-        if not self._connector.postponed(Timer.SIGN_IN, None, self.options.signin_timeout, now):
-            self._user.signin_due(now)
-
     _due: ClassVar[dict[Timer, Callable[[Any, Any, float], None]]] = {
         Timer.OPEN: lambda self, _, now: self._connector.open_due(now),
         Timer.ACTIVITY: lambda self, _, now: self._connector.activity_due(now),
@@ -480,7 +479,7 @@ class Session:
         Timer.RETRY: lambda self, _, now: self._connector.retry_due(now),
         Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
         Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
-        Timer.CLOSE: lambda self, transport, _: self._close_due(transport),
+        Timer.CLOSE: lambda self, transport, _: self._transports.close_due(transport),
         Timer.TRIGGER: lambda self, _, now: self.client_events.due(now),
         Timer.OUTBOX: lambda self, channel, now: self.client_events.outbox_due(channel, now),
         Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
@@ -491,10 +490,10 @@ class Session:
         Timer.GATHER: lambda self, _, now: self._auth_requests.gather_due(now),
         Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
         Timer.PACE: lambda self, _, now: self._subscriptions.pace_due(now),
-        Timer.SUBSCRIBE: lambda self, channel, now: self._subscribe_due(channel, now),
+        Timer.SUBSCRIBE: lambda self, name, now: self._subscriptions.subscribe_due(name, now),
         Timer.SUBSCRIBE_AGAIN: lambda self, name, now: self._subscriptions.again_due(name, now),
         Timer.GOODBYE: lambda self, _, now: self._reconnect(now),
-        Timer.SIGN_IN: lambda self, _, now: self._signin_due(now),
+        Timer.SIGN_IN: lambda self, _, now: self._user.signin_due(now),
         Timer.SIGN_IN_RETRY: lambda self, _, now: self._user.retry_due(now),
     }
     """What each timer calls, with its channel, request or transport. A test proves that none is missing."""

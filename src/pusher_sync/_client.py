@@ -15,7 +15,7 @@ from pusher_proto.client import Goal, HandlerErrors, Setup
 from pusher_proto.driving import SSLContext
 
 from ._channel import Binding, Channel, Source, User
-from ._io import Connect, Loop
+from ._io import Connect, ConnectMessages, Loop
 from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
@@ -158,6 +158,7 @@ def open_pusher(
     authorizer: Authorizer | None = None,
     ssl_context: SSLContext | None = None,
     connect: Connect | None = None,
+    connect_messages: ConnectMessages | None = None,
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
@@ -165,16 +166,22 @@ def open_pusher(
     """Open a client: `with open_pusher(options) as client`, or `client = open_pusher(options)` and `client.close()`.
 
     It starts connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is
-    None; `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened. With
-    `on_handler_error="raise"` the exception of a handler ends `run` and comes out of it. `record` names a file for all
-    inputs of the session, for `python -m pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it.
-    `on_event` is called with every event at once, whether or not it is asked for: for metrics. It must not wait; what
-    it raises is logged.
+    None; `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened;
+    `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
+    another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
+    `run` and comes out of it. `record` names a file for all inputs of the session, for `python -m
+    pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it. `on_event` is called with every event
+    at once, whether or not it is asked for: for metrics. It must not wait; what it raises is logged.
 
     Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
     A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
     """
-    _check_plain(authorizer=authorizer, connect=connect, on_event=on_event)
+    _check_plain(
+        authorizer=authorizer,
+        connect=connect,
+        connect_messages=connect_messages,
+        on_event=on_event,
+    )
     check_plain_functions(options.auth)
     caller = sys._getframe(1)
     setup = Setup(
@@ -185,9 +192,10 @@ def open_pusher(
         on_event=on_event,
         file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: SIM115 - closed with the client
         where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+        messages=connect_messages is not None,
     )
     try:
-        io = Loop(connect, options.host or options.key, setup.release)
+        io = Loop(connect, connect_messages, options.host or options.key, setup.release)
         client = Client(setup.session(), io, setup)
     except BaseException:
         setup.release()

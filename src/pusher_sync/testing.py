@@ -25,7 +25,7 @@ from pusher_proto.testing.expectations import Expectations
 from pusher_proto.testing.running import Controls
 
 from ._client import Authorizer, Client
-from ._io import Connect
+from ._io import Connect, ConnectMessages
 
 __all__ = ["World"]
 
@@ -161,14 +161,15 @@ class World(Controls, Expectations):
         authorizer: Authorizer | None = None,
         ssl_context: SSLContext | None = None,  # noqa: ARG002 - as the real one
         connect: Connect | None = None,  # noqa: ARG002 - as the real one
+        connect_messages: ConnectMessages | None = None,  # noqa: ARG002 - as the real one
         on_handler_error: HandlerErrors = "log",
         record: object = None,  # noqa: ARG002 - as the real one
         on_event: Callable[[Event], object] | None = None,
     ) -> Client:
         """Open a client, as `pusher_sync.open_pusher` does.
 
-        `options` are by default those of the world's server. `ssl_context`, `connect` and `record` are accepted, and
-        have no effect.
+        `options` are by default those of the world's server. `ssl_context`, `connect`, `connect_messages` and `record`
+        are accepted, and have no effect.
         """
         rng = random.Random(self._rng.random())  # noqa: S311 - the same in each run
         many = hasattr(authorizer, "authorize_many")

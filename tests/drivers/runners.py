@@ -6,6 +6,7 @@ what waits in worker threads.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -20,6 +21,8 @@ from functools import partial
 from typing import Any, Self, cast
 
 import anyio
+import anyio.from_thread
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -38,13 +41,18 @@ RUNNERS = ("asyncio", "trio", "blocking")
 MORE_RUNNERS = ("uvloop", "asyncio-connect", "trio-connect")
 """The same once more: with another event loop, and with a stream that the application opens."""
 
+MESSAGE_RUNNERS = ("asyncio-messages", "trio-messages", "blocking-messages")
+"""The same over whole messages: with a connection that the application opens."""
+
 
 class Driver:
     """Opens clients of one kind: `async with driver(options) as client`."""
 
-    def __init__(self, runner: str) -> None:
+    def __init__(self, runner: str, server: RunningServer | None = None) -> None:
         self.runner = runner
-        self.is_blocking = runner == "blocking"
+        self.is_blocking = runner.startswith("blocking")
+        self.over_messages = runner.endswith("-messages")
+        self._server = server
 
     def __call__(
         self,
@@ -53,16 +61,21 @@ class Driver:
         authorizer: Callable[..., object] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         connect: Callable[..., Any] | None = None,
+        connect_messages: Callable[..., Any] | None = None,
         on_handler_error: HandlerErrors = "log",
         record: str | os.PathLike[str] | None = None,
     ) -> AbstractAsyncContextManager[pusher_anyio.Client]:
         if self.runner.endswith("-connect") and connect is None:
             connect = anyio.connect_tcp
+        if self.over_messages and connect_messages is None:
+            assert self._server is not None
+            connect_messages = in_memory(self._server, blocking=self.is_blocking)
         opened: Any = (pusher_sync if self.is_blocking else pusher_anyio).open_pusher(
             options,
             authorizer=authorizer,
             ssl_context=ssl_context,
             connect=connect,
+            connect_messages=connect_messages,
             on_handler_error=on_handler_error,
             record=record,
         )
@@ -93,6 +106,31 @@ class Driver:
             raise error
 
         return connect_blocking if self.is_blocking else connect
+
+
+def in_memory(server: RunningServer, *, blocking: bool) -> Callable[..., Any]:
+    """Return a `connect_messages=` that leads to `server` alone, for a client on its event loop or in threads."""
+
+    async def connect(host: str, port: int, tls: bool, target: str) -> Any:
+        if (host, port) != (server.host, server.port):
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+        return await server.connect_messages(host, port, tls, target)
+
+    token = anyio.lowlevel.current_token()
+
+    def connect_blocking(*args: Any) -> _MessagesFromThread:
+        return _MessagesFromThread(anyio.from_thread.run(connect, *args, token=token), token)
+
+    return connect_blocking if blocking else connect
+
+
+class _MessagesFromThread:
+    """A connection whose calls block, and run on the event loop of a server."""
+
+    def __init__(self, inner: Any, token: Any) -> None:
+        for name in ("send", "receive", "close"):
+            call = partial(anyio.from_thread.run, getattr(inner, name), token=token)
+            setattr(self, name, call)
 
 
 Scenario = Callable[[Driver, RunningServer], Awaitable[None]]
@@ -163,7 +201,7 @@ def play(
     async def main() -> None:
         with anyio.fail_after(patience):
             async with serve(server or Server()) as running:
-                await scenario(Driver(runner), running)
+                await scenario(Driver(runner, running), running)
 
     backend_options = {}
     if runner == "uvloop":

@@ -53,6 +53,21 @@ CLOSED_IN = QUICK["close_timeout"] + 0.75
 """Seconds that leaving a block may take, on a machine that is busy."""
 
 
+ABOUT_STREAMS = {
+    # `connect=` is for byte streams alone.
+    "connect_replaces_how_a_stream_is_opened",
+    "W11_whatever_connect_raises_is_an_attempt_that_failed",
+    # What moves messages does TLS, the upgrade and the close itself.
+    "leaving_while_the_server_says_nothing",
+    "leaving_while_the_handshake_of_tls_stalls",
+    "leaving_while_the_server_does_not_answer_the_close",
+    "tls_to_a_port_without_it_says_what_to_do",
+    "a_stream_that_ends_amid_the_TLS_handshake_is_told",
+    "a_server_whose_certificate_is_not_good_hears_so",
+}
+"""Scenarios that make no sense over whole messages; tests/drivers/test_messages.py has others in their place."""
+
+
 def scenario(function: Callable[..., Any]) -> Callable[..., Any]:
     SCENARIOS.append(function)
     return function

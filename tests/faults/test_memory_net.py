@@ -102,7 +102,7 @@ def flood(server: ServerInThread) -> None:
     (peer,) = server._running._peers.values()
     for first in range(0, EVENTS, BATCH):
         batch = frames(first)
-        server.do(lambda *_, batch=batch: peer.send(batch))
+        server.do(lambda *_, batch=batch: peer.write(batch))
         assert poll(lambda: peer.unsent < 1024 * 1024 or peer.end is not None)
 
 

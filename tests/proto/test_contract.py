@@ -34,6 +34,7 @@ from pusher_proto import (
 )
 from pusher_proto import events as events_module
 from pusher_proto._base.timers import Timer
+from pusher_proto._wire.websocket import WebSocket
 from pusher_proto.signing import sign_channel, sign_user
 from pusher_proto.states import CallState
 
@@ -207,6 +208,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
         assert session.events.waiting() <= options.receive_buffer + 4000
         link = session._connector._link
         if link is not None:
+            assert isinstance(link._websocket, WebSocket)
             frames = link._websocket._frames
             assert len(frames._held) + len(frames._text) <= options.max_message_size + 10
             if play.last == "trigger":

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 
 from ._loop import Body, Connect, Loop
+from ._messages import ConnectMessages, MessageConnection
 
-__all__ = ["Body", "Connect", "Loop", "current_loop"]
+__all__ = ["Body", "Connect", "ConnectMessages", "Loop", "MessageConnection", "current_loop"]
 
 
 def current_loop(connect: Connect | None) -> Loop:

@@ -112,7 +112,7 @@ class AsyncioLoop(Loop):
             self.driver.ring()
 
     def _mover(self, wire: Wire) -> Mover:
-        connect = self._connect
+        connect = self.way(wire, self._connect)
         return _Connection(self, wire) if connect is None else Stream(self, wire, connect)
 
 

@@ -15,7 +15,9 @@ import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from pusher_proto.driving import IO, Driver, Wire, outcome_of
+from pusher_proto.driving import IO, Driver, MessageWire, Wire, outcome_of
+
+from ._messages import ConnectMessages, opens_messages
 
 __all__ = ["TURNS", "Body", "Connect", "Loop", "Mover", "Spawned", "Work"]
 
@@ -79,6 +81,7 @@ class Loop(IO):
     broke: Callable[[BaseException], None]
     """Gets the exceptions that come out of tasks."""
     time: Callable[[], float]
+    connect_messages: ConnectMessages | None = None
 
     def __init__(self) -> None:
         # Asking anyio for each event takes ten times as long.
@@ -146,6 +149,13 @@ class Loop(IO):
                 cancel()
 
     # Byte streams
+
+    def way(self, wire: Wire, connect: Connect | None) -> Connect | None:
+        """Return the function of the application that opens the stream of a wire; None without one."""
+        messages = self.connect_messages
+        if messages is not None and isinstance(wire, MessageWire):
+            return opens_messages(messages, wire)
+        return connect
 
     @abstractmethod
     def _mover(self, wire: Wire) -> Mover:

@@ -65,7 +65,7 @@ class TrioLoop(Loop):
 
     def __init__(self, connect: Connect | None) -> None:
         super().__init__()
-        self._connect: Connect = connect or anyio.connect_tcp
+        self._connect = connect
         self.time = trio.current_time
         self._token = current_trio_token()
         self._rings_at = inf
@@ -114,7 +114,7 @@ class TrioLoop(Loop):
         return current_task()
 
     def _mover(self, wire: Wire) -> Mover:
-        return Stream(self, wire, self._connect)
+        return Stream(self, wire, self.way(wire, self._connect) or anyio.connect_tcp)
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""

@@ -11,6 +11,7 @@ from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import Asked
+from .._protocol.control import ErrorReceived
 from .._protocol.failures import Cause, cause_of_authorization, retry_in
 from .._wire.envelope import encode
 from .._wire.secretbox import read_key
@@ -21,6 +22,7 @@ from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel
 from .encryption import Sealed
+from .error_attribution import suspicion
 from .pacing import Pace
 from .renewals import Renewals
 from .suspects import Suspects
@@ -207,8 +209,11 @@ class Admission:
         self._emit(SubscriptionFailed(channel.name, error, self._retry(channel, cause, now)))
         self.proceed(now)
 
-    def unanswered(self, channel: Channel, error: PusherError, now: float) -> None:
+    def unanswered(self, channel: Channel, suspect: ErrorReceived | None, now: float) -> None:
         """Report a subscribe that was not answered in time, and send it again after a delay."""
+        text = f"the server did not answer the subscribe to {excerpt(channel.name, 64)!r} within "
+        text += f"{self._options.subscribe_timeout:g} s{suspicion(suspect)}"
+        error = SubscriptionError(text, channel=channel.name)
         channel.expire(error)
         delay = self._retry(channel, Cause.SUBSCRIBE_UNANSWERED, now)
         self._emit(SubscriptionFailed(channel.name, error, delay))

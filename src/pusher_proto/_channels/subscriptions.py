@@ -20,7 +20,6 @@ from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import (
     AuthorizationError,
     LocalProtocolError,
-    SubscriptionError,
     UnsupportedFeature,
     excerpt,
 )
@@ -46,7 +45,6 @@ from .error_attribution import (
     read_refusal,
     refusal_of,
     says_not_subscribed,
-    suspicion,
 )
 from .roster import BadPresence, Roster
 from .subscribing import Admission
@@ -246,16 +244,16 @@ class Subscriptions:
 
     def subscribe_due(self, name: str, now: float) -> None:
         """Give up waiting for the answer to a subscribe: subscribe_timeout is over."""
+        limit = self._options.subscribe_timeout
+        if self._connector.postponed(Timer.SUBSCRIBE, name, limit, now):
+            return
         channel = self.channels[name]
         suspect = self._connector.ledger.expired(Asked.SUBSCRIBE, name)
         if channel.state is C.UNSUBSCRIBING:
             channel.handle(G.EXPIRE)
             self._left(channel, now, answered=False)
             return
-        text = f"the server did not answer the subscribe to {excerpt(name, 64)!r} within "
-        text += f"{self._options.subscribe_timeout:g} s{suspicion(suspect)}"
-        error = SubscriptionError(text, channel=name)
-        self._admission.unanswered(channel, error, now)
+        self._admission.unanswered(channel, suspect, now)
 
     def again_due(self, name: str, now: float) -> None:
         """Send a subscribe a second time, or leave the channel and join it again, as it was planned."""

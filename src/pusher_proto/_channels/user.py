@@ -163,7 +163,9 @@ class User:
             self._use(result, now)
 
     def signin_due(self, now: float) -> None:
-        """Fail the sign-in: signin_timeout is over."""
+        """Fail the sign-in: signin_timeout is over, and no answer can be waiting to be read."""
+        if self._connector.postponed(Timer.SIGN_IN, None, self._options.signin_timeout, now):
+            return
         suspect = self._connector.ledger.expired(Asked.SIGN_IN)
         why = f"the server did not answer the sign-in within {self._options.signin_timeout:g} s: "
         why += "it may not have the feature, or have it switched off"

@@ -29,13 +29,16 @@ class Setup:
     """Where the session is recorded."""
     where: str = ""
     """Where in the program `open_pusher` was called."""
+    messages: bool = False
+    """Whether connections carry whole messages."""
 
     def session(self) -> Session:
         """Return the session: recorded, if there is a file."""
-        many = hasattr(self.authorizer, "authorize_many")
-        if self.file is not None:
-            return recording_session(self.options, self.file.write, authorize_many=many)
-        return Session(self.options, authorize_many=many)
+        many, messages = hasattr(self.authorizer, "authorize_many"), self.messages
+        if self.file is None:
+            return Session(self.options, authorize_many=many, messages=messages)
+        write = self.file.write
+        return recording_session(self.options, write, authorize_many=many, messages=messages)
 
     def release(self) -> None:
         """Close the file."""

@@ -14,7 +14,7 @@ from .._base.logs import logger
 from .._base.timers import Timer, Timers
 from .._protocol.control import Ended, LinkItem
 from .._protocol.failures import Cause, cause_of_close
-from .._protocol.hints import explained, hint_for, tls_hint
+from .._protocol.hints import hint_for, tls_hint
 from .._transports.transports import Transports
 from .._version import __version__
 from .._wire.fast_lane import Run
@@ -34,6 +34,7 @@ from ..states import SESSION, SessionInput, SessionState, advance
 from .attempts import Attempts
 from .ledger import Asked, Ledger
 from .link import Link
+from .wording import in_words
 
 __all__ = ["Connector", "Reports"]
 
@@ -77,9 +78,18 @@ class Connector:
     """Opens links, one at a time, and decides what follows the end of one."""
 
     def __init__(
-        self, options: Options, timers: Timers, transports: Transports, rng: Rng, reports: Reports
+        self,
+        options: Options,
+        timers: Timers,
+        transports: Transports,
+        rng: Rng,
+        reports: Reports,
+        *,
+        messages: bool = False,
     ) -> None:
+        """`messages`: connections carry whole messages in place of bytes."""
         self._options = options
+        self._messages = messages
         self._timers = timers
         self._transports = transports
         self._rng = rng
@@ -314,8 +324,11 @@ class Connector:
             case ProxyFailed():
                 cause = Cause.PROXY_REFUSED if error.refused else Cause.NO_NETWORK
                 ended = Ended(error.status, reason, cause, hint=error.hint)
+            case ConnectionEnded():  # of a connection that carries messages
+                ended = link.closed_by_server(error.code, error.reason, now)
             case BaseException():
-                ended = link.gone(self._in_words(error))
+                opening = self._state is S.OPENING
+                ended = link.gone(in_words(error, self._where, self._way(), opening=opening))
             case _:
                 ended = link.gone(reason)
         self._end(ended, now, error if isinstance(error, BaseException) else None)
@@ -373,9 +386,8 @@ class Connector:
             return
         self._where = f"{address.host}:{address.port}"
         # Everything is drawn from the session's own rng, so that the same inputs give the same bytes.
-        self._link = Link(
-            self._options, address, self._transports, self._timers, self, self._rng.randbytes
-        )
+        draw = None if self._messages else self._rng.randbytes
+        self._link = Link(self._options, address, self._transports, self._timers, self, draw)
         self._timers.set(Timer.OPEN, now + self._options.connect_timeout)
 
     def _begin_trying(self, now: float) -> None:
@@ -392,8 +404,10 @@ class Connector:
         self._forget_link(now)
         reason = self.last_loss = excerpt(ended.reason, 256)
         hint = ended.hint or hint_for(ended.code, reason)
-        if error is None:
+        if error is None or isinstance(error, ConnectionEnded):  # a driver's lacks the hint
+            below = None if error is None else error.__cause__
             error = ConnectionEnded(ended.code, reason, hint)
+            error.__cause__ = below
         self.last_error = error
         delay = self._attempts.failed(
             cause, now, good=good, unstable=unstable, retry_after=ended.retry_after
@@ -429,23 +443,10 @@ class Connector:
         counted = self.connections - (connected and cause is Cause.UNAUTHORIZED)
         return cause, counted > self._good_from
 
-    def _in_words(self, error: BaseException) -> str:
-        """Return what the system says, with the place that it is about."""
-        said = getattr(error, "strerror", None) or str(error)
-        if isinstance(error, TimeoutError) and not said:
-            said = "timed out"
-        if isinstance(
-            error, ConnectionRefusedError
-        ):  # asyncio says "Connect call failed (host, port)"
-            said = "connection refused"
-        if type(error).__name__ == "gaierror":
-            said = f"name not found ({said})" if said else "name not found"
-        said = said or type(error).__name__
-        if self._state is not S.OPENING:
-            return excerpt(f"the connection to {self._where} broke: {said}", 200)
-        proxy = self._options.parsed_proxy()
-        through = "" if proxy is None else f" through {proxy}"
-        return excerpt(f"could not reach {self._where}{through}: {explained(said)}", 256)
+    def _way(self) -> str:
+        """Return the words for the proxy on the way to the server; an empty text for none."""
+        proxy = None if self._messages else self._options.parsed_proxy()
+        return "" if proxy is None else f" through {proxy}"
 
     def _leave(self, now: float) -> None:
         """End the connection or the attempt, and plan no other: the application wants none."""

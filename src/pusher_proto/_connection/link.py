@@ -1,7 +1,7 @@
 """One connection to the server, from the request for its transport to its end.
 
-Turns bytes into items: messages for the rest of the session, and the few things that concern the connection itself
-(the upgrade, the greeting, errors, the end). Answers pings. What follows an end is decided elsewhere.
+Turns bytes, or whole messages, into items: messages for the rest of the session, and the few things that concern the
+connection itself (the upgrade, the greeting, errors, the end). Answers pings. What follows an end is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from .._protocol.control import (
     shown,
     shown_frame,
 )
-from .._protocol.failures import Cause
+from .._protocol.failures import Cause, cause_of_status
 from .._protocol.hints import NO_GREETING, UNGREETED
 from .._transports.transports import Transports
 from .._wire.envelope import BadMessage, Envelope, decode, encode, text_of
 from .._wire.fast_lane import NO_READER, Run
+from .._wire.messages import Messages
 from .._wire.websocket import (
     BinaryReceived,
     PeerClosed,
@@ -79,6 +80,9 @@ class LinkOwner(Protocol):
     def link_opened(self) -> None:
         """Note that the transport is open."""
 
+    def upgraded(self) -> None:
+        """Note that a connection that carries messages is open: it has no upgrade."""
+
     def link_pinged(self, now: float) -> None:
         """Note that a ping was sent."""
 
@@ -101,29 +105,20 @@ class Link:
         transports: Transports,
         timers: Timers,
         owner: LinkOwner,
-        randbytes: Callable[[int], bytes] | None = None,
+        randbytes: Callable[[int], bytes] | None,
     ) -> None:
+        """`randbytes` draws what a WebSocket needs; without it the connection carries whole messages."""
         self._options = options
         self._owner = owner
         self._transports = transports
         self._timers = timers
-        self._websocket = WebSocket(
-            UpgradeRequest(
-                address.authority,
-                address.target,
-                options.upgrade_headers(),
-                options.subprotocols,
-                options.compression,
-            ),
-            WebSocketLimits(
-                options.max_message_size,
-                options.max_fragments,
-                options.control_frame_rate,
-                options.max_head,
-                body=0,  # a refusal is known by its status, and its body may never come
-            ),
-            randbytes=randbytes,
-        )
+        self._websocket: WebSocket | Messages
+        if randbytes is None:
+            self._websocket = Messages(max_message_size=options.max_message_size)
+            self.transport = transports.open_messages(address, self)
+        else:
+            self._websocket = _websocket(options, address, randbytes)
+            self.transport = transports.open(address, self)
         self._liveness: Liveness | None = None
         self._error: ErrorReceived | None = None
         """The error that was received last, with no message after it."""
@@ -132,7 +127,8 @@ class Link:
         """When the limit on pings last started to count from zero."""
         self._began: tuple[int | None, float] = (None, 0.0)
         """The incomplete message, and when its first bytes were seen."""
-        self.transport = transports.open(address, self)
+        self._goodbye = 1000, ""
+        """Code and reason of our close frame, where a violation or a refusal decided it."""
 
     @property
     def round_trip(self) -> float | None:
@@ -145,13 +141,21 @@ class Link:
         return self._websocket.inflated
 
     def transport_opened(self, transport: int) -> None:
-        """Send the request for the upgrade."""
+        """Send the request for the upgrade, if there is one."""
         self._owner.link_opened()
-        self._transports.send(transport, self._websocket.open())
+        request = self._websocket.open()
+        if request:
+            self._transports.send(transport, request)
+        else:
+            self._owner.upgraded()
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:  # noqa: ARG002 - the signature of Owner
         """Hand the meaning of received bytes to the owner."""
         self._owner.link_received(self._items(data, now), now)
+
+    def receive_message(self, message: str | bytes, now: float) -> None:
+        """Hand the meaning of a received message to the owner."""
+        self._owner.link_received(self._items(message, now), now)
 
     def transport_closed(
         self,
@@ -163,8 +167,8 @@ class Link:
         """Report the end of the stream."""
         self._owner.link_closed(self, error, reason, now)
 
-    def _items(self, data: bytes, now: float) -> Iterator[Run | LinkItem]:
-        """Take bytes and yield what they mean, in order. Nothing follows `Ended`.
+    def _items(self, data: Any, now: float) -> Iterator[Run | LinkItem]:
+        """Take bytes, or a whole message, and yield what they mean, in order. Nothing follows `Ended`.
 
         Consecutive messages that name a channel are yielded together, as one `Run`: a step for each would dominate
         their cost. Handle each item before asking for the next, so that joining reads changes nothing.
@@ -199,7 +203,7 @@ class Link:
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
 
-    def _received(self, data: bytes, now: float) -> Iterable[object]:
+    def _received(self, data: Any, now: float) -> Iterable[object]:
         """Return the items of the WebSocket; plain messages as events, unless each text is wanted."""
         if self._liveness is not None:
             self._liveness.heard(now, len(data))
@@ -232,6 +236,20 @@ class Link:
             where = "within the answer to the upgrade" if answer_began else "before it was open"
             return Ended(None, reason or f"the connection ended {where}", Cause.NO_NETWORK)
         return self._bare_end(1006, reason or "the connection ended without a close frame")
+
+    def closed_by_server(self, code: int | None, reason: str, now: float) -> Ended:
+        """Return the meaning of the end of a connection that carries messages, by a close code or an HTTP status."""
+        was_open = self._websocket.is_open
+        if code is None or code == 1006 or not (was_open or 100 <= code < 600):
+            return self.gone(shown(reason))
+        self._websocket.receive_eof()
+        if was_open:
+            if self._liveness is not None:
+                self._liveness.heard(now)  # a close frame is a sign of life
+            return self._closed(code, reason)
+        return Ended(
+            code, shown(reason) or f"HTTP {code} in place of a connection", cause_of_status(code)
+        )
 
     def heard_at(self, now: float) -> float:
         """Return when the last byte of an established connection was received; else `now`."""
@@ -283,7 +301,7 @@ class Link:
 
     def close(self, now: float, *, abort: bool = False) -> None:
         """End the connection; in order, by close frames of both sides, once the WebSocket is open."""
-        if abort or not self._websocket.is_open:
+        if abort or not self._websocket.is_open or isinstance(self._websocket, Messages):
             self._transports.close(self.transport, now, abort=abort)
             return
         self._closing = True
@@ -292,7 +310,8 @@ class Link:
 
     def dropped(self, now: float, *, abort: bool) -> None:
         """End the stream of a connection that the server has ended."""
-        self._transports.close(self.transport, now, abort=abort)
+        code, reason = self._goodbye
+        self._transports.close(self.transport, now, abort=abort, code=code, reason=reason)
 
     def forget_error(self) -> None:
         """Forget the last error: it was about a channel, and cannot stand for a close code."""
@@ -326,6 +345,7 @@ class Link:
     def _say_goodbye(self, code: int) -> None:
         """Send our close frame, after the pongs that are due; nothing waits for the server's."""
         self._flush()
+        self._goodbye = code, ""
         self._transports.send(self.transport, self._websocket.send_close(code))
 
     def _flush(self) -> None:
@@ -367,13 +387,10 @@ class Link:
             case UpgradeRefused():
                 return read_refused_upgrade(item)
             case PeerClosed():
-                reason = shown(item.reason)
-                if item.code < 4000:
-                    return self._bare_end(item.code, reason)
-                # Soketi says why in the error, and closes with the code alone.
-                return Ended(item.code, reason or (self._error.message if self._error else ""))
+                return self._closed(item.code, item.reason)
             case Violation():
                 fault = item.code is None
+                self._goodbye = item.code or 1000, item.reason
                 return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=fault)
             case TextReceived():
                 return item
@@ -382,6 +399,14 @@ class Link:
                 return Malformed(what, "")
             case _:  # a WebSocket pong, which was noted as a sign of life
                 return None
+
+    def _closed(self, code: int, reason: str) -> Ended:
+        """Return the meaning of a close frame."""
+        reason = shown(reason)
+        if code < 4000:
+            return self._bare_end(code, reason)
+        # Soketi says why in the error, and closes with the code alone.
+        return Ended(code, reason or (self._error.message if self._error else ""))
 
     def _control(self, envelope: Envelope, now: float) -> LinkItem | None:
         """Handle a message that has no channel, or that came before the greeting."""
@@ -437,3 +462,23 @@ class Link:
             )
             return ours
         return min(ours, max(1.0, float(min(said, ours))))
+
+
+def _websocket(options: Options, address: Address, randbytes: Callable[[int], bytes]) -> WebSocket:
+    return WebSocket(
+        UpgradeRequest(
+            address.authority,
+            address.target,
+            options.upgrade_headers(),
+            options.subprotocols,
+            options.compression,
+        ),
+        WebSocketLimits(
+            options.max_message_size,
+            options.max_fragments,
+            options.control_frame_rate,
+            options.max_head,
+            body=0,  # a refusal is known by its status, and its body may never come
+        ),
+        randbytes=randbytes,
+    )

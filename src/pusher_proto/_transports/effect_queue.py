@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from ..effects import (
+    CloseMessages,
     CloseTransport,
     Effect,
+    OpenMessages,
     OpenTransport,
     SendData,
+    SendMessage,
     StartTls,
 )
 
 __all__ = ["EffectQueue"]
+
+_OF_A_TRANSPORT = (
+    OpenTransport
+    | SendData
+    | StartTls
+    | CloseTransport
+    | OpenMessages
+    | SendMessage
+    | CloseMessages
+)
 
 
 class EffectQueue(list[Effect]):
@@ -40,8 +53,5 @@ class EffectQueue(list[Effect]):
         self[:] = [
             effect
             for effect in self
-            if not (
-                isinstance(effect, OpenTransport | SendData | StartTls | CloseTransport)
-                and effect.transport == transport
-            )
+            if not (isinstance(effect, _OF_A_TRANSPORT) and effect.transport == transport)
         ]

@@ -1,7 +1,9 @@
 """The numbered byte streams of a session: each is opened, tunnelled through the proxy, secured, used and closed here.
 
 The owner of a stream gets three calls: when the stream leads to its server, for received bytes, and when it
-ends. Answers of the driver for unknown or finished numbers are ignored here, once for the whole session.
+ends. A stream may also be a connection that carries whole messages: then its driver does everything below messages,
+proxy and TLS included. Answers of the driver for unknown or finished numbers are ignored here, once for the whole
+session.
 """
 
 from __future__ import annotations
@@ -11,12 +13,20 @@ from typing import Any, Protocol
 from .._base.timers import Timer, Timers
 from .._base.urls import Address
 from .._wire.proxy import Proxy, ProxyFailed, Tunnel
-from ..effects import CloseTransport, OpenTransport, SendData, StartTls
+from ..effects import (
+    CloseMessages,
+    CloseTransport,
+    OpenMessages,
+    OpenTransport,
+    SendData,
+    SendMessage,
+    StartTls,
+)
 from ..errors import describe
 from ..states import TRANSPORT, TransportInput, TransportState, advance
 from .effect_queue import EffectQueue
 
-__all__ = ["Owner", "Transports"]
+__all__ = ["MessageOwner", "Owner", "Transports"]
 
 S, G = TransportState, TransportInput
 
@@ -36,8 +46,15 @@ class Owner(Protocol):
         """Handle the end of the stream, or that it could not be opened. `reason` describes `error`, for people."""
 
 
+class MessageOwner(Owner, Protocol):
+    """The machine that uses a connection which carries whole messages."""
+
+    def receive_message(self, message: str | bytes, now: float) -> None:
+        """Take one message of the server: text, or the bytes of a binary one."""
+
+
 class _Stream:
-    __slots__ = ("address", "owner", "ssl_context", "state", "tunnel", "unsent")
+    __slots__ = ("address", "messages_for", "owner", "ssl_context", "state", "tunnel", "unsent")
 
     def __init__(
         self, owner: Owner, address: Address, tunnel: Tunnel | None, ssl_context: Any
@@ -48,6 +65,8 @@ class _Stream:
         self.ssl_context = ssl_context
         self.state = S.OPENING
         self.unsent = 0
+        self.messages_for: MessageOwner | None = None
+        """The owner, where the stream carries whole messages."""
 
     def move(self, given: TransportInput) -> bool:
         """Advance the state; return whether the input counted."""
@@ -95,6 +114,23 @@ class Transports:
         self.effects.append(OpenTransport(self._last, to.host, to.port, to.tls, ssl_context))
         return self._last
 
+    def open_messages(self, address: Address, owner: MessageOwner) -> int:
+        """Ask for a connection to `address` that carries whole messages, and return its number."""
+        self._last += 1
+        stream = self._streams[self._last] = _Stream(owner, address, None, None)
+        stream.messages_for = owner
+        self.effects.append(
+            OpenMessages(
+                self._last,
+                address.host,
+                address.port,
+                address.tls,
+                address.target,
+                self._close_timeout,
+            )
+        )
+        return self._last
+
     def send(self, transport: int, data: bytes) -> None:
         """Ask for `data` to be written; do nothing for a stream that is not open or was closed."""
         stream = self._streams.get(transport)
@@ -111,12 +147,26 @@ class Transports:
         if transport in self._streams and not self._timers.is_set(Timer.CLOSE, transport):
             self._timers.set(Timer.CLOSE, now + self._close_timeout, transport)
 
-    def close(self, transport: int, now: float, *, abort: bool = False) -> None:
-        """Ask for the end of a stream; its owner gets no further call about it."""
+    def close(
+        self,
+        transport: int,
+        now: float,
+        *,
+        abort: bool = False,
+        code: int = 1000,
+        reason: str = "",
+    ) -> None:
+        """Ask for the end of a stream; its owner gets no further call about it.
+
+        A connection that carries messages is closed by a close frame with `code` and `reason`.
+        """
         stream = self._streams[transport]
         abort = abort or stream.state not in (S.OPEN, S.CLOSING)
         stream.move(G.CLOSE)
-        self.effects.append(CloseTransport(transport, abort=abort))
+        if stream.messages_for is None or abort:
+            self.effects.append(CloseTransport(transport, abort=abort))
+        else:
+            self.effects.append(CloseMessages(transport, code, reason))
         self.linger(transport, now)
 
     def close_due(self, transport: int) -> None:
@@ -155,6 +205,19 @@ class Transports:
             self.bytes_received += len(data)
             stream.owner.receive_data(transport, data, now)
 
+    def receive_message(self, transport: int, message: str | bytes, now: float) -> int:
+        """Hand a received message to the owner, and return its size in bytes."""
+        stream = self._streams.get(transport)
+        if stream is None or stream.messages_for is None or stream.state is not S.OPEN:
+            return 0
+        if isinstance(message, bytes) or message.isascii():
+            size = len(message)
+        else:
+            size = len(message.encode("utf-8", "replace"))
+        self.bytes_received += size
+        stream.messages_for.receive_message(message, now)
+        return size
+
     def data_sent(self, transport: int, size: int) -> None:
         """Note that the driver wrote `size` bytes."""
         stream = self._streams.get(transport)
@@ -180,7 +243,10 @@ class Transports:
 
     def _write(self, transport: int, stream: _Stream, data: bytes) -> None:
         stream.unsent += len(data)
-        self.effects.append(SendData(transport, data))
+        if stream.messages_for is None:
+            self.effects.append(SendData(transport, data))
+        else:
+            self.effects.append(SendMessage(transport, data.decode()))
 
     def _advance(self, transport: int, stream: _Stream, given: TransportInput) -> None:
         """Tell the owner when `given` makes the stream usable."""

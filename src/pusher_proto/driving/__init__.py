@@ -8,6 +8,7 @@ threads or event loops; `ssl` is used on bytes in memory.
 from .addresses import STAGGER, in_turns
 from .application import call_plain, outcome_of
 from .driver import IO, Driver
+from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .reading import READ_SIZE, RECORD_SIZE
 from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
@@ -18,12 +19,16 @@ __all__ = [
     "RECORD_SIZE",
     "STAGGER",
     "Driver",
+    "MessageWire",
     "SSLContext",
     "Tls",
     "Wire",
     "WireState",
     "cached_context",
     "call_plain",
+    "checked_connection",
+    "checked_message",
+    "connection_errors",
     "default_context",
     "in_turns",
     "outcome_of",

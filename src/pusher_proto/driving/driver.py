@@ -14,15 +14,19 @@ from ..effects import (
     AuthorizeMany,
     CallApplication,
     CancelCall,
+    CloseMessages,
     CloseTransport,
     Effect,
+    OpenMessages,
     OpenTransport,
     SendData,
+    SendMessage,
     StartTls,
 )
 from ..errors import UnsupportedFeature
 from ..session import Session
 from .application import Call, answers, number_of, question
+from .messages import MessageWire
 from .tls import SSLContext, cached_context, default_context
 from .wire import Wire
 
@@ -162,6 +166,8 @@ class Driver:
                 if not self._tls:
                     effect = replace(effect, tls=False)
                 self._open(Wire(effect, self.session, self.tell))
+            case OpenMessages():
+                self._open(MessageWire(effect, self.session, self.tell))
             case Authorize() | AuthorizeMany() | CallApplication():
                 self._call(effect)
             case CancelCall():
@@ -169,14 +175,23 @@ class Driver:
                 if cancel is not None:  # else it has just ended
                     cancel()
             case _:
-                wire = self.wires.get(effect.transport)
-                if wire is not None:  # else it has just ended
-                    self._do(wire, effect)
+                known = self.wires.get(effect.transport)
+                if known is not None:  # else it has just ended
+                    self._do(known, effect)
 
-    def _do(self, wire: Wire, effect: SendData | StartTls | CloseTransport) -> None:
+    def _do(
+        self,
+        wire: Wire,
+        effect: SendData | StartTls | CloseTransport | SendMessage | CloseMessages,
+    ) -> None:
         match effect:
             case SendData():
                 wire.send(effect.data)
+            case SendMessage():
+                wire.send(effect.text.encode())
+            case CloseMessages():
+                assert isinstance(wire, MessageWire)  # the session closes others otherwise
+                wire.part(effect.code, effect.reason)
             case StartTls() if not self._tls:
                 self.session.tls_started(wire.number, now=self._io.time())
             case StartTls():
@@ -187,7 +202,7 @@ class Driver:
 
     def _open(self, wire: Wire) -> None:
         self.wires[wire.number] = wire
-        if wire.effect.tls:
+        if isinstance(wire.effect, OpenTransport) and wire.effect.tls:
             self._give_context(wire, wire.effect.ssl_context)
         try:
             self._io.open(wire)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, Final
 
-from ..effects import OpenTransport
+from ..effects import OpenMessages, OpenTransport
 from ..session import Session
 from .tls import SSLContext, Tls
 
@@ -82,8 +82,10 @@ class Wire:
         "effect", "moved_by", "number", "state",
     )  # fmt: skip
 
-    def __init__(self, effect: OpenTransport, session: Session, tell: Callable[..., None]) -> None:
-        self.effect: OpenTransport = effect
+    def __init__(
+        self, effect: OpenTransport | OpenMessages, session: Session, tell: Callable[..., None]
+    ) -> None:
+        self.effect: OpenTransport | OpenMessages = effect
         self.number: int = effect.transport
         self.state: WireState = WireState.DIALING
         self.moved_by: Any = None

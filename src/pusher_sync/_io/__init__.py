@@ -6,6 +6,7 @@ Knows `pusher_proto.driving` and itself, and nothing of the client.
 from threading import current_thread
 
 from ._loop import IO, Loop
+from ._messages import ConnectMessages, MessageConnection
 from ._socket import Connect
 
-__all__ = ["IO", "Connect", "Loop", "current_thread"]
+__all__ = ["IO", "Connect", "ConnectMessages", "Loop", "MessageConnection", "current_thread"]

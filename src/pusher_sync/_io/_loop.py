@@ -16,10 +16,11 @@ from math import inf
 from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
-from pusher_proto.driving import Driver, Wire, call_plain
+from pusher_proto.driving import Driver, MessageWire, Wire, call_plain
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import connect_tcp
+from ._messages import ConnectMessages, MessagePipe
 from ._socket import Connect, Pipe
 
 __all__ = ["IO", "Loop"]
@@ -75,18 +76,27 @@ class IO(DrivingIO, Protocol):
 class Loop:
     """The I/O of one client. Its thread does all I/O and calls all of the driver, under the guard.
 
-    Other threads exist only for name lookup with connect, and for functions of the application.
+    Other threads exist only for name lookup with connect, for functions of the application, and for its connections
+    that carry messages.
     """
 
     needs_tls = True
 
-    def __init__(self, connect: Connect | None, name: str, released: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connect: Connect | None,
+        connect_messages: ConnectMessages | None,
+        name: str,
+        released: Callable[[], None],
+    ) -> None:
         self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
         self.over = False
         self._connect = connect
         self._released = released
-        self._pipes: dict[int, Pipe] = {}
+        self._connect_messages = connect_messages
+        self._pipes: dict[int, Pipe | MessagePipe] = {}
+        self._message_pipes: list[MessagePipe] = []
         self._posted: list[Callable[[], None]] = []
         self._ring_at = inf
         self._asleep = self._woken = self.stopping = False
@@ -159,7 +169,12 @@ class Loop:
 
     def open(self, wire: Wire) -> None:
         """Dial in a new thread."""
-        _start(f"pusher-dial {wire.host}:{wire.port}", self._dial, wire)
+        dial: Callable[[], None] = partial(self._dial, wire)
+        if isinstance(wire, MessageWire) and (connect := self._connect_messages) is not None:
+            pipe = self._pipes[wire.number] = MessagePipe(wire, connect, self.guard, self._post)
+            self._message_pipes = [pipe, *(each for each in self._message_pipes if not each.over)]
+            dial = pipe.run
+        _start(f"pusher-dial {wire.host}:{wire.port}", self._until_error, dial)
 
     def attend(self, wire: Wire) -> None:
         """Write what a wire has, watch for what it wants, close it when it is over."""
@@ -180,7 +195,7 @@ class Loop:
 
         def work() -> None:
             result = call_plain(function, argument)
-            self._post(lambda: done(result))
+            self._post(done, result)
 
         _start(f"pusher-call {getattr(function, '__qualname__', 'application')}", work)
         return _nothing
@@ -195,19 +210,23 @@ class Loop:
                 sock = connect_tcp(wire.host, wire.port, lambda: wire.over)
             sock.setblocking(False)
         except Exception as error:
-            self._post(partial(wire.failed, error))
+            self._post(wire.failed, error)
+        else:
+            self._post(self._opened, wire, sock)
+
+    def _until_error(self, work: Callable[[], None]) -> None:
+        try:
+            work()
         except BaseException as error:
             self.fail(error)
-        else:
-            self._post(partial(self._opened, wire, sock))
 
-    def _post(self, act: Callable[[], None]) -> None:
+    def _post(self, act: Callable[..., None], *args: object) -> None:
         """Call `act` in the loop's thread, or here when that has ended."""
         with suppress(LocalProtocolError), self.guard:
             if self.over:
-                act()
+                act(*args)
             else:
-                self._posted.append(act)
+                self._posted.append(partial(act, *args))
                 self.wake()
 
     def _opened(self, wire: Wire, sock: socket.socket) -> None:
@@ -225,6 +244,7 @@ class Loop:
             self.fail(error)
         with self.guard:
             self._end()
+        self._join_messages()
         self._released()
 
     def _turn(self) -> bool:
@@ -294,6 +314,12 @@ class Loop:
         with self.guard:
             self._driver.session.close(now=time.monotonic())
             self._driver.settle()
+        self._join_messages()
+
+    def _join_messages(self) -> None:
+        """Wait until the connections that carry messages are closed."""
+        for pipe in self._message_pipes:
+            pipe.join()
 
     def after_fork(self) -> None:
         """Refuse everything: the thread and the connection belong to the process that this one was forked from."""
@@ -301,6 +327,8 @@ class Loop:
         self.error = LocalProtocolError(_FORKED)
         self.over = True
         self._selector.close()
+        # A close frame would end the other process's connection.
+        self._pipes = {n: pipe for n, pipe in self._pipes.items() if isinstance(pipe, Pipe)}
         self._release()
         self._ended()
 

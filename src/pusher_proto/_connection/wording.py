@@ -1,0 +1,26 @@
+"""Words for what went wrong below the protocol."""
+
+from __future__ import annotations
+
+from .._protocol.hints import explained
+from ..errors import excerpt
+
+__all__ = ["in_words"]
+
+
+def in_words(error: BaseException, where: str, way: str, *, opening: bool) -> str:
+    """Return what the system says, with the place that it is about.
+
+    `way` follows the place in errors of opening, such as " through the proxy".
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, TimeoutError) and not said:
+        said = "timed out"
+    if isinstance(error, ConnectionRefusedError):  # asyncio says "Connect call failed (host, port)"
+        said = "connection refused"
+    if type(error).__name__ == "gaierror":
+        said = f"name not found ({said})" if said else "name not found"
+    said = said or type(error).__name__
+    if not opening:
+        return excerpt(f"the connection to {where} broke: {said}", 200)
+    return excerpt(f"could not reach {where}{way}: {explained(said)}", 256)

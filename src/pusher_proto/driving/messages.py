@@ -1,0 +1,138 @@
+"""A connection that carries whole messages: the wire between a session and a connection that the application opened.
+
+The application's object frames messages itself, over a WebSocket of another library, a browser's, or memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..effects import OpenMessages
+from ..errors import ConnectionEnded, ConnectionUnsafe
+from ..session import Session
+from .wire import Wire, WireState
+
+__all__ = ["MessageWire", "checked_connection", "checked_message", "connection_errors"]
+
+
+class MessageWire(Wire):
+    """One connection that carries whole messages. Made by `Driver`, given to `IO.open` like any `Wire`.
+
+    The I/O opens it with `host`, `port`, `effect.tls` and `effect.target`. Each piece of `to_write` is one message in
+    UTF-8, and `received` takes one message. Once the wire is `over`, the I/O closes the connection with the code and
+    the reason in `goodbye`, within `effect.close_timeout` seconds.
+    """
+
+    __slots__ = ("goodbye",)
+
+    effect: OpenMessages
+
+    def __init__(self, effect: OpenMessages, session: Session, tell: Callable[..., None]) -> None:
+        super().__init__(effect, session, tell)
+        self._name = ""  # the application's object does TLS
+        self.goodbye: tuple[int, str] = (1000, "")
+        """Code and reason of the close frame."""
+
+    def part(self, code: int, reason: str) -> None:
+        """Close after what was sent before, by a close frame with `code` and `reason`."""
+        self.goodbye = code, reason
+        self.close(abort=False)
+
+    def received(self, data: str | bytes) -> None:
+        """A message came: text, or the bytes of a binary message."""
+        if self.state is not WireState.OVER:
+            self._tell(self._session.receive_message, self.number, data)
+
+    def failed(self, error: BaseException | str) -> None:
+        """The connection could not be opened, or ended. The server's close code says more than an error of writing."""
+        self._end(error if isinstance(error, ConnectionEnded) else self._error or error)
+
+    def _take(self) -> bytes:
+        """Return the next message."""
+        return self._outbox.pop(0)
+
+
+def checked_connection(connection: object) -> None:
+    """Raise TypeError for an object that is not a connection."""
+    missing = [
+        n for n in ("send", "receive", "close") if not callable(getattr(connection, n, None))
+    ]
+    if missing:
+        raise TypeError(
+            "connect_messages= returns an object with send, receive and close, not "
+            f"{type(connection).__name__}, which has no {' and no '.join(missing)}"
+        )
+
+
+def checked_message(connection: object, message: object) -> str | bytes | None:
+    """Return what `receive` returned; None for the end. Raises `ConnectionEnded` where the connection has a close code.
+
+    Raises TypeError for everything else.
+    """
+    if message is None:
+        ended = _ended(connection, None)
+        if ended is not None:
+            raise ended
+    elif not isinstance(message, str | bytes):
+        raise TypeError(f"receive() returns text, or None at the end, not {type(message).__name__}")
+    return message
+
+
+@contextmanager
+def connection_errors(connection: object = None) -> Iterator[None]:
+    """Raise exceptions of the block in the terms of a session, with the original as their cause.
+
+    `ConnectionEnded` where a close code or an HTTP status is found, in the exception or else in the attributes
+    `close_code` and `close_reason` of the connection. `ConnectionUnsafe` for a certificate that was not accepted.
+    Other exceptions are left as they are. Those of websockets, aiohttp, trio-websocket and httpx-ws are understood.
+    """
+    try:
+        yield
+    except (ConnectionEnded, ConnectionUnsafe):
+        raise
+    except Exception as error:
+        known = _unsafe(error) or _ended(connection, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def _unsafe(error: BaseException | None) -> ConnectionUnsafe | None:
+    while error is not None:
+        code = getattr(error, "verify_code", None)
+        if isinstance(code, int):  # an SSLCertVerificationError
+            said = getattr(error, "verify_message", "") or str(error)
+            return ConnectionUnsafe(f"the certificate is not good: {said}", verify_code=code)
+        error = error.__cause__
+    return None
+
+
+def _ended(connection: object, error: Exception | None) -> ConnectionEnded | None:
+    for code, reason in _codes(connection, error):
+        if isinstance(code, int) and (100 <= code < 600 or 1000 <= code < 5000):
+            return ConnectionEnded(code, reason if isinstance(reason, str) else "")
+    return None
+
+
+_PLACES = (
+    # Where exceptions keep a code and its reason. In an attribute:
+    ("response", "status_code", "reason_phrase"),
+    ("reason", "code", "reason"),
+    # In the exception itself:
+    ("", "code", "reason"),
+    ("", "status", "message"),
+    ("", "status_code", "reason"),
+)
+
+
+def _codes(connection: object, error: Exception | None) -> Iterator[tuple[object, object]]:
+    """Yield what may be a code and its reason, the best place first."""
+    if hasattr(error, "rcvd"):  # websockets; its own `code` gives a DeprecationWarning
+        frame = getattr(error, "rcvd", None)
+        yield getattr(frame, "code", None), getattr(frame, "reason", None)
+    elif error is not None:
+        for within, code, reason in _PLACES:
+            place = getattr(error, within, None) if within else error
+            yield getattr(place, code, None), getattr(place, reason, None)
+    yield getattr(connection, "close_code", None), getattr(connection, "close_reason", None)

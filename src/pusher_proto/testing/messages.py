@@ -1,0 +1,51 @@
+"""A client of a `Server` that exchanges whole messages with it: the WebSocket between the two is in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .._wire.websocket import PeerClosed, UpgradeRefused, UpgradeRequest, Violation, WebSocket
+from ..errors import ConnectionEnded
+
+__all__ = ["MessageClient"]
+
+
+class MessageClient:
+    """One WebSocket of a server's client. Bytes of the server go to `received`; `to_server` is what it gets.
+
+    `messages` are the texts that the server sent, in order; take them from its left.
+    """
+
+    def __init__(self, host: str, target: str) -> None:
+        self._websocket = WebSocket(UpgradeRequest(host, target))
+        self.to_server: bytes = self._websocket.open()
+        """The bytes to give to `Server.receive_data`; then forget them."""
+        self.messages: deque[str] = deque()
+        self.end: ConnectionEnded | None = None
+        """How the server ended the connection, or refused it: by a close code or an HTTP status."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server accepted the connection, and neither side has begun to close."""
+        return self._websocket.is_open
+
+    def received(self, data: bytes) -> None:
+        """Take bytes of the server."""
+        for item in self._websocket.receive_data(data):
+            match item:
+                case bytes():
+                    self.messages.append(item.decode())
+                case PeerClosed() | Violation():
+                    self.end = ConnectionEnded(item.code, item.reason)
+                case UpgradeRefused():
+                    text = f"the upgrade was answered with HTTP {item.status} {item.reason}"
+                    self.end = ConnectionEnded(item.status, text.rstrip())
+        self.to_server += self._websocket.data_to_send()
+
+    def send(self, text: str) -> None:
+        """Send a message to the server. Raises `LocalProtocolError` while the connection is not open."""
+        self.to_server += self._websocket.send_text(text)
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame, if none was sent or received."""
+        self.to_server += self._websocket.send_close(code, reason)
