@@ -48,7 +48,8 @@ ROOT = Path(__file__).parents[1]
 # Pages whose programs are tested where what they describe is tested.
 ELSEWHERE = {
     "certificates", "cli", "coming-from-dart", "coming-from-pysher",
-    "fuzzing", "laravel", "mutation", "observing", "performance", "reliability", "servers", "states", "testing"
+    "fuzzing", "laravel", "mutation", "observing", "parity", "performance", "reliability", "servers", "states",
+    "testing",
 }  # fmt: skip
 PAGES = sorted(path for path in (ROOT / "docs").glob("*.md") if path.stem not in ELSEWHERE)
 BLOCKS = [

@@ -1,0 +1,87 @@
+"""Each row of docs/parity.md runs on both sides, and says the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from drivers.runners import RUNNERS
+from parity.playing import (
+    ROWS,
+    Snippet,
+    in_node,
+    in_python,
+    page_rows,
+    play_other,
+    play_ours,
+    scene,
+)
+from soketi.harness import SERVER
+
+
+def rows(*clients: str, both: bool = False) -> pytest.MarkDecorator:
+    chosen = [
+        each for client in clients for each in ROWS.get(client, []) if each.theirs or not both
+    ]
+    return pytest.mark.parametrize("row", chosen, ids=lambda row: f"{row.client}: {row.row}")
+
+
+ONLY_BLOCKING = {"Pysher"}
+"""Clients whose rows are written in blocking code, as the client is a blocking one."""
+
+
+@pytest.mark.parametrize(
+    ("row", "runner"),
+    [
+        pytest.param(row, runner, id=f"{row.client}: {row.row}-{runner}")
+        for client in ROWS
+        for row in ROWS[client]
+        for runner in (["blocking"] if client in ONLY_BLOCKING else RUNNERS)
+    ],
+)
+def test_a_row_on_this_client(row: Snippet, runner: str) -> None:
+    with scene() as found:
+        play_ours(row.ours, found, runner)
+    assert found.lines == row.says
+
+
+@rows("pusher-js", both=True)
+def test_a_row_on_pusher_js(row: Snippet, soketi_ready: None) -> None:
+    with scene() as found:
+        assert row.theirs is not None
+        play_other(in_node(SERVER, found), row.theirs, found)
+    assert found.lines == row.theirs_says
+
+
+@rows("Pysher", "asyncpusher", both=True)
+def test_a_row_on_a_client_in_python(row: Snippet) -> None:
+    with scene() as found:
+        assert row.theirs is not None
+        play_other(in_python(row.client, found), row.theirs, found)
+    assert found.lines == row.theirs_says
+
+
+@pytest.mark.parametrize("client", ROWS)
+def test_the_page_and_the_snippets_have_the_same_rows(client: str) -> None:
+    assert [row for row, _ in page_rows(client)] == [each.row for each in ROWS[client]]
+
+
+def words(text: str) -> set[str]:
+    """Return the names in the code of a cell, or in a snippet."""
+    return set(re.findall(r"[A-Za-z_]\w+", text))
+
+
+def in_code(cell: str) -> set[str]:
+    spans: list[str] = re.findall(r"`([^`]+)`", cell)
+    return words(" ".join(spans)) - {"endpoint"}
+
+
+@pytest.mark.parametrize("client", ROWS)
+def test_the_names_on_the_page_are_in_the_snippets(client: str) -> None:
+    for (theirs, ours), row in zip(page_rows(client), ROWS[client], strict=True):
+        # here(...) returns Options for the test server.
+        used = words(row.ours) | ({"Options"} if "here(" in row.ours else set())
+        assert in_code(ours) - used == set(), theirs
+        if row.theirs is not None:
+            assert in_code(theirs) - words(row.theirs) == set(), theirs
