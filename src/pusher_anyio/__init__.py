@@ -14,21 +14,28 @@ if TYPE_CHECKING:
     from ._channel import Channel, Stream, User
     from ._client import Authorizer, Client, open_pusher
     from ._io import ConnectMessages, MessageConnection
+    from ._merging import Merged, merge
 
-    __all__ = ["Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "MessageConnection"]
-    __all__ += ["Stream", "User", "open_pusher", *vocabulary.__all__]
+    __all__ = ["Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "Merged"]
+    __all__ += ["MessageConnection", "Stream", "User", "merge", "open_pusher", *vocabulary.__all__]
 else:
     # All names are imported on first use. The command line and the pytest plugin are in this package too, and do not
     # need the client, nor the core, to start.
-    _OURS = ("Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "MessageConnection")
-    _OURS += ("Stream", "User", "open_pusher")
+    _OURS = ("Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "Merged")
+    _OURS += ("MessageConnection", "Stream", "User", "merge", "open_pusher")
+    _ELSEWHERE = {
+        "Merged": "._merging",
+        "MessageConnection": "._io",
+        "Stream": "._channel",
+        "merge": "._merging",
+    }
 
     def __getattr__(name):
         vocabulary = _import_module("pusher_proto.vocabulary")
         if name == "__all__":
             value = [*_OURS, *vocabulary.__all__]
         elif name in _OURS:
-            home = {"Stream": "._channel", "MessageConnection": "._io"}.get(name, "._client")
+            home = _ELSEWHERE.get(name, "._client")
             value = getattr(_import_module(home, __name__), name)
         elif name in vocabulary.__all__:
             value = getattr(vocabulary, name)

@@ -22,6 +22,7 @@ from ._client.delivery import Delivery, DriverCalls
 from ._client.goals import Goal, Goals
 from ._client.handles import ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
 from ._client.host import Host
+from ._client.merging import EventKey, MergedBase
 from ._client.pending import END, PENDING, End, Nothing, Pending
 from ._client.registry import Bindings
 from ._client.selectors import Choice, Selector
@@ -49,11 +50,13 @@ __all__ = [
     "Choice",
     "ClientBase",
     "End",
+    "EventKey",
     "Goal",
     "Goals",
     "HandlerErrors",
     "Host",
     "Invalid",
+    "MergedBase",
     "NotAClass",
     "Nothing",
     "Overflow",

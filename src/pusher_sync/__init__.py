@@ -9,6 +9,7 @@ from pusher_proto.vocabulary import *  # noqa: F403 - the one list of these name
 from ._channel import Binding, Channel, Stream, User
 from ._client import Authorizer, Client, open_pusher
 from ._io import ConnectMessages, MessageConnection
+from ._merging import Merged, merge
 
-__all__ = ["Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "MessageConnection"]
-__all__ += ["Stream", "User", "open_pusher", *vocabulary.__all__]
+__all__ = ["Authorizer", "Binding", "Channel", "Client", "ConnectMessages", "Merged"]
+__all__ += ["MessageConnection", "Stream", "User", "merge", "open_pusher", *vocabulary.__all__]

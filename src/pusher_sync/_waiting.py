@@ -20,9 +20,9 @@ from pusher_proto.client import (
 
 from ._io import IO, current_thread
 
-__all__ = ["Waiting"]
+__all__ = ["CANNOT_WAIT", "Waiting"]
 
-_CANNOT_WAIT = (
+CANNOT_WAIT = (
     "a function that the client calls in its own thread, or a signal handler that interrupts one of its calls, "
     "cannot wait for the client"
 )
@@ -91,7 +91,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
             woken = False  # then the signal has forgotten `wake`
             try:
                 if self._io.must_not_wait:
-                    raise LocalProtocolError(_CANNOT_WAIT)
+                    raise LocalProtocolError(CANNOT_WAIT)
                 woken = sleep(left)
             finally:
                 if not woken:

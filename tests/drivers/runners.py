@@ -14,7 +14,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -83,6 +83,13 @@ class Driver:
             opened = _Blocking(opened)
         return cast("AbstractAsyncContextManager[pusher_anyio.Client]", opened)
 
+    def merge(self, streams: Iterable[Any], **more: Any) -> pusher_anyio.Merged[Any]:
+        """Merge streams of clients of this kind."""
+        if not self.is_blocking:
+            return pusher_anyio.merge(streams, **more)
+        merged = pusher_sync.merge([each._inner for each in streams], **more)
+        return cast("pusher_anyio.Merged[Any]", _Blocking(merged))
+
     def connector(self, host: str, port: int, asked: list[tuple[str, int]]) -> Callable[..., Any]:
         """Return a `connect=` that notes what it is asked for, and connects to `host` and `port`."""
 
@@ -143,7 +150,7 @@ class _Blocking:
         *("wait_connected", "wait_disconnected", "wait_signed_in", "wait_subscribed", "wait_for"),
         *("run", "close", "flush"),
     )
-    _HANDLES = (pusher_sync.Channel, pusher_sync.User, pusher_sync.Client)
+    _HANDLES = (pusher_sync.Channel, pusher_sync.User, pusher_sync.Client, pusher_sync.Merged)
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner

@@ -18,7 +18,7 @@ import trustme
 from anyio.streams.tls import TLSStream
 
 from pusher_anyio import Client
-from pusher_anyio.testing import RunningServer, ServerInThread, serve_in_thread
+from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
 from pusher_proto import (
     AuthorizationError,
     AuthRequest,
@@ -1030,6 +1030,42 @@ async def events_of_an_outbox_wait_for_the_connection(
         with pytest.raises(PusherTimeout, match="1 client events were dropped while they waited"):
             await client.flush(5)
         assert client.stats.client_events_dropped == 1
+
+
+@scenario
+async def a_merged_stream_survives_the_loss_of_either_server(
+    driver: Driver, server: RunningServer
+) -> None:
+    async with serve() as other, driver(quick(server)) as here, driver(quick(other)) as there:
+        servers, clients = (server, other), (here, there)
+        channels = [client.subscribe("ticks") for client in clients]
+        got: list[int] = []
+        async with driver.merge(channels, key="n") as ticks:
+            for n in range(80):
+                if n % 20 in (0, 10):
+                    for channel in channels:
+                        await channel.wait_subscribed(5)
+                if n % 20 in (4, 14):
+                    servers[n % 20 == 14].drop()
+                for each in servers:
+                    each.publish("ticks", "tick", {"n": n})
+                if n % 3 == 2:  # the stream is read a little later than the events come
+                    got += [(await ticks.next(5)).data["n"] for _ in range(3)]
+            got += [(await ticks.next(5)).data["n"] for _ in range(80 - len(got))]
+            with pytest.raises(PusherTimeout, match="no event came within"):
+                await ticks.next(0.01)
+            await here.close()
+            await there.wait_subscribed(timeout=5)
+            other.publish("ticks", "tick", {"n": 80})
+            assert (await anext(ticks)).data == {"n": 80}
+            await there.close()
+            assert [each async for each in ticks] == []
+            with pytest.raises(ClientClosed):
+                await ticks.next(5)
+        assert sorted(got) == [*range(80)]
+        assert ticks.duplicates > 20
+        with pytest.raises(TypeError, match="is not"):
+            driver.merge([here], key="n")
 
 
 @scenario

@@ -14,7 +14,7 @@ import pytest
 import pusher_anyio
 import pusher_sync
 
-CLASSES = ("Client", "Channel", "Stream", "Binding", "User")
+CLASSES = ("Client", "Channel", "Stream", "Merged", "Binding", "User")
 TWINS = {
     "__aiter__": "__iter__",
     "__anext__": "__next__",
@@ -98,7 +98,12 @@ def test_clients_are_opened_in_the_same_way() -> None:
     assert parameters(pusher_anyio.open_pusher) == parameters(pusher_sync.open_pusher)
 
 
-@pytest.mark.parametrize("module", ["_client", "_channel"])
+def test_streams_are_merged_in_the_same_way() -> None:
+    assert parameters(pusher_anyio.merge) == parameters(pusher_sync.merge)
+    assert words(pusher_anyio.merge) == words(pusher_sync.merge)
+
+
+@pytest.mark.parametrize("module", ["_client", "_channel", "_merging"])
 def test_the_files_have_the_same_order(module: str) -> None:
     mine, yours = (definitions(package, module) for package in (pusher_anyio, pusher_sync))
     common = set(mine) & set(yours)

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -115,6 +115,34 @@ def test_the_ticker_puts_typed_prices_through_its_queue(server: ServerInThread) 
         "tea 9.90 (best 10.10)",
         "tea 12 (best 12)",
     ]
+
+
+def test_the_ticker_of_two_servers_survives_the_loss_of_either(server: ServerInThread) -> None:
+    program_of = ("ticker_two_servers.py", "--url", url_of(server))
+    with ExitStack() as second:
+        other = second.enter_context(serve_in_thread())
+        port = other.port
+        with running(*program_of, "--url", url_of(other), "--count", "30") as program:
+            until_subscribed(server, "prices")
+            until_subscribed(other, "prices")
+            servers = [server, other]
+            for number in range(30):
+                if number == 5:
+                    second.close()
+                    servers = [server]
+                if number == 15:
+                    other = second.enter_context(serve_in_thread(port=port))
+                    until_subscribed(other, "prices")
+                    servers = [server, other]
+                if number == 20:
+                    server.drop()
+                for each in servers:
+                    each.publish("prices", "price", {"id": number})
+                program.wait_for_line(f"{number}: ")
+            assert program.end() == 0
+    prices = [line for line in program.lines if ": {" in line]
+    assert prices == [f"{number}: {{'id': {number}}}" for number in range(30)]
+    assert any(line.startswith("a server is away") for line in program.lines)
 
 
 # The worker beside Laravel

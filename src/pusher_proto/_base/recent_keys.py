@@ -1,0 +1,26 @@
+"""Keys that were seen lately, to tell duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+__all__ = ["RecentKeys"]
+
+
+class RecentKeys:
+    """The last `window` keys that were added."""
+
+    __slots__ = ("_seen", "_window")
+
+    def __init__(self, window: int) -> None:
+        self._seen: dict[Hashable, None] = {}
+        self._window = window
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._seen
+
+    def add(self, key: Hashable) -> None:
+        """Add a key that is not among them, and forget the oldest one when there are too many."""
+        self._seen[key] = None
+        if len(self._seen) > self._window:
+            del self._seen[next(iter(self._seen))]

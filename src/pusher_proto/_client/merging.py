@@ -1,0 +1,195 @@
+"""One stream from several that carry the same events: each event once. A driver adds the waiting.
+
+A program that opens two connections reads from one as long as it gives events, and from the other when it does not. So
+events are given in the order of one connection, and a change of the connection shows neither a gap nor a duplicate as
+long as one of them was there. From the streams that are not read, duplicates are dropped all the time, and the first
+other event of each is held.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from .._base.logs import log_seldom, logger
+from .._base.recent_keys import RecentKeys
+from ..errors import (
+    ClientClosed,
+    ConnectionFailed,
+    PusherError,
+    SignInError,
+    SubscriptionError,
+    describe,
+)
+from ..events import ChannelEvent
+from .host import Host
+from .pending import END, PENDING, End, Pending, fresh
+from .streams import StreamBase
+
+__all__ = ["EventKey", "MergedBase"]
+
+T = TypeVar("T")
+
+EventKey = str | Callable[[Any], Hashable]
+"""What tells one event from another: the name of a field of the data, or a function of the event.
+
+The function is quick, and returns a value that can be hashed, or None for an event that is never a duplicate.
+"""
+
+_FINAL = (ConnectionFailed, SubscriptionError, SignInError)
+"""Why a stream has no more events, for now or for good, while others may have."""
+
+_log = logger("client")
+
+
+class _Part(Generic[T]):
+    """One of the streams."""
+
+    __slots__ = ("ended", "error", "held", "host", "key", "step", "stream")
+
+    def __init__(self, stream: StreamBase[T]) -> None:
+        self.stream = stream
+        self.host: Host = stream._host  # noqa: SLF001 - a merged stream is made of the parts of others
+        self.step: Callable[[], T | Pending | End] = stream._next  # noqa: SLF001 - see above
+        self.held: list[T] = []
+        """The first event that no other stream has given; empty when none is known."""
+        self.key: Hashable = None
+        """Its key."""
+        self.ended = False
+        """Whether the stream or its client was closed."""
+        self.error: PusherError | None = None
+        """Why there are no events now."""
+
+
+class MergedBase(Generic[T]):
+    """The events of several streams, each event once. Made by `merge`."""
+
+    def __init__(self, streams: Iterable[StreamBase[T]], key: EventKey, window: int) -> None:
+        found = tuple(streams)
+        for each in found:
+            if not isinstance(each, StreamBase):
+                raise TypeError(
+                    f"merge takes streams and channels of clients of this kind, not {each!r}"
+                )
+        self._parts = [_Part(stream) for stream in found]
+        """The streams; the one that is read comes first."""
+        if not self._parts:
+            raise ValueError("merge needs at least one stream")
+        if not isinstance(key, str) and not callable(key):
+            raise TypeError(
+                f"key is the name of a field of the data, or a function of the event, not {key!r}"
+            )
+        if window < 1:
+            raise ValueError(f"window is a number of keys, at least 1, not {window!r}")
+        self._key = key
+        self._recent = RecentKeys(window)
+        self._failures = 0
+        """How often the key of an event could not be had."""
+        self.duplicates: int = 0
+        """How many events were dropped because they had been given already."""
+
+    def close(self) -> None:
+        """Close all streams, which ends the iteration."""
+        for part in self._parts:
+            part.stream.close()
+            part.held.clear()
+
+    def _next(self) -> T | Pending | End:
+        """Return the next event, `PENDING`, or `END`. Raises why no stream can give one."""
+        for part in self._parts:
+            self._look(part)
+        for number, part in enumerate(self._parts):
+            if part.held:
+                self._parts.insert(0, self._parts.pop(number))
+                if part.key is not None:
+                    self._recent.add(part.key)
+                return part.held.pop()
+        left = [part for part in self._parts if not part.ended]
+        for part in left:
+            if part.error is None:
+                return PENDING
+        if left:
+            assert left[0].error is not None
+            raise fresh(left[0].error)
+        return END
+
+    def _next_now(self) -> T | Pending:
+        """Return what `_next` does. Raises `ClientClosed` at the end."""
+        event = self._next()
+        if event is END:
+            raise ClientClosed("the streams or their clients were closed: no event follows")
+        return event
+
+    @contextmanager
+    def _listening(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Have `wake` called, perhaps several times, when one of the streams may have an event."""
+        parts = tuple(self._parts)
+        try:
+            for part in parts:
+                with part.host.guard:
+                    part.stream.signal.add(wake)
+            yield
+        finally:
+            for part in parts:
+                with part.host.guard:
+                    part.stream.signal.discard(wake)
+
+    def _why_not(self, timeout: float | None) -> str:
+        """Return the message of a timeout."""
+        reasons = []
+        for part in self._parts:
+            with part.host.guard:
+                reasons.append(part.host.checks.why_not("no event came", timeout))
+        return "; ".join(dict.fromkeys(reasons))
+
+    def _look(self, part: _Part[T]) -> None:
+        """Drop duplicates until an event is held that no stream has given."""
+        while not part.ended:
+            if not part.held:
+                event = self._take(part)
+                if event is PENDING or event is END:
+                    return
+                part.held.append(event)
+                part.key = self._key_of(event)
+            if part.key is None or part.key not in self._recent:
+                return
+            part.held.clear()
+            self.duplicates += 1
+
+    def _take(self, part: _Part[T]) -> T | Pending | End:
+        """Return the next event of one stream. What ends that stream alone is noted and logged."""
+        with part.host.guard:
+            part.host.driver.usable()
+            try:
+                event = part.step()
+            except _FINAL as error:
+                if part.error is None:
+                    _log.warning(
+                        "a merged stream has no more events, others may have: %s", describe(error)
+                    )
+                part.error = error
+                return PENDING
+        part.error = None
+        part.ended = event is END
+        return event
+
+    def _key_of(self, event: object) -> Hashable:
+        """Return the key of an event; None for one without, which is never a duplicate."""
+        if not isinstance(event, ChannelEvent):
+            return None
+        try:
+            if not isinstance(self._key, str):
+                key = self._key(event)
+            else:
+                data = event.data
+                known = isinstance(data, Mapping)
+                key = data.get(self._key) if known else getattr(data, self._key, None)
+            hash(key)
+        except Exception as error:
+            self._failures += 1
+            text = "an event has no usable key, and may be given twice: %s"
+            log_seldom(_log, logging.WARNING, self._failures, text, describe(error))
+            return None
+        return key
