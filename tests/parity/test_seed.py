@@ -122,7 +122,6 @@ def missing(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not there, reason=f"open_pusher has no {name}= yet")
 
 
-@missing("connect_messages")
 @on_each
 def test_row_1_13_a_connection_of_messages_takes_the_place_of_bytes(runner: str) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
