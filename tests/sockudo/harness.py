@@ -31,7 +31,7 @@ from real_servers.process import (
 __all__ = ["INSTALL", "VERSION", "Sockudo", "prepare"]
 
 VERSION = "5.2.0"
-INSTALL = f"cargo install sockudo --version {VERSION} --locked --debug"
+INSTALL = f"cargo install sockudo --version {VERSION} --locked --debug --features redis"
 
 _VERSION_TIMEOUT = 20.0
 _READY_INTERVAL = 0.05
