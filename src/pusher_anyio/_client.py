@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from pusher_proto import AuthRequest, Event, LocalProtocolError, Options, Session
+from pusher_proto import AuthRequest, Event, LocalProtocolError, OnProgress, Options, Session
 from pusher_proto.client import HandlerErrors, Setup, weakly
 from pusher_proto.driving import Driver, SSLContext
 
@@ -225,6 +225,7 @@ def open_pusher(
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Opening[Client]:
     """Open a client: `async with open_pusher(options) as client`, or `client = await open_pusher(options)`.
 
@@ -237,6 +238,8 @@ def open_pusher(
     file that all inputs of the session are written to, for `python -m pusher_proto.replay`; see
     `pusher_proto.recording` for what is masked in it and what is not. `on_event` is called with every event at once,
     whether or not a stream or handler asked for it: for metrics. It must not wait; what it raises is logged.
+    `on_progress` gets each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each
+    when it begins and when it ends, with the seconds that it took.
 
     Closing ends the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
@@ -250,6 +253,7 @@ def open_pusher(
             ssl_context=ssl_context,
             on_handler_error=on_handler_error,
             on_event=on_event,
+            on_progress=on_progress,
             file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: ASYNC230, SIM115 - once, closed at the end
             where=where,
             messages=connect_messages is not None,

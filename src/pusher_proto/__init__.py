@@ -78,6 +78,7 @@ from .members import Member, Members
 from .names import ChannelKind
 from .options import CLIENT, PROTOCOL, Metadata, Options
 from .outbox import Outbox
+from .progress import ConnectStep, OnProgress, Progress, ProgressState
 from .session import Session
 from .states import ChannelState, UserState
 from .stats import Stats
@@ -103,6 +104,7 @@ __all__ = [
     "CloseMessages",
     "CloseTransport",
     "Closed",
+    "ConnectStep",
     "ConnectionEnded",
     "ConnectionEstablished",
     "ConnectionFailed",
@@ -127,12 +129,15 @@ __all__ = [
     "Metadata",
     "NotConnected",
     "NotSubscribed",
+    "OnProgress",
     "OpenMessages",
     "OpenTransport",
     "Options",
     "Outbox",
     "OutboxFull",
     "OwnKey",
+    "Progress",
+    "ProgressState",
     "ProtocolViolation",
     "PusherError",
     "PusherTimeout",

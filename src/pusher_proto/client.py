@@ -156,6 +156,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             context=setup.ssl_context,
             tls=tls,
             authorizer=setup.authorizer,
+            on_progress=setup.on_progress,
             deliver=weakly(self._deliver),
             broke=broke,
         )

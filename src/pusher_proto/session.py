@@ -51,6 +51,7 @@ from .errors import AuthorizationError, ConnectionFailed
 from .events import ConnectionState, Event, size_of
 from .options import DecryptedText, Options
 from .outbox import Outbox
+from .states import Watcher
 from .stats import Stats
 
 __all__ = ["PingCounts", "Session"]
@@ -68,8 +69,7 @@ class Session:
         messages: bool = False,
     ) -> None:
         """`rng` draws delays and masks. `authorize_many`: the application answers several requests at once.
-        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`).
-        """
+        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`)."""
         self.options: Options = options
         draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")
@@ -90,6 +90,8 @@ class Session:
             Reports(self.events.emit, self._established, self._lost, self._take, self._authorizing),
             messages=messages,
         )
+        self.watch: Callable[[Watcher], None] = connector.watch
+        """Have a function called at every change of the state."""
         self.buffer: ReceiveBuffer = ReceiveBuffer(self.events, connector, options.receive_buffer)
         shared = options, self._timers, draws, self._auth_requests, connector
         self._user = User(*shared, self._signed)
@@ -179,9 +181,8 @@ class Session:
     ) -> None:
         """Send a client event; with `queue` it waits until the channel is subscribed and the rate allows it.
 
-        Raises `InvalidName`, `UnsupportedFeature` for a kind of channel that has none, `NotSubscribed`,
-        `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was
-        sent.
+        Raises `InvalidName`, `UnsupportedFeature` for a kind of channel without any, `NotSubscribed`, `OutboxFull`,
+        `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was sent.
         """
         self._advance_clock(now)
         if not self._connector.ending:

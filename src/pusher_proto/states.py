@@ -15,6 +15,7 @@ an auth endpoint is one without a request (IDLE), and an attempt that is hurried
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import Self, TypeVar
 
@@ -43,8 +44,10 @@ __all__ = [
     "TransportState",
     "UserInput",
     "UserState",
+    "Watcher",
     "advance",
     "is_wanted",
+    "unwatched",
 ]
 
 
@@ -135,6 +138,14 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
     *((s, G.RETRY) for s in S if s not in (S.WAITING, S.CLOSING, S.CLOSED)),
     *((s, G.GONE) for s in S if s not in (S.CLOSING, S.CLOSED)),
 }
+
+
+Watcher = Callable[[SessionState, int | None], None]
+"""Gets each new state of the session, and the number of the transport as soon as an attempt has one."""
+
+
+def unwatched(_: SessionState, __: int | None) -> None:
+    """Take a state that no one watches."""
 
 
 class ChannelState(_State):

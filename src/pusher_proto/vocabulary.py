@@ -58,6 +58,7 @@ from .events import (
 from .members import Member, Members
 from .names import ChannelKind
 from .options import Metadata, Options
+from .progress import ConnectStep, OnProgress, Progress, ProgressState
 from .states import ChannelState, UserState
 from .stats import Stats
 
@@ -73,6 +74,7 @@ __all__ = [
     "ChannelState",
     "ClientClosed",
     "Closed",
+    "ConnectStep",
     "ConnectionEnded",
     "ConnectionEstablished",
     "ConnectionFailed",
@@ -96,9 +98,12 @@ __all__ = [
     "Metadata",
     "NotConnected",
     "NotSubscribed",
+    "OnProgress",
     "Options",
     "OutboxFull",
     "OwnKey",
+    "Progress",
+    "ProgressState",
     "ProtocolViolation",
     "PusherError",
     "PusherTimeout",

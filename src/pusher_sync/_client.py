@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
-from pusher_proto import Auth, AuthRequest, Event, LocalProtocolError, Options, PusherTimeout
+from pusher_proto import (
+    Auth,
+    AuthRequest,
+    Event,
+    LocalProtocolError,
+    OnProgress,
+    Options,
+    PusherTimeout,
+)
 from pusher_proto.auth import check_plain_functions
 from pusher_proto.client import Goal, HandlerErrors, Setup
 from pusher_proto.driving import SSLContext
@@ -162,6 +170,7 @@ def open_pusher(
     on_handler_error: HandlerErrors = "log",
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Client:
     """Open a client: `with open_pusher(options) as client`, or `client = open_pusher(options)` and `client.close()`.
 
@@ -171,7 +180,9 @@ def open_pusher(
     another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
     `run` and comes out of it. `record` names a file for all inputs of the session, for `python -m
     pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it. `on_event` is called with every event
-    at once, whether or not it is asked for: for metrics. It must not wait; what it raises is logged.
+    at once, whether or not it is asked for: for metrics. It must not wait; what it raises is logged. `on_progress` gets
+    each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each when it begins and
+    when it ends, with the seconds that it took.
 
     Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
     A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
@@ -181,6 +192,7 @@ def open_pusher(
         connect=connect,
         connect_messages=connect_messages,
         on_event=on_event,
+        on_progress=on_progress,
     )
     check_plain_functions(options.auth)
     caller = sys._getframe(1)
@@ -190,6 +202,7 @@ def open_pusher(
         ssl_context=ssl_context,
         on_handler_error=on_handler_error,
         on_event=on_event,
+        on_progress=on_progress,
         file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: SIM115 - closed with the client
         where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
         messages=connect_messages is not None,

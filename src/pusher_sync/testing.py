@@ -17,7 +17,7 @@ from math import inf
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from pusher_proto import Event, Options, PusherTimeout, Session
+from pusher_proto import Event, OnProgress, Options, PusherTimeout, Session
 from pusher_proto.client import HandlerErrors, Setup
 from pusher_proto.driving import Driver, SSLContext, Wire, call_plain
 from pusher_proto.testing import Server, ServerClose, ServerRequest, ServerSend
@@ -165,6 +165,7 @@ class World(Controls, Expectations):
         on_handler_error: HandlerErrors = "log",
         record: object = None,  # noqa: ARG002 - as the real one
         on_event: Callable[[Event], object] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Client:
         """Open a client, as `pusher_sync.open_pusher` does.
 
@@ -181,6 +182,7 @@ class World(Controls, Expectations):
             authorizer=authorizer,
             on_handler_error=on_handler_error,
             on_event=on_event,
+            on_progress=on_progress,
         )
         client = Client(session, io, setup)
         self._ios.append(io)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,7 +15,9 @@ import anyio
 import pytest
 
 from pusher_anyio._io._dial import connected
-from pusher_proto.driving import in_turns
+from pusher_anyio._io._trio import _connect as trio_connect
+from pusher_proto import OpenTransport, Options, Session
+from pusher_proto.driving import Wire, in_turns
 from pusher_sync._io._dial import connect_tcp
 
 from .runners import Clock, free_port, leaves_nothing
@@ -60,19 +63,28 @@ def addresses(monkeypatch: pytest.MonkeyPatch) -> list[Info]:
     return found
 
 
-def never() -> bool:
-    return False
+def never(*_: object) -> None:
+    """Take the addresses, or what a wire tells its session."""
+
+
+def wire() -> Wire:
+    return Wire(OpenTransport(1, "host", 1, False), Session(Options.from_host("h", key="k")), never)
 
 
 async def dial_with_asyncio() -> socket.socket:
-    return await connected("host", 1, asyncio.get_running_loop().sock_connect)
+    return await connected(wire(), asyncio.get_running_loop().sock_connect)
+
+
+async def dial_with_trio() -> socket.socket:
+    return await connected(wire(), trio_connect)
 
 
 on_all = pytest.mark.parametrize(
     "dial",
     [
-        pytest.param(lambda: connect_tcp("host", 1, never), id="blocking"),
+        pytest.param(lambda: connect_tcp(wire(), never), id="blocking"),
         pytest.param(lambda: anyio.run(dial_with_asyncio), id="asyncio"),
+        pytest.param(lambda: anyio.run(dial_with_trio, backend="trio"), id="trio"),
     ],
 )
 
@@ -85,7 +97,7 @@ def test_the_addresses_of_both_families_take_turns() -> None:
 
 def test_a_socket_is_connected_and_does_not_block(stack: ExitStack, addresses: list[Info]) -> None:
     addresses.append(info(listening(stack)))
-    with connect_tcp("host", 1, never) as sock:
+    with connect_tcp(wire(), never) as sock:
         assert sock.getpeername() == addresses[0][4]
         assert sock.gettimeout() == 0
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -149,9 +161,12 @@ def test_a_name_without_an_address_is_an_error(addresses: list[Info], dial: Dial
 )
 def test_attempts_end_when_they_are_given_up(stack: ExitStack, addresses: list[Info]) -> None:
     addresses.append(info(swallowing(stack)))
-    answers = iter([False, False, True])
+    given_up = wire()
+    timer = threading.Timer(0.1, given_up.close, kwargs={"abort": True})
+    timer.start()
     with Clock() as clock, pytest.raises(OSError, match="no address"):
-        connect_tcp("host", 1, lambda: next(answers))
+        connect_tcp(given_up, never)
+    timer.join()
     assert clock.seconds < 20  # the system would go on for minutes
 
 
@@ -190,7 +205,7 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
                 await both.wait()
 
         with anyio.CancelScope() as scope:
-            sock = await connected("host", 1, slowly)
+            sock = await connected(wire(), slowly)
             assert sock.getpeername() in (addresses[0][4], addresses[1][4])
             sock.close()
         assert scope.cancelled_caught is cancelled

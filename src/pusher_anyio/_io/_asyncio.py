@@ -131,7 +131,7 @@ class _Connection(asyncio.Protocol):
         """Dial; then the loop calls."""
         native, wire = self._loop.native, self._wire
         try:
-            sock = await connected(wire.host, wire.port, native.sock_connect)
+            sock = await connected(wire, native.sock_connect)
             try:
                 await native.create_connection(lambda: self, sock=sock)
             except BaseException:
@@ -175,7 +175,7 @@ class _Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(0)  # so it tells when all is written
         if hasattr(transport, "max_size"):
             transport.max_size = READ_SIZE  # asyncio's own is 256 KB; uvloop has none
-        self._wire.opened()
+        self._wire.opened(transport.get_extra_info("peername"))
         self.attend()
 
     def data_received(self, data: bytes) -> None:

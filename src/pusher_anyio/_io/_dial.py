@@ -1,6 +1,7 @@
-"""Opens a TCP connection on asyncio: all addresses of a host are tried, the first that answers wins.
+"""Opens a TCP connection: all addresses of a host are tried, the first that answers wins.
 
-anyio does the same, and gives a stream. A protocol of asyncio needs the socket, before anything has read from it.
+anyio does the same, gives a stream, and does not say which addresses it found. A protocol of asyncio needs the socket,
+before anything has read from it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import anyio
 
-from pusher_proto.driving import STAGGER, in_turns
+from pusher_proto.driving import STAGGER, Wire, in_turns
 
 __all__ = ["connected", "in_words_of_the_system"]
 
@@ -26,11 +27,11 @@ def in_words_of_the_system(error: OSError) -> OSError:
 
 
 async def connected(
-    host: str, port: int, connect: Callable[[socket.socket, Any], Awaitable[None]]
+    wire: Wire, connect: Callable[[socket.socket, Any], Awaitable[None]]
 ) -> socket.socket:
     """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
     won: list[socket.socket] = []
-    error = OSError(f"{host} has no address")
+    error = OSError(f"{wire.host} has no address")
 
     async def attempt(info: tuple[Any, ...], over: anyio.Event) -> None:
         nonlocal error
@@ -45,7 +46,8 @@ async def connected(
         finally:
             over.set()
 
-    infos = await _addresses(host, port)
+    infos = await _addresses(wire.host, wire.port)
+    wire.resolved(infos)
     with ExitStack() as opened:
         async with anyio.create_task_group() as attempts:
             for info in in_turns(infos):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, SocketAttribute
 
 from pusher_proto.driving import READ_SIZE, Wire
 
@@ -35,7 +35,7 @@ class Stream:
             with anyio.CancelScope() as self._scope:
                 if not wire.over:
                     self._stream = stream = await self._connect(wire.host, wire.port)
-                    wire.opened()
+                    wire.opened(stream.extra(SocketAttribute.remote_address, None))  # noqa: S610 - not Django's
                     await self._read(stream)
         except Exception as error:
             wire.failed(_cause(error))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import socket
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Any, NoReturn
 
-import anyio
 import trio
+from anyio.abc import SocketStream
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
     checkpoint_if_cancelled,
@@ -21,6 +23,7 @@ from trio.lowlevel import (
 
 from pusher_proto.driving import Wire
 
+from ._dial import connected
 from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
 from ._streams import Stream
 
@@ -56,6 +59,14 @@ class _Body(Body):
 
 def _interrupt() -> NoReturn:
     raise _Interrupted
+
+
+async def _dial(wire: Wire, *_: object) -> SocketStream:
+    return await SocketStream.from_socket(await connected(wire, _connect))
+
+
+async def _connect(sock: socket.socket, address: Any) -> None:
+    await trio.socket.from_stdlib_socket(sock).connect(address)
 
 
 class TrioLoop(Loop):
@@ -114,7 +125,7 @@ class TrioLoop(Loop):
         return current_task()
 
     def _mover(self, wire: Wire) -> Mover:
-        return Stream(self, wire, self.way(wire, self._connect) or anyio.connect_tcp)
+        return Stream(self, wire, self.way(wire, self._connect) or partial(_dial, wire))
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, TextIO
 
 from ..events import Event
 from ..options import Options
+from ..progress import OnProgress
 from ..recording import recording_session
 from ..session import Session
 
@@ -25,6 +26,7 @@ class Setup:
     ssl_context: Any = None
     on_handler_error: HandlerErrors = "log"
     on_event: Callable[[Event], object] | None = None
+    on_progress: OnProgress | None = None
     file: TextIO | None = None
     """Where the session is recorded."""
     where: str = ""

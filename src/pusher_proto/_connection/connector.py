@@ -30,7 +30,7 @@ from ..events import (
     StateChanged,
 )
 from ..options import Options
-from ..states import SESSION, SessionInput, SessionState, advance
+from ..states import SESSION, SessionInput, SessionState, Watcher, advance, unwatched
 from .attempts import Attempts
 from .ledger import Asked, Ledger
 from .link import Link
@@ -112,7 +112,6 @@ class Connector:
         """Whether the session wants no data of the current connection."""
         self._paused_at = 0.0
         self.pauses = 0
-        """How often reading was paused."""
         self._inflated = 0
         self.ledger = Ledger(in_order=options.answers_in_order)
         """What was asked on the connection and not answered yet."""
@@ -124,6 +123,7 @@ class Connector:
         self.last_end: Ended | None = None
         """How the last connection or attempt ended; None when the application ended it."""
         self.connections = 0
+        self._watcher: Watcher = unwatched
         self._good_from = 0
         """How many connections there were before the current options."""
         _log.info("pusher-proto %s, %r", __version__, options)
@@ -158,6 +158,10 @@ class Connector:
             return True
         gone = self._ended_transport is None or self._ended_transport not in self._transports
         return self._state is S.DISCONNECTED and gone
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` at every change of the state."""
+        self._watcher = watcher
 
     # Commands
 
@@ -389,6 +393,7 @@ class Connector:
         draw = None if self._messages else self._rng.randbytes
         self._link = Link(self._options, address, self._transports, self._timers, self, draw)
         self._timers.set(Timer.OPEN, now + self._options.connect_timeout)
+        self._watcher(self._state, self._link.transport)
 
     def _begin_trying(self, now: float) -> None:
         """Start the timer of UNAVAILABLE, unless it runs or has fired for this spell already."""
@@ -484,6 +489,7 @@ class Connector:
         self._state = advance(SESSION, self._state, given)
         if self._state not in _TRYING:
             self._timers.stop(Timer.UNAVAILABLE)
+        self._watcher(self._state, None)
         self._report_state(before, reason)
 
     def _report_state(self, before: ConnectionState, reason: str) -> None:

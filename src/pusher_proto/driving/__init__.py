@@ -5,7 +5,7 @@ and calls functions of the application. Each byte stream is a `Wire` between the
 threads or event loops; `ssl` is used on bytes in memory.
 """
 
-from .addresses import STAGGER, in_turns
+from .addresses import STAGGER, in_turns, peer_of
 from .application import call_plain, outcome_of
 from .driver import IO, Driver
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
@@ -32,4 +32,5 @@ __all__ = [
     "default_context",
     "in_turns",
     "outcome_of",
+    "peer_of",
 ]

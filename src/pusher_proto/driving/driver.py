@@ -24,10 +24,12 @@ from ..effects import (
     StartTls,
 )
 from ..errors import UnsupportedFeature
+from ..progress import OnProgress
 from ..session import Session
 from .application import Call, answers, number_of, question
 from .messages import MessageWire
 from .tls import SSLContext, cached_context, default_context
+from .trace import NO_TRACE, Trace
 from .wire import Wire
 
 __all__ = ["IO", "Driver"]
@@ -67,10 +69,10 @@ class Driver:
     """Runs one session on an `IO`.
 
     `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no other
-    function. `context` is for TLS; without it the default one of the process is used, and made by `IO.call` the
-    first time. With `tls=False` the `IO` secures streams itself, or carries them without a network. `broke` gets every
-    exception that comes out of the session, the wires or `deliver` in a call from the `IO`: a bug, or what a function
-    of the application raised.
+    function. `on_progress` gets the steps of connecting. `context` is for TLS; without it the default one of the
+    process is used, and made by `IO.call` the first time. With `tls=False` the `IO` secures streams itself, or carries
+    them without a network. `broke` gets every exception that comes out of the session, the wires or `deliver` in a call
+    from the `IO`: a bug, or what a function of the application raised.
 
     Where there are threads, every call of the `Driver` and of its wires belongs under one lock.
     """
@@ -83,6 +85,7 @@ class Driver:
         context: SSLContext | None = None,
         tls: bool = True,
         authorizer: Callable[..., object] | None = None,
+        on_progress: OnProgress | None = None,
         deliver: Callable[[], None],
         broke: Callable[[BaseException], None],
     ) -> None:
@@ -92,6 +95,7 @@ class Driver:
         self._context = context
         self._tls = tls
         self._authorizer = authorizer
+        self._trace = None if on_progress is None else Trace(session, on_progress, io.time)
         self._deliver = deliver
         self._broke = broke
         self._rings_at = inf
@@ -165,7 +169,8 @@ class Driver:
             case OpenTransport():
                 if not self._tls:
                     effect = replace(effect, tls=False)
-                self._open(Wire(effect, self.session, self.tell))
+                trace = NO_TRACE if self._trace is None else self._trace.of(effect.transport)
+                self._open(Wire(effect, self.session, self.tell, trace))
             case OpenMessages():
                 self._open(MessageWire(effect, self.session, self.tell))
             case Authorize() | AuthorizeMany() | CallApplication():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 from ssl import SSLContext
+from typing import Any
 
 from ..errors import ConnectionUnsafe
 from .reading import RECORD_SIZE
@@ -90,6 +91,14 @@ class Tls:
         except ssl.SSLError as error:
             self.end = error
         return b"".join(records)
+
+    def describe(self) -> str:
+        """Return the version of TLS, and who made the certificate and until when it is valid. For people."""
+        certificate: dict[str, Any] = self._object.getpeercert() or {}
+        issuer = {key: value for ((key, value),) in certificate.get("issuer", ())}
+        by = issuer.get("organizationName") or issuer.get("commonName") or "an unknown authority"
+        until = certificate.get("notAfter", "?")
+        return f"{self._object.version()}, by {by}, until {until}"
 
     def encrypt(self, data: bytes) -> None:
         """Add `data` to what is to be sent. Call it only after `established` is True."""

@@ -12,13 +12,14 @@ session's contract, for every driver alike:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
 from ..effects import OpenMessages, OpenTransport
 from ..session import Session
 from .tls import SSLContext, Tls
+from .trace import NO_TRACE, NoTrace
 
 __all__ = ["WIRE", "Wire", "WireInput", "WireState"]
 
@@ -79,11 +80,15 @@ class Wire:
 
     __slots__ = (
         "_answer", "_context", "_error", "_name", "_outbox", "_piece", "_plain", "_session", "_tell", "_tls",
-        "effect", "moved_by", "number", "state",
+        "_trace", "effect", "moved_by", "number", "state",
     )  # fmt: skip
 
     def __init__(
-        self, effect: OpenTransport | OpenMessages, session: Session, tell: Callable[..., None]
+        self,
+        effect: OpenTransport | OpenMessages,
+        session: Session,
+        tell: Callable[..., None],
+        trace: NoTrace = NO_TRACE,
     ) -> None:
         self.effect: OpenTransport | OpenMessages = effect
         self.number: int = effect.transport
@@ -92,6 +97,7 @@ class Wire:
         """What the I/O keeps with the wire."""
         self._session = session
         self._tell = tell
+        self._trace = trace
         self._answer: Callable[..., None] = session.transport_failed
         """What tells the session of the end."""
         self._name = effect.host if effect.tls else ""
@@ -127,6 +133,7 @@ class Wire:
         """Begin TLS after what was sent before, and read nothing until then."""
         self._name = host
         self._enter(WireInput.START_TLS)
+        self._trace.securing()
         self._begin_tls()
 
     def close(self, *, abort: bool) -> None:
@@ -177,10 +184,15 @@ class Wire:
             self._piece = self._next_piece()
         return self._piece
 
-    def opened(self) -> None:
-        """The stream is open."""
+    def resolved(self, infos: Sequence[tuple[Any, ...]]) -> None:
+        """`socket.getaddrinfo` returned these. Only `on_progress` needs to know."""
+        self._trace.resolved(infos)
+
+    def opened(self, peer: object = None) -> None:
+        """The stream is open, to the address `peer` (as sockets have it; only `on_progress` needs it)."""
         if self.state is not WireState.DIALING:
             return
+        self._trace.reached(peer, tls=bool(self._name))
         if self._name:
             self._enter(WireInput.OPENED_FOR_TLS)
             self._begin_tls()
@@ -254,6 +266,7 @@ class Wire:
         if tls.established and self.state in _SHAKING_HANDS:
             told = True
             self._enter(WireInput.SECURED)
+            self._trace.secured(tls.describe)
             if self._is_unknown:
                 self._tell_opened()
             else:

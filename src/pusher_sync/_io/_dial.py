@@ -8,21 +8,23 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from pusher_proto.driving import STAGGER, in_turns
+from pusher_proto.driving import STAGGER, Wire, in_turns
 
 __all__ = ["connect_tcp"]
 
 
-def connect_tcp(host: str, port: int, given_up: Callable[[], bool]) -> socket.socket:
+def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object]) -> socket.socket:
     """Return a connected socket ("Happy Eyeballs", RFC 8305). Raises OSError.
 
-    `given_up` is called between attempts; they end once it returns True.
+    `resolved` gets what `getaddrinfo` returned. The attempts end once the wire is over.
     """
-    addresses = in_turns(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    error = OSError(f"{host} has no address")
+    infos: list[tuple[Any, ...]] = socket.getaddrinfo(wire.host, wire.port, type=socket.SOCK_STREAM)
+    resolved(infos)
+    addresses = in_turns(infos)
+    error = OSError(f"{wire.host} has no address")
     with selectors.DefaultSelector() as attempts:
         try:
-            while not given_up():
+            while not wire.over:
                 if (info := next(addresses, None)) is not None:
                     try:
                         _begin(attempts, info)

@@ -16,7 +16,7 @@ from math import inf
 from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
-from pusher_proto.driving import Driver, MessageWire, Wire, call_plain
+from pusher_proto.driving import Driver, MessageWire, Wire, call_plain, peer_of
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import connect_tcp
@@ -207,7 +207,7 @@ class Loop:
             if self._connect is not None:
                 sock = self._connect(wire.host, wire.port)
             else:
-                sock = connect_tcp(wire.host, wire.port, lambda: wire.over)
+                sock = connect_tcp(wire, partial(self._post, wire.resolved))
             sock.setblocking(False)
         except Exception as error:
             self._post(wire.failed, error)
@@ -234,7 +234,7 @@ class Loop:
             sock.close()
         else:
             self._pipes[wire.number] = Pipe(wire, sock, self._selector)
-            wire.opened()
+            wire.opened(peer_of(sock))
 
     def _run(self) -> None:
         try:
