@@ -36,7 +36,7 @@ ROWS: list[set[str]] = [
     {"_wire"},
     {
         "auth", "backoff", "effects", "events", "members", "names", "options", "_more_options",
-        "outbox", "signing", "states", "stats",
+        "outbox", "progress", "signing", "states", "stats",
     },
     {"_protocol"},
     {"_transports"},

@@ -288,8 +288,8 @@ def test_behind_a_proxy_may_be_a_server_without_tls(
         url = f"http://{LOGIN}@127.0.0.1:{proxy.port}"
         assert main(["doctor", *at(running.port), "--proxy", url]) == 0
     assert report_of(capfd).splitlines()[3:6] == [
-        "  -       TLS and certificate              not asked for",
         "  ok      proxy  TIME",
+        "  -       TLS and certificate              not asked for",
         "  ok      upgrade  TIME",
     ]
 

@@ -29,7 +29,7 @@ import pytest
 import pusher_anyio
 import pusher_sync
 from pusher_anyio.testing import RunningServer, serve
-from pusher_proto import Options
+from pusher_proto import OnProgress, Options
 from pusher_proto.client import HandlerErrors
 from pusher_proto.testing import Server
 
@@ -64,6 +64,7 @@ class Driver:
         connect_messages: Callable[..., Any] | None = None,
         on_handler_error: HandlerErrors = "log",
         record: str | os.PathLike[str] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> AbstractAsyncContextManager[pusher_anyio.Client]:
         if self.runner.endswith("-connect") and connect is None:
             connect = anyio.connect_tcp
@@ -78,6 +79,7 @@ class Driver:
             connect_messages=connect_messages,
             on_handler_error=on_handler_error,
             record=record,
+            on_progress=on_progress,
         )
         if self.is_blocking:
             opened = _Blocking(opened)

@@ -36,6 +36,8 @@ from pusher_proto import (
     NotSubscribed,
     Options,
     OwnKey,
+    Progress,
+    ProgressState,
     PusherTimeout,
     SubscriptionError,
     UnsupportedFeature,
@@ -124,6 +126,22 @@ async def connecting_gives_the_socket_id_that_the_server_gave(
     assert state is ConnectionState.DISCONNECTED
     assert client.socket_id is None
     await until(lambda: not server.connections)
+
+
+@scenario
+async def the_steps_of_connecting_are_reported(driver: Driver, server: RunningServer) -> None:
+    steps: list[Progress] = []
+    async with driver(quick(server), on_progress=steps.append) as client:
+        socket_id = await client.wait_connected(5)
+    began = [each.step for each in steps if each.state is ProgressState.BEGAN]
+    ended = {each.step: each.detail for each in steps if each.state is ProgressState.ENDED}
+    assert began == ["name lookup", "TCP", "upgrade", "greeting"]
+    where = {"TCP": f"127.0.0.1 port {server.port}", "upgrade": ""}
+    expected = {"name lookup": "127.0.0.1", **where, "greeting": f"socket id {socket_id}"}
+    if driver.runner.endswith("-connect"):  # then the lookup is not seen
+        del expected["name lookup"]
+    assert ended == expected
+    assert all(each.seconds >= 0 for each in steps)
 
 
 @scenario

@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from typing import assert_never
 
-from pusher_proto import AuthorizationError, ConnectionUnsafe, PusherError
+from pusher_proto import (
+    AuthorizationError,
+    ConnectionLost,
+    ConnectionUnsafe,
+    ConnectStep,
+    PusherError,
+)
 from pusher_proto.closing import hint_for, status_hint, tls_hint
 from pusher_proto.names import kind_of
 
 from ._arguments import Arguments
-from ._probe import CONNECT, KEY, LOOKUP, PROXY, SECURE, UPGRADE, Lost
 
 __all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
 
@@ -22,8 +28,8 @@ ALL_IS_WELL = (
 )
 
 
-def what_happened(lost: Lost) -> str:
-    """Return what the system said, in its words, or else what the session made of it."""
+def what_happened(lost: ConnectionLost) -> str:
+    """Return what the system said, in its words, or else the session's reason."""
     match lost.error:
         case ConnectionUnsafe():
             return str(lost.error)
@@ -34,47 +40,55 @@ def what_happened(lost: Lost) -> str:
         case OSError(errno=int(number)):
             return os.strerror(number)
         case _:
-            return lost.loss.reason
+            return lost.reason
 
 
-def about_connection(step: str, lost: Lost, arguments: Arguments) -> str:
-    """Return what to do when the connection ended in this step."""
+def about_connection(
+    step: ConnectStep | None, lost: ConnectionLost, arguments: Arguments, *, timed_out: bool
+) -> str:
+    """Return what to do when the connection ended in this step; None: after the steps of connecting."""
     match step:
-        case _ if step == LOOKUP:
+        case ConnectStep.LOOKUP:
             what = "--cluster" if arguments.cluster else "the host"
             what = "--proxy" if arguments.proxy else what
             return f"Check {what} for a typing error, and that this machine can look up names."
-        case _ if step == CONNECT:
-            return _about_tcp(lost, arguments)
-        case _ if step == PROXY:
-            if "407" in lost.loss.reason:
+        case ConnectStep.TCP:
+            return _about_tcp(lost, arguments, timed_out)
+        case ConnectStep.PROXY:
+            if lost.code == 407:
                 return "Give the login of the proxy: --proxy http://USER:PASSWORD@HOST:PORT."
             return (
                 "Check --proxy (http://HOST:PORT or socks5://HOST:PORT), and what the proxy allows."
             )
-        case _ if step == SECURE:
-            return _about_tls(lost)
-        case _ if step == KEY:
-            hint = hint_for(lost.loss.code, lost.loss.reason)
-            if lost.loss.code == 4001:
-                hint = "check --key, and --cluster or --host: a key is known in one place only"
-            elif lost.timed_out:
-                hint = "the server took the connection and never greeted: look at its log"
-            return _sentence(
-                hint or "look at the server's log: it took the connection and ended it"
-            )
-        case _ if step == UPGRADE:
-            return _about_upgrade(lost)
-        case _:
+        case ConnectStep.TLS:
+            return _about_tls(lost, timed_out)
+        case ConnectStep.UPGRADE:
+            return _about_upgrade(lost, timed_out)
+        case ConnectStep.GREETING:
+            return _sentence(_about_key(lost, timed_out))
+        case None:
             return "The connection ended during the test. A client would reconnect by itself: try again."
+        case _:
+            assert_never(step)
 
 
-def _about_tcp(lost: Lost, arguments: Arguments) -> str:
+def _about_key(lost: ConnectionLost, timed_out: bool) -> str:
+    if lost.code == 4001:
+        return "check --key, and --cluster or --host: a key is known in one place only"
+    if lost.code == 4009 and "origin" in lost.reason.lower():
+        return "give --origin URL, with one that the server allows"
+    if timed_out:
+        return "the server took the connection and never greeted: look at its log"
+    default = "look at the server's log: it took the connection and ended it"
+    return lost.hint or hint_for(lost.code, lost.reason) or default
+
+
+def _about_tcp(lost: ConnectionLost, arguments: Arguments, timed_out: bool) -> str:
     if arguments.proxy and isinstance(lost.error, ConnectionRefusedError):
         return "Nothing listens there: check --proxy."
     if isinstance(lost.error, ConnectionRefusedError):
         return "Nothing listens there: start the server, or check --host and --port (Reverb: 8080, Soketi: 6001)."
-    if lost.timed_out or isinstance(lost.error, TimeoutError):
+    if timed_out or isinstance(lost.error, TimeoutError):
         return "Nothing answers: check the host and the port; a firewall may swallow what is sent there."
     return "This machine finds no way there: check its network and the address."
 
@@ -83,7 +97,7 @@ _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 """OpenSSL's numbers for a certificate that signs itself, or whose authority is not known."""
 
 
-def _about_tls(lost: Lost) -> str:
+def _about_tls(lost: ConnectionLost, timed_out: bool) -> str:
     if isinstance(lost.error, ConnectionUnsafe):
         error = lost.error
         if error.verify_code in _UNKNOWN_AUTHORITY and error.authorities != 0:
@@ -93,16 +107,16 @@ def _about_tls(lost: Lost) -> str:
         return _sentence(
             tls_hint(error.verify_code, error.authorities) or "look at the certificate"
         )
-    if lost.timed_out:
+    if timed_out:
         return "The server does not speak TLS on this port, as it seems: try --no-tls, or another port."
     return "The server does not speak TLS on this port: try --no-tls, or another port."
 
 
-def _about_upgrade(lost: Lost) -> str:
-    code = lost.loss.code
-    if code is None:
-        if lost.timed_out:
-            return "What listens there does not answer a web request: check the host and the port."
+def _about_upgrade(lost: ConnectionLost, timed_out: bool) -> str:
+    code = lost.code
+    if timed_out:
+        return "What listens there does not answer a web request: check the host and the port."
+    if code is None or code >= 1000:
         return "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
     if 300 <= code < 400:
         return "Name the place that it leads to in --host, --port and --path; redirects are not followed."

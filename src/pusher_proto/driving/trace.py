@@ -85,8 +85,7 @@ class Trace(NoTrace):
 
     def secured(self, describe: Callable[[], str]) -> None:
         """End TLS."""
-        if self._step is S.TLS:
-            self._end(describe())
+        self._end(describe())
 
     def _moved(self, state: SessionState, transport: int | None) -> None:
         """Follow the session's state. `transport` is the stream of a new attempt."""
