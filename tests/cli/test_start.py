@@ -41,10 +41,9 @@ def test_help_takes_less_than_200_milliseconds() -> None:
     assert min(took) < 0.2
 
 
-def test_without_a_terminal_rich_is_not_imported() -> None:
-    assert imported("doctor", "--host", "127.0.0.1", "--port", "1", "--key", "k") == HEAVY - {
-        "rich"
-    }
+def test_without_a_terminal_rich_is_not_imported_nor_an_event_loop() -> None:
+    brought = imported("doctor", "--host", "127.0.0.1", "--port", "1", "--key", "k")
+    assert brought == HEAVY - {"rich", "anyio", "asyncio"}
 
 
 def test_the_package_gives_its_names_when_they_are_asked_for() -> None:

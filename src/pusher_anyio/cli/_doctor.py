@@ -244,6 +244,8 @@ class _Examination:
         while True:
             item = self._next(_OFTEN if self._step in asking else None)
             authorized = handle.state in (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED)
+            if isinstance(item, SubscriptionFailed):  # the server may have refused it already
+                authorized = not isinstance(item.error, AuthorizationError)
             if self._step in asking and authorized:
                 self._chart.end(self._step, self._took, "an authorization for this channel")
                 self._begin(subscribing)
