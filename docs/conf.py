@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.search.en import SearchEnglish
 
 import pusher_proto
 
@@ -86,6 +87,21 @@ def show_states(*given: object) -> bool | None:
     return False if isinstance(getattr(obj, "meaning", None), str) else None
 
 
+class Search(SearchEnglish):
+    """Finds numbers as well, such as close codes, which Sphinx leaves out: they are indexed with an `n` in front."""
+
+    js_splitter_code = r"""
+var splitQuery = (query) =>
+  query.split(/[^\p{L}\p{N}_]+/gu).filter(Boolean).map((word) => (/^\d{3,}$/.test(word) ? `n${word}` : word));
+"""
+
+    def split(self, input: str) -> list[str]:  # noqa: A002  # the name of Sphinx
+        """Return the words of a text."""
+        return [
+            f"n{word}" if re.fullmatch(r"\d{3,}", word) else word for word in super().split(input)
+        ]
+
+
 def prepare(_app: Sphinx, page: str, source: list[str]) -> None:
     """Replace the pictures of a page by drawings made from the tables, and asynchronous examples by tabs."""
 
@@ -100,6 +116,7 @@ def prepare(_app: Sphinx, page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_search_language(Search)
     app.connect("autodoc-process-docstring", meaning_of_a_state)
     app.connect("autodoc-skip-member", show_states)
     app.connect("source-read", prepare)
