@@ -66,6 +66,8 @@ ABOUT_STREAMS = {
     "tls_to_a_port_without_it_says_what_to_do",
     "a_stream_that_ends_amid_the_TLS_handshake_is_told",
     "a_server_whose_certificate_is_not_good_hears_so",
+    # The connection in memory leads to one server alone.
+    "a_merged_stream_survives_the_loss_of_either_server",
 }
 """Scenarios that make no sense over whole messages; tests/drivers/test_messages.py has others in their place."""
 
