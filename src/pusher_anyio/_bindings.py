@@ -82,20 +82,23 @@ class Binding(BindingBase):
                     outcome = self._call(event) if result is None else result
                     if outcome is not None and inspect.isawaitable(outcome):
                         await outcome
-                except anyio.get_cancelled_exc_class():
-                    # This goes on when it was only something within the handler that was cancelled.
-                    await client._io.check_cancelled()
-                    self.failed(event)
-                except Exception:
-                    if client._setup.on_handler_error == "raise":
-                        raise
-                    self.failed(event)
+                except BaseException as error:
+                    await self._raised(error, event)
                 event = result = None
                 if time.monotonic() - turn_began >= TURN:
                     await checkpoint()
                     turn_began = time.monotonic()
         finally:
             self._idle()
+
+    async def _raised(self, error: BaseException, event: Event) -> None:
+        """Log what the handler raised for `event`, or raise it again if that ends the client."""
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            # This returns when it was only something within the handler that was cancelled.
+            await self._client._io.check_cancelled()
+        elif not isinstance(error, Exception) or self._client._setup.on_handler_error == "raise":
+            raise error
+        self.failed(event)
 
     def _call(self, event: Event) -> object:
         began = time.monotonic()
@@ -147,13 +150,8 @@ class Caller:
                     if result is not None and inspect.isawaitable(result):
                         binding._start(event, result)
                         break  # and goes on there
-                except anyio.get_cancelled_exc_class():
-                    await client._io.check_cancelled()
-                    binding.failed(event)
-                except Exception:
-                    if client._setup.on_handler_error == "raise":
-                        raise
-                    binding.failed(event)
+                except BaseException as error:
+                    await binding._raised(error, event)
                 now = monotonic()
                 if now - began > SLOW:
                     binding.took(now - began)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, overload
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import AuthRequest, Event, LocalProtocolError, OnProgress, Options, Session
-from pusher_proto.client import HandlerErrors, Setup, weakly
+from pusher_proto.client import HandlerErrors, Setup, Weakly
 from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
@@ -48,7 +48,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._caller = Caller(self)
         io.anchor = self._handlers
-        io.broke = weakly(self._broke)
+        io.broke = Weakly(self._broke)
         io.driver = self._driver = self._driver_on(io, setup, io.broke)
         if setup.options.auto_connect:
             self.connect()

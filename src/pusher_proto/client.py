@@ -69,7 +69,7 @@ __all__ = [
     "StreamOptions",
     "UserBase",
     "Wait",
-    "weakly",
+    "Weakly",
 ]
 
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)
@@ -78,19 +78,23 @@ P = ParamSpec("P")
 UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
-def weakly(method: Callable[P, object]) -> Callable[P, None]:
-    """Return a function that calls a bound method, and does nothing once its object was collected.
+class Weakly(Generic[P]):
+    """Calls a bound method, and does nothing once its object was collected.
 
     What a driver's I/O keeps must not keep the client: a client that is forgotten is closed.
     """
-    bound: Any = method
-    function, me = bound.__func__, weakref.ref(bound.__self__)
 
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        if (it := me()) is not None:
-            function(it, *args, **kwargs)
+    __slots__ = ("_function", "_object")
 
-    return call
+    def __init__(self, method: Callable[P, object]) -> None:
+        bound: Any = method
+        self._function: Callable[..., object] = bound.__func__
+        self._object = weakref.ref(bound.__self__)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        there = self._object()
+        if there is not None:
+            self._function(there, *args, **kwargs)
 
 
 class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT]):
@@ -119,7 +123,6 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._host = Host(
             self, session, self._delivery, self._checks, Bindings(), driver, self._guard
         )
-        self._goals = Goals(self._host)
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         self._kept: dict[str, ChannelT] = {}
         """Handles of channels that are wanted, or have a stream or a handler."""
@@ -157,9 +160,14 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             tls=tls,
             authorizer=setup.authorizer,
             on_progress=setup.on_progress,
-            deliver=weakly(self._deliver),
+            deliver=Weakly(self._deliver),
             broke=broke,
         )
+
+    @property
+    def _goals(self) -> Goals:
+        """What the waits of the client look at."""
+        return Goals(self._host)
 
     def _warn_not_closed(self, where: str, block: str) -> None:
         """Warn that the client is collected while it is open."""

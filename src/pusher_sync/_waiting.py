@@ -15,7 +15,7 @@ from pusher_proto.client import (
     Nothing,
     Setup,
     UserBase,
-    weakly,
+    Weakly,
 )
 
 from ._io import IO, current_thread
@@ -45,7 +45,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
         """One entry for each event that a handler is to be called with, in the order of arrival."""
         self._running = self._warned_of_run = False
         self._driver = self._driver_on(io, setup, io.fail, tls=io.needs_tls)
-        io.start(self._driver, weakly(self._ended))
+        io.start(self._driver, Weakly(self._ended))
 
     def _now(self) -> float:
         return self._io.time()

@@ -381,10 +381,10 @@ def test_a_handler_that_is_cancelled_before_anybody_calls_leaves_nothing(
 def test_goodbye_is_said_at_the_end_of_the_interpreter(server: ServerInThread) -> None:
     with open_pusher(quick(server)) as client:
         client.wait_connected(5)
-        _loop._at_exit()
+        _loop._each(_loop.Loop.say_goodbye)
         assert poll(lambda: not server.connections)
         assert poll(lambda: not client_threads())
-    _loop._at_exit()
+    _loop._each(_loop.Loop.say_goodbye)
 
 
 def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(

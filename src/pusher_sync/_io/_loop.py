@@ -353,16 +353,11 @@ def _nothing() -> None:
     """Cancel nothing: a thread cannot be interrupted."""
 
 
-def _at_exit() -> None:
+def _each(act: Callable[[Loop], None]) -> None:
     for loop in tuple(_alive):
-        loop.say_goodbye()
+        act(loop)
 
 
-def _after_fork() -> None:
-    for loop in tuple(_alive):
-        loop.after_fork()
-
-
-atexit.register(_at_exit)
+atexit.register(_each, Loop.say_goodbye)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=partial(_each, Loop.after_fork))
