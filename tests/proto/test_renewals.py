@@ -222,6 +222,24 @@ def test_C4_members_are_refreshed_by_leaving_and_joining() -> None:
     ]
 
 
+@pytest.mark.parametrize("how", ["refresh", "goodbye"])
+def test_C4_a_channel_that_is_left_on_a_dead_connection_was_missing_since_the_last_byte(
+    how: str,
+) -> None:
+    """The gap begins where the silence began, not where the channel was left."""
+    script = on(ROOM, several_nodes=True, retry_base=0.1)
+    script.send("pusher:pong").wait(20)
+    if how == "refresh":
+        script.do(script.session.refresh_members, ROOM)
+    else:
+        script.do(script.session.reconnect)
+    forgetful(script.wait(0.5)).eof("reset").retry().greet()
+    success(forgetful(script), ROOM)
+    (subscribed,) = [event for event in script.take() if isinstance(event, Subscribed)]
+    assert subscribed.offline_for is not None
+    assert subscribed.offline_for > 20.5
+
+
 def test_C4_only_subscribed_presence_channels_have_members_to_refresh() -> None:
     script = on("private-room")
     with pytest.raises(UnsupportedFeature, match="'private-room' has no members"):

@@ -192,7 +192,10 @@ class Channel:
 
     def lose(self, heard_at: float) -> None:
         """Handle the loss of the connection, which received its last byte at `heard_at`."""
-        if self.state is ChannelState.SUBSCRIBED and self.lost_at is None:
+        if self.lost_at is not None:
+            # It was left to be joined again, or for a reconnect, when the connection was dead already.
+            self.lost_at = min(self.lost_at, heard_at)
+        elif self.state is ChannelState.SUBSCRIBED:
             self.lost_at = heard_at
         self.handle(ChannelInput.LOSE)
         self.request = None
