@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 import os
 import re
 import subprocess
 import sys
+import textwrap
+import time
 import zlib
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 import pusher_anyio
 import pusher_anyio.testing
 import pusher_proto
+import pusher_proto.driving
 import pusher_proto.laravel
 import pusher_proto.testing
 import pusher_sync
@@ -110,3 +115,101 @@ def test_no_internals_of_bindings_are_in_the_reference(documented: set[str]) -> 
 
 def test_nothing_of_another_project_is_in_the_reference(documented: set[str]) -> None:
     assert {name for name in documented if not name.startswith("pusher_")} == set()
+
+
+# Examples
+
+CONSTRUCTED = {
+    pusher_proto.Options, pusher_proto.OwnKey, pusher_proto.AuthEndpoint, pusher_proto.AuthResponse,
+    pusher_proto.AuthorizationError, pusher_proto.Session, pusher_proto.laravel.Echo,
+    pusher_proto.testing.App, pusher_proto.testing.MessageRate, pusher_proto.testing.Server,
+    pusher_proto.testing.ServerLimits, pusher_proto.testing.Webhook, pusher_sync.testing.World,
+    pusher_proto.driving.Driver,
+}  # fmt: skip
+"""The classes that users construct: the reference has an example for each."""
+MADE_HERE = {
+    pusher_proto: {
+        "AuthRequest", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "ChannelSnapshot",
+        "CloseMessages", "CloseTransport", "EndpointResponse", "Member", "Members", "Metadata", "OpenMessages",
+        "OpenTransport", "Outbox", "Progress", "SendData", "SendMessage", "StartTls", "Stats", "UserSnapshot",
+    },
+    pusher_anyio: {"Binding", "Channel", "Client", "Merged", "MessageConnection", "Stream", "User"},
+    pusher_sync: {"Binding", "Channel", "Client", "Merged", "MessageConnection", "Stream", "User"},
+    pusher_proto.laravel: {"EchoChannel", "EchoPresence"},
+    pusher_proto.testing: {
+        "AuthRequest", "PublishedEvent", "ReceivedMessage", "Report", "SentWebhook", "ServerClose", "ServerRequest",
+        "ServerSend", "ServerStats",
+    },
+    pusher_anyio.testing: {"RunningServer", "ServerInThread"},
+    pusher_sync.testing: set(),
+    pusher_proto.driving: {"IO", "MessageWire", "SSLContext", "Tls", "Wire"},
+}  # fmt: skip
+"""Classes whose objects the library makes, and protocols. So it makes all events, and all errors but one."""
+EXAMPLES = {
+    found[1]: textwrap.dedent(found[2])
+    for page in sorted((ROOT / "docs" / "api").glob("*.md"))
+    for found in re.finditer(
+        r"^\.\. auto(?:class|exception):: (\w+)\n(?:   :.*\n)*\n"
+        r"   \.\. code-block:: python\n\n((?:      .*\n|\n(?=      ))+)",
+        page.read_text(),
+        re.MULTILINE,
+    )
+}
+
+
+@pytest.mark.parametrize("module", MADE_HERE, ids=lambda module: str(module.__name__))
+def test_each_class_is_made_by_the_library_or_has_an_example(module: Any) -> None:
+    classes = {
+        name: value
+        for name in names_of(module)
+        if isinstance(value := getattr(module, name), type)
+        and not issubclass(value, (pusher_proto.Event, enum.Enum))
+    }
+    plain = {name for name, value in classes.items() if not issubclass(value, Exception)}
+    constructed = {name for name, value in classes.items() if value in CONSTRUCTED}
+    assert plain - constructed == MADE_HERE[module]
+    assert constructed - set(EXAMPLES) == set()
+
+
+def test_there_is_an_example_for_nothing_else() -> None:
+    assert set(EXAMPLES) == {value.__name__ for value in CONSTRUCTED}
+
+
+class Api:
+    """The API of an application, as examples call it."""
+
+    is_busy = False
+
+    def post(self, _path: str, *, socket: str, channel: str) -> dict[str, str]:
+        return {"auth": self.sign(pusher_proto.AuthRequest(socket, channel))}
+
+    def sign(self, request: pusher_proto.AuthRequest) -> str:
+        return pusher_proto.OwnKey("KEY", "SECRET").authorization(request).auth
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_runs(name: str) -> None:
+    assert re.search(rf"\b{name}(\.from_\w+)?\(", EXAMPLES[name])
+    modules = (pusher_proto, pusher_proto.testing, pusher_proto.driving, pusher_sync.testing)
+    names = {each: getattr(module, each) for module in modules for each in module.__all__}
+    names |= {each: getattr(pusher_proto, each) for each in pusher_proto.__all__}
+    printed: list[Any] = []
+    with pusher_sync.testing.World().open_pusher() as client:
+        names |= {
+            "Echo": pusher_proto.laravel.Echo,
+            "api": Api(),
+            "client": client,
+            "deliver": lambda: None,
+            "errors": [],
+            "io": mock.Mock(time=lambda: 0.0),
+            "print": printed.append,
+            "serve_in_thread": pusher_anyio.testing.serve_in_thread,
+            "time": time,
+            "tokens": {"access": "7|token"},
+        }
+        exec(compile(EXAMPLES[name], name, "exec"), names)
+        if "authorizer" in names:
+            answer = names["authorizer"](pusher_proto.AuthRequest("1.2", "private-x"))
+            assert answer.auth.startswith("KEY:")
+    assert printed or "print(" not in EXAMPLES[name] or name == "Echo"
+    assert names["errors"] == []
