@@ -54,6 +54,8 @@ nitpick_ignore_regex = [
     # Bases that only hold what two classes share, and type variables.
     (r"py:.*", r"pusher_\w+\.([a-z_]+\.)*(_\w+(\.\w+)*|\w+Base|\w*T|R)"),
     (r"py:class", r"ClientBase|Json"),
+    # These are described on the page of the state machines.
+    (r"py:class", r"pusher_proto\.states\.SessionState"),
 ]
 
 
