@@ -1061,29 +1061,29 @@ async def a_merged_stream_survives_the_loss_of_either_server(
         channels = [client.subscribe("ticks") for client in clients]
         got: list[int] = []
         async with driver.merge(channels, key="n") as ticks:
-            for n in range(80):
-                if n % 20 in (0, 10):
+            for n in range(40):
+                if n % 20 == 0:
                     for channel in channels:
                         await channel.wait_subscribed(5)
-                if n % 20 in (4, 14):
-                    servers[n % 20 == 14].drop()
+                if n % 20 == 4:
+                    servers[n // 20].drop()
                 for each in servers:
                     each.publish("ticks", "tick", {"n": n})
                 if n % 3 == 2:  # the stream is read a little later than the events come
                     got += [(await ticks.next(5)).data["n"] for _ in range(3)]
-            got += [(await ticks.next(5)).data["n"] for _ in range(80 - len(got))]
+            got += [(await ticks.next(5)).data["n"] for _ in range(40 - len(got))]
             with pytest.raises(PusherTimeout, match="no event came within"):
                 await ticks.next(0.01)
             await here.close()
             await there.wait_subscribed(timeout=5)
-            other.publish("ticks", "tick", {"n": 80})
-            assert (await anext(ticks)).data == {"n": 80}
+            other.publish("ticks", "tick", {"n": 40})
+            assert (await anext(ticks)).data == {"n": 40}
             await there.close()
             assert [each async for each in ticks] == []
             with pytest.raises(ClientClosed):
                 await ticks.next(5)
-        assert sorted(got) == [*range(80)]
-        assert ticks.duplicates > 20
+        assert sorted(got) == [*range(40)]
+        assert ticks.duplicates > 0
         with pytest.raises(TypeError, match="is not"):
             driver.merge([here], key="n")
 
