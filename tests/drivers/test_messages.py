@@ -339,6 +339,73 @@ async def test_a_plain_function_may_return_the_connection_in_the_asynchronous_cl
         assert await client.wait_connected(5) == "1.1"
 
 
+# Connections of the package websockets.
+
+
+class OfWebsockets:
+    """A connection of `websockets.sync` or `websockets.asyncio`: their methods have the same names."""
+
+    def __init__(self, websocket: Any) -> None:
+        self.send = websocket.send
+        self.receive = websocket.recv
+        self.close = websocket.close
+
+
+def url(host: str, port: int, target: str) -> str:
+    return f"ws://{host}:{port}{target}"
+
+
+def of_websockets(driver: Driver) -> Callable[..., Any]:
+    reason = "it is in the extra `test`"
+    library = pytest.importorskip("websockets", reason=reason)
+    blocking = pytest.importorskip("websockets.sync.client", reason=reason)
+
+    def connect_blocking(host: str, port: int, tls: bool, target: str) -> OfWebsockets:
+        opened = blocking.connect(url(host, port, target), ping_interval=None)
+        return OfWebsockets(opened.__enter__())  # newer versions warn without it
+
+    async def connect(host: str, port: int, tls: bool, target: str) -> OfWebsockets:
+        return OfWebsockets(await library.connect(url(host, port, target), ping_interval=None))
+
+    return connect_blocking if driver.is_blocking else connect
+
+
+@pytest.mark.parametrize("runner", ["asyncio-messages", "blocking-messages"])
+def test_a_connection_of_websockets_lives_through_a_restart_and_a_refusal(runner: str) -> None:
+    async def act(driver: Driver, server: RunningServer) -> None:
+        options = server.options(**QUICK)
+        async with driver(options, connect_messages=of_websockets(driver)) as client:
+            losses = client.events(ConnectionLost)
+            room = client.subscribe("private-room")
+            await room.wait_subscribed(5)
+            server.publish("private-room", "price", {"n": 1})
+            assert (await room.wait_for("price", timeout=5)).data == {"n": 1}
+            server.refuse(status=503, times=1)
+            server.drop(4200, "restart")
+            seen = [await losses.next(timeout=5) for _ in range(2)]
+            assert [(each.code, each.will_retry) for each in seen] == [(4200, True), (503, True)]
+            await room.wait_subscribed(5)
+            assert len(server.connections) == 1
+            server.drop()
+            assert (await losses.next(timeout=5)).code == 1006
+            await room.wait_subscribed(5)
+        assert server.connections == {}
+
+    play(act, runner)
+
+
+@pytest.mark.parametrize("runner", ["asyncio-messages", "blocking-messages"])
+def test_a_wrong_key_is_final_over_websockets(runner: str) -> None:
+    async def act(driver: Driver, server: RunningServer) -> None:
+        options = server.options(key="stale", **QUICK)
+        async with driver(options, connect_messages=of_websockets(driver)) as client:
+            with pytest.raises(ConnectionFailed) as caught:
+                await client.wait_connected(5)
+            assert caught.value.code == 4001
+
+    play(act, runner)
+
+
 def test_the_double_of_a_server_in_a_thread_is_used_by_the_blocking_client() -> None:
     with serve_in_thread() as server:
         open_ = partial(pusher_sync.open_pusher, connect_messages=server.connect_messages)

@@ -96,6 +96,25 @@ def test_the_chat_reader_ends_with_the_reason_when_the_key_is_wrong(
     assert "4001" in program.lines[-1]
 
 
+# The WebSockets of another library
+
+
+def test_the_websockets_of_another_library_carry_the_messages(server: ServerInThread) -> None:
+    pytest.importorskip("websockets", reason="it is in the extra `test`")
+    with running("websockets_library.py", "--url", url_of(server), "prices") as program:
+        program.wait_for_line("listening to prices")
+        server.publish("prices", "price", {"of": "tea"})
+        program.wait_for_line('prices price {"of": "tea"}')
+        drop_until_back(server, "prices")
+        server.publish("prices", "price", {"of": "oil"})
+        program.wait_for_line('prices price {"of": "oil"}')
+        program.end(signal.SIGINT)
+    url = url_of(server).replace("demo", "stale")
+    with running("websockets_library.py", "--url", url, "prices") as program:
+        assert program.end() == 1
+    assert "4001" in program.lines[-1]
+
+
 # The ticker
 
 
