@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable
 
 import anyio
+from anyio import to_thread
 from anyio.from_thread import BlockingPortal
 from anyio.lowlevel import checkpoint
 
 from pusher_proto.testing.messages import MessageClient
 
-__all__ = ["InMemory", "InMemoryThere"]
+__all__ = ["InMemory", "InMemoryAwaited", "InMemoryThere"]
 
 
 class InMemory:
@@ -118,3 +119,22 @@ class InMemoryThere:
     def close(self, code: int, reason: str) -> None:
         """Close the connection."""
         self._portal.call(self._there.close, code, reason)
+
+
+class InMemoryAwaited:
+    """A client without a socket on another event loop than the server's."""
+
+    def __init__(self, there: InMemoryThere) -> None:
+        self._there = there
+
+    async def send(self, text: str) -> None:
+        """Send a message to the server."""
+        await to_thread.run_sync(self._there.send, text)
+
+    async def receive(self) -> str | None:
+        """Return the next message of the server; None at the end. Raises `ConnectionEnded` for a close code."""
+        return await to_thread.run_sync(self._there.receive, abandon_on_cancel=True)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close the connection."""
+        await to_thread.run_sync(self._there.close, code, reason)

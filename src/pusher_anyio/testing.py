@@ -28,12 +28,12 @@ from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerReques
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Controls
 
-from ._in_memory import InMemory, InMemoryThere
+from ._in_memory import InMemory, InMemoryAwaited, InMemoryThere
 from ._io import current_loop
 from ._leaving import Leaving, Opening
 from ._post import post
 
-__all__ = ["RunningServer", "ServerInThread", "serve", "serve_in_thread"]
+__all__ = ["AwaitedServer", "RunningServer", "ServerInThread", "serve", "serve_in_thread"]
 
 R = TypeVar("R")
 
@@ -367,8 +367,8 @@ class ServerInThread(Controls, Expectations):
         self.host: str = running.host
         self.port: int = running.port
         self.tls: bool = running.tls
-        self.aio: AsyncExpectations = _AwaitedServer(self)
-        """The waits for tests that await them: `await server.aio.expect_subscribed(...)`."""
+        self.aio: AwaitedServer = AwaitedServer(self)
+        """The waits and `connect_messages` for tests on an event loop: `await server.aio.expect_subscribed(...)`."""
         self._running = running
         self._portal = portal
 
@@ -394,17 +394,26 @@ class ServerInThread(Controls, Expectations):
         return InMemoryThere(self._portal, self._portal.call(connect, host, port, tls, target))
 
 
-class _AwaitedServer(AsyncExpectations):
-    """The waits of a server in another thread, on any event loop."""
+class AwaitedServer(AsyncExpectations):
+    """A server in another thread, for tests on an event loop."""
 
     def __init__(self, there: ServerInThread) -> None:
         self.server: Server = there.server
         self._there = there
 
+    async def connect_messages(
+        self, host: str, port: int, tls: bool, target: str
+    ) -> InMemoryAwaited:
+        """Open a connection in memory: `open_pusher(options, connect_messages=server.aio.connect_messages)`."""
+        opened = partial(self._there.connect_messages, host, port, tls, target)
+        return InMemoryAwaited(await anyio.to_thread.run_sync(opened))
+
     def do(self, action: Callable[[Server, float], R]) -> R:
+        """Call `action(server, now)` in the server's thread and return its result."""
         return self._there.do(action)
 
     async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
         wait = partial(self._there.wait_until, look, timeout)
         return await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
 

@@ -13,7 +13,7 @@ import pytest
 
 import pusher_anyio
 import pusher_sync
-from pusher_anyio.testing import RunningServer, serve_in_thread
+from pusher_anyio.testing import RunningServer, serve, serve_in_thread
 from pusher_proto import (
     ConnectionEnded,
     ConnectionFailed,
@@ -419,3 +419,31 @@ def test_the_double_of_a_server_in_a_thread_is_used_by_the_blocking_client() -> 
             assert poll(lambda: client.stats.connections == 2)
             assert client.stats.attempts == 3
         assert server.connections == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_the_double_of_a_server_in_a_thread_is_used_on_an_event_loop() -> None:
+    with serve_in_thread() as server:
+        connect = server.aio.connect_messages
+        async with pusher_anyio.open_pusher(
+            server.options(**QUICK), connect_messages=connect
+        ) as client:
+            room = client.subscribe("private-room")
+            await room.wait_subscribed(5)
+            server.publish("private-room", "price", {"n": 1})
+            assert (await room.wait_for("price", timeout=5)).data == {"n": 1}
+            server.drop(4200)
+            await until(lambda: client.stats.connections == 2)
+        assert server.connections == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_server_that_is_closed_drops_its_clients_in_memory() -> None:
+    server = await serve()
+    connection = await server.connect_messages("h", 1, False, "/app/demo?protocol=7")
+    assert "connection_established" in (await connection.receive() or "")
+    await server.close()
+    assert await connection.receive() is None
+    assert server.connections == {}
