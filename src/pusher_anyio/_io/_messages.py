@@ -39,7 +39,7 @@ ConnectMessages = Callable[[str, int, bool, str], Awaitable[MessageConnection]]
 """Opens a connection to a host and port, with TLS or not, for a target such as `/app/KEY?protocol=7`."""
 
 
-class _Pieces:
+class _Pieces(anyio.TypedAttributeProvider):
     """The byte stream, as far as a mover of streams needs it."""
 
     def __init__(self, connection: MessageConnection, wire: MessageWire) -> None:
