@@ -35,7 +35,7 @@ class Stream:
             with anyio.CancelScope() as self._scope:
                 if not wire.over:
                     self._stream = stream = await self._connect(wire.host, wire.port)
-                    wire.opened(stream.extra(SocketAttribute.remote_address, None))  # noqa: S610 - not Django's
+                    wire.opened(_peer(stream))
                     await self._read(stream)
         except Exception as error:
             wire.failed(_cause(error))
@@ -100,3 +100,9 @@ def _cause(error: BaseException) -> BaseException:
     if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not tell what broke
         return ConnectionError("the connection broke")
     return error
+
+
+def _peer(stream: ByteStream) -> object:
+    """Return the address of the other end; a connection of messages, and a stream made by hand, may have none."""
+    extra = getattr(stream, "extra", None)
+    return None if extra is None else extra(SocketAttribute.remote_address, None)
