@@ -181,6 +181,64 @@ def test_the_delays_are_options() -> None:
         assert seconds <= delay <= 1.1 * seconds
 
 
+def test_nothing_is_at_once_where_the_server_has_several_nodes() -> None:
+    for several, most in ((False, 0.0), (True, 1.0)):
+        made = options(several_nodes=several)
+        delays = [
+            delay_after(C.RESTARTING, S.AT_ONCE, 1, made, random.Random(seed)) for seed in range(50)
+        ]
+        assert max(delays) == pytest.approx(most, abs=0.1)
+    rare = delay_after(C.AUTH_REFUSED, S.RARE, 1, options(several_nodes=True), random.Random(0))
+    assert rare >= 60
+
+
+@pytest.mark.parametrize("step", [S.WAIT, S.PROMPT])
+def test_the_base_of_the_delays_is_an_option_for_connections_and_a_second_for_the_rest(
+    step: Step,
+) -> None:
+    made = options(retry_base=4.0)
+    for cause, base in ((C.SILENCE, 4.0), (C.SUBSCRIBE_DELAYED, 1.0), (C.SIGN_IN_REFUSED, 1.0)):
+        delays = [delay_after(cause, step, 2, made, random.Random(seed)) for seed in range(200)]
+        assert max(delays) == pytest.approx(2 * base, rel=0.05)
+
+
+def test_the_delays_of_half_a_minute_grow_to_eight_seconds_and_then_on() -> None:
+    for number, most in ((6, 8.0), (7, 30.0)):
+        delays = [
+            delay_after(C.AUTH_DELAYED, S.PROMPT, number, options(), random.Random(seed))
+            for seed in range(300)
+        ]
+        assert max(delays) == pytest.approx(most, rel=0.05)
+
+
+def test_never_giving_up_at_what_is_final_even_later_retries_slowly() -> None:
+    assert FAILURES[C.TERMINATED].once_good is S.FINAL
+    assert follows(C.TERMINATED, good=True, give_up="never") is S.SLOW
+    assert follows(C.UPGRADE_REFUSED, give_up="never") is FAILURES[C.UPGRADE_REFUSED].once_good
+
+
+def test_a_first_failure_counts_towards_the_few_attempts() -> None:
+    rng, made = random.Random(0), options(first_attempts=2)
+    few = next(c for c, row in FAILURES.items() if row.at_first is S.A_FEW)
+    waits = [retry_in(few, good=False, failures=n, options=made, rng=rng) for n in (1, 2)]
+    assert waits[0] is not None
+    assert waits[1] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(s, C.UPGRADE_BUSY) for s in (408, 425, 429, 500, 501, 599)]
+    + [(s, C.UPGRADE_REFUSED) for s in (400, 407, 409, 424, 426, 428, 430, 499)]
+    + [(s, C.UPGRADE_ASTRAY) for s in (200, 301, 399)],
+)
+def test_a_status_of_the_upgrade_has_its_cause(status: int, cause: Cause) -> None:
+    assert cause_of_status(status) is cause
+
+
+def test_a_4009_without_a_pending_authorization_is_unauthorized() -> None:
+    assert cause_of_close(4009, "Connection not authorized within timeout") is C.UNAUTHORIZED
+
+
 def test_a_thousand_clients_do_not_come_back_together_from_a_fixed_delay() -> None:
     delays = [
         delay_after(C.CERTIFICATE, S.SLOW, 1, options(), random.Random(seed))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from pusher_proto._base.timers import Timer, Timers
-from pusher_proto._connection.liveness import Liveness
+from pusher_proto._connection.liveness import BACKLOG, Liveness
 
 ACTIVITY = 120.0
 PONG = 30.0
@@ -287,3 +287,84 @@ def test_every_ping_and_the_end_come_when_they_are_foreseen(
     else:
         connection.until(at + 50.0)
     assert connection.told == foreseen(moves, activity, pong, 50.0)
+
+
+# The way to the server alone.
+
+
+def answered(pong: float = PONG) -> tuple[Timers, Liveness]:
+    """Return a connection whose server answered a ping at 1."""
+    timers = Timers()
+    life = Liveness(timers, activity=ACTIVITY, pong=pong, now=0.0)
+    life.asked(0.0)
+    life.heard(1.0)
+    life.pong(1.0)
+    return timers, life
+
+
+def test_a_missing_pong_is_looked_for_twice_its_time_after_the_first_unanswered_ping() -> None:
+    timers, life = answered()
+    assert timers.at(Timer.ONE_WAY) is None
+    life.asked(10.0)
+    assert timers.at(Timer.ONE_WAY) == 70.0
+    life.heard(11.0, 10)
+    life.asked(20.0)  # the way is not tried anew
+    assert timers.at(Timer.ONE_WAY) == 70.0
+    life.heard(21.0, 10)
+    assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
+    assert life.one_way_due(70.0)
+
+
+def test_a_ping_after_an_answered_one_is_looked_for_from_its_own_time() -> None:
+    timers, life = answered()
+    life.asked(10.0)
+    life.heard(11.0)
+    life.pong(11.0)
+    assert timers.at(Timer.ONE_WAY) is None
+    life.asked(30.0)
+    assert timers.at(Timer.ONE_WAY) == 90.0
+
+
+def test_a_pong_may_wait_behind_a_whole_buffer_of_bytes_and_not_behind_one_less() -> None:
+    for size, lost in ((BACKLOG - 1, True), (BACKLOG, False)):
+        timers, life = answered()
+        life.asked(10.0)
+        life.heard(10.0, 5)  # it was under way before the ping
+        life.heard(12.0, size)
+        assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
+        assert life.one_way_due(70.0) is lost
+        assert timers.at(Timer.ONE_WAY) == (None if lost else 130.0)
+
+
+def test_no_way_is_looked_at_while_nothing_is_read() -> None:
+    timers, life = answered()
+    life.asked(10.0)
+    life.reading(False, 20.0)
+    assert timers.at(Timer.ONE_WAY) is None
+    life.reading(True, 100.0)
+    assert timers.at(Timer.ONE_WAY) == 160.0
+    life.pong(101.0)
+    life.reading(False, 110.0)
+    life.reading(True, 120.0)
+    assert timers.at(Timer.ONE_WAY) is None
+
+
+@pytest.mark.parametrize(("demanded", "limited"), [(True, True), (False, False)])
+def test_a_ping_within_a_read_does_not_start_the_wait_for_a_pong(
+    demanded: bool, limited: bool
+) -> None:
+    timers = Timers()
+    life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0)
+    life.heard(5.0)
+    life.asked(5.0, demanded=demanded)
+    assert timers.is_set(Timer.PONG) is limited
+
+
+def test_pings_in_an_interval_come_that_long_after_the_last_ping() -> None:
+    timers = Timers()
+    life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0, interval=50.0)
+    life.heard(40.0)
+    assert timers.at(Timer.ACTIVITY) == 50.0
+    assert not life.activity_due(49.0)
+    assert timers.at(Timer.ACTIVITY) == 50.0
+    assert life.activity_due(50.0)
