@@ -67,11 +67,18 @@ def _snippets(client: str) -> Iterator[Snippet]:
         yield Snippet(client, row, code[0] if len(code) == 2 else None, code[-1], said[-1], said[0])
 
 
-ROWS: dict[str, list[Snippet]] = {
-    client: list(_snippets(client))
-    for client in ("pusher-js", "dart_pusher_channels", "Pysher", "asyncpusher")
-    if (HERE / "snippets" / f"{client}.md").exists()
-}
+CLIENTS = [
+    *("pusher-js", "laravel-echo", "dart_pusher_channels", "pusher-websocket-java"),
+    *(
+        "pusher-websocket-swift",
+        "pusher-websocket-dotnet",
+        "Pysher",
+        "asyncpusher",
+        "sockudo-python",
+    ),
+]
+ROWS = {client: list(_snippets(client)) for client in CLIENTS}
+"""The rows of each client, in the order of the page."""
 
 
 def page_rows(client: str) -> list[tuple[str, str]]:

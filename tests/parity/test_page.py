@@ -27,8 +27,9 @@ def rows(*clients: str, both: bool = False) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", chosen, ids=lambda row: f"{row.client}: {row.row}")
 
 
-ONLY_BLOCKING = {"Pysher"}
-"""Clients whose rows are written in blocking code, as the client is a blocking one."""
+RUNNERS_OF = {"pusher-js": RUNNERS, "dart_pusher_channels": RUNNERS, "Pysher": ("blocking",)}
+"""Where rows run: those of the client that this one has to match, and of the largest other one, everywhere; those of
+Pysher are written in blocking code. The others run on asyncio, since both clients have the same names."""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ ONLY_BLOCKING = {"Pysher"}
         pytest.param(row, runner, id=f"{row.client}: {row.row}-{runner}")
         for client in ROWS
         for row in ROWS[client]
-        for runner in (["blocking"] if client in ONLY_BLOCKING else RUNNERS)
+        for runner in RUNNERS_OF.get(client, ("asyncio",))
     ],
 )
 def test_a_row_on_this_client(row: Snippet, runner: str) -> None:

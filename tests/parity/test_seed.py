@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import queue
 import re
@@ -114,12 +113,6 @@ class SpokenLater(Spoken):
 
     async def close(self, code: int, reason: str) -> None:  # type: ignore[override]  # awaited
         super().close(code, reason)
-
-
-def missing(name: str) -> pytest.MarkDecorator:
-    """Skip a test as long as `open_pusher` has no such parameter."""
-    there = name in inspect.signature(pusher_sync.open_pusher).parameters
-    return pytest.mark.skipif(not there, reason=f"open_pusher has no {name}= yet")
 
 
 @on_each
@@ -734,7 +727,6 @@ def test_row_typed_handlers_have_exported_types_and_may_be_called_once(runner: s
     play(scenario, runner)
 
 
-@missing("on_progress")
 @on_each
 def test_row_trace_connecting_reports_its_steps(runner: str) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
