@@ -35,13 +35,7 @@ class Stream:
             with anyio.CancelScope() as self._scope:
                 if not wire.over:
                     self._stream = stream = await self._connect(wire.host, wire.port)
-<<<<<<< Updated upstream
                     wire.opened(_peer(stream))
-=======
-                    # A stream of the application may be no more than two methods.
-                    extra = getattr(stream, "extra", lambda *_: None)
-                    wire.opened(extra(SocketAttribute.remote_address, None))
->>>>>>> Stashed changes
                     await self._read(stream)
         except Exception as error:
             wire.failed(_cause(error))
