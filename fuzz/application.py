@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fuzz.gaps import Gaps
 from pusher_proto import (
     AuthRequest,
     AuthResponse,
@@ -42,7 +43,7 @@ CHANNELS = (
 )
 _ACTS = (
     *("subscribe", "subscribe", "unsubscribe", "flap", "trigger", "stall"),
-    *("reconnect", "ping", "signin", "misuse"),
+    *("reconnect", "ping", "signin", "misuse", "refresh"),
 )
 _ACTS_IN_CLUSTER = (*_ACTS, "reconnect", "move", "move", "move")
 _TRYING = (ConnectionState.CONNECTING, ConnectionState.UNAVAILABLE, ConnectionState.CONNECTED)
@@ -86,8 +87,10 @@ class Application:
         """The number that the next event of a channel must have; -1 takes any."""
         self.joined_at: dict[str, float] = {}
         """When each channel was subscribed last."""
-        self._watched = 0
-        """How many of the device's events were looked at for that."""
+        self.gaps = Gaps()
+        self._times: list[float | None] = []
+        """When each of the device's events was emitted; None for what was taken late."""
+        self._was_stalled = False
         self.was_in: set[str] = set()
         """The channels that were subscribed since they were wanted: none of them may be given up."""
         self.was_signed_in = False
@@ -152,6 +155,9 @@ class Application:
                 device.do(device.session.ping)
             case "signin":
                 device.do(device.session.signin)
+            case "refresh":
+                if device.session.channel("presence-room").state is ChannelState.SUBSCRIBED:
+                    device.do(device.session.refresh_members, "presence-room")
             case "misuse":
                 self.misuse()
 
@@ -189,10 +195,9 @@ class Application:
     def watch(self, device: Device) -> None:
         """Look at the session whenever it was drained: while it is not at rest, something will wake it."""
         session = device.session
-        for event in device.events[self._watched :]:
-            if isinstance(event, Subscribed):
-                self.joined_at[event.channel] = self.weather.world.now
-        self._watched = len(device.events)
+        now = None if self._was_stalled else self.weather.world.now
+        self._was_stalled = not device.pulls
+        self._times += [now] * (len(device.events) - len(self._times))
         if session.next_deadline() is None and session.state in _TRYING:
             raise Broken(f"{session.state} and nothing will ever happen")
 
@@ -204,9 +209,13 @@ class Application:
         out = [details.channel for _, details in device.asked]
         if len(out) != len(set(out)):
             raise Broken(f"more than one call is out for a channel: {out}")
-        self._watched = 0
-        for event in self.device.take():
+        times, self._times = self._times, []
+        for event, at in zip(self.device.take(), times, strict=True):
+            if isinstance(event, Subscribed):
+                self.joined_at[event.channel] = self.weather.world.now if at is None else at
             self.receive(event)
+            if (wrong := self.gaps.take(event, at, self.weather.published)) is not None:
+                raise Broken(wrong)
         failure = self.device.session.failure
         if failure is not None:
             self.judge(failure)
@@ -229,7 +238,9 @@ class Application:
                 self.expected.pop(event.channel, None)
             case Subscribed():
                 # A cluster makes a client leave a channel and join it again, which is reported as a gap.
-                again = self.weather.cluster and event.offline_for is not None
+                # So does a refresh of the members.
+                again = event.channel.startswith("presence-") or self.weather.cluster
+                again = again and event.offline_for is not None
                 if event.channel in self.expected and not again:
                     raise Broken(f"{event.channel} was subscribed twice")
                 self.expected[event.channel] = -1

@@ -134,6 +134,8 @@ class Weather:
         getattr(self, name)()
         if self.storm:
             self.world.run(self.rng.expovariate(1 / 20))
+            if self.rng.random() < 0.3:
+                self.publish()
         for app in self.apps:
             app.look()
 

@@ -223,6 +223,12 @@ def channel_given_up(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "retry_in", lambda *_, **__: None)
 
 
+def gap_too_short(patch: pytest.MonkeyPatch) -> None:
+    """A channel counts as lost since that was noticed, and not since the last byte."""
+    original = Subscriptions.lost
+    patch.setattr(Subscriptions, "lost", lambda self, now, _: original(self, now, now))
+
+
 def never_back(patch: pytest.MonkeyPatch) -> None:
     """A connection that was lost is given up."""
     patch.setattr(Connector, "connect", lambda self, now: None)
@@ -245,6 +251,7 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
         never_back,
         goodness_forgotten,
         channel_given_up,
+        gap_too_short,
     ],
     ids=lambda plant: plant.__name__,
 )
