@@ -5,8 +5,8 @@ through a new session. The core depends on nothing but its inputs, so the effect
 
 Secrets are masked: keys and tokens in the options; signatures, keys and user data except ids in authorizations of the
 application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
-are written unchanged, in base64, because they are replayed: they hold the application's messages, signatures for
-connections that have ended, and the keys of encrypted channels that an endpoint returned.
+are written unchanged, in base64 (whole messages as text), because they are replayed: they hold the application's
+messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned.
 """
 
 from __future__ import annotations
@@ -377,6 +377,8 @@ def _value(kept: Any) -> Any:
             return msgspec.convert(settings, Outbox)
         case {"value": value}:
             return value
+        case {"unknown": "str"}:
+            return "\ud800"  # another text that is not Unicode
         case {"unknown": _}:
             return object()
         case _:

@@ -314,10 +314,14 @@ def test_a_recording_of_messages_is_replayed() -> None:
     do(session.subscribe, "room")
     do(session.receive_message, 1, b"binary")
     do(session.transport_closed, 1, ConnectionEnded(4200, "restart"))
+    do(session.handle_timeout)
+    do(session.transport_opened, 2)
+    do(session.receive_message, 2, "\ud800")
     do(session.close)
     again = [each for each in replay(lines) if not isinstance(each, tuple)]
     assert sorted(map(repr, again)) == sorted(map(repr, seen))
-    assert any(isinstance(each, OpenMessages) for each in again)
+    assert sum(isinstance(each, OpenMessages) for each in again) == 2
+    assert 1007 in [each.code for each in again if isinstance(each, ConnectionLost)]
 
 
 # The layer in place of the WebSocket.

@@ -8,7 +8,16 @@ from typing import Any, TypedDict, assert_type
 
 import msgspec
 
-from pusher_anyio import Binding, Channel, Client, Stream, User, open_pusher
+from pusher_anyio import (
+    Binding,
+    Channel,
+    Client,
+    ConnectMessages,
+    MessageConnection,
+    Stream,
+    User,
+    open_pusher,
+)
 from pusher_proto import (
     Auth,
     AuthRequest,
@@ -47,6 +56,24 @@ class Named(TypedDict):
 
 def parse(text: str) -> Trade:
     return msgspec.json.decode(text, type=Trade)
+
+
+class Own:
+    async def send(self, text: str) -> None: ...
+    async def receive(self) -> str | None: ...
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+async def connect(host: str, port: int, tls: bool, target: str) -> Own:
+    return Own()
+
+
+async def an_own_connection(options: Options) -> None:
+    connection: MessageConnection = Own()
+    await connection.send("text")
+    way: ConnectMessages = connect
+    assert_type(await open_pusher(options, connect_messages=way), Client)
+    assert_type(await open_pusher(options, connect_messages=connect), Client)
 
 
 async def the_client(options: Options) -> None:

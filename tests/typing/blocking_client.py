@@ -22,7 +22,16 @@ from pusher_proto import (
     TypedEvent,
     UserEvent,
 )
-from pusher_sync import Binding, Channel, Client, Stream, User, open_pusher
+from pusher_sync import (
+    Binding,
+    Channel,
+    Client,
+    ConnectMessages,
+    MessageConnection,
+    Stream,
+    User,
+    open_pusher,
+)
 
 
 class Trade(msgspec.Struct):
@@ -44,6 +53,24 @@ class Named(TypedDict):
 
 def parse(text: str) -> Trade:
     return msgspec.json.decode(text, type=Trade)
+
+
+class Own:
+    def send(self, text: str) -> None: ...
+    def receive(self) -> str | None: ...
+    def close(self, code: int, reason: str) -> None: ...
+
+
+def connect(host: str, port: int, tls: bool, target: str) -> Own:
+    return Own()
+
+
+def an_own_connection(options: Options) -> None:
+    connection: MessageConnection = Own()
+    connection.send("text")
+    way: ConnectMessages = connect
+    assert_type(open_pusher(options, connect_messages=way), Client)
+    assert_type(open_pusher(options, connect_messages=connect), Client)
 
 
 def the_client(options: Options) -> None:
