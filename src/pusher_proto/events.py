@@ -450,6 +450,7 @@ WIRE_NAMES: dict[str, type[Event]] = {
     "pusher:signin_success": SignedIn,
     "pusher:signin_error": SignInFailed,
     "state_change": StateChanged,
+    "connecting_in": RetryScheduled,
     "online": WatchlistOnline,
     "offline": WatchlistOffline,
 }

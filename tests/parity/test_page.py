@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 
 import pytest
 
@@ -55,12 +57,30 @@ def test_a_row_on_pusher_js(row: Snippet, soketi_ready: None) -> None:
     assert found.lines == row.theirs_says
 
 
-@rows("Pysher", "asyncpusher", both=True)
-def test_a_row_on_a_client_in_python(row: Snippet) -> None:
+def said_in_python(row: Snippet) -> list[list[object]]:
     with scene() as found:
         assert row.theirs is not None
         play_other(in_python(row.client, found), row.theirs, found)
-    assert found.lines == row.theirs_says
+    return found.lines
+
+
+@rows("Pysher", both=True)
+def test_a_row_on_pysher(row: Snippet) -> None:
+    assert said_in_python(row) == row.theirs_says
+
+
+@cache
+def said_on_asyncpusher() -> dict[str, Future[list[list[object]]]]:
+    """Begin all rows of asyncpusher side by side: each sleeps for seconds."""
+    pool = ThreadPoolExecutor(8)
+    played = {row.row: pool.submit(said_in_python, row) for row in ROWS["asyncpusher"]}
+    pool.shutdown(wait=False)
+    return played
+
+
+@rows("asyncpusher", both=True)
+def test_a_row_on_asyncpusher(row: Snippet) -> None:
+    assert said_on_asyncpusher()[row.row].result() == row.theirs_says
 
 
 @pytest.mark.parametrize("client", ROWS)

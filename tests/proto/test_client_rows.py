@@ -38,6 +38,7 @@ from pusher_proto import (
     ProtocolViolation,
     PusherTimeout,
     RateLimited,
+    RetryScheduled,
     SignedIn,
     SignInError,
     StateChanged,
@@ -325,12 +326,12 @@ def test_W29_a_stream_that_is_not_read_and_does_not_pause_reading_is_not_named(
     [
         ("client", "connected", "use bind(StateChanged, ...)"),
         ("client", "disconnected", "use bind(StateChanged, ...)"),
-        ("client", "connecting_in", "use bind(StateChanged, ...)"),
         ("room", "pusher_internal:subscription_succeeded", "'pusher:subscription_succeeded'"),
         ("room", "pusher_internal:member_added", "'pusher:member_added'"),
         ("client", "pusher_internal:watchlist_events", "'online'"),
         ("room", "pusher_internal:nonsense", "there is no event for it"),
         ("room", "pusher:pong", "no event has the name 'pusher:pong'"),
+        ("client", "pusher:ping", "Message is every message of the server"),
         ("room", ("price", "pusher_internal:member_removed"), "'pusher:member_removed'"),
         ("room", "pusher:signin_success", "SignedIn concerns no channel: use it on the client"),
         ("room", StateChanged, "StateChanged concerns no channel: use it on the client"),
@@ -362,6 +363,15 @@ def test_W40_states_of_the_connection_are_text() -> None:
     assert client.state == "connected"
     assert channel.state == "subscribed"
     channel.bind("connected", print)  # a message of a channel may have any name
+
+
+def test_names_of_other_clients_mean_events_of_the_connection() -> None:
+    world, client, _channel = room(retry_floor=1)
+    changes, retries = client.events("state_change"), client.events("connecting_in")
+    world.act(world.server.drop)
+    world.run(0.5)
+    assert [type(event) for event in changes.ready()] == [StateChanged]
+    assert [type(event) for event in retries.ready()] == [RetryScheduled]
 
 
 @pytest.mark.parametrize("predicate", [2, 2.5, "price", []])

@@ -36,7 +36,7 @@ _INTERNAL = {
 }
 """Names for applications of the messages that servers send as `pusher_internal:`."""
 
-_STATES = {*ConnectionState, "connecting_in"}
+_STATES = {*ConnectionState}
 
 
 class Choice:
@@ -146,7 +146,10 @@ def _check_name(name: str, scope: str | None) -> None:
     if name.startswith("pusher:"):
         if name not in WIRE_NAMES:
             known = ", ".join(sorted(each for each in WIRE_NAMES if each.startswith("pusher:")))
-            raise ValueError(f"no event has the name {shown!r}; those of the protocol are {known}")
+            raise ValueError(
+                f"no event has the name {shown!r}; those of the protocol are {known}; Message is every message of the "
+                "server as it was received"
+            )
         _check_class(WIRE_NAMES[name], scope)
     if scope is None and name in _STATES:
         raise ValueError(
