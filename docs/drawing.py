@@ -76,6 +76,12 @@ MACHINES: dict[str, Machine] = {
     "channel": Machine(
         states.ChannelState, states.ChannelInput, states.CHANNEL, states.ChannelState.IDLE
     ),
+    "catch-up": Machine(
+        states.CatchUpState,
+        states.CatchUpInput,
+        states.CATCH_UP,
+        states.CatchUpState.UNCONFIRMED,
+    ),
     "user": Machine(states.UserState, states.UserInput, states.USER, states.UserState.SIGNED_OUT),
     "request": Machine(
         states.AuthState, states.AuthInput, states.AUTH_REQUEST, states.AuthState.NEW

@@ -158,6 +158,8 @@ class World:
     def __init__(self, seed: int = 0, server: Server | None = None, **server_options: Any) -> None:
         self.rng = random.Random(seed)
         self.now = 1000.0
+        self.epoch = 1_700_000_000.0
+        """What the wall clock shows at the time 0."""
         self.network = Network()
         self.server = server or Server(rng=random.Random(seed), **server_options)
         self.app = server_options.get("apps", (DEMO_APP,))[0]

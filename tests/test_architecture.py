@@ -35,14 +35,14 @@ ROWS: list[set[str]] = [
     {"_base", "errors", "_version"},
     {"_wire"},
     {
-        "auth", "backoff", "effects", "events", "members", "names", "options", "_more_options",
-        "outbox", "progress", "signing", "states", "stats",
+        "auth", "backoff", "effects", "events", "gaps", "members", "names", "options",
+        "_more_options", "outbox", "progress", "signing", "states", "stats",
     },
     {"_protocol"},
     {"_transports"},
     {"_connection", "_auth"},
     {"_channels"},
-    {"session", "recording", "replay", "_dispatch", "_receive_buffer"},
+    {"session", "recording", "replay", "_dispatch", "_parts", "_receive_buffer"},
     {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 
@@ -319,7 +319,7 @@ def test_all_names_of_a_package_that_are_public_are_exported(package: ModuleType
 
 
 FOR_EMBEDDERS = {
-    "CLIENT", "PROTOCOL", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "ChannelSnapshot",
+    "CLIENT", "PROTOCOL", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "CatchUp", "ChannelSnapshot",
     "CloseMessages", "CloseTransport", "Effect", "OpenMessages", "OpenTransport", "Outbox", "SendData", "SendMessage",
     "Session", "StartTls", "UserSnapshot", "__version__",
 }  # fmt: skip

@@ -129,8 +129,8 @@ CONSTRUCTED = {
 """The classes that users construct: the reference has an example for each."""
 MADE_HERE = {
     pusher_proto: {
-        "AuthRequest", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "ChannelSnapshot",
-        "CloseMessages", "CloseTransport", "EndpointResponse", "Member", "Members", "Metadata", "OpenMessages",
+        "AuthRequest", "Authorize", "AuthorizeMany", "CallApplication", "CancelCall", "CatchUp", "ChannelSnapshot",
+        "CloseMessages", "CloseTransport", "EndpointResponse", "Gap", "Member", "Members", "Metadata", "OpenMessages",
         "OpenTransport", "Outbox", "Progress", "SendData", "SendMessage", "StartTls", "Stats", "UserSnapshot",
     },
     pusher_anyio: {"Binding", "Channel", "Client", "Merged", "MessageConnection", "Stream", "User"},

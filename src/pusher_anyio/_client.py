@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar, overload
@@ -226,6 +227,7 @@ def open_pusher(
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
     on_progress: OnProgress | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Opening[Client]:
     """Open a client: `async with open_pusher(options) as client`, or `client = await open_pusher(options)`.
 
@@ -240,6 +242,7 @@ def open_pusher(
     whether or not a stream or handler asked for it: for metrics. It must not wait; what it raises is logged.
     `on_progress` gets each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each
     when it begins and when it ends, with the seconds that it took.
+    `wall_clock` returns seconds since the epoch, for `Gap.since`.
 
     Closing ends the connection within `options.close_timeout`. An exception of the block comes out as itself.
     """
@@ -255,6 +258,7 @@ def open_pusher(
             on_event=on_event,
             on_progress=on_progress,
             file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: ASYNC230, SIM115 - once, closed at the end
+            wall_clock=wall_clock,
             where=where,
             messages=connect_messages is not None,
         )

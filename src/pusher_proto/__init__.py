@@ -74,6 +74,7 @@ from .events import (
     WatchlistOffline,
     WatchlistOnline,
 )
+from .gaps import CatchUp, CaughtUp, Gap, GapNotClosed
 from .members import Member, Members
 from .names import ChannelKind
 from .options import CLIENT, PROTOCOL, Metadata, Options
@@ -96,6 +97,8 @@ __all__ = [
     "CacheMiss",
     "CallApplication",
     "CancelCall",
+    "CatchUp",
+    "CaughtUp",
     "ChannelEvent",
     "ChannelKind",
     "ChannelSnapshot",
@@ -118,6 +121,8 @@ __all__ = [
     "EndpointResponse",
     "Event",
     "EventsDropped",
+    "Gap",
+    "GapNotClosed",
     "InvalidName",
     "LocalProtocolError",
     "Member",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from ._base.logs import log_seldom, logger
+from ._channels.catching_up import CatchUps
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User
 from ._connection.connector import Connector
@@ -50,7 +51,7 @@ class EventQueue(deque[Event]):
     `look_at`, to count what really waits.
     """
 
-    __slots__ = ("_look", "alike", "bytes", "changes", "look_at", "violations")
+    __slots__ = ("_look", "alike", "bytes", "changes", "held", "look_at", "violations")
 
     def __init__(self, look_at: int, look: Callable[[], None]) -> None:
         super().__init__()
@@ -62,6 +63,8 @@ class EventQueue(deque[Event]):
         self.changes: int = 0
         """How many events were emitted that are not messages."""
         self.violations: int = 0
+        self.held: int = 0
+        """The bytes of messages that wait before the queue, while missed ones are fetched."""
         self._look = look
 
     def emit(self, event: Event) -> None:
@@ -96,21 +99,32 @@ class EventQueue(deque[Event]):
         if self.bytes >= self.look_at:
             self._look()
 
+    def release(self, size: int) -> None:
+        """Take note that held messages of `size` bytes were queued or dropped."""
+        self.held -= size
+        self._look()
+
     def waiting(self) -> int:
-        """Count the bytes of the events in the queue."""
-        return sum(map(size_of, self))
+        """Count the bytes of the events in the queue, and of the held ones."""
+        return sum(map(size_of, self)) + self.held
 
 
 class Dispatch:
     """Hands what a link received to the machine that handles it."""
 
     def __init__(
-        self, events: EventQueue, connector: Connector, subscriptions: Subscriptions, user: User
+        self,
+        events: EventQueue,
+        connector: Connector,
+        subscriptions: Subscriptions,
+        user: User,
+        catch_ups: CatchUps,
     ) -> None:
         self._events = events
         self._connector = connector
         self._subscriptions = subscriptions
         self._user = user
+        self._catch_ups = catch_ups
         self.messages = 0
 
     def take(self, items: Iterable[Run | LinkItem], now: float) -> None:
@@ -201,6 +215,7 @@ class Dispatch:
                 self._events.emit(ProtocolViolation(item.reason, item.excerpt))
             case Ponged():
                 self._subscriptions.ponged(now)
+                self._catch_ups.ponged(connector.ledger.pongs, now)
             case Ended():
                 connector.ended(item, now)
             case _:

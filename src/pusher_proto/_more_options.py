@@ -35,6 +35,7 @@ class MoreOptions(TypedDict, total=False):
     auth_attempts: int
     subscribe_timeout: float
     signin_timeout: float
+    catch_up_timeout: float
     key_refresh: float
     unavailable_after: float
     auto_connect: bool
@@ -57,6 +58,8 @@ class MoreOptions(TypedDict, total=False):
     max_channels: int
     max_members: int
     encrypted_backlog_limit: int
+    catch_up_buffer: int
+    catch_up_window: int
     max_client_event: int
     client_event_rate: int | None
     client_event_overflow: Literal["raise", "wait"]

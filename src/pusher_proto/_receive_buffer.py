@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from ._dispatch import EventQueue
@@ -31,9 +32,17 @@ class ReceiveBuffer:
     limit was received since the last count, and reading pauses when less than a sixteenth is free.
     """
 
-    def __init__(self, events: EventQueue, reading: Reading, limit: int) -> None:
+    def __init__(
+        self,
+        events: EventQueue,
+        reading: Reading,
+        limit: int,
+        report: Callable[[float, float], None],
+    ) -> None:
+        """`report` is called with the seconds of a pause that is reported, and the time."""
         self._events = events
         self._reading = reading
+        self._report = report
         self._limit = limit
         self._step = max(limit // 16, 1)
         self._queued = self._held = 0
@@ -79,6 +88,7 @@ class ReceiveBuffer:
             seconds = self._reading.resume_reading(now)
             if seconds > REPORTED_AFTER:
                 self._events.emit(ReadingPaused(seconds))
+                self._report(seconds, now)
         elif not self.full and self.is_high(waiting):
             self.full = True
             self._reading.pause_reading(now)

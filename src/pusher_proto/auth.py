@@ -29,6 +29,7 @@ __all__ = [
     "AuthResponse",
     "EndpointResponse",
     "OwnKey",
+    "check_plain",
     "check_plain_functions",
 ]
 
@@ -255,11 +256,16 @@ Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
 
 def check_plain_functions(auth: object) -> None:
     """Raise TypeError when `auth` or one of its functions is a coroutine function: for clients without event loops."""
-    functions = {"auth": auth}
+    functions: dict[str, object] = {"auth": auth}
     if isinstance(auth, AuthEndpoint):
         functions = {
             f"AuthEndpoint.{name}": getattr(auth, name) for name in ("headers", "params", "refresh")
         }
+    check_plain(**functions)
+
+
+def check_plain(**functions: object) -> None:
+    """Raise TypeError when one of these is a coroutine function; the names are those of arguments."""
     for name, function in functions.items():
         called = vars(type(function)).get("__call__")
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):

@@ -20,9 +20,9 @@ from ._client.bindings import SLOW, BindingBase
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
 from ._client.goals import Goal, Goals
-from ._client.handles import ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
+from ._client.handles import Arguments, ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
 from ._client.host import Host
-from ._client.merging import EventKey, MergedBase
+from ._client.merging import MergedBase
 from ._client.pending import END, PENDING, End, Nothing, Pending
 from ._client.registry import Bindings
 from ._client.selectors import Choice, Selector
@@ -30,10 +30,11 @@ from ._client.setup import HandlerErrors, Setup
 from ._client.signal import Signal
 from ._client.sinks import Overflow
 from ._client.streams import AT_ONCE, Invalid, StreamBase, StreamOptions, Wait
-from .auth import Auth
+from .auth import Auth, check_plain_functions
 from .driving import IO, Driver
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
+from .gaps import CatchUp, EventKey, Fetch
 from .names import check_channel, kind_of
 from .options import DecryptedText, Options
 from .session import Session
@@ -102,6 +103,8 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     _channel_class: type[ChannelT]
     _user_class: type[UserT]
+    _awaits = True
+    """Whether functions of the application may be coroutine functions."""
     _guard: AbstractContextManager[object]
     """Set by a driver before it calls `__init__`."""
     _scope = None
@@ -242,27 +245,41 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         *,
         auth: Auth | None = None,
         decrypted_text: DecryptedText | None = None,
+        catch_up: Fetch | None = None,
+        key: EventKey | None = None,
     ) -> ChannelT:
         """Subscribe to a channel, on this connection and all later ones until `unsubscribe`; return its handle at once.
 
         `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns an
-        `AuthResponse`, or a ready `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. Both are kept
-        for the life of the handle. Raises `InvalidName`, `UnsupportedFeature` for a channel that needs an authorization
-        when no way to get one is known, and `ClientClosed`.
+        `AuthResponse`, or a ready `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. `catch_up`
+        fetches events that may have been missed: it is called with a `Gap` whenever the channel was subscribed, and
+        returns events that consumers get before the live ones. `key` tells events apart, so that none is delivered
+        twice: the name of a field of the data, or a function of the event. All are kept for the life of the handle.
+
+        Raises `InvalidName`, `UnsupportedFeature` for a channel that needs an authorization when no way to get one is
+        known, TypeError and ValueError for a `catch_up` or `key` that cannot be used, and `ClientClosed`.
         """
         with self._guard:
             self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
             handle = self._handle(channel)
-            kept_auth, kept_text = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
-            auth, decrypted_text = auth or kept_auth, decrypted_text or kept_text
+            kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
+            auth, decrypted_text = auth or kept.auth, decrypted_text or kept.decrypted_text
             self._check_auth(auth)
             self._check_authorized(channel, auth)
+            made = self._made(catch_up, key)
+            memory = kept.catch_up or made
             self._session.subscribe(
-                channel, auth=auth, decrypted_text=decrypted_text, now=self._now()
+                channel,
+                auth=auth,
+                decrypted_text=decrypted_text,
+                catch_up=memory,
+                now=self._now(),
             )
-            if auth is not None or decrypted_text is not None:
-                handle._subscribed_with = auth, decrypted_text  # noqa: SLF001 - see above
+            if memory is not None and made is not None:
+                memory.use(made.fetch, made.key)
+            if any(each is not None for each in (auth, decrypted_text, memory)):
+                handle._subscribed_with = Arguments(auth, decrypted_text, memory)  # noqa: SLF001 - see above
             self._delivery.backlog.begin(channel)
             self._scope_changed(channel)
             self._changed()
@@ -292,6 +309,19 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     def _check_auth(self, auth: Auth | None) -> None:
         """Raise TypeError for a way to get authorizations that this client cannot call."""
+        if not self._awaits:
+            check_plain_functions(auth)
+
+    def _made(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp | None:
+        """Return what the arguments of `subscribe` mean. Raises TypeError and ValueError."""
+        if fetch is None:
+            if key is not None:
+                raise ValueError("key tells fetched events from live ones: give catch_up as well")
+            return None
+        made = CatchUp(fetch, key)
+        if made.is_async and not self._awaits:
+            raise TypeError("catch_up is a plain function in blocking code; pusher_anyio awaits it")
+        return made
 
     def _command(self, command: Callable[..., None]) -> None:
         self._host.command(command)
@@ -299,7 +329,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
     def _check_can_subscribe(self, channel: str) -> None:
         check_channel(channel, strict=self._options.strict_names)
         handle = self._handles.get(channel)
-        kept = None if handle is None else handle._subscribed_with[0]  # noqa: SLF001 - see above
+        kept = None if handle is None else handle._subscribed_with.auth  # noqa: SLF001 - see above
         self._check_authorized(channel, kept)
 
     def _check_authorized(self, channel: str, auth: Auth | None) -> None:

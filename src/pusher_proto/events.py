@@ -257,10 +257,13 @@ class ChannelEvent(
         cached: bool = False
         """Whether this is the cached event of a cache channel, sent on subscribing; on Reverb also a client event."""
         _data: Any = UNSET
+        caught_up: bool = False
+        """Whether the application fetched this event (`subscribe(catch_up=...)`)."""
     else:
         extra: NotSent = None
         cached: NotSent = False
         _data: NotSent = UNSET
+        caught_up: NotSent = False
 
     @property
     def raw_data(self) -> str:
@@ -298,8 +301,8 @@ class ChannelEvent(
         return hash((self.channel, self.name))
 
     def _key(self) -> tuple[Any, ...]:
-        fields = self.channel, self.name, self.wire_data, self.user_id, self.extra, self.cached
-        return scope_of(self), *fields
+        fields = self.channel, self.name, self.wire_data, self.user_id, self.extra
+        return scope_of(self), *fields, self.cached, self.caught_up
 
     def __repr__(self) -> str:
         user = f", user_id={self.user_id!r}" if self.user_id is not None else ""

@@ -122,6 +122,8 @@ class Options:
     """The server's answer to a subscribe."""
     signin_timeout: float = 10.0
     """The server's answer to a sign-in; Soketi gives none when sign-in is switched off."""
+    catch_up_timeout: float = 60.0
+    """All attempts of a `catch_up` function to close one gap; live events are held for so long."""
     key_refresh: float = 10.0
     """At most one new key of an encrypted channel is asked for in this time."""
     unavailable_after: float = 10.0
@@ -169,6 +171,10 @@ class Options:
     """Of one presence channel, and users of the watchlist who are online."""
     encrypted_backlog_limit: int = 1000
     """Messages of one encrypted channel that wait while its key is refreshed."""
+    catch_up_buffer: int = 1000
+    """Live events of one channel that are held while the application fetches the missed ones."""
+    catch_up_window: int = 10_000
+    """Keys of delivered events of one channel that are kept, to drop duplicates; `catch_up_buffer` if that is more."""
     max_client_event: int = 10 * 1024
     """The data of a client event, as JSON. Pusher takes 10 KB; Reverb 10,000 bytes for the whole message."""
     client_event_rate: int | None = None
@@ -188,7 +194,7 @@ class Options:
     """Bytes of messages that may wait for streams and handlers, each message counted once. When as much waits, reading
     pauses, until half of it is taken; some servers then drop messages (`ReadingPaused`)."""
     max_authorizing: int = 8
-    """AuthRequests that the application's authorizer is asked for at once."""
+    """AuthRequests that the application's authorizer is asked for at once, and calls of `catch_up` functions."""
     auth_connections: int = 6
     """Connections to an auth endpoint at once."""
     auth_idle: float = 15.0

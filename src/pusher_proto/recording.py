@@ -6,7 +6,9 @@ through a new session. The core depends on nothing but its inputs, so the effect
 Secrets are masked: keys and tokens in the options; signatures, keys and user data except ids in authorizations of the
 application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
 are written unchanged, in base64 (whole messages as text), because they are replayed: they hold the application's
-messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned.
+messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned. Events
+that the application fetched to catch up are written too; a `key` that is a function is not, so the replay does not
+drop its duplicates.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from ._wire.envelope import encode
 from .auth import AuthEndpoint, AuthResponse, OwnKey
 from .effects import Effect
 from .errors import ConnectionEnded, LocalProtocolError, PusherError, describe
-from .events import Event
+from .events import ChannelEvent, Event
+from .gaps import CatchUp
 from .options import Options
 from .outbox import Outbox
 from .session import Session
@@ -85,10 +88,12 @@ class RecordingSession(Session):
         write: Callable[[str], object],
         seed: int,
         limit: int,
+        *,
+        wall_clock: Callable[[], float] | None = None,
         **settings: bool,
     ) -> None:
         rng = random.Random(seed)  # noqa: S311 - jitter, not cryptography
-        super().__init__(options, rng=rng, **settings)
+        super().__init__(options, rng=rng, wall_clock=wall_clock, **settings)
         self._write = write
         self._room = limit
         self._pulled = 0
@@ -122,6 +127,9 @@ class RecordingSession(Session):
                 line["args"][1] = _shape_of(args[1])
         if more.get("auth") is not None:
             line["auth"] = _auth(more["auth"])
+        if more.get("catch_up") is not None:
+            key = more["catch_up"].key
+            line["catch_up"] = key if isinstance(key, str) else None
         self._note(line)
 
     def _note(self, line: Mapping[str, Any]) -> None:
@@ -160,11 +168,12 @@ def recording_session(
     limit: int = LIMIT,
     authorize_many: bool = False,
     messages: bool = False,
+    wall_clock: Callable[[], float] | None = None,
 ) -> Session:
     """Return a session that gives `write` one line of JSON for each input, until `limit` bytes are written."""
     seed = random.Random().getrandbits(64)  # noqa: S311 - it must be told, not kept
     settings = {"authorize_many": authorize_many, "messages": messages}
-    return RecordingSession(options, write, seed, limit, **settings)
+    return RecordingSession(options, write, seed, limit, wall_clock=wall_clock, **settings)
 
 
 def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]:
@@ -222,6 +231,8 @@ def _input(
     try:
         args = [_value(value) for value in line.get("args", [])]
         more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
+        if "catch_up" in line:
+            more["catch_up"] = CatchUp(_no_events, line["catch_up"])
         inspect.signature(getattr(session, name)).bind(*args, now=now, **more)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the arguments of {name}: {describe(error)}") from error
@@ -306,6 +317,11 @@ def _nothing() -> dict[str, str]:
     return {}
 
 
+def _no_events(_gap: object) -> list[ChannelEvent]:
+    """Stand for a function that fetches events; its results are inputs of the recording."""
+    return []
+
+
 def _never(_request: object) -> None:
     """Replace the application's authorizer: its answers are inputs of the recording."""
 
@@ -360,6 +376,8 @@ def _shape_of(result: object) -> dict[str, Any]:
         return {"error": describe(result)}
     if isinstance(result, Mapping):
         return {"value": {}}
+    if isinstance(result, list) and all(isinstance(each, ChannelEvent) for each in result):
+        return {"events": [(e.channel, e.name, e.wire_data, e.user_id, e.extra) for e in result]}
     return {"value": None}
 
 
@@ -379,6 +397,11 @@ def _value(kept: Any) -> Any:
             return value
         case {"unknown": "str"}:
             return "\ud800"  # another text that is not Unicode
+        case {"events": events}:
+            return [
+                ChannelEvent(channel, name, data, user_id, extra, caught_up=True)
+                for channel, name, data, user_id, extra in events
+            ]
         case {"unknown": _}:
             return object()
         case _:

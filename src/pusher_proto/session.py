@@ -27,11 +27,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from ._auth.requests import AuthRequests
 from ._base.backoff import FreshRandom, Rng
 from ._base.timers import Timer, Timers
+from ._channels.catching_up import CatchUps
 from ._channels.channel import ChannelSnapshot
 from ._channels.client_events import ClientEvents
 from ._channels.error_attribution import suspicion
@@ -41,6 +42,7 @@ from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
 from ._connection.ledger import PingCounts
 from ._dispatch import Dispatch, EventQueue
+from ._parts import Parts, fire
 from ._protocol.control import LinkItem
 from ._receive_buffer import ReceiveBuffer
 from ._transports.transports import Transports
@@ -49,6 +51,7 @@ from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
 from .errors import AuthorizationError, ConnectionFailed
 from .events import ConnectionState, Event, size_of
+from .gaps import CatchUp
 from .options import DecryptedText, Options
 from .outbox import Outbox
 from .states import Watcher
@@ -67,9 +70,12 @@ class Session:
         rng: random.Random | None = None,
         authorize_many: bool = False,
         messages: bool = False,
+        wall_clock: Callable[[], float] | None = None,
     ) -> None:
         """`rng` draws delays and masks. `authorize_many`: the application answers several requests at once.
-        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`)."""
+        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`).
+        `wall_clock` returns seconds since the epoch, for `Gap.since`.
+        """
         self.options: Options = options
         draws: Rng = rng if rng is not None else FreshRandom()
         self._now = float("-inf")
@@ -92,7 +98,12 @@ class Session:
         )
         self.watch: Callable[[Watcher], None] = connector.watch
         """Have a function called at every change of the state."""
-        self.buffer: ReceiveBuffer = ReceiveBuffer(self.events, connector, options.receive_buffer)
+        self.buffer: ReceiveBuffer = ReceiveBuffer(
+            self.events,
+            connector,
+            options.receive_buffer,
+            lambda seconds, at: self._catch_ups.reading_paused(seconds, at),
+        )
         shared = options, self._timers, draws, self._auth_requests, connector
         self._user = User(*shared, self._signed)
         admission = Admission(*shared, self._user)
@@ -103,7 +114,27 @@ class Session:
         self._subscriptions = Subscriptions(
             options, self._timers, connector, self._user, admission, self.client_events
         )
-        self._dispatch = Dispatch(self.events, self._connector, self._subscriptions, self._user)
+        self._catch_ups = catch_ups = CatchUps(
+            options,
+            self._timers,
+            draws,
+            self.events,
+            self._transports.effects.append,
+            self._auth_requests.new_number,
+        )
+        catch_ups.wall_clock = wall_clock
+        self._dispatch = Dispatch(
+            self.events, connector, self._subscriptions, self._user, catch_ups
+        )
+        self._parts = Parts(
+            self._transports,
+            connector,
+            self._auth_requests,
+            self._subscriptions,
+            self._user,
+            self.client_events,
+            catch_ups,
+        )
 
     # Called for the application
 
@@ -131,7 +162,7 @@ class Session:
             return
         if self.options.several_nodes and self._subscriptions.say_goodbye(self._now):
             return
-        self._reconnect(self._now)
+        self._parts.reconnect(self._now)
 
     def close(self, *, now: float) -> None:
         """End everything for good. `Closed` follows within close_timeout."""
@@ -140,6 +171,7 @@ class Session:
             self._connector.close(self._now)
             self.client_events.closed()
             self._auth_requests.close(self._now)
+            self._catch_ups.close()
             self._connector.finish_closing()
 
     def subscribe(
@@ -148,21 +180,25 @@ class Session:
         *,
         auth: Auth | None = None,
         decrypted_text: DecryptedText | None = None,
+        catch_up: CatchUp | None = None,
         now: float,
     ) -> None:
         """Subscribe to a channel on this connection and all later ones, until `unsubscribe`.
 
-        `auth` and `decrypted_text` override those of the options for this channel. Raises `InvalidName`, or
-        `LocalProtocolError` past `Options.max_channels`.
+        `auth` and `decrypted_text` override those of the options for this channel; `catch_up` fetches missed events.
+        Raises `InvalidName`, or `LocalProtocolError` past `Options.max_channels`.
         """
         self._advance_clock(now)
         if not self._connector.ending:
             self._subscriptions.subscribe(channel, auth, decrypted_text, self._now)
+            if catch_up is not None:
+                self._catch_ups.begin(self._subscriptions.channels[channel], catch_up, self._now)
 
     def unsubscribe(self, channel: str, *, now: float) -> None:
         """Leave a channel, and do not subscribe to it again."""
         self._advance_clock(now)
         if not self._connector.ending:
+            self._catch_ups.end(channel, self._now)
             self._subscriptions.unsubscribe(channel, self._now)
             self.client_events.left(channel, self._now)
 
@@ -208,7 +244,7 @@ class Session:
         """Withdraw the sign-in. A connection that carries it is replaced by one without."""
         self._advance_clock(now)
         if not self._connector.ending and self._user.signout(self._now):
-            self._reconnect(self._now)
+            self._parts.reconnect(self._now)
 
     def ping(self, *, now: float) -> None:
         """Ask the server for a sign of life now: for programs that notice a change of network."""
@@ -271,13 +307,13 @@ class Session:
         """The function of a `CallApplication` returned `result`, or raised it when it is an exception."""
         self._advance_clock(now)
         self._auth_requests.authorized(request, result, self._now)
+        self._catch_ups.call_ended(request, result, self._now)
 
     def handle_timeout(self, *, now: float) -> None:
         """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
         self._advance_clock(now)
         while (due := self._timers.pop_due(self._now)) is not None:
-            timer, of = due
-            self._due[timer](self, of, self._now)
+            fire(self._parts, *due, self._now)
             self._connector.finish_closing()
 
     def report_messages(self, wanted: bool) -> None:
@@ -396,27 +432,12 @@ class Session:
     @property
     def stats(self) -> Stats:
         """Counts since the session began."""
-        connector = self._connector
-        return Stats(
-            self._transports.bytes_received,
-            self._transports.bytes_sent,
-            self._dispatch.messages,
-            connector.connections,
-            connector.attempts,
-            self.events.violations,
-            connector.round_trip,
-            reading_paused=connector.pauses,
-            roster_drifts=self._subscriptions.drifts,
-            calls_hanging=len(self._auth_requests.hanging(self._now)),
-            client_events_waiting=self.client_events.waiting,
-            client_events_dropped=self.client_events.dropped,
-            client_events_replaced=self.client_events.replaced,
-        )
+        return self._parts.stats(self._dispatch.messages, self.events.violations, self._now)
 
     @property
     def hanging_calls(self) -> str:
         """A sentence about calls of the application's functions that do not return; an empty text for none."""
-        return self._auth_requests.hanging_text(self._now)
+        return self._parts.hanging_text(self._now)
 
     @property
     def user(self) -> UserSnapshot:
@@ -456,10 +477,6 @@ class Session:
         """Return whether an authorization is pending, or failed and will be asked for again."""
         return self._user.authorizing or self._subscriptions.authorizing
 
-    def _reconnect(self, now: float) -> None:
-        self._connector.disconnect(now)
-        self._connector.connect(now)
-
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
 
@@ -471,30 +488,3 @@ class Session:
     ) -> None:
         owner = self._user if details.channel is None else self._subscriptions
         owner.authorized(details, result, now)
-
-    _due: ClassVar[dict[Timer, Callable[[Any, Any, float], None]]] = {
-        Timer.OPEN: lambda self, _, now: self._connector.open_due(now),
-        Timer.ACTIVITY: lambda self, _, now: self._connector.activity_due(now),
-        Timer.PONG: lambda self, _, now: self._connector.pong_due(now),
-        Timer.ONE_WAY: lambda self, _, now: self._connector.one_way_due(now),
-        Timer.RETRY: lambda self, _, now: self._connector.retry_due(now),
-        Timer.STABLE: lambda self, _, __: self._connector.stable_due(),
-        Timer.UNAVAILABLE: lambda self, _, __: self._connector.unavailable_due(),
-        Timer.CLOSE: lambda self, transport, _: self._transports.close_due(transport),
-        Timer.TRIGGER: lambda self, _, now: self.client_events.due(now),
-        Timer.OUTBOX: lambda self, channel, now: self.client_events.outbox_due(channel, now),
-        Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
-        Timer.IDLE: lambda self, transport, now: self._auth_requests.idle_due(transport, now),
-        Timer.AUTH: lambda self, request, now: self._auth_requests.request_due(request, now),
-        Timer.AUTH_RETRY: lambda self, request, now: self._auth_requests.retry_due(request, now),
-        Timer.CALL: lambda self, call, now: self._auth_requests.call_due(call, now),
-        Timer.GATHER: lambda self, _, now: self._auth_requests.gather_due(now),
-        Timer.REGRANT: lambda self, channel, now: self._subscriptions.reauthorize_due(channel, now),
-        Timer.PACE: lambda self, _, now: self._subscriptions.pace_due(now),
-        Timer.SUBSCRIBE: lambda self, name, now: self._subscriptions.subscribe_due(name, now),
-        Timer.SUBSCRIBE_AGAIN: lambda self, name, now: self._subscriptions.again_due(name, now),
-        Timer.GOODBYE: lambda self, _, now: self._reconnect(now),
-        Timer.SIGN_IN: lambda self, _, now: self._user.signin_due(now),
-        Timer.SIGN_IN_RETRY: lambda self, _, now: self._user.retry_due(now),
-    }
-    """What each timer calls, with its channel, request or transport. A test proves that none is missing."""

@@ -1,7 +1,8 @@
 """All states, all inputs that can change one, and all transitions.
 
-Theory of operation. There are six machines: the session, one channel's subscription, the sign-in of the user, one
-byte stream, one request for an authorization, and one call of a function of the application. Each is a table from
+Theory of operation. There are seven machines: the session, one channel's subscription, the fetching of a channel's
+missed events, the sign-in of the user, one byte stream, one request for an authorization, and one call of a function
+of the application. Each is a table from
 (state, input) to the next state. A pair that is in no table is in the IGNORED set of its machine, with its reason; so
 the tables are total, and a test proves it. Nothing outside `advance` assigns a state. The effects of a transition
 (frames, timers, events) are written where the machine lives.
@@ -24,6 +25,8 @@ __all__ = [
     "AUTH_REQUEST_IGNORED",
     "CALL",
     "CALL_IGNORED",
+    "CATCH_UP",
+    "CATCH_UP_IGNORED",
     "CHANNEL",
     "CHANNEL_IGNORED",
     "SESSION",
@@ -36,6 +39,8 @@ __all__ = [
     "AuthState",
     "CallInput",
     "CallState",
+    "CatchUpInput",
+    "CatchUpState",
     "ChannelInput",
     "ChannelState",
     "SessionInput",
@@ -434,12 +439,58 @@ CALL_IGNORED: set[tuple[CallState, CallInput]] = {
     *((s, M.HANG) for s in L if s is not L.ABANDONED),
 }
 
-State = TypeVar(
-    "State", SessionState, ChannelState, UserState, TransportState, AuthState, CallState
-)
-Input = TypeVar(
-    "Input", SessionInput, ChannelInput, UserInput, TransportInput, AuthInput, CallInput
-)
+
+class CatchUpState(_State):
+    """Where a channel with a `catch_up` function is. Except when LIVE, received messages are held."""
+
+    UNCONFIRMED = "unconfirmed", "the server has not confirmed the subscription"
+    PAUSED = "paused", "reading was paused; the server has not answered the ping after it"
+    FETCHING = "fetching", "the application fetches the missed events"
+    RETRYING = "retrying", "an attempt failed, and another one follows"
+    LIVE = "live", "messages are delivered as they are received"
+
+
+class CatchUpInput(Enum):
+    """What can move it."""
+
+    CONFIRM = "the server confirmed the subscription, or answered the ping"
+    SUCCEED = "the missed events were fetched"
+    FAIL = "the function raised"
+    RETRY = "the delay is over"
+    GIVE_UP = "catch_up_timeout is over, or catch_up_buffer is full"
+    PAUSE = "reading was paused, so the server may have dropped messages"
+    LOSE = "the subscription was lost or left"
+
+
+Y, Z = CatchUpState, CatchUpInput
+
+CATCH_UP: dict[tuple[CatchUpState, CatchUpInput], CatchUpState] = {
+    **{(s, Z.CONFIRM): Y.FETCHING for s in (Y.UNCONFIRMED, Y.PAUSED)},
+    (Y.FETCHING, Z.SUCCEED): Y.LIVE,
+    (Y.FETCHING, Z.FAIL): Y.RETRYING,
+    (Y.RETRYING, Z.RETRY): Y.FETCHING,
+    **{(s, Z.GIVE_UP): Y.LIVE for s in (Y.PAUSED, Y.FETCHING, Y.RETRYING)},
+    **{(s, Z.PAUSE): Y.PAUSED for s in (Y.FETCHING, Y.RETRYING, Y.LIVE)},
+    **{(s, Z.LOSE): Y.UNCONFIRMED for s in Y if s is not Y.UNCONFIRMED},
+}
+
+CATCH_UP_IGNORED: set[tuple[CatchUpState, CatchUpInput]] = {
+    # A subscription that is confirmed again counts as lost first.
+    *((s, Z.CONFIRM) for s in (Y.FETCHING, Y.RETRYING, Y.LIVE)),
+    # A call that was given up has no result, and a delay that was stopped has no end.
+    *((s, given) for s in Y if s is not Y.FETCHING for given in (Z.SUCCEED, Z.FAIL)),
+    *((s, Z.RETRY) for s in Y if s is not Y.RETRYING),
+    # What is held is delivered, and fetching begins with the confirmation.
+    (Y.UNCONFIRMED, Z.GIVE_UP),
+    # There is no gap.
+    (Y.LIVE, Z.GIVE_UP),
+    # The gap has begun already.
+    *((s, Z.PAUSE) for s in (Y.UNCONFIRMED, Y.PAUSED)),
+    (Y.UNCONFIRMED, Z.LOSE),
+}
+
+State = TypeVar("State", bound=_State)
+Input = TypeVar("Input", bound=Enum)
 
 
 def advance(table: dict[tuple[State, Input], State], state: State, given: Input) -> State:

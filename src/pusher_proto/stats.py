@@ -38,4 +38,10 @@ class Stats(Struct, frozen=True):
     client_events_replaced: int = 0
     """Client events that a newer one of the same name replaced while they waited, with `keep="latest"`."""
     calls_hanging: int = 0
-    """Calls of the application's functions for authorizations that have not returned within `auth_timeout`."""
+    """Calls of the application's functions that have not returned in time: `auth_timeout`, `catch_up_timeout`."""
+    gaps_closed: int = 0
+    """How often a `catch_up` function closed a gap, the first one of each channel included."""
+    gaps_not_closed: int = 0
+    """How many `GapNotClosed` were emitted."""
+    duplicates_dropped: int = 0
+    """Events that were dropped because an event with the same key had been delivered (`subscribe(key=...)`)."""

@@ -55,6 +55,7 @@ from .events import (
     WatchlistOffline,
     WatchlistOnline,
 )
+from .gaps import CaughtUp, Gap, GapNotClosed
 from .members import Member, Members
 from .names import ChannelKind
 from .options import Metadata, Options
@@ -69,6 +70,7 @@ __all__ = [
     "AuthResponse",
     "AuthorizationError",
     "CacheMiss",
+    "CaughtUp",
     "ChannelEvent",
     "ChannelKind",
     "ChannelState",
@@ -87,6 +89,8 @@ __all__ = [
     "EndpointResponse",
     "Event",
     "EventsDropped",
+    "Gap",
+    "GapNotClosed",
     "InvalidName",
     "LocalProtocolError",
     "Member",

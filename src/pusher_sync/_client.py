@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from pusher_proto import (
-    Auth,
     AuthRequest,
     Event,
     LocalProtocolError,
@@ -18,7 +17,7 @@ from pusher_proto import (
     Options,
     PusherTimeout,
 )
-from pusher_proto.auth import check_plain_functions
+from pusher_proto.auth import check_plain, check_plain_functions
 from pusher_proto.client import Goal, HandlerErrors, Setup
 from pusher_proto.driving import SSLContext
 
@@ -40,9 +39,7 @@ class Client(Waiting[Binding, Channel, User], Source):
 
     _channel_class = Channel
     _user_class = User
-
-    def _check_auth(self, auth: Auth | None) -> None:
-        check_plain_functions(auth)
+    _awaits = False
 
     def __enter__(self) -> Self:
         return self
@@ -171,6 +168,7 @@ def open_pusher(
     record: str | os.PathLike[str] | None = None,
     on_event: Callable[[Event], object] | None = None,
     on_progress: OnProgress | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Client:
     """Open a client: `with open_pusher(options) as client`, or `client = open_pusher(options)` and `client.close()`.
 
@@ -183,11 +181,12 @@ def open_pusher(
     at once, whether or not it is asked for: for metrics. It must not wait; what it raises is logged. `on_progress` gets
     each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each when it begins and
     when it ends, with the seconds that it took.
+    `wall_clock` returns seconds since the epoch, for `Gap.since`.
 
     Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
     A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
     """
-    _check_plain(
+    check_plain(
         authorizer=authorizer,
         connect=connect,
         connect_messages=connect_messages,
@@ -204,6 +203,7 @@ def open_pusher(
         on_event=on_event,
         on_progress=on_progress,
         file=None if record is None else open(record, "w", encoding="utf-8"),  # noqa: SIM115 - closed with the client
+        wall_clock=wall_clock,
         where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
         messages=connect_messages is not None,
     )
@@ -216,9 +216,3 @@ def open_pusher(
     if options.auto_connect:
         client.connect()
     return client
-
-
-def _check_plain(**functions: object) -> None:
-    for name, function in functions.items():
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name} is a plain function in blocking code; pusher_anyio awaits it")

@@ -6,6 +6,7 @@ The session may be touched under the guard alone, as between threads.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -236,9 +237,16 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
         self._guard: FakeGuard = FakeGuard()
         self.handlers_stall = False
         """Whether handlers are not called."""
+        self.calls_take = 0.0
+        """Seconds that the application's functions take."""
         options = options or world.options()
         many = hasattr(authorizer, "authorize_many")
-        session = Session(options, rng=rng or world.rng, authorize_many=many)
+        session = Session(
+            options,
+            rng=rng or world.rng,
+            authorize_many=many,
+            wall_clock=lambda: world.now + world.epoch,
+        )
         watched = cast("Session", WatchedSession(session, self._guard))
         super().__init__(options, watched, authorizer, on_event)
         self.who = Caller()
@@ -283,7 +291,8 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
         while True:
             while (effect := session.next_effect()) is not None:
                 if isinstance(effect, Authorize | AuthorizeMany | CallApplication):
-                    self.world.at(self.world.network.latency, partial(self._call, effect))
+                    delay = self.world.network.latency + self.calls_take
+                    self.world.at(delay, partial(self._call, effect))
                 else:
                     self.world.carry_out(device, effect)
             self._deliver()
@@ -294,7 +303,7 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
         result: object
         try:
             function, argument = question(effect, self._authorizer)
-            result = function(argument)
+            result = awaited(function(argument))
         except Exception as error:
             result = error
         with self._guard:
@@ -336,6 +345,17 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
             finally:
                 with self._guard:
                     goal.signal.discard(wake)
+
+
+def awaited(result: object) -> object:
+    """Return what a function of the application returned, or what its coroutine returns, which never waits."""
+    if not inspect.iscoroutine(result):
+        return result
+    try:
+        result.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("a coroutine waits, and there is no event loop")
 
 
 def connected(world: World, options: Options | None = None, **more: Any) -> FakeClient:

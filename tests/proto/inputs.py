@@ -113,6 +113,8 @@ def options_of(sequence: Sequence) -> Options:
         max_channels=5,
         max_members=3,
         encrypted_backlog_limit=2,
+        catch_up_buffer=3,
+        catch_up_timeout=15.0,
         max_authorizing=2,
         auth_connections=2,
         max_auth_body=400,

@@ -40,6 +40,8 @@ from pusher_proto import (
     AuthResponse,
     CallApplication,
     CancelCall,
+    CatchUp,
+    ChannelEvent,
     CloseTransport,
     Event,
     LocalProtocolError,
@@ -125,6 +127,9 @@ class Play:
         self.effects: list[Any] = []
         self.events: list[Event] = []
         self.triggered = 0
+        self._memories: dict[str, CatchUp] = {}
+        self._fetching: set[int] = set()
+        """The calls that fetch missed events."""
         self.latest = self.now
         """The latest time that the session was told."""
         self.last = ""
@@ -243,7 +248,13 @@ class Play:
             self._command(self.session.close)
 
     def _subscribe(self, which: int, what: int) -> None:
-        self._command(self.session.subscribe, CHANNELS[which % len(CHANNELS)])
+        channel = CHANNELS[which % len(CHANNELS)]
+        memory = self._memories.setdefault(channel, CatchUp(_fetch, "n")) if what % 3 == 0 else None
+
+        def subscribe(*, now: float) -> None:
+            self.session.subscribe(channel, catch_up=memory, now=now)
+
+        self._command(subscribe)
 
     def _unsubscribe(self, which: int, what: int) -> None:
         self._command(self.session.unsubscribe, CHANNELS[which % len(CHANNELS)])
@@ -297,7 +308,20 @@ class Play:
     def _answer(self, which: int, what: int) -> None:
         if self.called:
             call = sorted(self.called)[which % len(self.called)]
-            results = [{"X-A": "1"}, {}, None, {"X-A": "wrong\n"}, KeyError("no"), TimeoutError()]
+            results: list[Any] = [
+                {"X-A": "1"},
+                {},
+                None,
+                {"X-A": "wrong\n"},
+                KeyError("no"),
+                TimeoutError(),
+            ]
+            if call in self._fetching:
+                fetched = [
+                    ChannelEvent(CHANNELS[0], "n", f'{{"n":{n}}}', caught_up=True)
+                    for n in range(what % 4)
+                ]
+                results = [fetched, fetched, None, KeyError("no")]
             self._end_call(call, results[what % len(results)])
         elif self.asked:
             request = list(self.asked)[which % len(self.asked)]
@@ -502,6 +526,11 @@ class Play:
                 self._acts.append((effect.transport, effect))
             case CallApplication():
                 self.called.add(effect.request)
+                if effect.function.__name__ == _fetch.__name__:
+                    self._fetching.add(effect.request)
+                    effect = msgspec.structs.replace(
+                        effect, function=_fetch
+                    )  # not the one of this play
                 self._acts.append((0, effect))
             case CancelCall():
                 assert effect.request not in self.answered
@@ -584,6 +613,11 @@ class _WatchedTimers:
         if popped is not None:
             self._fired(popped[0], due)
         return popped
+
+
+def _fetch(_gap: object) -> list[ChannelEvent]:
+    """Stand for a function that fetches events: a play answers for it."""
+    raise AssertionError("the session calls no function of the application")
 
 
 def played(sequence: Sequence, **how: Any) -> list[Played]:

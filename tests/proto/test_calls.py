@@ -130,7 +130,7 @@ def test_D1_it_is_logged_once_that_the_bound_is_reached(caplog: pytest.LogCaptur
     assert said == [
         (
             "4 calls of the application's functions have not returned, the most that are made: "
-            "further authorizations wait for one to return"
+            "further calls wait for one to return"
         )
     ]
     world.authorized(1, OSError())

@@ -69,13 +69,13 @@ class Alone:
         self.asked.append(now)
         answer = self.answer()
         if answer is not None:
-            self.sealed.refreshed(channel, answer)
+            self.sealed.refreshed(channel, answer, 0.0)
 
     def receive(self, name: str, data: Any, now: float = 0.0) -> None:
         self.sealed.receive(self.channel, ChannelEvent(ROOM, name, data), now)
 
     def refreshed(self, key: bytes) -> None:
-        self.sealed.refreshed(self.channel, AuthResponse("key:x", shared_secret=key_of(key)))
+        self.sealed.refreshed(self.channel, AuthResponse("key:x", shared_secret=key_of(key)), 0.0)
 
     def told(self) -> list[tuple[str, str]]:
         """Return the name of each event and its data, or why there is none, and begin anew."""
@@ -175,7 +175,7 @@ def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
     alone.receive("a", box("1", NEW))
     alone.receive("b", box("2", OLD))
     refused = AuthorizationError("no", channel=ROOM)
-    alone.sealed.refreshed(alone.channel, refused)
+    alone.sealed.refreshed(alone.channel, refused, 0.0)
     failed, opened = alone.events
     assert isinstance(failed, DecryptionFailed)
     assert failed.error.__cause__ is refused

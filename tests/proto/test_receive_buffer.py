@@ -64,7 +64,7 @@ def test_reading_is_paused_at_the_limit_and_not_at_half_of_it(steps: list[tuple[
     limit, now, held = 400, 0.0, 0
     connector = FakeConnector()
     queue = EventQueue(limit, lambda: buffer.look(now))
-    buffer = ReceiveBuffer(queue, connector, limit)
+    buffer = ReceiveBuffer(queue, connector, limit, lambda *_: None)
     event = ChannelEvent("room", "n", "0")
     for step, many in steps:
         now += 1

@@ -12,6 +12,8 @@ from pusher_proto.states import (
     AUTH_REQUEST_IGNORED,
     CALL,
     CALL_IGNORED,
+    CATCH_UP,
+    CATCH_UP_IGNORED,
     CHANNEL,
     CHANNEL_IGNORED,
     SESSION,
@@ -24,6 +26,8 @@ from pusher_proto.states import (
     AuthState,
     CallInput,
     CallState,
+    CatchUpInput,
+    CatchUpState,
     ChannelInput,
     ChannelState,
     SessionInput,
@@ -64,6 +68,14 @@ machines = pytest.mark.parametrize(
             AuthState, AuthInput, AUTH_REQUEST, AUTH_REQUEST_IGNORED, AuthState.NEW, id="request"
         ),
         pytest.param(CallState, CallInput, CALL, CALL_IGNORED, CallState.WAITING, id="call"),
+        pytest.param(
+            CatchUpState,
+            CatchUpInput,
+            CATCH_UP,
+            CATCH_UP_IGNORED,
+            CatchUpState.UNCONFIRMED,
+            id="catch-up",
+        ),
     ],
 )
 

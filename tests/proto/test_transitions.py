@@ -20,8 +20,8 @@ from proto.scripted import (
     upgrading,
 )
 from proto.websocket_peer import answer
-from pusher_proto import ConnectionUnsafe, states
-from pusher_proto._channels import channel, user
+from pusher_proto import AuthResponse, CatchUp, ChannelEvent, ConnectionUnsafe, states
+from pusher_proto._channels import catching_up, channel, user
 from pusher_proto._connection import connector
 
 pytestmark = pytest.mark.timeout(300)
@@ -39,7 +39,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> Rows:
             seen.add((state, given))
         return states.advance(table, state, given)
 
-    for module in (channel, connector, user):
+    for module in (catching_up, channel, connector, user):
         monkeypatch.setattr(module, "advance", advance)
     return seen
 
@@ -136,7 +136,47 @@ def left_after_there_was_no_answer() -> None:
     script.do(script.session.unsubscribe, "room")
 
 
+def signed_in_by_a_late_answer() -> None:
+    """AUTHORIZING, SUCCEED."""
+    success = {"user_data": '{"id":"ada"}'}
+    response = AuthResponse("key:signature", user_data='{"id":"ada"}')
+    script = connected(auth=None)
+    script.do(script.session.signin)
+    script.do(script.session.authorized, script.asked[-1].request, response)
+    script.send("pusher:signin_success", success).close(4200)
+    script.wait(1).open().upgrade().greet()
+    script.do(script.session.authorized, script.asked[-1].request, response).wait(19)
+    script.send("pusher:signin_success", success)
+
+
+def fetched_after_a_pause_of_reading() -> None:
+    """PAUSED, CONFIRM."""
+    script = connected(receive_buffer=100)
+    script.do(script.session.subscribe, "room", catch_up=CatchUp(lambda _: []))
+    script.send("pusher_internal:subscription_succeeded", {}, "room")
+    script.pulls = False
+    script.send("news", "x" * 100, "room").wait(2)
+    script.do(script.session.ping)
+    script.pulls = True
+    script.pump()
+    script.wait(1).send("pusher:pong").send("pusher:pong")
+
+
+def given_up_between_two_attempts() -> None:
+    """RETRYING, GIVE_UP."""
+
+    def fetch(_: object) -> list[ChannelEvent]:
+        raise OSError
+
+    script = connected(catch_up_timeout=0.001)
+    script.do(script.session.subscribe, "room", catch_up=CatchUp(fetch))
+    script.send("pusher_internal:subscription_succeeded", {}, "room").wait(0.01)
+
+
 SCRIPTS: list[Callable[[], None]] = [
+    signed_in_by_a_late_answer,
+    fetched_after_a_pause_of_reading,
+    given_up_between_two_attempts,
     refused_after_there_was_no_answer,
     too_large_to_be_sent,
     close_at_once,
@@ -172,5 +212,6 @@ def test_random_sequences_and_the_scripts_take_every_row(taken: Rows) -> None:
         play.finish()
     for script in SCRIPTS:
         script()
-    every = {row for table in (states.SESSION, states.CHANNEL, states.USER) for row in table}
+    tables: list[Any] = [states.SESSION, states.CHANNEL, states.USER, states.CATCH_UP]
+    every = {row for table in tables for row in table}
     assert taken == every

@@ -1,19 +1,19 @@
 """The pending calls of the application's functions: bounded in number, whatever the functions do.
 
 A plain function cannot be cancelled, so a call counts until it has returned: it holds one of `max_authorizing` slots,
-and no second call is made for the same channel. A call that is older than three times `auth_timeout` gives its slot
+and no second call is made for the same channel. A call that is older than three times its timeout gives its slot
 back, so that one bad channel does not stop the others; four times `max_authorizing` calls is the most there ever are.
+Calls for authorizations and calls that fetch missed events do not share slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from .._base.logs import logger
 from .._base.timers import Timer, Timers
 from ..effects import Authorize, AuthorizeMany, CallApplication, CancelCall
-from ..options import Options
 from ..states import CALL, CallInput, CallState, advance
 
 __all__ = ["Call", "Calls", "Purpose"]
@@ -21,7 +21,7 @@ __all__ = ["Call", "Calls", "Purpose"]
 S, G = CallState, CallInput
 
 PATIENCE = 3
-"""Multiples of `auth_timeout` after which a call gives its slot back."""
+"""Multiples of its timeout after which a call gives its slot back."""
 MOST = 4
 """Multiples of `max_authorizing`: the most calls that may be pending."""
 
@@ -70,17 +70,25 @@ class Call:
 
 
 class Calls:
-    """Makes calls in the order in which they are asked for, as far as the bounds allow."""
+    """Makes calls in the order in which they are asked for, as far as the bounds allow.
+
+    `what` says what they are for, in messages; `timer` has the deadline of each, `timeout` seconds after it began.
+    """
 
     def __init__(
         self,
-        options: Options,
+        what: str,
+        limit: int,
+        timeout: float,
         timers: Timers,
+        timer: Timer,
         put: Callable[[Authorize | AuthorizeMany | CallApplication | CancelCall], None],
     ) -> None:
-        self._limit = options.max_authorizing
-        self._timeout = options.auth_timeout
+        self._what = what
+        self._limit = limit
+        self._timeout = timeout
         self._timers = timers
+        self._timer = timer
         self._put = put
         self._waiting: dict[int, Call] = {}
         self._out: dict[int, Call] = {}
@@ -130,7 +138,7 @@ class Calls:
             _log.debug("a call that was given up ended %.1f s after it began", age)
 
     def due(self, number: int, now: float) -> None:
-        """Give up the result of a call after `auth_timeout`, and its slot after three times as long."""
+        """Give up the result of a call after its timeout, and its slot after three times as long."""
         call = self._out[number]
         hangs_at = call.began + PATIENCE * self._timeout
         if now >= hangs_at:
@@ -139,7 +147,7 @@ class Calls:
             self._release(call, call.purpose.excludes.difference(call.purpose.subjects))
             self._report(now)
             return
-        self._timers.set(Timer.CALL, hangs_at, number)
+        self._timers.set(self._timer, hangs_at, number)
         if call.state is S.RUNNING:
             late = TimeoutError(f"it did not return within {self._timeout:g} s")
             for one in sorted(call.unanswered):
@@ -147,10 +155,21 @@ class Calls:
             self.abandon(call)
 
     def hanging(self, now: float) -> list[float]:
-        """Return the ages of the calls that have not returned within `auth_timeout`, the oldest first."""
+        """Return the ages of the calls that have not returned within their timeout, the oldest first."""
         # Of a copy: `stats` may be read in any thread.
         ages = (now - call.began for call in tuple(self._out.values()))
         return sorted((age for age in ages if age >= self._timeout), reverse=True)
+
+    def hanging_text(self, now: float) -> str:
+        """Return what to say of calls that have not returned in time; an empty text for none."""
+        ages = self.hanging(now)
+        if not ages:
+            return ""
+        calls = "1 call" if len(ages) == 1 else f"{len(ages)} calls"
+        return (
+            f"{calls} of the application's functions {self._what} did not return yet, the oldest for "
+            f"{ages[0]:.0f} s: set a timeout in the HTTP client they use"
+        )
 
     def go_on(self, now: float) -> None:
         """Make the calls for which there is room."""
@@ -168,7 +187,7 @@ class Calls:
                 self._full = True
                 _log.warning(
                     "%d calls of the application's functions have not returned, the most that are made: "
-                    "further authorizations wait for one to return",
+                    "further calls wait for one to return",
                     len(self._out),
                 )
             return False
@@ -182,14 +201,14 @@ class Calls:
         self._by_request |= dict.fromkeys(call.unanswered, call)
         self._busy.update(dict.fromkeys(call.purpose.excludes, call))
         call.purpose.begun(now)
-        self._timers.set(Timer.CALL, now + self._timeout, call.number)
+        self._timers.set(self._timer, now + self._timeout, call.number)
         self._put(call.effect)
 
     def _forget(self, call: Call) -> None:
         call.move(G.END)
         del self._out[call.number]
         self._release(call, call.purpose.excludes)
-        self._timers.stop(Timer.CALL, call.number)
+        self._timers.stop(self._timer, call.number)
         self._full = self._full and len(self._out) >= MOST * self._limit
         self._reported = self._reported and any(c.state is S.HANGING for c in self._out.values())
 
@@ -202,17 +221,4 @@ class Calls:
         """Log once that calls hang, until all of them have returned."""
         if not self._reported:
             self._reported = True
-            ages = self.hanging(now)
-            _log.warning("%s", hanging_text(ages))
-
-
-def hanging_text(ages: Iterable[float]) -> str:
-    """Return what to say of calls that hang, from their ages, the oldest first; an empty text for none."""
-    ages = list(ages)
-    if not ages:
-        return ""
-    calls = "1 call" if len(ages) == 1 else f"{len(ages)} calls"
-    return (
-        f"{calls} of the application's functions for authorizations did not return yet, the oldest for "
-        f"{ages[0]:.0f} s: set a timeout in the HTTP client they use"
-    )
+            _log.warning("%s", self.hanging_text(now))

@@ -23,7 +23,7 @@ from ..errors import AuthorizationError, excerpt
 from ..options import Options
 from ..states import AUTH_REQUEST, AuthInput, AuthState, advance
 from .batches import batch_fields, split_answer
-from .calls import Call, Calls, Purpose, hanging_text
+from .calls import Call, Calls, Purpose
 from .endpoint_format import (
     caused_by,
     check_authorization,
@@ -119,7 +119,14 @@ class AuthRequests:
         self._deliver = deliver
         self._many = many
         self._pool = HttpPool(transports, timers, options, self._pool_answered)
-        self._calls = Calls(options, timers, transports.effects.append)
+        self._calls = Calls(
+            "for authorizations",
+            options.max_authorizing,
+            options.auth_timeout,
+            timers,
+            Timer.CALL,
+            transports.effects.append,
+        )
         self._requests: dict[int, _Request] = {}
         self._gathered: list[_Request] = []
         self._queue: dict[int, _Job] = {}
@@ -143,7 +150,7 @@ class AuthRequests:
             return self._checked_key(details, check_authorization(source, details.channel))
         if isinstance(source, OwnKey):
             return self._checked_key(details, self._signed(source, details))
-        request = _Request(self._new_number(), details, source)
+        request = _Request(self.new_number(), details, source)
         self._requests[request.number] = request
         self._enqueue(request, now)
         if self._answers and self._answers[-1][0] is request:
@@ -229,7 +236,7 @@ class AuthRequests:
 
     def hanging_text(self, now: float) -> str:
         """Return what to say of calls that hang; an empty text when none does."""
-        return hanging_text(self._calls.hanging(now))
+        return self._calls.hanging_text(now)
 
     # Jobs
 
@@ -319,7 +326,7 @@ class AuthRequests:
         for name in ("headers", "params"):
             function: Any = getattr(job, name)
             if callable(function):
-                effect = CallApplication(self._new_number(), function)
+                effect = CallApplication(self.new_number(), function)
                 begun = partial(self._limit, job)
                 self._call(job, effect, begun, partial(self._prepared, job, name), now)
                 return
@@ -410,7 +417,7 @@ class AuthRequests:
         self._refreshing[key] = [job]
         assert endpoint.refresh is not None  # looked at before
         purpose = Purpose((), _nothing, partial(self._refreshed, endpoint), key)
-        self._calls.ask(CallApplication(self._new_number(), endpoint.refresh), purpose, now)
+        self._calls.ask(CallApplication(self.new_number(), endpoint.refresh), purpose, now)
 
     def _refreshed(self, endpoint: AuthEndpoint, _number: int, result: object, now: float) -> None:
         waiting = self._refreshing.pop(id(endpoint))
@@ -478,7 +485,8 @@ class AuthRequests:
         if self._at_endpoint.pop(job.number, None) is not None:
             self._pool.cancel(job.number, now)
 
-    def _new_number(self) -> int:
+    def new_number(self) -> int:
+        """Return a number that no request and no call has yet."""
         self._last += 1
         return self._last
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from msgspec import Struct
 
 from .._wire.secretbox import Key
 from ..auth import Auth, AuthResponse
 from ..errors import NotSubscribed, PusherError, excerpt
+from ..events import ChannelEvent, DecryptionFailed, Event
 from ..members import Member, Members
 from ..names import ChannelKind, is_cache, kind_of
 from ..options import DecryptedText, with_names
 from ..states import CHANNEL, ChannelInput, ChannelState, advance
 from .roster import Roster
 
-__all__ = ["Channel", "ChannelSnapshot", "check_subscribed"]
+__all__ = ["CatchingUp", "Channel", "ChannelSnapshot", "check_subscribed"]
 
 _NOBODY = Members()
 _RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT)
@@ -53,12 +55,26 @@ def check_subscribed(channel: ChannelSnapshot) -> None:
         )
 
 
+class CatchingUp(Protocol):
+    """What fetches the missed events of a channel, and holds the live ones for so long."""
+
+    def take(self, event: ChannelEvent | DecryptionFailed, now: float) -> None:
+        """Deliver a message that was received, or hold it."""
+
+    def confirmed(self, now: float) -> None:
+        """Begin to fetch."""
+
+    def lost(self, since: float | None) -> None:
+        """Hold what is received from here on."""
+
+
 class Channel:
     """The subscription of one channel, across connections. Sends nothing itself; only it writes its fields."""
 
     __slots__ = (
         "_awaits_cached",
         "_caches",
+        "_catching_up",
         "_plain",
         "auth",
         "decrypted_text",
@@ -97,7 +113,7 @@ class Channel:
         self.receives = False
         """Whether messages are delivered: derived from the state, and kept because every message asks."""
         self.passes = False
-        """Whether messages are delivered as they are: neither decrypted nor marked as cached."""
+        """Whether messages are delivered as they are: not decrypted, marked as cached, or held to catch up."""
         self.request: int | None = None
         """The number of the pending authorization request."""
         self.failures = 0
@@ -119,6 +135,7 @@ class Channel:
         """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
         self._caches = is_cache(name) and (encrypted_caches or not self.sealed)
         self._awaits_cached = False
+        self._catching_up: CatchingUp | None = None
 
     @property
     def sealed(self) -> bool:
@@ -137,7 +154,11 @@ class Channel:
         if self.state is before:
             return False
         self.receives = self.state in _RECEIVING
-        self.passes = self.receives and self._plain
+        self.passes = self.receives and self._plain and self._catching_up is None
+        if self._catching_up is not None and before is ChannelState.SUBSCRIBED:
+            # Messages that wait for a new key are missing as well.
+            waiting = self.request is not None
+            self._catching_up.lost(self.key_asked_at if waiting else self.lost_at)
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
@@ -208,7 +229,26 @@ class Channel:
         self.last_error = self.lost_at = None
         self.subscribed_at = now
         self.failures = 0
+        if self._catching_up is not None:
+            self._catching_up.confirmed(now)
         return offline_for
+
+    def catch_up(self, catching_up: CatchingUp | None) -> None:
+        """Pass the messages of the channel to `catching_up` from now on; None: to the application."""
+        self._catching_up = catching_up
+        self.passes = self.receives and self._plain and catching_up is None
+
+    def deliver(
+        self,
+        event: ChannelEvent | DecryptionFailed,
+        emit: Callable[[Event], None],
+        now: float,
+    ) -> None:
+        """Pass a message to the application by `emit`, or to what catches up."""
+        if self._catching_up is None:
+            emit(event)
+        else:
+            self._catching_up.take(event, now)
 
     def renew(self, lost_at: float | None) -> None:
         """Leave the subscription, which counts as lost since `lost_at`, to make it again."""
@@ -252,9 +292,15 @@ class Channel:
         self._awaits_cached = False
         return True
 
-    def answered_again(self) -> None:
-        """Expect the last event of a cache channel again: its subscribe was sent and confirmed a second time."""
+    def answered_again(self, now: float) -> None:
+        """Note that the subscribe was sent and confirmed a second time, as events may be missing since the first.
+
+        On a cache channel its last event follows again.
+        """
         self._awaits_cached = self._caches
+        if self._catching_up is not None:
+            self._catching_up.lost(self.subscribed_at)
+            self._catching_up.confirmed(now)
 
     def cache_missed(self) -> None:
         """Note that the server has no last event: the next message is a new one."""

@@ -46,29 +46,31 @@ class Sealed:
         cached = channel.is_cached(event.name)
         held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit
         if held is None:
-            wrong = self._open(channel, event, cached)
+            wrong = self._open(channel, event, cached, now)
             if isinstance(wrong, WrongKey) and self._may_refresh(channel, now):
                 channel.key_asked(now)
                 self._held[channel.name] = deque(((event, cached),))
                 self._refresh(channel, now)
             elif wrong is not None:
-                self._fail(channel, event, wrong)
+                self._fail(channel, event, wrong, now)
         elif len(held) < limit:
             held.append((event, cached))
         else:
             why = DecryptionError(f"more than {limit} messages wait for a new key")
-            self._fail(channel, event, why)
+            self._fail(channel, event, why, now)
 
-    def refreshed(self, channel: Channel, result: AuthResponse | AuthorizationError) -> None:
+    def refreshed(
+        self, channel: Channel, result: AuthResponse | AuthorizationError, now: float
+    ) -> None:
         """Take the answer to `refresh` and deliver the held messages. No message is tried a third time."""
         if isinstance(result, AuthResponse):
             channel.use_key(read_key(result.shared_secret))
         for event, cached in self._held.pop(channel.name, ()):
-            wrong = self._open(channel, event, cached)
+            wrong = self._open(channel, event, cached, now)
             if wrong is not None:
                 if isinstance(result, AuthorizationError):
                     wrong.__cause__ = result
-                self._fail(channel, event, wrong)
+                self._fail(channel, event, wrong, now)
 
     def forget(self, channel: Channel) -> None:
         """Forget the key of a channel and its held messages."""
@@ -78,7 +80,9 @@ class Sealed:
     def _may_refresh(self, channel: Channel, now: float) -> bool:
         return now - channel.key_asked_at >= self._options.key_refresh
 
-    def _open(self, channel: Channel, event: ChannelEvent, cached: bool) -> DecryptionError | None:
+    def _open(
+        self, channel: Channel, event: ChannelEvent, cached: bool, now: float
+    ) -> DecryptionError | None:
         """Deliver a message decrypted, or return why it cannot be."""
         if channel.key is None:
             # The channel was left and subscribed again before the server answered the first subscribe.
@@ -89,13 +93,16 @@ class Sealed:
             text = channel.key.open(event.wire_data, named)
         except (MalformedBox, WrongKey) as error:
             return error
-        self._emit(ChannelEvent(channel.name, event.name, text, None, event.extra, cached))
+        opened = ChannelEvent(channel.name, event.name, text, None, event.extra, cached)
+        channel.deliver(opened, self._emit, now)
         return None
 
-    def _fail(self, channel: Channel, event: ChannelEvent, error: DecryptionError) -> None:
+    def _fail(
+        self, channel: Channel, event: ChannelEvent, error: DecryptionError, now: float
+    ) -> None:
         count, text = channel.not_opened(), "dropped an encrypted event: %s"
         log_seldom(_log, logging.ERROR, count, text, error)
-        self._emit(DecryptionFailed(channel.name, event.name, error))
+        channel.deliver(DecryptionFailed(channel.name, event.name, error), self._emit, now)
 
 
 def _text(make: Callable[[bytes, str, str], str], channel: str, event: str, data: bytes) -> str:

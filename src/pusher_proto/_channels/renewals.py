@@ -96,7 +96,7 @@ class Renewals:
         if not self._options.several_nodes:
             return False
         if channel.roster is None:
-            channel.answered_again()
+            channel.answered_again(now)
             return False
         return self.may_wake(channel.name, now)
 

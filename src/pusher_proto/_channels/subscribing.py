@@ -171,7 +171,7 @@ class Admission:
         if channel.state is C.AUTHORIZING:
             self._use(channel, result, now)
         else:  # a new key for a channel that is subscribed
-            self.sealed.refreshed(channel, result)
+            self.sealed.refreshed(channel, result, now)
 
     def user_settled(self, channel: Channel, now: float) -> None:
         """Go on with a presence channel whose authorization needs a user: the sign-in succeeded or failed."""
@@ -234,7 +234,7 @@ class Admission:
     def _refresh_key(self, channel: Channel, now: float) -> None:
         result = self._get(channel, now)
         if result is not None:
-            self.sealed.refreshed(channel, result)
+            self.sealed.refreshed(channel, result, now)
 
     def _get(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
         """Request an authorization; return it, or why there is none, or None when the answer comes later."""

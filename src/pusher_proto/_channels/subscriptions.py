@@ -263,11 +263,12 @@ class Subscriptions:
     # Messages
 
     def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Take a message of an encrypted channel or a cache channel."""
+        """Take a message of an encrypted channel, a cache channel, or one that catches up."""
         if channel.sealed:
             self._admission.sealed.receive(channel, event, now)
         else:
-            self._emit(replace(event, cached=True) if channel.is_cached(event.name) else event)
+            event = replace(event, cached=True) if channel.is_cached(event.name) else event
+            channel.deliver(event, self._emit, now)
 
     def control(self, event: ChannelEvent, now: float) -> None:
         """Take a `pusher:` or `pusher_internal:` message that names a channel."""

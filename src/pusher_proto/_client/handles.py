@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from re import Pattern
-from typing import Any, Generic, Protocol, Self, TypeVar, overload
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, overload
 
 import msgspec
 
@@ -13,6 +13,7 @@ from .._channels.user import UserSnapshot
 from ..auth import Auth
 from ..errors import DataError, PusherError, excerpt
 from ..events import USER_SCOPE, Event
+from ..gaps import CatchUp, EventKey, Fetch
 from ..members import Member, Members
 from ..names import ChannelKind, kind_of
 from ..options import DecryptedText
@@ -23,7 +24,7 @@ from .host import Host
 from .selectors import Choice, Selector
 from .streams import Wait
 
-__all__ = ["ChannelBase", "NotAClass", "SourceBase", "UserBase", "Watchlist"]
+__all__ = ["Arguments", "ChannelBase", "NotAClass", "SourceBase", "UserBase", "Watchlist"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -40,11 +41,28 @@ NotAClass = (
 """A selector that is not a single class."""
 
 
+class Arguments(NamedTuple):
+    """The arguments of `subscribe` that are kept for the life of a handle."""
+
+    auth: Auth | None = None
+    decrypted_text: DecryptedText | None = None
+    catch_up: CatchUp | None = None
+
+
+NO_ARGUMENTS = Arguments()
+
+
 class _Client(Protocol):
     """The commands of a client that its handles pass on."""
 
     def subscribe(
-        self, channel: str, *, auth: Auth | None, decrypted_text: DecryptedText | None
+        self,
+        channel: str,
+        *,
+        auth: Auth | None,
+        decrypted_text: DecryptedText | None,
+        catch_up: Fetch | None,
+        key: EventKey | None,
     ) -> object: ...
 
     def unsubscribe(self, channel: str) -> None: ...
@@ -118,7 +136,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         self._host = host
         self._name = name
         self._scope = name
-        self._subscribed_with: tuple[Auth | None, DecryptedText | None] = (None, None)
+        self._subscribed_with = NO_ARGUMENTS
         """The arguments of `subscribe`, which the client keeps here for the life of the handle."""
         self._outbox: Outbox | None = None
 
@@ -213,19 +231,26 @@ class ChannelBase(SourceBase[BindingT_co]):
         self._host.command(self._host.session.refresh_members, self._name)
 
     def subscribe(
-        self, *, auth: Auth | None = None, decrypted_text: DecryptedText | None = None
+        self,
+        *,
+        auth: Auth | None = None,
+        decrypted_text: DecryptedText | None = None,
+        catch_up: Fetch | None = None,
+        key: EventKey | None = None,
     ) -> Self:
         """Subscribe to the channel, also again after `unsubscribe`, as `client.subscribe` does; return the handle.
 
-        Arguments of earlier calls are kept.
+        Arguments of earlier calls are kept. With `catch_up` the events since `unsubscribe` are fetched too.
         """
-        self._commands.subscribe(self._name, auth=auth, decrypted_text=decrypted_text)
+        self._commands.subscribe(
+            self._name, auth=auth, decrypted_text=decrypted_text, catch_up=catch_up, key=key
+        )
         return self
 
     def resubscribe(self) -> Self:
         """Ask the server for the subscription again, whatever its state is; return the handle.
 
-        A channel that is subscribed is left first; events between the two are missed.
+        A channel that is subscribed is left first; events between the two are missed, unless `catch_up` fetches them.
         """
         with self._host.guard:
             self._host.checks.open()

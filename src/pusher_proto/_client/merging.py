@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from .._base.logs import log_seldom, logger
 from .._base.recent_keys import RecentKeys
@@ -24,19 +24,14 @@ from ..errors import (
     describe,
 )
 from ..events import ChannelEvent
+from ..gaps import EventKey
 from .host import Host
 from .pending import END, PENDING, End, Pending, fresh
 from .streams import StreamBase
 
-__all__ = ["EventKey", "MergedBase"]
+__all__ = ["MergedBase"]
 
 T = TypeVar("T")
-
-EventKey = str | Callable[[Any], Hashable]
-"""What tells one event from another: the name of a field of the data, or a function of the event.
-
-The function is quick, and returns a value that can be hashed, or None for an event that is never a duplicate.
-"""
 
 _FINAL = (ConnectionFailed, SubscriptionError, SignInError)
 """Why a stream has no more events, for now or for good, while others may have."""

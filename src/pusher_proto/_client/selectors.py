@@ -18,6 +18,7 @@ from ..events import (
     UserEvent,
     scope_of,
 )
+from ..gaps import GapNotClosed
 
 __all__ = ["Choice", "Selector"]
 
@@ -42,13 +43,26 @@ _STATES = {*ConnectionState}
 class Choice:
     """What a selector means in one scope: a channel's name, `USER_SCOPE`, or None for the client.
 
-    With `typed` data is to be decoded: None means all messages then, and predicates see messages alone.
+    With `typed` data is to be decoded: None means all messages then, and predicates see messages alone. With `gaps`,
+    as streams have it, a selector of messages means `GapNotClosed` as well.
     Raises TypeError for what is no selector, and ValueError for a name or class that can never match in this scope.
     """
 
-    __slots__ = ("_all", "_asked", "names", "patterns", "predicates", "scope", "typed", "types")
+    __slots__ = (
+        "_all",
+        "_asked",
+        "_gaps",
+        "names",
+        "patterns",
+        "predicates",
+        "scope",
+        "typed",
+        "types",
+    )
 
-    def __init__(self, selector: Selector, scope: str | None, *, typed: bool = False) -> None:
+    def __init__(
+        self, selector: Selector, scope: str | None, *, typed: bool = False, gaps: bool = False
+    ) -> None:
         several = selector if isinstance(selector, tuple) else (selector,)
         self.scope: str | None = scope
         self.typed: bool = typed
@@ -83,6 +97,8 @@ class Choice:
         self.types: tuple[type[Event], ...] = tuple(types)
         self.patterns: tuple[Pattern[str], ...] = tuple(patterns)
         self.predicates: tuple[Callable[[Any], bool], ...] = tuple(predicates)
+        selects_messages = bool(names or patterns or predicates) or ChannelEvent in types
+        self._gaps = gaps and selects_messages
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -119,7 +135,7 @@ class Choice:
         return self._all or self._names(event)
 
     def _names(self, event: Event) -> bool:
-        if isinstance(event, self.types):
+        if isinstance(event, self.types) or (self._gaps and type(event) is GapNotClosed):
             return True
         return isinstance(event, ChannelEvent) and (
             event.name in self.names or any(each.search(event.name) for each in self.patterns)

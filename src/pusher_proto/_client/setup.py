@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TextIO
 
 from ..events import Event
@@ -29,6 +30,8 @@ class Setup:
     on_progress: OnProgress | None = None
     file: TextIO | None = None
     """Where the session is recorded."""
+    wall_clock: Callable[[], float] | None = None
+    """Returns seconds since the epoch."""
     where: str = ""
     """Where in the program `open_pusher` was called."""
     messages: bool = False
@@ -36,11 +39,14 @@ class Setup:
 
     def session(self) -> Session:
         """Return the session: recorded, if there is a file."""
-        many, messages = hasattr(self.authorizer, "authorize_many"), self.messages
-        if self.file is None:
-            return Session(self.options, authorize_many=many, messages=messages)
-        write = self.file.write
-        return recording_session(self.options, write, authorize_many=many, messages=messages)
+        make: Callable[..., Session] = partial(Session, self.options)
+        if self.file is not None:
+            make = partial(recording_session, self.options, self.file.write)
+        return make(
+            authorize_many=hasattr(self.authorizer, "authorize_many"),
+            messages=self.messages,
+            wall_clock=self.wall_clock,
+        )
 
     def release(self) -> None:
         """Close the file."""

@@ -78,7 +78,7 @@ class StreamBase(Generic[T]):
         if options.types is not None and selector is None:
             selector = tuple(options.types)
         self._skips = options.invalid == "skip"
-        choice = Choice(selector, scope, typed=self._decode is not None)
+        choice = Choice(selector, scope, typed=self._decode is not None, gaps=True)
         sink = Sink(choice, options.buffer, options.overflow)
         self.signal: Signal = sink.signal
         self.skipped: int = 0
@@ -158,6 +158,7 @@ class StreamBase(Generic[T]):
             event.extra,
             event.cached,
             value,
+            event.caught_up,
         )
         return typed  # type: ignore[no-any-return]  # as above
 
