@@ -6,9 +6,9 @@ through a new session. The core depends on nothing but its inputs, so the effect
 Secrets are masked: keys and tokens in the options; signatures, keys and user data except ids in authorizations of the
 application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
 are written unchanged, in base64 (whole messages as text), because they are replayed: they hold the application's
-messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned. Events
-that the application fetched to catch up are written too; a `key` that is a function is not, so the replay does not
-drop its duplicates.
+messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned.
+Events that the application fetched to catch up are written too; a `key` that is a function is not, so the replay does
+not drop its duplicates.
 """
 
 from __future__ import annotations
