@@ -140,7 +140,7 @@ MADE_HERE = {
         "AuthRequest", "PublishedEvent", "ReceivedMessage", "Report", "SentWebhook", "ServerClose", "ServerRequest",
         "ServerSend", "ServerStats",
     },
-    pusher_anyio.testing: {"RunningServer", "ServerInThread"},
+    pusher_anyio.testing: {"AwaitedServer", "RunningServer", "ServerInThread"},
     pusher_sync.testing: set(),
     pusher_proto.driving: {"IO", "MessageWire", "SSLContext", "Tls", "Wire"},
 }  # fmt: skip
