@@ -32,7 +32,7 @@ from pusher_proto.states import ChannelState
 class Hand(IO):
     """An I/O of which everything is done by hand."""
 
-    def __init__(self, options: Options, **more: Any) -> None:
+    def __init__(self, options: Options, *, messages: bool = False, **more: Any) -> None:
         self.now = 100.0
         self.wires: list[Wire] = []
         self.attended: list[Wire] = []
@@ -44,7 +44,7 @@ class Hand(IO):
         self.at_once = False
         self.cancelled: list[Callable[[object], None]] = []
         many = hasattr(more.get("authorizer"), "authorize_many")
-        session = Session(options, rng=random.Random(1), authorize_many=many)
+        session = Session(options, rng=random.Random(1), authorize_many=many, messages=messages)
         self.driver = Driver(session, self, deliver=self.deliver, broke=self.errors.append, **more)
 
     def time(self) -> float:

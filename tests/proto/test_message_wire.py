@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import ssl
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,6 @@ from pusher_proto import (
     ConnectionLost,
     ConnectionUnsafe,
     OpenMessages,
-    Session,
 )
 from pusher_proto.driving import (
     MessageWire,
@@ -29,8 +27,7 @@ from pusher_proto.driving import (
 
 
 def connecting(**more: Any) -> tuple[Hand, MessageWire]:
-    hand = Hand(options(**more))
-    hand.driver.session = Session(options(**more), rng=random.Random(1), messages=True)
+    hand = Hand(options(**more), messages=True)
     hand.command(hand.driver.session.connect)
     [wire] = hand.wires
     assert isinstance(wire, MessageWire)
@@ -116,8 +113,7 @@ def test_other_streams_of_such_a_session_carry_bytes() -> None:
 
 
 def test_an_io_that_cannot_dial_fails_the_attempt() -> None:
-    hand = Hand(options())
-    hand.driver.session = Session(options(), rng=random.Random(1), messages=True)
+    hand = Hand(options(), messages=True)
     hand.cannot = OSError("too many files")
     hand.command(hand.driver.session.connect)
     assert ConnectionLost in map(type, hand.events)
@@ -127,6 +123,22 @@ def test_an_io_that_cannot_dial_fails_the_attempt() -> None:
 
 def test_the_effect_is_public() -> None:
     assert OpenMessages(1, "h", 80, False, "/").close_timeout == 2.0
+
+
+def test_the_steps_of_connecting_are_reported_without_those_of_a_stream() -> None:
+    steps: list[str] = []
+    hand = Hand(
+        options(proxy="http://proxy.test:1", tls=True),
+        messages=True,
+        on_progress=lambda it: steps.append(f"{it.step.name} {it.state.value}"),
+    )
+    hand.command(hand.driver.session.connect)
+    hand.wires[0].opened()
+    hand.driver.tell(hand.driver.session.receive_message, 1, greeting().decode())
+    assert steps == [
+        *("LOOKUP began", "LOOKUP skipped", "TCP began", "TCP ended", "TLS skipped"),
+        *("UPGRADE began", "UPGRADE ended", "GREETING began", "GREETING ended"),
+    ]
 
 
 # Connections of the application.

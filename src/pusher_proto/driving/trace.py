@@ -63,13 +63,7 @@ class Trace(NoTrace):
 
     def reached(self, peer: object, *, tls: bool) -> None:
         """End TCP, and begin what follows it."""
-        if (
-            self._step is S.LOOKUP
-        ):  # whatever opened the stream did not say when it had the addresses
-            self._tell(S.LOOKUP, P.SKIPPED)
-            self._step = S.TCP
-            self._tell(S.TCP, P.BEGAN)
-        self._end(_shown(peer))
+        self._dialed(peer)
         options = self._session.options
         if options.proxy is not None:
             self._begin(S.PROXY)
@@ -95,8 +89,9 @@ class Trace(NoTrace):
                     self._transport = transport
                     self._begin(S.LOOKUP)
             case SessionState.UPGRADING:
-                if self._step is S.LOOKUP:  # `connect_messages` does it all
-                    self.reached(None, tls=False)
+                if self._step is S.LOOKUP:  # `connect_messages` does it all, and uses no proxy
+                    self._dialed(None)
+                    self._tell(S.TLS, P.SKIPPED)
                 if self._step is S.PROXY:
                     self._end()
                     self._tell(S.TLS, P.SKIPPED)
@@ -111,6 +106,13 @@ class Trace(NoTrace):
                 error = self._session.last_error
                 self._tell(self._step, P.FAILED, self._time() - self._began, error=error)
                 self._step = None
+
+    def _dialed(self, peer: object) -> None:
+        if self._step is S.LOOKUP:  # nothing reported when it had the addresses
+            self._tell(S.LOOKUP, P.SKIPPED)
+            self._step = S.TCP
+            self._tell(S.TCP, P.BEGAN)
+        self._end(_shown(peer))
 
     def _begin(self, step: ConnectStep) -> None:
         self._step, self._began = step, self._time()
