@@ -529,6 +529,25 @@ def test_no_constructor_takes_too_many_parameters(path: Path) -> None:
     assert (most > MOST_PARAMETERS) == (where in MANY_PARAMETERS), most
 
 
+MOST_ATTRIBUTES = 29
+"""CPython gives an object with more of them a dict of its own, of 1.6 KB, in each idle client."""
+
+
+@in_the_core
+def test_no_object_has_too_many_attributes(path: Path) -> None:
+    for each in ast.walk(parsed(path)):
+        if isinstance(each, ast.ClassDef):
+            found = {
+                node.attr
+                for node in ast.walk(each)
+                if isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Store)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "self"
+            }
+            assert len(found) <= MOST_ATTRIBUTES, f"{each.name}: {len(found)}"
+
+
 def test_a_function_with_sixteen_branches_is_found() -> None:
     body = "".join(f"    if {n}: pass\n" for n in range(16))
     [function] = ast.parse(f"def f():\n{body}").body

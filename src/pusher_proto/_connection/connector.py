@@ -89,12 +89,12 @@ class Connector:
     ) -> None:
         """`messages`: connections carry whole messages in place of bytes."""
         self._options = options
-        self._messages = messages
         self._timers = timers
         self._transports = transports
-        self._rng = rng
+        self._randbytes = None if messages else rng.randbytes
+        """Draws keys and masks; None where connections carry whole messages."""
         self._reports = reports
-        self._emit = self.emit = reports.emit
+        self.emit = reports.emit
         self.link_received = reports.received
         self._state = S.IDLE
         self._attempts = Attempts(options, rng)
@@ -204,7 +204,7 @@ class Connector:
         if self._state is S.CLOSING and not len(self._transports):
             self._move(G.GONE)
             self._timers.clear()
-            self._emit(Closed())
+            self.emit(Closed())
 
     # The current connection
 
@@ -303,7 +303,7 @@ class Connector:
         self._timers.set(Timer.STABLE, now + self._options.stable_after)
         offline_for = None if self._lost_at is None else now - self._lost_at
         _log.info("connected, socket id %s", excerpt(socket_id, 64))
-        self._emit(ConnectionEstablished(socket_id, offline_for))
+        self.emit(ConnectionEstablished(socket_id, offline_for))
         self._reports.established(socket_id, now)
 
     def ended(self, ended: Ended, now: float) -> None:
@@ -390,7 +390,7 @@ class Connector:
             return
         self._where = f"{address.host}:{address.port}"
         # Everything is drawn from the session's own rng, so that the same inputs give the same bytes.
-        draw = None if self._messages else self._rng.randbytes
+        draw = self._randbytes
         self._link = Link(self._options, address, self._transports, self._timers, self, draw)
         self._timers.set(Timer.OPEN, now + self._options.connect_timeout)
         self._watcher(self._state, self._link.transport)
@@ -423,7 +423,7 @@ class Connector:
             self.last_error = self.failure
             _log.error("%s", self.failure)
             self._move(G.REFUSED, reason, before)
-            self._emit(ConnectionLost(ended.code, reason, False, error=error, hint=hint))
+            self.emit(ConnectionLost(ended.code, reason, False, error=error, hint=hint))
             return
         why = ", ".join(filter(None, (f"code {ended.code}" if ended.code else "", reason)))
         _log.warning(
@@ -432,8 +432,8 @@ class Connector:
         self._begin_trying(now)
         self._move(G.LOST, reason, before)
         self._timers.set(Timer.RETRY, now + delay)
-        self._emit(ConnectionLost(ended.code, reason, True, delay, error=error, hint=hint))
-        self._emit(RetryScheduled(self._attempts.failures, delay))
+        self.emit(ConnectionLost(ended.code, reason, True, delay, error=error, hint=hint))
+        self.emit(RetryScheduled(self._attempts.failures, delay))
 
     def _judge(self, ended: Ended, now: float) -> tuple[Cause, bool]:
         """Return the cause of an end, and whether a connection was good before."""
@@ -450,7 +450,7 @@ class Connector:
 
     def _way(self) -> str:
         """Return the words for the proxy on the way to the server; an empty text for none."""
-        proxy = None if self._messages else self._options.parsed_proxy()
+        proxy = None if self._randbytes is None else self._options.parsed_proxy()
         return "" if proxy is None else f" through {proxy}"
 
     def _leave(self, now: float) -> None:
@@ -497,4 +497,4 @@ class Connector:
             _log.info(
                 "%s, was %s%s", self.public_state.value, before.value, reason and f": {reason}"
             )
-            self._emit(StateChanged(before, self.public_state, reason))
+            self.emit(StateChanged(before, self.public_state, reason))
