@@ -233,6 +233,10 @@ def test_when_all_have_failed_the_reason_is_raised() -> None:
     for _ in range(2):
         with pytest.raises(ConnectionFailed, match="connection reset"):
             next(both)
+    sites[1].world.network.refuse = False
+    sites[1].client.connect()
+    sites[1].world.run(5)
+    assert both.ready() == []  # one may have events again
 
 
 def test_a_channel_that_is_refused_ends_its_stream_alone() -> None:

@@ -467,6 +467,7 @@ steps = st.one_of(
     st.tuples(st.just("away"), st.sampled_from(CHANNELS)),
     st.tuples(st.just("left"), st.sampled_from(CHANNELS), st.booleans()),
     st.tuples(st.just("lost")),
+    st.tuples(st.just("sleeps"), st.sampled_from((0.01, 0.4, 1.5))),
     st.tuples(st.just("passes"), st.sampled_from((0.01, 0.3, 1.0, 2.5, 70.0))),
 )  # fmt: skip
 
@@ -533,6 +534,10 @@ class Schedule:
         self.events.lost()
         self.lost_unqueued += before - self.events.waiting
 
+    def sleeps(self, seconds: float) -> None:
+        """Let time pass in which the driver is too busy to fire timers."""
+        self.wire.now += seconds
+
     def passes(self, seconds: float) -> None:
         end = self.wire.now + seconds
         while (at := self.timers.next()) is not None and at <= end:
@@ -591,6 +596,18 @@ def test_an_event_that_is_too_old_when_its_channel_is_subscribed_does_not_go_out
     play.wire.now += 1.0  # and no timer has fired yet
     play.subscribed("private-a")
     assert play.counts() == (0, 0, 1, 0)
+
+
+def test_an_event_whose_time_has_come_goes_out_before_a_newer_one() -> None:
+    play = Schedule(1, "wait")
+    play.subscribed("private-a")
+    for _ in range(2):
+        play.trigger("private-a", 0, Outbox())
+    play.sleeps(1.0)
+    play.trigger("private-a", 0, None)
+    assert [number for *_, number in play.wire.sent] == [1, 2]
+    play.passes(2)
+    assert [number for *_, number in play.wire.sent] == [1, 2, 3]
 
 
 def test_a_channel_that_is_subscribed_twice_sends_each_event_once() -> None:

@@ -1,4 +1,4 @@
-"""A Redis as a subprocess of the tests, in memory alone and on loopback."""
+"""A Redis as a subprocess of the tests, on loopback: in memory alone, or with every write on the disk."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +21,8 @@ _INTERVAL = 0.02
 class Redis:
     """One running Redis. `prepare` must have succeeded before."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, folder: Path | None = None) -> None:
+        """With a `folder` it keeps every write there, also when it is killed; else it keeps nothing."""
         self.port = port or _free_port()
         binary = shutil.which("redis-server")
         if binary is None:
@@ -30,7 +32,9 @@ class Redis:
             [
                 *("sh", "-c", '"$@" </dev/null & read _; kill -9 $!', "sh"),
                 *(binary, "--port", str(self.port), "--bind", HOST),
-                *("--save", "", "--appendonly", "no", "--loglevel", "warning"),
+                *("--save", "", "--loglevel", "warning"),
+                *("--appendonly", "no" if folder is None else "yes", "--appendfsync", "always"),
+                *("--dir", folder or "."),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -52,7 +56,7 @@ class Redis:
             return False
 
     def stop(self) -> None:
-        """End the process; it keeps nothing."""
+        """Kill the process."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         self._process.wait()
