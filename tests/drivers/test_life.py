@@ -719,6 +719,38 @@ def test_call_from_thread_does_not_wait_for_a_loop_that_has_ended(
     assert "ended" in str(outcome[0])
 
 
+@on_both
+def test_call_from_thread_ends_with_the_loop_while_it_waits(
+    server: ServerInThread, backend: str
+) -> None:
+    outcome: list[BaseException] = []
+
+    began = threading.Event()
+
+    async def for_ever() -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    def elsewhere(client: Client) -> None:
+        try:
+            client.call_from_thread(for_ever)
+        except BaseException as error:
+            outcome.append(error)
+
+    threads: list[threading.Thread] = []
+
+    async def main() -> None:
+        async with open_pusher(quick(server)) as client:
+            threads.append(threading.Thread(target=elsewhere, args=(client,)))
+            threads[0].start()
+            await until(began.is_set)
+
+    run(main, backend)
+    threads[0].join(10)
+    assert type(outcome[0]) is RuntimeError
+    assert "ended" in str(outcome[0])
+
+
 # stop()
 
 

@@ -32,6 +32,7 @@ Spawned = tuple[Any, Callable[[], object]]
 # sockets yet: it does so within one turn, and a task that reads runs in the next turn.
 TURNS = 2
 
+_ENDED = "the event loop of the client has ended"
 _LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices that it is over
 
 
@@ -203,6 +204,9 @@ class Loop(IO):
             try:
                 result = function(*args)
                 answer.set_result(await result if inspect.isawaitable(result) else result)
+            except anyio.get_cancelled_exc_class():
+                answer.set_exception(RuntimeError(_ENDED))
+                raise
             except BaseException as error:
                 answer.set_exception(error)
 
@@ -212,7 +216,7 @@ class Loop(IO):
         self.soon(lambda: tasks.append(self._spawn(name, context, act)))
         while not wait((answer,), _LOOK_AGAIN).done:
             if self.is_over:
-                raise RuntimeError("the event loop of the client has ended")
+                raise RuntimeError(_ENDED)
         return answer.result()
 
     # The end
