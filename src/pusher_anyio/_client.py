@@ -263,8 +263,8 @@ def open_pusher(
             messages=connect_messages is not None,
         )
         try:
-            io = current_loop(connect)
-            io.connect_messages = connect_messages
+            io = current_loop()
+            io.connect, io.connect_messages = connect, connect_messages
             return Client(setup.session(), io, setup)
         except BaseException:
             setup.release()

@@ -95,7 +95,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self._happened = anyio.Event()
         self._requests: deque[ServerRequest] = deque()
         self._requested = anyio.Event()
-        self._io = current_loop(None)
+        self._io = current_loop()
         self._io.broke = self._broke
         self._errors = []
 

@@ -13,13 +13,13 @@ from ._messages import ConnectMessages, MessageConnection
 __all__ = ["Body", "Connect", "ConnectMessages", "Loop", "MessageConnection", "current_loop"]
 
 
-def current_loop(connect: Connect | None) -> Loop:
-    """Return the I/O for the event loop that is running; `connect` replaces how it opens byte streams."""
+def current_loop() -> Loop:
+    """Return the I/O for the event loop that is running."""
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():
         from ._trio import TrioLoop
 
-        return TrioLoop(connect)
+        return TrioLoop()
     from ._asyncio import AsyncioLoop
 
-    return AsyncioLoop(connect)
+    return AsyncioLoop()

@@ -53,9 +53,8 @@ class AsyncioLoop(Loop):
 
     body_class = _Body
 
-    def __init__(self, connect: Connect | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._connect = connect
         self.native = asyncio.get_running_loop()
         self.time = self.native.time
         self._thread = threading.get_ident()
@@ -111,8 +110,7 @@ class AsyncioLoop(Loop):
             self._timer = None
             self.driver.ring()
 
-    def _mover(self, wire: Wire) -> Mover:
-        connect = self.way(wire, self._connect)
+    def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
         return _Connection(self, wire) if connect is None else Stream(self, wire, connect)
 
 

@@ -82,6 +82,8 @@ class Loop(IO):
     broke: Callable[[BaseException], None]
     """Gets the exceptions that come out of tasks."""
     time: Callable[[], float]
+    connect: Connect | None = None
+    """How the application opens byte streams, if it does."""
     connect_messages: ConnectMessages | None = None
 
     def __init__(self) -> None:
@@ -151,20 +153,16 @@ class Loop(IO):
 
     # Byte streams
 
-    def way(self, wire: Wire, connect: Connect | None) -> Connect | None:
-        """Return the function of the application that opens the stream of a wire; None without one."""
-        messages = self.connect_messages
-        if messages is not None and isinstance(wire, MessageWire):
-            return opens_messages(messages, wire)
-        return connect
-
     @abstractmethod
-    def _mover(self, wire: Wire) -> Mover:
-        """Return what dials and moves the bytes of `wire`."""
+    def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
+        """Return what dials, by `connect` if it is given, and moves the bytes of `wire`."""
 
     def open(self, wire: Wire) -> None:
         """Dial and move the bytes of `wire`."""
-        wire.moved_by = mover = self._mover(wire)
+        connect = self.connect
+        if self.connect_messages is not None and isinstance(wire, MessageWire):
+            connect = opens_messages(self.connect_messages, wire)
+        wire.moved_by = mover = self._mover(wire, connect)
         self.wires[wire] = int
         name = f"pusher dial {wire.host}:{wire.port}"
         _, cancel = self._spawn(name, self.context.copy(), self._run, mover.run)

@@ -74,9 +74,8 @@ class TrioLoop(Loop):
 
     body_class = _Body
 
-    def __init__(self, connect: Connect | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._connect = connect
         self.time = trio.current_time
         self._token = current_trio_token()
         self._rings_at = inf
@@ -124,8 +123,8 @@ class TrioLoop(Loop):
         """Return this task."""
         return current_task()
 
-    def _mover(self, wire: Wire) -> Mover:
-        return Stream(self, wire, self.way(wire, self._connect) or partial(_dial, wire))
+    def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
+        return Stream(self, wire, connect or partial(_dial, wire))
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
