@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 __all__ = ["Deadlines", "Timer", "Timers"]
 
@@ -43,9 +43,8 @@ class Timer(Enum):
     SIGN_IN = "the server's answer to a sign-in"
     SIGN_IN_RETRY = "the delay before a sign-in that failed is tried again"
 
-    __hash__ = (
-        object.__hash__
-    )  # the one of Enum is a function in Python, and keys of the table are hashed often
+    # The one of Enum is a function in Python, and keys of the table are hashed often.
+    __hash__: ClassVar[Callable[[Timer], int]] = object.__hash__
 
 
 class Deadlines(Generic[Name]):

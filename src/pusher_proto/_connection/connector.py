@@ -94,8 +94,8 @@ class Connector:
         self._randbytes = None if messages else rng.randbytes
         """Draws keys and masks; None where connections carry whole messages."""
         self._reports = reports
-        self.emit = reports.emit
-        self.link_received = reports.received
+        self.emit: Callable[[Event], None] = reports.emit
+        self.link_received: Callable[[Iterator[Run | LinkItem], float], None] = reports.received
         self._state = S.IDLE
         self._attempts = Attempts(options, rng)
         self._link: Link | None = None
@@ -108,21 +108,21 @@ class Connector:
         """When the last byte of the last established connection was received."""
         self.wants_texts = False
         """Whether every message is to be reported as it was received, too."""
-        self.reading_paused = False
+        self.reading_paused: bool = False
         """Whether the session wants no data of the current connection."""
         self._paused_at = 0.0
-        self.pauses = 0
+        self.pauses: int = 0
         self._inflated = 0
-        self.ledger = Ledger(in_order=options.answers_in_order)
+        self.ledger: Ledger = Ledger(in_order=options.answers_in_order)
         """What was asked on the connection and not answered yet."""
         self.socket_id: str | None = None
         self.failure: ConnectionFailed | None = None
-        self.last_loss = ""
+        self.last_loss: str = ""
         self.last_error: BaseException | None = None
         """Why there is no connection; None at first and while there is one."""
         self.last_end: Ended | None = None
         """How the last connection or attempt ended; None when the application ended it."""
-        self.connections = 0
+        self.connections: int = 0
         self._watcher: Watcher = unwatched
         self._good_from = 0
         """How many connections there were before the current options."""

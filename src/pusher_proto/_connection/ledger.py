@@ -17,9 +17,10 @@ A success always counts. One that contradicts the order ends the use of it for t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from itertools import islice, takewhile
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from msgspec import Struct
 
@@ -44,7 +45,7 @@ class Asked(Enum):
     SUBSCRIBE_AGAIN = "second subscribe to a presence channel"
     """Sockudo answers it only where the first one was without effect."""
 
-    __hash__ = object.__hash__
+    __hash__: ClassVar[Callable[[Asked], int]] = object.__hash__
 
 
 _SILENT = (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL, Asked.SUBSCRIBE_AGAIN)
@@ -114,7 +115,8 @@ class Ledger:
         self._refused: dict[Key, None] = {}
         """Requests that an error without a name refused."""
         self._pinged_at = 0.0
-        self.pings = self.pongs = 0
+        self.pings: int = 0
+        self.pongs: int = 0
         """How many pings were sent, and how many of them were answered."""
         self._unplaced: _Error | None = None
 

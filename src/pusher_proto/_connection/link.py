@@ -113,6 +113,7 @@ class Link:
         self._transports = transports
         self._timers = timers
         self._websocket: WebSocket | Messages
+        self.transport: int
         if randbytes is None:
             self._websocket = Messages(max_message_size=options.max_message_size)
             self.transport = transports.open_messages(address, self)

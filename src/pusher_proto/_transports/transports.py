@@ -80,10 +80,10 @@ class Transports:
     """Numbers streams, knows their owners, and ends each stream within `close_timeout` of its `close`."""
 
     def __init__(self, timers: Timers, close_timeout: float, proxy: Proxy | None = None) -> None:
-        self.effects = EffectQueue()
-        self.bytes_received = 0
+        self.effects: EffectQueue = EffectQueue()
+        self.bytes_received: int = 0
         """Bytes that owners received. What a proxy says is not counted."""
-        self.bytes_sent = 0
+        self.bytes_sent: int = 0
         """Bytes that the driver reported as written, of streams that still exist."""
         self._proxy = proxy
         self._timers = timers

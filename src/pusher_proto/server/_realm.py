@@ -77,11 +77,11 @@ class Realm:
 
     def __init__(self, app: App, shared: Shared) -> None:
         self.app = app
-        self.dialect = dialect = shared.dialect
+        self.dialect: Dialect = shared.dialect
         self.sockets: dict[str, Socket] = {}
         self.channels: dict[str, Channel] = {}
-        self.cache: Cache = Cache(shared.limits.cached_channels, dialect.cache_lifetime)
-        self.users: Users = dialect.users()
+        self.cache: Cache = Cache(shared.limits.cached_channels, shared.dialect.cache_lifetime)
+        self.users: Users = shared.dialect.users()
         self.webhooks: Webhooks | None = None
         self._reports = shared.reports
         self._send_cached_later = shared.send_cached
