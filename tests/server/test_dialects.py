@@ -7,12 +7,24 @@ from typing import Any, Literal
 
 import pytest
 
+from pusher_proto.server._address_rate import AddressRate
 from pusher_proto.signing import sign_user
 from pusher_proto.testing import App, MessageRate, Server
 
-from .client import World
+from .client import DEFAULT_TARGET, World, request
 
 Dialect = Literal["pusher", "reverb", "sockudo"]
+
+UPGRADE = request(
+    "GET",
+    DEFAULT_TARGET,
+    headers={
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    },
+)
 
 
 def world(dialect: Dialect, **app: Any) -> World:
@@ -93,6 +105,52 @@ def test_a_refused_channel_gives_way_to_the_next_subscribe(dialect: Dialect) -> 
     here.do(here.server.refuse_channel, "private-x", times=1, code=4009, message="no")
     assert client.subscribe("private-x")[0]["event"] == "pusher:error"
     assert client.subscribe("private-x")[0]["event"] == "pusher_internal:subscription_succeeded"
+
+
+def test_an_address_that_connects_too_often_is_answered_as_sockudo_does() -> None:
+    limits = replace(Server(dialect="sockudo").limits, connections_a_minute=2)
+    here = World(Server(dialect="sockudo", limits=limits))
+
+    def client(peer: str | None, at: float) -> tuple[bytes, Any]:
+        """Return the head and the body of the answer to an upgrade."""
+        wire = here.wire()
+        here.server.connection_closed(wire.number, now=here.now)
+        here.pass_time(at - here.now)
+        here.server.connection_opened(wire.number, peer=peer, now=here.now)
+        wire.send(UPGRADE)
+        head, _, body = bytes(wire.raw).partition(b"\r\n\r\n")
+        return head, body
+
+    began = here.now
+    for at in (0.0, 1.5):
+        assert b" 101 " in client("10.0.0.1", began + at)[0]
+    head, body = client("10.0.0.1", began + 2.5)
+    # Word for word, but for what axum adds.
+    assert head.split(b"\r\n") == [
+        b"HTTP/1.1 429 Too Many Requests",
+        b"Content-Type: application/json",
+        b"x-ratelimit-limit: 2",
+        b"x-ratelimit-remaining: 0",
+        b"x-ratelimit-reset: 57",
+        b"retry-after: 57",
+        b"Content-Length: 86",
+    ]
+    assert len(body) == 86
+    # Another address, one that is not known, and the next minute.
+    assert b" 101 " in client("10.0.0.2", began + 3)[0]
+    assert all(b" 101 " in client(None, began + 4)[0] for _ in range(3))
+    assert b" 101 " in client("10.0.0.1", began + 60)[0]
+
+
+def test_the_addresses_that_are_remembered_are_bounded() -> None:
+    rate = AddressRate(1)
+    for number in range(10_001):
+        assert rate.refuse(str(number), 0.0) is None
+    assert rate.refuse("0", 1.0) is None  # forgotten
+    assert rate.refuse("10000", 1.0) is not None
+    for number in range(20_000, 30_000):
+        rate.refuse(str(number), 61.0)
+    assert len(rate._windows) <= 10_001
 
 
 def test_the_rate_of_messages_holds_in_windows() -> None:

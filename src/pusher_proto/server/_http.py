@@ -15,7 +15,8 @@ __all__ = ["HttpRequest", "HttpResponse", "failure", "json_response", "parse_for
 # h11 writes no reason by itself, and clients print it.
 _REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
-    405: "Method Not Allowed", 413: "Content Too Large", 426: "Upgrade Required",
+    405: "Method Not Allowed", 413: "Content Too Large",
+    422: "Unprocessable Content", 426: "Upgrade Required",
     429: "Too Many Requests", 431: "Request Header Fields Too Large",
     500: "Internal Server Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
 }  # fmt: skip

@@ -20,10 +20,10 @@ from ._frames import json_text, parse_json
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._limits import ServerLimits
 from ._names import Kind, is_name, kind_of
-from ._realm import Realm
+from ._realm import Realm, Socket
 from ._signatures import signature_matches
 
-__all__ = ["HttpApi"]
+__all__ = ["HttpApi", "Wrong"]
 
 _ROUTE = re.compile(r"(?P<prefix>.*?)(?P<path>/apps/(?P<app>[^/]+)(?P<rest>/.*))\Z")
 _EVENTS = re.compile(r"/channels/([^/]+)/events\Z")
@@ -48,12 +48,13 @@ class _Batch(msgspec.Struct):
     batch: list[_Event]
 
 
-class _Wrong(Exception):
-    """The request is answered by this failure."""
+class Wrong(Exception):
+    """The request is answered by a failure."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
-        self.response = failure(status, message)
+        self.status = status
+        self.message = message
 
 
 class HttpApi:
@@ -67,14 +68,14 @@ class HttpApi:
         dialect: Dialect,
         wall_clock: Callable[[], float] | None,
         publish: Callable[[Realm, str, str, str, str | None, float], object],
-        terminate: Callable[[Realm, str, float], None],
+        end: Callable[[Socket, float], None],
     ) -> None:
         self._realms = realms
         self._limits = limits
         self._dialect = dialect
         self._wall_clock = wall_clock
         self._publish = publish
-        self._terminate = terminate
+        self._end = end
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse | None:
         """Carry out the request of a publisher; return None for a request that is not for this API."""
@@ -85,32 +86,35 @@ class HttpApi:
         try:
             realm = self._authenticate(request, path, route["path"], route["app"])
             return self._route(realm, request, route["rest"], now)
-        except _Wrong as wrong:
-            return wrong.response
+        except Wrong as wrong:
+            return self._failed(wrong.status, wrong.message)
+
+    def _failed(self, status: int, message: str) -> HttpResponse:
+        return failure(status, message)
 
     # ---- authentication
 
     def _authenticate(self, request: HttpRequest, path: str, signed: str, app_id: str) -> Realm:
         realm = next((realm for realm in self._realms() if realm.app.id == app_id), None)
         if realm is None:
-            raise _Wrong(404, f"No app with id {app_id}")
+            raise Wrong(404, f"No app with id {app_id}")
         query = parse_form(request.query)
         if query is None:
-            raise _Wrong(400, "Too many parameters")
+            raise Wrong(400, "Too many parameters")
         if query.get("auth_key") != realm.app.key:
-            raise _Wrong(401, "Missing or unknown auth_key")
+            raise Wrong(401, "Missing or unknown auth_key")
         if query.get("auth_version") != "1.0":
-            raise _Wrong(401, "Missing or unsupported auth_version")
+            raise Wrong(401, "Missing or unsupported auth_version")
         self._check_timestamp(query.get("auth_timestamp", ""))
         digest = hashlib.md5(request.body, usedforsecurity=False).hexdigest()
         if (request.body or "body_md5" in query) and query.get("body_md5") != digest:
-            raise _Wrong(401, "The body_md5 is not that of the body")
+            raise Wrong(401, "The body_md5 is not that of the body")
         given = query.pop("auth_signature", "")
         parameters = "&".join(f"{name.lower()}={value}" for name, value in sorted(query.items()))
         # Libraries differ in whether a prefix of the path is signed too.
         texts = [f"{request.method}\n{each}\n{parameters}" for each in (signed, path)]
         if not any(signature_matches(realm.app.secret, text, given) for text in texts):
-            raise _Wrong(
+            raise Wrong(
                 401,
                 "Invalid signature: you should have sent HmacSHA256Hex of "
                 f"{texts[0]!r} with the secret of the app, but you sent {given!r}",
@@ -119,11 +123,11 @@ class HttpApi:
 
     def _check_timestamp(self, text: str) -> None:
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
-            raise _Wrong(401, "Missing or malformed auth_timestamp")
+            raise Wrong(401, "Missing or malformed auth_timestamp")
         if self._wall_clock is None:
             return
         if abs(self._wall_clock() - int(text)) > _CLOCK_TOLERANCE:
-            raise _Wrong(401, f"Timestamp expired: {text} is not within 600 s of the server's time")
+            raise Wrong(401, f"Timestamp expired: {text} is not within 600 s of the server's time")
 
     # ---- routes
 
@@ -138,7 +142,8 @@ class HttpApi:
             case "POST", "/batch_events":
                 return self._batch(realm, request.body, now)
             case "POST", _ if user := _TERMINATE.match(rest):
-                self._terminate(realm, user[1], now)
+                for socket in realm.sockets_of(user[1]):
+                    self._end(socket, now)
                 return json_response(200, {})
             case "GET", "/channels":
                 return self._channels(realm, request.query)
@@ -147,7 +152,7 @@ class HttpApi:
             case "GET", _ if channel := _USERS.match(rest):
                 return self._users(realm, channel[1])
             case _:
-                raise _Wrong(404, f"No such resource: {request.method} {rest[:200]}")
+                raise Wrong(404, f"No such resource: {request.method} {rest[:200]}")
 
     def _events(self, realm: Realm, body: bytes, now: float) -> HttpResponse:
         event = _decode(body, _Event)
@@ -163,7 +168,7 @@ class HttpApi:
     def _batch(self, realm: Realm, body: bytes, now: float) -> HttpResponse:
         events = _decode(body, _Batch).batch
         if len(events) > self._limits.batch:
-            raise _Wrong(400, f"A batch has at most {self._limits.batch} events")
+            raise Wrong(400, f"A batch has at most {self._limits.batch} events")
         checked = [(event, self._check_event(event), _attributes(event.info)) for event in events]
         infos = []
         for event, channels, attributes in checked:
@@ -173,48 +178,46 @@ class HttpApi:
         return json_response(200, {"batch": infos} if any(infos) else {})
 
     def _check_event(self, event: _Event) -> list[str]:
-        """Return the channels of an event. Raises `_Wrong`."""
+        """Return the channels of an event. Raises `Wrong`."""
         channels = [event.channel] if event.channel is not None else event.channels or []
         if not channels:
-            raise _Wrong(400, "An event needs a channel")
+            raise Wrong(400, "An event needs a channel")
         if len(channels) > self._limits.channels_of_event:
-            raise _Wrong(400, f"An event has at most {self._limits.channels_of_event} channels")
+            raise Wrong(400, f"An event has at most {self._limits.channels_of_event} channels")
         if self._dialect.checks_published:
             self._check_names(event, channels)
         if len(event.data.encode()) > self._limits.event_data:
             limit = self._limits.event_data
-            raise _Wrong(
+            raise Wrong(
                 413, f"The data content of this event exceeds the allowed maximum ({limit} bytes)"
             )
         if event.socket_id is not None:
             try:
                 check_socket_id(event.socket_id)
             except ValueError as wrong:
-                raise _Wrong(400, str(wrong)) from wrong
+                raise Wrong(400, str(wrong)) from wrong
         return channels
 
     def _check_names(self, event: _Event, channels: list[str]) -> None:
         for channel in channels:
             self._check_channel(channel)
         if len(channels) > 1 and any(kind_of(each) is Kind.ENCRYPTED for each in channels):
-            raise _Wrong(400, "An event of an encrypted channel has no other channel")
+            raise Wrong(400, "An event of an encrypted channel has no other channel")
         if not event.name or len(event.name) > self._limits.event_name:
-            raise _Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
+            raise Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
         if event.name.startswith(("pusher:", "pusher_internal:")):
-            raise _Wrong(400, "Names of events that begin with pusher: belong to the protocol")
+            raise Wrong(400, "Names of events that begin with pusher: belong to the protocol")
 
     def _check_channel(self, channel: str) -> None:
         if not is_name(channel, self._limits.name):
-            raise _Wrong(400, f"Invalid channel name {channel[: self._limits.name]!r}")
+            raise Wrong(400, f"Invalid channel name {channel[: self._limits.name]!r}")
 
     def _channels(self, realm: Realm, query: str) -> HttpResponse:
         parameters = parse_form(query) or {}
         prefix = parameters.get("filter_by_prefix", "")
         attributes = _attributes(parameters.get("info"))
         if "user_count" in attributes and not prefix.startswith("presence-"):
-            raise _Wrong(
-                400, "user_count is only known of presence channels: filter by that prefix"
-            )
+            raise Wrong(400, "user_count is only known of presence channels: filter by that prefix")
         found = {
             name: self._info(realm, name, attributes, 0.0)
             for name in realm.channels
@@ -226,7 +229,7 @@ class HttpApi:
         self._check_channel(channel)
         attributes = _attributes((parse_form(query) or {}).get("info"))
         if "user_count" in attributes and kind_of(channel) is not Kind.PRESENCE:
-            raise _Wrong(400, "user_count is only known of presence channels")
+            raise Wrong(400, "user_count is only known of presence channels")
         occupied = channel in realm.channels
         info = self._info(realm, channel, attributes, now)
         return json_response(200, {"occupied": occupied, **info})
@@ -246,7 +249,7 @@ class HttpApi:
 
     def _users(self, realm: Realm, channel: str) -> HttpResponse:
         if kind_of(channel) is not Kind.PRESENCE:
-            raise _Wrong(400, "Users are only known of presence channels")
+            raise Wrong(400, "Users are only known of presence channels")
         there = realm.channels.get(channel)
         return json_response(
             200, {"users": [{"id": user_id} for user_id in (there.members if there else ())]}
@@ -277,7 +280,7 @@ def _decode(body: bytes, type_: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-        raise _Wrong(400, f"The body is not as it should be: {wrong}") from wrong
+        raise Wrong(400, f"The body is not as it should be: {wrong}") from wrong
 
 
 def _attributes(info: str | None) -> frozenset[str]:

@@ -39,6 +39,8 @@ class ServerLimits:
     """Cache channels whose last event is kept; the oldest is dropped first."""
     held_answers: int = 1000
     """Answers to one connection that `delay` may hold; above it the connection ends with 4100."""
+    connections_a_minute: int | None = None
+    """WebSockets that one address may open in a minute; further ones are answered by 429. Sockudo has 20 by default."""
     unsent: int = 64 * 1024 * 1024
     """Bytes for one connection that were not pulled; above it the connection is aborted."""
     unsent_messages: int | None = None

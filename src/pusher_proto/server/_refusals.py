@@ -44,7 +44,7 @@ class Refusals:
         """Report an HTTP request that was answered by a failure."""
         sentence = hints.masked(_sentence(response))
         hint = None
-        if "Invalid signature" in sentence:
+        if response.status == 401 and "signature" in sentence.lower():
             match = re.search(r"/apps/([^/]+)/", unquote(request.path))
             hint = hints.wrong_secret(match[1] if match else "?")
         elif response.status == 404:
@@ -103,6 +103,8 @@ def _with_hint(text: str, hint: str | None) -> str:
 
 
 def _sentence(response: HttpResponse) -> str:
-    """Return the sentence of a failure."""
+    """Return the sentence of a failure, or the text of one that has no sentence."""
     value = parse_json(response.body)
-    return str(value.get("error", "")) if isinstance(value, dict) else ""
+    if isinstance(value, dict) and "error" in value:
+        return str(value["error"])
+    return response.body[:200].decode(errors="replace")

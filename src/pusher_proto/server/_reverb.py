@@ -19,7 +19,7 @@ from ._signatures import wrong_channel_authorization
 if TYPE_CHECKING:
     from ._realm import Socket
 
-__all__ = ["ReverbConversation"]
+__all__ = ["ReverbConversation", "known_data"]
 
 _UNLIMITED = 2**31
 _MALFORMED = (4200, "Invalid message format")
@@ -155,6 +155,7 @@ class ReverbConversation(Conversation):
         kind=_kind,
         cached=_cached,
         channel=_Channel,
+        users_by_presence=True,
         cache_ends_with_channel=True,
         caches_everything=True,
         checks_query=False,
@@ -263,6 +264,11 @@ class ReverbConversation(Conversation):
     def sign_in(self, socket: Socket, message: ClientMessage, now: float) -> None:  # noqa: ARG002 - as the base class
         """Refuse: Reverb has no sign-in."""
         raise Refused(*_MALFORMED)
+
+
+def known_data(member: object) -> dict[str, Json]:
+    """Return the `channel_data` of a subscriber, nothing for one that is no member."""
+    return member.data if isinstance(member, _Member) else {}
 
 
 def _text(value: Json) -> str:

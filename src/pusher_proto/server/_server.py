@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from ..errors import LocalProtocolError
+from ._address_rate import AddressRate
 from ._auth_endpoint import AuthEndpoint, AuthUser
 from ._connection import Connection, Left, State
 from ._control_api import ControlApi
@@ -35,6 +36,7 @@ from ._realm import Realm, Socket
 from ._refusals import Refusals
 from ._reports import FRAMES
 from ._reverb import ReverbConversation
+from ._reverb_api import ReverbApi
 from ._sockudo import SockudoConversation
 from ._webhooks import Webhook, Webhooks
 from ._websocket import BinaryMessage
@@ -111,19 +113,21 @@ class Server(Controls):
         self._path_prefix = path_prefix
         self._greeted = 0
         self._refusals = Refusals(self._reports, self._realms)
+        self._address_rate = AddressRate(limits.connections_a_minute)
         self._pages = Pages(self._numbers, self._faults)
         self._conversation = DIALECTS[dialect](limits, self._faults)
         if ping_after is not None:
             self._heartbeat = Heartbeat(
                 habits, self._timers, ping_after, self._sockets.values, self._finish
             )
-        self._api = HttpApi(
+        api = ReverbApi if dialect == "reverb" else HttpApi
+        self._api = api(
             self._realms_in_order,
             limits,
             dialect=habits,
             wall_clock=wall_clock,
             publish=self._publish,
-            terminate=self._terminate,
+            end=self._terminate,
         )
         if webhooks:
             self._webhooks = Webhooks(
@@ -345,13 +349,14 @@ class Server(Controls):
         )
         self._refusals.message(self._sockets.get(connection), what, refused, now)
 
-    def _terminate(self, realm: Realm, user_id: str, now: float) -> None:
-        self.terminate_user(user_id, app=realm.app.key, now=now)
+    def _terminate(self, socket: Socket, now: float) -> None:
+        self._finish(socket.connection, self._dialect.terminated, now)
 
     # ---- WebSockets
 
     def _upgrade(self, connection: Connection, request: HttpRequest, now: float) -> None:
         key, wrong = self._wanted_app(request)
+        wrong = self._address_rate.refuse(connection.peer, now) or wrong
         refusal = self._faults.take_refusal()
         if refusal is None and wrong is not None:
             refusal = (
