@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -186,11 +187,19 @@ def of_websockets(code: int | None) -> Exception:
     return WithAttributes(rcvd=frame, code=1006)
 
 
+class OfAiohttp(WithAttributes):
+    @property
+    def code(self) -> int:
+        warnings.warn("use status", DeprecationWarning, stacklevel=2)
+        return 1
+
+
 @pytest.mark.parametrize(
     ("error", "code", "reason"),
     [
         (of_websockets(4200), 4200, "why"),
-        # aiohttp, httpx-ws, trio-websocket, websocket-client, and one that is made by hand
+        (OfAiohttp(status=403, message="no"), 403, "no"),
+        # httpx-ws, trio-websocket, websocket-client, and others
         (WithAttributes(status=403, message="no"), 403, "no"),
         (WithAttributes(code=4001, reason="why"), 4001, "why"),
         (WithAttributes(reason=SimpleNamespace(code=4001, reason="why")), 4001, "why"),

@@ -119,9 +119,9 @@ _PLACES = (
     # Where exceptions keep a code and its reason. In an attribute:
     ("response", "status_code", "reason_phrase"),
     ("reason", "code", "reason"),
-    # In the exception itself:
-    ("", "code", "reason"),
+    # In the exception itself; where aiohttp has a `status`, its `code` gives a DeprecationWarning:
     ("", "status", "message"),
+    ("", "code", "reason"),
     ("", "status_code", "reason"),
 )
 
