@@ -214,6 +214,34 @@ def test_an_object_that_is_no_connection_is_named(runner: str) -> None:
 
 
 @on_every_driver
+def test_a_silent_connection_is_pinged_and_then_replaced(runner: str) -> None:
+    async def act(driver: Driver) -> None:
+        opener = Opener(driver)
+        silence = options(activity_override=0.05, pong_timeout=0.1)
+        async with driver(silence, connect_messages=opener.connect) as client:
+            losses = client.events(ConnectionLost)
+            assert (await losses.next(timeout=5)).reason == "the server did not answer a ping"
+            first = opener.opened[0]
+            assert first.sent == ['{"event":"pusher:ping","data":{}}']
+            await until(lambda: first.closed and len(opener.opened) > 1)
+
+    scenario(runner, act)
+
+
+@on_every_driver
+def test_a_ping_of_the_server_is_answered(runner: str) -> None:
+    async def act(driver: Driver) -> None:
+        opener = Opener(driver)
+        async with driver(options(), connect_messages=opener.connect) as client:
+            await client.wait_connected(5)
+            opener.opened[0].incoming.put(encode("pusher:ping", data={}))
+            await until(lambda: opener.opened[0].sent)
+            assert opener.opened[0].sent == ['{"event":"pusher:pong","data":{}}']
+
+    scenario(runner, act)
+
+
+@on_every_driver
 def test_an_error_of_sending_ends_the_connection_when_receiving_ends(runner: str) -> None:
     async def act(driver: Driver) -> None:
         opener = Opener(driver)
