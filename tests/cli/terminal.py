@@ -87,16 +87,19 @@ class Terminal:
 
 @contextmanager
 def at_terminal(
-    *arguments: str, size: tuple[int, int] = (24, 80), before: str = "", term: str = "xterm"
+    *arguments: str, size: tuple[int, int] = (24, 80), term: str = "xterm", encoding: str = "utf-8"
 ) -> Iterator[Terminal]:
-    """Start `pusher-proto` at a terminal of some rows and columns; `before` is Python that runs before it."""
+    """Start `pusher-proto` at a terminal of some rows and columns."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
-        program = f"{before}\nfrom pusher_anyio.__main__ import main\nraise SystemExit(main())"
+        program = "from pusher_anyio.__main__ import main\nraise SystemExit(main())"
         line = [sys.executable, "-c", program, *arguments]
         unset = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-        env = {k: v for k, v in os.environ.items() if k not in unset} | {"TERM": term}
+        env = {k: v for k, v in os.environ.items() if k not in unset} | {
+            "TERM": term,
+            "PYTHONIOENCODING": encoding,
+        }
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
         with subprocess.Popen(line, env=env, **streams) as process:  # type: ignore[call-overload]  # mypy takes all as one
             os.close(theirs)

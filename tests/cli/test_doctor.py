@@ -556,6 +556,37 @@ def test_a_public_channel_that_is_refused_is_status_4(
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "advice"),
+    [
+        (4009, "Invalid signature", "Check --secret: it must be the secret of the very app that"),
+        (4100, "Over capacity", "The channel is full: raise the limit of the server, or wait"),
+        (4000, "Not here", "This is not about the signature: the server's words say why, or"),
+    ],
+)
+def test_K13_only_a_refused_signature_is_about_the_secret(
+    code: int,
+    message: str,
+    advice: str,
+    running: ServerInThread,
+    address: list[str],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    running.refuse_channel("presence-x", code=code, message=message)
+    found = last_step(*address, "--secret", "demo-secret", "presence-x", capfd=capfd)
+    assert found[:2] == (4, "subscription, presence-x")
+    assert found[3].startswith(advice)
+
+
+def test_F11_a_refused_origin_points_to_the_option(
+    running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    running.refuse(code=4009, reason="Origin not allowed")
+    status, step, _, advice = last_step(*address, capfd=capfd)
+    assert (status, step) == (3, "key and cluster")
+    assert advice == "Give --origin URL, with one that the server allows."
+
+
 def test_an_authorization_that_the_server_does_not_take_points_to_the_endpoint(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from pusher_proto import (
     ConnectionUnsafe,
     ConnectStep,
     PusherError,
+    SubscriptionError,
 )
 from pusher_proto.closing import hint_for, status_hint, tls_hint
 from pusher_proto.names import kind_of
@@ -133,10 +134,18 @@ def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_
         return "The server does not answer for this channel: look at its log."
     if not kind_of(channel).needs_authorization:
         return "The server refuses every client on this channel: look at its log."
+    code = error.code if isinstance(error, SubscriptionError) else None
+    if code == 4100:
+        return "The channel is full: raise the limit of the server, or wait until members leave."
+    if code is not None and code not in _OF_SIGNATURES:
+        return "This is not about the signature: the server's words say why, or its log."
     if signed_here:
         return "Check --secret: it must be the secret of the very app that the key belongs to."
     return "Check that the auth endpoint signs with the key and the secret of this very app."
 
+
+_OF_SIGNATURES = (401, 403, 4009)
+"""Codes with which servers refuse a signature; Soketi and older servers send an HTTP status, or no code."""
 
 _ENDPOINT = {
     401: "Say who you are: --header 'Authorization: Bearer TOKEN', or --header 'Cookie: ...'.",

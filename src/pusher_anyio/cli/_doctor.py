@@ -48,6 +48,8 @@ _TITLES = {
 """The titles of steps that are not called as in `on_progress`."""
 _OFTEN = 0.005  # seconds between looks at the state of a channel, of whose change no event tells
 _INDENT = " " * 10
+_BOUND = "\N{NO-BREAK SPACE}"
+"""Keeps a time in its column where a line is wrapped."""
 
 
 def run(arguments: Arguments) -> int:
@@ -126,6 +128,7 @@ class _Chart:
             indent = _INDENT if text.startswith(" ") else ""
             begin = text[: len(text) - len(text.lstrip())]
             lines = click.wrap_text(text.lstrip(), width, begin, indent).splitlines()
+        lines = [line.replace(_BOUND, " ") for line in lines]
         if colour:
             lines[0] = f"{lines[0][:2]}{self._paint(lines[0][2:8], colour)}{lines[0][8:]}"
         for line in lines:
@@ -155,8 +158,9 @@ class _Chart:
     def _note(self, step: _Step) -> None:
         self.steps.append(step)
         took = "" if step.seconds is None else f"{step.seconds * 1000:.1f} ms"
+        took = f"{took:>10}".replace(" ", _BOUND)
         shown = step.detail or (step.status if step.status == "not reached" else "")
-        text = f"  {_MARKS[step.status]:<6}  {step.step:<{self._width}}  {took:>10}  {shown}"
+        text = f"  {_MARKS[step.status]:<6}  {step.step:<{self._width}}  {took}  {shown}"
         self.say(text.rstrip(), _COLOURS[step.status])
         if step.advice:
             self.say(f"{_INDENT}{step.advice}")

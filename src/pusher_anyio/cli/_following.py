@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pusher_proto import (
     ClientClosed,
     ConnectionFailed,
+    ConnectionLost,
     Event,
     PusherTimeout,
     SubscriptionFailed,
@@ -123,6 +124,8 @@ def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> No
         except PusherTimeout:
             return
         patience = 0.0
+        if isinstance(event, ConnectionLost) and not event.will_retry:
+            continue  # the exception that follows says it
         if not shows.take(event) and (text := describe(event, server)) is not None:
             shows.refresh()  # the lines on stderr stand where they belong
             tell(text)

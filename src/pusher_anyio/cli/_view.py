@@ -98,14 +98,14 @@ def event_line(
 
 
 def status_line(
-    client: Client, channels: Sequence[str], shown: Sequence[str], now: float, signs: Signs
+    client: Client, channels: Sequence[str], shown: Sequence[str], signs: Signs, width: int
 ) -> Text:
-    """Return the state of the connection and of the channels, and the parts `shown` after that."""
+    """Return the state of the connection and of the channels, and the parts `shown` after that, as many as fit."""
     state, stats, retry_at = client.state, client.stats, client.retry_at
     there = sum(client.channel(name).state is ChannelState.SUBSCRIBED for name in channels)
     parts = [f"{there} of {len(channels)} channel{'' if len(channels) == 1 else 's'}", *shown]
     if retry_at is not None:
-        parts = [f"next attempt in {max(0, ceil(retry_at - now))} s"]
+        parts = [f"next attempt in {max(0, ceil(retry_at - time.monotonic()))} s"]
     else:
         if stats.connections > 1:
             parts.append(f"{stats.connections} connections")
@@ -115,7 +115,10 @@ def status_line(
         (f"{signs.state} ", _STATES.get(state, "yellow")), (state.value, "bold"), no_wrap=True
     )
     for part in parts:
+        if line.cell_len + len(signs.between) + len(part) > width:
+            break
         line.append(signs.between, "dim").append(part)
+    signs.fit(line, width)
     return line
 
 
@@ -240,9 +243,7 @@ class EventView:
         per_second, bytes_per_second = self._rates.seen(now, self._count, self._size)
         events = f"{self._count:,} event{'' if self._count == 1 else 's'}"
         shown = [events, f"{per_second:,.1f}/s", f"{_size(bytes_per_second)}/s"]
-        line = status_line(self._client, self._channels, shown, now, self._signs)
-        self._signs.fit(line, self._view.width)
-        return line
+        return status_line(self._client, self._channels, shown, self._signs, self._view.width)
 
 
 class RosterView:
@@ -277,8 +278,7 @@ class RosterView:
 
     def _region(self) -> ConsoleRenderable:
         console, signs = self._view.console, self._signs
-        status = status_line(self._client, [self._channel], [], time.monotonic(), signs)
-        signs.fit(status, self._view.width)
+        status = status_line(self._client, [self._channel], [], signs, self._view.width)
         room = max(1, console.height - _AROUND)
         table = roster_table(
             self._channel, self._roster, self._since, room, self._view.width, signs

@@ -184,14 +184,18 @@ def write_file(path: str, text: str) -> None:
 
 @contextlib.contextmanager
 def log_on_stderr(form: Literal["text", "json"], *, verbose: bool) -> Iterator[None]:
-    """Write the reports of the server to stderr: refusals, and with `verbose` everything, messages included."""
+    """Write the reports of the server to stderr: refusals, at a terminal everything that happens.
+
+    With `verbose` also messages.
+    """
     logger = logging.getLogger(_LOGGER)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _Json() if form == "json" else logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S")
     )
     before = (logger.level, logger.propagate)
-    logger.setLevel(_FRAMES if verbose else logging.INFO)
+    level = logging.DEBUG if sys.stderr.isatty() else logging.INFO
+    logger.setLevel(_FRAMES if verbose else level)
     logger.propagate = False
     logger.addHandler(handler)
     try:
