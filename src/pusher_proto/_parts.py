@@ -78,7 +78,7 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.UNAVAILABLE: lambda parts, _, __: parts.connector.unavailable_due(),
     Timer.CLOSE: lambda parts, transport, _: parts.transports.close_due(transport),
     Timer.TRIGGER: lambda parts, _, now: parts.client_events.due(now),
-    Timer.OUTBOX: lambda parts, channel, now: parts.client_events.outbox_due(channel, now),
+    Timer.OUTBOX: lambda parts, of, _: parts.client_events.outbox_due(of),
     Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
     Timer.IDLE: lambda parts, transport, now: parts.auth_requests.idle_due(transport, now),
     Timer.AUTH: lambda parts, request, now: parts.auth_requests.request_due(request, now),

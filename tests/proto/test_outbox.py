@@ -549,7 +549,7 @@ class Schedule:
                 self.events.due(self.wire.now)
             else:
                 assert timer is Timer.OUTBOX
-                self.events.outbox_due(cast("str | None", of), self.wire.now)
+                self.events.outbox_due(cast("int | str", of))
         self.wire.now = end
 
     def check(self) -> None:

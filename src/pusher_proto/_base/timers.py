@@ -34,7 +34,7 @@ class Timer(Enum):
     REGRANT = "the delay before a channel is tried again whose authorization failed temporarily"
     LOOK = "the client's next look at consumers that hold up others, and at waits that ended"
     TRIGGER = "the client events that wait until the rate allows them"
-    OUTBOX = "the client events that wait for their channel: the age of the oldest, or the end of one channel's"
+    OUTBOX = "one client event that waits for its channel; the events of a channel that was left"
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
     SUBSCRIBE_AGAIN = "the delay before a subscribe is repeated, or a channel joined again"

@@ -20,7 +20,7 @@ from typing import Any
 from msgspec import Struct
 
 from .._base.logs import log_seldom, logger
-from .._base.timers import Deadlines, Timer, Timers
+from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import Asked
 from .._wire.envelope import encode
@@ -92,8 +92,6 @@ class ClientEvents:
         self._ready: list[int] = []
         self._outboxes: dict[str, dict[int, _Waiting]] = {}
         """The queued events of each channel that has any."""
-        self._ages: Deadlines[int] = Deadlines()
-        """When waiting events become too old, by their numbers."""
         self._sent_behind: int | None = None
         """How many pings went out on this connection before the last event; None without an event."""
         self.last: int = 0
@@ -214,21 +212,17 @@ class ClientEvents:
         if self._ready:
             self._timers.set(Timer.TRIGGER, now + self._seconds_left(now))
 
-    def outbox_due(self, channel: str | None, now: float) -> None:
-        """Drop the events that are too old, or those of a channel that was left."""
-        if channel is None:
-            dropped = []
-            while (number := self._ages.pop_due(now)) is not None:
-                dropped.append(self._waiting[number])
-        elif is_wanted(self._state_of(channel)):
+    def outbox_due(self, of: int | str) -> None:
+        """Drop an event that is too old, by its number, or the events of a channel that was left."""
+        if isinstance(of, int):
+            dropped = [self._waiting[of]]
+        elif is_wanted(self._state_of(of)):
             return
         else:
-            dropped = list(self._outboxes.get(channel, {}).values())
+            dropped = list(self._outboxes.get(of, {}).values())
         for waiting in dropped:
             self._remove(waiting)
-        self._set_timer()
-        if dropped:
-            self._count_dropped(len(dropped))
+        self._count_dropped(len(dropped))
 
     # Within
 
@@ -300,8 +294,7 @@ class ClientEvents:
         if queue is not None:
             self._outboxes.setdefault(channel or "", {})[waiting.number] = waiting
         if too_old_at < inf:
-            self._ages.put(waiting.number, too_old_at)
-            self._set_timer()
+            self._timers.set(Timer.OUTBOX, too_old_at, waiting.number)
         if self._may_go(waiting):
             self._make_ready(waiting)
             self._timers.set(Timer.TRIGGER, now + self._seconds_left(now))
@@ -325,19 +318,12 @@ class ClientEvents:
     def _remove(self, waiting: _Waiting) -> None:
         del self._waiting[waiting.number]
         self._waiting_bytes -= len(waiting.frame)
-        self._ages.drop(waiting.number)
         if waiting.queued:
+            self._timers.stop(Timer.OUTBOX, waiting.number)
             outbox = self._outboxes[waiting.channel or ""]
             del outbox[waiting.number]
             if not outbox:
                 del self._outboxes[waiting.channel or ""]
-
-    def _set_timer(self) -> None:
-        at = self._ages.next()
-        if at is None:
-            self._timers.stop(Timer.OUTBOX)
-        elif self._timers.at(Timer.OUTBOX) != at:
-            self._timers.set(Timer.OUTBOX, at)
 
     def _count_dropped(self, count: int) -> None:
         self.dropped += count
