@@ -66,10 +66,12 @@ class AsyncioLoop(Loop):
         task.add_done_callback(self._ended)
         return task, task.cancel
 
-    def soon(self, act: Callable[..., object], *args: object) -> None:
+    def soon(self, act: Callable[..., object], *args: object) -> bool:
         """Call `act` in a later turn."""
         with suppress(RuntimeError):
             self.native.call_soon_threadsafe(act, *args)
+            return True
+        return False
 
     def why_not_here(self) -> str:
         """Return why commands cannot be given from here."""
@@ -81,11 +83,6 @@ class AsyncioLoop(Loop):
         if self.native.is_running() or threading.get_ident() != self._thread:
             return "it was opened in another thread"
         return ""  # the loop is not running, and will
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the event loop has ended."""
-        return self.native.is_closed()
 
     async def check_cancelled(self) -> None:
         """Raise again if this task is cancelled itself."""

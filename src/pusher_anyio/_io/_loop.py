@@ -110,20 +110,15 @@ class Loop(IO):
         """Run `work` in a new task, and call `_ended` with the task at its end."""
 
     @abstractmethod
-    def soon(self, act: Callable[..., object], *args: object) -> None:
+    def soon(self, act: Callable[..., object], *args: object) -> bool:
         """Call `act` in a later turn of the loop. From any thread, in a signal handler, in the collector.
 
-        Does nothing when the event loop is over.
+        Returns False, and does nothing, when the event loop has ended.
         """
 
     @abstractmethod
     def why_not_here(self) -> str:
         """Return why commands cannot be given from here: another thread, another event loop; or an empty text."""
-
-    @property
-    @abstractmethod
-    def is_over(self) -> bool:
-        """Whether the event loop has ended."""
 
     @abstractmethod
     async def check_cancelled(self) -> None:
@@ -211,10 +206,11 @@ class Loop(IO):
         # Not `start`: a task that is cancelled before it has begun would not answer. This list keeps it alive.
         tasks: list[Spawned] = []
         name, context = "pusher call_from_thread", self.context.copy()
-        self.soon(lambda: tasks.append(self._spawn(name, context, act)))
-        while not wait((answer,), _LOOK_AGAIN).done:
-            if self.is_over:
-                raise RuntimeError(_ENDED)
+        alive = self.soon(lambda: tasks.append(self._spawn(name, context, act)))
+        while alive and not wait((answer,), _LOOK_AGAIN).done:
+            alive = self.soon(int)
+        if not answer.done():
+            raise RuntimeError(_ENDED)
         return answer.result()
 
     # The end

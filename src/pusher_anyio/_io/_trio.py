@@ -93,10 +93,12 @@ class TrioLoop(Loop):
         finally:
             self._ended(current_task())
 
-    def soon(self, act: Callable[..., object], *args: object) -> None:
+    def soon(self, act: Callable[..., object], *args: object) -> bool:
         """Call `act` in a later turn."""
         with suppress(trio.RunFinishedError, OSError):  # or it broke
             self._token.run_sync_soon(act, *args)
+            return True
+        return False
 
     def why_not_here(self) -> str:
         """Return why commands cannot be given from here."""
@@ -105,15 +107,6 @@ class TrioLoop(Loop):
         except RuntimeError:
             return "it was opened in another thread"
         return "" if here else "it was opened on another event loop"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run has ended."""
-        try:
-            self._token.run_sync_soon(int)
-        except trio.RunFinishedError:
-            return True
-        return False
 
     async def check_cancelled(self) -> None:
         """Raise again if this task is cancelled itself."""
