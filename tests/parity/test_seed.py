@@ -183,7 +183,7 @@ def test_row_3_6_a_loss_has_its_exception_and_the_client_knows_the_last_and_the_
             assert isinstance(client.last_error, ConnectionFailed)
             assert client.last_error.__cause__ is raised.value.__cause__
             assert client.retry_at is None
-        async with driver(quick(server, retry_base=60, retry_floor=0.3, retry_cap=60)) as client:
+        async with driver(quick(server, retry_base=60, retry_floor=1, retry_cap=60)) as client:
             await client.wait_connected(5)
             losses = client.events(ConnectionLost)
             server.drop()
