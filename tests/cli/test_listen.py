@@ -203,6 +203,25 @@ def test_nothing_in_time_is_status_5(address: list[str], capfd: pytest.CaptureFi
     assert capfd.readouterr().err.endswith("timed out after 0.2 s; connected\n")
 
 
+def test_listening_for_some_seconds_is_status_0(
+    running: ServerInThread,
+    address: list[str],
+    when_subscribed: WhenSubscribed,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    when_subscribed("room", lambda: running.publish("room", "price", 1))
+    assert main(["listen", *address, "--for", "1.5", "--timeout", "60", "room"]) == 0
+    out, err = capfd.readouterr()
+    assert len(objects(out)) == 1
+    assert "timed out" not in err
+
+
+def test_a_refusal_is_one_line(running: ServerInThread, capfd: pytest.CaptureFixture[str]) -> None:
+    url = f"ws://{running.host}:{running.port}/app/unknown"
+    assert main(["listen", "--url", url, "room"]) == 3
+    assert capfd.readouterr().err.count("\n") == 1
+
+
 def test_no_connection_in_time_is_status_5(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = str(nobody.getsockname()[1])

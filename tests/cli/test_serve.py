@@ -16,6 +16,7 @@ from pusher_anyio.__main__ import main
 from pusher_proto import ConnectionLost, Event, Options
 
 from .processes import command, end, line_with
+from .terminal import at_terminal
 
 
 def has_ipv6() -> bool:
@@ -144,6 +145,19 @@ def test_refusals_are_logged_as_json() -> None:
         _, _, err = end(process, signal.SIGTERM)
     [line] = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
     assert (line["kind"], line["code"], line["key"]) == ("connection refused", 4001, "wrong")
+
+
+def test_at_a_terminal_everything_that_happens_is_logged() -> None:
+    with at_terminal("serve", size=(24, 200)) as at:
+        at.wait_until(lambda lines: any('"port"' in line for line in lines))
+        ready = json.loads(next(line for line in at.lines if line.startswith("{")))
+        url = f"ws://127.0.0.1:{ready['port']}/app/demo"
+        event = ["private-x", "client-x", "1"]
+        assert main(["trigger", "--url", url, "--secret", "demo-secret", *event]) == 0
+        for text in ("connected to app demo", "subscribed to private-x", "client event client-x"):
+            at.wait_until(lambda lines, text=text: any(text in line for line in lines))  # type: ignore[misc]  # mypy cannot infer a default
+        at.process.send_signal(signal.SIGTERM)
+        assert at.end() == 0
 
 
 def test_the_control_api_is_served_on_demand() -> None:

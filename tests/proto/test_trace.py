@@ -17,11 +17,14 @@ from pusher_proto import (
     AuthEndpoint,
     ConnectionFailed,
     ConnectStep,
+    OpenMessages,
     Options,
     Progress,
     ProgressState,
+    Session,
 )
 from pusher_proto.driving import Tls, Wire, peer_of
+from pusher_proto.driving.trace import Trace
 
 S, P = ConnectStep, ProgressState
 HERE = [(2, 1, 6, "", ("127.0.0.1", 80)), (10, 1, 6, "", ("::1", 80, 0, 0)), (9999, 1, 0, "", ())]
@@ -289,3 +292,19 @@ def test_tls_says_who_made_the_certificate() -> None:
     assert by.startswith("by ")
     assert until.startswith("until ")
     assert until.endswith("GMT")
+
+
+def test_a_connection_of_messages_is_a_step_of_tcp() -> None:
+    steps: list[Progress] = []
+    session = Session(options(), messages=True)
+    Trace(session, steps.append, lambda: 5.0)
+    session.connect(now=5.0)
+    opened = session.next_effect()
+    assert isinstance(opened, OpenMessages)
+    session.transport_opened(opened.transport, now=5.0)
+    assert [(each.step, each.state) for each in steps if each.state is not P.BEGAN] == [
+        (S.LOOKUP, P.SKIPPED),
+        (S.TCP, P.ENDED),
+        (S.TLS, P.SKIPPED),
+        (S.UPGRADE, P.ENDED),
+    ]
