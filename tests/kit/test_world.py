@@ -18,6 +18,7 @@ from pusher_proto import (
     PusherTimeout,
 )
 from pusher_proto.testing import DEMO_APP, Server, Webhook
+from pusher_sync import merge
 from pusher_sync.testing import PATIENCE, World
 
 
@@ -149,6 +150,29 @@ def test_controls_and_looks_are_those_of_a_server_that_runs(world: World) -> Non
         world.drop(4001, "gone")
         assert client.wait_for(ConnectionLost).code == 4001
     world.expect_connections(0)
+
+
+def test_client_events_wait_for_the_connection_and_merged_streams_for_any_client(
+    world: World,
+) -> None:
+    with world.open_pusher() as client, world.open_pusher() as other:
+        room = client.subscribe("private-room").outbox(keep="latest")
+        rooms = [each.subscribe("private-room") for each in (client, other)]
+        world.expect_subscribed("private-room", 2)
+        client.disconnect()
+        for n in range(3):
+            room.trigger("client-n", {"n": n})
+        client.connect()
+        client.flush(timeout=5)
+        assert [message.data for message in world.sent("client-n")] == [{"n": 2}]
+        with merge(rooms, key="n") as both:
+            world.publish("private-room", "n", {"n": 2})
+            world.publish("private-room", "n", {"n": 3})
+            assert [both.next(timeout=5).data["n"] for _ in range(2)] == [2, 3]
+            began = world.now
+            with pytest.raises(PusherTimeout, match="no event came within 60 s"):
+                both.next(timeout=60)
+            assert world.now == began + 60
 
 
 def test_expectations_count_and_forget(world: World) -> None:
