@@ -27,7 +27,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._waiting import Waiting
+from ._waiting import NO_CALLS, Waiting
 
 __all__ = ["Binding", "Channel", "Source", "Stream", "User"]
 
@@ -88,6 +88,8 @@ class Binding(BindingBase):
 
     def came(self, count: int) -> None:
         client = self._client
+        if client._calls is NO_CALLS:
+            client._calls = deque()
         client._calls.extend(repeat(self, count))
         client._lifecycle.notify()
         if len(self.queue) >= _MANY and not (client._running or client._warned_of_run):
@@ -98,9 +100,8 @@ class Binding(BindingBase):
         with self._client._guard:
             super().cancel()
             if not self._client._running:  # `run` skips the calls of a cancelled binding itself
-                self._client._calls = deque(
-                    each for each in self._client._calls if each is not self
-                )
+                left = deque(each for each in self._client._calls if each is not self)
+                self._client._calls = left or NO_CALLS
 
     def _run(self, event: Event) -> None:
         try:
