@@ -112,6 +112,8 @@ class EventQueue(deque[Event]):
 class Dispatch:
     """Hands what a link received to the machine that handles it."""
 
+    __slots__ = ("_catch_ups", "_connector", "_events", "_subscriptions", "_user", "messages")
+
     def __init__(
         self,
         events: EventQueue,

@@ -32,6 +32,10 @@ class ReceiveBuffer:
     limit was received since the last count, and reading pauses when less than a sixteenth is free.
     """
 
+    __slots__ = (
+        "_events", "_held", "_limit", "_queued", "_reading", "_report", "_step", "full", "low",
+    )  # fmt: skip
+
     def __init__(
         self,
         events: EventQueue,

@@ -75,6 +75,11 @@ class Calls:
     `what` says what they are for, in messages; `timer` has the deadline of each, `timeout` seconds after it began.
     """
 
+    __slots__ = (
+        "_busy", "_by_request", "_full", "_limit", "_out", "_put", "_reported", "_timeout",
+        "_timer", "_timers", "_waiting", "_what",
+    )  # fmt: skip
+
     def __init__(
         self,
         what: str,

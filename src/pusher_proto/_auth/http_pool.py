@@ -50,6 +50,8 @@ class _Kept:
 class HttpPool:
     """Sends requests over at most `auth_connections` streams. `answered` takes what became of each, by its number."""
 
+    __slots__ = ("_answered", "_kept", "_options", "_queue", "_timers", "_transports")
+
     def __init__(
         self,
         transports: Transports,

@@ -103,6 +103,11 @@ class _Job:
 class AuthRequests:
     """The pending requests. `deliver` takes the answer to each, unless `ask` returned it."""
 
+    __slots__ = (
+        "_answers", "_at_endpoint", "_calls", "_deliver", "_gathered", "_last", "_many", "_options",
+        "_pool", "_queue", "_refreshing", "_requests", "_rng", "_timers",
+    )  # fmt: skip
+
     def __init__(
         self,
         options: Options,

@@ -73,6 +73,12 @@ class _Waiting(Struct):
 class ClientEvents:
     """Sends client events, keeps to a rate if one is set, and keeps what has to wait."""
 
+    __slots__ = (
+        "_connector", "_counted_at", "_drops", "_options", "_outboxes", "_ready", "_sent_behind",
+        "_state_of", "_timers", "_tokens", "_waiting", "_waiting_bytes", "dropped", "last",
+        "losses", "replaced",
+    )  # fmt: skip
+
     def __init__(
         self,
         options: Options,

@@ -28,6 +28,8 @@ _log = logger("session")
 class Sealed:
     """Decrypts the messages of all encrypted channels. `refresh` requests a new authorization for a channel."""
 
+    __slots__ = ("_decrypted_text", "_emit", "_held", "_options", "_refresh")
+
     def __init__(
         self,
         options: Options,

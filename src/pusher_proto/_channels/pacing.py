@@ -11,6 +11,8 @@ _SLOWEST = 0.5
 class Pace:
     """A limit of `rate` subscribes in a second, of which as many may go out at once; None: no limit."""
 
+    __slots__ = ("_at_once", "_free_at", "_rate")
+
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
         self._at_once = max(1.0, rate or 0.0)

@@ -27,6 +27,8 @@ that was the channel's last one, this client's or another's."""
 class Renewals:
     """Notes of one connection: channels that were left, and subscribes to be sent again."""
 
+    __slots__ = ("_connector", "_frames", "_left", "_options", "_renewed", "_timers")
+
     def __init__(self, options: Options, timers: Timers, connector: Connector) -> None:
         self._options = options
         self._timers = timers

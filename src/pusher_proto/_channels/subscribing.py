@@ -38,6 +38,12 @@ _RATE_LIMIT = 4301
 class Admission:
     """Sends the subscribes of the current connection, each with its authorization."""
 
+    __slots__ = (
+        "_alone", "_auth_requests", "_connector", "_emit", "_options", "_pace", "_probed", "_queue",
+        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "renewals",
+        "sealed", "suspects",
+    )  # fmt: skip
+
     def __init__(
         self,
         options: Options,

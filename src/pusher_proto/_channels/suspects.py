@@ -21,6 +21,8 @@ class Suspects:
     on. The connections that follow subscribe suspects last and one by one, so that the next end convicts one.
     """
 
+    __slots__ = ("_convicted", "_ends", "_names")
+
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
         self._ends = 0

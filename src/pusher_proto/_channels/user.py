@@ -69,6 +69,12 @@ class UserSnapshot(Struct, frozen=True):
 class User:
     """The sign-in. `settled` is called whenever it succeeded or failed."""
 
+    __slots__ = (
+        "_auth_requests", "_connector", "_data", "_emit", "_failing_since", "_failures", "_held",
+        "_last_error", "_online", "_options", "_rng", "_settled", "_socket_id", "_state", "_timers",
+        "_wanted", "_was_good", "_watched", "id",
+    )  # fmt: skip
+
     def __init__(
         self,
         options: Options,

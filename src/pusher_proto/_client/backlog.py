@@ -22,6 +22,8 @@ class Backlog:
     Each event has a place, a number that grows, so that the order is known across channels.
     """
 
+    __slots__ = ("_limit", "_messages", "_others", "_scopes", "_warned", "last")
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._scopes: dict[str, None] = {}

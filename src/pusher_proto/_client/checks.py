@@ -24,6 +24,8 @@ _FAILED = (ChannelState.FAILED, ChannelState.TIMED_OUT)
 class Checks:
     """The checks of a client."""
 
+    __slots__ = ("_delivery", "_driver", "_session")
+
     def __init__(self, session: Session, delivery: Delivery, driver: DriverCalls) -> None:
         self._session = session
         self._delivery = delivery

@@ -61,6 +61,12 @@ class Delivery:
     `scope_changed` is called with a channel whose first sink came or whose last one went.
     """
 
+    __slots__ = (
+        "_abandoned", "_charged", "_delivering", "_driver", "_dropped", "_dropped_before",
+        "_failed", "_look_at", "_on_event", "_paused_at", "_scope_changed", "_seen_changes",
+        "backlog", "lifecycle", "router", "session", "traces", "turns", "waits",
+    )  # fmt: skip
+
     def __init__(
         self,
         session: Session,

@@ -29,6 +29,8 @@ class _Binding(Protocol):
 class Bindings:
     """The handlers of a client, by scope."""
 
+    __slots__ = ("_by_scope",)
+
     def __init__(self) -> None:
         self._by_scope: dict[str | None, dict[object, list[_Binding]]] = {}
 

@@ -26,6 +26,8 @@ class Route(NamedTuple):
 class Router:
     """Finds the sinks of an event. A message costs one look-up; the routes are built again when sinks change."""
 
+    __slots__ = ("_sinks", "alone", "known")
+
     def __init__(self) -> None:
         self._sinks: dict[str | None, dict[Sink, None]] = {}
         self.known: dict[tuple[str, str], Route] = {}

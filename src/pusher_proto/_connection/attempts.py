@@ -18,6 +18,11 @@ _SPACING = 1.0
 class Attempts:
     """The attempts since the last stable connection."""
 
+    __slots__ = (
+        "_began_at", "_hurried", "_in_a_row", "_not_before", "_options", "_rng", "_slow",
+        "failures", "total",
+    )  # fmt: skip
+
     def __init__(self, options: Options, rng: Rng) -> None:
         self._options = options
         self._rng = rng

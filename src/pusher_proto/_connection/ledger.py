@@ -98,6 +98,11 @@ class _Error:
 class Ledger:
     """What was asked on one connection and not answered yet. `in_order`: the server is known to answer in order."""
 
+    __slots__ = (
+        "_count", "_errors", "_in_order", "_known", "_numbers", "_passed", "_pinged_at", "_refused",
+        "_repeated", "_silent", "_unplaced", "_waiting", "pings", "pongs",
+    )  # fmt: skip
+
     def __init__(self, *, in_order: bool) -> None:
         self._known = self._in_order = in_order
         self._count = 0

@@ -98,6 +98,11 @@ class LinkOwner(Protocol):
 class Link:
     """One attempt, and the connection that it becomes."""
 
+    __slots__ = (
+        "_began", "_closing", "_error", "_goodbye", "_liveness", "_options", "_owner", "_second",
+        "_timers", "_transports", "_websocket", "transport",
+    )  # fmt: skip
+
     def __init__(
         self,
         options: Options,

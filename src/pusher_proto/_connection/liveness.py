@@ -20,6 +20,11 @@ BACKLOG = 256 * 1024
 class Liveness:
     """The deadlines of one connection. ACTIVITY is moved lazily, so that a received byte costs nothing."""
 
+    __slots__ = (
+        "_activity", "_asked_at", "_interval", "_pinged_at", "_pong", "_reading", "_reading_since",
+        "_received", "_timers", "heard_at", "round_trip",
+    )  # fmt: skip
+
     def __init__(
         self,
         timers: Timers,

@@ -79,6 +79,11 @@ class _Stream:
 class Transports:
     """Numbers streams, knows their owners, and ends each stream within `close_timeout` of its `close`."""
 
+    __slots__ = (
+        "_close_timeout", "_last", "_proxy", "_streams", "_timers", "bytes_received", "bytes_sent",
+        "effects",
+    )  # fmt: skip
+
     def __init__(self, timers: Timers, close_timeout: float, proxy: Proxy | None = None) -> None:
         self.effects: EffectQueue = EffectQueue()
         self.bytes_received: int = 0

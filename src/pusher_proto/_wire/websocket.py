@@ -72,6 +72,8 @@ class WebSocket:
     wsproto, for tests.
     """
 
+    __slots__ = ("_frames", "_masks", "_state", "_upgrade", "output")
+
     def __init__(
         self,
         request: UpgradeRequest,

@@ -77,6 +77,11 @@ class Driver:
     Where there are threads, every call of the `Driver` and of its wires belongs under one lock.
     """
 
+    __slots__ = (
+        "_authorizer", "_broke", "_calls", "_carrying_out", "_context", "_deliver", "_io",
+        "_rings_at", "_tls", "_trace", "_without_context", "session", "wires",
+    )  # fmt: skip
+
     def __init__(
         self,
         session: Session,
