@@ -13,10 +13,13 @@ from pusher_proto.effects import (
     AuthorizeMany,
     CallApplication,
     CancelCall,
+    CloseMessages,
     CloseTransport,
     Effect,
+    OpenMessages,
     OpenTransport,
     SendData,
+    SendMessage,
     StartTls,
 )
 
@@ -27,6 +30,9 @@ def test_every_effect_is_exported() -> None:
         SendData,
         StartTls,
         CloseTransport,
+        OpenMessages,
+        SendMessage,
+        CloseMessages,
         Authorize,
         AuthorizeMany,
         CallApplication,
