@@ -28,6 +28,8 @@ import pusher_sync.testing
 from pusher_proto import vocabulary
 
 ROOT = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.timeout(300)  # the reference is built for these tests
 INTERNAL = {
     ("Binding", name): "the client's side of a handler"
     for name in (
