@@ -43,7 +43,7 @@ class Binding(BindingBase):
         self._idle()
 
     def close(self) -> None:
-        """Free what is buffered, and keep nothing from now on."""
+        """Free the buffered events, and keep none from now on."""
         super().close()
         self._client._handlers.pop(self, None)
 
@@ -149,7 +149,7 @@ class Caller:
                     result = run(fn, event)
                     if result is not None and inspect.isawaitable(result):
                         binding._start(event, result)
-                        break  # and goes on there
+                        break  # it continues there
                 except BaseException as error:
                     await binding._raised(error, event)
                 now = monotonic()

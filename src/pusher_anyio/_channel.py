@@ -204,7 +204,7 @@ class Source(SourceBase[Binding]):
         Looks first at the events since the last wait of this task or thread for the same selector, of the last ten
         seconds, then at the events that no consumer has taken yet. With `fresh` only events from now on count.
 
-        Raises `PusherTimeout` after `timeout` seconds, and at once when the event cannot come any more:
+        Raises `PusherTimeout` after `timeout` seconds, and at once when the event can no longer arrive:
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
@@ -237,7 +237,7 @@ class Channel(ChannelBase[Binding], Source):
 
 
 class User(UserBase[Binding], Source):
-    """The user who signs in: what is known of it, and the messages for it alone. `async for` gives these."""
+    """The user who signs in: its state, and the messages for this user. `async for` gives the messages."""
 
     def __aiter__(self) -> Stream[UserEvent]:
         return self.events(UserEvent)

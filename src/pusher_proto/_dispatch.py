@@ -100,7 +100,7 @@ class EventQueue(deque[Event]):
             self._look()
 
     def release(self, size: int) -> None:
-        """Take note that held messages of `size` bytes were queued or dropped."""
+        """Report that held messages of `size` bytes were queued or dropped."""
         self.held -= size
         self._look()
 

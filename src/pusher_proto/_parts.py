@@ -1,4 +1,4 @@
-"""The parts of a session: what their timers call, and what they count."""
+"""The parts of a session: the functions that their timers call, and their counts."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class ReceiveBuffer:
         return max(self._limit - waiting, self._step)
 
     def is_high(self, waiting: int) -> bool:
-        """Return whether so many bytes are too many to go on reading."""
+        """Return whether so many bytes are too many for reading on."""
         return waiting > self._limit - self._step
 
     def look(self, now: float) -> None:
@@ -70,12 +70,12 @@ class ReceiveBuffer:
         self._decide(now)
 
     def hold(self, size: int, now: float) -> None:
-        """Take note that consumers hold `size` bytes."""
+        """Report that consumers hold `size` bytes."""
         self._held = size
         self.look(now)
 
     def took(self, size: int | None, now: float) -> None:
-        """Take note, while `full`, that events of `size` bytes left the queue; None for an unknown size."""
+        """Report, while `full`, that events of `size` bytes left the queue; None for an unknown size."""
         self._queued -= self._queued if size is None else size
         if self._queued + self._held <= self.low:
             self.look(now)

@@ -173,7 +173,7 @@ class OwnKey:
             member = {"user_id": self.user["id"], "user_info": self.user.get("user_info")}
         if member is None:
             return None
-        # A member without user_info breaks the channel on Reverb, for everybody who joins later.
+        # A member without user_info breaks the channel on Reverb for all who join later.
         signed = _with_text_id(member, "user_id")
         signed.setdefault("user_info", None)
         return msgspec.json.encode(signed).decode()
@@ -190,7 +190,7 @@ class AuthEndpoint:
     `url` is absolute, http or https; `user_url` is the endpoint for signing in when it is another one.
     `headers` and `params` are mappings, or functions without arguments that are called for each request, so that a
     token may change. `refresh` is called when the answer is 401, 403 or 419, once for all requests with the old
-    token, and then each request is made once more. These three functions may take their time, and in the async client
+    token, and then each request is repeated once. These three functions may be slow, and in the async client
     they may be coroutine functions; one that does not return within `Options.auth_timeout` fails the request.
     `body` says how the fields are sent. `parse` turns a good response into a mapping with `auth` (and `channel_data`,
     `shared_secret`, `user_data`): it gets an `EndpointResponse`, which is also the bytes of the body, and must be
@@ -212,7 +212,7 @@ class AuthEndpoint:
     parse: Callable[[EndpointResponse], Mapping[str, Any]] | None = field(default=None, repr=False)
     """A pure and quick function that turns a good response into a mapping with `auth`; None reads JSON."""
     refresh: Callable[[], object] | None = field(default=None, repr=False)
-    """Called once after 401, 403 or 419, before the requests are made once more; None: no second request."""
+    """Called once after 401, 403 or 419, before the requests are repeated; None: no second request."""
     user_url: str | None = None
     """The URL for signing in; None: the same as `url`."""
     batch: int = 1
@@ -242,7 +242,9 @@ class AuthEndpoint:
                     f"AuthEndpoint({name}=...) is a mapping or a function, not {type(value).__name__}"
                 )
         if isinstance(self.headers, Mapping):
-            object.__setattr__(self, "headers", dict(self.headers))  # what was checked stays
+            object.__setattr__(
+                self, "headers", dict(self.headers)
+            )  # a copy: it cannot change after the check
             check_headers(self.headers, self.body)
 
     def __repr__(self) -> str:

@@ -344,7 +344,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def closed(self) -> bool:
-        """Whether the client is closed: nothing can be done with it any more."""
+        """Whether the client is closed: no command works any longer."""
         with self._guard:
             return self._session.closed
 
@@ -380,7 +380,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def user(self) -> UserT:
-        """The user who signs in, and the messages for it alone."""
+        """The user who signs in, and the messages for this user."""
         return self._user
 
     @property
@@ -423,7 +423,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         return handle
 
     def _scope_changed(self, scope: str) -> None:
-        """Keep the handle of a channel as long as it is wanted, or has a stream or a handler."""
+        """Keep the handle of a channel while it is subscribed to, or has a stream or a handler."""
         if scope == USER_SCOPE:
             return
         if self._delivery.router.has(scope) or self._is_wanted(scope):

@@ -1,7 +1,7 @@
 """What the session asks of a driver. Each is carried out at once, in the order in which it was pulled.
 
 A driver knows byte streams and nothing of what goes over them: it opens, writes, closes, and asks the
-application's authorizer. In a `Session(messages=True)` the connection carries whole messages in place of bytes. Numbers
+application's authorizer. In a `Session(messages=True)` the connection carries whole messages instead of bytes. Numbers
 of transports and of requests are never reused within a session.
 """
 
@@ -73,7 +73,7 @@ class StartTls(Struct, frozen=True):
 
 
 class CloseTransport(Struct, frozen=True):
-    """Close the stream after what was queued for it, or with `abort` at once and without waiting for anything.
+    """Close the stream after the data queued for it, or with `abort` at once and without waiting for anything.
 
     On a stream that is still opening: give up and answer `transport_failed`.
     """
@@ -115,7 +115,7 @@ class SendMessage(Struct, frozen=True):
 
 
 class CloseMessages(Struct, frozen=True):
-    """Close a connection that carries messages, after what was queued for it, by a close frame with this code.
+    """Close a connection that carries messages, after the messages queued for it, by a close frame with this code.
 
     A connection that is still opening, or that has to end at once, gets a `CloseTransport(abort=True)` instead.
     """
@@ -153,7 +153,7 @@ class CallApplication(Struct, frozen=True):
     """Call `function()`, a function of the application, where it may take its time: it may wait for a network, and
     it may be a coroutine function.
 
-    Answer with `call_ended`, exactly once, with what it returned or the exception that it raised.
+    Answer with `call_ended`, exactly once, with its result or its exception.
     """
 
     request: int

@@ -116,7 +116,7 @@ class ConnectionFailed(PusherError):
 
     `code` is the close code, the code of the `pusher:error` that stood for it, or the HTTP status that answered the
     upgrade; None where there was none. `reason` is the server's text, cut short, or what went wrong on the way;
-    `__cause__` the last error. docs/reconnecting.md says what is final.
+    `__cause__` the last error. docs/reconnecting.md lists the final errors.
     """
 
     def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
@@ -140,7 +140,7 @@ class ConnectionFailed(PusherError):
 class ConnectionUnsafe(PusherError):
     """The certificate of the other side was not accepted, and nothing was sent.
 
-    A driver gives it to `transport_failed`, with OpenSSL's number of what is wrong (`verify_code`) and how many
+    A driver gives it to `transport_failed`, with OpenSSL's number of the error (`verify_code`) and how many
     authorities its SSL context knows (`authorities`). At the first start it ends the session as `ConnectionFailed`.
     """
 
@@ -174,7 +174,7 @@ class AuthorizationError(SubscriptionError):
     """There is no authorization for a channel, or for signing in (then `channel` is None).
 
     `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one. When
-    `temporary` is true it is asked for again after a while; by default that is so for the status 408, 425, 429 and
+    `temporary` is true the client asks again after a delay; by default it is true for the status 408, 425, 429 and
     5xx. An authorizer raises this error too: `raise AuthorizationError("busy", temporary=True)` means "try again".
     """
 

@@ -98,7 +98,7 @@ class ConnectionEstablished(Event, frozen=True):
     socket_id: str
     """The id of the connection, given by the server."""
     offline_for: float | None = None
-    """Seconds since the connection before this one was lost: events of that time were missed. None at first."""
+    """Seconds since the connection before this one was lost: events in between were missed. None at first."""
 
 
 class ConnectionLost(Event, frozen=True, eq=False):
@@ -113,7 +113,7 @@ class ConnectionLost(Event, frozen=True, eq=False):
     reason: str
     """Why, in words of the server or the operating system."""
     will_retry: bool
-    """Whether the client tries again by itself."""
+    """Whether the client tries again."""
     retry_in: float | None = None
     """Seconds until the next attempt, or None when none follows."""
     error: BaseException | None = None
@@ -170,7 +170,7 @@ class SubscriptionFailed(Event, frozen=True):
     error: PusherError
     """`AuthorizationError` when there is no authorization, else `SubscriptionError`."""
     retry_in: float | None = None
-    """Seconds until the next attempt, when the failure may pass by itself; None: at the next connection."""
+    """Seconds until the next attempt, if the failure may be temporary; None: at the next connection."""
 
 
 class Unsubscribed(Event, frozen=True):
@@ -211,7 +211,7 @@ class MemberUpdated(Event, frozen=True):
     channel: str
     """The name of the channel."""
     member: Member
-    """The member as it is now."""
+    """The member after the change."""
     previous: Member
     """The member as it was before."""
 
@@ -322,7 +322,7 @@ def scope_of(event: Event) -> str | None:
 
 
 def size_of(event: Event) -> int:
-    """Return the bytes that `event` counts for in `Options.receive_buffer`: at most what it took on the wire."""
+    """Return the bytes that `event` counts for in `Options.receive_buffer`: at most its size on the wire."""
     if isinstance(event, ChannelEvent):
         return _ENVELOPE + len(event.channel) + len(event.name) + _bytes_of(event.raw_data)
     if isinstance(event, Message):
@@ -355,7 +355,7 @@ class Message(Event, frozen=True):
     channel: str | None = None
     """The name of the channel; None for messages about the connection."""
     data: Any = None
-    """The data as it is in the message: mostly text that holds JSON."""
+    """The data in the form of the message: mostly text with JSON."""
     user_id: str | None = None
     """The id of the member that sent a client event, if the server gives it."""
     extra: dict[str, Any] | None = None
@@ -420,7 +420,7 @@ class ReadingPaused(Event, frozen=True):
     """Reading continues after a pause of more than a second, because `Options.receive_buffer` was full.
 
     Emitted in its place in the order of events. Soketi and Sockudo silently drop messages that a client does not read
-    for seconds: after this event treat every channel as after a lost connection. Reverb sends all of them later.
+    for seconds: treat this event like a lost connection, for every channel. Reverb sends all of them later.
     """
 
     seconds: float

@@ -82,7 +82,7 @@ The function returns a value that can be hashed, or None for an event that is ne
 
 
 class CatchUp:
-    """How one channel catches up, and what it has delivered.
+    """How one channel catches up, and the events that it has delivered.
 
     A channel that is subscribed again with the same object continues behind the last delivered event.
     """
@@ -105,7 +105,7 @@ class CatchUp:
         self.use(fetch, key)
 
     def use(self, fetch: Fetch, key: EventKey | None) -> None:
-        """Use these functions from now on. Raises TypeError for what is no function and no key."""
+        """Use these functions from now on. Raises TypeError for other values."""
         if not callable(fetch):
             raise TypeError(f"catch_up is a function of a Gap, not {type(fetch).__name__}")
         if key is not None and not isinstance(key, str) and not callable(key):
@@ -203,7 +203,7 @@ async def _read_later(result: Any, channel: str) -> list[ChannelEvent]:
 
 
 def _read(result: Any, channel: str) -> list[ChannelEvent]:
-    """Return fetched events as events of `channel`. Raises TypeError or ValueError that says what is wrong."""
+    """Return fetched events as events of `channel`. Raises TypeError or ValueError with the reason."""
     if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
         what = "None" if result is None else type(result).__name__
         raise TypeError(

@@ -64,7 +64,7 @@ _HINTS = {
 
 
 def event_name(event: str, namespace: str | None = NAMESPACE) -> str:
-    """Return the name on the wire of what is listened for.
+    """Return the name on the wire of an event of Echo.
 
     `OrderShipped` is in the namespace, and dots stand for backslashes; a leading dot or backslash means the rest
     as it is (what `broadcastAs` returns). Without a namespace only the dots are replaced.
@@ -144,7 +144,7 @@ class EchoChannel(Generic[ChannelT]):
         """
         if not isinstance(data, Mapping | list | None):
             raise TypeError(
-                f"what is whispered is a mapping or a list, not {type(data).__name__}: Reverb takes nothing else"
+                f"the data of a whisper is a mapping or a list, not {type(data).__name__}: Reverb takes nothing else"
             )
         self.channel.trigger(f"client-{event}", {} if data is None else data)
         return self

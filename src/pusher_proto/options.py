@@ -80,7 +80,7 @@ class Options:
     path: str = ""
     """The part of the path before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
     resolve_url: Callable[[Metadata], str] | None = None
-    """Called before each attempt in place of host, port, tls and path; returns the whole ws or wss URL."""
+    """Called before each attempt instead of host, port, tls and path; returns the whole ws or wss URL."""
 
     auth: Auth | None = None
     """How authorizations are got: a function is asked as the `authorizer` of `open_pusher` is, which None
@@ -96,8 +96,8 @@ class Options:
     subprotocols: tuple[str, ...] = ()
     """WebSocket subprotocols to offer."""
     compression: bool = False
-    """Whether the server may compress what it sends (permessage-deflate), where it can: less traffic for more work and
-    32 KiB a connection. `max_message_size` counts what it becomes."""
+    """Whether the server may compress messages (permessage-deflate), if it can: less traffic for more work and
+    32 KiB a connection. `max_message_size` counts decompressed bytes."""
     proxy: Secret | str | None = None
     """`http://user:password@host:port` (CONNECT) or `socks5://...`: the way to the server and to auth endpoints."""
 
@@ -117,7 +117,7 @@ class Options:
     auth_timeout: float = 10.0
     """One request for an authorization."""
     auth_attempts: int = 3
-    """How often an authorization is asked for when the answer was 5xx, 408 or 429, or the network failed."""
+    """How often an authorization is requested if the answer is 5xx, 408 or 429, or the network fails."""
     subscribe_timeout: float = 30.0
     """The server's answer to a subscribe."""
     signin_timeout: float = 10.0
@@ -125,7 +125,7 @@ class Options:
     catch_up_timeout: float = 60.0
     """All attempts of a `catch_up` function to close one gap; live events are held for so long."""
     key_refresh: float = 10.0
-    """At most one new key of an encrypted channel is asked for in this time."""
+    """At most one new key of an encrypted channel is requested in this time."""
     unavailable_after: float = 10.0
     """Trying for longer than this is called UNAVAILABLE."""
 
@@ -194,7 +194,7 @@ class Options:
     """Bytes of messages that may wait for streams and handlers, each message counted once. When as much waits, reading
     pauses, until half of it is taken; some servers then drop messages (`ReadingPaused`)."""
     max_authorizing: int = 8
-    """AuthRequests that the application's authorizer is asked for at once, and calls of `catch_up` functions."""
+    """Calls of the application's authorizer at the same time, and of `catch_up` functions."""
     auth_connections: int = 6
     """Connections to an auth endpoint at once."""
     auth_idle: float = 15.0
@@ -224,7 +224,7 @@ class Options:
             )
         if self.proxy is not None:
             self._hide_proxy(self.proxy)
-        for name in ("headers", "query"):  # a copy, so that what was checked stays
+        for name in ("headers", "query"):  # a copy: it cannot change after the check
             object.__setattr__(self, name, dict(getattr(self, name)))
         if self.retry_floor > self.retry_cap:
             raise ValueError(
@@ -388,7 +388,7 @@ class Options:
         https. A secret becomes `OwnKey`.
 
         Raises ValueError for a variable that is missing, and for a value that cannot be right: quotes kept by docker,
-        a `${VAR}` that was not expanded, a URL or a pattern in place of a host.
+        a `${VAR}` that was not expanded, a URL or a pattern instead of a host.
         """
         found = service_of(env)
         if found.secret is not None:
@@ -475,7 +475,7 @@ def with_names(function: DecryptedText | None) -> Callable[[bytes, str, str], st
 
 
 def _takes_names(function: Callable[..., object]) -> bool:
-    """Return whether a function wants three arguments; a call with one of a class or built-in is left as it is."""
+    """Return whether a function takes three arguments; classes and built-ins are called with one."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some built-in functions have none

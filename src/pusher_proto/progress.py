@@ -53,4 +53,4 @@ class Progress(Struct, frozen=True):
 
 
 OnProgress = Callable[[Progress], object]
-"""Gets each step at once. It must not wait; what it raises is logged."""
+"""Called for each step at once. It must not wait; its exceptions are logged."""

@@ -179,7 +179,7 @@ def recording_session(
 def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]:
     """Run recorded lines again; yield each input as (time, what), and the effects and events that follow from it.
 
-    Raises ValueError for what is no recording.
+    Raises ValueError if the file is not a recording.
     """
     session: Session | None = None
     for text in lines:
@@ -371,7 +371,7 @@ def _plain(value: Any) -> Any:
 
 
 def _shape_of(result: object) -> dict[str, Any]:
-    """Return what kind of result a function of the application returned, without what is in it."""
+    """Return the kind of a function's result, without its content."""
     if isinstance(result, BaseException):
         return {"error": describe(result)}
     if isinstance(result, Mapping):

@@ -15,7 +15,7 @@ __all__ = ["main", "told"]
 def told(lines: Iterable[str]) -> Iterator[str]:
     """Run recorded lines again; yield one line of text for each input, with its time, and for its effects and events.
 
-    Raises ValueError for what is no recording.
+    Raises ValueError if the file is not a recording.
     """
     began: float | None = None
     for step in replay(lines):
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m pusher_proto.replay",
         description="Run a recording (open_pusher(record=...)) through the core again.",
     )
-    parser.add_argument("file", help="what was recorded, JSON lines")
+    parser.add_argument("file", help="the recording, JSON lines")
     arguments = parser.parse_args(argv)
     try:
         with open(arguments.file, encoding="utf-8") as lines:

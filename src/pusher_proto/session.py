@@ -73,7 +73,7 @@ class Session:
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
         """`rng` draws delays and masks. `authorize_many`: the application answers several requests at once.
-        `messages`: connections to the server carry whole messages in place of bytes (`OpenMessages`).
+        `messages`: connections to the server carry whole messages instead of bytes (`OpenMessages`).
         `wall_clock` returns seconds since the epoch, for `Gap.since`.
         """
         self.options: Options = options
@@ -254,23 +254,23 @@ class Session:
     # Called by the driver
 
     def transport_opened(self, transport: int, *, now: float) -> None:
-        """Take note that a stream is open, with TLS where the effect wants it."""
+        """Report that a stream is open, with TLS if the effect asks for it."""
         self._advance_clock(now)
         self._transports.transport_opened(transport)
 
     def tls_started(self, transport: int, *, now: float) -> None:
-        """Take note that a StartTls was carried out."""
+        """Report that a StartTls was carried out."""
         self._advance_clock(now)
         self._transports.tls_started(transport)
 
     def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
-        """Take note that a stream could not be opened, and why; `ConnectionUnsafe` for a bad certificate."""
+        """Report that a stream could not be opened, and why; `ConnectionUnsafe` for a bad certificate."""
         self.transport_closed(transport, error, now=now)
 
     def transport_closed(
         self, transport: int, error: BaseException | str | None = None, *, now: float
     ) -> None:
-        """Take note that a stream ended: by the other side (`error` None), by an error, or by `CloseTransport`."""
+        """Report that a stream ended: by the other side (`error` None), by an error, or by `CloseTransport`."""
         self._advance_clock(now)
         self._transports.transport_closed(transport, error, self._now)
         self._connector.finish_closing()
@@ -289,7 +289,7 @@ class Session:
         self.events.check()
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
-        """Take note that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
+        """Report that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
         self._advance_clock(now)
         self._transports.data_sent(transport, size)
 
@@ -328,7 +328,7 @@ class Session:
         self._auth_requests.use(options)
 
     def hold(self, size: int, *, now: float) -> None:
-        """Take note that consumers hold `size` bytes of the events that were taken: they count as waiting here."""
+        """Report that consumers hold `size` bytes of the events that were taken: these bytes count as waiting."""
         self._advance_clock(now)
         self.buffer.hold(size, self._now)
 
@@ -358,7 +358,7 @@ class Session:
         return event
 
     def took(self, count: int, size: int | None = None) -> None:
-        """Take note that `count` events were taken from the left of `events`, of `size` bytes together if known."""
+        """Report that `count` events were taken from the left of `events`, of `size` bytes together if known."""
         self.events.alike = max(0, self.events.alike - count)
         if count and self.buffer.full:
             self.buffer.took(size, self._now)
@@ -396,7 +396,7 @@ class Session:
 
     @property
     def disconnected(self) -> bool:
-        """Whether `disconnect` or `close` was called and the connection is gone, its transport included."""
+        """Whether `disconnect` or `close` was called, and the connection and its transport have ended."""
         return self._connector.disconnected
 
     @property
@@ -411,7 +411,7 @@ class Session:
 
     @property
     def unplaced_error(self) -> str:
-        """The end of a timeout's message: an error of the server that may be about what is unanswered, or nothing."""
+        """The end of a timeout's message: an error of the server that may belong to the request, or nothing."""
         return suspicion(self._connector.ledger.unplaced)
 
     @property
@@ -441,7 +441,7 @@ class Session:
 
     @property
     def user(self) -> UserSnapshot:
-        """What is known of the user who signs in, at this moment."""
+        """A snapshot of the user who signs in."""
         return self._user.snapshot()
 
     @property
@@ -450,7 +450,7 @@ class Session:
         return self._user.wanted
 
     def channel(self, name: str) -> ChannelSnapshot:
-        """Return what is known of a channel, wanted or not."""
+        """Return a snapshot of a channel, subscribed to or not."""
         return self._subscriptions.snapshot(name)
 
     def channels(self) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ S, G = SessionState, SessionInput
 SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
     (S.IDLE, G.CONNECT): S.OPENING,
     (S.DISCONNECTED, G.CONNECT): S.OPENING,
-    (S.FAILED, G.CONNECT): S.OPENING,  # a person may have fixed what was refused
+    (S.FAILED, G.CONNECT): S.OPENING,  # the reason of the refusal may have been fixed
     (S.WAITING, G.CONNECT): S.OPENING,  # connecting while waiting means now
     **{(s, G.CONNECT_LATER): S.WAITING for s in (S.DISCONNECTED, S.FAILED)},
     (S.WAITING, G.RETRY): S.OPENING,
@@ -178,13 +178,13 @@ class ChannelInput(Enum):
 
     WANT = "subscribe()"
     LEAVE = "unsubscribe()"
-    ASK = "an authorization is asked for"
+    ASK = "an authorization is requested"
     SEND = "the subscribe goes out"
     SUCCEED = "the server confirmed"
     REFUSE = "no authorization, or the server refused"
     EXPIRE = "subscribe_timeout is over"
     RENEW = "the subscription is left, to be made again on the same connection"
-    LOSE = "the connection is gone"
+    LOSE = "the connection was lost"
 
 
 C, J = ChannelState, ChannelInput
@@ -243,7 +243,7 @@ CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
     # Asking and sending begin where something was wanted.
     *((s, J.ASK) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING)),
     *((s, J.SEND) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
-    # Answers to what was not asked on this connection, or was answered (protocol: "second ignored").
+    # Answers to requests that were not made on this connection, or were answered (protocol: "second ignored").
     *((s, J.SUCCEED) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED)),
     *((s, J.REFUSE) for s in (C.SUBSCRIBED, C.FAILED)),
     *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
@@ -269,11 +269,11 @@ class UserState(_State):
 class UserInput(Enum):
     """What can move the sign-in."""
 
-    ASK = "an authorization is asked for"
+    ASK = "an authorization is requested"
     SEND = "the sign-in goes out"
     SUCCEED = "the server confirmed"
     REFUSE = "no authorization, a refusal, or no answer in time"
-    LOSE = "the connection is gone"
+    LOSE = "the connection was lost"
 
 
 U, K = UserState, UserInput
@@ -295,7 +295,7 @@ USER_IGNORED: set[tuple[UserState, UserInput]] = {
     # Nothing is pending that could be answered.
     *((U.SIGNED_OUT, k) for k in K if k is not K.ASK),
     *((U.FAILED, k) for k in (K.SEND, K.REFUSE)),
-    # One sign-in a connection: asked for again, it is the same one.
+    # One sign-in a connection: a second request is the same one.
     *((s, K.ASK) for s in (U.AUTHORIZING, U.SIGNING_IN, U.SIGNED_IN)),
     (U.SIGNING_IN, K.SEND),
     # Signed in is final on this connection.
@@ -416,7 +416,7 @@ class CallInput(Enum):
     """What can move a call."""
 
     BEGIN = "there is room"
-    ABANDON = "auth_timeout is over, the connection is gone, or the channel was left"
+    ABANDON = "auth_timeout is over, the connection was lost, or the channel was left"
     HANG = "three times auth_timeout are over"
     END = "the function returned or raised"
 

@@ -25,7 +25,7 @@ class Stats(Struct, frozen=True):
     round_trip: float | None
     """Seconds from the last answered ping to its pong."""
     dropped: int = 0
-    """Events that streams dropped because they were not read fast enough; a session by itself drops none."""
+    """Events that streams dropped because they were not read fast enough; a session drops none."""
     reading_paused: int = 0
     """How often reading was paused because `Options.receive_buffer` was full; `ReadingPaused` reports long pauses."""
     roster_drifts: int = 0

@@ -71,7 +71,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
             raise self._io.error
 
     def _ended(self) -> None:
-        """Wake all waits: nothing happens any more."""
+        """Wake all waits: no further event follows."""
         self._guard = self._host.guard = self._io.guard  # another one after a fork
         self._lifecycle.notify()
         for sink in self._delivery.router:

@@ -43,7 +43,7 @@ class _Line:
         self.wire = wire
         self.number = number
         self.dead = False
-        """Whether nothing is carried any more, without the client's knowledge."""
+        """Whether the network carries nothing, without the client's knowledge."""
         self.busy = False
         """Whether `World._attend` is moving its bytes."""
         self.held: deque[bytes | None] = deque()
@@ -98,7 +98,7 @@ class _Memory:
             pass
         if not woken and seconds == inf:
             raise PusherTimeout(
-                "nothing came, and without virtual time this would wait for ever within "
+                "nothing arrived, and without virtual time this would wait forever within "
                 f"{PATIENCE:g} s"
             )
         return bool(woken)

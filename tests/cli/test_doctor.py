@@ -407,7 +407,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
             3,
             (
                 "The app is over its connection quota: raise it, close other clients, or wait until the server has "
-                "noticed that a lost connection is gone."
+                "noticed the loss of a connection."
             ),
         ),
         (4100, 1, "Look at the server's log: it took the connection and ended it."),

@@ -63,7 +63,7 @@ def test_what_a_hint_says(code: int, text: str, words: str) -> None:
     [
         (9, 140, "the clock of this machine"),
         (10, 140, "renew it at the server"),
-        (18, 140, "signed by itself"),
+        (18, 140, "self-signed"),
         (19, 140, "authority is not known here"),
         (19, 0, "no certificate authorities"),
         (20, 0, "apt install ca-certificates"),

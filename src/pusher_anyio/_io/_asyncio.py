@@ -147,7 +147,7 @@ class _Connection(asyncio.Protocol):
         wire, transport = self._wire, self._transport
         if transport is None:
             if wire.over:
-                # Soon: a task that has not begun would not say that it is gone.
+                # Soon: a task that has not begun would not report its end.
                 self._loop.native.call_soon(self._loop.wires[wire])
             return
         if wire.over:
@@ -167,7 +167,7 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """There is a connection."""
         self._transport = transport
-        transport.set_write_buffer_limits(0)  # so it tells when all is written
+        transport.set_write_buffer_limits(0)  # it then reports when all is written
         if hasattr(transport, "max_size"):
             transport.max_size = READ_SIZE  # asyncio's own is 256 KB; uvloop has none
         self._wire.opened(transport.get_extra_info("peername"))

@@ -37,7 +37,7 @@ _LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices t
 
 
 class Mover(Protocol):
-    """What dials and moves the bytes of one wire. At the end it calls `Loop.gone`."""
+    """Dials and moves the bytes of one wire. At the end it calls `Loop.gone`."""
 
     async def run(self) -> None:
         """Dial."""
@@ -60,7 +60,7 @@ class Body:
         return self._loop.current_task() is self._task
 
     def interrupt(self) -> None:
-        """Interrupt the body at what it waits for, once."""
+        """Interrupt the body at its next wait, once."""
         if not (self._left or self._interrupted):
             self._interrupted = True
             self._wake()
@@ -90,7 +90,7 @@ class Loop(IO):
         # Asking anyio for each event takes ten times as long.
         self.new_event: Callable[[], anyio.Event] = type(anyio.Event())
         self.wires: dict[Wire, Callable[[], object]] = {}
-        """Those of which something is left, a dial, a socket or a task; and what cancels the task."""
+        """The wires that still have a dial, a socket or a task, with the scope that cancels the task."""
         self.tasks: dict[Any, Callable[[], object]] = {}
         """All other tasks, and what cancels each."""
         self.ended: bool = False
@@ -161,7 +161,7 @@ class Loop(IO):
         self.wires[wire] = int
         name = f"pusher dial {wire.host}:{wire.port}"
         _, cancel = self._spawn(name, self.context.copy(), self._run, mover.run)
-        if wire in self.wires:  # else it is gone already, where tasks begin within the call
+        if wire in self.wires:  # it may have ended already, where tasks begin within the call
             self.wires[wire] = cancel
 
     def attend(self, wire: Wire) -> None:
@@ -190,7 +190,7 @@ class Loop(IO):
         return call.cancel
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
-        """Call `function(*args)` on the loop, from another thread, and wait for what it returns."""
+        """Call `function(*args)` on the loop, from another thread, and wait for its result."""
         answer: Future[Any] = Future()
 
         async def act() -> None:
@@ -282,7 +282,7 @@ class Call:
         try:
             result = await begin()
         except BaseException as error:
-            # This goes on when it was only something within the function that was cancelled.
+            # Continue if only something within the function was cancelled.
             await self._loop.check_cancelled()
             result = error
         finally:

@@ -16,7 +16,7 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """Moves the bytes of one wire. One task opens it and reads; another one is there while it writes."""
+    """Moves the bytes of one wire. One task opens it and reads; another task exists while it writes."""
 
     def __init__(self, loop: Loop, wire: Wire, connect: Connect) -> None:
         self._loop = loop

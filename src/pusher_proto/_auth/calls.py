@@ -70,9 +70,9 @@ class Call:
 
 
 class Calls:
-    """Makes calls in the order in which they are asked for, as far as the bounds allow.
+    """Makes calls in the order of the requests, as far as the bounds allow.
 
-    `what` says what they are for, in messages; `timer` has the deadline of each, `timeout` seconds after it began.
+    `what` is their purpose, for messages; `timer` has the deadline of each, `timeout` seconds after it began.
     """
 
     __slots__ = (

@@ -88,7 +88,7 @@ _HINTS = {
 def read_answer(
     endpoint: AuthEndpoint, channel: str | None, answer: HttpResponse | HttpFailed
 ) -> AuthResponse | AuthorizationError:
-    """Return the authorization in an answer of the endpoint, or what was wrong with the answer."""
+    """Return the authorization in an answer of the endpoint, or an error text."""
     if isinstance(answer, HttpFailed):
         return AuthorizationError(f"the auth endpoint: {answer}", channel=channel, temporary=True)
     status = answer.status
@@ -162,7 +162,7 @@ _ABBREVIATED = 64
 
 
 def _why_unreadable(error: Exception, answer: HttpResponse) -> str:
-    """Return what is wrong with an answer that is not JSON, as far as it can be recognized."""
+    """Return the reason why an answer is not JSON, as far as it can be recognized."""
     encoding = answer.headers.get("content-encoding", "")
     if encoding not in ("", "identity") or answer.body.startswith(b"\x1f\x8b"):
         return f"it is compressed ({excerpt(encoding, 32) or 'gzip'}), which was not asked for"
@@ -184,7 +184,7 @@ def _why_unreadable(error: Exception, answer: HttpResponse) -> str:
 
 
 def _keys_of(fields: Mapping[Any, Any]) -> str:
-    """Return what to say of the keys that an answer has in place of `auth`."""
+    """Return a text about the keys that an answer has instead of `auth`."""
     if "auth" in fields:
         return ""
     names = ", ".join(excerpt(masked(str(name)), 32) for name in list(fields)[:6])
@@ -245,7 +245,7 @@ def _is_of_the_network(error: BaseException) -> bool:
 def check_authorization(
     authorization: object, channel: str | None
 ) -> AuthResponse | AuthorizationError:
-    """Return `authorization` when it has what this channel (None: signing in) needs, or what is missing."""
+    """Return `authorization` if it is complete for this channel (None: signing in), or an error text."""
     if not isinstance(authorization, AuthResponse):
         return AuthorizationError(
             f"an authorizer returns an AuthResponse, not {type(authorization).__name__}",
@@ -260,7 +260,7 @@ def check_authorization(
 
 
 def _wrong(authorization: AuthResponse, channel: str | None) -> str:
-    """Return what is wrong with an authorization, or an empty text."""
+    """Return the error of an authorization, or an empty text."""
     for name in AuthResponse.__struct_fields__:
         value = getattr(authorization, name)
         if not isinstance(value, str | None):
@@ -293,7 +293,7 @@ _TOKEN = re.compile(r"[^\s:{}()\"']+:[^\s:{}()\"']+\Z")
 
 
 def _wrong_shape(auth: str) -> str:
-    """Return what is wrong with an `auth` that is not of the form KEY:signature, or an empty text. Never shows it."""
+    """Return the error of an `auth` that is not of the form KEY:signature, or an empty text. Never shows it."""
     if _TOKEN.match(auth):
         return ""
     if auth.lstrip().startswith("{"):

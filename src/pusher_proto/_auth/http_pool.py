@@ -1,7 +1,7 @@
 """The connections to auth endpoints: a queue of requests over a few kept-alive streams.
 
 Knows HTTP and streams, and nothing of authorizations. When a kept connection ends before the first byte of an answer,
-its request is sent once more on a fresh one: the server may have closed the idle connection just then.
+its request is repeated on a new connection: the server may have closed the idle one at the same time.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class HttpPool:
         reason: str,
         now: float,
     ) -> None:
-        """Fail the request of a stream that ended, or send it once more."""
+        """Fail the request of a stream that ended, or repeat it."""
         kept = self._kept.pop(transport)
         self._timers.stop(Timer.IDLE, transport)
         job = kept.job

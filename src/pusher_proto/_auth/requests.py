@@ -172,7 +172,7 @@ class AuthRequests:
                 self._timers.set(Timer.GATHER, now)
 
     def drop_all(self, now: float) -> None:
-        """Drop all requests: they were for a connection that has ended. Refreshing a token goes on."""
+        """Drop all requests: they were for a connection that has ended. Refreshing a token continues."""
         self._pool.cancel_all(now)
         for request in list(self._requests.values()):
             self._forget(request, now)

@@ -42,7 +42,7 @@ def delay_before(
     """Return the seconds to wait before attempt number `attempt` (1 is the first after a loss).
 
     Full jitter: uniform between 0 and `base` doubled for each attempt before this one, at most `cap`; so a
-    thousand clients that lose one server do not come back together. `at_least` bounds the result from below, also
+    thousand clients that lose one server do not reconnect at once. `at_least` bounds the result from below, also
     where `cap` is smaller, and is spread by up to as much again, for the same reason.
     """
     ceiling = min(cap, base * 2.0 ** min(attempt - 1, 32))

@@ -135,7 +135,7 @@ def _checked(name: str, value: str) -> str:
 
 
 def _host(env: Mapping[str, str], name: str) -> str | None:
-    """Return the host, or None. Refuse what is no host of a WebSocket server."""
+    """Return the host, or None. Refuse values that cannot be the host of a WebSocket server."""
     _, value = _first(env, name)
     if value is None:
         return None

@@ -13,7 +13,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Timer(Enum):
-    """The deadlines of a session, each with what it limits."""
+    """The deadlines of a session, each with the thing that it limits."""
 
     OPEN = "name lookup, TCP, TLS, upgrade and greeting together"
     ACTIVITY = "silence of the server before a ping"
@@ -24,7 +24,7 @@ class Timer(Enum):
     STABLE = "being connected before the count of attempts starts again"
     UNAVAILABLE = "trying before the state says unavailable"
     AUTH = "one request for an authorization, all its attempts together"
-    AUTH_RETRY = "the delay before an authorization is asked for again"
+    AUTH_RETRY = "the delay before an authorization is requested again"
     CALL = "one call of a function of the application: its result, later its slot"
     CATCH_UP = "all attempts to close one gap of a channel"
     FETCH = "the delay before the events of a gap are fetched again"
@@ -59,7 +59,7 @@ class Deadlines(Generic[Name]):
         self._order = 0
 
     def put(self, name: Name, at: float) -> None:
-        """Set the deadline of `name` to `at`, in place of an earlier one."""
+        """Set the deadline of `name` to `at`, instead of an earlier one."""
         self._order += 1
         self._at[name] = entry = (at, self._order, name)
         heapq.heappush(self._heap, entry)

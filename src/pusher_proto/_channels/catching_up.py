@@ -50,7 +50,7 @@ class Queue(Protocol):
         """Queue another event."""
 
     def release(self, size: int) -> None:
-        """Take note that held messages of `size` bytes were queued or dropped."""
+        """Report that held messages of `size` bytes were queued or dropped."""
 
 
 class CatchingUp:
@@ -103,11 +103,11 @@ class CatchingUp:
         self._fetch(now)
 
     def lost(self, since: float | None) -> None:
-        """Hold what is received from here on: the subscription is gone, and events are missing since then."""
+        """Hold the messages received from now on: the subscription ended, and later events are missing."""
         self._interrupt(G.LOSE, since)
 
     def paused(self, seconds: float, now: float) -> None:
-        """Hold what is received from here on: reading was paused, and the server may have dropped messages."""
+        """Hold the messages received from now on: reading was paused, and the server may have dropped messages."""
         if self.state is not S.UNCONFIRMED:
             self._interrupt(G.PAUSE, now - seconds)
             self._limit_time(now)
@@ -137,7 +137,7 @@ class CatchingUp:
         self._give_up("another catch_up function was given", now)
 
     def left(self, now: float) -> None:
-        """Forget what is held: the channel is left."""
+        """Forget the held messages: the channel was left."""
         self.lost(now)
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._free()
@@ -254,7 +254,7 @@ class CatchingUp:
         self._all.events.emit(GapNotClosed(self._name, self._gap(now), reason, self._error))
 
     def _free(self) -> list[ChannelEvent | DecryptionFailed | None]:
-        """Return what is held, and hold nothing."""
+        """Return the held messages, and hold none."""
         held, self._held = self._held, []
         size, self._size = self._size, 0
         if size:

@@ -1,4 +1,4 @@
-"""One channel: its subscription, and what is known of it."""
+"""One channel: its subscription, members and count."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class ChannelSnapshot(Struct, frozen=True):
     me: Member | None = None
     """The member of this client on a presence channel; None while not subscribed."""
     server_count: int | None = None
-    """The number of members as the server gave it with the roster; `members.count` is what is there."""
+    """The number of members that the server gave with the roster; `members.count` is the current number."""
     retry_at: float | None = None
-    """When the channel is asked for again by itself, after a failure; None when that is not planned."""
+    """When the client subscribes the channel again after a failure; None when that is not planned."""
 
 
 def check_subscribed(channel: ChannelSnapshot) -> None:
@@ -65,7 +65,7 @@ class CatchingUp(Protocol):
         """Begin to fetch."""
 
     def lost(self, since: float | None) -> None:
-        """Hold what is received from here on."""
+        """Hold the messages received from now on."""
 
 
 class Channel:
@@ -108,7 +108,7 @@ class Channel:
         self.kind = kind_of(name)
         self.auth: Auth | None = None
         self.decrypted_text: Callable[[bytes, str, str], str] | None = None
-        """Makes text of decrypted bytes, in place of `Options.decrypted_text`."""
+        """Converts decrypted bytes to text, instead of `Options.decrypted_text`."""
         self.state = ChannelState.UNSUBSCRIBED if was_left else ChannelState.IDLE
         self.receives = False
         """Whether messages are delivered: derived from the state, and kept because every message asks."""
@@ -224,7 +224,7 @@ class Channel:
             self.roster.clear()
 
     def succeed(self, now: float) -> float | None:
-        """Note that the subscription is there; return the seconds it was away, None for the first time."""
+        """Note that the channel is subscribed; return the seconds it was away, None for the first time."""
         offline_for = None if self.lost_at is None else now - self.lost_at
         self.last_error = self.lost_at = None
         self.subscribed_at = now
@@ -307,7 +307,7 @@ class Channel:
         self._awaits_cached = False
 
     def snapshot(self, retry_at: float | None = None) -> ChannelSnapshot:
-        """Return what is known now."""
+        """Return a snapshot."""
         roster = self.roster
         return ChannelSnapshot(
             self.name,

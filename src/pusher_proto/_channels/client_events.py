@@ -1,4 +1,4 @@
-"""Client events and messages for extensions of servers: what is checked before one is sent, the rate, and the outboxes.
+"""Client events and messages for extensions of servers: their checks, their rate, and the outboxes.
 
 Protocol: client events. A server that refuses one says so in an error that may name no channel, or keeps
 silent, so what can be known here is refused here.
@@ -51,7 +51,7 @@ _OURS = {
     "pusher:ping": "ping()",
     "pusher:pong": "nothing: pings are answered by the client",
 }
-"""Messages that the client sends itself: one of the application would contradict what it knows."""
+"""Messages that the client sends itself: one from the application would contradict its state."""
 
 _log = logger("session")
 
@@ -130,7 +130,7 @@ class ClientEvents:
     def trigger(
         self, channel: ChannelSnapshot, event: str, data: Any, queue: Outbox | None, now: float
     ) -> None:
-        """Send a client event on a channel, or let it wait. Raises before anything changes when it cannot be right."""
+        """Send a client event on a channel, or let it wait. Raises for an invalid event, before anything changes."""
         check_client_event(event, strict=self._options.strict_names)
         if channel.kind not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
             raise UnsupportedFeature(
@@ -359,5 +359,5 @@ class ClientEvents:
             return 0.0
         filled = self._tokens + (now - self._counted_at) * rate
         self._tokens, self._counted_at = min(float(rate), filled), now
-        # A float may fall short of a token by what was rounded off.
+        # By rounding a float may be slightly less than a token.
         return 0.0 if self._tokens > 1 - 1e-9 else (1 - self._tokens) / rate

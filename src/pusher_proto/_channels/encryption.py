@@ -43,7 +43,7 @@ class Sealed:
         self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
 
     def receive(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Deliver a message decrypted, hold it until a new key is there, or emit `DecryptionFailed`."""
+        """Deliver a message decrypted, hold it until a new key arrives, or emit `DecryptionFailed`."""
         # The place of a message decides this, whether it can be decrypted or not.
         cached = channel.is_cached(event.name)
         held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit

@@ -17,7 +17,7 @@ class Pace:
         self._rate = rate
         self._at_once = max(1.0, rate or 0.0)
         self._free_at = float("-inf")
-        """When all subscribes so far would have gone out, one by one."""
+        """The time at which all subscribes so far would have been sent at this rate."""
 
     def take(self, now: float) -> bool:
         """Return whether one more subscribe may go out now, and count it."""

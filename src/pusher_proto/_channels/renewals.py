@@ -125,7 +125,7 @@ class Renewals:
         self._frames.pop(name, None)
 
     def lost(self) -> None:
-        """Forget everything: the connection is gone."""
+        """Forget everything, as the connection has ended."""
         for name in {**self._frames, **self._renewed}:
             self._timers.stop(Timer.SUBSCRIBE_AGAIN, name)
         self._left.clear()

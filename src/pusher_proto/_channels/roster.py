@@ -164,7 +164,7 @@ class Roster:
         return f"more than {self._limit} members (Options.max_members)"
 
     def _edit(self) -> dict[str, Member]:
-        """Return the members to change them; a snapshot that was handed out is left as it is."""
+        """Return the members, for changes; snapshots that were returned before stay unchanged."""
         if self._snapshot is not None:
             self._by_id = dict(self._by_id)
             self._snapshot = None

@@ -83,7 +83,7 @@ class Admission:
     def lost(
         self, unanswered: list[str], behind: str | None, now: float
     ) -> SubscriptionError | None:
-        """Forget what was requested on the connection.
+        """Forget the requests of the connection.
 
         `unanswered` are the channels whose subscribe may have ended it, `behind` the one whose cached event may have.
         Return the error of the one that did, if it is found.

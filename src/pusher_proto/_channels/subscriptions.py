@@ -161,7 +161,7 @@ class Subscriptions:
         return True
 
     def snapshot(self, name: str) -> ChannelSnapshot:
-        """Return what is known of a channel, subscribed or not."""
+        """Return a snapshot of a channel, subscribed to or not."""
         channel = self.channels.get(name)
         if channel is None:
             state = C.UNSUBSCRIBED if name in self._lately_left else C.IDLE
@@ -188,7 +188,7 @@ class Subscriptions:
         )
 
     def lost(self, now: float, heard_at: float) -> None:
-        """Forget what was asked on the connection, and drop the channels that were being left.
+        """Forget the requests of the connection, and drop the channels that were being left.
 
         `heard_at` is when the connection received its last byte.
         """
@@ -325,7 +325,7 @@ class Subscriptions:
             self.channels[name].cache_missed()
         self._unsettled.clear()
         if self._goodbye is not None and self._connector.ledger.pongs >= self._goodbye:
-            # As a deadline, for the rest of what was read still belongs to this connection.
+            # As a deadline, because the rest of the read still belongs to this connection.
             self._timers.set(Timer.GOODBYE, now)
 
     def error(self, error: ErrorReceived, now: float) -> bool:
@@ -457,7 +457,7 @@ class Subscriptions:
             change = roster.add(event.wire_data) if joined else roster.remove(event.wire_data)
             self.drifts += roster.drifts - before
             if not joined and change is None and roster.is_own(event.wire_data):
-                # The others do not see this client's member any longer, although it is there.
+                # Other clients no longer see this client's member, although it is subscribed.
                 if self._renewals.may_rejoin(channel.name, now):
                     self._renew(channel, now, now)
                 return

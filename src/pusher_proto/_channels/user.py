@@ -63,7 +63,7 @@ class UserSnapshot(Struct, frozen=True):
     online: frozenset[str] = _NOBODY
     """The users of the watchlist who are online."""
     retry_at: float | None = None
-    """When the sign-in is tried again by itself, after a failure; None when that is not planned."""
+    """When the client signs in again after a failure; None when that is not planned."""
 
 
 class User:
@@ -123,7 +123,7 @@ class User:
         return self._state is U.AUTHORIZING or self._timers.is_set(Timer.SIGN_IN_RETRY)
 
     def snapshot(self) -> UserSnapshot:
-        """Return what is known now."""
+        """Return a snapshot."""
         retry_at = self._timers.at(Timer.SIGN_IN_RETRY)
         return UserSnapshot(
             self._state, self.id, self._data, self._last_error, self._online, retry_at
@@ -296,7 +296,7 @@ class User:
         self._settled(now)
 
     def _count_failure(self, now: float) -> None:
-        """Count a failure; the prompt tries of the table go on until half a minute has passed."""
+        """Count a failure; the prompt tries of the table continue for half a minute."""
         if not self._failures:
             self._failing_since = now
         self._failures += 1
@@ -330,7 +330,7 @@ class User:
             self._emit(ProtocolViolation(wrong[0], excerpt(text_of(sent))))
 
     def _watch_one(self, name: object, data: Any) -> str:
-        """Apply one change; return what is wrong with it, or an empty text."""
+        """Apply one change; return an error text, or an empty one."""
         ids = data.get("user_ids") if isinstance(data, dict) else None
         if name not in ("online", "offline") or not isinstance(ids, list):
             return "a watchlist event without users"
@@ -356,7 +356,7 @@ class User:
 
 
 def _id_of(value: object) -> str | None:
-    """Return a user id as text, or None for what is none."""
+    """Return a user id as text, or None if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value) or None

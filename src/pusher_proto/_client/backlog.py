@@ -110,7 +110,7 @@ class Backlog:
                 self._put_back(table, scope, left)
 
     def _entries(self, sink: Sink) -> list[tuple[int, Event]]:
-        """Return a copy of what is kept in the scope of `sink`, in order."""
+        """Return a copy of the events kept in the scope of `sink`, in order."""
         scope, kept = sink.channel, list[_Kept]()
         for table in (self._messages, self._others):
             kept += table.values() if scope is None else [table[scope]] if scope in table else []

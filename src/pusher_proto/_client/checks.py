@@ -1,7 +1,7 @@
 """The checks behind each wait: has it happened, and can it still happen?
 
-A check returns what is waited for, or `PENDING`, or raises why it will not come. Nothing here waits. What is final is
-raised; what will be tried again by itself is waited for. Streams look by the same rules.
+A check returns the awaited result, or `PENDING`, or raises the reason why there will be none. Nothing here waits. Final
+failures are raised; failures that will be retried are waited for. Streams follow the same rules.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Checks:
         return PENDING
 
     def disconnected(self) -> bool | Pending:
-        """Return True when `disconnect` or `close` was called and the connection is gone."""
+        """Return True when `disconnect` or `close` was called and the connection has ended."""
         return True if self._session.disconnected else PENDING
 
     def all_subscribed(self, names: Iterable[str]) -> bool | Pending:
@@ -86,7 +86,7 @@ class Checks:
             raise ClientClosed("this client is closed: open another with open_pusher")
 
     def alive(self) -> None:
-        """Raise when nothing can come any more: the reason rather than the end that followed it."""
+        """Raise if nothing can arrive any longer: the reason rather than the end that followed it."""
         error = self._delivery.terminal_error
         if error is not None:
             raise fresh(error)
@@ -128,7 +128,7 @@ class Checks:
         return False
 
     def why_not(self, what: str, timeout: float | None) -> str:
-        """Return the message of a timeout, with what is known about the reason."""
+        """Return the message of a timeout, with its probable reason."""
         session = self._session
         text = f"{what} within {timeout or 0:g} s"
         for name in session.channels():

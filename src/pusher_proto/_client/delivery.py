@@ -143,7 +143,7 @@ class Delivery:
 
     def end_wait(self, sink: Sink, who: object) -> None:
         """Stop a wait; a later one of `who` continues behind the event that this one took."""
-        # Not what was given and is not taken.
+        # Without the events that were delivered and not taken yet.
         seen = self.backlog.last if sink.seen is None else sink.seen - bool(sink.queue)
         now = self._driver.now()
         self.traces.end(sink.choice, who, seen, now)
@@ -161,7 +161,7 @@ class Delivery:
                 self._driver.changed()
 
     def abandon(self, sink: Sink) -> None:
-        """Close a sink whose consumer is gone. May be called in any thread, at any point of the program."""
+        """Close a sink whose consumer was garbage-collected. May be called in any thread, at any point."""
         sink.close()
         self._abandoned.append(sink)
         self._driver.wake()
@@ -242,7 +242,7 @@ class Delivery:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of the session as it is."""
+        """Whether the session in its current state will emit nothing further."""
         return self.session.closed or self.session.failure is not None
 
     @property
@@ -278,7 +278,7 @@ class Delivery:
                 self._failed = session.failure
             self.lifecycle.notify()
             for sink in tuple(self.router if self.is_over else self.waits):
-                sink.signal.notify()  # what is waited for may not come any more
+                sink.signal.notify()  # the awaited event may no longer arrive
 
     def _move(self) -> None:
         session = self.session
@@ -421,7 +421,7 @@ class Delivery:
                 sink.look_at = sink.counted // 2 if sink.counted else -1
 
     def _took_from(self, sink: Sink, left: int) -> None:
-        """Take note that `left` of the counted events of `sink` are left, while reading is paused."""
+        """Report that `left` of the counted events of `sink` are left, while reading is paused."""
         charged = sink.charged * left // max(sink.counted, 1)
         self._charged -= sink.charged - charged
         sink.counted, sink.charged = left, charged

@@ -1,4 +1,4 @@
-"""Waiting until the server has received what was triggered."""
+"""Waiting until the server has received all triggered events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOST = "the connection ended before the server answered the ping behind what wa
 
 
 class Flush:
-    """Waits until everything that was triggered has gone out, sends a ping behind it, and waits for its pong."""
+    """Waits until all triggered events were sent, sends a ping behind them, and waits for its pong."""
 
     def __init__(self, host: Host) -> None:
         self._host = host

@@ -19,7 +19,7 @@ class Goal(NamedTuple, Generic[T]):
     """What one call waits for."""
 
     check: Callable[[], T | Pending]
-    """Returns the result of the call, or `PENDING`. Raises when it cannot come any more."""
+    """Returns the result of the call, or `PENDING`. Raises if there can be none."""
     signal: Signal
     """Notified when it is time to check again."""
     what: str = ""
@@ -54,7 +54,7 @@ class Goals:
         return Goal(self._host.checks.disconnected, self._host.delivery.turns, "not disconnected")
 
     def flushed(self) -> Goal[bool]:
-        """Wait until the server has received what was triggered."""
+        """Wait until the server has received all triggered events."""
         return Goal(Flush(self._host).check, self._host.delivery.turns, "not flushed")
 
     def signed_in(self) -> Goal[str]:

@@ -295,7 +295,7 @@ class ChannelBase(SourceBase[BindingT_co]):
 
 
 class UserBase(SourceBase[BindingT_co]):
-    """The user who signs in: what is known of it, and the messages for it alone."""
+    """The user who signs in: its state, and the messages for this user."""
 
     def __init__(self, host: Host) -> None:
         self._host = host

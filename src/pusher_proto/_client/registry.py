@@ -15,7 +15,7 @@ _log = logger("client")
 
 
 class _Binding(Protocol):
-    """A handler and what it is bound to."""
+    """A handler with its selector."""
 
     choice: Choice
     fn: Callable[..., object]

@@ -45,7 +45,7 @@ class Choice:
 
     With `typed` data is to be decoded: None means all messages then, and predicates see messages alone. With `gaps`,
     as streams have it, a selector of messages means `GapNotClosed` as well.
-    Raises TypeError for what is no selector, and ValueError for a name or class that can never match in this scope.
+    Raises TypeError if it is not a selector, and ValueError for a name or class that can never match in this scope.
     """
 
     __slots__ = (
@@ -102,7 +102,7 @@ class Choice:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Return what is equal for selectors with the same meaning in the same scope."""
+        """Return a key that is equal for selectors with the same meaning in the same scope."""
         return self.scope, self.names, frozenset(self.types), self.patterns, self.predicates
 
     @property
@@ -114,7 +114,7 @@ class Choice:
         """Return whether events with this scope and this name, or of this class, can be chosen."""
         if self.scope is not None and scope_of(event) != self.scope:
             return False
-        if type(event) is Message:  # of which there are as many as of all others together
+        if type(event) is Message:  # as many as all other events together
             return Message in self.types
         if self._all or self._names(event):
             return True
@@ -175,7 +175,7 @@ def _check_name(name: str, scope: str | None) -> None:
 
 
 def _check_class(cls: type, scope: str | None) -> None:
-    """Raise TypeError for what is no event class, and ValueError for one that no event in this scope has."""
+    """Raise TypeError if it is not an event class, and ValueError for a class without events in this scope."""
     name = cls.__name__
     if not issubclass(cls, Event):
         raise TypeError(f"{name} is not an event class of pusher_proto")

@@ -88,11 +88,11 @@ class Sink:
         return f"a stream of {', '.join(self.choice.shown)} on {shown_scope(self.channel)}"
 
     def may_want(self, event: Event) -> bool:
-        """Return whether events of this kind are asked for."""
+        """Return whether the selector takes events of this kind."""
         return self.choice.may_choose(event)
 
     def wants(self, event: Event) -> bool:
-        """Return whether this very event is asked for. What a predicate raises goes to `predicate_raised`."""
+        """Return whether the selector takes this event. Exceptions of a predicate go to `predicate_raised`."""
         if not self.picky:
             return self.choice.may_choose(event)
         try:
@@ -149,7 +149,7 @@ class Sink:
         return None
 
     def close(self) -> None:
-        """Free what is buffered, and keep nothing from now on."""
+        """Free the buffered events, and keep none from now on."""
         self.closed = True
         self.queue = deque(maxlen=0)
 

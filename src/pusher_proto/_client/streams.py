@@ -61,11 +61,11 @@ class StreamOptions(NamedTuple):
 class StreamBase(Generic[T]):
     """The events that one consumer iterates over. Made by `events`; opened at that call.
 
-    The client holds the stream's sink and not the stream: a stream that is not referenced any more is closed.
+    The client holds the stream's sink and not the stream: a stream that is no longer referenced is closed.
     """
 
     _ready = 0
-    """How many events a driver may take from the sink's queue by itself, which is what nearly all steps are."""
+    """How many events a driver may take from the sink's queue directly, as in nearly all steps."""
     _at_once = AT_ONCE
     """How many that are at most."""
 
@@ -99,7 +99,7 @@ class StreamBase(Generic[T]):
         return self._sink.dropped
 
     def close(self) -> None:
-        """End the iteration and free what is buffered."""
+        """End the iteration and free the buffered events."""
         with self._host.guard:
             self._host.delivery.remove(self._sink)
 
@@ -107,7 +107,7 @@ class StreamBase(Generic[T]):
         """Return the next element, `PENDING`, or `END`. Raises the error that is final for this scope."""
         delivery, sink = self._host.delivery, self._sink
         if len(sink.queue) <= sink.look_at:
-            delivery.took(sink)  # what was taken without looking
+            delivery.took(sink)  # the events that were taken directly
         while True:
             event: Any = sink.take()
             if event is None:
@@ -138,7 +138,7 @@ class StreamBase(Generic[T]):
         return event
 
     def _typed(self, event: Any) -> T | Pending:
-        """Return a message with its data decoded, another event as it is, or `PENDING` for one that is skipped."""
+        """Return a message with its data decoded, another event unchanged, or `PENDING` for one that is skipped."""
         assert self._decode is not None
         if not isinstance(event, ChannelEvent):
             return event  # type: ignore[no-any-return]  # as above
@@ -193,7 +193,7 @@ class Wait:
         self.close()
 
     def check(self) -> Any:
-        """Return the event, or `PENDING`. Raises when it cannot come any more."""
+        """Return the event, or `PENDING`. Raises if it can no longer arrive."""
         sink, delivery = self._sink, self._host.delivery
         event = sink.take()
         if event is not None:

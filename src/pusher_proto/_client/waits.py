@@ -27,7 +27,7 @@ Key = tuple[object, ...]
 
 
 class Trace(Sink):
-    """Remembers the events that one selector means, for a while. It claims none of them."""
+    """Keeps the events of one selector for some seconds. It claims none of them."""
 
     claims: bool = False
 

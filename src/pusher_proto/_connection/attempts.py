@@ -42,7 +42,7 @@ class Attempts:
         """Return when an attempt may begin that the application asks for now.
 
         The first request after a failure counts at once. Further ones keep their distance, so that a handler that
-        connects at each failure makes no storm. The second that a server asks for holds for all of them.
+        connects at each failure makes no storm. The second that a server asks for applies to all of them.
         """
         spaced = self._began_at + _SPACING if self._hurried else now
         return max(now, self._not_before, spaced)

@@ -71,7 +71,7 @@ class Reports(NamedTuple):
     received: Callable[[Iterator[Run | LinkItem], float], None]
     """Takes what a link received, item by item."""
     authorizing: Callable[[], bool]
-    """Returns whether an authorization is pending, or failed and is asked for again."""
+    """Returns whether an authorization is pending, or failed and is requested again."""
 
 
 class Connector:
@@ -87,7 +87,7 @@ class Connector:
         *,
         messages: bool = False,
     ) -> None:
-        """`messages`: connections carry whole messages in place of bytes."""
+        """`messages`: connections carry whole messages instead of bytes."""
         self._options = options
         self._timers = timers
         self._transports = transports
@@ -138,7 +138,7 @@ class Connector:
 
     @property
     def ending(self) -> bool:
-        """Whether close() was called: no command counts any more."""
+        """Whether close() was called: commands have no effect any longer."""
         return self._state in (S.CLOSING, S.CLOSED)
 
     @property
@@ -153,7 +153,7 @@ class Connector:
 
     @property
     def disconnected(self) -> bool:
-        """Whether the application ended the connection, and its transport is gone."""
+        """Whether the application ended the connection, and its transport has ended."""
         if self.closed:
             return True
         gone = self._ended_transport is None or self._ended_transport not in self._transports

@@ -51,7 +51,7 @@ class Asked(Enum):
 _SILENT = (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL, Asked.SUBSCRIBE_AGAIN)
 
 Key = tuple[Asked, str | None]
-"""What is asked, and of which channel."""
+"""The kind of a request, and its channel."""
 
 _PING: Key = (Asked.PING, None)
 
@@ -111,7 +111,7 @@ class Ledger:
         self._numbers: dict[Key, int] = {}
         self._silent: dict[int, Key] = {}
         """The requests that get an error or nothing, until something that was sent later is answered."""
-        # Dicts in place of sets: an empty set takes 150 bytes more, in every idle client.
+        # Dicts instead of sets: an empty set takes 150 bytes more, in every idle client.
         self._repeated: dict[Key, None] = {}
         """The silent requests since the last request that gets an answer: each is noted once."""
         self._errors: list[_Error] = []
@@ -167,7 +167,7 @@ class Ledger:
         return self._in_sequence(number) if self._in_order else self._by_count(number)
 
     def error(self, error: ErrorReceived, now: float) -> list[Verdict]:
-        """Take an error that names no request; return what is known about it at once."""
+        """Take an error that names no request; return the attributions that are certain at once."""
         if error.code == _REFUSES_NOTHING:
             return [Verdict(error)]
         pinged = self._numbers.get(_PING)
@@ -196,7 +196,7 @@ class Ledger:
         return suspect
 
     def lost(self) -> list[Verdict]:
-        """Forget everything: the connection is gone. Return the errors that nothing followed."""
+        """Forget everything, as the connection has ended. Return the errors that nothing followed."""
         reports = [Verdict(one.error) for one in self._errors if not one.confirmed]
         self._in_order = self._known
         self._unplaced = None

@@ -174,7 +174,7 @@ class Link:
         self._owner.link_closed(self, error, reason, now)
 
     def _items(self, data: Any, now: float) -> Iterator[Run | LinkItem]:
-        """Take bytes, or a whole message, and yield what they mean, in order. Nothing follows `Ended`.
+        """Take bytes, or a whole message, and yield their meaning, in order. Nothing follows `Ended`.
 
         Consecutive messages that name a channel are yielded together, as one `Run`: a step for each would dominate
         their cost. Handle each item before asking for the next, so that joining reads changes nothing.
@@ -223,7 +223,7 @@ class Link:
         return self._watched(items, logs) if whole else items
 
     def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
-        """Log messages, and put what is wanted as `TextReceived` before each."""
+        """Log messages, and put a `TextReceived` before each if it is selected."""
         found: list[object] = []
         for item in items:
             if type(item) is bytes:

@@ -3,7 +3,7 @@
 Any byte is a sign of life. `pusher:ping` works on every server; a WebSocket ping would not keep Soketi awake (its idle
 timer looks at its own sends, which only answers to `pusher:ping` are).
 
-A connection can also lose one direction: the client's messages vanish while the server's go on. A pong that is missing
+A connection can also lose one direction: the client's messages vanish while the server's arrive. A pong that is missing
 shows it, on a server that has answered a ping before.
 """
 
@@ -133,7 +133,7 @@ class Liveness:
         return self._reading_since + limit
 
     def stop(self) -> None:
-        """Forget all deadlines: the connection is gone."""
+        """Forget all deadlines, as the connection has ended."""
         self._timers.stop(Timer.ACTIVITY)
         self._timers.stop(Timer.PONG)
         self._timers.stop(Timer.ONE_WAY)

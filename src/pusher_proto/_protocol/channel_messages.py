@@ -40,7 +40,7 @@ def _decode_long(text: bytes | memoryview) -> ChannelEvent:
 
 
 PLAIN = Reader(_decode, _decode_long)
-"""Reads the plain messages of channels; what it leaves out is for `_messages.decode` to judge, from the start."""
+"""Reads the plain messages of channels; texts that it rejects are decoded by `envelope.decode`, from the start."""
 
 
 def read_plain(text: bytes) -> ChannelEvent | None:

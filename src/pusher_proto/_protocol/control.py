@@ -158,7 +158,7 @@ def read_error(sent: object, channel: str | None) -> ErrorReceived:
 
 
 def read_refused_upgrade(item: UpgradeRefused) -> Ended:
-    """Return the meaning of an HTTP answer in place of the upgrade."""
+    """Return the meaning of an HTTP answer to the upgrade that is not 101."""
     headers = dict(item.headers)
     reason = f"the upgrade was answered with HTTP {item.status} {item.reason}".rstrip()
     if 300 <= item.status < 400:

@@ -1,8 +1,8 @@
 """What follows a failure: one table for connections, channels and the sign-in.
 
-The rule behind it: what was good once is not final. A client that was connected, a channel that was subscribed, a
-user who was signed in is asked for again, slowly if need be, until it is back or the application says otherwise. Final
-at once is only what fails from the very start and cannot go away by itself. `docs/reconnecting.md` shows the table; a
+The rule behind it: after a success no failure is final. A client that was connected, a channel that was subscribed, a
+user who was signed in is retried, slowly if need be, until it is back or the application ends it. Final
+at once are only failures before the first success that are not temporary. `docs/reconnecting.md` shows the table; a
 script draws it from here.
 
 A failure is classified first (`cause_of_close`, `cause_of_status`, `cause_of_refusal`, ...); `FAILURES` then names the
@@ -42,9 +42,9 @@ _PATIENT = 1.0
 """Seconds that `Step.WAIT` waits at least."""
 _PROMPT_CAP = 8.0
 PROMPT_ATTEMPTS = 6
-"""Delays of 1, 2, 4, 8, 8 and 8 s at most: half a minute, after which servers drop a user who is not signed in."""
+"""Delays of 1, 2, 4, 8, 8 and 8 s at most: half a minute. Then servers close connections without a sign-in."""
 _SPREAD = 0.1
-"""The part of a fixed delay that is added at random, so that a thousand clients do not come back together."""
+"""The part of a fixed delay that is added at random, so that a thousand clients do not reconnect at once."""
 
 
 class Subject(Enum):
@@ -196,7 +196,7 @@ FAILURES: dict[Cause, Row] = {
         _USER, S.FINAL, S.PROMPT_THEN_RARE, "a wrong secret; secrets are rotated"
     ),
 }
-"""The table. "Final" of a channel or a sign-in ends at the next connection, where each is asked for again."""
+"""The table. "Final" of a channel or a sign-in ends at the next connection, which retries both."""
 
 _REFUSALS = {S.FINAL, S.A_FEW, S.SLOW, S.RARE, S.PROMPT_THEN_RARE}
 
@@ -251,7 +251,7 @@ def delay_after(
         case S.WHEN_FREE:
             return _fixed(options.capacity_retry, failures, at_least, rng)
         case S.FINAL:
-            raise ValueError("nothing follows what is final")
+            raise ValueError("nothing follows a final failure")
         case _:
             assert_never(step)
 
@@ -259,7 +259,7 @@ def delay_after(
 def retry_in(
     cause: Cause, *, good: bool, failures: int, options: Options, rng: Rng
 ) -> float | None:
-    """Return the seconds until a channel or the sign-in is asked for again, or None: not on this connection."""
+    """Return the seconds until a channel or the sign-in is tried again, or None: not on this connection."""
     step = step_after(cause, good=good, failures=failures, options=options)
     return None if step is S.FINAL else delay_after(cause, step, failures, options, rng)
 
@@ -270,7 +270,7 @@ def _fixed(delays: tuple[float, ...], failures: int, at_least: float, rng: Rng) 
     return max(at_least, delay + rng.uniform(0.0, _SPREAD * delay))
 
 
-# From what was seen to its cause.
+# From an observation to its cause.
 
 
 def cause_of_close(
@@ -304,12 +304,12 @@ def cause_of_close(
 
 
 def says_terminated(text: str) -> bool:
-    """Return whether a 4009 with these words means that the application wants the user gone."""
+    """Return whether a 4009 with these words means that the application terminated the user."""
     return any(words in text.lower() for words in ("disconnected by the app", "terminated by"))
 
 
 def cause_of_status(status: int) -> Cause:
-    """Return the cause of an upgrade that was answered with the HTTP `status` in place of 101."""
+    """Return the cause of an upgrade that was answered with the HTTP `status` instead of 101."""
     if status >= 500 or status in (408, 425, 429):
         return Cause.UPGRADE_BUSY
     return Cause.UPGRADE_REFUSED if status >= 400 else Cause.UPGRADE_ASTRAY

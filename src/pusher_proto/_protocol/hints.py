@@ -33,7 +33,7 @@ _CODES: dict[int | None, str] = {
     4001: "check the key and the cluster or host: this server does not know the app",
     4003: "the app is disabled",
     4004: "the app is over its connection quota: raise it, close other clients, or wait until the server has "
-    "noticed that a lost connection is gone",
+    "noticed the loss of a connection",
     4005: "check the path",
     4009: "this app wants a sign-in or a private channel soon after the greeting, signed with its secret",
 }
@@ -96,7 +96,7 @@ _STRICT = range(80, 95)
 _CERTIFICATES = {
     _NOT_YET_VALID: "is the clock of this machine right?",
     10: "renew it at the server; is the clock of this machine right?",
-    18: "it is signed by itself: trust it with an ssl_context that has loaded it",
+    18: "it is self-signed: trust it with an ssl_context that has loaded it",
     19: "its authority is not known here: trust it with an ssl_context that has loaded it",
     23: "it was revoked: the server needs another",
     62: "connect by a name that the certificate is made for",

@@ -86,7 +86,7 @@ class Inflater:
             raise InflateError(1009, f"message of more than {self._max_size} bytes")
         self.size += len(inflated)
         if inflate.eof and not (last and inflate.unused_data in _AFTER_THE_LAST_BLOCK):
-            raise InflateError(1007, "a message that goes on after its last block")
+            raise InflateError(1007, "a message that continues after its last block")
         if last:
             self.size = 0
             if self._forgets or inflate.eof:

@@ -52,7 +52,7 @@ Shallow = _Flat | list[_Five] | dict[str, _Five]
 
 
 class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One message as it is on the wire."""
+    """One message in its form on the wire."""
 
     event: str
     channel: str | None = None
@@ -157,7 +157,7 @@ def loads(text: str | bytes) -> Any:
 
 
 def value_of(data: Any) -> Any:
-    """Return the value of an envelope's data: decoded when it is a string of JSON, else as it is."""
+    """Return the value of an envelope's data: decoded when it is a string of JSON, otherwise unchanged."""
     if type(data) is not str:
         return data
     try:

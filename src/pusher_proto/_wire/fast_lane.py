@@ -43,7 +43,7 @@ class Run(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """Returns an event for a text, or raises ValueError or RecursionError to leave the text as it is.
+    """Returns an event for a text, or raises ValueError or RecursionError to leave the text unchanged.
 
     A reader must reject invalid UTF-8: text that it accepts is not validated again.
     """
@@ -58,7 +58,7 @@ def _gives_nothing(_: object) -> object:
 
 
 NO_READER = Reader(_gives_nothing, _gives_nothing)
-"""Leaves every text as it is."""
+"""Leaves every text unchanged."""
 
 
 def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, reader: Reader) -> int:

@@ -67,7 +67,7 @@ class Frames:
         # The start of an incomplete frame, and the length that it needs for the next step.
         self._held = bytearray()
         self._need = 0
-        # The message of which some frames have arrived, but not the last.
+        # The message whose first frames have arrived, but not the last.
         self._fragments = self._size = self._turns = 0
         self._is_text = False
         self._text = bytearray()
@@ -112,7 +112,7 @@ class Frames:
         return frame
 
     def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[FrameItem]:
-        """Take bytes of any shape and return what they complete. `reader` reads the texts of the fast lane."""
+        """Take bytes, split anywhere; return the items that they complete. `reader` reads texts of the fast lane."""
         items: list[FrameItem] = []
         held = self._held
         at = 0

@@ -40,7 +40,7 @@ class Messages:
         return b""
 
     def receive_data(self, data: str | bytes, reader: Reader = NO_READER) -> list[Item]:
-        """Take one message, text or the bytes of a binary one, and return what it is."""
+        """Take one message, text or the bytes of a binary message, and return its item."""
         if not self.is_open:
             return []
         if isinstance(data, bytes):

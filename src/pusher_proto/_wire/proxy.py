@@ -87,7 +87,7 @@ def proxy_of(url: Secret, max_head: int) -> Proxy:
 
 
 def _parsed(url: str, max_head: int) -> Proxy | None:
-    """Return None for what is wrong, so that no exception shows the login."""
+    """Return None for an invalid value, so that no exception shows the login."""
     try:
         parts = urlsplit(url)
         host, port = check_host(parts.hostname or ""), parts.port

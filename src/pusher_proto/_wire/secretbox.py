@@ -97,7 +97,7 @@ def read_key(text: str | None) -> Key:
 
 
 def _decode(text: str) -> bytes | None:
-    """Return what is written in base64, or None unless that is its one canonical form."""
+    """Return the bytes of a base64 text, or None unless it is in canonical form."""
     try:
         data = binascii.a2b_base64(text)
     except ValueError:

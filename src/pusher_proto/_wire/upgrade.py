@@ -1,6 +1,6 @@
 """The upgrade of one connection to WebSocket (RFC 6455, 4): the request, and its answer, read by h11.
 
-It is needed once and then let go: what HTTP keeps would be a tenth of an idle client.
+It is needed once and then freed: the state of HTTP would be a tenth of an idle client's memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class UpgradeAccepted(Struct, frozen=True):
 
 
 class UpgradeRefused(Struct, frozen=True):
-    """The server answered the upgrade with a status other than 101, and the body is there."""
+    """The server answered the upgrade with a status other than 101, and the body has arrived."""
 
     status: int
     reason: str
@@ -69,7 +69,7 @@ class Upgrade:
         self._nonce = nonce if nonce is not None else generate_nonce()
         self._asked = request
         self._request = _http_request(request, self._nonce)
-        # h11 measures only what is incomplete: a long head that comes in one read would pass. So it
+        # h11 measures incomplete heads only: a long head that arrives in one read would pass. So it
         # is given as many bytes as the limit allows, and its own limit is out of reach.
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=head_limit + body_limit)
         self._limit = self._head_limit = head_limit
@@ -86,7 +86,7 @@ class Upgrade:
             raise LocalProtocolError("the upgrade was requested before") from error
 
     def receive_data(self, data: bytes) -> Outcome | None:
-        """Take bytes of any shape; return the outcome once it is known. After that nothing is to be given any more."""
+        """Take bytes, split anywhere; return the outcome once it is known. Call it no longer after that."""
         at = 0
         while at < len(data):
             part = data[at : at + self._limit - self._size]
@@ -158,7 +158,7 @@ class Upgrade:
         return UpgradeAccepted(_text(answer.headers), chosen[0] if chosen else None)
 
     def _extend(self, values: Iterable[bytes]) -> str | None:
-        """Note the extension that the server chose; return what is wrong with it, if anything is."""
+        """Note the extension that the server chose; return an error text, if it is invalid."""
         if not any(_tokens(values)):
             return None
         if not self._asked.compression:
@@ -170,7 +170,7 @@ class Upgrade:
         return None
 
     def _end(self, wrong: str) -> UpgradeRefused | Violation:
-        """Return the refusal with the received part of its body, or else what was wrong."""
+        """Return the refusal with the received part of its body, or the error."""
         answer = self._refusal
         if answer is None:
             return Violation(None, wrong)

@@ -86,7 +86,7 @@ class WebSocket:
 
         `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
-        # Draw the first masks together with the key: most connections need no more for a while.
+        # Draw the first masks together with the key: most connections need no others for some time.
         drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(

@@ -38,7 +38,7 @@ __all__ = ["IO", "Driver"]
 class IO(Protocol):
     """What moves bytes and time: all that an embedder writes. A `Driver` calls it; no call may wait.
 
-    Where a call cannot do what it is for now (no more threads, no more files) it raises OSError or RuntimeError, and
+    If a call fails for now (no thread or no file can be made) it raises OSError or RuntimeError, and
     the attempt has failed.
     """
 
@@ -59,7 +59,7 @@ class IO(Protocol):
     ) -> Callable[[], None]:
         """Call `function(argument)`, a function of the application, where it may take its time.
 
-        Then call `done` with what it returned or the exception that it raised. Return a function that cancels the call:
+        Then call `done` with its result or its exception. Return a function that cancels the call:
         a coroutine function is cancelled, a plain one runs on. In both cases `done` is still called, once, when the
         function has ended: the session counts the calls that have not.
         """

@@ -35,7 +35,7 @@ class MessageWire(Wire):
         """Code and reason of the close frame."""
 
     def part(self, code: int, reason: str) -> None:
-        """Close after what was sent before, by a close frame with `code` and `reason`."""
+        """Close after the data sent before, with a close frame of `code` and `reason`."""
         self.goodbye = code, reason
         self.close(abort=False)
 

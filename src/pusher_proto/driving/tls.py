@@ -93,7 +93,7 @@ class Tls:
         return b"".join(records)
 
     def describe(self) -> str:
-        """Return the version of TLS, and who made the certificate and until when it is valid. For people."""
+        """Return the version of TLS, and the issuer and the end of the certificate, in words."""
         certificate: dict[str, Any] = self._object.getpeercert() or {}
         issuer = {key: value for ((key, value),) in certificate.get("issuer", ())}
         by = issuer.get("organizationName") or issuer.get("commonName") or "an unknown authority"
@@ -101,12 +101,12 @@ class Tls:
         return f"{self._object.version()}, by {by}, until {until}"
 
     def encrypt(self, data: bytes) -> None:
-        """Add `data` to what is to be sent. Call it only after `established` is True."""
+        """Encrypt `data` and add it to the output. Call it only after `established` is True."""
         while data:
             data = data[self._object.write(data) :]
 
     def part(self) -> None:
-        """Add close_notify to what is to be sent."""
+        """Add close_notify to the output."""
         self.parted = True
         with suppress(ssl.SSLError):  # the answer to it is not waited for
             self._object.unwrap()
@@ -117,7 +117,7 @@ class Tls:
         return self._to_send.pending > 0
 
     def to_send(self) -> bytes:
-        """Return what is to be sent now, once."""
+        """Return the output, and clear it."""
         return self._to_send.read()
 
     def cut_off(self) -> None:

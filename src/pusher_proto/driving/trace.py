@@ -24,13 +24,13 @@ class NoTrace:
         """Take the addresses of the host, as `socket.getaddrinfo` returned them."""
 
     def reached(self, peer: object, *, tls: bool) -> None:
-        """Take note that the stream is open, to the address `peer`; with `tls`, TLS begins now."""
+        """Report that the stream is open, to the address `peer`; with `tls`, TLS begins now."""
 
     def securing(self) -> None:
-        """Take note that TLS begins behind the proxy."""
+        """Report that TLS begins behind the proxy."""
 
     def secured(self, describe: Callable[[], str]) -> None:
-        """Take note that TLS is established; `describe` returns its version and certificate."""
+        """Report that TLS is established; `describe` returns its version and certificate."""
 
 
 NO_TRACE = NoTrace()

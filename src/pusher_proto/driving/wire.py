@@ -6,7 +6,7 @@ session's contract, for every driver alike:
 
 - One answer: whatever both sides do and in whatever order, the session is notified once that the stream could not be
   opened, or that it was opened and later, once, that it ended. An abort is answered at once and waits for no I/O.
-- Order: bytes are written in the order of `send`; TLS begins and the stream closes after what was sent before.
+- Order: bytes are written in the order of `send`; TLS begins and the stream closes after the data sent before.
 - Reading pauses when the session says so, and while TLS is about to begin.
 """
 
@@ -35,7 +35,7 @@ class WireState(StrEnum):
     """TLS is being established; the session does not know yet that the stream is open."""
     OPEN = "open"
     UPGRADING = "upgrading"
-    """TLS is to be established on a stream that was open without it, after what was sent before."""
+    """TLS is to be established on a stream that was open without it, after the data sent before."""
     CLOSING = "closing"
     """What was sent before is written; then the wire is over."""
     REFUSING = "refusing"
@@ -50,7 +50,7 @@ class WireInput(StrEnum):
     OPENED_FOR_TLS = "opened, and TLS is wanted from the start"
     SECURED = "TLS is established"
     START_TLS = "the session asks for TLS"
-    CLOSE = "the session closes it after what was sent"
+    CLOSE = "the session closes it after the data sent before"
     TLS_FAILED = "TLS could not be established"
     END = "the end, from either side"
 
@@ -125,19 +125,19 @@ class Wire:
     # The session's side
 
     def send(self, data: bytes) -> None:
-        """Write `data` after what was sent before."""
+        """Write `data` after the data sent before."""
         if not self._error and self.state is not _OVER:
             self._outbox.append(data)
 
     def start_tls(self, host: str) -> None:
-        """Begin TLS after what was sent before, and read nothing until then."""
+        """Begin TLS after the data sent before, and read nothing until then."""
         self._name = host
         self._enter(WireInput.START_TLS)
         self._trace.securing()
         self._begin_tls()
 
     def close(self, *, abort: bool) -> None:
-        """Close after what was sent before, or at once. A stream that is not open yet is given up."""
+        """Close after the data sent before, or at once. A stream that is not open yet is abandoned."""
         if self.state is _OPEN and not abort:
             self._enter(WireInput.CLOSE)
             self._emptied()
@@ -156,7 +156,7 @@ class Wire:
 
     @property
     def over(self) -> bool:
-        """Whether the stream is to be closed now, or not opened any more. Nothing said after that has an effect."""
+        """Whether the stream is to be closed now, or no longer to be opened. Later calls have no effect."""
         return self.state is _OVER
 
     @property
@@ -326,7 +326,7 @@ class Wire:
             self._end(self._error)
         elif self._name and self.state in _SHAKING_HANDS:
             self._begin_tls()
-            self._tell(_nothing)  # reading goes on
+            self._tell(_nothing)  # reading continues
 
     def _end(self, error: BaseException | str) -> None:
         if self.state is _OVER:

@@ -48,7 +48,7 @@ class Channel:
         self.subscribers[socket] = member
         if member is None:
             return False
-        # The first connection decides what is known about a user.
+        # The first connection decides the data of a user.
         self._members.setdefault(member.user_id, member)
         count = self._connections.get(member.user_id, 0) + 1
         self._connections[member.user_id] = count

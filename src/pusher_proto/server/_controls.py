@@ -272,7 +272,7 @@ class Controls(Guests):
         realm.app = replace(realm.app, secret=secret)
 
     def reset(self, *, drop: bool = False, now: float) -> None:
-        """Undo all faults, let all members of `join` leave, and forget what was received, published and sent.
+        """Undo all faults, let all members of `join` leave, and clear `received`, `published` and `webhooks`.
 
         With `drop`, all WebSockets end as well, by 4200.
         """
@@ -304,7 +304,7 @@ class Controls(Guests):
 
     @property
     def app(self) -> App:
-        """The first app, as it is now."""
+        """The first app, with its current settings."""
         return self._realm(None).app
 
     @property

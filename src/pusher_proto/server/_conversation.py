@@ -82,7 +82,7 @@ class Answered(Exception):
 
 
 class Ended(Exception):
-    """The message ends the connection; as a ghost, its subscriptions stay for a while."""
+    """The message ends the connection; as a ghost, its subscriptions stay for some time."""
 
     def __init__(self, ending: Ending, *, ghost: bool = False) -> None:
         super().__init__(ending)

@@ -22,13 +22,13 @@ class ServerClose(msgspec.Struct, frozen=True):
     """End this connection. The server forgets its number; later input for it is ignored.
 
     A driver should end its sending side and read on for a moment before it closes: closing with bytes unread resets
-    the connection, and the client may lose what was sent last.
+    the connection, and the client may lose the last messages.
     """
 
     connection: int
     """The number that the caller gave to `connection_opened`."""
     abort: bool
-    """False: after what was sent before. True: at once, as a crash would (a reset where possible)."""
+    """False: after the data sent before. True: at once, as in a crash (a reset where possible)."""
 
 
 class ServerRequest(msgspec.Struct, frozen=True):

@@ -84,7 +84,7 @@ class ChannelRefusal(Countdown):
 
 @dataclass
 class AuthAnswer(Countdown):
-    """The answer of the auth endpoint in place of the right one."""
+    """The answer of the auth endpoint instead of the right one."""
 
     response: HttpResponse = field(default_factory=lambda: HttpResponse(200))
 
@@ -124,6 +124,6 @@ class Faults:
         return refusal if refusal and refusal.take() else None
 
     def take_auth_answer(self) -> HttpResponse | None:
-        """Count one request to the auth endpoint; return its answer in place of the right one, if any."""
+        """Count one request to the auth endpoint; return its answer instead of the right one, if any."""
         answer = self.auth_answer
         return answer.response if answer and answer.take() else None

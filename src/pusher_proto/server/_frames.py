@@ -14,7 +14,7 @@ _ENCODER = msgspec.json.Encoder()
 
 
 class ClientMessage(msgspec.Struct, frozen=True):
-    """A message of a client. `data` stays JSON text, because what is forwarded must not change."""
+    """A message of a client. `data` stays JSON text, because forwarded data must not change."""
 
     event: str
     channel: str | None = None

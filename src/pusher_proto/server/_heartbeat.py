@@ -38,7 +38,7 @@ class Heartbeat:
         self._pinged: dict[Connection, float] = {}
 
     def start(self, now: float) -> None:
-        """Start the ticks, which go on until a tick finds no connection."""
+        """Start the ticks, which continue until a tick finds no connection."""
         if self._dialect.tick is not None and "tick" not in self._timers:
             self._timers.set("tick", now + self._dialect.tick, self._tick)
 

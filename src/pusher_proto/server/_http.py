@@ -12,7 +12,7 @@ from ._frames import json_text
 
 __all__ = ["HttpRequest", "HttpResponse", "failure", "json_response", "parse_form"]
 
-# h11 writes no reason by itself, and clients print it.
+# h11 writes no reason, and clients print it.
 _REASONS = {
     200: "OK", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
     405: "Method Not Allowed", 413: "Content Too Large",

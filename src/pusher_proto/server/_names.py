@@ -39,7 +39,7 @@ def kind_of(channel: str) -> Kind:
 
 
 def is_cache(channel: str) -> bool:
-    """Whether the last event of this channel is kept for those who subscribe later."""
+    """Whether the last event of this channel is kept for later subscribers."""
     return channel.startswith(_CACHE)
 
 

@@ -18,7 +18,7 @@ FRAMES = 5
 """The level of reports of frames, below DEBUG."""
 _SIGNATURE = re.compile(r'("auth\\*"\s*:\s*\\*"[^:"]{0,100}:)[0-9a-fA-F]+')
 _USER = re.compile(r'("(?:user_data|channel_data|user_info|hash)\\*"\s*:\s*).*', re.DOTALL)
-# A refusal quotes what was signed: the socket id, a channel or `:user:`, and the data of the member or the user.
+# A refusal quotes the signed text: the socket id, a channel or `:user:`, and the data of the member or the user.
 _SIGNED = re.compile(r":\{.*\}(?=, but got)", re.DOTALL)
 LOGGER = logging.getLogger("pusher_proto.server")
 

@@ -116,7 +116,7 @@ class RequestReader:
         if end is None:
             return None
         self._searched = 0
-        # h11's own limit looks at what is buffered, which depends on how the bytes were split.
+        # h11's own limit measures its buffer, which depends on how the bytes were split.
         http = h11.Connection(h11.SERVER, max_incomplete_event_size=2**62)
         http.receive_data(bytes(self._incoming[:size]))
         del self._incoming[:size]
@@ -140,7 +140,7 @@ class RequestReader:
         del self._incoming[: len(data)]
         self._room -= len(data)
         if data:
-            # An empty call would tell h11 that the peer has gone.
+            # An empty call would tell h11 that the peer has closed.
             http.receive_data(data)
         try:
             while isinstance(event := http.next_event(), h11.Data):

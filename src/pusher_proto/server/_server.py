@@ -200,7 +200,7 @@ class Server(Controls):
         self._settle(now)
 
     def handle_timeout(self, *, now: float) -> None:
-        """Carry out what is due, if anything."""
+        """Carry out the actions that are due."""
         now = self._advance(now)
         self._timers.fire(now)
         self._settle(now)

@@ -18,7 +18,7 @@ def signature_matches(secret: str, text: str, given: str) -> bool:
 def wrong_channel_authorization(
     app: App, socket_id: str, channel: str, auth: str, channel_data: str | None
 ) -> str | None:
-    """Return what is wrong with an authorization for a channel, in Pusher's words, or None."""
+    """Return the error of an authorization for a channel, in Pusher's words, or None."""
     text = f"{socket_id}:{channel}"
     if channel_data is not None:
         text += f":{channel_data}"
@@ -26,7 +26,7 @@ def wrong_channel_authorization(
 
 
 def wrong_user_authorization(app: App, socket_id: str, auth: str, user_data: str) -> str | None:
-    """Return what is wrong with an authorization to sign in, or None."""
+    """Return the error of an authorization to sign in, or None."""
     text = f"{socket_id}::user::{user_data}"
     return _wrong(app, text, auth, "signin", "signin auth data")
 

@@ -28,7 +28,7 @@ _UNLIMITED = 2**31
 _MISSING_CHANNEL = (4000, "Invalid message format: Missing channel field")
 _NO_MEMBER = (4000, "Invalid message format: Missing channel_data for presence channel")
 _PANIC = Ending(0, "", Manner.SILENT)
-"""The end of a connection whose task fails at the server. Its memberships stay for a while."""
+"""The end of a connection whose task fails at the server. Its memberships stay for some time."""
 _ILLEGAL = re.compile(r"[^-A-Za-z0-9_=@,;.#]")
 _KINDS = (
     ("private-", Kind.PRIVATE),

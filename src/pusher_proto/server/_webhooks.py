@@ -69,7 +69,7 @@ class SentWebhook(NamedTuple):
     channel: str
     """The channel that it is about."""
     fields: dict[str, Any]
-    """All of the event as it is sent."""
+    """The whole event in the form in which it is sent."""
 
 
 @dataclass

@@ -277,7 +277,7 @@ class World:
         data: Json = None
         if message.data is not msgspec.UNSET:
             value = parse_json(message.data)
-            # Text that JSON allows and msgspec does not read is passed on to others as it is.
+            # Text that JSON allows and msgspec does not read is forwarded unchanged.
             data = bytes(message.data).decode() if value is msgspec.UNSET else value
         channel = message.channel
         if channel is None and isinstance(data, dict):

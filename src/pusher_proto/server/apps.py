@@ -25,7 +25,7 @@ class MessageRate:
 
 @dataclass(frozen=True, kw_only=True)
 class App:
-    """One application: its names, its secrets and what it allows, as on Pusher's dashboard.
+    """One application: its names, secrets and permissions, as on Pusher's dashboard.
 
     Raises ValueError for an encryption master key that has not 32 bytes.
     """

@@ -11,7 +11,7 @@ __all__ = ["MessageClient"]
 
 
 class MessageClient:
-    """One WebSocket of a server's client. Bytes of the server go to `received`; `to_server` is what it gets.
+    """One WebSocket of a server's client. Bytes of the server go to `received`; `to_server` takes the bytes for it.
 
     `messages` are the texts that the server sent, in order; take them from its left.
     """

@@ -273,7 +273,7 @@ class Controls(ABC):
         self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
 
     def reset(self, *, drop: bool = False) -> None:
-        """Undo all faults, let all members of `join` leave, and forget what was received, published and sent.
+        """Undo all faults, let all members of `join` leave, and clear `received`, `published` and `webhooks`.
 
         With `drop`, all WebSockets end as well, by 4200.
         """

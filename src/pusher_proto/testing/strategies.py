@@ -1,6 +1,6 @@
 """Hypothesis strategies for users' own tests: what servers say, good and bad, and what goes wrong with them.
 
-Needs Hypothesis (`pip install hypothesis`), which this package does not install by itself. See docs/fuzzing.md.
+Needs Hypothesis (`pip install hypothesis`), which is not a dependency of this package. See docs/fuzzing.md.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ def _message(
 def _named(
     event: str, channel: st.SearchStrategy[str | None], data: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[str]:
-    """A message of the protocol's own, its data as a string or as it is: servers do either."""
+    """A message of the protocol itself, with its data as a string or as a value: servers do either."""
     either = data.flatmap(
         lambda value: (
             st.just(value) if value is None else st.sampled_from((json.dumps(value), value))

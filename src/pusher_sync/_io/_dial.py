@@ -39,7 +39,7 @@ def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object])
                     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not code:
                         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                        return sock  # type: ignore[no-any-return]  # selectors keep what they are given
+                        return sock  # type: ignore[no-any-return]  # selectors return the object that was registered
                     sock.close()
                     error = OSError(code, os.strerror(code))
             raise error

@@ -47,7 +47,7 @@ class IO(DrivingIO, Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the I/O has ended: nothing happens by itself any more."""
+        """Whether the I/O has ended: it calls nothing any longer."""
 
     @property
     def must_not_wait(self) -> bool:
@@ -177,7 +177,7 @@ class Loop:
         _start(f"pusher-dial {wire.host}:{wire.port}", self._until_error, dial)
 
     def attend(self, wire: Wire) -> None:
-        """Write what a wire has, watch for what it wants, close it when it is over."""
+        """Write a wire's output, watch its socket, and close it when it is over."""
         pipe = self._pipes.get(wire.number)
         if pipe is not None:
             pipe.attend()
@@ -248,7 +248,7 @@ class Loop:
         self._released()
 
     def _turn(self) -> bool:
-        """Sleep, and do what there is to do; return whether to go on."""
+        """Sleep, and carry out what is due; return whether to continue."""
         now = time.monotonic()
         self._asleep = True
         ready = self._select(0.0 if self._woken else self._ring_at - now)
@@ -299,7 +299,7 @@ class Loop:
         self._ended()
 
     def _release(self) -> None:
-        """Close all files. What a forked process shares stays as it is."""
+        """Close all files. Those of a forked process are not affected."""
         _alive.pop(self, None)
         for pipe in self._pipes.values():
             pipe.close()

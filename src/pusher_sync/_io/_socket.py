@@ -38,10 +38,10 @@ class Pipe:
         return self._socket.fileno() < 0
 
     def attend(self) -> None:
-        """Write what the wire has, and watch the socket for what it wants."""
+        """Write the wire's output, and watch the socket for the events that the wire needs."""
         wire = self._wire
         if self._writing:
-            return  # `_write` goes on by itself
+            return  # `_write` continues
         if wire.has_to_write and not self._watched & EVENT_WRITE:
             self._write()
         wanted = EVENT_READ if wire.wants_data else 0

@@ -107,7 +107,7 @@ class Connection(CallbackBase, Thread):
             self._client.run()
 
     def disconnect(self, timeout: float | None = None) -> None:
-        """Disconnect for good; `start()` connects again. No callback is called any more.
+        """Disconnect for good; `start()` connects again. No callback is called after it.
 
         Waits for a callback that is running, for at most `timeout` seconds (5 without one); called in a callback it
         does not.

@@ -127,7 +127,7 @@ class Pusher:
         return f"{'wss' if secure else 'ws'}://{server}/app/{quote(self.key, safe='')}?{query}"
 
     def _way(self, channel_name: str, token: str | None) -> proto.Auth | None:
-        """Return how a channel is authorized by what is set now, or None for a public one."""
+        """Return how a channel is authorized with the current settings, or None for a public channel."""
         made_for = self.connection.socket_id
         member = json.dumps(self.user_data) if channel_name.startswith("presence-") else None
 
