@@ -232,7 +232,7 @@ class Channel(ChannelBase[Binding], Source):
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        await client._wait(client._goals.subscribed(self._name), timeout)
+        await client._wait(client._goals.subscribed(self._scope), timeout)
         return self
 
 

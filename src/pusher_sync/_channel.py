@@ -251,7 +251,7 @@ class Channel(ChannelBase[Binding], Source):
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         client: Waiting[Any, Any, Any] = self._host.client
-        client._wait(client._goals.subscribed(self._name), timeout)
+        client._wait(client._goals.subscribed(self._scope), timeout)
         return self
 
 

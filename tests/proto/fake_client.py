@@ -167,7 +167,7 @@ class FakeChannel(ChannelBase[FakeBinding], FakeSource):
 
     def wait_subscribed(self, timeout: float | None = None) -> Self:
         client: FakeClient = self._host.client
-        client._wait(client._goals.subscribed(self._name), timeout)
+        client._wait(client._goals.subscribed(self._scope), timeout)
         return self
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
-from pusher_proto import ChannelEvent, Event, StreamOverflow, UserEvent
+from pusher_proto import ChannelEvent, Event, StreamOverflow, Subscribed, UserEvent
 from pusher_proto.client import Overflow
 from simulation import World
 
@@ -94,6 +94,36 @@ def test_a_stream_of_the_client_is_given_what_all_channels_kept_in_the_order_in_
     assert [(event.channel, event.data) for event in stream.ready()] == [
         (name, value) for value, name in enumerate("abcbacba") if name != "c"
     ]
+
+
+def test_the_success_of_an_idle_channel_is_kept_in_its_place_and_once() -> None:
+    world = World()
+    client, [first] = subscribed(world, "first")
+    publish(world, 1, channel="first")
+    [second] = [client.subscribe("second")]
+    world.run(1)
+    publish(world, 2, channel="second")
+    everything = client.events(None)
+    assert [
+        (event.channel, type(event).__name__)
+        for event in everything.ready()
+        if isinstance(event, Subscribed | ChannelEvent)
+    ] == [
+        *(("first", "Subscribed"), ("first", "ChannelEvent")),
+        *(("second", "Subscribed"), ("second", "ChannelEvent")),
+    ]
+    assert first.events(Subscribed).ready() == second.events(Subscribed).ready() == []
+
+
+def test_a_success_after_a_gap_is_kept_beside_the_first_one() -> None:
+    world, client, channel = room()
+    world.act(world.server.drop)
+    world.run(5)
+    waits = [event.offline_for for event in channel.events(Subscribed).ready()]
+    assert len(waits) == 2
+    assert waits[0] is None
+    assert waits[1] is not None
+    assert client.events(Subscribed).ready() == []
 
 
 def test_messages_for_the_user_are_kept_too() -> None:

@@ -13,6 +13,7 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from itertools import count
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 
 import pytest
 
@@ -210,3 +211,33 @@ def test_streams_and_bindings_of_a_client_leave_nothing_behind() -> None:
         world.run(0.1)
 
     assert_flat(listen, 2000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [("news", 384), ("private-x", 389), ("presence-x", 762), ("cache-x", 387)]
+)
+def test_an_idle_channel_takes_few_bytes(kind: str, most: int) -> None:
+    """No more than in the version before the first release that was measured, on Python 3.11."""
+    sizes = []
+    for count_of in (100, 1100):
+        world = World()
+        device = world.connected(world.options(auth=world.own_key(member={"user_id": "me"})))
+        device.subscribe(*(f"{kind}-{number}" for number in range(count_of)))
+        world.run(31)  # the deadlines of the subscribes are over
+        device.take()
+        sizes.append(size_of(device.session))
+    assert (sizes[1] - sizes[0]) / 1000 <= most
+
+
+def size_of(root: object) -> int:
+    """Return the bytes of all objects that hang on `root`, leaving out code."""
+    code = (type, ModuleType, FunctionType, BuiltinFunctionType, MappingProxyType)
+    seen, waiting, total = {id(root)}, [root], 0
+    while waiting:
+        one = waiting.pop()
+        total += sys.getsizeof(one)
+        for other in gc.get_referents(one):
+            if id(other) not in seen and not isinstance(other, code):
+                seen.add(id(other))
+                waiting.append(other)
+    return total

@@ -23,6 +23,9 @@ _NOBODY = Members()
 _RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT)
 
 
+_NEVER = float("-inf")
+
+
 class ChannelSnapshot(Struct, frozen=True):
     """What is known of a channel now."""
 
@@ -75,14 +78,12 @@ class Channel:
         "_awaits_cached",
         "_caches",
         "_catching_up",
-        "_plain",
         "auth",
         "decrypted_text",
         "failures",
         "held_authorization",
         "key",
         "key_asked_at",
-        "kind",
         "last_error",
         "lost_at",
         "name",
@@ -105,7 +106,6 @@ class Channel:
         was_left: bool = False,
     ) -> None:
         self.name = name
-        self.kind = kind_of(name)
         self.auth: Auth | None = None
         self.decrypted_text: Callable[[bytes, str, str], str] | None = None
         """Converts decrypted bytes to text, instead of `Options.decrypted_text`."""
@@ -125,9 +125,8 @@ class Channel:
         """When the server confirmed the subscription last."""
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
-        self._plain = self.kind is not ChannelKind.ENCRYPTED and not is_cache(name)
         self.key: Key | None = None
-        self.key_asked_at = float("-inf")
+        self.key_asked_at = _NEVER
         """When a new key was requested last because the present one failed."""
         self.unopened = 0
         """Messages that could not be decrypted since `subscribe()`."""
@@ -136,6 +135,15 @@ class Channel:
         self._caches = is_cache(name) and (encrypted_caches or not self.sealed)
         self._awaits_cached = False
         self._catching_up: CatchingUp | None = None
+
+    @property
+    def kind(self) -> ChannelKind:
+        """The kind of channel, by its name: computed, as thousands of channels are idle."""
+        return kind_of(self.name)
+
+    @property
+    def _plain(self) -> bool:
+        return not self.sealed and not is_cache(self.name)
 
     @property
     def sealed(self) -> bool:
@@ -179,7 +187,7 @@ class Channel:
     def renounce(self) -> None:
         """Forget what belongs to the subscription that was left; the channel may be subscribed again at once."""
         self.auth = self.decrypted_text = self.key = self.lost_at = self.held_authorization = None
-        self.key_asked_at = float("-inf")
+        self.key_asked_at = _NEVER
         self.unopened = self.failures = 0
         self.subscribed_at = None
         if self.roster is not None:

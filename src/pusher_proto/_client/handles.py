@@ -132,26 +132,28 @@ class SourceBase(Generic[BindingT_co]):
 class ChannelBase(SourceBase[BindingT_co]):
     """The handle of one channel: the same object for the same name, across unsubscribing and reconnecting."""
 
+    _scope: str
+    _outbox: Outbox | None = None
+    """Set by `outbox` alone: thousands of handles have none."""
+
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
-        self._name = name
         self._scope = name
         self._subscribed_with = NO_ARGUMENTS
         """The arguments of `subscribe`, which the client keeps here for the life of the handle."""
-        self._outbox: Outbox | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name!r} {self.state.name}>"
+        return f"<{type(self).__name__} {self._scope!r} {self.state.name}>"
 
     @property
     def name(self) -> str:
         """The channel's name."""
-        return self._name
+        return self._scope
 
     @property
     def kind(self) -> ChannelKind:
         """The kind of channel, by its name."""
-        return kind_of(self._name)
+        return kind_of(self._scope)
 
     @property
     def state(self) -> ChannelState:
@@ -196,7 +198,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         """
         waits = self._outbox is not None if queue is None else queue
         settings = (self._outbox or Outbox()) if waits else None
-        self._host.command(self._host.session.trigger, self._name, event, data, settings)
+        self._host.command(self._host.session.trigger, self._scope, event, data, settings)
 
     def outbox(self, *, max_age: float | None = 60.0, keep: Keep = "all", limit: int = 100) -> Self:
         """Let client events wait while the channel is not subscribed; return the handle.
@@ -218,7 +220,7 @@ class ChannelBase(SourceBase[BindingT_co]):
     def waiting_events(self) -> int:
         """The number of client events that wait until the channel is subscribed, or until the rate allows them."""
         with self._host.guard:
-            return self._host.session.client_events.waiting_on(self._name)
+            return self._host.session.client_events.waiting_on(self._scope)
 
     def refresh_members(self) -> None:
         """Leave this presence channel and join it again, which gives a new list of members.
@@ -228,7 +230,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         the two are missed, as `Subscribed.offline_for` says. Raises `UnsupportedFeature` for another kind of channel,
         `NotSubscribed`, and `ClientClosed`.
         """
-        self._host.command(self._host.session.refresh_members, self._name)
+        self._host.command(self._host.session.refresh_members, self._scope)
 
     def subscribe(
         self,
@@ -243,7 +245,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         Arguments of earlier calls are kept. With `catch_up` the events since `unsubscribe` are fetched too.
         """
         self._commands.subscribe(
-            self._name, auth=auth, decrypted_text=decrypted_text, catch_up=catch_up, key=key
+            self._scope, auth=auth, decrypted_text=decrypted_text, catch_up=catch_up, key=key
         )
         return self
 
@@ -254,7 +256,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         """
         with self._host.guard:
             self._host.checks.open()
-            self._host.command(self._host.session.unsubscribe, self._name)
+            self._host.command(self._host.session.unsubscribe, self._scope)
             return self.subscribe()
 
     def members_as(self, type: type[T]) -> dict[str, T]:  # noqa: A002 - the word of msgspec, as in `events`
@@ -266,20 +268,20 @@ class ChannelBase(SourceBase[BindingT_co]):
 
     def unsubscribe(self) -> None:
         """Leave the channel. Its streams and handlers are silent until it is subscribed again."""
-        self._commands.unsubscribe(self._name)
+        self._commands.unsubscribe(self._scope)
 
     def _leave(self) -> None:
         """Unsubscribe at the end of a block, where a client that is closed already is no error."""
         with self._host.guard:
             if not self._host.session.closed:
-                self._commands.unsubscribe(self._name)
+                self._commands.unsubscribe(self._scope)
 
     def _info(self, member: Member, type: type[T]) -> T:  # noqa: A002 - as above
         try:
             return msgspec.convert(member.info, type, strict=False)
         except msgspec.ValidationError as error:
             raise DataError(
-                f"the info of the member {excerpt(member.id, 64)!r} of {excerpt(self._name, 64)!r} does not fit: "
+                f"the info of the member {excerpt(member.id, 64)!r} of {excerpt(self._scope, 64)!r} does not fit: "
                 f"{excerpt(str(error))}"
             ) from error
 
@@ -291,7 +293,7 @@ class ChannelBase(SourceBase[BindingT_co]):
     @property
     def _snapshot(self) -> ChannelSnapshot:
         with self._host.guard:
-            return self._host.session.channel(self._name)
+            return self._host.session.channel(self._scope)
 
 
 class UserBase(SourceBase[BindingT_co]):
