@@ -368,3 +368,30 @@ def test_pings_in_an_interval_come_that_long_after_the_last_ping() -> None:
     assert not life.activity_due(49.0)
     assert timers.at(Timer.ACTIVITY) == 50.0
     assert life.activity_due(50.0)
+
+
+def test_an_end_takes_every_deadline_with_it() -> None:
+    timers, life = answered()
+    life.asked(10.0)
+    assert timers.at(Timer.ONE_WAY) is not None
+    life.stop()
+    assert timers.next() is None
+
+
+def test_a_ping_is_demanded_unless_it_says_otherwise() -> None:
+    timers = Timers()
+    life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0)
+    life.heard(5.0)
+    life.asked(5.0)
+    assert timers.is_set(Timer.PONG)
+
+
+def test_the_first_ping_after_a_pause_in_reading_starts_the_one_way_check_again() -> None:
+    timers, life = answered()
+    life.reading(False, 5.0)
+    life.asked(6.0)
+    assert timers.at(Timer.ONE_WAY) is None  # nothing is read: no answer can be missed
+    life.reading(True, 7.0)
+    timers.stop(Timer.ONE_WAY)
+    life.asked(8.0)
+    assert timers.at(Timer.ONE_WAY) == 68.0

@@ -692,3 +692,17 @@ class PresenceModel(RuleBasedStateMachine):
 
 TestPresenceModel = PresenceModel.TestCase
 TestPresenceModel.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)
+
+
+def test_each_sign_of_a_drift_is_counted() -> None:
+    roster = roster_of({"presence": {"ids": ["a", "b"], "hash": {"a": {}, "b": {}}, "count": 2}})
+    for user in ("a", "b", "a"):
+        roster.add({"user_id": user, "user_info": {}})
+    assert roster.drifts == 3
+    roster.remove({"user_id": "c"})
+    assert roster.drifts == 4
+
+
+@pytest.mark.parametrize("data", [None, [], "[1]", '"a"', 7])
+def test_data_that_is_no_object_names_nobody(data: Any) -> None:
+    assert not roster_of({"presence": {"ids": [], "hash": {}, "count": 0}}).is_own(data)
