@@ -54,7 +54,7 @@ from .events import ConnectionState, Event, size_of
 from .gaps import CatchUp
 from .options import DecryptedText, Options
 from .outbox import Outbox
-from .states import Watcher
+from .states import ChannelState, Watcher
 from .stats import Stats
 
 __all__ = ["PingCounts", "Session"]
@@ -81,9 +81,7 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events: EventQueue = EventQueue(
-            options.receive_buffer, lambda: self.buffer.look(self._now)
-        )
+        self.events: EventQueue = EventQueue(options.receive_buffer, self._look)
         """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
@@ -98,22 +96,6 @@ class Session:
         )
         self.watch: Callable[[Watcher], None] = connector.watch
         """Have a function called at every change of the state."""
-        self.buffer: ReceiveBuffer = ReceiveBuffer(
-            self.events,
-            connector,
-            options.receive_buffer,
-            lambda seconds, at: self._catch_ups.reading_paused(seconds, at),
-        )
-        shared = options, self._timers, draws, self._auth_requests, connector
-        self._user = User(*shared, self._signed)
-        admission = Admission(*shared, self._user)
-        self.client_events: ClientEvents = ClientEvents(
-            options, self._timers, connector, lambda name: self.channel(name).state
-        )
-        """The client events, the waiting ones included: for `flush` of the client."""
-        self._subscriptions = Subscriptions(
-            options, self._timers, connector, self._user, admission, self.client_events
-        )
         self._catch_ups = catch_ups = CatchUps(
             options,
             self._timers,
@@ -123,6 +105,19 @@ class Session:
             self._auth_requests.new_number,
         )
         catch_ups.wall_clock = wall_clock
+        self.buffer: ReceiveBuffer = ReceiveBuffer(
+            self.events, connector, options.receive_buffer, catch_ups.reading_paused
+        )
+        shared = options, self._timers, draws, self._auth_requests, connector
+        self._user = User(*shared, self._signed)
+        admission = Admission(*shared, self._user)
+        self.client_events: ClientEvents = ClientEvents(
+            options, self._timers, connector, self._channel_state
+        )
+        """The client events, the waiting ones included: for `flush` of the client."""
+        self._subscriptions = Subscriptions(
+            options, self._timers, connector, self._user, admission, self.client_events
+        )
         self._dispatch = Dispatch(
             self.events, connector, self._subscriptions, self._user, catch_ups
         )
@@ -479,6 +474,12 @@ class Session:
 
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
+
+    def _look(self) -> None:
+        self.buffer.look(self._now)
+
+    def _channel_state(self, name: str) -> ChannelState:
+        return self.channel(name).state
 
     def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
         self._dispatch.take(items, now)
