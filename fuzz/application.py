@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fuzz.gaps import Gaps
+from fuzz.readers import LOGS, Reader
 from pusher_proto import (
     AuthRequest,
     AuthResponse,
@@ -75,7 +76,8 @@ class Application:
             self.own = (f"device-{number}", f"private-user-{number}", f"presence-user-{number}")
         self.acts = _ACTS_IN_CLUSTER if weather.cluster else _ACTS
         self.recording: list[str] = []
-        self.device = weather.world.device(
+        self.reader = Reader(weather)
+        self.device = self.reader.device = weather.world.device(
             weather.options(source, self.member),
             authorizer=self.authorize,
             connect=False,
@@ -128,7 +130,7 @@ class Application:
     def act(self) -> None:
         """Do one thing that an application may do."""
         device, rng = self.device, self.weather.rng
-        channel = rng.choice((*CHANNELS, *self.own))
+        channel = rng.choice((*CHANNELS, *LOGS, *self.own))
         match rng.choice(self.acts):
             case "subscribe":
                 self.want(channel)
@@ -167,7 +169,7 @@ class Application:
         session = self.device.session
         if session.channel(channel).state is ChannelState.TIMED_OUT:
             self.weather.server.asked_again.add((session.socket_id, channel))
-        self.device.subscribe(channel)
+        self.device.subscribe(channel, catch_up=self.reader.memories.get(channel))
 
     def leave(self, channel: str) -> None:
         """Unsubscribe; from now on the session may emit only queued events of the channel."""
@@ -215,6 +217,8 @@ class Application:
                 self.joined_at[event.channel] = self.weather.world.now if at is None else at
             self.receive(event)
             if (wrong := self.gaps.take(event, at, self.weather.published)) is not None:
+                raise Broken(wrong)
+            if wrong := self.reader.take(event):
                 raise Broken(wrong)
         failure = self.device.session.failure
         if failure is not None:

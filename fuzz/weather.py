@@ -24,6 +24,7 @@ from pathlib import Path
 
 from fuzz.application import CHANNELS, Broken
 from fuzz.mutation import minimised
+from fuzz.readers import LOGS
 from fuzz.watching import WatchedCluster, no_secret_in_logs
 from fuzz.world import OTHER_KEY, OTHER_SECRET, TOKEN, Step, Weather
 from pusher_proto.signing import shared_secret
@@ -39,7 +40,7 @@ _KEYS = (DEMO_APP.encryption_master_key or b"", OTHER_KEY)
 SECRETS = (
     *(DEMO_APP.secret, OTHER_SECRET, TOKEN),
     *(b64encode(key).decode() for key in _KEYS),
-    *(shared_secret(channel, key) for channel in CHANNELS for key in _KEYS),
+    *(shared_secret(channel, key) for channel in (*CHANNELS, *LOGS) for key in _KEYS),
 )
 """Texts that must not be in any log."""
 

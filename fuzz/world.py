@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any
 
 from fuzz.application import CHANNELS, Application, Broken
+from fuzz.readers import LOGS
 from fuzz.watching import WatchedCluster, WatchedServer, reachable
 from pusher_proto import AuthEndpoint, ChannelState, ConnectionState, Options, OwnKey, UserState
 from pusher_proto.testing import DEMO_APP, App
-from simulation import World
+from simulation import Wire, World
 
 __all__ = ["BACK_WITHIN", "OTHER_KEY", "OTHER_SECRET", "TOKEN", "Step", "Weather"]
 
@@ -66,7 +67,10 @@ class Weather:
         self.apps = [
             Application(self, number, self.rng.choice(_SOURCES)) for number in range(clients)
         ]
-        self.channels = (*CHANNELS, *(name for app in self.apps for name in app.own))
+        self.channels = (*CHANNELS, *LOGS, *(name for app in self.apps for name in app.own))
+        self._full: set[int] = set()
+        """The connections whose server-side buffers are full, as their clients did not read."""
+        self.world.drops, self.world.drained = self.drops, self.drained
 
     @property
     def app(self) -> App:
@@ -105,6 +109,9 @@ class Weather:
             auth=auth,
             pong_timeout=15.0,
             receive_buffer=3000,
+            catch_up_timeout=20.0,
+            catch_up_buffer=20,
+            catch_up_window=60,
             slow_retry=SLOW,
             refused_retry=SLOW,
             capacity_retry=SLOW,
@@ -163,10 +170,26 @@ class Weather:
     def publish(self) -> None:
         """Publish a few numbered events."""
         for _ in range(self.rng.randrange(1, 8)):
-            channel = self.rng.choice(self.channels)
-            self.world.act(self.world.server.publish, channel, "count", {"n": self.counts[channel]})
-            self.counts[channel] += 1
-            self.published[channel].append(self.world.now)
+            self.publish_on(self.rng.choice(self.channels))
+
+    def publish_on(self, channel: str) -> None:
+        """Publish one event; an entry of a log is stored before."""
+        number, event = self.counts[channel], "entry" if channel in LOGS else "count"
+        self.counts[channel] += 1
+        self.published[channel].append(self.world.now)
+        self.world.act(self.world.server.publish, channel, event, {"n": number})
+
+    def drops(self, wire: Wire, data: bytes) -> bool:
+        """Return whether the server drops entries of logs, as some do for a client that does not read for seconds."""
+        connector = wire.device.session._connector
+        unread = connector.reading_paused and wire.transport in wire.device.unread
+        if unread and self.world.now - connector._paused_at > 1.0:
+            self._full.add(wire.connection)
+        return wire.connection in self._full and b'"entry"' in data
+
+    def drained(self, wire: Wire) -> None:
+        """Empty the server's buffers, when it hears that the client reads again."""
+        self.world.at(self.world.network.latency, partial(self._full.discard, wire.connection))
 
     def lose(self) -> None:
         """The server ends one connection, or all, by some code or by none."""
@@ -329,6 +352,30 @@ class Weather:
         if self.rng.random() < 0.5:
             self.world.release(app.device)
 
+    def fetches(self) -> None:
+        """The function of an application that fetches missed events takes long, or does not return."""
+        device = self.rng.choice(self.apps).device
+        device.calls_take = self.rng.choice((0.0, 0.3, 2.0, 10.0, 60.0))
+        device.calls_hang, device.stubborn = self.rng.random() < 0.2, self.rng.random() < 0.5
+
+    def entries(self) -> None:
+        """A log grows quickly, while a reader of it loses connections and stops reading for some time."""
+        log, app = self.rng.choice(LOGS), self.rng.choice(self.apps)
+        app.want(log)
+        app.device.calls_take = self.rng.choice((0.0, 0.05, 0.5, 3.0))
+        pause = self.rng.choice((0.0, 0.01, 0.05, 0.3, 1.0))
+        for _ in range(self.rng.randrange(5, 80)):
+            self.publish_on(log)
+            self.world.run(self.rng.uniform(0, 2 * pause))
+            chance = self.rng.random()
+            if chance < 0.03:
+                self.world.reset(app.device)
+            elif chance < 0.04:
+                self.world.act(self.world.server.drop, 4200)
+            elif chance < 0.07:
+                app.device.pulls = not app.device.pulls
+                app.device.pump()
+
     def one_way(self) -> None:
         """A link loses one direction, and is not told."""
         for wire in self.rng.choice(self.apps).device.wires.values():
@@ -353,7 +400,8 @@ class Weather:
             for wire in app.device.wires.values():
                 wire.left = None
             app.device.pulls, app.device.thinks = True, 0.0
-            app.hangs = app.device.stubborn = False
+            app.hangs = app.device.stubborn = app.device.calls_hang = False
+            app.device.calls_take = 0.0
             world.release(app.device)
             app.device.pump()
         world.run(5)  # pending refusals arrive, and a person sees them
@@ -409,13 +457,20 @@ class Weather:
             there = {user: member.info for user, member in snapshot.members.items()}
             if there != self.world.server.members(name):
                 raise Broken(f"{name}: {there} is not {self.world.server.members(name)}")
+        if lacks := app.reader.lacks(name) if name in LOGS else "":
+            raise Broken(f"{app.options_of()}: {lacks}")
         if not app.may_follow(name, self.counts[name]):
             raise Broken(f"{name} lost the events after {app.expected[name]}")
 
     def check_bounds(self, app: Application) -> None:
         """What must hold of memory: nothing is left of the storm."""
         device, session = app.device, app.device.session
-        if session._auth_requests._requests or device.unread or session.events:
+        if (
+            session._auth_requests._requests
+            or device.unread
+            or session.events
+            or session.events.held
+        ):
             raise Broken("something is left over")
         if len(device.wires) > 1 + session.options.auth_connections:
             raise Broken(f"{len(device.wires)} connections are open")
@@ -457,5 +512,7 @@ _PERILS: list[tuple[Callable[[Weather], None], int]] = [
     (Weather.endpoint_fails, 1),
     (Weather.endpoint_hangs, 1),
     (Weather.calls_hang, 1),
+    (Weather.fetches, 2),
+    (Weather.entries, 5),
 ]
 PERILS = [peril.__name__ for peril, weight in _PERILS for _ in range(weight)]

@@ -95,6 +95,10 @@ class Device:
     """Whether calls that hang go on when they are cancelled, as plain functions do in their threads."""
     thinks: float = 0.0
     """Seconds that the authorizer takes."""
+    calls_take: float = 0.0
+    """Seconds that other functions of the application take."""
+    calls_hang: bool = False
+    """Whether they return only when they are cancelled."""
     watch: Callable[[Device], None] | None = None
     """Called whenever the session was drained, to look whether all is well."""
 
@@ -135,7 +139,7 @@ class Device:
                 self.effects.append(effect)
                 self.world.carry_out(self, effect)
             if self.pulls:
-                while (event := self.session.next_event()) is not None:
+                while (event := self.session.next_event(now=self.world.now)) is not None:
                     self.events.append(event)
             if not self._read():
                 break
@@ -149,6 +153,8 @@ class Device:
                 return True
             if not waiting:
                 del self.unread[transport]
+                if transport in self.wires:
+                    self.world.drained(self.wires[transport])
         return False
 
 
@@ -163,6 +169,10 @@ class World:
         self.network = Network()
         self.server = server or Server(rng=random.Random(seed), **server_options)
         self.app = server_options.get("apps", (DEMO_APP,))[0]
+        self.drops: Callable[[Wire, bytes], bool] = lambda *_: False
+        """Says which data the server drops instead of sending it."""
+        self.drained: Callable[[Wire], object] = lambda _: None
+        """Called when a device has read all that it had left unread."""
         self.devices: list[Device] = []
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
@@ -198,7 +208,8 @@ class World:
         options = options or self.options()
         seed: Any = self.rng.random()
         if record is None:
-            session = Session(options, rng=random.Random(seed))
+            clock = self.wall_clock
+            session = Session(options, rng=random.Random(seed), wall_clock=clock)
         else:
             session = RecordingSession(options, record, seed, LIMIT, authorize_many=False)
         device = Device(self, session, **kw)
@@ -214,6 +225,10 @@ class World:
         assert device.session.socket_id is not None
         device.take()
         return device
+
+    def wall_clock(self) -> float:
+        """Return what the wall clock shows."""
+        return self.now + self.epoch
 
     # Time
 
@@ -355,6 +370,8 @@ class World:
             if wire is None:
                 continue
             if isinstance(effect, ServerSend):
+                if self.drops(wire, effect.data):
+                    continue
                 self._deliver(wire, effect.data, self._to_device)
             elif isinstance(effect, ServerClose):
                 del self._by_connection[effect.connection]
@@ -431,15 +448,23 @@ class World:
         self.flush()
 
     def _call(self, device: Device, effect: CallApplication) -> None:
+        if device.calls_hang:
+            device.hanging.add(effect.request)
+        elif device.calls_take:  # what it returns was true a moment ago
+            self.at(device.calls_take / 2, lambda: self._do(device, effect, device.calls_take / 2))
+        else:
+            self._do(device, effect, 0.0)
+
+    def _do(self, device: Device, effect: CallApplication, delay: float) -> None:
         result: object
         try:
             result = effect.function()
         except Exception as error:
             result = error
-        self.at(0, lambda: device.do(device.session.call_ended, effect.request, result))
+        self.at(delay, lambda: device.do(device.session.call_ended, effect.request, result))
 
     def _cancelled(self, device: Device, request: int) -> None:
-        device.do(device.session.authorization_failed, request, TimeoutError("cancelled"))
+        device.do(device.session.call_ended, request, TimeoutError("cancelled"))
 
     def release(self, device: Device) -> None:
         """Let the calls that hang return at last, with an error."""

@@ -86,7 +86,7 @@ def test_a_transition_out_of_every_state_is_a_note() -> None:
     assert notes == {
         "session": [(("CLOSE",), "CLOSING")],
         "channel": [],
-        "catch-up": [(("LOSE",), "UNCONFIRMED")],
+        "catch-up": [(("PAUSE",), "PAUSED"), (("LOSE",), "UNCONFIRMED")],
         "user": [(("LOSE",), "SIGNED_OUT")],
         "request": [(("END",), "ENDED")],
         "call": [],

@@ -16,9 +16,10 @@ from fuzz import weather as program
 from fuzz.application import Broken
 from fuzz.watching import no_secret_in_logs, reachable
 from fuzz.world import PERILS, TOKEN, Weather
-from pusher_proto import Options, Session
+from pusher_proto import CatchUp, Options, Session
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._channels import subscribing, user
+from pusher_proto._channels.catching_up import CatchingUp, CatchUps
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.renewals import Renewals
 from pusher_proto._channels.roster import Roster
@@ -30,7 +31,7 @@ from pusher_proto._protocol.failures import Cause, Step
 from pusher_proto._protocol.failures import step_after as original
 from pusher_proto.events import ChannelEvent, Event
 from pusher_proto.recording import replay
-from pusher_proto.states import ChannelState
+from pusher_proto.states import CatchUpState, ChannelState
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -259,6 +260,121 @@ def test_a_planted_bug_is_caught(plant: Plant, monkeypatch: pytest.MonkeyPatch) 
     with no_secret_in_logs(program.SECRETS):
         plant(monkeypatch)
         broken()
+
+
+# Bugs of catching up
+
+
+def held_before_fetched(patch: pytest.MonkeyPatch) -> None:
+    """Live events that were held are delivered before the fetched ones."""
+    original = CatchingUp._close_gap
+
+    def closed(self: CatchingUp, found: list[ChannelEvent], now: float) -> None:
+        for event in self._free():
+            if event is not None:
+                self._deliver(event, 60)
+        original(self, found, now)
+
+    patch.setattr(CatchingUp, "_close_gap", closed)
+
+
+def not_held(patch: pytest.MonkeyPatch) -> None:
+    """Live events are delivered while the missed ones are fetched."""
+    patch.setattr(CatchingUp, "take", lambda self, event, _: self._deliver(event, 60))
+
+
+def window_too_small(patch: pytest.MonkeyPatch) -> None:
+    """Too few keys are kept to find the duplicates."""
+    original = CatchUp.is_new
+    patch.setattr(CatchUp, "is_new", lambda self, event, _: original(self, event, 2))
+
+
+def fetched_too_early(patch: pytest.MonkeyPatch) -> None:
+    """Fetching begins with the subscribe, and not with its confirmation."""
+    original, confirmed = Admission._subscribe, CatchingUp.confirmed
+
+    def subscribe(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+        original(self, channel, authorization, now)
+        up: Any = channel._catching_up
+        if up is not None:
+            confirmed(up, now)
+
+    patch.setattr(Admission, "_subscribe", subscribe)
+    patch.setattr(CatchingUp, "confirmed", lambda *_: None)
+
+
+def loss_ignored(patch: pytest.MonkeyPatch) -> None:
+    """What was fetched for a subscription that is lost counts for the next one."""
+    patch.setattr(CatchingUp, "_stop", lambda self: None)
+    patch.setattr(CatchingUp, "lost", lambda *_: None)
+
+
+def silent(patch: pytest.MonkeyPatch) -> None:
+    """A gap that is not closed is not reported."""
+    patch.setattr(CatchingUp, "_report", lambda *_: None)
+
+
+def hole_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Only the first of several gaps between held events is reported."""
+    original = CatchingUp._give_up
+
+    def give_up(self: CatchingUp, reason: str, now: float) -> None:
+        self._held = [event for event in self._held if event is not None]
+        original(self, reason, now)
+
+    patch.setattr(CatchingUp, "_give_up", give_up)
+
+
+def pause_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A pause of reading is no gap."""
+    patch.setattr(CatchUps, "reading_paused", lambda *_: None)
+
+
+def pause_without_a_ping(patch: pytest.MonkeyPatch) -> None:
+    """After a pause of reading missed events are fetched before the server's buffers are empty."""
+
+    def pause_over(self: CatchUps, _: Connector, now: float) -> None:
+        for one in self._channels.values():
+            if one.state is CatchUpState.PAUSED:
+                one.confirmed(now)
+
+    patch.setattr(CatchUps, "pause_over", pause_over)
+
+
+def since_too_late(patch: pytest.MonkeyPatch) -> None:
+    """A gap begins when the loss was noticed."""
+    original = CatchUp.begin_gap
+
+    def begin_gap(self: CatchUp, since: float | None) -> None:
+        original(self, None if since is None else since + 60)
+
+    patch.setattr(CatchUp, "begin_gap", begin_gap)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        held_before_fetched,
+        not_held,
+        window_too_small,
+        fetched_too_early,
+        loss_ignored,
+        silent,
+        hole_forgotten,
+        pause_ignored,
+        pause_without_a_ping,
+        since_too_late,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_bug_of_catching_up_is_caught(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert not broken().cluster
+
+
+# Bugs in a cluster
 
 
 def deaf(patch: pytest.MonkeyPatch) -> None:

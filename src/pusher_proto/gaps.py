@@ -161,7 +161,10 @@ class CatchUp:
         if self._seen is None:
             self._seen = RecentKeys(window)
         if key in self._seen:
+            if self.last is not None and self.last.caught_up and event.caught_up:
+                self.last = event  # it follows the last one in the order of what was fetched
             return False
+        self._seen.window = window
         self._seen.add(key)
         self.last = event
         return True

@@ -466,6 +466,7 @@ class Session:
     def _lost(self, now: float, heard_at: float) -> None:
         self.client_events.lost()
         self._user.lost()
+        self._catch_ups.connection_lost()
         self._subscriptions.lost(now, heard_at)
 
     def _authorizing(self) -> bool:

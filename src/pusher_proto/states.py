@@ -470,7 +470,7 @@ CATCH_UP: dict[tuple[CatchUpState, CatchUpInput], CatchUpState] = {
     (Y.FETCHING, Z.FAIL): Y.RETRYING,
     (Y.RETRYING, Z.RETRY): Y.FETCHING,
     **{(s, Z.GIVE_UP): Y.LIVE for s in (Y.PAUSED, Y.FETCHING, Y.RETRYING)},
-    **{(s, Z.PAUSE): Y.PAUSED for s in (Y.FETCHING, Y.RETRYING, Y.LIVE)},
+    **{(s, Z.PAUSE): Y.PAUSED for s in Y if s is not Y.PAUSED},
     **{(s, Z.LOSE): Y.UNCONFIRMED for s in Y if s is not Y.UNCONFIRMED},
 }
 
@@ -485,7 +485,7 @@ CATCH_UP_IGNORED: set[tuple[CatchUpState, CatchUpInput]] = {
     # There is no gap.
     (Y.LIVE, Z.GIVE_UP),
     # The gap has begun already.
-    *((s, Z.PAUSE) for s in (Y.UNCONFIRMED, Y.PAUSED)),
+    (Y.PAUSED, Z.PAUSE),
     (Y.UNCONFIRMED, Z.LOSE),
 }
 

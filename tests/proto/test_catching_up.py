@@ -439,11 +439,12 @@ def test_a_key_may_be_a_function_of_the_event() -> None:
 
 def test_the_window_bounds_the_keys() -> None:
     story = Story(catch_up_buffer=2, catch_up_window=2).run()
-    assert story.said() == [0, 1, 2]
+    story.log.add(3)
+    assert story.run().said() == [0, 1, 2, 3, 4, 5]
     story.log.overlap = 10
     story.lose().client.wait_connected()
-    # 0 was forgotten and comes once more; it pushes out the others.
-    assert story.run().said() == [0, 1, 2]
+    # The keys of the others were forgotten.
+    assert story.run().said() == [0, 1, 2, 3]
 
 
 def test_an_event_without_a_key_is_always_delivered_and_is_not_the_last() -> None:
@@ -806,3 +807,63 @@ def test_a_subscription_that_is_confirmed_again_by_a_cluster_is_a_gap() -> None:
     story.log.add()
     assert story.run(0.5).said() == [0, 1, 2]
     assert story.run(5).said() == [3, 4]
+
+
+def test_a_confirmation_that_was_read_late_is_older_than_what_was_dropped() -> None:
+    """The success was in the buffers while reading was paused, and the server drops messages until they are empty."""
+    story = Story(before=1, receive_buffer=2000).run()
+    story.said()
+    story.world.server.delay(0.2, "subscribe", now=story.world.now)
+    story.lose().client.wait_connected()
+    story.client.session.hold(10_000, now=story.world.now)  # the buffer is full before the success
+    assert not story.client.reads
+    story.run(5)
+    story.client.session.hold(0, now=story.world.now)
+    story.log.stored.append(1)  # the server drops it
+    story.client.device.pump()
+    story.log.stored.append(2)  # and this one, until it hears that the client reads
+    story.run(5)
+    assert story.said() == [1, 2]
+
+
+def test_held_events_that_are_the_first_of_many_fetched_ones_are_found() -> None:
+    story = Story(before=0, catch_up_window=5, catch_up_buffer=5).run()
+    story.client.calls_take = 1.0
+    story.lose().client.wait_connected()
+    story.run(0.5)
+    story.log.add(2)
+    story.log.stored += range(2, 50)
+    assert story.run(5).said() == list(range(50))
+
+
+def test_an_older_event_that_is_fetched_late_is_not_the_last() -> None:
+    story = Story(before=2, catch_up_timeout=5.0).run()
+    story.log.fails = [OSError()] * 100
+    story.log.stored.append(2)
+    story.lose().client.wait_connected()
+    story.run(1)
+    story.log.add(1)
+    assert story.run(10).said() == [0, 1, "gap", 3]
+    story.log.fails, story.log.overlap = [], 3
+    story.lose().client.wait_connected()
+    assert story.run().said() == [2]
+    story.lose().client.wait_connected()
+    story.run()
+    last = story.log.gaps[-1].last
+    assert last is not None
+    assert last.data == {"id": 3}
+
+
+def test_a_loss_while_reading_is_paused_counts_from_the_pause() -> None:
+    story = Story(before=1).run()
+    story.said()
+    paused_at = story.world.now
+    story.client.session.hold(2**40, now=paused_at)
+    story.run(50)
+    story.lose()
+    story.client.session.hold(0, now=story.world.now)
+    story.client.wait_connected()
+    story.run(1)
+    since = story.log.gaps[1].since
+    assert since is not None
+    assert since.timestamp() - story.world.epoch <= paused_at

@@ -10,11 +10,12 @@ __all__ = ["RecentKeys"]
 class RecentKeys:
     """The last `window` keys that were added."""
 
-    __slots__ = ("_seen", "_window")
+    __slots__ = ("_seen", "window")
 
     def __init__(self, window: int) -> None:
         self._seen: dict[Hashable, None] = {}
-        self._window = window
+        self.window: int = window
+        """How many keys are kept. A change counts from the next `add` on."""
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._seen
@@ -22,5 +23,5 @@ class RecentKeys:
     def add(self, key: Hashable) -> None:
         """Add a key that is not among them, and forget the oldest one when there are too many."""
         self._seen[key] = None
-        if len(self._seen) > self._window:
+        while len(self._seen) > self.window:
             del self._seen[next(iter(self._seen))]

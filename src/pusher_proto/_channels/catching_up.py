@@ -58,7 +58,7 @@ class CatchingUp:
 
     __slots__ = (
         *("_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size"),
-        *("memory", "pong", "state"),
+        *("memory", "state"),
     )
 
     def __init__(self, catch_ups: CatchUps, channel: Channel, memory: CatchUp) -> None:
@@ -67,8 +67,6 @@ class CatchingUp:
         self._name = channel.name
         self.memory = memory
         self.state = S.UNCONFIRMED
-        self.pong: int | None = None
-        """While PAUSED: the number of the ping whose pong shows that the server's buffers are empty, once sent."""
         self._held: list[ChannelEvent | DecryptionFailed | None] = []
         self._size = 0
         self._call: Call | None = None
@@ -85,7 +83,7 @@ class CatchingUp:
                 f"more than {limit} live events came while it was open (catch_up_buffer)", now
             )
         if self.state is S.LIVE:
-            self._deliver(event)
+            self._deliver(event, self._all.window)
             return
         self._limit_time(now)
         self._held.append(event)
@@ -98,6 +96,9 @@ class CatchingUp:
         self.memory.begin_gap(None)
         self._note_time(now)
         self._limit_time(now)
+        if self._all.settling:  # the confirmation may be older than messages that were dropped
+            self._move(G.PAUSE)
+            return
         self._attempt, self._error = 0, None
         self._move(G.CONFIRM)
         self._fetch(now)
@@ -152,7 +153,6 @@ class CatchingUp:
         if self.state is S.LIVE:
             self.memory.begin_gap(since)
         self._stop()
-        self.pong = None
         self._move(given)
         if self._held and self._held[-1] is not _HOLE:
             self._held.append(_HOLE)
@@ -219,22 +219,23 @@ class CatchingUp:
         self._move(G.SUCCEED)
         self.memory.end_gap()
         count = 0
+        # So many that a held event which was fetched too is found, wherever it is among the fetched ones.
+        window = every.window + len(found) + len(self._held)
         for event in found:
-            if self._is_new(event):
+            if self._is_new(event, window):
                 every.events.emit(event)
                 count += 1
         every.gaps_closed += 1
         every.events.emit(CaughtUp(self._name, gap, count, len(found) - count))
         for held in self._free():
             if held is not _HOLE:
-                self._deliver(held)
+                self._deliver(held, window)
 
     def _give_up(self, reason: str, now: float) -> None:
         """Report that the gap is not closed, and deliver the held messages."""
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._stop()
         self._report(reason, now)
-        self.pong = None
         self._move(G.GIVE_UP)
         held = self._free()
         if self.state is S.LIVE:
@@ -245,7 +246,7 @@ class CatchingUp:
             if event is _HOLE:
                 self._report(reason, now)
             else:
-                self._deliver(event)
+                self._deliver(event, self._all.window)
 
     def _report(self, reason: str, now: float) -> None:
         name = excerpt(self._name, 64)
@@ -261,14 +262,14 @@ class CatchingUp:
             self._all.events.release(size)
         return held
 
-    def _deliver(self, event: ChannelEvent | DecryptionFailed) -> None:
-        if not isinstance(event, ChannelEvent) or self._is_new(event):
+    def _deliver(self, event: ChannelEvent | DecryptionFailed, window: int) -> None:
+        if not isinstance(event, ChannelEvent) or self._is_new(event, window):
             self._all.events.append(event)
 
-    def _is_new(self, event: ChannelEvent) -> bool:
-        """Return whether an event was not delivered before, and note that it is now."""
+    def _is_new(self, event: ChannelEvent, window: int) -> bool:
+        """Return whether an event was not delivered before, and note that it is now; `window` keys are kept."""
         try:
-            new = self.memory.is_new(event, self._all.window)
+            new = self.memory.is_new(event, window)
         except Exception:
             _log.exception("%s was delivered without a key: getting it raised", excerpt(event, 64))
             return True
@@ -280,8 +281,9 @@ class CatchUps:
     """The channels of a session that catch up."""
 
     __slots__ = (
-        *("_calls", "_channels", "_new_number", "_put"),
-        *("duplicates", "events", "gaps_closed", "gaps_not_closed", "options", "rng", "timers"),
+        *("_calls", "_channels", "_new_number", "_pong", "_put"),
+        *("duplicates", "events", "gaps_closed", "gaps_not_closed", "options", "rng", "settling"),
+        "timers",
         *("wall_clock", "window"),
     )
 
@@ -308,6 +310,10 @@ class CatchUps:
         self._calls: Calls | None = None
         """The pending calls, once there was one: most clients have none, and memory is short."""
         self._channels: dict[str, CatchingUp] = {}
+        self.settling: bool = False
+        """Whether reading was paused, and the server may still drop messages."""
+        self._pong: int | None = None
+        """The number of the ping whose pong shows that it does not, once the ping was sent."""
 
     # Commands
 
@@ -388,24 +394,29 @@ class CatchUps:
 
     def reading_paused(self, seconds: float, now: float) -> None:
         """Take a pause of reading that is over as a gap in all channels that are subscribed."""
+        if self._channels:
+            self.settling, self._pong = True, None
+            self.timers.set(Timer.PAUSED, now)
         for one in self._channels.values():
             one.paused(seconds, now)
-            if one.state is S.PAUSED:
-                self.timers.set(Timer.PAUSED, now)
 
     def pause_over(self, connector: Connector, now: float) -> None:
         """Send the ping whose pong shows that the server's buffers are empty."""
         connector.ping(now)
-        for one in self._channels.values():
-            if one.state is S.PAUSED and one.pong is None:
-                one.pong = connector.ledger.pings
+        self._pong = connector.ledger.pings
 
     def ponged(self, pongs: int, now: float) -> None:
         """Take a pong: all messages that the server had in its buffers were received before it."""
-        for one in self._channels.values():
-            if one.pong is not None and one.pong <= pongs:
-                one.pong = None
-                one.confirmed(now)
+        if self.settling and self._pong is not None and self._pong <= pongs:
+            self.settling = False
+            for one in self._channels.values():
+                if one.state is S.PAUSED:
+                    one.confirmed(now)
+
+    def connection_lost(self) -> None:
+        """Note that no pong will come."""
+        self.settling = False
+        self.timers.stop(Timer.PAUSED)
 
 
 def _nothing(_now: float) -> None:

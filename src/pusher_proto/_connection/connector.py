@@ -474,6 +474,8 @@ class Connector:
         if self._link is not None:
             heard_at = self._link.heard_at(now)
             self._link.stop()
+        if self.reading_paused:  # the server may have dropped messages since then
+            heard_at = min(heard_at, self._paused_at)
         if self._state is S.CONNECTED:
             self._lost_at = heard_at
         self._link = self.socket_id = None
