@@ -470,12 +470,11 @@ class Connector:
         link.close(now, abort=True)
 
     def _forget_link(self, now: float) -> None:
-        heard_at = now
+        # While reading is paused the server may drop messages.
+        heard_at = self._paused_at if self.reading_paused else now
         if self._link is not None:
-            heard_at = self._link.heard_at(now)
+            heard_at = min(heard_at, self._link.heard_at(now))
             self._link.stop()
-        if self.reading_paused:  # the server may have dropped messages since then
-            heard_at = min(heard_at, self._paused_at)
         if self._state is S.CONNECTED:
             self._lost_at = heard_at
         self._link = self.socket_id = None
