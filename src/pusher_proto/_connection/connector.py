@@ -470,8 +470,7 @@ class Connector:
         link.close(now, abort=True)
 
     def _forget_link(self, now: float) -> None:
-        # While reading is paused the server may drop messages.
-        heard_at = self._paused_at if self.reading_paused else now
+        heard_at = self._paused_at if self.reading_paused else now  # unread messages may be lost
         if self._link is not None:
             heard_at = min(heard_at, self._link.heard_at(now))
             self._link.stop()
