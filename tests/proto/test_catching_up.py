@@ -867,3 +867,18 @@ def test_a_loss_while_reading_is_paused_counts_from_the_pause() -> None:
     since = story.log.gaps[1].since
     assert since is not None
     assert since.timestamp() - story.world.epoch <= paused_at
+
+
+def test_a_gap_that_is_given_up_before_the_pong_is_looked_at_again_after_it() -> None:
+    story = stalled(catch_up_buffer=5)
+    story.said()
+    [wire] = story.client.device.wires.values()
+    wire.loses_requests = True
+    story.run(0.1)
+    story.said()
+    story.log.add(7)  # more than are held
+    assert story.run(1).said() == ["gap", *range(41, 48)]
+    story.log.stored += range(48, 50)  # the server drops them
+    wire.loses_requests = False
+    story.client.ping()
+    assert story.run(1).said() == [48, 49]

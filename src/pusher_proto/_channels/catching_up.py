@@ -57,7 +57,17 @@ class CatchingUp:
     """One channel that catches up."""
 
     __slots__ = (
-        *("_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size"),
+        *(
+            "_all",
+            "_attempt",
+            "_call",
+            "_channel",
+            "_error",
+            "_held",
+            "_name",
+            "_size",
+            "_unsettled",
+        ),
         *("memory", "state"),
     )
 
@@ -72,6 +82,8 @@ class CatchingUp:
         self._call: Call | None = None
         self._attempt = 0
         self._error: BaseException | None = None
+        self._unsettled: float | None = None
+        """When the gap of a pause was given up, as long as the server may still drop messages."""
 
     # Inputs
 
@@ -113,6 +125,13 @@ class CatchingUp:
             self._interrupt(G.PAUSE, now - seconds)
             self._limit_time(now)
 
+    def settled(self, now: float) -> None:
+        """Begin to fetch, after a pause of reading: the server drops no more messages."""
+        if self.state is S.LIVE and self._unsettled is not None:
+            self._interrupt(G.PAUSE, None)
+        if self.state is S.PAUSED:
+            self.confirmed(now)
+
     def retry_due(self, now: float) -> None:
         """Fetch again: the delay after an attempt that failed is over."""
         self._move(G.RETRY)
@@ -151,7 +170,8 @@ class CatchingUp:
 
     def _interrupt(self, given: CatchUpInput, since: float | None) -> None:
         if self.state is S.LIVE:
-            self.memory.begin_gap(since)
+            self.memory.begin_gap(since if self._unsettled is None else self._unsettled)
+        self._unsettled = None
         self._stop()
         self._move(given)
         if self._held and self._held[-1] is not _HOLE:
@@ -236,6 +256,7 @@ class CatchingUp:
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._stop()
         self._report(reason, now)
+        self._unsettled = now if self.state is S.PAUSED else None
         self._move(G.GIVE_UP)
         held = self._free()
         if self.state is S.LIVE:
@@ -410,8 +431,7 @@ class CatchUps:
         if self.settling and self._pong is not None and self._pong <= pongs:
             self.settling = False
             for one in self._channels.values():
-                if one.state is S.PAUSED:
-                    one.confirmed(now)
+                one.settled(now)
 
     def connection_lost(self) -> None:
         """Note that no pong will come."""
