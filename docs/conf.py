@@ -49,7 +49,7 @@ nitpick_ignore_regex = [
     # Other packages' names are not looked up: nothing is fetched to build these pages.
     (
         r"py:.*",
-        r"(abc|anyio|asyncio|collections|contextlib|contextvars|enum|msgspec|os|random|re|socket|ssl|threading|typing)\..*",
+        r"(abc|anyio|asyncio|collections|contextlib|contextvars|datetime|enum|msgspec|os|random|re|socket|ssl|threading|typing)\..*",
     ),
     # Bases that only hold what two classes share, and type variables.
     (r"py:.*", r"pusher_\w+\.([a-z_]+\.)*(_\w+(\.\w+)*|\w+Base|\w*T|R)"),
