@@ -43,7 +43,7 @@ ENOUGH = 12
 
 def broken(*, cluster: bool = False) -> Weather:
     """Return the first world that breaks."""
-    for seed in range(ENOUGH):
+    for seed in range(3 * ENOUGH if cluster else ENOUGH):
         weather = Weather(seed, cluster=cluster)
         try:
             weather.run(40 if cluster else 100)
@@ -149,7 +149,7 @@ def retry_forgotten(patch: pytest.MonkeyPatch) -> None:
 def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Reading that stopped does not go on."""
 
-    def next_event(self: Session) -> Event | None:
+    def next_event(self: Session, **more: Any) -> Event | None:
         return self.events.popleft() if self.events else None
 
     patch.setattr(Session, "next_event", next_event)
@@ -170,8 +170,8 @@ def event_twice(patch: pytest.MonkeyPatch) -> None:
     """Now and then an event is given twice."""
     original = Session.next_event
 
-    def next_event(self: Session) -> Event | None:
-        event = original(self)
+    def next_event(self: Session, **more: Any) -> Event | None:
+        event = original(self, **more)
         if isinstance(event, ChannelEvent) and event.data == {"n": 7}:
             self.events.appendleft(copy.copy(event))
             patch.setattr(Session, "next_event", original)
@@ -184,10 +184,10 @@ def event_lost(patch: pytest.MonkeyPatch) -> None:
     """Now and then an event is not given."""
     original = Session.next_event
 
-    def next_event(self: Session) -> Event | None:
-        event = original(self)
+    def next_event(self: Session, **more: Any) -> Event | None:
+        event = original(self, **more)
         if isinstance(event, ChannelEvent) and event.data == {"n": 7}:
-            return original(self)
+            return original(self, **more)
         return event
 
     patch.setattr(Session, "next_event", next_event)
