@@ -326,6 +326,7 @@ class Weather:
 
     def jump(self) -> None:
         """The clock jumps: the machine slept, and nothing else happened."""
+        self.world.run(1.0)  # a message that is on its way would seem to take as long
         self.world.now += self.rng.uniform(10, 4000)
 
     def endpoint_fails(self) -> None:
