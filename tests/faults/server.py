@@ -281,6 +281,8 @@ class FaultServer:
             while waker not in select.select([listener, waker], [], [])[0]:
                 sock, _ = listener.accept()
                 sock.settimeout(PATIENCE)
+                # Else each small write may wait 40 ms for the acknowledgement of the one before.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 peer = Peer(sock, len(self.peers) + 1)
                 thread = threading.Thread(target=self._play, args=(peer,))
                 self.arrivals.append(time.monotonic())
