@@ -30,6 +30,7 @@ from pusher_proto import (
     ConnectionLost,
     ConnectionState,
     DataError,
+    Gap,
     LocalProtocolError,
     Message,
     NotConnected,
@@ -1132,3 +1133,41 @@ async def every_message_can_be_had(driver: Driver, server: RunningServer) -> Non
             "pusher_internal:subscription_succeeded",
         ]
         assert names[-1] == "n"
+
+
+@scenario
+async def missed_events_are_fetched_and_come_before_live_ones(
+    driver: Driver, server: RunningServer
+) -> None:
+    stored: list[int] = []
+    gaps: list[Gap] = []
+
+    def publish(number: int) -> None:
+        stored.append(number)
+        server.publish("orders", "order", {"id": number})
+
+    def fetch(gap: Gap) -> list[tuple[str, Any]]:
+        gaps.append(gap)
+        if len(gaps) == 2:
+            raise OSError("503")
+        after = -1 if gap.last is None else gap.last.data["id"]
+        return [("order", {"id": number}) for number in stored if number > after]
+
+    stored.append(0)
+    async with driver(quick(server)) as client:
+        orders = client.subscribe("orders", catch_up=fetch, key="id")
+        stream = orders.events("order")
+        assert (await stream.next(5)).data == {"id": 0}
+        publish(1)
+        assert (await stream.next(5)).data == {"id": 1}
+        stored.append(2)
+        lost = client.events(ConnectionLost)
+        server.drop()
+        await lost.next(5)
+        await orders.wait_subscribed(5)
+        publish(3)
+        found = [await stream.next(5) for _ in range(2)]
+        assert [event.data for event in found] == [{"id": 2}, {"id": 3}]
+        assert found[0].caught_up
+        assert gaps[1].since is not None
+        assert client.stats.gaps_closed == 2
