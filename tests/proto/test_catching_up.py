@@ -882,3 +882,18 @@ def test_a_gap_that_is_given_up_before_the_pong_is_looked_at_again_after_it() ->
     wire.loses_requests = False
     story.client.ping()
     assert story.run(1).said() == [48, 49]
+
+
+def test_a_hole_before_the_pong_is_told_at_its_place() -> None:
+    story = stalled(catch_up_timeout=10.0)
+    story.said()
+    story.log.fails = [OSError()] * 100
+    story.run(0.5)
+    buffered = story.run(0.5).said()
+    assert buffered == []
+    story.log.stored.append(len(story.log.stored))  # the server dropped it
+    story.log.add(1)
+    story.run(20)
+    said = story.said()
+    assert said[0] == "gap"
+    assert said[-2:] == ["gap", 42]

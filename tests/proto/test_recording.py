@@ -17,7 +17,10 @@ import pusher_proto.replay
 from pusher_proto import (
     AuthEndpoint,
     AuthResponse,
+    CatchUp,
     ChannelEvent,
+    Event,
+    GapNotClosed,
     LocalProtocolError,
     NotSubscribed,
     OpenTransport,
@@ -357,3 +360,34 @@ def test_a_pause_of_reading_is_the_same_in_the_replay() -> None:
     device.session.disconnect(now=world.now)
     again = [event for event in replay(lines) if isinstance(event, ReadingPaused)]
     assert [event.seconds for event in again] == [paused.seconds, 5.0]
+
+
+def test_fetched_events_are_recorded_and_duplicates_dropped_in_the_replay() -> None:
+    world = World()
+    device, lines = recorded(world, world.options())
+    rows = [("order", {"id": number}) for number in range(3)]
+    device.subscribe("orders", catch_up=CatchUp(lambda _: rows, "id"))
+    world.run(1)
+    world.publish("orders", "order", {"id": 2})
+    world.publish("orders", "order", {"id": 3})
+    device.close()
+    world.run(5)
+    assert [event.data["id"] for event in device.of(ChannelEvent)] == [0, 1, 2, 3]
+    again = [step for step in replay(lines) if isinstance(step, Event)]
+    assert comparable(again) == comparable(device.events)
+
+
+def test_a_function_that_raised_raises_in_the_replay_and_a_key_that_is_a_function_is_not_kept() -> (
+    None
+):
+    world = World()
+    device, lines = recorded(world, world.options(catch_up_timeout=1.0))
+
+    def fails(_: object) -> list[tuple[str, object]]:
+        raise OSError("no")
+
+    device.subscribe("orders", catch_up=CatchUp(fails, lambda event: event.data["id"]))
+    world.run(5)
+    (told,) = device.of(GapNotClosed)
+    again = [step for step in replay(lines) if isinstance(step, GapNotClosed)]
+    assert [one.channel for one in again] == [told.channel]

@@ -130,6 +130,8 @@ class CatchingUp:
         if self.state is S.LIVE and self._unsettled is not None:
             self._interrupt(G.PAUSE, None)
         if self.state is S.PAUSED:
+            # Messages may have been dropped behind the last one that was in the server's buffers.
+            self._mark_hole()
             self.confirmed(now)
 
     def retry_due(self, now: float) -> None:
@@ -174,6 +176,9 @@ class CatchingUp:
         self._unsettled = None
         self._stop()
         self._move(given)
+        self._mark_hole()
+
+    def _mark_hole(self) -> None:
         if self._held and self._held[-1] is not _HOLE:
             self._held.append(_HOLE)
 
