@@ -11,6 +11,7 @@ import pytest
 
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected
 from pusher_proto import (
+    CatchUp,
     CaughtUp,
     ChannelEvent,
     ChannelState,
@@ -897,3 +898,28 @@ def test_a_hole_before_the_pong_is_told_at_its_place() -> None:
     said = story.said()
     assert said[0] == "gap"
     assert said[-2:] == ["gap", 42]
+
+
+def test_another_object_gives_up_the_gap_of_the_one_before_and_begins_at_first() -> None:
+    world = World()
+    device = world.connected()
+    device.calls_take = 5.0
+    rows = [("order", {"id": 1})]
+    device.subscribe("orders", catch_up=CatchUp(lambda _: [], "id"))
+    world.run(1)
+    world.publish("orders", "order", {"id": 2})
+    device.calls_take = 0.0
+    device.subscribe("orders", catch_up=CatchUp(lambda _: rows, "id"))
+    world.run(10)  # the earlier call of the channel has to return before the next one is made
+    assert seen(device.take()) == ["gap", 2, 1]
+
+
+def test_a_driver_that_does_not_call_the_function_is_told() -> None:
+    story = Story(before=0, catch_up_timeout=2.0)
+    story.client.calls_take = 1e6
+    story.run(1)
+    with story.client._guard:
+        story.client.session.call_ended(1, {"X": "1"}, now=story.world.now)
+    story.run(5)
+    [told] = story.of(GapNotClosed)
+    assert told.reason.endswith("TypeError: the events of a gap are a list, not dict")
