@@ -32,7 +32,13 @@ class Reader:
         """The entries that are missing where the client said so. A later fetch may return them after all."""
         self._told: set[str] = set()
         """The logs whose next entries may be missing."""
-        self.memories = {name: CatchUp(self.fetch, "n") for name in LOGS}
+
+        def fetch(
+            gap: Gap,
+        ) -> list[FetchedEvent]:  # a method would lead from the session to the whole world
+            return self.fetch(gap)
+
+        self.memories = {name: CatchUp(fetch, "n") for name in LOGS}
         self.device: Device | None = None
         self.wrong = ""
         """What is wrong with a gap that the client reported."""
