@@ -208,8 +208,9 @@ class World:
         options = options or self.options()
         seed: Any = self.rng.random()
         if record is None:
-            clock = self.wall_clock
-            session = Session(options, rng=random.Random(seed), wall_clock=clock)
+            session = Session(
+                options, rng=random.Random(seed), wall_clock=lambda: self.now + self.epoch
+            )
         else:
             session = RecordingSession(options, record, seed, LIMIT, authorize_many=False)
         device = Device(self, session, **kw)
@@ -225,12 +226,6 @@ class World:
         assert device.session.socket_id is not None
         device.take()
         return device
-
-    def wall_clock(self) -> float:
-        """Return what the wall clock shows."""
-        return self.now + self.epoch
-
-    # Time
 
     def run(self, seconds: float) -> None:
         """Let time pass: deliver, and fire every deadline when it has come."""
