@@ -6,6 +6,7 @@ that has the package's dependencies can run it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from pusher_proto.recording import replay
 
 __all__ = ["told"]
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
 
 def told(path: Path) -> Iterator[str]:
     """Yield a line for each input, effect and event of a recording."""
@@ -22,7 +25,7 @@ def told(path: Path) -> Iterator[str]:
         if isinstance(step, SendData):
             yield f"SendData {step.transport} {unmasked(step.data)!r}"
         else:
-            yield repr(step)
+            yield _ADDRESS.sub("", repr(step))  # of a function of the application
 
 
 def unmasked(data: bytes) -> list[bytes]:

@@ -98,8 +98,7 @@ class _Memory:
             pass
         if not woken and seconds == inf:
             raise PusherTimeout(
-                "nothing arrived, and without virtual time this would wait forever within "
-                f"{PATIENCE:g} s"
+                f"nothing arrived within {PATIENCE:g} s of virtual time: with a real clock this would wait forever"
             )
         return bool(woken)
 

@@ -651,7 +651,8 @@ def test_in_the_world_each_listener_hears_newer_values_alone_and_all_that_was_fl
                 world.reset(client.device)
             case "drop" if client.device.wires:
                 number_of = next(iter(client.device.wires.values())).connection
-                world.act(world.server.drop, what, "again", connection=number_of)
+                if number_of in world.server.connections:  # else the server has lost it already
+                    world.act(world.server.drop, what, "again", connection=number_of)
             case "refuse":
                 world.network.refuse = what
             case "run":
