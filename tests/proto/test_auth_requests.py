@@ -1060,12 +1060,14 @@ class Askers(RuleBasedStateMachine):
     def cancel(self, which: int) -> None:
         number = self.pick(which)
         self.world.authorizations.cancel(number, self.world.now)
+        self.world.call()  # the next request in the queue may need a function
         self.pending.pop(number, None)
         self.settle()
 
     @rule()
     def drop_all(self) -> None:
         self.world.authorizations.drop_all(self.world.now)
+        self.world.call()
         self.pending.clear()
         self.settle()
         assert self.world.endpoint.under_way == []
