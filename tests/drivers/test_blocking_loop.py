@@ -243,3 +243,35 @@ def test_a_system_without_epoll_does_as_well(
         client.subscribe("room").wait_subscribed(5)
         client.reconnect()
         client.wait_connected(5)
+
+
+def test_a_signal_handler_that_raises_within_a_wake_up_does_not_lose_the_next(
+    server: ServerInThread,
+) -> None:
+    """SIGTERM with `sys.exit` came there, and the client then waited for its deadline to close."""
+
+    class Bell:
+        """Rings once the signal handler has raised."""
+
+        def __init__(self, bell: socket.socket) -> None:
+            self.bell = bell
+            self.raises = True
+
+        def send(self, data: bytes) -> int:
+            if self.raises:
+                self.raises = False
+                raise SystemExit
+            return self.bell.send(data)
+
+        def close(self) -> None:
+            self.bell.close()
+
+    with open_pusher(quick(server)) as client:
+        client.wait_connected(5)
+        loop: Any = client._io
+        assert poll(lambda: loop._asleep)
+        loop._bell = Bell(loop._bell)
+        with pytest.raises(SystemExit):
+            client.subscribe("room")
+        channel = client.subscribe("other")
+        channel.wait_subscribed(5)

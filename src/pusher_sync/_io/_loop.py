@@ -99,7 +99,9 @@ class Loop:
         self._message_pipes: list[MessagePipe] = []
         self._posted: list[Callable[[], None]] = []
         self._ring_at = inf
-        self._asleep = self._woken = self.stopping = False
+        self._woken = self.stopping = False
+        self._sleeps = self._asleep = self._rung = 0
+        """The number of the last sleep, of this one (0 while awake), and of the last one that was interrupted."""
         self._selector = selectors.DefaultSelector()
         self._bell, self._ear = socket.socketpair()
         self._bell.setblocking(False)
@@ -135,10 +137,12 @@ class Loop:
         """Settle the driver soon. Safe in any thread and in signal handlers: it takes no lock."""
         # In this order: the loop says that it sleeps first, and looks at `_woken` then.
         self._woken = True
-        if self._asleep:
-            self._asleep = False
+        sleep = self._asleep
+        if sleep and sleep != self._rung:
             with suppress(OSError):  # closed, or full of wake-ups already
                 self._bell.send(b"\0")
+            # Noted afterwards: where the exception of a signal handler came between, the next call rings.
+            self._rung = sleep
 
     def stop(self) -> None:
         """Close the session soon. Safe in any thread and in signal handlers: it takes no lock."""
@@ -250,9 +254,10 @@ class Loop:
     def _turn(self) -> bool:
         """Sleep, and carry out what is due; return whether to continue."""
         now = time.monotonic()
-        self._asleep = True
+        self._sleeps += 1
+        self._asleep = self._sleeps
         ready = self._select(0.0 if self._woken else self._ring_at - now)
-        self._asleep = False
+        self._asleep = 0
         driver = self._driver
         with self.guard:
             for key, mask in ready:
