@@ -136,7 +136,7 @@ class Transition(NamedTuple):
     target: Enum
 
     def is_everywhere(self, machine: Machine) -> bool:
-        """Return whether it leads out of every state but its target and those that nothing leaves."""
+        """Return whether every state has this transition, except its target and the final states."""
         left = {state for state, _ in machine.table} - {self.target}
         return len(left) > 2 and left <= set(self.sources)
 

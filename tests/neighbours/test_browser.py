@@ -114,7 +114,7 @@ def refuse_one_channel(server: Server) -> None:
             return HttpResponse(403, b"no")
         return answer(connection, request, for_channel)
 
-    endpoint._answer = refusing  # type: ignore[method-assign]
+    endpoint._answer = refusing  # type: ignore[method-assign]  # the endpoint of this test alone
 
 
 COMMON = {"up": 200, "private-x": "subscribed", "private-encrypted-x": "subscribed"}

@@ -34,7 +34,7 @@ def world(dialect: Dialect, **app: Any) -> World:
 
 def test_an_unknown_dialect_is_refused_with_the_names_of_all() -> None:
     with pytest.raises(ValueError, match="no dialect 'soketi': there are pusher, reverb, sockudo"):
-        Server(dialect="soketi")  # type: ignore[arg-type]
+        Server(dialect="soketi")  # type: ignore[arg-type]  # what is refused
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_nothing_is_reported_while_nothing_listens(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("pusher_proto.server"), "level", logging.CRITICAL)
-    logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]
+    logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]  # not in typeshed
     try:
         client, other = connect(world), connect(world, "wrong")
         auth = sign_channel("shop", SECRET, client.socket_id, "private-x")
@@ -137,7 +137,7 @@ def test_nothing_is_reported_while_nothing_listens(
         assert len(client.take()) == 4
         assert other.close is not None
     finally:
-        logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]
+        logging.getLogger("pusher_proto.server").manager._clear_cache()  # type: ignore[attr-defined]  # not in typeshed
 
 
 def test_other_methods_and_failures_of_pages_are_reported(

@@ -180,4 +180,4 @@ def test_what_cannot_be_a_webhook_is_refused() -> None:
     with pytest.raises(ValueError, match=r"http or https URL, not 'back\.test'"):
         Webhook(url="back.test")
     with pytest.raises(ValueError, match="no webhook event 'x': there are channel_occupied, "):
-        Webhook(url=URL, events=("x",))  # type: ignore[arg-type]
+        Webhook(url=URL, events=("x",))  # type: ignore[arg-type]  # what is refused
