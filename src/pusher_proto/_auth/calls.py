@@ -121,6 +121,23 @@ class Calls:
         if self._waiting.pop(call.number, None) is None and call.move(G.ABANDON):
             self._put(CancelCall(call.number))
 
+    def withdraw(self, call: Call, number: int, *, last: bool) -> None:
+        """Give up one request of a call: with the `last` one the call, else a part of a call that was not made yet."""
+        effect = call.effect
+        if last:
+            self.abandon(call)
+            return
+        if call.number not in self._waiting or not isinstance(effect, AuthorizeMany):
+            return
+        kept = [
+            each for each in zip(effect.requests, effect.details, strict=True) if each[0] != number
+        ]
+        numbers, details = zip(*kept, strict=True)
+        call.effect = AuthorizeMany(numbers, details)
+        call.purpose = call.purpose._replace(subjects=tuple(each.channel for each in details))
+        call.number, call.unanswered = numbers[0], set(numbers)
+        self._waiting = {each.number: each for each in self._waiting.values()}
+
     def abandon_all(self) -> None:
         """Give up all calls."""
         self._waiting.clear()

@@ -482,10 +482,10 @@ class AuthRequests:
         if job is None:
             return
         job.requests.remove(request)
+        if job.call is not None:
+            self._calls.withdraw(job.call, request.number, last=not job.requests)
         if job.requests:
             return
-        if job.call is not None:
-            self._calls.abandon(job.call)
         self._queue.pop(job.number, None)
         if self._at_endpoint.pop(job.number, None) is not None:
             self._pool.cancel(job.number, now)
