@@ -14,7 +14,15 @@ __all__ = ["program"]
 
 F = Callable[..., Any]
 _FILE = click.Path()
-_POSITIVE = click.IntRange(min=1)
+
+
+class _Number(click.IntRange):
+    """An integer in a range. Click says "is not a valid NAME", and calls the whole an "integer range"."""
+
+    name = "integer"
+
+
+_POSITIVE = _Number(min=1)
 
 _SERVER = ("Server, one of the first four", (
     "cluster", "host", "url", "env", "port", "no_tls", "path", "key", "dialect", "any_name", "ca", "origin", "proxy",
@@ -109,7 +117,7 @@ def _connects(function: F) -> F:
             _option("--env", is_flag=True, help="REVERB_* or PUSHER_* of the environment."),
             _option(
                 "--port",
-                type=click.IntRange(1, 65535),
+                type=_Number(1, 65535),
                 metavar="N",
                 help="With --host; 443, or 80 without TLS.",
             ),
@@ -159,7 +167,7 @@ def demo() -> None:
 )  # fmt: skip
 @_option(
     "--port",
-    type=click.IntRange(0, 65535),
+    type=_Number(0, 65535),
     metavar="N",
     help="0: any free port. By default REVERB_SERVER_PORT, else 0.",
 )
