@@ -57,19 +57,9 @@ class CatchingUp:
     """One channel that catches up."""
 
     __slots__ = (
-        *(
-            "_all",
-            "_attempt",
-            "_call",
-            "_channel",
-            "_error",
-            "_held",
-            "_name",
-            "_size",
-            "_unsettled",
-        ),
-        *("memory", "state"),
-    )
+        "_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size", "_unsettled",
+        "memory", "state",
+    )  # fmt: skip
 
     def __init__(self, catch_ups: CatchUps, channel: Channel, memory: CatchUp) -> None:
         self._all = catch_ups
@@ -307,11 +297,10 @@ class CatchUps:
     """The channels of a session that catch up."""
 
     __slots__ = (
-        *("_calls", "_channels", "_new_number", "_pong", "_put"),
-        *("duplicates", "events", "gaps_closed", "gaps_not_closed", "options", "rng", "settling"),
-        "timers",
-        *("wall_clock", "window"),
-    )
+        "_calls", "_channels", "_new_number", "_pong", "_put", "duplicates", "events",
+        "gaps_closed", "gaps_not_closed", "options", "rng", "settling", "timers", "wall_clock",
+        "window",
+    )  # fmt: skip
 
     def __init__(
         self,
