@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from anyio.lowlevel import checkpoint
 
@@ -12,7 +12,9 @@ from pusher_proto.client import (
     AT_ONCE,
     END,
     PENDING,
+    Buffering,
     ChannelBase,
+    Decoding,
     Invalid,
     NotAClass,
     Overflow,
@@ -99,57 +101,27 @@ class Source(SourceBase[Binding]):
     _binding_class = Binding
 
     @overload
-    def events(
-        self, selector: type[E], *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[E]: ...
+    def events(self, selector: type[E], **more: Unpack[Buffering]) -> Stream[E]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        type: type[T],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, type: type[T], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        decoder: Callable[[str], T],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, decoder: Callable[[str], T], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        types: Mapping[str, type[T]],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, types: Mapping[str, type[T]], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        types: Mapping[str, Any],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, types: Mapping[str, Any], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[Any]]: ...
     @overload
-    def events(
-        self, selector: None = None, *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[Event]: ...
+    def events(self, selector: None = None, **more: Unpack[Buffering]) -> Stream[Event]: ...
     @overload
-    def events(
-        self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[Any]: ...
+    def events(self, selector: Selector = None, **more: Unpack[Buffering]) -> Stream[Any]: ...
     def events(
         self,
         selector: Selector = None,

@@ -29,7 +29,7 @@ from ._client.selectors import Choice, Selector
 from ._client.setup import HandlerErrors, Setup
 from ._client.signal import Signal
 from ._client.sinks import Overflow
-from ._client.streams import AT_ONCE, Invalid, StreamBase, StreamOptions, Wait
+from ._client.streams import AT_ONCE, Buffering, Decoding, Invalid, StreamBase, StreamOptions, Wait
 from .auth import Auth, check_plain_functions
 from .driving import IO, Driver
 from .errors import UnsupportedFeature, excerpt
@@ -47,9 +47,11 @@ __all__ = [
     "PENDING",
     "SLOW",
     "BindingBase",
+    "Buffering",
     "ChannelBase",
     "Choice",
     "ClientBase",
+    "Decoding",
     "End",
     "EventKey",
     "Goal",

@@ -7,14 +7,16 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from itertools import repeat
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
     END,
     PENDING,
     BindingBase,
+    Buffering,
     ChannelBase,
+    Decoding,
     End,
     Goal,
     Invalid,
@@ -118,57 +120,27 @@ class Source(SourceBase[Binding]):
     _binding_class = Binding
 
     @overload
-    def events(
-        self, selector: type[E], *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[E]: ...
+    def events(self, selector: type[E], **more: Unpack[Buffering]) -> Stream[E]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        type: type[T],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, type: type[T], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        decoder: Callable[[str], T],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, decoder: Callable[[str], T], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        types: Mapping[str, type[T]],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, types: Mapping[str, type[T]], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[T]]: ...
     @overload
     def events(
-        self,
-        selector: Selector = None,
-        *,
-        buffer: int = 1000,
-        overflow: Overflow = "wait",
-        types: Mapping[str, Any],
-        invalid: Invalid = "raise",
+        self, selector: Selector = None, *, types: Mapping[str, Any], **more: Unpack[Decoding]
     ) -> Stream[TypedEvent[Any]]: ...
     @overload
-    def events(
-        self, selector: None = None, *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[Event]: ...
+    def events(self, selector: None = None, **more: Unpack[Buffering]) -> Stream[Event]: ...
     @overload
-    def events(
-        self, selector: Selector = None, *, buffer: int = 1000, overflow: Overflow = "wait"
-    ) -> Stream[Any]: ...
+    def events(self, selector: Selector = None, **more: Unpack[Buffering]) -> Stream[Any]: ...
     def events(
         self,
         selector: Selector = None,

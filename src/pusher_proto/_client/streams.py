@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from .signal import Signal
 from .sinks import Overflow, Sink
 from .waits import check_predicate
 
-__all__ = ["AT_ONCE", "Invalid", "StreamBase", "StreamOptions", "Wait"]
+__all__ = ["AT_ONCE", "Buffering", "Decoding", "Invalid", "StreamBase", "StreamOptions", "Wait"]
 
 T = TypeVar("T")
 Invalid = Literal["raise", "skip"]
@@ -30,6 +30,19 @@ AT_ONCE = 63
 """How many events a stream gives, after one, before it looks again whether the client has something else to do."""
 
 _log = logger("client")
+
+
+class Buffering(TypedDict, total=False):
+    """The keyword arguments of `events` for every stream."""
+
+    buffer: int
+    overflow: Overflow
+
+
+class Decoding(Buffering, total=False):
+    """The keyword arguments of `events` for every stream with typed data."""
+
+    invalid: Invalid
 
 
 class StreamOptions(NamedTuple):
