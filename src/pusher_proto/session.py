@@ -193,7 +193,7 @@ class Session:
         """Leave a channel, and do not subscribe to it again."""
         self._advance_clock(now)
         if not self._connector.ending:
-            self._catch_ups.end(channel, self._now)
+            self._catch_ups.end(channel, self._connector.heard_at(self._now), self._now)
             self._subscriptions.unsubscribe(channel, self._now)
             self.client_events.left(channel, self._now)
 

@@ -11,6 +11,7 @@ import pytest
 
 from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected
 from pusher_proto import (
+    AuthEndpoint,
     CatchUp,
     CaughtUp,
     ChannelEvent,
@@ -373,10 +374,48 @@ def test_after_unsubscribing_the_handle_continues_behind_the_last_event() -> Non
     gap = story.log.gaps[1]
     assert not gap.first
     assert gap.offline_for is not None
-    assert 10 < gap.offline_for < 11
+    assert 10 < gap.offline_for < 12
     story.channel.resubscribe()
     story.log.add(1)
     assert story.run().said() == [5]
+
+
+def test_the_gap_of_a_channel_that_was_left_begins_with_the_last_byte_received() -> None:
+    story = Story().run()
+    story.said()
+    sent = story.world.now
+    story.client.device.pulls = False  # the application does not read
+    story.log.add(1)
+    story.run(10)
+    story.channel.unsubscribe()
+    story.client.device.pulls = True
+    story.run(5)
+    story.channel.subscribe()
+    assert story.run().said() == [3]
+    since = story.log.gaps[-1].since
+    assert since is not None
+    assert since.timestamp() <= story.world.epoch + sent + 0.1
+
+
+def test_the_gap_of_a_channel_that_was_left_begins_with_the_message_that_waits_for_a_key() -> None:
+    auth = AuthEndpoint("http://pusher.test/pusher/auth")
+    story = Story(channel="private-encrypted-x", before=0, auth=auth).run()
+    story.log.add(1)
+    assert story.run().said() == [0]
+    story.world.act(story.world.server.rotate_key, b"k" * 32)
+    story.world.act(story.world.server.delay, 60.0, "auth")
+    sent = story.world.now
+    story.log.add(1)
+    story.run(5)
+    story.client.device.do(story.client.device.session.ping)
+    story.run()
+    story.world.act(story.world.server.delay, 0.0, "auth")
+    story.channel.unsubscribe()
+    story.channel.subscribe()
+    assert story.run().said() == [1]
+    since = story.log.gaps[-1].since
+    assert since is not None
+    assert since.timestamp() <= story.world.epoch + sent + 0.1
 
 
 def test_unsubscribing_while_fetching_cancels_the_call_and_delivers_nothing() -> None:

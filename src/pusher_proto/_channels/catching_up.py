@@ -148,9 +148,11 @@ class CatchingUp:
         """Give up the gap, if there is one: another `CatchUp` takes over."""
         self._give_up("another catch_up function was given", now)
 
-    def left(self, now: float) -> None:
-        """Forget the held messages: the channel was left."""
-        self.lost(now)
+    def left(self, heard_at: float) -> None:
+        """Forget the held messages: the channel was left, on a connection that received its last byte at `heard_at`."""
+        channel = self._channel
+        # Messages that wait for a new key are missing as well.
+        self.lost(heard_at if channel.request is None else min(heard_at, channel.key_asked_at))
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._free()
         self._channel.catch_up(None)
@@ -344,11 +346,11 @@ class CatchUps:
         if channel.state is ChannelState.SUBSCRIBED:
             one.confirmed(now)
 
-    def end(self, name: str, now: float) -> None:
-        """Note that a channel is left."""
+    def end(self, name: str, heard_at: float, now: float) -> None:
+        """Note that a channel is left, on a connection that received its last byte at `heard_at`."""
         one = self._channels.pop(name, None)
         if one is not None:
-            one.left(now)
+            one.left(heard_at)
             self.calls.go_on(now)
 
     def close(self) -> None:

@@ -332,7 +332,8 @@ class Connector:
                 ended = link.closed_by_server(error.code, error.reason, now)
             case BaseException():
                 opening = self._state is S.OPENING
-                ended = link.gone(in_words(error, self._where, self._way(), opening=opening))
+                proxy = None if self._randbytes is None else self._options.parsed_proxy()
+                ended = link.gone(in_words(error, self._where, proxy, opening=opening))
             case _:
                 ended = link.gone(reason)
         self._end(ended, now, error if isinstance(error, BaseException) else None)
@@ -448,11 +449,6 @@ class Connector:
         counted = self.connections - (connected and cause is Cause.UNAUTHORIZED)
         return cause, counted > self._good_from
 
-    def _way(self) -> str:
-        """Return the words for the proxy on the way to the server; an empty text for none."""
-        proxy = None if self._randbytes is None else self._options.parsed_proxy()
-        return "" if proxy is None else f" through {proxy}"
-
     def _leave(self, now: float) -> None:
         """End the connection or the attempt, and plan no other: the application wants none."""
         link, self.last_end = self._link, None
@@ -469,10 +465,14 @@ class Connector:
         self._end(ended, now)
         link.close(now, abort=True)
 
+    def heard_at(self, now: float) -> float:
+        """Return when the last byte was received: messages of the server since then may be unread or lost."""
+        at = self._paused_at if self.reading_paused else now
+        return at if self._link is None else min(at, self._link.heard_at(now))
+
     def _forget_link(self, now: float) -> None:
-        heard_at = self._paused_at if self.reading_paused else now  # unread messages may be lost
+        heard_at = self.heard_at(now)
         if self._link is not None:
-            heard_at = min(heard_at, self._link.heard_at(now))
             self._link.stop()
         if self._state is S.CONNECTED:
             self._lost_at = heard_at

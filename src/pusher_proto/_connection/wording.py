@@ -8,11 +8,8 @@ from ..errors import excerpt
 __all__ = ["in_words"]
 
 
-def in_words(error: BaseException, where: str, way: str, *, opening: bool) -> str:
-    """Return what the system says, with the place that it is about.
-
-    `way` follows the place in errors of opening, such as " through the proxy".
-    """
+def in_words(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:
+    """Return what the system says, with the place that it is about, and the proxy in errors of opening."""
     said = getattr(error, "strerror", None) or str(error)
     if isinstance(error, TimeoutError) and not said:
         said = "timed out"
@@ -23,4 +20,5 @@ def in_words(error: BaseException, where: str, way: str, *, opening: bool) -> st
     said = said or type(error).__name__
     if not opening:
         return excerpt(f"the connection to {where} broke: {said}", 200)
+    way = "" if proxy is None else f" through {proxy}"
     return excerpt(f"could not reach {where}{way}: {explained(said)}", 256)
