@@ -13,7 +13,7 @@ from fuzz.application import CHANNELS, Application, Broken
 from fuzz.readers import LOGS
 from fuzz.watching import WatchedCluster, WatchedServer, reachable
 from pusher_proto import AuthEndpoint, ChannelState, ConnectionState, Options, OwnKey, UserState
-from pusher_proto.testing import DEMO_APP, App
+from pusher_proto.testing import DEMO_APP, App, ServerOptions
 from simulation import Wire, World
 
 __all__ = ["BACK_WITHIN", "OTHER_KEY", "OTHER_SECRET", "TOKEN", "Step", "Weather"]
@@ -52,8 +52,11 @@ class Weather:
             (DEMO_APP,),
             rng=random.Random(seed),
             secrets=(DEMO_APP.secret, OTHER_SECRET),
-            auth_token=TOKEN,
-            activity_timeout=self.rng.choice((60, 120, 120, 120)),
+            options=ServerOptions(
+                dialect="sockudo" if cluster else "pusher",
+                auth_token=TOKEN,
+                activity_timeout=self.rng.choice((60, 120, 120, 120)),
+            ),
         )
         self.world = World(seed, server)
         self.storm = self.calm = False

@@ -24,7 +24,7 @@ from pusher_proto.server._channels import Channel, Member
 from pusher_proto.server._connection import Connection
 from pusher_proto.server._frames import encode, json_text
 from pusher_proto.server._realm import Realm, Shared, Socket
-from pusher_proto.testing import DEMO_APP, App, Server
+from pusher_proto.testing import DEMO_APP, App, Server, ServerOptions
 from simulation import World
 
 __all__ = ["Cluster", "cluster_world"]
@@ -141,13 +141,20 @@ class ClusterRealm(Realm):
         self._timers.set(("cluster", self._serial), now + delay, remove)
 
 
+_OPTIONS = ServerOptions(dialect="sockudo")
+
+
 class Cluster(Server):
     """A server of several nodes."""
 
     def __init__(
-        self, apps: Sequence[App] = (DEMO_APP,), *, rng: random.Random, **more: Any
+        self,
+        apps: Sequence[App] = (DEMO_APP,),
+        options: ServerOptions = _OPTIONS,
+        *,
+        rng: random.Random,
     ) -> None:
-        super().__init__(apps, dialect="sockudo", rng=rng, **more)
+        super().__init__(apps, options, rng=rng)
         later = partial(self._after, "cache")
         shared = Shared(self._dialect, rng, self._limits, self._timers, self._reports, later)
         self._realms = {app.key: ClusterRealm(app, shared) for app in apps}

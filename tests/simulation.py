@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from pusher_proto import (
     Session,
 )
 from pusher_proto.recording import LIMIT, RecordingSession
-from pusher_proto.testing import DEMO_APP, Server, ServerClose, ServerSend
+from pusher_proto.testing import DEMO_APP, App, Server, ServerClose, ServerOptions, ServerSend
 
 HOST = "pusher.test"
 
@@ -161,14 +161,21 @@ class Device:
 class World:
     """The clock, the queue of what happens next, and everybody in it."""
 
-    def __init__(self, seed: int = 0, server: Server | None = None, **server_options: Any) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        server: Server | None = None,
+        *,
+        apps: Sequence[App] = (DEMO_APP,),
+        **options: Any,
+    ) -> None:
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.epoch = 1_700_000_000.0
         """What the wall clock shows at the time 0."""
         self.network = Network()
-        self.server = server or Server(rng=random.Random(seed), **server_options)
-        self.app = server_options.get("apps", (DEMO_APP,))[0]
+        self.server = server or Server(apps, ServerOptions(**options), rng=random.Random(seed))
+        self.app = apps[0]
         self.drops: Callable[[Wire, bytes], bool] = lambda *_: False
         """Says which data the server drops instead of sending it."""
         self.drained: Callable[[Wire], object] = lambda _: None

@@ -42,7 +42,7 @@ from docs.tabs import blocking, examples, tabbed
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
 from pusher_proto import Options, OwnKey, vocabulary
-from pusher_proto.testing import DEMO_APP, Server
+from pusher_proto.testing import DEMO_APP, Server, ServerOptions
 
 ROOT = Path(__file__).parents[1]
 # Pages whose programs are tested where what they describe is tested.
@@ -122,7 +122,7 @@ async def test_each_piece_of_a_program_runs(block: str) -> None:
     )
     exec(compile(code, "docs", "exec"), names)
     async with (
-        serve(Server(auth_user=lambda _: USER)) as server,
+        serve(Server(options=ServerOptions(auth_user=lambda _: USER))) as server,
         open_pusher(server.options(auth_endpoint=True)) as client,
         anyio.create_task_group() as group,
     ):
@@ -149,7 +149,7 @@ def test_each_piece_of_a_program_runs_in_blocking_code(block: str) -> None:
     code = f"def example(client, prices, orders, room, notes):\n{textwrap.indent(block, '    ')}"
     exec(compile(code, "docs", "exec"), names)
     with (
-        serve_in_thread(Server(auth_user=lambda _: USER)) as server,
+        serve_in_thread(Server(options=ServerOptions(auth_user=lambda _: USER))) as server,
         pusher_sync.open_pusher(server.options(auth_endpoint=True)) as client,
         publishing(server),
     ):
@@ -192,7 +192,7 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture
 def server() -> Iterator[ServerInThread]:
-    with serve_in_thread(Server(auth_user=lambda _: USER)) as running:
+    with serve_in_thread(Server(options=ServerOptions(auth_user=lambda _: USER))) as running:
         yield running
 
 

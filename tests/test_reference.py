@@ -125,8 +125,8 @@ CONSTRUCTED = {
     pusher_proto.Options, pusher_proto.OwnKey, pusher_proto.AuthEndpoint, pusher_proto.AuthResponse,
     pusher_proto.AuthorizationError, pusher_proto.Session, pusher_proto.laravel.Echo,
     pusher_proto.testing.App, pusher_proto.testing.MessageRate, pusher_proto.testing.Server,
-    pusher_proto.testing.ServerLimits, pusher_proto.testing.Webhook, pusher_sync.testing.World,
-    pusher_proto.driving.Driver,
+    pusher_proto.testing.ServerLimits, pusher_proto.testing.ServerOptions, pusher_proto.testing.Webhook,
+    pusher_sync.testing.World,    pusher_proto.driving.Driver, pusher_proto.driving.DriverOptions,
 }  # fmt: skip
 """The classes that users construct: the reference has an example for each."""
 MADE_HERE = {
@@ -203,6 +203,7 @@ def test_the_example_runs(name: str) -> None:
             "client": client,
             "deliver": lambda: None,
             "errors": [],
+            "context": None,
             "io": mock.Mock(time=lambda: 0.0),
             "print": printed.append,
             "serve_in_thread": pusher_anyio.testing.serve_in_thread,

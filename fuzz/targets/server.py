@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from fuzz.source import Source, splits
-from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerSend
+from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerOptions, ServerSend
 from server.frames import UPGRADE, frame
 
 __all__ = ["fuzz_one"]
@@ -58,7 +58,9 @@ class _Run:
         steps: list[_Step],
         way: int | None,
     ) -> None:
-        self.server = Server(dialect=dialect, limits=LIMITS, ping_after=100.0)
+        self.server = Server(
+            options=ServerOptions(dialect=dialect, limits=LIMITS, ping_after=100.0)
+        )
         self.now = 0.0
         self.output: dict[int, bytearray] = {}
         self.ended: dict[int, Any] = {}

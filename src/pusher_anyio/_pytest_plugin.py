@@ -24,7 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "pusher(**options): options of the server behind pusher_server and pusher_world, such as apps, "
-        "activity_timeout, auth_token and auth_user (see pusher_proto.testing.Server); seed and latency of the world",
+        "activity_timeout, auth_token and auth_user (see Server and ServerOptions in pusher_proto.testing); "
+        "seed and latency of the world",
     )
 
 
@@ -78,6 +79,7 @@ def _options(
 
 
 def _server(options: dict[str, Any]) -> Server:
-    from pusher_proto.testing import Server
+    from pusher_proto.testing import Server, ServerOptions
 
-    return Server(**options)
+    own = {name: options.pop(name) for name in ("apps", "rng", "wall_clock") if name in options}
+    return Server(**own, options=ServerOptions(**options))

@@ -31,7 +31,7 @@ from ._client.signal import Signal
 from ._client.sinks import Overflow
 from ._client.streams import AT_ONCE, Buffering, Decoding, Invalid, StreamBase, StreamOptions, Wait
 from .auth import Auth, check_plain_functions
-from .driving import IO, Driver
+from .driving import IO, Driver, DriverOptions
 from .errors import UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .gaps import CatchUp, EventKey, Fetch
@@ -161,12 +161,14 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         return Driver(
             self._session,
             io,
-            context=setup.ssl_context,
-            tls=tls,
-            authorizer=setup.authorizer,
-            on_progress=setup.on_progress,
             deliver=Weakly(self._deliver),
             broke=broke,
+            options=DriverOptions(
+                ssl_context=setup.ssl_context,
+                tls=tls,
+                authorizer=setup.authorizer,
+                on_progress=setup.on_progress,
+            ),
         )
 
     @property

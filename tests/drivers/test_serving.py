@@ -23,7 +23,7 @@ from anyio.abc import ByteStream
 from pusher_anyio import open_pusher, testing
 from pusher_anyio.testing import RunningServer, serve, serve_in_thread
 from pusher_proto import AuthEndpoint, OwnKey
-from pusher_proto.testing import DEMO_APP, App, Report, Server, Webhook
+from pusher_proto.testing import DEMO_APP, App, Report, Server, ServerOptions, Webhook
 from pusher_proto.testing.running import Controls
 
 anyio_marked = pytest.mark.anyio
@@ -449,7 +449,7 @@ def subscribed(port: int) -> socket.socket:
 def test_webhooks_are_posted_and_again_until_they_are_taken() -> None:
     with Receiver() as receiver:
         receiver.statuses = [500]
-        machine = Server(webhooks=[Webhook(url=receiver.url)])
+        machine = Server(options=ServerOptions(webhooks=[Webhook(url=receiver.url)]))
         with serve_in_thread(machine) as running, subscribed(running.port):
             assert running.expect_webhook("channel_occupied", "room").fields == {
                 "name": "channel_occupied",
@@ -467,7 +467,7 @@ def test_webhooks_are_posted_and_again_until_they_are_taken() -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "http://[", "https://127.0.0.1:1/"])
 def test_a_receiver_that_is_not_there_is_reported_and_stops_nothing(url: str) -> None:
     reports: list[Report] = []
-    machine = Server(webhooks=[Webhook(url=url)])
+    machine = Server(options=ServerOptions(webhooks=[Webhook(url=url)]))
     machine.observers.append(reports.append)
     with serve_in_thread(machine) as running, subscribed(running.port):
         running.wait_until(lambda _: [each for each in reports if each.kind == "webhook failed"])
@@ -479,7 +479,7 @@ def test_a_receiver_that_is_not_there_is_reported_and_stops_nothing(url: str) ->
 def test_webhooks_over_tls_need_a_certificate_that_is_known(tls: Contexts) -> None:
     reports: list[Report] = []
     with Receiver(tls.server) as receiver:
-        machine = Server(webhooks=[Webhook(url=receiver.url)])
+        machine = Server(options=ServerOptions(webhooks=[Webhook(url=receiver.url)]))
         machine.observers.append(reports.append)
         with serve_in_thread(machine) as running, subscribed(running.port):
             running.wait_until(lambda _: "webhook failed" in [each.kind for each in reports])
@@ -503,9 +503,9 @@ def test_the_machine_knows_the_addresses_of_clients() -> None:
 
 
 def test_a_reader_that_does_not_read_loses_messages_where_the_server_drops_them() -> None:
-    limits = replace(Server(dialect="sockudo").limits, unsent_messages=5)
+    limits = replace(Server(options=ServerOptions(dialect="sockudo")).limits, unsent_messages=5)
     with (
-        serve_in_thread(Server(dialect="sockudo", limits=limits)) as running,
+        serve_in_thread(Server(options=ServerOptions(dialect="sockudo", limits=limits))) as running,
         subscribed(running.port) as sock,
     ):
         running.expect_subscribed("room")

@@ -16,7 +16,7 @@ import pytest
 from example_programs.processes import running, url_of
 from example_programs.test_examples import Application, drop_until_back, until_subscribed
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto.testing import Server
+from pusher_proto.testing import Server, ServerOptions
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_worker_handles_orders_that_were_placed_while_it_was_away(tmp_path: 
     def user(headers: Mapping[str, str]) -> Mapping[str, object] | None:
         return {"id": "worker"} if headers.get("authorization") == token else None
 
-    machine = Server(auth_user=user)
+    machine = Server(options=ServerOptions(auth_user=user))
     with serve_in_thread(machine) as server, laravel(server, orders) as app:
         arguments = ["--url", url_of(server), "--app", app, "--token", "7|token"]
         arguments += ["--file", str(tmp_path / "last")]

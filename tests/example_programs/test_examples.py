@@ -17,7 +17,7 @@ import pytest
 
 from example_programs.processes import running, url_of
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto.testing import Server
+from pusher_proto.testing import Server, ServerOptions
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_the_worker_beside_laravel_renews_its_token_and_goes_on() -> None:
         assert headers["accept"] == "application/json"
         return {"id": "worker"} if headers.get("authorization") in valid else None
 
-    machine = Server(auth_user=user)
+    machine = Server(options=ServerOptions(auth_user=user))
     with serve_in_thread(machine) as server, application(server) as app:
         arguments = ["--url", url_of(server), "--app", app, "--email", "worker@app.example"]
         with running(
@@ -254,7 +254,7 @@ def test_who_is_online_tells_who_comes_and_goes() -> None:
         f"Bearer {name}": {"id": name, "user_info": {"name": name.title()}}
         for name in ("ann", "bob")
     }
-    with serve_in_thread(Server(auth_user=users)) as server:
+    with serve_in_thread(Server(options=ServerOptions(auth_user=users))) as server:
         arguments = ["--url", url_of(server), "--auth-url", server.auth_url, "presence-room"]
         with running("who_is_online.py", "--token", "ann", *arguments) as ann:
             ann.wait_for_line("1 online: Ann")
@@ -266,7 +266,7 @@ def test_who_is_online_tells_who_comes_and_goes() -> None:
 
 
 def test_who_is_online_ends_with_the_reason_when_it_is_refused() -> None:
-    with serve_in_thread(Server(auth_token="right")) as server:
+    with serve_in_thread(Server(options=ServerOptions(auth_token="right"))) as server:
         arguments = ["--url", url_of(server), "--auth-url", server.auth_url, "presence-room"]
         with running("who_is_online.py", "--token", "wrong", *arguments) as program:
             assert program.end() == 1
@@ -339,7 +339,7 @@ def test_the_script_ends_when_nothing_comes_or_nothing_can_come(server: ServerIn
 
 
 def test_the_device_does_each_command_once_and_answers() -> None:
-    with serve_in_thread(Server(auth_token="t17")) as server:
+    with serve_in_thread(Server(options=ServerOptions(auth_token="t17"))) as server:
         arguments = ["--auth-url", server.auth_url, "--token", "t17", "--device", "17"]
         with running("remote_device.py", "--url", url_of(server), *arguments) as program:
             answered(server, 1)  # client-ready

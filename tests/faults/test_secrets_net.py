@@ -29,7 +29,7 @@ from pusher_proto import (
     OwnKey,
     PusherError,
 )
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 from secrecy import MASTER_KEY, SECRETS, SHAPES, Watch, rendered, secrets_in
 
 from .rows import QUICK, on_every_driver
@@ -60,7 +60,7 @@ ANSWERED: list[tuple[int, object]] = [
 
 
 def a_server() -> Server:
-    return Server([APP], auth_user={f"Bearer {TOKEN}": USER})
+    return Server([APP], ServerOptions(auth_user={f"Bearer {TOKEN}": USER}))
 
 
 class Ways:

@@ -17,7 +17,7 @@ from pusher_proto import (
     OwnKey,
     PusherTimeout,
 )
-from pusher_proto.testing import DEMO_APP, Server, Webhook
+from pusher_proto.testing import DEMO_APP, Server, ServerOptions, Webhook
 from pusher_sync import merge
 from pusher_sync.testing import PATIENCE, World
 
@@ -279,7 +279,7 @@ def test_an_exception_of_the_block_comes_out_and_the_client_is_closed(world: Wor
 
 
 def test_a_server_of_ones_own_may_be_given() -> None:
-    world = World(Server(activity_timeout=5), latency=0.5)
+    world = World(Server(options=ServerOptions(activity_timeout=5)), latency=0.5)
     with world.open_pusher() as client:
         client.wait_connected()
         assert world.now == 1000 + 3 * 0.5
@@ -305,7 +305,7 @@ def test_a_user_joins_presence_channels_signs_in_and_reads_what_is_encrypted(wor
 
 
 def test_webhooks_are_sent_and_answered_in_memory() -> None:
-    world = World(Server(webhooks=[Webhook(url="http://back.test/hooks")]))
+    world = World(Server(options=ServerOptions(webhooks=[Webhook(url="http://back.test/hooks")])))
     world.webhook_status = None
     with world.open_pusher() as client:
         client.subscribe("room").wait_subscribed()

@@ -12,7 +12,7 @@ from pusher.http import POST, Request
 from neighbours.member import Member, Node
 from pusher_anyio.testing import ServerInThread
 from pusher_proto import AuthEndpoint, Options
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 
 __all__ = ["APP", "MASTER_KEY", "MUTE_APP", "OTHER_KEY", "USERS", "House"]
 
@@ -36,9 +36,9 @@ class House:
 
     @staticmethod
     def make_server(**more: Any) -> Server:
-        """Return the machine; `more` is as `Server` takes it."""
+        """Return the machine; `more` is as `ServerOptions` takes it."""
         users = {f"Bearer {name}": user for name, user in USERS.items()}
-        return Server([APP, MUTE_APP], auth_user=users, **more)
+        return Server([APP, MUTE_APP], ServerOptions(auth_user=users, **more))
 
     def __init__(self, server: ServerInThread, node: Node) -> None:
         self.server = server

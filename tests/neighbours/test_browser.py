@@ -20,7 +20,7 @@ import pytest
 
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto.server._http import HttpResponse
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 from soketi.harness import prepare
 
 BROWSER = Path(__file__).parent / "browser"
@@ -126,7 +126,7 @@ COMMON = {"up": 200, "private-x": "subscribed", "private-encrypted-x": "subscrib
 def test_a_page_of_another_origin_can_use_the_endpoints(
     browser: None, tmp_path: Path, library: str, headers: dict[str, str]
 ) -> None:
-    machine = Server([APP], auth_user=USERS if headers else None)
+    machine = Server([APP], ServerOptions(auth_user=USERS if headers else None))
     refuse_one_channel(machine)
     name, user = ("Ann", "7") if headers else ("user-1", "user-1")
     expected: dict[str, Any] = {**COMMON, "private-refused": 403, "user": user}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pusher_proto.testing import DEMO_APP, Server, ServerRequest, Webhook
+from pusher_proto.testing import DEMO_APP, Server, ServerOptions, ServerRequest, Webhook
 from server.client import World
 
 JAVA = Path(__file__).parent / "java"
@@ -66,7 +66,7 @@ def is_taken(request: ServerRequest, body: str) -> bool:
 
 @pytest.mark.timeout(300)
 def test_the_official_library_of_java_takes_webhooks(java: None) -> None:
-    world = World(Server(webhooks=[Webhook(url="http://back.test/")]))
+    world = World(Server(options=ServerOptions(webhooks=[Webhook(url="http://back.test/")])))
     world.client().subscribe("room")
     requests: list[ServerRequest] = []
     while (due := world.server.next_deadline()) is not None and not requests:

@@ -30,7 +30,7 @@ import pusher_sync
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import Options, OwnKey
 from pusher_proto.signing import sign
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 
 __all__ = ["ROWS", "Scene", "Snippet", "page_rows", "play_other", "play_ours", "scene"]
 
@@ -163,7 +163,7 @@ def _shown(value: Any) -> Any:
 @contextmanager
 def scene() -> Iterator[Scene]:
     """Run a server for one snippet."""
-    machine = Server([APP], auth_user=lambda _: USER)
+    machine = Server([APP], ServerOptions(auth_user=lambda _: USER))
     with serve_in_thread(machine) as server, ExitStack() as stack:
         yield Scene(server, stack)
 

@@ -18,7 +18,7 @@ import trustme
 import pusher_sync
 from pusher_anyio.testing import serve_in_thread
 from pusher_proto import ConnectionFailed, Options
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 from pusher_sync import open_pusher
 
 TEXT = (Path(__file__).parents[2] / "docs" / "certificates.md").read_text()
@@ -82,7 +82,7 @@ def test_a_site_of_valet(
     authority.cert_pem.write_to_path(str(path))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    machine = Server([App(id="1", key="KEY", secret="secret")], dialect="reverb")
+    machine = Server([App(id="1", key="KEY", secret="secret")], ServerOptions(dialect="reverb"))
     asked: list[tuple[str, int]] = []
     with serve_in_thread(machine, ssl_context=served_by(authority, "app.test")) as server:
 

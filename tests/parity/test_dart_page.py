@@ -25,7 +25,7 @@ import pusher_proto.options
 from pusher_anyio import open_pusher
 from pusher_anyio.testing import RunningServer, ServerInThread, serve, serve_in_thread
 from pusher_proto import AuthEndpoint, Options
-from pusher_proto.testing import App, Server
+from pusher_proto.testing import App, Server, ServerOptions
 
 PAGE = Path(__file__).parents[2] / "docs" / "coming-from-dart.md"
 BLOCKS = re.findall(r"```(dart|python)\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -65,7 +65,7 @@ def where(kind: str) -> list[Any]:
 
 
 def machine() -> Server:
-    return Server([APP], auth_user=lambda _: USER)
+    return Server([APP], ServerOptions(auth_user=lambda _: USER))
 
 
 def step(server: RunningServer | ServerInThread, number: int) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from parity.playing import APP, PAGE, USER
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto.testing import Server
+from pusher_proto.testing import Server, ServerOptions
 from soketi.harness import SERVER
 
 BLOCKS: list[tuple[str, str]] = re.findall(r"```(js|python)\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -54,7 +54,7 @@ def printed(
     """Run a program until it ends, and return what it printed."""
     command = ["node", "-e"] if kind == "js" else [sys.executable, "-u", "-W", "ignore", "-c"]
     environment = os.environ | {"NODE_PATH": str(Path(SERVER, "node_modules"))}
-    with serve_in_thread(Server([APP], auth_user=lambda _: USER)) as server:
+    with serve_in_thread(Server([APP], ServerOptions(auth_user=lambda _: USER))) as server:
         code = code.replace("6001", str(server.port))
         with subprocess.Popen(
             [*command, code], stdout=subprocess.PIPE, text=True, env=environment

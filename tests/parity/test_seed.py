@@ -39,7 +39,7 @@ from pusher_proto import (
     proxy_from_env,
 )
 from pusher_proto.laravel import Echo
-from pusher_proto.testing import DEMO_APP, App, Server
+from pusher_proto.testing import DEMO_APP, App, Server, ServerOptions
 
 DOCS = Path(__file__).parents[2] / "docs"
 QUICK: dict[str, Any] = {"close_timeout": 0.5, "retry_base": 0.01, "retry_cap": 0.05}
@@ -560,7 +560,7 @@ def test_row_8_20_signing_out_withdraws_the_sign_in(runner: str) -> None:
             with pytest.raises(LocalProtocolError):
                 await client.wait_signed_in(1)
 
-    play(scenario, runner, Server(auth_user=lambda _: USER))
+    play(scenario, runner, Server(options=ServerOptions(auth_user=lambda _: USER)))
 
 
 @on_each
@@ -685,7 +685,7 @@ def test_row_5_14_members_and_events_have_types(runner: str) -> None:
             assert isinstance(second, MemberAdded)
             assert second.member.id == "8"
 
-    play(scenario, runner, Server(auth_user=lambda _: USER))
+    play(scenario, runner, Server(options=ServerOptions(auth_user=lambda _: USER)))
 
 
 @on_each

@@ -25,7 +25,7 @@ from pusher_proto import (
     OwnKey,
     Session,
 )
-from pusher_proto.driving import IO, Driver, Wire, call_plain, driver, in_turns, tls
+from pusher_proto.driving import IO, Driver, DriverOptions, Wire, call_plain, driver, in_turns, tls
 from pusher_proto.states import ChannelState
 
 
@@ -45,7 +45,13 @@ class Hand(IO):
         self.cancelled: list[Callable[[object], None]] = []
         many = hasattr(more.get("authorizer"), "authorize_many")
         session = Session(options, rng=random.Random(1), authorize_many=many, messages=messages)
-        self.driver = Driver(session, self, deliver=self.deliver, broke=self.errors.append, **more)
+        self.driver = Driver(
+            session,
+            self,
+            deliver=self.deliver,
+            broke=self.errors.append,
+            options=DriverOptions(**more),
+        )
 
     def time(self) -> float:
         return self.now
@@ -226,7 +232,7 @@ def test_a_program_that_ends_amid_the_making_of_the_context_hears_nothing_of_it(
 
 
 def test_tls_begins_behind_a_proxy_with_the_context_that_was_given() -> None:
-    hand = Hand(options(tls=True, proxy="http://proxy.test"), context=authority().client)
+    hand = Hand(options(tls=True, proxy="http://proxy.test"), ssl_context=authority().client)
     hand.command(hand.driver.session.connect)
     (wire,) = hand.wires
     wire.opened()
@@ -254,7 +260,7 @@ def test_an_io_that_secures_streams_itself_moves_plain_bytes() -> None:
 
 def test_the_context_of_an_effect_goes_before_that_of_the_client() -> None:
     mine, endpoints = (ssl.create_default_context() for _ in range(2))
-    hand = Hand(options(), context=mine)
+    hand = Hand(options(), ssl_context=mine)
     hand.driver._carry_out(OpenTransport(99, "auth.test", 443, tls=True, ssl_context=endpoints))
     hand.driver._carry_out(OpenTransport(100, "auth.test", 443, tls=True))
     assert [wire._context for wire in hand.wires] == [endpoints, mine]

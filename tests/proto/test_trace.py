@@ -88,7 +88,7 @@ def test_an_upgrade_and_a_greeting_in_one_read_are_two_steps() -> None:
 
 
 def test_tls_is_a_step_with_the_certificate() -> None:
-    hand = Traced(options=Options.from_host("127.0.0.1", key="key"), context=authority().client)
+    hand = Traced(options=Options.from_host("127.0.0.1", key="key"), ssl_context=authority().client)
     server, wire = Server(), hand.connecting()
     wire.resolved(HERE)
     hand.take()
@@ -169,7 +169,7 @@ def test_an_attempt_that_the_application_ends_has_no_error() -> None:
 
 
 def test_a_proxy_is_a_step_before_tls() -> None:
-    hand = Traced(options=options(tls=True, proxy=PROXY), context=authority().client)
+    hand = Traced(options=options(tls=True, proxy=PROXY), ssl_context=authority().client)
     wire = hand.connecting()
     wire.resolved(HERE)
     wire.opened()

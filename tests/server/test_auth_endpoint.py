@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pusher_proto.signing import sign_channel, sign_user
-from pusher_proto.testing import DEMO_APP, App, Server
+from pusher_proto.testing import DEMO_APP, App, Server, ServerOptions
 
 from .client import World, form, request
 
@@ -70,14 +70,16 @@ def test_a_function_or_a_mapping_says_who_asks() -> None:
         name = headers.get("cookie")
         return {"user_id": name, "user_info": {"name": name}} if name else None
 
-    world = World(Server(auth_user=by_cookie))
+    world = World(Server(options=ServerOptions(auth_user=by_cookie)))
     assert ask(world, "presence-x")[0] == 403
     _, authorization = ask(world, "presence-x", Cookie="ann")
     assert json.loads(authorization["channel_data"]) == {
         "user_id": "ann",
         "user_info": {"name": "ann"},
     }
-    world = World(Server(auth_user={"Bearer ann": {"id": "ann", "watchlist": ["bob"]}}))
+    world = World(
+        Server(options=ServerOptions(auth_user={"Bearer ann": {"id": "ann", "watchlist": ["bob"]}}))
+    )
     assert ask(world, "presence-x", Authorization="Bearer bob")[0] == 403
     _, authorization = ask(world, "presence-x", Authorization="Bearer ann")
     assert authorization["channel_data"] == '{"user_id":"ann"}'
@@ -98,7 +100,7 @@ def test_sign_ins_are_signed(path: str) -> None:
 
 
 def test_a_token_can_be_demanded() -> None:
-    world = World(Server(auth_token="secret"))
+    world = World(Server(options=ServerOptions(auth_token="secret")))
     assert ask(world, "private-x")[0] == 403
     assert ask(world, "private-x", Authorization="Bearer wrong")[0] == 403
     assert ask(world, "private-x", Authorization="Bearer secret")[0] == 200

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pusher_proto.server._timers import Timers
-from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerSend
+from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerOptions, ServerSend
 
 from .client import World, form, parse_response, request
 from .frames import UPGRADE, close, event, frame
@@ -24,7 +24,7 @@ CHUNKED = (
 
 
 def status_of(data: bytes, limits: ServerLimits = SMALL) -> tuple[int, str | None]:
-    world = World(Server(limits=limits))
+    world = World(Server(options=ServerOptions(limits=limits)))
     wire = world.wire()
     wire.send(data)
     return parse_response(bytes(wire.raw))[0], wire.closed
@@ -96,7 +96,7 @@ def test_a_request_for_an_upgrade_that_is_not_get_is_just_a_request() -> None:
 
 
 def spoken(*frames: bytes, limits: ServerLimits = SMALL) -> tuple[bytes, str | None, World]:
-    world = World(Server(limits=limits))
+    world = World(Server(options=ServerOptions(limits=limits)))
     wire = world.wire()
     wire.send(UPGRADE)
     wire.raw.clear()
@@ -225,7 +225,7 @@ def outcome(
     chunks: list[bytes], *, mute: bool = False, delay: float = 0.0, dialect: Dialect = "pusher"
 ) -> tuple[list[Any], bytes, list[Any]]:
     """Return what a server makes of bytes: closes and deadlines, output, messages received."""
-    server = Server(dialect=dialect, limits=SMALL)
+    server = Server(options=ServerOptions(dialect=dialect, limits=SMALL))
     if mute:
         server.mute(now=0.0)
     server.delay(delay, now=0.0)
@@ -333,7 +333,7 @@ MEMBERS = st.fixed_dictionaries({}, optional={"user_id": JSON, "user_info": JSON
 def test_whatever_members_and_users_are_signed_never_raises(
     members: list[tuple[Any, Any]], dialect: Dialect
 ) -> None:
-    world = World(Server(dialect=dialect))
+    world = World(Server(options=ServerOptions(dialect=dialect)))
     for member, data in members:
         client = world.client()
         client.subscribe("presence-room", member)

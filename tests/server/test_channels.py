@@ -11,7 +11,7 @@ from nacl.secret import SecretBox
 
 from pusher_proto.errors import LocalProtocolError
 from pusher_proto.server._signatures import wrong_channel_authorization, wrong_user_authorization
-from pusher_proto.testing import DEMO_APP, App, Server, ServerLimits
+from pusher_proto.testing import DEMO_APP, App, Server, ServerLimits, ServerOptions
 
 from .client import Client, World
 
@@ -141,7 +141,7 @@ def test_names_that_channels_cannot_have_are_refused(world: World, channel: str)
 
 
 def test_a_connection_has_only_so_many_channels() -> None:
-    world = World(Server([QUIET], limits=ServerLimits(subscriptions=1)))
+    world = World(Server([QUIET], ServerOptions(limits=ServerLimits(subscriptions=1))))
     client = world.client()
     client.subscribe("one")
     assert client.subscribe("two") == refused(
@@ -307,7 +307,7 @@ def test_client_events_are_not_cached(world: World) -> None:
 
 
 def test_cached_events_are_bounded_and_the_expired_go_first() -> None:
-    world = World(Server(limits=ServerLimits(cached_channels=2)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(cached_channels=2))))
     for number in range(3):
         world.do(world.server.publish, f"cache-{number}", "e", "1")
     client = world.client()

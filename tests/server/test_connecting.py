@@ -8,14 +8,14 @@ import re
 import pytest
 
 from pusher_proto.errors import LocalProtocolError
-from pusher_proto.testing import DEMO_APP, App, Server, ServerSend
+from pusher_proto.testing import DEMO_APP, App, Server, ServerOptions, ServerSend
 
 from .client import Client, World, parse_response, request
 from .frames import UPGRADE, event
 
 
 def test_the_greeting_is_pushers() -> None:
-    world = World(Server(rng=random.Random(5), activity_timeout=30))
+    world = World(Server(options=ServerOptions(activity_timeout=30), rng=random.Random(5)))
     client = Client(world.wire())
     [greeting] = client.frames
     assert re.fullmatch(
@@ -81,7 +81,7 @@ def test_a_right_address_is_accepted(target: str) -> None:
 
 
 def test_a_path_prefix_can_be_demanded() -> None:
-    world = World(Server(path_prefix="/ws"))
+    world = World(Server(options=ServerOptions(path_prefix="/ws")))
     assert world.client("/ws/app/demo?protocol=7").socket_id
     assert world.client("/app/demo?protocol=7").close == (4005, "Path not found")
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from pusher_proto.testing import DEMO_APP, Server
+from pusher_proto.testing import DEMO_APP, Server, ServerOptions
 
 from .client import Wire, World, form, request
 
 
 class Controlled(World):
     def __init__(self, control: bool | str = True) -> None:
-        super().__init__(Server(control=control))
+        super().__init__(Server(options=ServerOptions(control=control)))
 
     def post(self, name: str, **body: Any) -> tuple[int, Any]:
         return self.http(request("POST", f"/control/{name}", json.dumps(body).encode()))

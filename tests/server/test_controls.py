@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pusher_proto.errors import LocalProtocolError
-from pusher_proto.testing import Server, ServerLimits
+from pusher_proto.testing import Server, ServerLimits, ServerOptions
 
 from .client import World, request
 from .frames import event, frame
@@ -186,7 +186,7 @@ def test_a_changed_secret_voids_authorizations(world: World) -> None:
 
 
 def test_what_clients_sent_is_kept_to_be_looked_at() -> None:
-    world = World(Server(limits=ServerLimits(log=3)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(log=3))))
     client = world.client()
     client.say("pusher:ping")
     client.subscribe("room")
@@ -201,7 +201,7 @@ def test_what_clients_sent_is_kept_to_be_looked_at() -> None:
 
 
 def test_a_client_that_nobody_sends_to_is_aborted_in_the_end() -> None:
-    world = World(Server(limits=ServerLimits(unsent=2000)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(unsent=2000))))
     watcher, slow = world.client(), world.client()
     watcher.subscribe("presence-x", {"user_id": "w"})
     slow.subscribe("presence-x", {"user_id": "s"})
@@ -214,7 +214,7 @@ def test_a_client_that_nobody_sends_to_is_aborted_in_the_end() -> None:
 
 
 def test_an_abort_may_follow_from_an_abort() -> None:
-    world = World(Server(limits=ServerLimits(unsent=2000)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(unsent=2000))))
     watcher, slow = world.client(), world.client()
     watcher.subscribe("presence-x", {"user_id": "w"})
     slow.subscribe("presence-x", {"user_id": "s" * 190})
@@ -227,7 +227,7 @@ def test_an_abort_may_follow_from_an_abort() -> None:
 
 
 def test_an_answer_that_is_too_much_and_the_last_ends_once() -> None:
-    world = World(Server(limits=ServerLimits(unsent=10)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(unsent=10))))
     wire = world.wire()
     wire.send(request("GET", "/", headers={"Connection": "close"}))
     assert wire.closed == "abort"
@@ -237,7 +237,7 @@ def test_an_answer_that_is_too_much_and_the_last_ends_once() -> None:
 
 
 def test_a_silent_client_is_pinged_and_closed_when_it_does_not_answer() -> None:
-    world = World(Server(ping_after=120))
+    world = World(Server(options=ServerOptions(ping_after=120)))
     client = world.client()
     world.pass_time(60)
     client.say("pusher:pong")
@@ -256,7 +256,7 @@ def test_a_silent_client_is_pinged_and_closed_when_it_does_not_answer() -> None:
 
 
 def test_a_muted_connection_is_neither_pinged_nor_closed() -> None:
-    world = World(Server(ping_after=10))
+    world = World(Server(options=ServerOptions(ping_after=10)))
     client = world.client()
     world.pass_time(10)
     world.do(world.server.mute)

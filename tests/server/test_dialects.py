@@ -9,7 +9,7 @@ import pytest
 
 from pusher_proto.server._address_rate import AddressRate
 from pusher_proto.signing import sign_user
-from pusher_proto.testing import App, MessageRate, Server
+from pusher_proto.testing import App, MessageRate, Server, ServerOptions
 
 from .client import DEFAULT_TARGET, World, request
 
@@ -29,12 +29,12 @@ UPGRADE = request(
 
 def world(dialect: Dialect, **app: Any) -> World:
     served = App(id="1", key="demo", secret="demo-secret", encryption_master_key=bytes(32), **app)
-    return World(Server([served], dialect=dialect))
+    return World(Server([served], ServerOptions(dialect=dialect)))
 
 
 def test_an_unknown_dialect_is_refused_with_the_names_of_all() -> None:
     with pytest.raises(ValueError, match="no dialect 'soketi': there are pusher, reverb, sockudo"):
-        Server(dialect="soketi")  # type: ignore[arg-type]  # what is refused
+        Server(options=ServerOptions(dialect="soketi"))  # type: ignore[arg-type]  # what is refused
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,10 @@ def test_a_refused_channel_gives_way_to_the_next_subscribe(dialect: Dialect) -> 
 
 
 def test_an_address_that_connects_too_often_is_answered_as_sockudo_does() -> None:
-    limits = replace(Server(dialect="sockudo").limits, connections_a_minute=2)
-    here = World(Server(dialect="sockudo", limits=limits))
+    limits = replace(
+        Server(options=ServerOptions(dialect="sockudo")).limits, connections_a_minute=2
+    )
+    here = World(Server(options=ServerOptions(dialect="sockudo", limits=limits)))
 
     def client(peer: str | None, at: float) -> tuple[bytes, Any]:
         """Return the head and the body of the answer to an upgrade."""
@@ -235,8 +237,8 @@ def test_events_for_a_user_of_sockudo_reach_presence_members_too() -> None:
 def test_sockudo_refuses_client_events_in_its_words(
     event: str, channel: str | None, data: Any, code: int, message: str
 ) -> None:
-    limits = replace(Server(dialect="sockudo").limits, event_data=1024)
-    here = World(Server(dialect="sockudo", limits=limits))
+    limits = replace(Server(options=ServerOptions(dialect="sockudo")).limits, event_data=1024)
+    here = World(Server(options=ServerOptions(dialect="sockudo", limits=limits)))
     client = here.client()
     client.subscribe("private-x")
     client.say(event, data, channel)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 from pusher_proto.signing import sign
-from pusher_proto.testing import DEMO_APP, Server, ServerLimits
+from pusher_proto.testing import DEMO_APP, Server, ServerLimits, ServerOptions
 
 from .client import World, request
 
@@ -210,7 +210,7 @@ def test_a_users_connections_can_be_ended() -> None:
 
 
 def test_the_limit_of_data_can_be_raised() -> None:
-    world = World(Server(limits=ServerLimits(event_data=20_000)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(event_data=20_000))))
     assert post(world, {**EVENT, "data": "x" * 20_000}) == (200, {})
 
 
@@ -262,7 +262,7 @@ def test_no_publisher_can_fake_messages_of_the_protocol(name: str) -> None:
 
 
 def test_other_servers_take_such_names() -> None:
-    world = World(Server(dialect="sockudo"))
+    world = World(Server(options=ServerOptions(dialect="sockudo")))
     client = world.client()
     client.subscribe("room")
     client.take()

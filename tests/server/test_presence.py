@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusher_proto.testing import Server, ServerLimits
+from pusher_proto.testing import Server, ServerLimits, ServerOptions
 
 from .client import Client, World
 
@@ -93,7 +93,7 @@ def test_members_that_are_none_are_refused(data: Any, message: str) -> None:
 
 
 def test_a_channel_has_only_so_many_users() -> None:
-    world = World(Server(limits=ServerLimits(members=1)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(members=1))))
     first, again, other = (world.client() for _ in range(3))
     first.subscribe(CHANNEL, member("u"))
     assert again.subscribe(CHANNEL, member("u"))[0]["event"].endswith("subscription_succeeded")

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 import pytest
 
-from pusher_proto.testing import App, MessageRate, Server
+from pusher_proto.testing import App, MessageRate, Server, ServerOptions
 
 from .replaying import RecordedIds, Replay, recorded_ids
 
@@ -196,9 +196,13 @@ def replayed(path: Path, dialect: Literal["pusher", "reverb", "sockudo"], case: 
     apps = case.apps or [replace(APP, **case.app)]
     more = dict(case.server)
     if case.limits:
-        more["limits"] = replace(Server(dialect=dialect).limits, **case.limits)
+        more["limits"] = replace(
+            Server(options=ServerOptions(dialect=dialect)).limits, **case.limits
+        )
     server = Server(
-        apps, dialect=dialect, rng=RecordedIds(recorded_ids(path, case.without)), **more
+        apps,
+        ServerOptions(dialect=dialect, **more),
+        rng=RecordedIds(recorded_ids(path, case.without)),
     )
     if case.started is not None:
         server.connection_opened(0, now=case.started)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pusher_proto.testing import Server, ServerLimits
+from pusher_proto.testing import Server, ServerLimits, ServerOptions
 
 from .client import Client, World, request
 
@@ -187,7 +187,7 @@ def test_what_was_held_for_a_client_that_has_gone_is_forgotten(world: World) -> 
 
 
 def test_only_so_many_answers_are_held() -> None:
-    world = World(Server(limits=ServerLimits(held_answers=2)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(held_answers=2))))
     client = world.client()
     world.do(world.server.delay, 1)
     for _ in range(3):
@@ -198,7 +198,7 @@ def test_only_so_many_answers_are_held() -> None:
 
 
 def test_requests_behind_a_held_answer_are_bounded() -> None:
-    world = World(Server(limits=ServerLimits(head=100, body=100)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(head=100, body=100))))
     world.do(world.server.delay, 1)
     wire = world.wire()
     wire.send(request("GET", "/x") + b"x" * 200)

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from pusher_proto.signing import sign_channel
-from pusher_proto.testing import DEMO_APP, Report, Server
+from pusher_proto.testing import DEMO_APP, Report, Server, ServerOptions
 
 from .client import Client, World
 from .test_http_api import EVENT, signed
 
 
 def reverb() -> World:
-    return World(Server(dialect="reverb"))
+    return World(Server(options=ServerOptions(dialect="reverb")))
 
 
 def post(world: World, body: Any, path: str = "/apps/1/events", **more: Any) -> tuple[int, Any]:

@@ -10,7 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from pusher_proto.server._connection import State
 from pusher_proto.signing import sign_channel, sign_user
-from pusher_proto.testing import DEMO_APP, Server, ServerClose, ServerLimits, ServerSend
+from pusher_proto.testing import (
+    DEMO_APP,
+    Server,
+    ServerClose,
+    ServerLimits,
+    ServerOptions,
+    ServerSend,
+)
 
 from .client import form, request
 from .frames import UPGRADE, close, event, frame
@@ -29,7 +36,7 @@ class ServerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.server = Server(limits=LIMITS, ping_after=20)
+        self.server = Server(options=ServerOptions(limits=LIMITS, ping_after=20))
         self.now = 0.0
         self.open: set[int] = set()
         self.draining = True

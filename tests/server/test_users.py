@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pusher_proto.testing import App, Server, ServerLimits
+from pusher_proto.testing import App, Server, ServerLimits, ServerOptions
 
 from .client import Client, World
 
@@ -173,7 +173,7 @@ def test_two_may_watch_one_and_one_may_watch_themselves() -> None:
 
 
 def test_a_watchlist_is_cut_at_its_limit() -> None:
-    world = World(Server(limits=ServerLimits(watchlist=2)))
+    world = World(Server(options=ServerOptions(limits=ServerLimits(watchlist=2))))
     frames = world.client().sign_in({"id": "w", "watchlist": ["a", "b", "c"]})
     assert [frame["event"] for frame in frames] == [
         "pusher:signin_success",

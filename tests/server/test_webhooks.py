@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pusher
 import pytest
 
 from pusher_proto.signing import sign
-from pusher_proto.testing import DEMO_APP, Server, ServerLimits, ServerRequest, Webhook
+from pusher_proto.testing import (
+    DEMO_APP,
+    Server,
+    ServerLimits,
+    ServerOptions,
+    ServerRequest,
+    Webhook,
+)
 
 from .client import World
 
@@ -20,8 +28,13 @@ URL = "http://back.test/hooks"
 class Hooked(World):
     """A world that keeps requests to other servers."""
 
-    def __init__(self, *webhooks: Webhook, **options: Any) -> None:
-        super().__init__(Server(webhooks=webhooks or [Webhook(url=URL)], **options))
+    def __init__(
+        self, *webhooks: Webhook, wall_clock: Callable[[], float] | None = None, **options: Any
+    ) -> None:
+        hooks = webhooks or (Webhook(url=URL),)
+        super().__init__(
+            Server(options=ServerOptions(webhooks=hooks, **options), wall_clock=wall_clock)
+        )
         self.requests: list[ServerRequest] = []
 
     def carry(self) -> None:

@@ -7,7 +7,7 @@ threads or event loops; `ssl` is used on bytes in memory.
 
 from .addresses import STAGGER, in_turns, peer_of
 from .application import call_plain, outcome_of
-from .driver import IO, Driver
+from .driver import IO, Driver, DriverOptions
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .reading import READ_SIZE, RECORD_SIZE
 from .tls import SSLContext, Tls, cached_context, default_context
@@ -19,6 +19,7 @@ __all__ = [
     "RECORD_SIZE",
     "STAGGER",
     "Driver",
+    "DriverOptions",
     "MessageWire",
     "SSLContext",
     "Tls",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Any, Protocol
@@ -32,7 +33,7 @@ from .tls import SSLContext, cached_context, default_context
 from .trace import NO_TRACE, Trace
 from .wire import Wire
 
-__all__ = ["IO", "Driver"]
+__all__ = ["IO", "Driver", "DriverOptions"]
 
 
 class IO(Protocol):
@@ -65,16 +66,30 @@ class IO(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverOptions:
+    """What a `Driver` may be given besides the session and the `IO`."""
+
+    ssl_context: SSLContext | None = None
+    """For TLS. By default the default context of the process, which is made by `IO.call` the first time."""
+    tls: bool = True
+    """Whether wires do TLS. False where the `IO` encrypts streams itself, or carries them without a network."""
+    authorizer: Callable[..., object] | None = None
+    """Answers authorization requests of channels that have no `auth`, and for which `Options.auth` is None."""
+    on_progress: OnProgress | None = None
+    """Called with each step of connecting."""
+
+
+_DEFAULTS = DriverOptions()
+
+
 class Driver:
     """Runs one session on an `IO`.
 
-    `deliver` takes the events from the session. `authorizer` answers requests for authorizations that name no other
-    function. `on_progress` gets the steps of connecting. `context` is for TLS; without it the default one of the
-    process is used, and made by `IO.call` the first time. With `tls=False` the `IO` secures streams itself, or carries
-    them without a network. `broke` gets every exception that comes out of the session, the wires or `deliver` in a call
-    from the `IO`: a bug, or what a function of the application raised.
+    `deliver` takes the events from the session. `broke` gets each exception that the session, a wire or `deliver`
+    raises in a call from the `IO`: a bug, or an exception of a function of the application.
 
-    Where there are threads, every call of the `Driver` and of its wires belongs under one lock.
+    With several threads, hold one lock during each call of the `Driver` and of its wires.
     """
 
     __slots__ = (
@@ -87,20 +102,18 @@ class Driver:
         session: Session,
         io: IO,
         *,
-        context: SSLContext | None = None,
-        tls: bool = True,
-        authorizer: Callable[..., object] | None = None,
-        on_progress: OnProgress | None = None,
         deliver: Callable[[], None],
         broke: Callable[[BaseException], None],
+        options: DriverOptions = _DEFAULTS,
     ) -> None:
         self.session: Session = session
         self.wires: dict[int, Wire] = {}
         self._io = io
-        self._context = context
-        self._tls = tls
-        self._authorizer = authorizer
-        self._trace = None if on_progress is None else Trace(session, on_progress, io.time)
+        self._context = options.ssl_context
+        self._tls = options.tls
+        self._authorizer = options.authorizer
+        progress = options.on_progress
+        self._trace = None if progress is None else Trace(session, progress, io.time)
         self._deliver = deliver
         self._broke = broke
         self._rings_at = inf

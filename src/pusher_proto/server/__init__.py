@@ -10,6 +10,7 @@ from ._auth_endpoint import AuthRequest, AuthUser
 from ._effects import ServerClose, ServerEffect, ServerRequest, ServerSend
 from ._faults import Answers, Shape
 from ._limits import ServerLimits
+from ._options import ServerOptions
 from ._reports import Report
 from ._server import Server
 from ._webhooks import SentWebhook, Webhook, WebhookKind
@@ -31,6 +32,7 @@ __all__ = [
     "ServerClose",
     "ServerEffect",
     "ServerLimits",
+    "ServerOptions",
     "ServerRequest",
     "ServerSend",
     "ServerStats",

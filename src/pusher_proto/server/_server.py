@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from logging import DEBUG
-from typing import Literal
 from urllib.parse import unquote
 
 from ..errors import LocalProtocolError
 from ._address_rate import AddressRate
-from ._auth_endpoint import AuthEndpoint, AuthUser
+from ._auth_endpoint import AuthEndpoint
 from ._connection import Connection, Left, State
 from ._control_api import ControlApi
 from ._controls import Controls
@@ -29,7 +28,7 @@ from ._frames import ClientMessage, encode, json_text
 from ._heartbeat import Heartbeat
 from ._http import HttpRequest, HttpResponse, failure, parse_form
 from ._http_api import HttpApi
-from ._limits import ServerLimits
+from ._options import ServerOptions
 from ._origins import is_allowed
 from ._pages import Pages
 from ._realm import Realm, Socket
@@ -38,7 +37,7 @@ from ._reports import FRAMES
 from ._reverb import ReverbConversation
 from ._reverb_api import ReverbApi
 from ._sockudo import SockudoConversation
-from ._webhooks import Webhook, Webhooks
+from ._webhooks import Webhooks
 from ._websocket import BinaryMessage
 from .apps import DEMO_APP, App
 
@@ -48,7 +47,9 @@ _APP_PATH = re.compile(r"(?P<prefix>.*)/app/(?P<key>[^/]+)/?\Z", re.DOTALL)
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([-+.][-+.0-9A-Za-z]*)?\Z")
 _PROTOCOLS = ("5", "6", "7")
 
-DIALECTS: dict[str, type[Conversation]] = {
+_DEFAULTS = ServerOptions()
+
+_CONVERSATIONS: dict[str, type[Conversation]] = {
     "pusher": Conversation,
     "reverb": ReverbConversation,
     "sockudo": SockudoConversation,
@@ -69,58 +70,42 @@ class Server(Controls):
     and call `handle_timeout` when it has come. `now` is in seconds and only goes forward. Nothing
     that a peer sends makes a call raise, and however its bytes are split, the answers are the same.
 
-    - `apps`: the apps that it serves; controls mean the first by default
-    - `rng`: for socket ids; without one every server draws the same ids in the same order
-    - `dialect`: whose habits it has: "pusher", "reverb" (Laravel Reverb 1.10) or "sockudo" (Sockudo 5.2)
-    - `activity_timeout`: the seconds in the greeting, by default the dialect's; the server does not act on them
-    - `ping_after`: seconds of silence after which the server sends a `pusher:ping` and, when nothing
-      comes within 30 more, closes with 4201; None never does
-    - `auth_user`: the user of a request to the auth endpoint (see `AuthUser`); by default the `user_id`, `user_info`
-      and `watchlist` of the request, else the user `user-<n>` for the n-th socket of the server
-    - `auth_token`: requests to the auth endpoint need the header `Authorization: Bearer <auth_token>`
-    - `path_prefix`: what precedes `/app/<key>`; None allows anything
-    - `wall_clock`: Unix time, to check publishers' timestamps and for webhooks; None does not check them
-    - `webhooks`: where events of channels are sent, with a `ServerRequest` for each batch
-    - `control`: whether there is a control API at `/control`: True for clients on this machine, a text for all that
-      send it as bearer token
+    - `apps`: the apps to serve; a control without an app's key applies to the first
+    - `options`: the dialect, limits, the auth endpoint and more
+    - `rng`: draws the socket ids; by default every server draws the same ids in the same order
+    - `wall_clock`: returns Unix time in seconds, for webhooks and to check the timestamps of publishers; without it
+      timestamps are not checked
     """
 
     def __init__(
         self,
         apps: Sequence[App] = (DEMO_APP,),
+        options: ServerOptions = _DEFAULTS,
         *,
-        dialect: Literal["pusher", "reverb", "sockudo"] = "pusher",
         rng: random.Random | None = None,
-        activity_timeout: int | None = None,
-        ping_after: float | None = None,
-        auth_user: AuthUser | None = None,
-        auth_token: str | None = None,
-        path_prefix: str | None = None,
         wall_clock: Callable[[], float] | None = None,
-        limits: ServerLimits | None = None,
-        webhooks: Sequence[Webhook] = (),
-        control: bool | str = False,
     ) -> None:
-        if dialect not in DIALECTS:
-            raise ValueError(f"no dialect {dialect!r}: there are {', '.join(DIALECTS)}")
-        habits = DIALECTS[dialect].dialect
-        limits = limits or habits.limits
+        conversation = _CONVERSATIONS[options.dialect]
+        habits = conversation.dialect
+        limits = options.limits or habits.limits
         rng = rng or random.Random(0)  # noqa: S311 - the same ids in each run
         super().__init__(apps, dialect=habits, rng=rng, limits=limits)
         self._activity_timeout = (
-            habits.activity_timeout if activity_timeout is None else activity_timeout
+            habits.activity_timeout
+            if options.activity_timeout is None
+            else options.activity_timeout
         )
-        self._path_prefix = path_prefix
+        self._path_prefix = options.path_prefix
         self._greeted = 0
         self._refusals = Refusals(self._reports, self._realms)
         self._address_rate = AddressRate(limits.connections_a_minute)
         self._pages = Pages(self._numbers, self._faults)
-        self._conversation = DIALECTS[dialect](limits, self._faults)
-        if ping_after is not None:
+        self._conversation = conversation(limits, self._faults)
+        if options.ping_after is not None:
             self._heartbeat = Heartbeat(
-                habits, self._timers, ping_after, self._sockets.values, self._finish
+                habits, self._timers, options.ping_after, self._sockets.values, self._finish
             )
-        api = ReverbApi if dialect == "reverb" else HttpApi
+        api = ReverbApi if options.dialect == "reverb" else HttpApi
         self._api = api(
             self._realms_in_order,
             limits,
@@ -129,9 +114,9 @@ class Server(Controls):
             publish=self._publish,
             end=self._terminate,
         )
-        if webhooks:
+        if options.webhooks:
             self._webhooks = Webhooks(
-                webhooks,
+                options.webhooks,
                 self._timers,
                 self._request_sent,
                 self._reports,
@@ -141,16 +126,16 @@ class Server(Controls):
             for realm in self._realms.values():
                 realm.webhooks = self._webhooks
         self._control = None
-        if control is not False:
-            token = None if control is True else control
+        if options.control is not False:
+            token = None if options.control is True else options.control
             self._control = ControlApi(self, token, self._reports)
         self._endpoint = AuthEndpoint(
             self._realms_in_order,
             limits,
             self._faults,
             self.auth_requests.append,
-            auth_user=auth_user,
-            auth_token=auth_token,
+            auth_user=options.auth_user,
+            auth_token=options.auth_token,
         )
 
     def _numbers(self) -> dict[str, int]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pusher_anyio.testing import RunningServer, serve
-from pusher_proto.testing import App, Report, Server
+from pusher_proto.testing import App, Report, Server, ServerOptions
 
 from ._settings import Settings, SettingsError, master_key_text
 
@@ -34,18 +34,20 @@ def machine(settings: Settings) -> Server:
     try:
         return Server(
             settings.apps,
-            dialect=settings.dialect,
+            ServerOptions(
+                dialect=settings.dialect,
+                limits=settings.limits,
+                activity_timeout=settings.activity_timeout,
+                # Like Pusher, notice silent clients and check the clocks of publishers.
+                ping_after=settings.ping_after,
+                path_prefix=settings.path,
+                auth_user=settings.users or None,
+                auth_token=settings.auth_token,
+                webhooks=settings.webhooks,
+                control=settings.control,
+            ),
             rng=random.Random(),  # noqa: S311 - socket ids are no secrets
-            activity_timeout=settings.activity_timeout,
-            # Silent clients are noticed, and publishers' clocks checked, as at Pusher.
-            ping_after=settings.ping_after,
-            auth_user=settings.users or None,
-            auth_token=settings.auth_token,
-            path_prefix=settings.path,
             wall_clock=time.time,
-            limits=settings.limits,
-            webhooks=settings.webhooks,
-            control=settings.control,
         )
     except ValueError as wrong:
         raise SettingsError(str(wrong)) from None

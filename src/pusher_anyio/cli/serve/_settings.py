@@ -300,9 +300,9 @@ def _app_of_env(env: Mapping[str, str]) -> dict[str, Any] | None:
 def _limits(file: _File, dialect: str) -> ServerLimits | None:
     if not file.table.limits:
         return None
-    from pusher_proto.testing import Server
+    from pusher_proto.testing import Server, ServerOptions
 
-    defaults = Server(dialect=dialect).limits  # type: ignore[arg-type]  # it was checked with the file
+    defaults = Server(options=ServerOptions(dialect=dialect)).limits  # type: ignore[arg-type]  # it was checked with the file
     values = {each.name: getattr(defaults, each.name) for each in fields(defaults)}
     limits: ServerLimits = file.convert(values | file.table.limits, ServerLimits, ("limits",))
     return limits
