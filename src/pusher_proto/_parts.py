@@ -89,7 +89,9 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.FETCH: lambda parts, channel, now: parts.catch_ups.retry_due(channel, now),
     Timer.FETCH_CALL: lambda parts, call, now: parts.catch_ups.call_due(call, now),
     Timer.PAUSED: lambda parts, _, now: parts.catch_ups.pause_over(parts.connector, now),
-    Timer.REGRANT: lambda parts, channel, now: parts.subscriptions.reauthorize_due(channel, now),
+    Timer.REAUTHORIZE: lambda parts, channel, now: parts.subscriptions.reauthorize_due(
+        channel, now
+    ),
     Timer.PACE: lambda parts, _, now: parts.subscriptions.pace_due(now),
     Timer.SUBSCRIBE: lambda parts, name, now: parts.subscriptions.subscribe_due(name, now),
     Timer.SUBSCRIBE_AGAIN: lambda parts, name, now: parts.subscriptions.again_due(name, now),

@@ -9,7 +9,7 @@ the tables are total, and a test proves it. Nothing outside `advance` assigns a 
 
 Some states are implicit. A set timer is one: UNAVAILABLE (its timer has fired while the session is trying), STABLE (its
 timer has fired while it is connected), a silent server and a missing pong (ACTIVITY, PONG and ONE_WAY in
-`_connection/liveness`), a channel or a sign-in that will be tried again (REGRANT, SIGN_IN_RETRY). A kept connection to
+`_connection/liveness`), a channel or a sign-in to be tried again (REAUTHORIZE, SIGN_IN_RETRY). A kept connection to
 an auth endpoint is one without a request (IDLE), and an attempt that is hurried or slow is a count in
 `_connection/attempts`.
 """

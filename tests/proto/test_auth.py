@@ -220,7 +220,7 @@ def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_kn
 
 
 def test_W20_headers_that_contradict_the_body_are_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="say body='json'"):
+    with pytest.raises(ValueError, match="set body='json'"):
         AuthEndpoint("https://app.test", headers={"Content-Type": "application/json"})
     with pytest.raises(ValueError, match="given twice"):
         AuthEndpoint("https://app.test", headers={"X-Token": "a", "x-token": "b"})

@@ -152,7 +152,11 @@ def test_functions_for_headers_and_params_are_called_for_each_request() -> None:
 @pytest.mark.parametrize(
     ("bad", "error", "message"),
     [
-        ({"Host": "x"}, ValueError, "not a header that can be set here: 'Host'"),
+        (
+            {"Host": "x"},
+            ValueError,
+            "the header 'Host' cannot be set: the client sets it, or no header may have that name",
+        ),
         ({"X-A": "hidden\r\n"}, ValueError, "the value of the header 'X-A' ends in a newline"),
         ({"X-A": None}, TypeError, "the value of the header 'X-A' is a NoneType, not a str"),
     ],

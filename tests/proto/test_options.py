@@ -412,7 +412,7 @@ def test_the_headers_of_the_upgrade_are_ours_with_the_origin_at_the_end() -> Non
 @pytest.mark.parametrize(
     ("headers", "message"),
     [
-        ({"Host": "x"}, "not a header that can be set here: 'Host'"),
+        ({"Host": "x"}, "the header 'Host' cannot be set: the client sets it, or no header may have that name"),
         ({"X-A": "hidden\n"}, "the value of the header 'X-A' ends in a newline: strip() it"),
     ],
 )  # fmt: skip
@@ -490,7 +490,7 @@ def test_a_wrong_value_is_told_what_is_wrong_with_it(
         ("headers", ["X-A"], "Options(headers=...) is a mapping, not list"),
         ("headers", None, "Options(headers=...) is a mapping, not NoneType"),
         ("query", "a=b", "Options(query=...) is a mapping, not str"),
-        ("query", {"a": 1}, "Options(query=...): what 'a' is set to is not a string"),
+        ("query", {"a": 1}, "Options(query=...): the value of 'a' is not a string"),
         ("query", {1: "a"}, "Options(query=...): 1 is not a string"),
         ("subprotocols", "soap", "Options(subprotocols=...) is a tuple, not str"),
         ("subprotocols", (7,), "Options(subprotocols=...): 7 is not a string"),

@@ -254,9 +254,18 @@ def test_the_url_of_an_app_is_taken_apart(
             "a URL that ends in /app/KEY is needed, not 'wss://h/app/KEY/more'",
         ),
         ("wss://me:hidden@h/", "a URL that ends in /app/KEY is needed, not 'wss://***@h/'"),
-        ("wss://me:hidden@h/app/KEY", "the URL of a server holds no user name or password"),
-        ("wss://me@h/app/KEY", "the URL of a server holds no user name or password"),
-        ("wss://:hidden@h/app/KEY", "the URL of a server holds no user name or password"),
+        (
+            "wss://me:hidden@h/app/KEY",
+            "the URL of a server cannot contain a user name or password: remove them",
+        ),
+        (
+            "wss://me@h/app/KEY",
+            "the URL of a server cannot contain a user name or password: remove them",
+        ),
+        (
+            "wss://:hidden@h/app/KEY",
+            "the URL of a server cannot contain a user name or password: remove them",
+        ),
         ("app/KEY", "an absolute ws, wss, http or https URL is needed, not 'app/KEY'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The delay before the next attempt."""
+"""Computes the delay before the next attempt to connect, with jitter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Rng(Protocol):
 
 
 class FreshRandom:
-    """An `Rng` without state. The state of a `random.Random` takes 2.5 KB, for one draw in each connection."""
+    """An `Rng` that makes a `random.Random` for each draw: to keep one takes 2.5 KB, and a connection draws twice."""
 
     def uniform(self, a: float, b: float, /) -> float:
         """Return a number between `a` and `b`."""
@@ -27,8 +27,8 @@ class FreshRandom:
 
     def randbytes(self, n: int, /) -> bytes:
         """Return `n` bytes."""
-        # The system seeds each generator with more bytes than are drawn from it, so its output cannot be predicted.
-        return random.Random().randbytes(n)  # noqa: S311 - as RFC 6455, 5.3 wants it
+        # The system seeds each generator with more bytes than are drawn from it, so its output is unpredictable.
+        return random.Random().randbytes(n)  # noqa: S311 - unpredictable, as RFC 6455, 5.3 requires
 
 
 def delay_before(
@@ -41,9 +41,9 @@ def delay_before(
 ) -> float:
     """Return the seconds to wait before attempt number `attempt` (1 is the first after a loss).
 
-    Full jitter: uniform between 0 and `base` doubled for each attempt before this one, at most `cap`; so a
-    thousand clients that lose one server do not reconnect at once. `at_least` bounds the result from below, also
-    where `cap` is smaller, and is spread by up to as much again, for the same reason.
+    Full jitter: uniform between 0 and `base` doubled for each earlier attempt, at most `cap`; so a thousand clients
+    that lose one server do not reconnect at once. `at_least` is a lower bound, even where `cap` is smaller. A delay
+    below it becomes `at_least` and a random part of up to as much again, for the same reason.
     """
     ceiling = min(cap, base * 2.0 ** min(attempt - 1, 32))
     delay = rng.uniform(0.0, ceiling)

@@ -1,4 +1,4 @@
-"""Checks of options and headers. An error names the option that was set."""
+"""Checks options and headers. Each error names the option to change."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _MAY_BE_ZERO = {
 
 
 def is_token(text: str) -> bool:
-    """Return whether `text` may be the name of a header or of a subprotocol."""
+    """Return whether `text` is valid as the name of a header or of a subprotocol."""
     return _TOKEN.match(text) is not None
 
 
 def check_header(name: object, value: object) -> None:
-    """Raise TypeError or ValueError unless a request may carry this header (RFC 9110, section 5.5)."""
+    """Raise TypeError or ValueError unless this header may be set on a request (RFC 9110, section 5.5)."""
     if not isinstance(name, str):
-        raise TypeError(f"headers are strings: {name!r} is not")
+        raise TypeError(f"the name of a header is a str, not {name!r}")
     if not isinstance(value, str):
         hint = ": decode() it" if isinstance(value, bytes) else ""
         raise TypeError(
@@ -43,16 +43,18 @@ def check_header(name: object, value: object) -> None:
         )
     lower = name.lower()
     if not is_token(name) or lower in _OUR_HEADERS or lower.startswith("sec-websocket-"):
-        raise ValueError(f"not a header that can be set here: {excerpt(name, 64)!r}")
+        raise ValueError(
+            f"the header {excerpt(name, 64)!r} cannot be set: the client sets it, or no header may have that name"
+        )
     check_no_newline(value, f"the value of the header {name!r}")
     if not value.isascii() or not value.isprintable() or value != value.strip():
         raise ValueError(
-            f"the value of the header {name!r} holds characters that no header may have"
+            f"the value of the header {name!r} is not printable ASCII, or has spaces at its ends"
         )
 
 
 def check_headers(headers: Mapping[str, str], body: str) -> None:
-    """Raise TypeError or ValueError unless a request whose body is of the kind `body` may carry all of `headers`."""
+    """Raise TypeError or ValueError unless `headers` are valid for a request with a body of format `body`."""
     seen: dict[str, str] = {}
     for name, value in headers.items():
         check_header(name, value)
@@ -65,29 +67,31 @@ def check_headers(headers: Mapping[str, str], body: str) -> None:
         kind = value.partition(";")[0].strip().lower()
         is_json = kind.endswith(("/json", "+json"))
         if is_json and body == "form":
-            raise ValueError(f"the body would be a form, and not {kind}: say body='json'")
+            raise ValueError(f"the body would be a form, not {kind}: set body='json'")
         if kind == "application/x-www-form-urlencoded" and body == "json":
-            raise ValueError(f"the body would be JSON, and not {kind}: say body='form'")
+            raise ValueError(f"the body would be JSON, not {kind}: set body='form'")
 
 
 def check_no_newline(text: str, what: str) -> None:
-    """Raise ValueError when `text` ends in a newline, as the contents of a file do."""
+    """Raise ValueError when `text` ends in a newline, as text read from a file does."""
     if text.endswith(("\n", "\r")):
         raise ValueError(f"{what} ends in a newline: strip() it")
 
 
 def check_secret(text: object, what: str) -> None:
-    """Raise TypeError or ValueError unless `text` is a str that can be a secret or a token. Never shows it."""
+    """Raise TypeError or ValueError unless `text` is valid as a secret or a token. The error never contains it."""
     if not isinstance(text, str):
         hint = ": decode() it" if isinstance(text, bytes) else ""
         raise TypeError(f"{what} is a str, not {type(text).__name__}{hint}")
     check_no_newline(text, what)
     if not text.isprintable() or text != text.strip():
-        raise ValueError(f"{what} has spaces at its ends, or characters that cannot be printed")
+        raise ValueError(
+            f"{what} has spaces at its ends, or contains characters that cannot be printed"
+        )
 
 
 def check_option(name: str, value: Any, declared: str) -> None:
-    """Raise TypeError or ValueError unless `value` fits `declared`, the annotation of the option."""
+    """Raise TypeError or ValueError unless `value` is of the type `declared`, the annotation of the option."""
     if value is None and declared.endswith("None"):
         return
     if declared.startswith("str"):
@@ -118,7 +122,7 @@ def check_option(name: str, value: Any, declared: str) -> None:
         _check_strings(name, value)
         for key, one in value.items():
             if not isinstance(one, str):
-                raise TypeError(f"Options({name}=...): what {key!r} is set to is not a string")
+                raise TypeError(f"Options({name}=...): the value of {key!r} is not a string")
 
 
 def _check_number(name: str, value: Any, kinds: Any) -> None:

@@ -1,8 +1,8 @@
 """Reads the address of a server from environment variables, as Laravel names them, and a proxy from `HTTPS_PROXY`.
 
-The variables are given as a mapping; nothing here looks at the environment of the process. Values that come from a
-broken `.env` file (quotes kept, a variable that was not expanded, a whole URL where a host is needed) are refused with
-the name of the variable and the likely cause, since a server would answer them with an error that points elsewhere.
+The variables are passed in as a mapping; this module does not read the environment of the process. Values from a broken
+`.env` file (quotes kept, a variable that was not expanded, a whole URL in place of a host) raise ValueError with the
+name of the variable and the likely cause: the error that a server returns for them points elsewhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HTTP_API = re.compile(r"api(-[a-z0-9-]+)?\.pusher\.com\Z", re.IGNORECASE)
 
 
 class Service(NamedTuple):
-    """A server as environment variables name it. `cluster` and `host` exclude each other."""
+    """A server, as read from environment variables. At most one of `cluster` and `host` is set."""
 
     prefix: str
     """`REVERB_`, `PUSHER_` or `SOCKUDO_`."""
@@ -40,9 +40,9 @@ class Service(NamedTuple):
 def service_of(env: Mapping[str, str]) -> Service:
     """Return the server that the variables name.
 
-    REVERB_* is read when REVERB_APP_KEY is set and BROADCAST_CONNECTION does not say "pusher"; else PUSHER_*; else
+    Reads REVERB_* when REVERB_APP_KEY is set and BROADCAST_CONNECTION is not "pusher"; else PUSHER_*; else
     SOCKUDO_DEFAULT_APP_KEY and _SECRET, for a Sockudo on this machine. Raises ValueError with the name of the variable
-    that is missing or cannot be right.
+    that is missing or wrong.
     """
     prefix = _prefix(env)
     if prefix == "SOCKUDO_":
@@ -80,7 +80,7 @@ def service_of(env: Mapping[str, str]) -> Service:
 
 
 def _prefix(env: Mapping[str, str]) -> str:
-    """Return which family of variables counts. Laravel's BROADCAST_CONNECTION decides where two are set."""
+    """Return the prefix of the variables to read. Where Reverb's and Pusher's are set, BROADCAST_CONNECTION decides."""
     reverb = bool(env.get("REVERB_APP_KEY"))
     pusher = bool(env.get("PUSHER_APP_KEY") or env.get("PUSHER_KEY"))
     if reverb and pusher:
@@ -97,7 +97,7 @@ def _prefix(env: Mapping[str, str]) -> str:
 
 
 def _sockudo(env: Mapping[str, str]) -> Service:
-    """Return a Sockudo on this machine: its own variables name the app, and HOST only where the server listens."""
+    """Return a Sockudo on localhost: its variables name the app, and HOST is only the address that it listens on."""
     _, key = _first(env, "SOCKUDO_DEFAULT_APP_KEY")
     _, secret = _first(env, "SOCKUDO_DEFAULT_APP_SECRET")
     return Service("SOCKUDO_", key or "", secret, None, "localhost", None, False, "")
@@ -113,7 +113,7 @@ def _first(env: Mapping[str, str], *names: str) -> tuple[str, str | None]:
 
 
 def _checked(name: str, value: str) -> str:
-    """Return `value` unless it cannot be what the variable means."""
+    """Return `value`. Raises ValueError for quotes, spaces at the ends, an unexpanded variable, "null" and the like."""
     shown = "the value" if name.endswith("SECRET") else excerpt(value, 64)
     if value != value.strip():
         raise ValueError(f"{name} begins or ends with a space or a newline: strip() it")
@@ -135,7 +135,7 @@ def _checked(name: str, value: str) -> str:
 
 
 def _host(env: Mapping[str, str], name: str) -> str | None:
-    """Return the host, or None. Refuse values that cannot be the host of a WebSocket server."""
+    """Return the host, or None. Raises ValueError for a value that cannot be the host of a WebSocket server."""
     _, value = _first(env, name)
     if value is None:
         return None
@@ -180,15 +180,18 @@ def proxy_from_env(env: Mapping[str, str], url: str) -> str | None:
 
 
 def _variable(env: Mapping[str, str], name: str) -> str | None:
+    """Return the variable in lower case, else in upper case, or None."""
     return env.get(name) or env.get(name.upper()) or None
 
 
 def _excluded(patterns: str, host: str, port: int) -> bool:
+    """Return whether a `NO_PROXY` list matches the address."""
     name = host.rstrip(".").lower()
     return any(_matches(one.lower(), name, port) for one in re.split(r"[\s,]+", patterns) if one)
 
 
 def _matches(pattern: str, name: str, port: int) -> bool:
+    """Return whether one pattern of a `NO_PROXY` list matches the address."""
     if pattern == "*":
         return True
     bare = pattern

@@ -1,7 +1,7 @@
 """The loggers: `pusher_proto.connection`, `.session`, `.protocol`, `.auth`, `.streams` and `.client`.
 
-The library logs nothing in a program that does not configure logging, except faults of the program's own code (a
-handler that raises, a stream that is not read): a `NullHandler` would hide those.
+In a program that does not configure logging the library logs faults of the program's own code only (a handler that
+raises, a stream that is not read): a `NullHandler` would hide those.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ def logger(name: str) -> logging.Logger:
 
 
 def log_seldom(log: logging.Logger, level: int, count: int, text: str, *args: object) -> None:
-    """Log something that a server can cause any number of times, without flooding the log. `count` is how often so far.
+    """Log something that a server can cause any number of times, without flooding the log.
 
-    The first, second, fourth, eighth ... time is logged at `level`, all others at DEBUG.
+    `count` is the number of times so far. The first, second, fourth, eighth ... time is logged at `level`, all others
+    at DEBUG.
     """
     if count > 1:
         text, args = text + " (%d times so far)", (*args, count)

@@ -8,7 +8,7 @@ from typing import NoReturn
 __all__ = ["Secret", "masked"]
 
 _RUNS = re.compile(
-    # A signature, but not within a name: channels may have a digest in theirs.
+    # A signature, but not inside a name: the name of a channel may contain a digest.
     r"(?<![-\w.=@,;])[0-9a-fA-F]{64}(?![0-9a-fA-F])"
     # The key of an encrypted channel: 32 bytes in base64.
     r"|(?<![-\w+/=])[A-Za-z0-9+/]{43}=(?![-\w+/=])",
@@ -20,12 +20,12 @@ _MARKED = {
     # The user, to the end of the text.
     "user_data": re.compile(r"(?<=user_data)\\*['\"]\s*:.*", re.DOTALL),
 }
-# What an error says was signed: the socket id, a channel or `:user:`, and then the member or the user.
+# A signed string that an error quotes: the socket id, a channel or `:user:`, and the JSON of the member or the user.
 _SIGNED = re.compile(r"(\d\.\d+:[^\s{]*:)\{.*?(?=, but got|\Z)", re.DOTALL)
 
 
 class Secret:
-    """Holds a string and shows it only to `reveal()`."""
+    """Holds a string that only `reveal()` returns."""
 
     __slots__ = ("_value",)
 
@@ -33,7 +33,7 @@ class Secret:
         self._value: str = value.reveal() if isinstance(value, Secret) else value
 
     def reveal(self) -> str:
-        """Return the text itself. Never log what this returns."""
+        """Return the string. Never log it."""
         return self._value
 
     def __repr__(self) -> str:
@@ -50,11 +50,11 @@ class Secret:
 
 
 def masked(text: str) -> str:
-    """Return text of another side without the parts that look secret: servers quote their input."""
+    """Return text from a server or a proxy with secrets replaced by `***`: servers quote their input."""
     text = _SIGNED.sub(r"\1***", text)
     if len(text) >= _SHORTEST_RUN:
         text = _RUNS.sub("***", text)
     for mark, shape in _MARKED.items():
-        if mark in text:  # rare; one expression for all takes ten times as long
+        if mark in text:  # rare; one regular expression for all takes ten times as long
             text = shape.sub("***", text)
     return text

@@ -13,7 +13,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 class Timer(Enum):
-    """The deadlines of a session, each with the thing that it limits."""
+    """The deadlines of a session, each with the time that it limits."""
 
     OPEN = "name lookup, TCP, TLS, upgrade and greeting together"
     ACTIVITY = "silence of the server before a ping"
@@ -21,29 +21,31 @@ class Timer(Enum):
     ONE_WAY = "a missing pong on a connection that is not silent"
     CLOSE = "an orderly end of one transport"
     RETRY = "the delay before the next connection"
-    STABLE = "being connected before the count of attempts starts again"
-    UNAVAILABLE = "trying before the state says unavailable"
+    STABLE = "being connected, before the count of attempts starts again at 1"
+    UNAVAILABLE = "trying to connect, before the state becomes unavailable"
     AUTH = "one request for an authorization, all its attempts together"
     AUTH_RETRY = "the delay before an authorization is requested again"
-    CALL = "one call of a function of the application: its result, later its slot"
+    CALL = "one call of a function of the application: first for its result, then for its slot"
     CATCH_UP = "all attempts to close one gap of a channel"
     FETCH = "the delay before the events of a gap are fetched again"
-    FETCH_CALL = "one call of a function that fetches events: its slot"
+    FETCH_CALL = "one call of a function that fetches events: until its slot is free"
     PAUSED = "a pause of reading that is over: a ping shows when the server's buffers are empty"
-    GATHER = "the requests for authorizations that go together, at the end of one turn"
-    REGRANT = "the delay before a channel is tried again whose authorization failed temporarily"
+    GATHER = "collecting the authorizations of one batch request: until the end of the current turn"
+    REAUTHORIZE = "the delay before the authorization of a channel is requested again after a temporary failure"
     LOOK = "the client's next look at consumers that hold up others, and at waits that ended"
     TRIGGER = "the client events that wait until the rate allows them"
-    OUTBOX = "one client event that waits for its channel; the events of a channel that was left"
+    OUTBOX = (
+        "one client event that waits for its channel; all events of a channel that was unsubscribed"
+    )
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
     SUBSCRIBE_AGAIN = "the delay before a subscribe is repeated, or a channel joined again"
-    GOODBYE = "the pong that ends leaving all channels before a reconnect, on several nodes"
+    GOODBYE = "the pong after unsubscribing from all channels, before a reconnect to several nodes"
     PACE = "the delay before the next subscribe, where their rate is limited"
     SIGN_IN = "the server's answer to a sign-in"
-    SIGN_IN_RETRY = "the delay before a sign-in that failed is tried again"
+    SIGN_IN_RETRY = "the delay before a failed sign-in is tried again"
 
-    # The one of Enum is a function in Python, and keys of the table are hashed often.
+    # Enum's own is a function in Python, and keys of the table are hashed often.
     __hash__: ClassVar[Callable[[Timer], int]] = object.__hash__
 
 
@@ -55,11 +57,11 @@ class Deadlines(Generic[Name]):
     def __init__(self) -> None:
         self._at: dict[Name, tuple[float, int, Name]] = {}
         self._heap: list[tuple[float, int, Name]] = []
-        """The entries of the table, and outdated ones. The number settles the order of equal times."""
+        """The entries of the table, and outdated ones. The number orders entries with equal times."""
         self._order = 0
 
     def put(self, name: Name, at: float) -> None:
-        """Set the deadline of `name` to `at`, instead of an earlier one."""
+        """Set the deadline of `name` to `at`; it replaces any other."""
         self._order += 1
         self._at[name] = entry = (at, self._order, name)
         heapq.heappush(self._heap, entry)
@@ -79,11 +81,11 @@ class Deadlines(Generic[Name]):
         self._heap.clear()
 
     def next(self) -> float | None:
-        """Return the earliest deadline, or None."""
+        """Return the earliest deadline, or None when there is none."""
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> Name | None:
-        """Remove and return the name with the earliest deadline if that is not after `now`, or None."""
+        """Remove the earliest deadline and return its name; return None when none is due at `now`."""
         if not self._heap or self._heap[0][0] > now:
             return None
         name = self._heap[0][2]
@@ -102,7 +104,7 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
     __slots__ = ()
 
     def set(self, timer: Timer, at: float, of: Hashable = None) -> None:
-        """Set the deadline of `timer` (for one channel, transport or request) to `at`, instead of any earlier one."""
+        """Set the deadline of `timer` (for one channel, transport or request) to `at`; it replaces any other."""
         self.put((timer, of), at)
 
     def stop(self, timer: Timer, of: Hashable = None) -> None:
@@ -110,10 +112,10 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
         self.drop((timer, of))
 
     def is_set(self, timer: Timer, of: Hashable = None) -> bool:
-        """Return whether a deadline of this name is pending."""
+        """Return whether this deadline is set."""
         return (timer, of) in self._at
 
     def at(self, timer: Timer, of: Hashable = None) -> float | None:
-        """Return when the deadline of this name is due, or None."""
+        """Return the time of this deadline, or None when it is not set."""
         found = self._at.get((timer, of))
         return found[0] if found else None

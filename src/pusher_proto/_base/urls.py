@@ -1,4 +1,4 @@
-"""Splits and builds URLs: the address of the server, and of the auth endpoint."""
+"""Parses and builds the URLs of servers and auth endpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Address(NamedTuple):
-    """Where a request goes: host, port and TLS of a transport, and the target of the request."""
+    """The address of a request: host, port and TLS of the transport, and the request target."""
 
     host: str
     port: int
@@ -36,9 +36,9 @@ class Address(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """The Host header (RFC 9110, section 7.2), without the scheme's own port.
+        """The Host header (RFC 9110, section 7.2), without the scheme's default port.
 
-        The dot at the end of an absolute name is for the name lookup only.
+        The dot at the end of an absolute name is left out: only the name lookup needs it.
         """
         return self._name if self.port == (443 if self.tls else 80) else f"{self._name}:{self.port}"
 
@@ -47,13 +47,13 @@ class Address(NamedTuple):
         return f"[{self.host.partition('%')[0]}]" if ":" in self.host else self.host.rstrip(".")
 
     def url(self, *, with_port: bool) -> str:
-        """Return the ws or wss URL. `with_port` shows the scheme's own port as well."""
+        """Return the ws or wss URL. `with_port` includes the scheme's default port."""
         authority = f"{self._name}:{self.port}" if with_port else self.authority
         return f"{'wss' if self.tls else 'ws'}://{authority}{self.target}"
 
 
 _HOST = re.compile(r"""[^\x00-\x20\x7f/?#@\[\]\\"<>]+\Z""")
-# The last @ ends the login: a password that should have been encoded may hold anything.
+# The last @ ends the login: a password that was not percent-encoded may contain others.
 # An unknown scheme before an @ may be a part of the login.
 _PARTS = re.compile(
     r"((?:wss?|https?|socks5h?)://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL
@@ -62,12 +62,13 @@ _TLS = {"ws": False, "http": False, "wss": True, "https": True}
 
 
 def _split(url: str) -> tuple[SplitResult, bool, int]:
+    """Return the parts of an absolute ws, wss, http or https URL, whether it is for TLS, and its port."""
     if not isinstance(url, str):
         raise TypeError(f"a URL is a str, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:  # its text may quote a password
+    except ValueError:  # the text of this exception may quote a password
         raise ValueError(f"not a URL: {shown_url(url)!r}") from None
     tls = _TLS.get(parts.scheme.lower())
     if tls is None or not parts.hostname:
@@ -80,7 +81,7 @@ def _split(url: str) -> tuple[SplitResult, bool, int]:
 
 
 def address_of(url: str) -> Address:
-    """Return the address in a ws, wss, http or https URL. Raises ValueError for other URLs."""
+    """Return the address of a ws, wss, http or https URL. Raises ValueError for other URLs."""
     parts, tls, port = _split(url)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
@@ -89,7 +90,7 @@ def address_of(url: str) -> Address:
 
 
 def url_of(url: str) -> str:
-    """Return the ws or wss URL that a connection to `url` uses, with the port where `url` has one."""
+    """Return the ws or wss URL of a connection to `url`, with the port where `url` has one."""
     return address_of(url).url(with_port=urlsplit(url).port is not None)
 
 
@@ -104,7 +105,7 @@ def split_app_url(url: str) -> tuple[str, int | None, bool, str, str, dict[str, 
     if not found or not key or "/" in key:
         raise ValueError(f"a URL that ends in /app/KEY is needed, not {shown_url(url)!r}")
     if parts.username or parts.password:
-        raise ValueError("the URL of a server holds no user name or password")
+        raise ValueError("the URL of a server cannot contain a user name or password: remove them")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return check_host(parts.hostname or ""), parts.port, tls, prefix, unquote(key), query
 
@@ -118,12 +119,12 @@ def app_target(path: str, key: str, query: Mapping[str, str]) -> str:
 
 
 def form(fields: Mapping[str, str]) -> bytes:
-    """Return `application/x-www-form-urlencoded` text, every special character encoded (`+ @ = ; ,`)."""
+    """Return `fields` as `application/x-www-form-urlencoded`, with each special character encoded (`+ @ = ; ,`)."""
     return urlencode(fields, quote_via=quote, safe="").encode()
 
 
 def check_host(host: str) -> str:
-    """Return `host` in ASCII and without brackets. Raises ValueError for anything but a name or an address."""
+    """Return `host` in ASCII and without brackets. Raises ValueError unless it is a host name or an IP address."""
     if not isinstance(host, str):
         raise TypeError(f"a host is a str, not {type(host).__name__}")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
@@ -131,7 +132,7 @@ def check_host(host: str) -> str:
         if ":" in name:
             IPv6Address(name)
         else:
-            # IDNA 2008 with the mapping of UTS 46, as browsers have it: "ß" stays itself.
+            # IDNA 2008 with the mapping of UTS 46, as in browsers: "ß" is kept.
             name = name if name.isascii() else idna.encode(name, uts46=True).decode()
             _check_labels(name)
     except ValueError:
@@ -144,14 +145,14 @@ def check_host(host: str) -> str:
 
 
 def _check_labels(name: str) -> None:
-    """Raise ValueError for a name that no resolver takes (RFC 1035, section 2.3.4)."""
+    """Raise ValueError for a name that resolvers reject (RFC 1035, section 2.3.4)."""
     labels = name.removesuffix(".").split(".")
     if len(name) > 254 or not all(0 < len(label) < 64 for label in labels) or "%" in name:
         raise ValueError
 
 
 def shown_url(url: str) -> str:
-    """Return `url` for messages: without user name, password and query, and cut short."""
+    """Return `url` for use in messages: without user name, password and query, at most 64 characters."""
     found = _PARTS.match(url)
     assert found is not None  # it matches anything
     scheme, login, address, query = found.groups(default="")
@@ -159,7 +160,7 @@ def shown_url(url: str) -> str:
 
 
 def credentials_of(url: str) -> str | None:
-    """Return the Authorization header for the user name and password in `url`, or None (RFC 7617)."""
+    """Return the Authorization header for the user name and password in `url` (RFC 7617), or None without them."""
     parts, _, _ = _split(url)
     if parts.username is None:
         return None

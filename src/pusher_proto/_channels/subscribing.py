@@ -114,7 +114,7 @@ class Admission:
         return (
             channel.state is C.FAILED
             and self.suspects.convicted(channel.name)
-            and self._timers.is_set(Timer.REGRANT, channel.name)
+            and self._timers.is_set(Timer.REAUTHORIZE, channel.name)
         )
 
     def ask(self, channel: Channel, now: float) -> None:
@@ -195,7 +195,7 @@ class Admission:
     def succeeded(self, channel: Channel) -> None:
         """Note that a channel is subscribed."""
         self._succeeded += 1
-        self._timers.stop(Timer.REGRANT, channel.name)
+        self._timers.stop(Timer.REAUTHORIZE, channel.name)
 
     def withdraw(self, channel: Channel, now: float) -> None:
         """Cancel the channel's outstanding authorization request and forget its key."""
@@ -205,7 +205,7 @@ class Admission:
         channel.take_held()
         self._queue.pop(channel.name, None)
         self._alone.pop(channel.name, None)
-        self._timers.stop(Timer.REGRANT, channel.name)
+        self._timers.stop(Timer.REAUTHORIZE, channel.name)
         self.sealed.forget(channel)
 
     def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:
@@ -234,7 +234,7 @@ class Admission:
             cause, good=channel.good, failures=failures, options=self._options, rng=self._rng
         )
         if delay is not None:
-            self._timers.set(Timer.REGRANT, now + delay, channel.name)
+            self._timers.set(Timer.REAUTHORIZE, now + delay, channel.name)
         return delay
 
     def _refresh_key(self, channel: Channel, now: float) -> None:

@@ -166,7 +166,7 @@ class Subscriptions:
         if channel is None:
             state = C.UNSUBSCRIBED if name in self._lately_left else C.IDLE
             return ChannelSnapshot(name, kind_of(name), state)
-        return channel.snapshot(self._timers.at(Timer.REGRANT, name))
+        return channel.snapshot(self._timers.at(Timer.REAUTHORIZE, name))
 
     # The connection
 
@@ -183,7 +183,7 @@ class Subscriptions:
     def authorizing(self) -> bool:
         """Whether an authorization is pending, or failed and will be asked for again."""
         return any(
-            channel.state is C.AUTHORIZING or self._timers.is_set(Timer.REGRANT, channel.name)
+            channel.state is C.AUTHORIZING or self._timers.is_set(Timer.REAUTHORIZE, channel.name)
             for channel in self.channels.values()
         )
 
