@@ -48,9 +48,9 @@ class EchoingFrames(Frames):
         )
         self._binary = bytearray()
 
-    def _take_in(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
+    def _process(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
         is_open = self.is_open
-        super()._take_in(frame, payload, items)
+        super()._process(frame, payload, items)
         if frame.opcode is Opcode.BINARY:
             self._binary += payload
             if frame.message_finished:

@@ -88,7 +88,7 @@ class Alone:
         return told
 
 
-WRONG = "the data does not open under the channel's key"
+WRONG = "the channel's key does not decrypt the data"
 
 
 def test_an_event_is_opened_and_handed_on() -> None:
@@ -220,7 +220,9 @@ def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
     sealed = SecretBox(OLD).encrypt(b"\xff", b"n" * 24)
     data = {"nonce": key_of(sealed.nonce), "ciphertext": key_of(sealed.ciphertext)}
     alone.receive("a", data)
-    assert alone.told() == [("a", "the decrypted bytes are no text: UnicodeDecodeError")]
+    assert alone.told() == [
+        ("a", "the decrypted bytes cannot be decoded as text: UnicodeDecodeError")
+    ]
     assert alone.asked == []
 
 

@@ -357,7 +357,7 @@ def test_what_is_under_way_has_a_number_until_it_ends(fast: bool) -> None:
         frame(b"ping", PING)[-1:] + frame(b"ping", PING)[:-1],
     ):
         client.receive_data(piece)
-        numbers.append(client.under_way)
+        numbers.append(client.incomplete)
     first, second, third, fourth, fifth = sorted({n for n in numbers if n is not None})
     assert numbers == [None, first, first, second, third, third, third, None, fourth, fifth]
 

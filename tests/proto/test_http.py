@@ -145,7 +145,7 @@ def test_the_end_of_the_stream_ends_an_answer_without_a_length() -> None:
 def test_the_end_of_the_stream_before_that_of_the_answer_fails(begun: bytes) -> None:
     http = asked()
     receive(http, bytewise(begun))
-    assert http.heard == bool(begun)
+    assert http.response_began == bool(begun)
     with pytest.raises(HttpFailed):
         http.receive_data(b"")
 
@@ -301,7 +301,7 @@ def test_however_an_answer_is_cut_and_damaged_the_outcome_is_the_same_and_nothin
 @pytest.mark.parametrize("cut", range(1, len(ok(b"{}"))))
 def test_nothing_is_given_before_the_last_byte(cut: int) -> None:
     http, data = asked(), ok(b"{}")
-    assert not http.heard
+    assert not http.response_began
     assert http.receive_data(data[:cut]) is None
-    assert (http.heard, http.reusable) == (True, False)
+    assert (http.response_began, http.reusable) == (True, False)
     assert http.receive_data(data[cut:]) == HttpResponse(200, {"content-length": "2"}, b"{}")

@@ -127,7 +127,7 @@ def test_both_lanes_say_the_same_of_thousands_of_streams() -> None:
             outputs = [sent(bytes(lane.output)) for lane in lanes]
             assert outputs[0] == outputs[1] == outputs[2], (SEED, example, number)
             assert len({lane.is_open for lane in lanes}) == 1, (SEED, example, number)
-            begun = [lane.under_way is not None for lane in lanes]
+            begun = [lane.incomplete is not None for lane in lanes]
             assert len(set(begun)) == 1, (SEED, example, number)
             for lane in lanes:
                 lane.output.clear()

@@ -333,7 +333,7 @@ def test_messages_have_what_a_websocket_has() -> None:
     assert messages.open() == messages.data_to_send() == b""
     messages.another_second()
     assert messages.receive_data("x") == [b"x"]
-    assert (messages.inflated, messages.under_way, messages.answer_began) == (0, None, False)
+    assert (messages.inflated, messages.incomplete, messages.answer_began) == (0, None, False)
     assert messages.send_close() == b""
     assert messages.receive_data("x") == []
 

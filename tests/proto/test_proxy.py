@@ -127,7 +127,7 @@ def failure(way: Tunnel, *answers: bytes) -> tuple[str, int | None, bool]:
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
             (
-                "answered CONNECT with 407 Proxy Authentication Required (it wants another user name and password)",
+                "answered CONNECT with 407 Proxy Authentication Required (it requires another user name and password)",
                 407,
                 True,
             ),
@@ -138,7 +138,10 @@ def failure(way: Tunnel, *answers: bytes) -> tuple[str, int | None, bool]:
             ("answered CONNECT with 502 no Bearer ***", 502, False),
         ),
         (b"HTTP/1.1 301 Moved\r\n\r\n", ("answered CONNECT with 301 Moved", 301, False)),
-        (b"SSH-2.0\r\n\r\n", ("does not answer in HTTP", None, False)),
+        (
+            b"SSH-2.0\r\n\r\n",
+            ("does not answer in HTTP: is it an HTTP proxy, without TLS?", None, False),
+        ),
     ],
 )
 def test_other_answers_of_http_say_why_not(answer: bytes, expected: Any) -> None:
@@ -150,7 +153,7 @@ def test_other_answers_of_http_say_why_not(answer: bytes, expected: Any) -> None
 def test_without_a_login_another_one_is_not_spoken_of() -> None:
     answer = b"HTTP/1.1 407 No\r\n\r\n"
     (text, *_) = failure(tunnel("http://proxy.test"), answer)
-    assert text.endswith("(it wants a user name and password)")
+    assert text.endswith("(it requires a user name and password)")
 
 
 @pytest.mark.parametrize("size", [1, 100, 10_000])
@@ -160,7 +163,11 @@ def test_the_head_of_an_answer_is_limited(size: int) -> None:
         head += b"x" * (length - len(head) - 4) + b"\r\n\r\n"
         return [head[at : at + size] for at in range(0, length, size)]
 
-    assert failure(tunnel(HTTP), *answer(1001)) == ("answered with too large a head", None, False)
+    assert failure(tunnel(HTTP), *answer(1001)) == (
+        "answered with a head of more than 1000 bytes",
+        None,
+        False,
+    )
     way = tunnel(HTTP)
     way.open()
     for each in answer(1000):
@@ -216,17 +223,20 @@ def test_socks_may_tell_any_address_a_byte_at_a_time(bound: bytes) -> None:
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
-        ([b"\x05\xff"], ("wants another way to log in", None, True)),
-        ([b"\x05\x01"], ("wants another way to log in", None, True)),
+        ([b"\x05\xff"], ("requires a login of another kind", None, True)),
+        ([b"\x05\x01"], ("requires a login of another kind", None, True)),
         ([b"HTTP/1.1 400 Bad"], ("does not speak SOCKS 5", None, False)),
-        ([b"\x05\x02", b"\x01\x01"], ("does not take the user name and password", None, True)),
+        ([b"\x05\x02", b"\x01\x01"], ("rejected the user name and password", None, True)),
         ([b"\x05\x00", b"\x04\x00\x00\x01\x00"], ("does not speak SOCKS 5", None, False)),
         ([b"\x05\x00", b"\x05\x00\x00\x02\x00"], ("does not speak SOCKS 5", None, False)),
         (
             [b"\x05\x00", b"\x05\x05\x00\x01\x00"],
-            ("does not connect: the connection was refused", None, False),
+            ("cannot connect to the server: connection refused", None, False),
         ),
-        ([b"\x05\x00", b"\x05\x63\x00\x01\x00"], ("does not connect: code 99", None, False)),
+        (
+            [b"\x05\x00", b"\x05\x63\x00\x01\x00"],
+            ("cannot connect to the server: code 99", None, False),
+        ),
     ],
 )
 def test_other_answers_of_socks_say_why_not(answers: list[bytes], expected: Any) -> None:
@@ -235,7 +245,7 @@ def test_other_answers_of_socks_say_why_not(answers: list[bytes], expected: Any)
 
 def test_socks_without_a_login_has_none_to_give() -> None:
     way = tunnel("socks5://proxy.test")
-    assert failure(way, b"\x05\x02") == ("wants another way to log in", None, True)
+    assert failure(way, b"\x05\x02") == ("requires a login of another kind", None, True)
 
 
 @given(

@@ -346,7 +346,7 @@ def test_F8_http_behind_the_upgrade_is_named_whatever_the_chunks() -> None:
         reasons.add((lost.code, lost.reason, lost.will_retry))
     ((code, reason, will_retry),) = reasons
     assert (code, will_retry) == (1002, True)
-    assert "the server failed behind the upgrade" in reason
+    assert "the server failed after the upgrade" in reason
 
 
 # W9, W32, seed 3.6: errors of the system.
@@ -588,11 +588,11 @@ def test_W12_reconnecting_a_healthy_connection_is_not_slowed_down() -> None:
     [
         (
             "Proxy-Authenticate: NTLM\r\nProxy-Authenticate: Negotiate\r\n",
-            "it wants NTLM, Negotiate",
+            "it requires NTLM, Negotiate",
         ),
-        ("Proxy-Authenticate: Basic realm=x\r\n", "it wants another user name and password"),
+        ("Proxy-Authenticate: Basic realm=x\r\n", "it requires another user name and password"),
         ("Proxy-Authenticate: Negotiate\r\nProxy-Authenticate: basic\r\n", "another user name"),
-        ("", "it wants another user name and password"),
+        ("", "it requires another user name and password"),
     ],
 )
 def test_W31_a_proxy_that_wants_a_login(headers: str, words: str) -> None:

@@ -113,7 +113,7 @@ class HttpPool:
         job = kept.job
         again = False
         if job is not None and kept.is_open and kept.used > 1:
-            again = not kept.http.heard and not job.retried
+            again = not kept.http.response_began and not job.retried
         if job is not None and again:
             job.retried = True
             self._queue.insert(0, job)
@@ -155,7 +155,7 @@ class HttpPool:
 
     def _at_end(self, kept: _Kept, error: str) -> HttpResponse | HttpFailed:
         """Return the outcome of a stream's end: an answer without a length ends with it."""
-        if kept.is_open and kept.http.heard:
+        if kept.is_open and kept.http.response_began:
             try:
                 return kept.http.receive_data(b"") or HttpFailed(
                     "the connection ended before the answer did"

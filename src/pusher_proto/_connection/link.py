@@ -204,8 +204,8 @@ class Link:
             yield run
         if self._websocket.output:
             self._flush()
-        under_way = self._websocket.under_way
-        if under_way is not None and self._takes_too_long(under_way, now):
+        incomplete = self._websocket.incomplete
+        if incomplete is not None and self._takes_too_long(incomplete, now):
             self._say_goodbye(1008)
             yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
 
@@ -323,10 +323,10 @@ class Link:
         """Forget the last error: it was about a channel, and cannot stand for a close code."""
         self._error = None
 
-    def _takes_too_long(self, under_way: int, now: float) -> bool:
+    def _takes_too_long(self, incomplete: int, now: float) -> bool:
         """Return whether the incomplete message is too old. Bytes keep a connection alive, but must make messages."""
-        if under_way != self._began[0]:
-            self._began = (under_way, now)
+        if incomplete != self._began[0]:
+            self._began = (incomplete, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
 
     def _bare_end(self, code: int, reason: str) -> Ended:

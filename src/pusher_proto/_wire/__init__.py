@@ -1,4 +1,4 @@
-"""Bytes to messages and back: frames, the upgrade, HTTP, proxies, the JSON envelope, secret boxes.
+"""Converts bytes to messages and back: frames, the upgrade, HTTP, proxies, the JSON envelope, secret boxes.
 
-Knows RFC 6455, HTTP/1.1 and JSON, and imports `_base` and `errors`. Knows no channel and no connection.
+Knows RFC 6455, HTTP/1.1 and JSON, but neither channels nor connections. Imports `_base` and `errors` only.
 """

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692), the receiving half: the offer, the check of the answer, and inflating with a limit.
+"""The receiving half of permessage-deflate (RFC 7692): offers it, checks the answer, and inflates up to a limit.
 
-The client never compresses its own messages, which RFC 7692, 6 leaves to each sender: they are short, and sizes of
-compressed secrets reveal them. So only the parameters about the server's window matter here.
+The client never compresses its own messages, as RFC 7692, 6 allows: they are short, and the size of a compressed
+message can reveal a secret in it. So only the parameters for the server's window matter here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ..errors import excerpt
 __all__ = ["OFFER", "InflateError", "Inflater", "read_agreement"]
 
 OFFER = "permessage-deflate; client_max_window_bits"
-"""The same offer that browsers make."""
+"""The offer that browsers send."""
 
 _WITHOUT_VALUE = ("server_no_context_takeover", "client_no_context_takeover")
 _WINDOW_BITS = ("server_max_window_bits", "client_max_window_bits")
 _BITS = re.compile(r'(?:[89]|1[0-5])|"(?:[89]|1[0-5])"')
 
-# A sender removes this tail from each message (RFC 7692, 7.2.1). An empty block precedes it where a sender ended its
-# stream (7.2.3.4).
+# A sender removes this tail from each message (RFC 7692, 7.2.1). An empty block precedes it when the sender set BFINAL
+# (7.2.3.4).
 _TAIL = b"\x00\x00\xff\xff"
 _AFTER_THE_LAST_BLOCK = (_TAIL, b"\x00" + _TAIL)
 
 
 class InflateError(Exception):
-    """The message cannot be inflated. `code` is for the close frame."""
+    """The message cannot be inflated. `code` is the code for the close frame."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -36,10 +36,10 @@ class InflateError(Exception):
 
 
 def read_agreement(values: Iterable[str]) -> bool:
-    """Return whether the server forgets its window after each message (server_no_context_takeover).
+    """Return whether the server starts each message with an empty window (server_no_context_takeover).
 
-    `values` are the headers Sec-WebSocket-Extensions of its answer to `OFFER`. Raises ValueError for anything that
-    RFC 7692, 7.1 does not allow there: another extension or a second one, unknown parameters, bad values, duplicates.
+    `values` are the Sec-WebSocket-Extensions headers of its answer to `OFFER`. Raises ValueError for an answer that
+    RFC 7692, 7.1 does not allow: another extension or a second one, unknown parameters, bad values, duplicates.
     """
     name, *parameters = (part.strip(" \t") for part in ", ".join(values).split(";"))
     if name != "permessage-deflate":
@@ -52,43 +52,51 @@ def read_agreement(values: Iterable[str]) -> bool:
         )
         if not good or key in seen:
             raise ValueError(
-                f"the server's parameter of permessage-deflate is not allowed: {excerpt(parameter, 64)}"
+                f"the server chose an invalid parameter of permessage-deflate: {excerpt(parameter, 64)}"
             )
         seen.add(key)
     return "server_no_context_takeover" in seen
 
 
 class Inflater:
-    """Inflates the messages of one connection, none of them to more than `max_size` bytes."""
+    """Inflates the messages of one connection, each to at most `max_size` bytes."""
 
-    def __init__(self, *, max_size: int, forgets: bool) -> None:
-        """`forgets`: each message starts with an empty window."""
+    def __init__(self, *, max_size: int, no_context_takeover: bool) -> None:
+        """`no_context_takeover`: each message starts with an empty window."""
         self._max_size = max_size
-        self._forgets = forgets
-        # A window of 15 bits reads the output of any smaller one.
-        self._inflate = zlib.decompressobj(wbits=-15)
+        self._no_context_takeover = no_context_takeover
+        # A window of 15 bits also inflates the output of a smaller one.
+        self._decompressor = zlib.decompressobj(wbits=-15)
         self.size = 0
         """How many inflated bytes the incomplete message has so far."""
         self.max_deflated = max_size + max_size // 4 + 64
-        """The most compressed bytes that a message of `max_size` bytes can have."""
+        """The most bytes that a message of `max_size` bytes can have when it is compressed."""
 
-    def take(self, deflated: bytes, *, last: bool) -> bytes:
-        """Return the inflated payload of a frame; `last` marks the last frame of a message. Raises `InflateError`."""
-        inflate = self._inflate
+    def inflate(self, deflated: bytes, *, last: bool) -> bytes:
+        """Return the inflated payload of one frame; `last` is true for the last frame of a message.
+
+        Raises `InflateError`.
+        """
+        decompressor = self._decompressor
         room = self._max_size - self.size
         if last:
             deflated += _TAIL
         try:
-            inflated = inflate.decompress(deflated, room + 1)
+            inflated = decompressor.decompress(deflated, room + 1)
         except zlib.error:
-            raise InflateError(1007, "a message that is not deflated as it should be") from None
+            raise InflateError(1007, "the compressed data of a message is invalid") from None
         if len(inflated) > room:
-            raise InflateError(1009, f"message of more than {self._max_size} bytes")
+            raise InflateError(
+                1009,
+                f"message of more than {self._max_size} bytes",
+            )
         self.size += len(inflated)
-        if inflate.eof and not (last and inflate.unused_data in _AFTER_THE_LAST_BLOCK):
-            raise InflateError(1007, "a message that continues after its last block")
+        if decompressor.eof and not (last and decompressor.unused_data in _AFTER_THE_LAST_BLOCK):
+            raise InflateError(
+                1007, "the compressed data of a message continues after its last block"
+            )
         if last:
             self.size = 0
-            if self._forgets or inflate.eof:
-                self._inflate = zlib.decompressobj(wbits=-15)
+            if self._no_context_takeover or decompressor.eof:
+                self._decompressor = zlib.decompressobj(wbits=-15)
         return inflated

@@ -1,8 +1,8 @@
-"""Decodes and encodes the JSON of messages. No other module does.
+"""Decodes and encodes the JSON of messages. No other module of the core parses JSON.
 
 msgspec fails in three ways (`DecodeError`, `UnicodeDecodeError`, and `RecursionError` at a depth that depends on the
-interpreter); this module raises `BadMessage` for all of them. Nesting has its own limit, so that a text means the same
-on every interpreter. The last of duplicate keys counts; NaN and infinities are refused.
+interpreter); this module raises `BadMessage` for all of them. Nesting has its own limit, so that every interpreter
+decodes the same texts. The last of duplicate keys wins; NaN and infinities are rejected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MAX_DEPTH = 512
-"""Levels of nesting that are decoded. CPython 3.11 itself stops below a thousand, including its stack."""
+"""The most levels of nesting that are decoded. CPython 3.11 has room for less than a thousand, stack included."""
 
 
 class BadMessage(ValueError):
@@ -38,7 +38,7 @@ class BadMessage(ValueError):
 
 
 class NotSent:
-    """A type for msgspec that no value fits: for fields that a message may not set."""
+    """A type for msgspec that no value matches: for a field that only this module sets."""
 
 
 _Flat = str | int | float | bool | None
@@ -48,16 +48,16 @@ _Three = _Flat | list[_Two] | dict[str, _Two]
 _Four = _Flat | list[_Three] | dict[str, _Three]
 _Five = _Flat | list[_Four] | dict[str, _Four]
 Shallow = _Flat | list[_Five] | dict[str, _Five]
-"""A type for msgspec of values with at most six levels. Checking it is free, unlike counting levels."""
+"""A msgspec type of values with at most six levels. To check it costs nothing; to count levels does."""
 
 
 class Envelope(Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One message in its form on the wire."""
+    """One message as it is on the wire."""
 
     event: str
     channel: str | None = None
     data: Any = None
-    """Mostly a string that holds JSON (double encoding), see `value_of`."""
+    """Usually a string that contains JSON (double encoding), see `value_of`."""
     user_id: str | int | None = None
     if TYPE_CHECKING:
         extra: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ _decode = msgspec.json.Decoder(Envelope).decode
 _encode = msgspec.json.Encoder().encode
 _loads = msgspec.json.Decoder().decode
 loads_shallow = msgspec.json.Decoder(Shallow).decode
-"""Decodes nearly every text. An exception means only that the text has to be decoded by `loads`."""
+"""Decodes text of at most six levels, which is nearly all. Where it raises, decode the text by `loads`."""
 
 
 def decode(text: bytes) -> Envelope:
@@ -89,7 +89,7 @@ def decode(text: bytes) -> Envelope:
         ValueError,
         RecursionError,
     ) as error:  # DecodeError and UnicodeDecodeError are ValueErrors
-        raise BadMessage(_why(error)) from None
+        raise BadMessage(_reason(error)) from None
     data = envelope.data
     if type(data) is not str and _too_deep(data, text, MAX_DEPTH - 1):
         raise BadMessage(f"nested more than {MAX_DEPTH} levels deep")
@@ -97,13 +97,13 @@ def decode(text: bytes) -> Envelope:
 
 
 def _decode_odd(text: bytes) -> Envelope:
-    """Decode a message with unknown keys, or with known keys of another type."""
+    """Decode a message with unknown keys, or whose known keys have values of unexpected types."""
     value = loads(text)
     if not isinstance(value, dict):
-        raise BadMessage(f"a JSON object was expected, not {type(value).__name__}")
+        raise BadMessage(f"a message is a JSON object, not {type(value).__name__}")
     event, channel = value.pop("event", None), value.pop("channel", None)
     if not isinstance(event, str):
-        raise BadMessage("there is no `event` that is a string")
+        raise BadMessage("its `event` is missing or not a string")
     if channel is not None and not isinstance(channel, str):
         raise BadMessage("its `channel` is not a string")
     data, user_id = value.pop("data", None), value.pop("user_id", None)
@@ -138,26 +138,26 @@ def _check_finite(data: Any) -> None:
         for value in data:
             _check_finite(value)
     elif not isinstance(data, str | int | None):  # a Struct, a dataclass and the like
-        _check_finite(msgspec.to_builtins(data, enc_hook=_nothing))
+        _check_finite(msgspec.to_builtins(data, enc_hook=_no_numbers))
 
 
-def _nothing(_: object) -> None:
-    """Replace objects without numbers; the encoder decides whether they can be written."""
+def _no_numbers(_: object) -> None:
+    """Replace an object that msgspec does not know by None; the encoder raises for it if it cannot write it."""
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value of a JSON text. Raises `BadMessage` for other text, and for more than `MAX_DEPTH` levels."""
+    """Return the value of a JSON text. Raises `BadMessage` for invalid JSON, and for more than `MAX_DEPTH` levels."""
     try:
         value = _loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadMessage(_why(error)) from None
+        raise BadMessage(_reason(error)) from None
     if _too_deep(value, text, MAX_DEPTH):
         raise BadMessage(f"nested more than {MAX_DEPTH} levels deep")
     return value
 
 
 def value_of(data: Any) -> Any:
-    """Return the value of an envelope's data: decoded when it is a string of JSON, otherwise unchanged."""
+    """Return the value of an envelope's data: decoded when it is a string that contains JSON, otherwise unchanged."""
     if type(data) is not str:
         return data
     try:
@@ -173,18 +173,18 @@ def value_of(data: Any) -> Any:
 
 
 def text_of(data: Any) -> str:
-    """Return the text of an envelope's data: the string itself, other values as JSON, nothing as empty text."""
+    """Return an envelope's data as text: a string unchanged, None as an empty string, other values as JSON."""
     if isinstance(data, str):
         return data
     return "" if data is None else _encode(data).decode()
 
 
 def _too_deep(value: Any, text: str | bytes, most: int) -> bool:
-    """Return whether `value`, decoded from `text`, has more than `most` levels. Skips texts that are too short."""
+    """Return whether `value`, decoded from `text`, has more than `most` levels of nesting."""
     if len(text) <= 2 * most or (type(value) is not dict and type(value) is not list):
         return False
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    # Removing brackets, at most one too many, is twice as fast as counting them.
+    # To remove brackets, `most + 1` at most, is twice as fast as to count them all.
     brackets = len(data) - len(data.replace(b"{", b"", most + 1))
     brackets += len(data) - len(data.replace(b"[", b"", most + 1))
     if brackets <= most:
@@ -202,7 +202,8 @@ def _too_deep(value: Any, text: str | bytes, most: int) -> bool:
     return True
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """Return the reason of a `BadMessage` for an exception of msgspec."""
     if isinstance(error, RecursionError):
         return f"nested more than {MAX_DEPTH} levels deep"
     return excerpt(str(error))

@@ -1,4 +1,4 @@
-"""The fast lane of WebSocket frames: whole text frames, taken straight from the received bytes."""
+"""The fast lane of WebSocket frames: parses whole text frames directly from the received bytes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any, NamedTuple
 __all__ = ["LONG", "NO_READER", "Reader", "Run", "take_text_frames"]
 
 LONG = 1024
-"""Text of at least this many bytes is read from a view instead of a copy, and by orjson instead of msgspec: cheaper
-from here on."""
+"""From this size on, in bytes, orjson decodes a text from a view in less time than msgspec from a copy."""
 
-# The first two bytes of a frame, and the length in sixteen bits that may follow them.
+# The first two bytes of a frame, and the 16-bit length that may follow them.
 _head = Struct(">HH").unpack_from
 
 
 class Run(NamedTuple):
     """The events that a reader returned for consecutive texts.
 
-    `alike` promises that all have the same channel and the same name, as those of one read nearly always do. The
-    dispatch then looks at the first one alone, and `Delivery` finds the sink of all with one look-up. For messages of
-    120 bytes this saves 17 % of the core's time with 64 of them in a read and 7 % with 8; a single one costs 3 % more.
-    `take_text_frames` and `followed_by` make the promise. The event queue counts in its own `alike` for how many events
-    at its left end it holds: only `EventQueue.add` counts further ones, and code that takes from the left end reports
-    that to `Session.took`.
+    `alike` is true when all have the same channel and name, as the events of one read nearly always do. The dispatch
+    then checks only the first one, and `Delivery` finds the sinks of all with one look-up. For messages of 120 bytes
+    this saves 17 % of the core's time with 64 of them in a read and 7 % with 8; a single one costs 3 % more.
+    `take_text_frames` and `followed_by` set it. The `alike` of the event queue is the number of such events at its left
+    end: only `EventQueue.add` increases it, and code that removes events from the left end reports that to
+    `Session.took`.
     """
 
     events: list[Any]
@@ -37,13 +36,13 @@ class Run(NamedTuple):
         return Run(self.events, alike)
 
     def is_like(self, event: Any) -> bool:
-        """Return whether the first event has the channel and the name of `event`."""
+        """Return whether the first event has the same channel and name as `event`."""
         first = self.events[0]
         return bool(first.channel == event.channel and first.name == event.name)
 
 
 class Reader(NamedTuple):
-    """Returns an event for a text, or raises ValueError or RecursionError to leave the text unchanged.
+    """Two functions that return an event for a text, or raise ValueError or RecursionError to leave it unchanged.
 
     A reader must reject invalid UTF-8: text that it accepts is not validated again.
     """
@@ -51,23 +50,25 @@ class Reader(NamedTuple):
     short: Callable[[bytes], Any]
     """Reads texts of less than `LONG` bytes."""
     long: Callable[[memoryview], Any]
+    """Reads longer texts."""
 
 
-def _gives_nothing(_: object) -> object:
+def _leave(_: object) -> object:
     raise ValueError
 
 
-NO_READER = Reader(_gives_nothing, _gives_nothing)
+NO_READER = Reader(_leave, _leave)
 """Leaves every text unchanged."""
 
 
 def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, reader: Reader) -> int:
-    """Take whole, final, unmasked text frames from `at` on, of at most `limit` bytes; return where they end.
+    """Parse consecutive whole, final, unmasked text frames of at most `limit` bytes from `at` on; return their end.
 
-    Appends texts to `items`, or runs of the events that `reader` returns for them. A text is read, and its event
-    compared, while it is still in the CPU's cache. Frames that are not taken are left to wsproto.
+    Appends to `items` runs of the events that `reader` returns for the texts, and the texts that it leaves. Reads each
+    text, and compares its event, while it is still in the CPU's cache. Stops before the first other frame, which is for
+    wsproto.
     """
-    # Four bytes hold either of the short headers; smaller frames are left to the other lane.
+    # The short headers have at most four bytes; a frame with fewer is left to wsproto.
     last = len(data) - 4
     size = len(data)
     events: list[Any] = []
@@ -75,12 +76,12 @@ def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, read
     read, read_long = reader
     view = memoryview(data)
     while at <= last:
-        # The most frequent cases first: every event pays for these steps.
+        # The most frequent cases come first: every event takes these steps.
         head, length = _head(data, at)
         if head == 0x817E:
             start = at + 4
             if length < 126:
-                break  # not minimal (RFC 6455, 5.2)
+                break  # not the shortest length (RFC 6455, 5.2)
         elif 0x8100 <= head < 0x817E:
             start = at + 2
             length = head & 0x7F
@@ -88,7 +89,7 @@ def take_text_frames(data: bytes, at: int, items: list[Any], *, limit: int, read
             start = at + 10
             length = int.from_bytes(data[at + 2 : start], "big")
             if length < 65536:
-                break  # not minimal, or the header is cut off
+                break  # not the shortest length, or the header is incomplete
         else:
             break
         end = start + length

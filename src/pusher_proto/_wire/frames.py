@@ -1,9 +1,9 @@
-"""WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
+"""Parses and writes WebSocket frames after the upgrade (RFC 6455, 5): bytes in, whole text messages out, and back.
 
-There are two lanes. The fast lane takes whole, final, unmasked text frames between messages, and can pass them to a
-reader at once. Every other frame goes to wsproto, one at a time, except those of compressed messages, which are
-inflated here (RFC 7692). Both lanes check a header as soon as it has arrived, text as far as it has arrived, and
-other payloads once they are whole. So they agree on every byte string, however it is split.
+There are two lanes. The fast lane parses whole, final, unmasked text frames between messages, and passes them to a
+reader. Every other frame goes to wsproto, one at a time, except the frames of compressed messages, which this module
+inflates (RFC 7692). Both lanes check a header as soon as it is received, text as far as it is received, and other
+payloads once they are complete. So both give the same result for the same bytes, however they are split.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from .items import BinaryReceived, FrameItem, PeerClosed, PongReceived, Violatio
 
 __all__ = ["Frames"]
 
-# The first bytes that a frame may have: no RSV bit, an opcode that exists, FIN on control frames
+# The valid first bytes of a frame: no RSV bit, a defined opcode, FIN on control frames
 # (RFC 6455, 5.2 and 5.5).
 _FIRST_BYTES = frozenset(b"\x00\x01\x02\x80\x81\x82\x88\x89\x8a")
-# With RSV1, which begins a compressed message (RFC 7692, 6).
+# With RSV1, which marks the first frame of a compressed message (RFC 7692, 6).
 _DEFLATED = frozenset(b"\x41\x42\xc1\xc2")
 
 _PONGS = 16
-"""How many pings of one read are answered: the last ones. RFC 6455, 5.5.3 requires an answer to one of them."""
+"""How many pings of one read are answered: the last ones. RFC 6455, 5.5.3 requires one answer only."""
 
-_HTTP_BEHIND_UPGRADE = "the server failed behind the upgrade: it sent an HTTP answer instead of frames; look at its log"
+_HTTP_BEHIND_UPGRADE = (
+    "the server failed after the upgrade: it answered in HTTP instead of frames; look at its log"
+)
 _NOT_UTF8 = "text that is not UTF-8"
 
 
@@ -47,10 +49,10 @@ class _State(Enum):
 
 
 class Frames:
-    """The frames of one connection.
+    """Parses and writes the frames of one connection.
 
-    `output` collects the pongs and close frames that receiving makes due; the owner takes them out.
-    Between two calls of `another_second` it takes `control_frame_rate` pings and pongs.
+    `output` collects the pongs and close frames that answer received frames; the owner sends and clears them.
+    Accepts `control_frame_rate` pings and pongs between two calls of `another_second`.
     """
 
     def __init__(
@@ -64,32 +66,34 @@ class Frames:
         self._control_frame_rate = self._controls_left = control_frame_rate
         self._fast = fast
         self._state = _State.OPEN
-        # The start of an incomplete frame, and the length that it needs for the next step.
+        # The start of an incomplete frame, and how many of its bytes the next step needs.
         self._held = bytearray()
         self._need = 0
-        # The message whose first frames have arrived, but not the last.
-        self._fragments = self._size = self._turns = 0
+        # The incomplete message: its frames and bytes so far; and the number of messages so far.
+        self._fragments = self._size = self._messages = 0
         self._is_text = False
         self._text = bytearray()
-        # How many bytes of text in `_held` are checked, and the start of a character that is cut off there.
+        # How many bytes of text in `_held` are checked, and the first bytes of a character that is incomplete there.
         self._checked = 0
         self._cut = b""
         self._pings: list[bytes] = []
         self._first_bytes = _FIRST_BYTES
         self._inflater: Inflater | None = None
         self.inflated = 0
-        """How many bytes compressed messages had after inflating."""
+        """The total size of compressed messages after inflating, in bytes."""
         self._deflated = False  # whether the incomplete message is compressed
 
     @cached_property
     def _wsproto(self) -> FrameProtocol:
-        """Most connections need wsproto for their close frame only, so it is made when it is first used."""
+        """wsproto's parser. Most connections need it for their close frame only, so it is made on first use."""
         return FrameProtocol(client=True, extensions=[])
 
-    def inflate(self, *, forgets: bool) -> None:
-        """Take compressed messages from now on. `forgets`: each message has its own window."""
+    def inflate(self, *, no_context_takeover: bool) -> None:
+        """Accept compressed messages from now on. `no_context_takeover`: each one starts with an empty window."""
         self._first_bytes = _FIRST_BYTES | _DEFLATED
-        self._inflater = Inflater(max_size=self._max_message_size, forgets=forgets)
+        self._inflater = Inflater(
+            max_size=self._max_message_size, no_context_takeover=no_context_takeover
+        )
 
     def send_text(self, text: str | bytes) -> bytes:
         """Return one masked text frame. Raises ValueError for text that cannot be encoded as UTF-8."""
@@ -97,12 +101,12 @@ class Frames:
         return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
 
     def send_ping(self, payload: bytes) -> bytes:
-        """Return a ping. Raises ValueError past 125 bytes."""
+        """Return a ping frame. Raises ValueError for more than 125 bytes."""
         self.require_open("a ping")
         return bytes(self._wsproto.ping(payload))
 
     def send_close(self, code: int, reason: str) -> bytes:
-        """Return our close frame, or b"" when one was sent. Raises ValueError for a bad code."""
+        """Return our close frame, or b"" when one was sent. Raises ValueError for a code that may not be sent."""
         if not 1000 <= code <= 4999 or code in LOCAL_ONLY_CLOSE_REASONS:
             raise ValueError(f"a close frame cannot carry the code {code}")
         if self._state is not _State.OPEN:
@@ -112,7 +116,7 @@ class Frames:
         return frame
 
     def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[FrameItem]:
-        """Take bytes, split anywhere; return the items that they complete. `reader` reads texts of the fast lane."""
+        """Process received bytes, split anywhere; return the items that they complete. `reader` reads whole texts."""
         items: list[FrameItem] = []
         held = self._held
         at = 0
@@ -123,7 +127,7 @@ class Frames:
             if len(held) < self._need:
                 self._check_held(items)
                 return items
-            # Now the frame is whole, or only its length is known and `_need` has grown.
+            # Now the frame is complete; or its length is known, and `_split` sets `_need` to it.
             if self._split(bytes(held), 0, items, reader):
                 held.clear()
         at = self._split(data, at, items, reader)
@@ -140,7 +144,7 @@ class Frames:
         self._controls_left = self._control_frame_rate
 
     def end(self) -> None:
-        """Drop incomplete frames and ignore all further bytes."""
+        """Drop the incomplete frame and ignore all further bytes."""
         self._state = _State.ENDED
         self._held.clear()
         self._text.clear()
@@ -151,12 +155,12 @@ class Frames:
         return self._state is _State.OPEN
 
     @property
-    def under_way(self) -> int | None:
-        """A number for the incomplete message or frame, or None when there is none."""
-        return self._turns if self._held or self._fragments else None
+    def incomplete(self) -> int | None:
+        """The number of the incomplete message or frame, or None when there is none."""
+        return self._messages if self._held or self._fragments else None
 
     def _split(self, data: bytes, at: int, items: list[FrameItem], reader: Reader) -> int:
-        """Take the whole frames from `at` on; return the start of the first incomplete one."""
+        """Process the complete frames from `at` on; return the start of the first incomplete one."""
         while self._state is not _State.ENDED:
             if self._fast and not self._fragments and self._state is _State.OPEN:
                 start, limit = at, self._max_message_size
@@ -174,13 +178,13 @@ class Frames:
         return at
 
     def _next_message(self) -> None:
-        """Start the next message."""
-        self._turns += 1
+        """Reset the state of one message: the last one is complete."""
+        self._messages += 1
         self._checked = 0
         self._cut = b""
 
     def _take_frame(self, data: bytes, at: int, items: list[FrameItem]) -> int:
-        """Take the frame at `at` and return its end. Set `_need` and return `at` when the frame is incomplete."""
+        """Process the frame at `at` and return its end. Set `_need` and return `at` when the frame is incomplete."""
         have = len(data) - at
         self._need = 2
         if have < 2:
@@ -201,8 +205,8 @@ class Frames:
             self._fail(1002, _HTTP_BEHIND_UPGRADE, items)
             return at + 2
         if wrong:
-            # wsproto finds the fault in the header alone, so the payload is not awaited.
-            self._give(data[at : at + header], b"", items)
+            # wsproto finds the error in the header alone: do not wait for the payload.
+            self._pass_to_wsproto(data[at : at + header], b"", items)
             return at + header
         if control:
             if first != 0x88 and not self._controls_left:
@@ -214,7 +218,7 @@ class Frames:
             expected = "expected" if self._fragments else "unexpected"
             self._fail(1002, f"{expected} CONTINUATION", items)
             return at + header
-        elif self._size + length > self._most(first):
+        elif self._size + length > self._size_limit(first):
             self._fail(1009, f"message of more than {self._max_message_size} bytes", items)
             return at + header
         elif self._fragments >= self._max_fragments:
@@ -228,27 +232,28 @@ class Frames:
         if first in _DEFLATED or (self._deflated and not control):
             self._take_deflated(first, payload, items)
         else:
-            self._give(data[at:end], payload, items)
+            self._pass_to_wsproto(data[at:end], payload, items)
         return end
 
-    def _most(self, first: int) -> int:
-        """Return the limit in bytes for the frames of the message that this frame starts or continues."""
+    def _size_limit(self, first: int) -> int:
+        """Return the limit in bytes of the message that the frame with this first byte starts or continues."""
         if self._inflater is not None and (first in _DEFLATED or self._deflated):
             return self._inflater.max_deflated
         return self._max_message_size
 
-    def _give(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
-        """Pass one whole frame, or a wrong header, to wsproto and process its result."""
+    def _pass_to_wsproto(self, frame: bytes, payload: bytes, items: list[FrameItem]) -> None:
+        """Pass one complete frame, or an invalid header, to wsproto and process its result."""
         self._wsproto.receive_bytes(frame)
         try:
             for parsed in self._wsproto.received_frames():
-                self._take_in(parsed, payload, items)
+                self._process(parsed, payload, items)
         except ParseFailed as error:
             code = int(error.code)
-            # The text of wsproto has the position in the frame, which depends on the split.
+            # wsproto's message contains the position in the frame, which depends on how the bytes were split.
             self._fail(code, _NOT_UTF8 if code == 1007 else str(error), items)
 
-    def _take_in(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
+    def _process(self, frame: Frame, payload: bytes, items: list[FrameItem]) -> None:
+        """Process a frame that wsproto accepted."""
         if isinstance(frame.payload, tuple):
             code, reason = frame.payload
             self._answer_pings()
@@ -277,9 +282,9 @@ class Frames:
                 self._checked = 0
 
     def _take_deflated(self, first: int, payload: bytes, items: list[FrameItem]) -> None:
-        """Take a frame of a compressed message, without wsproto."""
+        """Process a frame of a compressed message."""
         inflater = self._inflater
-        assert inflater is not None  # without one no such message is accepted
+        assert inflater is not None  # without one the first byte of such a frame is invalid
         if first in _DEFLATED:
             self._deflated, self._is_text = True, first & 0x0F == 1
         self._fragments += 1
@@ -287,7 +292,7 @@ class Frames:
         last = first > 0x7F
         size = inflater.size
         try:
-            inflated = inflater.take(payload, last=last)
+            inflated = inflater.inflate(payload, last=last)
             size += len(inflated)
             self.inflated += len(inflated)
             if self._is_text:
@@ -302,7 +307,7 @@ class Frames:
             self._fail(1007, _NOT_UTF8, items)
 
     def _finish(self, size: int, items: list[FrameItem]) -> None:
-        """Emit the message, which is whole and has `size` bytes."""
+        """Append the complete message, of `size` bytes, to `items`."""
         if self._state is _State.OPEN:
             items.append(bytes(self._text) if self._is_text else BinaryReceived(size))
         self._fragments = self._size = 0
@@ -310,12 +315,14 @@ class Frames:
         self._text.clear()
 
     def _check_held(self, items: list[FrameItem]) -> None:
-        """Fail at once when incomplete text cannot become UTF-8 (RFC 6455, 8.1)."""
+        """Fail the connection when the incomplete text in `_held` cannot become valid UTF-8 (RFC 6455, 8.1)."""
         held = self._held
-        if len(held) < 3 or held[1] > 0x7F:  # a masked frame is refused once its header is whole
+        if (
+            len(held) < 3 or held[1] > 0x7F
+        ):  # a masked frame is rejected once its header is complete
             return
         if self._deflated or held[0] & 0x40:
-            return  # compressed text is checked when it is whole
+            return  # compressed text is checked when it is complete
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):
             start = {126: 4, 127: 10}.get(held[1], 2)
@@ -327,7 +334,7 @@ class Frames:
                 self._fail(1007, _NOT_UTF8, items)
 
     def _check_text(self, text: bytes) -> None:
-        """Raise UnicodeDecodeError when the message, continued with `text`, cannot be UTF-8."""
+        """Raise UnicodeDecodeError when the message, continued by `text`, cannot be valid UTF-8."""
         text = self._cut + text
         end = len(text) if text.isascii() else codecs.utf_8_decode(text, "strict", False)[1]
         self._cut = text[end:]
@@ -341,6 +348,7 @@ class Frames:
         self.end()
 
     def _answer_pings(self) -> None:
+        """Append a pong to `output` for each of the last pings, at most `_PONGS`."""
         for ping in self._pings[-_PONGS:]:
             self.output += self._wsproto.pong(ping)
         self._pings.clear()

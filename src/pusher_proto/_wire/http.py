@@ -1,6 +1,7 @@
-"""One HTTP/1.1 connection to an auth endpoint, for one request at a time.
+"""An HTTP/1.1 client for one connection to an auth endpoint, one request at a time.
 
-h11 speaks the protocol; this module bounds its answers and joins each into one response. Redirects are not followed.
+h11 parses and writes HTTP; this module limits the size of responses and returns each as one value. Redirects are not
+followed.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ __all__ = ["Headers", "HttpConnection", "HttpFailed", "HttpRequest", "HttpRespon
 
 
 class HttpFailed(Exception):
-    """The answer is not HTTP, is too large, or ended early; the exception says which."""
+    """The response is not valid HTTP, is too large, or ended early; the message says which."""
 
 
 class HttpRequest(Struct, frozen=True):
-    """A POST request. `headers` are sent besides the headers that the body needs."""
+    """A POST request. Host and Content-Length are added to `headers`."""
 
     target: str
     authority: str
@@ -27,7 +28,7 @@ class HttpRequest(Struct, frozen=True):
 
 
 class Headers(dict[str, str]):
-    """Headers by their names in lower case; of several with one name the last. `all` has every one, in order."""
+    """Headers by their names in lower case. The last of several with one name wins; `all` has every one, in order."""
 
     __slots__ = ("all",)
 
@@ -37,11 +38,11 @@ class Headers(dict[str, str]):
 
 
 class HttpResponse(Struct, frozen=True):
-    """A whole response."""
+    """A complete response."""
 
     status: int
     headers: dict[str, str]
-    """Names in lower case; the last of several wins."""
+    """Names in lower case. The last of several with one name wins."""
     body: bytes
 
 
@@ -56,14 +57,14 @@ class HttpConnection:
         self._surplus = False
         self._head: h11.Response | None = None
         self._body = bytearray()
-        self.heard = False
-        """Whether a byte of the pending answer has been received."""
+        self.response_began = False
+        """Whether a part of the response to the current request was received."""
 
     def send(self, request: HttpRequest) -> bytes:
         """Return the bytes of `request`. The connection must be new or `reusable`."""
         if self._h11.our_state is h11.DONE:
             self._h11.start_next_cycle()
-        self._head, self._head_size, self._body, self.heard = None, 0, bytearray(), False
+        self._head, self._head_size, self._body, self.response_began = None, 0, bytearray(), False
         head = h11.Request(
             method="POST",
             target=request.target,
@@ -78,31 +79,34 @@ class HttpConnection:
 
     @property
     def reusable(self) -> bool:
-        """Whether another request may be sent: both sides are done, neither closes, and no byte is left.
+        """Whether another request may be sent: request and response are complete, and neither side closes.
 
-        Bytes behind the answer would be taken for the answer to the next request.
+        False when bytes follow the response: they would be taken for the response to the next request.
         """
         both_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         return both_done and not self._surplus
 
     def receive_data(self, data: bytes) -> HttpResponse | None:
-        """Take bytes (b"" for the end of the stream) and return the answer once it is whole. Raises `HttpFailed`."""
-        self.heard = self.heard or bool(data)
+        """Process received bytes (b"" at the end of the stream) and return the response once it is complete.
+
+        Raises `HttpFailed`.
+        """
+        self.response_began = self.response_began or bool(data)
         try:
             return self._receive(data)
         except h11.RemoteProtocolError:
-            # The message of h11 quotes the received bytes, cookies included, and depends on how they were split.
+            # h11's message quotes received bytes, which may contain cookies, and depends on how they were split.
             raise HttpFailed("the answer is not HTTP") from None
 
     def _receive(self, data: bytes) -> HttpResponse | None:
-        """Pass at most `max_head` bytes of a head to h11: a long head in one piece would pass its own limit."""
+        """Pass the bytes to h11, at most `max_head` of a head: h11 limits incomplete heads only."""
         at = 0
         while True:
             end = len(data) if self._head else at + self._max_head - self._head_size
             self._h11.receive_data(data[at:end])
             self._head_size += len(data[at:end])
             at = end
-            answer = self._read()
+            answer = self._next_response()
             if answer is not None:
                 self._surplus = at < len(data) or bool(self._h11.trailing_data[0])
                 return answer
@@ -111,7 +115,8 @@ class HttpConnection:
             if at >= len(data):
                 return None
 
-    def _read(self) -> HttpResponse | None:
+    def _next_response(self) -> HttpResponse | None:
+        """Return the response when h11 has received all of it, or None."""
         while True:
             event = self._h11.next_event()
             if isinstance(event, h11.Response):
@@ -131,5 +136,5 @@ class HttpConnection:
                 continue
             elif isinstance(event, h11.ConnectionClosed):
                 raise HttpFailed("the connection ended before the answer did")
-            else:  # NEED_DATA, or PAUSED by bytes behind the answer
+            else:  # NEED_DATA, or PAUSED because bytes follow the response
                 return None

@@ -1,4 +1,4 @@
-"""The results of receiving on a WebSocket besides whole texts."""
+"""The items that a WebSocket returns for received bytes, besides complete texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BinaryReceived", "FrameItem", "PeerClosed", "PongReceived", "Violati
 
 
 class BinaryReceived(Struct, frozen=True):
-    """A binary message, which is ignored: Pusher's protocol has none."""
+    """A binary message, which the client ignores: Pusher's protocol has none."""
 
     size: int
 
@@ -30,10 +30,10 @@ class PeerClosed(Struct, frozen=True):
 
 
 class Violation(Struct, frozen=True):
-    """The server violated HTTP, RFC 6455 or a limit of the options. Further bytes are ignored."""
+    """The server violated HTTP, RFC 6455 or a limit of the options. The WebSocket ignores further bytes."""
 
     code: int | None
-    """The code of the close frame in the output, unless one was sent before. None: there was no upgrade."""
+    """The code of the close frame in the output, unless one was sent before. None when the upgrade failed."""
     reason: str
 
 

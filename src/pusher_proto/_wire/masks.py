@@ -1,4 +1,4 @@
-"""Masked text frames for the server (RFC 6455, 5.2 and 5.3), in a fifth of the time that wsproto takes."""
+"""Writes masked text frames (RFC 6455, 5.2 and 5.3) in a fifth of the time that wsproto takes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from struct import Struct
 __all__ = ["Masks"]
 
 _POOL = 64
-"""Masks drawn at once, since each draw may be a system call. Too few to predict a generator from."""
+"""How many masks are drawn at once, since each draw may be a system call. Too few to predict a generator from."""
 
 _head16 = Struct(">BBH").pack
 _head64 = Struct(">BBQ").pack
 
 
 class Masks:
-    """Makes frames, each with its own mask: first from `pool`, then from `randbytes`."""
+    """Writes frames, each with its own mask: first from `pool`, then from `randbytes`."""
 
     __slots__ = ("_at", "_pool", "_randbytes")
 
@@ -37,6 +37,6 @@ class Masks:
             head = _head16(0x81, 0x80 | 126, size)
         else:
             head = _head64(0x81, 0x80 | 127, size)
-        # XOR of two integers: one operation for all bytes.
+        # XOR the payload as one integer: one operation for all bytes.
         key = int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         return head + mask + (int.from_bytes(payload, "big") ^ key).to_bytes(size, "big")

@@ -1,6 +1,6 @@
-"""Takes the place of `WebSocket` on a connection that carries whole messages, which something else frames.
+"""Replaces `WebSocket` on a connection where another library does the framing, and that carries whole messages.
 
-It has the same names, and what needs no bytes does nothing. So a link need not know which of the two it has.
+It has the same methods; those about bytes and control frames do nothing. So a link works with either of the two.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ __all__ = ["Messages"]
 
 
 class Messages:
-    """One connection that carries whole messages. Call `open` once it is open."""
+    """A connection that carries whole messages. Call `open` when the connection is open."""
 
     inflated = 0
-    under_way: int | None = None
+    incomplete: int | None = None
     answer_began = False
 
     def __init__(self, *, max_message_size: int) -> None:
-        """`max_message_size` counts the bytes of a text in UTF-8."""
+        """`max_message_size` is the limit for a text, in bytes of UTF-8."""
         self._max_message_size = max_message_size
         self.is_open = False
         self.output: bytearray = bytearray()
 
     def open(self) -> bytes:
-        """Begin; there is nothing to send."""
+        """Mark the connection as open; return b"", as there is nothing to send."""
         self.is_open = True
         return b""
 
     def send_text(self, text: bytes) -> bytes:
-        """Return `text`, which is one message."""
+        """Return `text` unchanged: it is one message."""
         return text
 
-    def send_close(self, code: int = 1000, reason: str = "") -> bytes:  # noqa: ARG002 - as `WebSocket` has it
-        """End; the close frame is sent by what frames the messages."""
+    def send_close(self, code: int = 1000, reason: str = "") -> bytes:  # noqa: ARG002 - the signature of `WebSocket`
+        """Mark the connection as closed; return b"", as the other library sends the close frame."""
         self.is_open = False
         return b""
 
     def receive_data(self, data: str | bytes, reader: Reader = NO_READER) -> list[Item]:
-        """Take one message, text or the bytes of a binary message, and return its item."""
+        """Process one received message, a text or the bytes of a binary one, and return its item."""
         if not self.is_open:
             return []
         if isinstance(data, bytes):
@@ -58,17 +58,18 @@ class Messages:
         return [Run([event], alike=True)]
 
     def receive_eof(self) -> list[Item]:
-        """Take the end of the connection."""
+        """Process the end of the connection."""
         self.is_open = False
         return []
 
     def data_to_send(self) -> bytes:
-        """Return nothing: pongs and close frames are sent by what frames the messages."""
+        """Return b"": the other library sends pongs and close frames."""
         return b""
 
     def another_second(self) -> None:
-        """Start a new second; nothing is counted."""
+        """Do nothing: the other library handles pings and pongs."""
 
     def _failed(self, code: int, reason: str) -> list[Item]:
+        """Mark the connection as closed and return the violation."""
         self.is_open = False
         return [Violation(code, reason)]

@@ -1,8 +1,8 @@
-"""The way through a proxy, before anything else goes over a stream: CONNECT of HTTP, or SOCKS 5.
+"""Opens a tunnel through a proxy, by HTTP CONNECT or SOCKS 5, before any other bytes go over a stream.
 
-A tunnel takes the proxy's bytes and says what to send; once it is `done` the stream leads to the server. h11 speaks
-HTTP. SOCKS 5 (RFC 1928, with the login of RFC 1929) is three answers of fixed form, written out here: the library there
-is for it has had no release since 2020.
+A tunnel processes the proxy's bytes and returns bytes to send; once it is `done` the stream leads to the server. h11
+parses HTTP. SOCKS 5 (RFC 1928, with the login of RFC 1929) has three answers of fixed form, which are parsed here: the
+sans-I/O library for it had its last release in 2020.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ _PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
 
 
 class ProxyFailed(Exception):
-    """The proxy does not let us through; says why, and never with what credentials."""
+    """The proxy did not open the tunnel; the message says why and never contains the credentials."""
 
     def __init__(
         self, reason: str, *, status: int | None = None, refused: bool = False, hint: str = ""
     ) -> None:
         super().__init__(reason)
         self.hint = hint
-        """What a person can do about it, or an empty text."""
+        """What the user can do about it, or an empty string."""
         self.status = status
-        """The status of an HTTP answer."""
+        """The status of the HTTP response, or None."""
         self.refused = refused
         """Whether the login is wrong or missing."""
 
 
 class Tunnel(Protocol):
-    """What is said on a stream to a proxy."""
+    """The conversation with one proxy on one stream."""
 
     done: bool
     surplus: bytes
-    """Bytes behind the proxy's last answer."""
+    """Bytes that follow the proxy's last answer: the server's first ones."""
 
     def open(self) -> bytes:
-        """Return what to send at first."""
+        """Return the first bytes to send."""
 
     def receive_data(self, data: bytes) -> bytes:
-        """Take bytes of the proxy; return what to send. Raises `ProxyFailed`."""
+        """Process bytes from the proxy; return bytes to send. Raises `ProxyFailed`."""
 
 
 class Proxy(Struct, frozen=True):
-    """A proxy of either kind."""
+    """An HTTP or SOCKS 5 proxy."""
 
     scheme: str
     host: str
@@ -63,13 +63,13 @@ class Proxy(Struct, frozen=True):
     user: Secret | None
     password: Secret
     max_head: int
-    """Bytes that the head of an HTTP answer may have."""
+    """The limit for the head of an HTTP response, in bytes."""
 
     def __str__(self) -> str:
         return f"the proxy at {self.host}:{self.port}"
 
     def tunnel(self, host: str, port: int) -> Tunnel:
-        """Return the way to a server."""
+        """Return the tunnel to a server."""
         if self.scheme == "http":
             return _Connect(self, host, port)
         return _Socks(self, host, port)
@@ -80,14 +80,14 @@ def proxy_of(url: Secret, max_head: int) -> Proxy:
     proxy = _parsed(url.reveal(), max_head)
     if proxy is None:
         raise ValueError(
-            "a proxy is http://host:port or socks5://host:port, with user:password@ before the host where it "
-            f"wants that, not {shown_url(url.reveal())!r}"
+            "a proxy is http://host:port or socks5://host:port, with user:password@ before the host if it needs a "
+            f"login, not {shown_url(url.reveal())!r}"
         )
     return proxy
 
 
 def _parsed(url: str, max_head: int) -> Proxy | None:
-    """Return None for an invalid value, so that no exception shows the login."""
+    """Return the proxy, or None for an invalid URL: an exception could contain the login."""
     try:
         parts = urlsplit(url)
         host, port = check_host(parts.hostname or ""), parts.port
@@ -97,7 +97,7 @@ def _parsed(url: str, max_head: int) -> Proxy | None:
     if parts.scheme not in _PORTS or port == 0 or parts.path.strip("/") or parts.query:
         return None
     if parts.username is not None and not (0 < len(user.encode()) < 256):
-        return None  # what SOCKS can carry
+        return None  # longer than SOCKS allows (RFC 1929)
     if len(password.encode()) > 255:
         return None
     return Proxy(
@@ -111,7 +111,7 @@ def _parsed(url: str, max_head: int) -> Proxy | None:
 
 
 class _Connect:
-    """CONNECT (RFC 9110, section 9.3.6)."""
+    """A tunnel by HTTP CONNECT (RFC 9110, section 9.3.6)."""
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self._proxy = proxy
@@ -130,7 +130,7 @@ class _Connect:
         return (self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
 
     def receive_data(self, data: bytes) -> bytes:
-        # No more than a head may hold: a long one that comes whole would pass h11's own limit.
+        # Pass no more than the limit to h11, which limits incomplete heads only.
         head, rest = data[: self._room], data[self._room :]
         self._room -= len(head)
         self._h11.receive_data(head)
@@ -139,15 +139,19 @@ class _Connect:
             while isinstance(event, h11.InformationalResponse):
                 event = self._h11.next_event()
         except h11.RemoteProtocolError:
-            raise ProxyFailed(f"{self._proxy} does not answer in HTTP") from None
+            raise ProxyFailed(
+                f"{self._proxy} does not answer in HTTP: is it an HTTP proxy, without TLS?"
+            ) from None
         if isinstance(event, h11.Response):
-            self._read(event)
+            self._check(event)
             self.done, self.surplus = True, self._h11.trailing_data[0] + rest
         elif not self._room:
-            raise ProxyFailed(f"{self._proxy} answered with too large a head")
+            raise ProxyFailed(
+                f"{self._proxy} answered with a head of more than {self._proxy.max_head} bytes"
+            )
         return b""
 
-    def _read(self, answer: h11.Response) -> None:
+    def _check(self, answer: h11.Response) -> None:
         """Raise `ProxyFailed` unless the answer opens the tunnel."""
         status, reason = answer.status_code, answer.reason.decode("latin-1")
         if 200 <= status < 300:
@@ -161,38 +165,38 @@ class _Connect:
                 for name, value in answer.headers
                 if name == b"proxy-authenticate"
             ]
-            text += f" ({self._wanted(offered)})"
+            text += f" ({self._login_needed(offered)})"
         raise ProxyFailed(text, status=status, refused=status == 407)
 
-    def _wanted(self, offered: list[str]) -> str:
-        """Return what the proxy wants, from the schemes that its Proxy-Authenticate headers offer."""
+    def _login_needed(self, offered: list[str]) -> str:
+        """Return what the proxy requires, from the schemes in its Proxy-Authenticate headers."""
         if offered and "basic" not in (scheme.lower() for scheme in offered):
             schemes = excerpt(", ".join(offered), 64)
-            return f"it wants {schemes}, and this client knows Basic only: use a local proxy that logs in to it"
+            return f"it requires {schemes}, and this client supports Basic only: use a local proxy that logs in to it"
         missing = self._proxy.user is None
-        return f"it wants {'a' if missing else 'another'} user name and password"
+        return f"it requires {'a' if missing else 'another'} user name and password"
 
 
 _REPLIES = {
-    1: "it failed",
-    2: "its rules do not allow that",
-    3: "the network cannot be reached",
-    4: "the host cannot be reached",
-    5: "the connection was refused",
-    6: "it took too long",
-    7: "it cannot do that",
-    8: "it does not know this kind of address",
+    1: "general failure",
+    2: "its rules do not allow the connection",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "TTL expired",
+    7: "command not supported",
+    8: "address type not supported",
 }
 
 
 class _Socks:
-    """SOCKS 5: greet, log in when that is wanted, ask. Names are looked up by the proxy."""
+    """A tunnel by SOCKS 5: greets, logs in if needed, and requests the connection. The proxy looks up host names."""
 
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self._proxy = proxy
         self._request = b"\x05\x01\x00" + _address(host) + port.to_bytes(2, "big")
         self._incoming = b""
-        self._read: Callable[[], bytes | None] = self._method
+        self._next: Callable[[], bytes | None] = self._read_method
         self.done = False
         self.surplus = b""
 
@@ -201,46 +205,48 @@ class _Socks:
 
     def receive_data(self, data: bytes) -> bytes:
         self._incoming += data
-        answer = b""
-        while not self.done and (said := self._read()) is not None:
-            answer += said
+        to_send = b""
+        while not self.done and (more := self._next()) is not None:
+            to_send += more
         if self.done:
             self.surplus, self._incoming = self._incoming, b""
-        return answer
+        return to_send
 
     def _take(self, size: int) -> bytes | None:
+        """Remove and return `size` received bytes, or return None while there are fewer."""
         if len(self._incoming) < size:
             return None
         taken, self._incoming = self._incoming[:size], self._incoming[size:]
         return taken
 
-    def _method(self) -> bytes | None:
+    def _read_method(self) -> bytes | None:
+        """Process the answer to the greeting: the method of authentication."""
         answer = self._take(2)
         if answer is None:
             return None
         if answer[0] != 5:
             raise ProxyFailed(f"{self._proxy} does not speak SOCKS 5")
         if answer[1] == 0:
-            self._read = self._reply
+            self._next = self._read_reply
             return self._request
         if answer[1] != 2 or self._proxy.user is None:
-            raise ProxyFailed(f"{self._proxy} wants another way to log in", refused=True)
-        self._read = self._login
+            raise ProxyFailed(f"{self._proxy} requires a login of another kind", refused=True)
+        self._next = self._read_login
         user, password = (s.reveal().encode() for s in (self._proxy.user, self._proxy.password))
         return bytes([1, len(user)]) + user + bytes([len(password)]) + password
 
-    def _login(self) -> bytes | None:
+    def _read_login(self) -> bytes | None:
+        """Process the answer to the user name and password."""
         answer = self._take(2)
         if answer is None:
             return None
         if answer[1] != 0:
-            raise ProxyFailed(
-                f"{self._proxy} does not take the user name and password", refused=True
-            )
-        self._read = self._reply
+            raise ProxyFailed(f"{self._proxy} rejected the user name and password", refused=True)
+        self._next = self._read_reply
         return self._request
 
-    def _reply(self) -> bytes | None:
+    def _read_reply(self) -> bytes | None:
+        """Process the answer to the request to connect."""
         head = self._incoming[:5]
         if len(head) < 5:
             return None
@@ -248,13 +254,13 @@ class _Socks:
             raise ProxyFailed(f"{self._proxy} does not speak SOCKS 5")
         if head[1] != 0:
             why = _REPLIES.get(head[1], f"code {head[1]}")
-            raise ProxyFailed(f"{self._proxy} does not connect: {why}")
+            raise ProxyFailed(f"{self._proxy} cannot connect to the server: {why}")
         self.done = self._take(6 + {1: 4, 3: 1 + head[4], 4: 16}[head[3]]) is not None
         return b"" if self.done else None
 
 
 def _address(host: str) -> bytes:
-    """Return a host as SOCKS writes it."""
+    """Return a host in the format of SOCKS 5 (RFC 1928, section 5)."""
     try:
         packed = ip_address(host).packed
     except ValueError:

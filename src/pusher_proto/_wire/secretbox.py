@@ -1,9 +1,9 @@
-"""Opens encrypted events: XSalsa20-Poly1305 under the channel's shared secret (NaCl's secretbox).
+"""Decrypts events: XSalsa20-Poly1305 under the channel's shared secret (NaCl's secretbox).
 
-Stricter than libraries are: base64 without other characters, nonces of 24 bytes, boxes with a whole tag.
+Stricter than most libraries: base64 without other characters, nonces of 24 bytes, ciphertexts with a complete tag.
 
-PyNaCl is imported when the first encrypted channel is subscribed. It takes 15 ms and a native library, which programs
-without encrypted channels, and those frozen into one file without it, do not need.
+PyNaCl is imported when the first encrypted channel is subscribed: it takes 15 ms and a native library, and programs
+without encrypted channels do not need it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _TAG_SIZE = 16
 
 
 def check_available() -> None:
-    """Import PyNaCl. Raises UnsupportedFeature, with what to do, where that fails."""
+    """Import PyNaCl. Raises UnsupportedFeature, which says what to install, when the import fails."""
     try:
-        import nacl.secret  # noqa: F401 - it is imported here so that the first event does not wait for it
+        import nacl.secret  # noqa: F401 - imported now, so that the first event does not wait for it
     except ImportError as error:
         raise UnsupportedFeature(
             f"encrypted channels need PyNaCl, which cannot be imported ({error}): install pynacl; in a program frozen "
@@ -35,15 +35,15 @@ def check_available() -> None:
 
 
 class MalformedBox(DecryptionError):
-    """The data is not an encrypted box: no key opens it."""
+    """The data is not an encrypted box: no key decrypts it."""
 
 
 class WrongKey(DecryptionError):
-    """The box does not open under this key; it may under another."""
+    """This key does not decrypt the box; another may."""
 
 
 class Key:
-    """The key of one channel, for as long as it is subscribed."""
+    """The key of one channel."""
 
     __slots__ = ("_box", "_failure")
 
@@ -61,7 +61,7 @@ class Key:
         raise TypeError("a key cannot be pickled")
 
     def open(self, data: Any, decode: Callable[[bytes], str] | None) -> str:
-        """Return the text in the box that is an event's data. `decode` makes text of bytes, UTF-8 by default.
+        """Return the decrypted text of an event's data. `decode` turns the decrypted bytes into text; None means UTF-8.
 
         Raises `MalformedBox` or `WrongKey`.
         """
@@ -78,18 +78,22 @@ class Key:
         try:
             opened = self._box.decrypt(box, nonce)
         except self._failure:
-            raise WrongKey("the data does not open under the channel's key") from None
+            raise WrongKey("the channel's key does not decrypt the data") from None
         try:
             text = decode(opened) if decode is not None else opened.decode()
-        except Exception as error:  # UnicodeDecodeError, or what the application's function raises
-            raise MalformedBox(f"the decrypted bytes are no text: {type(error).__name__}") from None
+        except (
+            Exception
+        ) as error:  # UnicodeDecodeError, or any exception of the application's function
+            raise MalformedBox(
+                f"the decrypted bytes cannot be decoded as text: {type(error).__name__}"
+            ) from None
         if not isinstance(text, str):
-            raise MalformedBox(f"decrypted_text made {type(text).__name__} of the bytes")
+            raise MalformedBox(f"decrypted_text returned {type(text).__name__}, not a str")
         return text
 
 
 def read_key(text: str | None) -> Key:
-    """Return the key that an authorization carries in base64. Raises ValueError unless it is one of 32 bytes."""
+    """Return the key in an authorization's base64 `text`. Raises ValueError unless it has 32 bytes."""
     key = _decode(text) if isinstance(text, str) else None
     if key is None or len(key) != KEY_SIZE:
         raise ValueError(f"a shared_secret is {KEY_SIZE} bytes in base64")
@@ -102,14 +106,15 @@ def _decode(text: str) -> bytes | None:
         data = binascii.a2b_base64(text)
     except ValueError:
         return None
-    # Decoding is lenient. Extra characters, padding and bits show when the bytes are encoded again.
+    # Decoding ignores extra characters, padding and bits; encoding the bytes again shows them.
     return data if binascii.b2a_base64(data, newline=False).decode() == text else None
 
 
 def _bytes_of(value: dict[str, Any], name: str) -> bytes:
+    """Return the base64 bytes of one key of the box. Raises `MalformedBox`."""
     text = value.get(name)
     if not isinstance(text, str):
-        raise MalformedBox(f"there is no {name} that is a string: {excerpt(text_of(text), 32)!r}")
+        raise MalformedBox(f"the {name} is missing or not a string: {excerpt(text_of(text), 32)!r}")
     data = _decode(text)
     if data is None:
         raise MalformedBox(f"the {name} is not base64")

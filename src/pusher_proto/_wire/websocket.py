@@ -1,7 +1,7 @@
 """The client side of one WebSocket connection (RFC 6455): bytes in, whole text messages out.
 
-A pure machine without a socket or a clock, and without knowledge of Pusher. The upgrade is in `upgrade`, the frames
-after it in `frames`; this module decides which of the two may be used when.
+It has no socket, no clock and no knowledge of Pusher. `upgrade` handles the upgrade and `frames` the frames after it;
+this module decides which of the two processes received bytes and may send.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 Item: TypeAlias = FrameItem | UpgradeAccepted | UpgradeRefused
-"""The results of receiving. Bytes are one whole text message, checked to be UTF-8."""
-
+"""An item that received bytes complete. An item of type bytes is one text message, validated as UTF-8."""
 
 _MASKS = 12
+"""How many masks are drawn together with the key of the upgrade: enough for some time on most connections."""
 
 
 class _State(Enum):
@@ -47,18 +47,18 @@ class _State(Enum):
 
 
 class WebSocketLimits(Struct, frozen=True):
-    """How much a server may send. A message of exactly the limit passes."""
+    """Limits on the data that a server may send. A message of exactly the limit is accepted."""
 
     max_message_size: int = 1024 * 1024
-    """Bytes of a message before decoding, those of a compressed one after inflating."""
+    """Bytes of one message; of a compressed one, after inflating."""
     max_fragments: int = 65536
     """Frames of one message."""
     control_frame_rate: int = 10_000
-    """Pings and pongs in a second."""
+    """Pings and pongs per second."""
     head: int = 16 * 1024
     """Bytes of the head of the answer to the upgrade."""
     body: int = 65536
-    """Bytes of the body of a refusal."""
+    """Bytes that are kept of the body of a refusal."""
 
 
 DEFAULT_LIMITS = WebSocketLimits()
@@ -86,7 +86,7 @@ class WebSocket:
 
         `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
-        # Draw the first masks together with the key: most connections need no others for some time.
+        # One draw for the key and the first masks: each draw may be a system call.
         drawn = randbytes(16 + 4 * _MASKS) if randbytes is not None else b""
         self._state = _State.UPGRADING
         self._upgrade: Upgrade | None = Upgrade(
@@ -102,7 +102,7 @@ class WebSocket:
             fast=fast,
         )
         self.output: bytearray = self._frames.output
-        """The pongs and close frames to send. `data_to_send` takes them; look here to see whether there are any."""
+        """The pongs and close frames to send. `data_to_send` returns and clears them."""
         self._masks = Masks(randbytes, drawn[16:]) if fast and randbytes is not None else None
 
     def open(self) -> bytes:
@@ -127,9 +127,9 @@ class WebSocket:
         return self._masks.text_frame(data)
 
     def send_ping(self, payload: bytes = b"") -> bytes:
-        """Return a ping (RFC 6455, 5.5.2).
+        """Return a ping frame (RFC 6455, 5.5.2).
 
-        Raises ValueError past 125 bytes, LocalProtocolError while the connection is not open.
+        Raises ValueError for more than 125 bytes, LocalProtocolError while the connection is not open.
         """
         self._require_upgraded("a ping")
         return self._frames.send_ping(payload)
@@ -137,19 +137,19 @@ class WebSocket:
     def send_close(self, code: int = 1000, reason: str = "") -> bytes:
         """Return our close frame (RFC 6455, 5.5.1), or b"" when it was sent or cannot be sent yet.
 
-        After that, messages and pongs are dropped and pings are not answered; the end of the
-        connection, a `PeerClosed` or a `Violation`, is still returned. A reason longer than the 123
-        bytes that fit is cut. Raises ValueError for a code that may not be sent (RFC 6455, 7.4).
+        After that, received messages and pongs are dropped and pings are not answered; the end of the connection, a
+        `PeerClosed` or a `Violation`, is still returned. A reason is cut after 123 bytes, which is the limit of
+        RFC 6455. Raises ValueError for a code that may not be sent (RFC 6455, 7.4).
         """
         if self._state is _State.UPGRADED:
             return self._frames.send_close(code, reason)
         return b""
 
     def receive_data(self, data: bytes, reader: Reader = NO_READER) -> list[Item]:
-        """Take bytes of any shape and return the items that they complete; `reader` may read whole texts at once.
+        """Process received bytes, split anywhere; return the items that they complete. `reader` reads whole texts.
 
-        No bytes of a server make it raise. Of many pings in one call only the last few are
-        answered; RFC 6455, 5.5.3 allows answering just one.
+        Never raises, whatever the bytes are. Of many pings in one call only the last 16 are answered, as RFC 6455,
+        5.5.3 allows.
         """
         items: list[Item] = []
         if self._upgrade is not None:
@@ -162,7 +162,7 @@ class WebSocket:
         return items
 
     def receive_eof(self) -> list[Item]:
-        """Take the end of the stream. Returns the refusal of the upgrade whose body it ends, if there is one."""
+        """Process the end of the stream. Returns the refusal of the upgrade whose body it ends, if there is one."""
         items: list[Item] = []
         if self._upgrade is not None:
             outcome = self._upgrade.receive_eof()
@@ -174,41 +174,41 @@ class WebSocket:
         return items
 
     def data_to_send(self) -> bytes:
-        """Return the pongs and close frames that answer received frames, once."""
+        """Return the pongs and close frames to send, and clear them."""
         data = bytes(self._frames.output)
         self._frames.output.clear()
         return data
 
     def another_second(self) -> None:
-        """Start a new second, which may have `control_frame_rate` pings and pongs. One more is a `Violation` (1008)."""
+        """Start a new second. More than `control_frame_rate` pings and pongs in it are a `Violation` (1008)."""
         self._frames.another_second()
 
     @property
     def inflated(self) -> int:
-        """How many bytes compressed messages had after inflating."""
+        """The total size of compressed messages after inflating, in bytes."""
         return self._frames.inflated
 
     @property
-    def under_way(self) -> int | None:
-        """A number for the incomplete message, the same until it ends; None when there is none."""
-        return self._frames.under_way
+    def incomplete(self) -> int | None:
+        """The number of the incomplete message, the same until it is complete; None when there is none."""
+        return self._frames.incomplete
 
     @property
     def answer_began(self) -> bool:
-        """Whether a part of the answer to the upgrade was received, and not all of it."""
+        """Whether a part of the answer to the upgrade was received, but not all of it."""
         return self._upgrade is not None and self._upgrade.began
 
     @property
     def is_open(self) -> bool:
-        """True from the accepted upgrade until a close frame was sent or received."""
+        """True from the accepted upgrade until a close frame is sent or received."""
         return self._state is _State.UPGRADED and self._frames.is_open
 
     def _upgraded(self, upgrade: Upgrade, outcome: Outcome) -> bytes:
-        """Continue after the upgrade, or end; return the bytes behind its answer."""
+        """Switch to frames, or end after a failed upgrade; return the bytes that follow the answer."""
         self._upgrade = None
         self._state = _State.UPGRADED if type(outcome) is UpgradeAccepted else _State.ENDED
-        if upgrade.forgets is not None:
-            self._frames.inflate(forgets=upgrade.forgets)
+        if upgrade.no_context_takeover is not None:
+            self._frames.inflate(no_context_takeover=upgrade.no_context_takeover)
         return upgrade.rest
 
     def _require_upgraded(self, what: str) -> None:
