@@ -394,7 +394,7 @@ def test_the_commands_that_the_pages_show_have_these_options() -> None:
     assert {"listen", "serve", "trigger"} <= commands
     for command in commands:
         known = subprocess.run(
-            [sys.executable, "-m", "pusher_anyio", command, "--help"],
+            [sys.executable, "-m", "pusher_anyio", command, "--help-all"],
             capture_output=True,
             text=True,
             check=True,

@@ -1,4 +1,4 @@
-"""What may stand on the command line, and what is said of what may not."""
+"""Arguments of the command line: which are accepted, and the errors for the others."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import trustme
 
 from pusher_anyio.__main__ import main
 from pusher_anyio.cli._arguments import UsageError
+from pusher_anyio.cli._commands import program
 from pusher_anyio.cli._help import EXAMPLES, STATUSES
 from pusher_anyio.cli._program import parse
 from pusher_anyio.cli._server import options_from, ssl_context_from
@@ -40,20 +42,34 @@ def test_the_help_names_the_commands_and_the_exit_statuses(
     assert err == ""
 
 
-SHORT = {"demo", "replay", "completion"}
-"""Commands whose help fits a screen of 24 rows; the others have too many options."""
-
-
 @pytest.mark.parametrize("command", ["", *EXAMPLES])
-def test_help_fits_80_columns_and_24_rows_where_it_can(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_help_fits_80_columns_and_24_rows(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"] if command else ["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert (len(lines) < 24) == (not command or command in SHORT)
-    for line in lines:  # each command and option on one line, but for serve's
-        assert not line.startswith(" " * 12) or command == "serve"
+    assert len(lines) < 24  # and the prompt
+    for line in lines:  # each command and option is on one line
+        assert not line.startswith(" " * 12)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_whole_help_has_every_option_and_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help-all"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert main([command, "--help"]) == 0
+    short = capsys.readouterr().out
+    flags = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", shown, re.MULTILINE))
+    options = {
+        each.opts[-1]
+        for each in program.commands[command].params
+        if isinstance(each, click.Option) and not each.hidden
+    }
+    assert flags == options | {"--help"}
+    assert ("--help-all" in short) == (short != shown)
+    assert all(line in shown for line in re.findall(r"  --.*?  ", short))
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80, 120])
@@ -61,22 +77,22 @@ def test_help_has_the_width_of_the_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert main(["serve", "--help"]) == 0
+    assert main(["serve", "--help-all"]) == 0
     text = capsys.readouterr().out.partition("Examples:")[0]
     assert columns // 2 < max(map(len, text.splitlines())) <= min(80, max(columns, 50))
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_the_examples_of_a_command_stand_in_its_help_and_make_sense(
+def test_the_examples_of_a_command_are_in_its_help_and_can_be_parsed(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([command, "--help"]) == 0
-    text = capsys.readouterr().out.partition("Examples:\n")[2]
+    assert main([command, "--help-all"]) == 0
+    text = re.split(r"^Examples?:\n", capsys.readouterr().out, flags=re.MULTILINE)[1]
     examples = text.replace("\\\n", " ").strip().splitlines()
     assert len(examples) == len(EXAMPLES[command])
     for example in examples:
-        program, *line = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
-        assert (program, parse(line).command) == ("pusher-proto", command)
+        name, *line = shlex.split(example.partition(" | ")[0].partition(" > ")[0])
+        assert (name, parse(line).command) == ("pusher-proto", command)
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

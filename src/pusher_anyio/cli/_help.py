@@ -1,17 +1,17 @@
-"""The text that the help of all commands shares, its layout, and the types of options."""
+"""The layout of the help, the examples in it, and the types of options."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import click
 
-__all__ = ["EXAMPLES", "STATUSES", "Command", "Seconds", "columns"]
+__all__ = ["EXAMPLES", "STATUSES", "Command", "Seconds", "Sections", "columns"]
 
 WIDEST = 80
-"""Columns of the help at most."""
+"""The most columns of the help, also on a wider terminal."""
 
 STATUSES = """\
 0 done or ended by Ctrl+C (listen, who, serve, demo --keep), 1 other trouble,
@@ -58,7 +58,7 @@ EXAMPLES = {
         "completion fish > ~/.config/fish/completions/pusher-proto.fish",
     ],
 }
-"""The examples of each command."""
+"""The examples of each command, the most useful one first."""
 
 
 def columns() -> int:
@@ -66,31 +66,70 @@ def columns() -> int:
     return max(20, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
 
 
+Sections: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+"""Titles, each with the names of the options below it."""
+
+_ALL = f"{__name__}.all"
+"""The key in the context of a command whose whole help is asked for."""
+
+
+def _help_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the whole help."""
+    if wanted and not ctx.resilient_parsing:
+        ctx.meta[_ALL] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
 class Command(click.Command):
-    """A command with sections of options: pairs of a title and the names of the options in it."""
+    """A command whose options are in `sections`; options in no section come first.
+
+    With `common`, `--help` shows only these sections and the first example, to fit a terminal of 24 rows, and
+    `--help-all` shows everything.
+    """
 
     def __init__(
-        self, *args: Any, sections: tuple[tuple[str, tuple[str, ...]], ...] = (), **more: Any
+        self, *args: Any, sections: Sections = (), common: Sections = (), **more: Any
     ) -> None:
         super().__init__(*args, **more)
         self._sections = sections
+        self._common = common
+        self.params.append(
+            click.Option(
+                ["--help-all"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                hidden=not common,
+                callback=_help_all,
+                help="Show all options and examples.",
+            )
+        )
+
+    def _is_short(self, ctx: click.Context) -> bool:
+        return bool(self._common) and _ALL not in ctx.meta
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, section by section; options in no section come first."""
-        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
+        """Write the options, section by section."""
+        options = {each.name or "": each for each in self.get_params(ctx)}
+        options = {name: each for name, each in options.items() if isinstance(each, click.Option)}
         named = {name for _, names in self._sections for name in names}
-        rest = tuple(each.name or "" for each in options if each.name not in named)
-        for title, names in (("Options", rest), *self._sections):
+        rest = tuple(name for name in options if name not in named)
+        whole = (("Options", rest), *self._sections)
+        for title, names in self._common if self._is_short(ctx) else whole:
             with formatter.section(title):
-                records = [each.get_help_record(ctx) for each in options if each.name in names]
+                records = [options[name].get_help_record(ctx) for name in names]
                 # On a narrow terminal a long option gets its own line.
                 first = min(30, formatter.width // 3)
                 formatter.write_dl([each for each in records if each is not None], col_max=first)
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as click calls it
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
-        with formatter.section("Examples"):
-            for example in EXAMPLES[self.name or ""]:
+        examples = EXAMPLES[self.name or ""]
+        if self._is_short(ctx):
+            examples = examples[:1]
+        with formatter.section("Examples" if len(examples) > 1 else "Example"):
+            for example in examples:
                 formatter.write(f"{' ' * formatter.current_indent}pusher-proto {example}\n")
 
 
