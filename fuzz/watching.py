@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from cluster import Cluster
 from fuzz.application import Broken
+from pusher_proto.server._channels import Channel
+from pusher_proto.server._realm import Socket
 from pusher_proto.signing import sign_channel, sign_user
 from pusher_proto.testing import Server
 
@@ -31,9 +34,19 @@ class WatchedServer(Server):
         self._secrets = tuple(secrets)
         self.asked_again: set[tuple[str | None, str]] = set()
         """Subscriptions (socket id, channel) that an application asked for again when no answer had been read."""
+        self.overtakes: Callable[[str], object] = str
+        """Called with a channel when a socket was added to it, before the success is sent: events may come between."""
+        for realm in self._realms.values():
+            realm.confirm = partial(self._confirm, realm.confirm)  # type: ignore[method-assign]  # the realm is made by the server
         self._asked_at: dict[tuple[str | None, str], float] = {}
         self.repeats: set[tuple[str | None, str]] = set()
         """Subscriptions that were asked for a second time, to wake subscriptions that get nothing."""
+
+    def _confirm(
+        self, confirm: Callable[..., None], socket: Socket, channel: Channel, now: float
+    ) -> None:
+        self.overtakes(channel.name)
+        confirm(socket, channel, now)
 
     def _may_repeat(self, ask: tuple[str | None, str]) -> bool:
         """Return whether a subscription may be asked for again."""

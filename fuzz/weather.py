@@ -114,6 +114,7 @@ def simulated(
             raise
         total += weather.hours
         done += weather.done
+        done["events before a success"] += weather.early
         if isinstance(weather.server, WatchedCluster):
             realm = weather.server.realm
             done["deaf subscriptions"] += realm.deafened

@@ -230,6 +230,11 @@ def gap_too_short(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscriptions, "lost", lambda self, now, _: original(self, now, now))
 
 
+def gap_told_late(patch: pytest.MonkeyPatch) -> None:
+    """Events that come before the success are given before the gap is reported."""
+    patch.setattr(Channel, "_is_early", False)
+
+
 def never_back(patch: pytest.MonkeyPatch) -> None:
     """A connection that was lost is given up."""
     patch.setattr(Connector, "connect", lambda self, now: None)
@@ -253,6 +258,7 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
         goodness_forgotten,
         channel_given_up,
         gap_too_short,
+        gap_told_late,
     ],
     ids=lambda plant: plant.__name__,
 )

@@ -159,7 +159,10 @@ class Subscribed(Event, frozen=True):
     channel: str
     """The name of the channel."""
     offline_for: float | None = None
-    """Seconds since this channel was subscribed before: events published in between were missed. None at first."""
+    """Seconds since this channel was subscribed before: events published in between were missed. None at first.
+
+    Messages that the server sends before it confirms are emitted behind this event, as the gap lies before them.
+    """
 
 
 class SubscriptionFailed(Event, frozen=True):

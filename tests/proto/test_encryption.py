@@ -28,6 +28,7 @@ from pusher_proto import (
     Unsubscribed,
 )
 from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.early import EarlyMessages
 from pusher_proto._channels.encryption import Sealed
 from pusher_proto._wire.secretbox import read_key
 from pusher_proto.options import Options
@@ -60,7 +61,7 @@ class Alone:
         self.asked: list[float] = []
         self.answer: Callable[[], AuthResponse | AuthorizationError | None] = lambda: None
         settings = Options.from_host("pusher.test", key="key", **options)
-        self.sealed = Sealed(settings, self.events.append, self._ask)
+        self.sealed = Sealed(settings, EarlyMessages(65536, self.events.append), self._ask)
         self.channel = Channel(ROOM, 10)
         self.channel.key = read_key(key_of(OLD))
 

@@ -10,11 +10,12 @@ from msgspec import Struct
 from .._wire.secretbox import Key
 from ..auth import Auth, AuthResponse
 from ..errors import NotSubscribed, PusherError, excerpt
-from ..events import ChannelEvent, DecryptionFailed, Event
+from ..events import ChannelEvent, DecryptionFailed
 from ..members import Member, Members
 from ..names import ChannelKind, is_cache, kind_of
 from ..options import DecryptedText, with_names
 from ..states import CHANNEL, ChannelInput, ChannelState, advance
+from .early import EarlyMessages
 from .roster import Roster
 
 __all__ = ["CatchingUp", "Channel", "ChannelSnapshot", "check_subscribed"]
@@ -113,7 +114,7 @@ class Channel:
         self.receives = False
         """Whether messages are delivered: derived from the state, and kept because every message asks."""
         self.passes = False
-        """Whether messages are delivered as they are: not decrypted, marked as cached, or held to catch up."""
+        """Whether messages are delivered as they are: not decrypted, marked as cached, or held."""
         self.request: int | None = None
         """The number of the pending authorization request."""
         self.failures = 0
@@ -162,7 +163,7 @@ class Channel:
         if self.state is before:
             return False
         self.receives = self.state in _RECEIVING
-        self.passes = self.receives and self._plain and self._catching_up is None
+        self._derive_passes()
         if self._catching_up is not None and before is ChannelState.SUBSCRIBED:
             # Messages that wait for a new key are missing as well.
             waiting = self.request is not None
@@ -244,19 +245,30 @@ class Channel:
     def catch_up(self, catching_up: CatchingUp | None) -> None:
         """Pass the messages of the channel to `catching_up` from now on; None: to the application."""
         self._catching_up = catching_up
-        self.passes = self.receives and self._plain and catching_up is None
+        self._derive_passes()
 
     def deliver(
         self,
         event: ChannelEvent | DecryptionFailed,
-        emit: Callable[[Event], None],
+        early: EarlyMessages,
         now: float,
     ) -> None:
-        """Pass a message to the application by `emit`, or to what catches up."""
-        if self._catching_up is None:
-            emit(event)
-        else:
+        """Emit a message, or pass it to what holds it: until `Subscribed` reports a gap, or the gap is closed."""
+        if self._catching_up is not None:
             self._catching_up.take(event, now)
+        elif self._is_early:
+            early.hold(event)
+        else:
+            early.emit(event)
+
+    @property
+    def _is_early(self) -> bool:
+        """Whether a message comes before the `Subscribed` that reports a gap."""
+        return self.state is ChannelState.SUBSCRIBING and self.lost_at is not None
+
+    def _derive_passes(self) -> None:
+        plain = self._plain and self._catching_up is None
+        self.passes = self.receives and plain and not self._is_early
 
     def renew(self, lost_at: float | None) -> None:
         """Leave the subscription, which counts as lost since `lost_at`, to make it again."""

@@ -16,9 +16,10 @@ from .._base.logs import log_seldom, logger
 from .._wire.secretbox import MalformedBox, WrongKey, read_key
 from ..auth import AuthResponse
 from ..errors import AuthorizationError, DecryptionError
-from ..events import ChannelEvent, DecryptionFailed, Event
+from ..events import ChannelEvent, DecryptionFailed
 from ..options import Options, with_names
 from .channel import Channel
+from .early import EarlyMessages
 
 __all__ = ["Sealed"]
 
@@ -28,17 +29,17 @@ _log = logger("session")
 class Sealed:
     """Decrypts the messages of all encrypted channels. `refresh` requests a new authorization for a channel."""
 
-    __slots__ = ("_decrypted_text", "_emit", "_held", "_options", "_refresh")
+    __slots__ = ("_decrypted_text", "_early", "_held", "_options", "_refresh")
 
     def __init__(
         self,
         options: Options,
-        emit: Callable[[Event], None],
+        early: EarlyMessages,
         refresh: Callable[[Channel, float], None],
     ) -> None:
         self._options = options
         self._decrypted_text = with_names(options.decrypted_text)
-        self._emit = emit
+        self._early = early
         self._refresh = refresh
         self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
 
@@ -96,7 +97,7 @@ class Sealed:
         except (MalformedBox, WrongKey) as error:
             return error
         opened = ChannelEvent(channel.name, event.name, text, None, event.extra, cached)
-        channel.deliver(opened, self._emit, now)
+        channel.deliver(opened, self._early, now)
         return None
 
     def _fail(
@@ -104,7 +105,7 @@ class Sealed:
     ) -> None:
         count, text = channel.not_opened(), "dropped an encrypted event: %s"
         log_seldom(_log, logging.ERROR, count, text, error)
-        channel.deliver(DecryptionFailed(channel.name, event.name, error), self._emit, now)
+        channel.deliver(DecryptionFailed(channel.name, event.name, error), self._early, now)
 
 
 def _text(make: Callable[[bytes, str, str], str], channel: str, event: str, data: bytes) -> str:

@@ -21,6 +21,7 @@ from ..events import SubscriptionFailed
 from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel
+from .early import EarlyMessages
 from .encryption import Sealed
 from .error_attribution import suspicion
 from .pacing import Pace
@@ -40,7 +41,7 @@ class Admission:
 
     __slots__ = (
         "_alone", "_auth_requests", "_connector", "_emit", "_options", "_pace", "_probed", "_queue",
-        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "renewals",
+        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "early", "renewals",
         "sealed", "suspects",
     )  # fmt: skip
 
@@ -74,7 +75,8 @@ class Admission:
         self._succeeded = 0
         """Successes on this connection."""
         self.suspects = Suspects()
-        self.sealed = Sealed(options, self._emit, self._refresh_key)
+        self.early = EarlyMessages(options.receive_buffer, self._emit)
+        self.sealed = Sealed(options, self.early, self._refresh_key)
 
     def established(self, socket_id: str) -> None:
         """Begin with a new connection."""
@@ -198,7 +200,7 @@ class Admission:
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
 
     def withdraw(self, channel: Channel, now: float) -> None:
-        """Cancel the channel's outstanding authorization request and forget its key."""
+        """Cancel the channel's outstanding authorization request; forget its key and its early messages."""
         if channel.request is not None:
             self._auth_requests.cancel(channel.request, now)
             channel.requested(None)
@@ -207,6 +209,7 @@ class Admission:
         self._alone.pop(channel.name, None)
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
         self.sealed.forget(channel)
+        self.early.forget(channel.name)
 
     def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:
         """Fail a channel; try it again after a delay where the table of failures has one for `cause`."""
@@ -223,6 +226,7 @@ class Admission:
         channel.expire(error)
         delay = self._retry(channel, Cause.SUBSCRIBE_UNANSWERED, now)
         self._emit(SubscriptionFailed(channel.name, error, delay))
+        self.early.release(channel.name)
         self.proceed(now)
 
     def _retry(self, channel: Channel, cause: Cause | None, now: float) -> float | None:

@@ -268,7 +268,7 @@ class Subscriptions:
             self._admission.sealed.receive(channel, event, now)
         else:
             event = replace(event, cached=True) if channel.is_cached(event.name) else event
-            channel.deliver(event, self._emit, now)
+            channel.deliver(event, self._admission.early, now)
 
     def control(self, event: ChannelEvent, now: float) -> None:
         """Take a `pusher:` or `pusher_internal:` message that names a channel."""
@@ -416,6 +416,7 @@ class Subscriptions:
         self._emit(Subscribed(channel.name, offline_for))
         for change in changes:
             self._emit(change)
+        self._admission.early.release(channel.name)
         self._client_events.subscribed(channel.name, now)
         if self._renewals.is_dropped(channel, now):
             self._renew(channel, now, now)
