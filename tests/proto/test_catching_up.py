@@ -781,6 +781,22 @@ def test_a_server_that_answers_the_ping_with_an_error_holds_nothing_up_for_ever(
     assert len(story.log.gaps) == 1
 
 
+def test_a_gap_that_is_given_up_before_the_pong_is_still_open_when_the_connection_is_lost() -> None:
+    story = stalled(catch_up_timeout=5.0)
+    paused_at = story.world.now - 3
+    story.world.act(story.world.server.mute)
+    story.said()
+    story.run(6)
+    assert story.of(GapNotClosed)
+    story.world.act(story.world.server.unmute)
+    story.lose().client.wait_connected()
+    story.run(1)
+    since = story.log.gaps[-1].since
+    assert since is not None
+    assert since.timestamp() <= story.world.epoch + paused_at + 0.1
+    assert story.said()[-1] == 40
+
+
 # Bounds
 
 
@@ -951,6 +967,17 @@ def test_another_object_gives_up_the_gap_of_the_one_before_and_begins_at_first()
     device.subscribe("orders", catch_up=CatchUp(lambda _: rows, "id"))
     world.run(10)  # the earlier call of the channel has to return before the next one is made
     assert seen(device.take()) == ["gap", 2, 1]
+
+
+def test_another_object_reports_no_gap_where_there_was_none() -> None:
+    world = World()
+    device = world.connected()
+    device.subscribe("orders", catch_up=CatchUp(lambda _: [], "id"))
+    world.run(1)
+    world.publish("orders", "order", {"id": 1})
+    device.subscribe("orders", catch_up=CatchUp(lambda _: [("order", {"id": 2})], "id"))
+    world.run(1)
+    assert seen(device.take()) == [1, 2]
 
 
 def test_a_driver_that_does_not_call_the_function_is_told() -> None:

@@ -57,8 +57,8 @@ class CatchingUp:
     """One channel that catches up."""
 
     __slots__ = (
-        "_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size", "_unsettled",
-        "memory", "state",
+        "_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size", "memory",
+        "state",
     )  # fmt: skip
 
     def __init__(self, catch_ups: CatchUps, channel: Channel, memory: CatchUp) -> None:
@@ -72,8 +72,6 @@ class CatchingUp:
         self._call: Call | None = None
         self._attempt = 0
         self._error: BaseException | None = None
-        self._unsettled: float | None = None
-        """When the gap of a pause was given up, as long as the server may still drop messages."""
 
     # Inputs
 
@@ -117,7 +115,7 @@ class CatchingUp:
 
     def settled(self, now: float) -> None:
         """Begin to fetch, after a pause of reading: the server drops no more messages."""
-        if self.state is S.LIVE and self._unsettled is not None:
+        if self.state is S.LIVE and self.memory.open:
             self._interrupt(G.PAUSE, None)
         if self.state is S.PAUSED:
             # Messages may have been dropped behind the last one that was in the server's buffers.
@@ -146,7 +144,8 @@ class CatchingUp:
 
     def replaced(self, now: float) -> None:
         """Give up the gap, if there is one: another `CatchUp` takes over."""
-        self._give_up("another catch_up function was given", now)
+        if self.memory.open:
+            self._give_up("another catch_up function was given", now)
 
     def left(self, heard_at: float) -> None:
         """Forget the held messages: the channel was left, on a connection that received its last byte at `heard_at`."""
@@ -164,8 +163,7 @@ class CatchingUp:
 
     def _interrupt(self, given: CatchUpInput, since: float | None) -> None:
         if self.state is S.LIVE:
-            self.memory.begin_gap(since if self._unsettled is None else self._unsettled)
-        self._unsettled = None
+            self.memory.begin_gap(since)
         self._stop()
         self._move(given)
         self._mark_hole()
@@ -253,18 +251,18 @@ class CatchingUp:
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._stop()
         self._report(reason, now)
-        self._unsettled = now if self.state is S.PAUSED else None
+        paused = self.state is S.PAUSED
         self._move(G.GIVE_UP)
         held = self._free()
-        if self.state is S.LIVE:
-            self.memory.end_gap()
-        elif held and held[-1] is _HOLE:
+        if self.state is not S.LIVE and held and held[-1] is _HOLE:
             held.pop()  # the gap behind it is still open
         for event in held:
             if event is _HOLE:
                 self._report(reason, now)
             else:
                 self._deliver(event, self._all.window)
+        if self.state is S.LIVE and not paused:  # else the server may still drop messages
+            self.memory.end_gap()
 
     def _report(self, reason: str, now: float) -> None:
         name = excerpt(self._name, 64)
