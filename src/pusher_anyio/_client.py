@@ -177,7 +177,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
                 event = self._io.new_event()
                 self._lifecycle.add(event.set)
                 await event.wait()
-            await self._io.all_gone(tasks=False)
+            await self._io.wires_gone()
             await checkpoint()  # handlers get the last events
         finally:
             await self._end()
@@ -186,8 +186,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         """End everything at once and without goodbye. No handler is called any more."""
         if not self._session.closed:
             self._driver.abort()
-        self._io.cancel_tasks()
-        await self._io.all_gone(tasks=True)
+        await self._io.end()
         self._setup.release()
 
     def _broke(self, error: BaseException) -> None:

@@ -111,8 +111,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         for peer in tuple(self._peers.values()):
             if isinstance(peer, InMemory):  # the others end with their tasks
                 peer.hang_up()
-        self._io.cancel_tasks()
-        await self._io.all_gone(tasks=True)
+        await self._io.end()
 
     def _start(self, listeners: Sequence[Listener[SocketStream]]) -> None:
         self._listeners = listeners

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
 import sys
@@ -15,7 +14,6 @@ import anyio
 import pytest
 
 from pusher_anyio._io._dial import connected
-from pusher_anyio._io._trio import _connect as trio_connect
 from pusher_proto import OpenTransport, Options, Session
 from pusher_proto.driving import Wire, in_turns
 from pusher_sync._io._dial import connect_tcp
@@ -71,20 +69,16 @@ def wire() -> Wire:
     return Wire(OpenTransport(1, "host", 1, False), Session(Options.from_host("h", key="k")), never)
 
 
-async def dial_with_asyncio() -> socket.socket:
-    return await connected(wire(), asyncio.get_running_loop().sock_connect)
-
-
-async def dial_with_trio() -> socket.socket:
-    return await connected(wire(), trio_connect)
+async def dial_here() -> socket.socket:
+    return await connected(wire())
 
 
 on_all = pytest.mark.parametrize(
     "dial",
     [
         pytest.param(lambda: connect_tcp(wire(), never), id="blocking"),
-        pytest.param(lambda: anyio.run(dial_with_asyncio), id="asyncio"),
-        pytest.param(lambda: anyio.run(dial_with_trio, backend="trio"), id="trio"),
+        pytest.param(lambda: anyio.run(dial_here), id="asyncio"),
+        pytest.param(lambda: anyio.run(dial_here, backend="trio"), id="trio"),
     ],
 )
 
@@ -178,7 +172,7 @@ def test_attempts_end_when_they_are_cancelled(stack: ExitStack, addresses: list[
 
     async def main() -> None:
         with anyio.move_on_after(0.3) as scope:
-            await dial_with_asyncio()
+            await dial_here()
         assert scope.cancelled_caught
 
     anyio.run(main)
@@ -186,17 +180,18 @@ def test_attempts_end_when_they_are_cancelled(stack: ExitStack, addresses: list[
 
 @pytest.mark.parametrize("cancelled", [False, True])
 def test_of_two_that_answer_in_one_turn_one_is_taken(
-    stack: ExitStack, addresses: list[Info], cancelled: bool
+    stack: ExitStack, addresses: list[Info], cancelled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     addresses += [info(listening(stack)), info(listening(stack))]
+    writable = anyio.wait_writable
 
     async def main() -> None:
         both = anyio.Event()
         tried: list[object] = []
 
-        async def slowly(sock: socket.socket, address: Any) -> None:
-            tried.append(address)
-            await asyncio.get_running_loop().sock_connect(sock, address)
+        async def slowly(sock: Any) -> None:
+            tried.append(sock)
+            await writable(sock)
             if len(tried) == 2:
                 both.set()
                 if cancelled:
@@ -204,8 +199,9 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
             with anyio.CancelScope(shield=True):
                 await both.wait()
 
+        monkeypatch.setattr(anyio, "wait_writable", slowly)
         with anyio.CancelScope() as scope:
-            sock = await connected(wire(), slowly)
+            sock = await connected(wire())
             assert sock.getpeername() in (addresses[0][4], addresses[1][4])
             sock.close()
         assert scope.cancelled_caught is cancelled

@@ -14,7 +14,9 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from pusher_proto.driving import READ_SIZE, Wire
+import anyio
+
+from pusher_proto.driving import Wire, WireProtocol
 
 from ._dial import connected
 from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
@@ -28,17 +30,18 @@ class _Body(Body):
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
-        self._cancelling = self._task.cancelling()
+        self._cancelling = self.task.cancelling()
+        self._interrupted = False
 
-    def _wake(self) -> None:
-        self._interrupted = self._task.cancel()
+    def interrupt(self) -> None:
+        """Interrupt the body at its next wait."""
+        self._interrupted = self.task.cancel()
 
     async def leave(self, error: BaseException | None) -> bool:
         """Take the cancellation back, if it was this one's."""
-        self._left = True
         if not (self._interrupted and self.is_here):
             return False
-        ours: bool = self._task.uncancel() <= self._cancelling
+        ours: bool = self.task.uncancel() <= self._cancelling
         if isinstance(error, asyncio.CancelledError):
             return ours
         if sys.version_info < (3, 13):
@@ -111,98 +114,53 @@ class AsyncioLoop(Loop):
         return _Connection(self, wire) if connect is None else Stream(self, wire, connect)
 
 
-class _Connection(asyncio.Protocol):
-    """Moves the bytes of one wire."""
+class _Connection(WireProtocol, asyncio.Protocol):
+    """Dials, and then moves the bytes of one wire."""
+
+    __slots__ = ("_loop", "_scope", "task")
 
     def __init__(self, loop: AsyncioLoop, wire: Wire) -> None:
+        super().__init__(wire, loop.native.call_soon)
         self._loop = loop
-        self._wire = wire
-        self._transport: asyncio.Transport | None = None
-        self._write_is_due = False
-        self._unwritten = 0
-        """How many bytes the transport has and has not written; nothing is given to it before it has."""
+        self._scope: anyio.CancelScope | None = None
+        self.task: object = None
 
     async def run(self) -> None:
         """Dial; then the loop calls."""
-        native, wire = self._loop.native, self._wire
+        wire = self._wire
         try:
-            sock = await connected(wire, native.sock_connect)
-            try:
-                await native.create_connection(lambda: self, sock=sock)
-            except BaseException:
-                if self._transport is None:
-                    sock.close()
-                raise
-            if wire in self._loop.wires:
-                self._loop.wires[wire] = int  # the task is over, and its `cancel` would keep it
+            with anyio.CancelScope() as self._scope:
+                if not wire.over:
+                    await self._dial()
         except Exception as error:
             wire.failed(error)
         finally:
-            if self._transport is None:
+            if self.transport is None:
                 wire.failed("given up")
                 self._loop.gone(wire)
 
+    async def _dial(self) -> None:
+        sock = await connected(self._wire)
+        try:
+            await self._loop.native.create_connection(lambda: self, sock=sock)
+        except BaseException:
+            if self.transport is None:
+                sock.close()
+            raise
+
     def attend(self) -> None:
         """Read, write, or end, as the wire says."""
-        wire, transport = self._wire, self._transport
-        if transport is None:
-            if wire.over:
-                # Soon: a task that has not begun would not report its end.
-                self._loop.native.call_soon(self._loop.wires[wire])
-            return
-        if wire.over:
-            transport.abort()
-            return
-        wanted = wire.wants_data
-        if wanted is not transport.is_reading() and not transport.is_closing():
-            if wanted:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
-        if not (self._write_is_due or self._unwritten) and wire.has_to_write:
-            # Soon: then all that this turn brings is written in one piece.
-            self._loop.native.call_soon(self._write)
-            self._write_is_due = True
+        if self.transport is not None:
+            super().attend()
+        elif self._wire.over and self._scope is not None:
+            self._scope.cancel()
 
     def connection_made(self, transport: Any) -> None:
-        """There is a connection."""
-        self._transport = transport
-        transport.set_write_buffer_limits(0)  # it then reports when all is written
-        if hasattr(transport, "max_size"):
-            transport.max_size = READ_SIZE  # asyncio's own is 256 KB; uvloop has none
-        self._wire.opened(transport.get_extra_info("peername"))
-        self.attend()
-
-    def data_received(self, data: bytes) -> None:
-        """Something came."""
-        self._wire.received(bytes(data))  # on Windows it may be a bytearray
-
-    def eof_received(self) -> bool:
-        """Nothing more will come."""
-        self._wire.eof()
-        return True  # closing is ours
-
-    def resume_writing(self) -> None:
-        """All is written."""
-        size, self._unwritten = self._unwritten, 0
-        self._wire.written(size)
-        self._write()
+        """Move bytes from now on."""
+        self._scope = self.task = None
+        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The end."""
-        if error is None:
-            self._wire.eof()
-        else:
-            self._wire.failed(error)
+        """Report the end."""
+        super().connection_lost(error)
         self._loop.gone(self._wire)
-
-    def _write(self) -> None:
-        wire, transport = self._wire, self._transport
-        assert transport is not None
-        self._write_is_due = False
-        while not (self._unwritten or transport.is_closing()) and (data := wire.to_write()):
-            transport.write(data)
-            if transport.get_write_buffer_size():
-                self._unwritten = len(data)
-            else:
-                wire.written(len(data))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -16,19 +15,10 @@ import anyio
 
 from pusher_proto.driving import STAGGER, Wire, in_turns
 
-__all__ = ["connected", "in_words_of_the_system"]
+__all__ = ["connected"]
 
 
-def in_words_of_the_system(error: OSError) -> OSError:
-    """Return an error of connecting with its own text: asyncio says "Connect call failed" whatever it was."""
-    if error.errno and str(error.strerror).startswith("Connect call failed"):
-        return OSError(error.errno, os.strerror(error.errno))
-    return error
-
-
-async def connected(
-    wire: Wire, connect: Callable[[socket.socket, Any], Awaitable[None]]
-) -> socket.socket:
+async def connected(wire: Wire) -> socket.socket:
     """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
     won: list[socket.socket] = []
     error = OSError(f"{wire.host} has no address")
@@ -37,12 +27,11 @@ async def connected(
         nonlocal error
         try:
             sock = opened.enter_context(socket.socket(*info[:3]))
-            sock.setblocking(False)
-            await connect(sock, info[4])
+            await _connect(sock, info[4])
             won.append(sock)
             attempts.cancel_scope.cancel()
         except OSError as failed:
-            error = in_words_of_the_system(failed)
+            error = failed
         finally:
             over.set()
 
@@ -68,3 +57,13 @@ async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
         return socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
     except OSError:
         return await anyio.getaddrinfo(host, port, type=kind)
+
+
+async def _connect(sock: socket.socket, address: Any) -> None:
+    sock.setblocking(False)
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        await anyio.wait_writable(sock)
+        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(code, os.strerror(code)) from None

@@ -39,6 +39,9 @@ _LOOK_AGAIN = 1.0  # seconds in which a thread that waits for the loop notices t
 class Mover(Protocol):
     """Dials and moves the bytes of one wire. At the end it calls `Loop.gone`."""
 
+    task: object
+    """Kept alive here: asyncio keeps no tasks."""
+
     async def run(self) -> None:
         """Dial."""
 
@@ -51,23 +54,16 @@ class Body:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._task = loop.current_task()
-        self._left = self._interrupted = False
+        self.task = loop.current_task()
 
     @property
     def is_here(self) -> bool:
         """Whether this is the task that runs now."""
-        return self._loop.current_task() is self._task
-
-    def interrupt(self) -> None:
-        """Interrupt the body at its next wait, once."""
-        if not (self._left or self._interrupted):
-            self._interrupted = True
-            self._wake()
+        return self._loop.current_task() is self.task
 
     @abstractmethod
-    def _wake(self) -> None:
-        """Wake the task with an exception."""
+    def interrupt(self) -> None:
+        """Interrupt the body at its next wait. Call it at most once, while the block is not left."""
 
     @abstractmethod
     async def leave(self, error: BaseException | None) -> bool:
@@ -89,8 +85,8 @@ class Loop(IO):
     def __init__(self) -> None:
         # Asking anyio for each event takes ten times as long.
         self.new_event: Callable[[], anyio.Event] = type(anyio.Event())
-        self.wires: dict[Wire, Callable[[], object]] = {}
-        """The wires that still have a dial, a socket or a task, with the scope that cancels the task."""
+        self.wires: dict[Wire, Mover] = {}
+        """The wires that still have a dial, a socket or a task."""
         self.tasks: dict[Any, Callable[[], object]] = {}
         """All other tasks, and what cancels each."""
         self.ended: bool = False
@@ -139,12 +135,10 @@ class Loop(IO):
         return cancel
 
     def cancel_tasks(self) -> None:
-        """Cancel all tasks but the one that runs now, and those of wires, which end with them."""
+        """Cancel all tasks but the callers of `end`."""
         self.ended = True
-        current = self.current_task()
-        for task, cancel in tuple(self.tasks.items()):
-            if task is not current:
-                cancel()
+        for task in self.tasks.keys() - self._leaving:
+            self.tasks[task]()
 
     # Byte streams
 
@@ -157,12 +151,9 @@ class Loop(IO):
         connect = self.connect
         if self.connect_messages is not None and isinstance(wire, MessageWire):
             connect = opens_messages(self.connect_messages, wire)
-        wire.moved_by = mover = self._mover(wire, connect)
-        self.wires[wire] = int
+        wire.moved_by = self.wires[wire] = mover = self._mover(wire, connect)
         name = f"pusher dial {wire.host}:{wire.port}"
-        _, cancel = self._spawn(name, self.context.copy(), self._run, mover.run)
-        if wire in self.wires:  # it may have ended already, where tasks begin within the call
-            self.wires[wire] = cancel
+        mover.task, _ = self._spawn(name, self.context.copy(), self._run, mover.run)
 
     def attend(self, wire: Wire) -> None:
         """Look again at what a wire wants."""
@@ -178,16 +169,45 @@ class Loop(IO):
 
     def call(
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
-    ) -> Callable[[], None]:
+    ) -> Callable[[], object]:
         """Call `function(argument)`: in a task if it is async, else in a thread."""
         name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
-        call = Call(self, name, done)
+        cancels: list[Callable[[], object]] = []  # none while a thread runs
+
+        def wait_for(begin: Callable[[], Any]) -> None:
+            cancels.append(self.start(name, self._outcome, begin, done))
+
+        def returned(result: object) -> None:
+            if inspect.isawaitable(result):
+                wait_for(lambda: result)
+            else:
+                done(result)
+
+        def work() -> None:
+            self.soon(returned, outcome_of(function, argument))
+
+        def cancel() -> None:
+            for each in cancels:
+                self.soon(each)  # a task that has not begun would not call `done`
+
         if inspect.iscoroutinefunction(function):
-            call.begin(partial(function, argument))
+            wait_for(partial(function, argument))
         else:
-            args = self.context.copy().run, function, argument
-            threading.Thread(target=call.run, args=args, name=name, daemon=True).start()
-        return call.cancel
+            run = self.context.copy().run
+            threading.Thread(target=run, args=(work,), name=name, daemon=True).start()
+        return cancel
+
+    async def _outcome(self, begin: Callable[[], Any], done: Callable[[object], None]) -> None:
+        """Await what `begin` returns. `done` gets the result or the exception, also when this is cancelled."""
+        result: object = TimeoutError("the call was cancelled")
+        try:
+            result = await begin()
+        except BaseException as error:
+            # Continue if only something within the function was cancelled.
+            await self.check_cancelled()
+            result = error
+        finally:
+            done(result)
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
         """Call `function(*args)` on the loop, from another thread, and wait for its result."""
@@ -203,7 +223,7 @@ class Loop(IO):
             except BaseException as error:
                 answer.set_exception(error)
 
-        # Not `start`: a task that is cancelled before it has begun would not answer. This list keeps it alive.
+        # Not `start`: the end of the client does not cancel the call. This list keeps the task alive.
         tasks: list[Spawned] = []
         name, context = "pusher call_from_thread", self.context.copy()
         alive = self.soon(lambda: tasks.append(self._spawn(name, context, act)))
@@ -215,21 +235,27 @@ class Loop(IO):
 
     # The end
 
-    async def all_gone(self, *, tasks: bool) -> None:
-        """Wait until no wire is left and, with `tasks`, no task except the callers of this function."""
+    async def wires_gone(self) -> None:
+        """Wait until no wire is left."""
+        await self._until(lambda: not self.wires)
+
+    async def end(self) -> None:
+        """Cancel all tasks, and wait until nothing is left but the tasks that wait here."""
         current = self.current_task()
-        if tasks:
-            self._leaving.append(current)
-            self._notify()
+        self._leaving.append(current)
+        self._notify()
         try:
-            with anyio.CancelScope(shield=True):
-                while self.wires or (tasks and self.tasks.keys() - self._leaving):
-                    self._fewer = self._fewer or self.new_event()
-                    await self._fewer.wait()
-                await cancel_shielded_checkpoint()
+            self.cancel_tasks()
+            await self._until(lambda: not (self.wires or self.tasks.keys() - self._leaving))
         finally:
-            if tasks:
-                self._leaving.remove(current)
+            self._leaving.remove(current)
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        with anyio.CancelScope(shield=True):
+            while not reached():
+                self._fewer = self._fewer or self.new_event()
+                await self._fewer.wait()
+            await cancel_shielded_checkpoint()
 
     async def _run(self, work: Work, *args: object) -> None:
         try:
@@ -248,42 +274,3 @@ class Loop(IO):
         event, self._fewer = self._fewer, None
         if event is not None:
             event.set()
-
-
-class Call:
-    """One call of a function of the application. It ends once, also when it was cancelled."""
-
-    def __init__(self, loop: Loop, name: str, done: Callable[[object], None]) -> None:
-        self._loop = loop
-        self._name = name
-        self._done = done
-        self._cancel_task: Callable[[], object] = int  # nothing yet
-
-    def cancel(self) -> None:
-        """Cancel a coroutine function. A plain function runs on."""
-        self._loop.soon(self._cancel_task)  # a task that has not begun would not end the call
-
-    def run(self, function: Callable[..., object], *args: object) -> None:
-        """Call a plain function, in its own thread."""
-        self._loop.soon(self._returned, outcome_of(function, *args))
-
-    def begin(self, begin: Callable[[], Any]) -> None:
-        """Await what `begin` returns."""
-        self._cancel_task = self._loop.start(self._name, self._wait, begin)
-
-    def _returned(self, result: object) -> None:
-        if inspect.isawaitable(result):
-            self.begin(lambda: result)
-        else:
-            self._done(result)
-
-    async def _wait(self, begin: Callable[[], Any]) -> None:
-        result: object = TimeoutError("the call was cancelled")
-        try:
-            result = await begin()
-        except BaseException as error:
-            # Continue if only something within the function was cancelled.
-            await self._loop.check_cancelled()
-            result = error
-        finally:
-            self._done(result)

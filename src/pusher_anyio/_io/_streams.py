@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import anyio
@@ -9,7 +10,6 @@ from anyio.abc import ByteStream, SocketAttribute
 
 from pusher_proto.driving import READ_SIZE, Wire
 
-from ._dial import in_words_of_the_system
 from ._loop import Connect, Loop
 
 __all__ = ["Stream"]
@@ -17,6 +17,8 @@ __all__ = ["Stream"]
 
 class Stream:
     """Moves the bytes of one wire. One task opens it and reads; another task exists while it writes."""
+
+    task: object = None
 
     def __init__(self, loop: Loop, wire: Wire, connect: Connect) -> None:
         self._loop = loop
@@ -34,9 +36,9 @@ class Stream:
         try:
             with anyio.CancelScope() as self._scope:
                 if not wire.over:
-                    self._stream = stream = await self._connect(wire.host, wire.port)
-                    wire.opened(_peer(stream))
-                    await self._read(stream)
+                    self._stream = await self._connect(wire.host, wire.port)
+                    wire.opened(_peer(self._stream))
+                    await self._read(self._stream)
         except Exception as error:
             wire.failed(_cause(error))
         finally:
@@ -96,7 +98,9 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
-        return in_words_of_the_system(cause)
+        if cause.errno and str(cause.strerror).startswith("Connect call failed"):
+            return OSError(cause.errno, os.strerror(cause.errno))  # asyncio says that of all errors
+        return cause
     if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not tell what broke
         return ConnectionError("the connection broke")
     return error

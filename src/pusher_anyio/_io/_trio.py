@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import inspect
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ import trio
 from anyio.abc import SocketStream
 from trio.lowlevel import (
     cancel_shielded_checkpoint,
+    checkpoint,
     checkpoint_if_cancelled,
     current_task,
     current_trio_token,
@@ -38,11 +38,14 @@ class _Body(Body):
     """A scope around the body would have to be left by the task that entered it, in the right order, which blocks of
     clients need not be. So the task is woken with an exception, as trio does it for KeyboardInterrupt."""
 
-    def _wake(self) -> None:
+    _left = False
+
+    def interrupt(self) -> None:
+        """Interrupt the body at its next wait."""
         spawn_system_task(self._wake_soon, name="pusher interrupt a block")
 
     async def _wake_soon(self) -> None:
-        task = self._task
+        task = self.task
         while not self._left and inspect.getcoroutinestate(task.coro) != inspect.CORO_CLOSED:
             if task._abort_func is not None:  # noqa: SLF001 - trio has no public way to wake a task with an exception
                 task._attempt_abort(_interrupt)  # noqa: SLF001 - as above
@@ -62,11 +65,7 @@ def _interrupt() -> NoReturn:
 
 
 async def _dial(wire: Wire, *_: object) -> SocketStream:
-    return await SocketStream.from_socket(await connected(wire, _connect))
-
-
-async def _connect(sock: socket.socket, address: Any) -> None:
-    await trio.socket.from_stdlib_socket(sock).connect(address)
+    return await SocketStream.from_socket(await connected(wire))
 
 
 class TrioLoop(Loop):
@@ -78,8 +77,7 @@ class TrioLoop(Loop):
         super().__init__()
         self.time = trio.current_time
         self._token = current_trio_token()
-        self._rings_at = inf
-        self._sleep: trio.CancelScope | None = None
+        self._stop_sleeping: Callable[[], object] = int  # nothing yet
 
     def _spawn(self, name: str, context: contextvars.Context, work: Work, *args: object) -> Spawned:
         scope = trio.CancelScope()
@@ -121,20 +119,11 @@ class TrioLoop(Loop):
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
-        self._rings_at = at
-        if self._sleep is not None:
-            self._sleep.deadline = at
-        elif at != inf:
-            self._sleep = trio.CancelScope(deadline=at)
-            self.start("pusher deadlines", self._ring)
+        self._stop_sleeping()
+        self._stop_sleeping = int if at == inf else self.start("pusher deadline", self._ring, at)
 
-    async def _ring(self) -> None:
-        while self._sleep is not None:
-            with self._sleep:
-                await trio.sleep_forever()
-            for _ in range(TURNS):
-                await cancel_shielded_checkpoint()
-            if trio.current_time() >= self._rings_at:
-                self._rings_at = inf
-                self.driver.ring()
-            self._sleep = trio.CancelScope(deadline=self._rings_at)
+    async def _ring(self, at: float) -> None:
+        await trio.sleep_until(at)
+        for _ in range(TURNS):
+            await checkpoint()
+        self.driver.ring()

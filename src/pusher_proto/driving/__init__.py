@@ -9,6 +9,7 @@ from .addresses import STAGGER, in_turns, peer_of
 from .application import call_plain, outcome_of
 from .driver import IO, Driver, DriverOptions
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
+from .protocol import WireProtocol
 from .reading import READ_SIZE, RECORD_SIZE
 from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
@@ -24,6 +25,7 @@ __all__ = [
     "SSLContext",
     "Tls",
     "Wire",
+    "WireProtocol",
     "WireState",
     "cached_context",
     "call_plain",

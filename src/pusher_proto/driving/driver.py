@@ -57,7 +57,7 @@ class IO(Protocol):
 
     def call(
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
-    ) -> Callable[[], None]:
+    ) -> Callable[[], object]:
         """Call `function(argument)`, a function of the application, where it may take its time.
 
         Then call `done` with its result or its exception. Return a function that cancels the call:
@@ -118,7 +118,7 @@ class Driver:
         self._broke = broke
         self._rings_at = inf
         self._carrying_out = False
-        self._calls: dict[int, Callable[[], None]] = {}
+        self._calls: dict[int, Callable[[], object]] = {}
         self._without_context: list[Wire] = []
 
     # Inputs
