@@ -101,18 +101,34 @@ class Habits:
     """The constructor of `Options` that is made for it."""
     bad_signature: int
     """The code of a subscription that is refused for its signature."""
-    bad_name: int
-    """The code of a subscription that is refused for the channel's name."""
-    long_event_name: int
-    """The code that answers a client event whose name is too long."""
+    bad_name: int | None
+    """The code of a subscription that is refused for the channel's name; None where every name is taken."""
+    long_event_name: int | None
+    """The code that answers a client event whose name is too long; None where every length is taken."""
+    limits_client_events: bool = True
+    """Whether too many or too large client events alone are refused, with 4301."""
+    shutdown_code: int = 4200
+    """The code with which a server that is stopped ends its connections."""
+    published: Mapping[str, Any] = field(default_factory=lambda: {"ok": True})
+    """The answer to an event that was published."""
+    signs_in: bool = True
+    """Whether users sign in."""
     names_senders: bool
     """Whether client events of presence channels carry the user id of their sender."""
     integer_ids: bool
     """Whether a member's user id may be a number."""
     info_is_optional: bool
     """Whether a member without `user_info` stays without one; else it becomes `{}`."""
+    info_is_required: bool = False
+    """Whether a member needs `user_info`, though it may be null."""
+    empty_info: Any = field(default_factory=dict)
+    """What becomes of the `user_info` `{}`."""
     presence_caches: bool
     """Whether `presence-cache-` channels can be joined."""
+    encrypted_caches: bool = True
+    """Whether `private-encrypted-cache-` channels have a last event."""
+    cache_outlives_subscribers: bool = True
+    """Whether the last event is kept while nobody is subscribed."""
 
 
 class StartServer(Protocol):
@@ -134,6 +150,7 @@ class RealServer(ABC):
     """
 
     habits: ClassVar[Habits]
+    _guard: subprocess.Popen[bytes] | None = None
 
     def __init__(
         self,
@@ -219,7 +236,7 @@ class RealServer(ABC):
         """Return the official HTTP library, set to publish to `app` on this server.
 
         Soketi answers a refused request with status 200, which this library takes for success:
-        compare what `trigger` returns with {"ok": True}.
+        compare what `trigger` returns with `Habits.published`.
         """
         client = pusher.Pusher(
             app_id=app.id,
@@ -330,6 +347,19 @@ class RealServer(ABC):
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.wait()
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+
+    def _start_guard(self) -> None:
+        """End the server with the tests, for one that does not notice when they end: a shell does, by its input."""
+        self._guard = subprocess.Popen(
+            ["sh", "-c", 'read _; kill -9 "$0"', str(self._process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
 
 
 @contextmanager

@@ -50,7 +50,6 @@ class Sockudo(RealServer):
         info_is_optional=False,
         presence_caches=False,
     )
-    _guard: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def _launch(
@@ -81,12 +80,7 @@ class Sockudo(RealServer):
             raise ServerError(f"{binary} cannot be run: {error}") from error
 
     def _wait_ready(self) -> None:
-        # Sockudo does not notice when the tests end: this shell does, by its standard input.
-        self._guard = subprocess.Popen(
-            ["sh", "-c", 'read _; kill -9 "$0"', str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-        )
+        self._start_guard()
         deadline = time.monotonic() + START_TIMEOUT
         while not self._is_up():
             if self._process.poll() is not None:
@@ -113,11 +107,6 @@ class Sockudo(RealServer):
     def _wait(self) -> None:
         super()._wait()
         Path(self._config_file()).unlink(missing_ok=True)
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.wait()
-            assert self._guard.stdin is not None
-            self._guard.stdin.close()
 
 
 def _configured(

@@ -14,7 +14,7 @@ import msgspec
 from ._effects import ServerClose, ServerEffect, ServerSend
 from ._http import HttpRequest, HttpResponse
 from ._limits import ServerLimits
-from ._requests import RequestReader
+from ._requests import RequestHabits, RequestReader
 from ._websocket import BinaryMessage, Broken, PeerClosed, Ping, Pong, WebSocket, text_frame
 
 __all__ = ["Connection", "Item", "Left", "State"]
@@ -39,7 +39,7 @@ class State(Enum):
     """Nothing more is read or sent."""
 
 
-class Habits(Protocol):
+class Habits(RequestHabits, Protocol):
     """What a dialect decides about connections."""
 
     @property
@@ -87,7 +87,7 @@ class Connection:
         """Whether the client has sent a ping or a pong of the WebSocket protocol."""
         self._limits = limits
         self._emit = emit
-        self._http = RequestReader(limits, self._send_unless_silent)
+        self._http = RequestReader(limits, self._send_unless_silent, habits)
         self._websocket: WebSocket | None = None
 
     @property

@@ -117,6 +117,12 @@ class Dialect:
     other_method: HttpResponse | None = None
     """The answer to another method on `/app/KEY`."""
     not_found: HttpResponse | None = None
+    health: HttpResponse | None = None
+    """The answer to a health check; None is `{"status": "ok"}`."""
+    too_large: HttpResponse | None = None
+    """The answer to a request that is too large; None is 431 for its head and 413 for its body."""
+    body_limit_counts_head: bool = False
+    """Whether the head of a request counts for `ServerLimits.body` too."""
     published: Mapping[str, object] = field(default_factory=dict)
     """What the HTTP API answers to an event without `info`."""
     checks_published: bool = True

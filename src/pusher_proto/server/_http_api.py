@@ -51,10 +51,13 @@ class _Batch(msgspec.Struct):
 class Wrong(Exception):
     """The request is answered by a failure."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.headers = headers
 
 
 class HttpApi:
@@ -79,7 +82,7 @@ class HttpApi:
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse | None:
         """Carry out the request of a publisher; return None for a request that is not for this API."""
-        path = unquote(request.path)
+        path = self._path_of(request)
         route = _ROUTE.match(path)
         if route is None:
             return None
@@ -87,10 +90,14 @@ class HttpApi:
             realm = self._authenticate(request, path, route["path"], route["app"])
             return self._route(realm, request, route["rest"], now)
         except Wrong as wrong:
-            return self._failed(wrong.status, wrong.message)
+            return self._failed(wrong)
 
-    def _failed(self, status: int, message: str) -> HttpResponse:
-        return failure(status, message)
+    def _path_of(self, request: HttpRequest) -> str:
+        """Return the path as publishers sign it."""
+        return unquote(request.path)
+
+    def _failed(self, wrong: Wrong) -> HttpResponse:
+        return failure(wrong.status, wrong.message)
 
     # ---- authentication
 

@@ -16,9 +16,12 @@ _HEALTH = ("/up", "/ready", "/health")
 class Pages:
     """Answers requests of health checks and of people."""
 
-    def __init__(self, numbers: Callable[[], Mapping[str, int]], faults: Faults) -> None:
+    def __init__(
+        self, numbers: Callable[[], Mapping[str, int]], faults: Faults, health: HttpResponse | None
+    ) -> None:
         self._numbers = numbers
         self._faults = faults
+        self._health = health
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         """Return a page, or None for another path."""
@@ -39,4 +42,4 @@ class Pages:
             return json_response(200, self._numbers())
         if self._faults.shutting_down:
             return json_response(503, {"status": "shutting down"})
-        return json_response(200, {"status": "ok"})
+        return self._health or json_response(200, {"status": "ok"})

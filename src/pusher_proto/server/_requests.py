@@ -8,17 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 import h11
 
 from ._http import HttpRequest, HttpResponse, failure
 from ._limits import ServerLimits
 
-__all__ = ["RequestReader"]
+__all__ = ["RequestHabits", "RequestReader"]
 
 _END_OF_HEAD = re.compile(rb"\n\r?\n")  # the end of a head, as h11 sees it
 _TLS_HANDSHAKE = 0x16
 _NO_BODY = frozenset({204, 304})
+
+
+class RequestHabits(Protocol):
+    """What a dialect decides about requests that are too large."""
+
+    @property
+    def too_large(self) -> HttpResponse | None:
+        """The answer, or None."""
+
+    @property
+    def body_limit_counts_head(self) -> bool:
+        """Whether the head counts for the limit of the body too."""
 
 
 class RequestReader:
@@ -27,8 +40,11 @@ class RequestReader:
     Call `next_request` until None, and `respond` after each request before asking for the next.
     """
 
-    def __init__(self, limits: ServerLimits, send_interim: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, limits: ServerLimits, send_interim: Callable[[bytes], None], habits: RequestHabits
+    ) -> None:
         self._limits = limits
+        self._habits = habits
         self._send_interim = send_interim
         self._incoming = bytearray()
         self._searched = 0
@@ -112,7 +128,7 @@ class RequestReader:
         self._searched = len(self._incoming)
         size = end.end() if end else self._searched
         if size > self._limits.head:
-            return failure(431, "the head of the request is too large")
+            return self._too_large(431, "head")
         if end is None:
             return None
         self._searched = 0
@@ -127,10 +143,10 @@ class RequestReader:
         assert isinstance(request, h11.Request)
         self._http, self._request = http, request
         self._body.clear()
-        self._room = self._limits.body
+        self._room = self._limits.body - (size if self._habits.body_limit_counts_head else 0)
         length = next((value for name, value in request.headers if name == b"content-length"), b"0")
         if int(length) > self._room:
-            return failure(413, "the body of the request is too large")
+            return self._too_large(413, "body")
         if http.they_are_waiting_for_100_continue:
             self._send_interim(http.send(h11.InformationalResponse(status_code=100, headers=[])))
         return None
@@ -148,5 +164,9 @@ class RequestReader:
         except h11.RemoteProtocolError as wrong:
             return failure(wrong.error_status_hint, "not a body that can be understood")
         if event is h11.NEED_DATA and self._incoming:
-            return failure(413, "the body of the request is too large")
+            return self._too_large(413, "body")
         return None
+
+    def _too_large(self, status: int, part: str) -> HttpResponse:
+        known = self._habits.too_large
+        return known or failure(status, f"the {part} of the request is too large")

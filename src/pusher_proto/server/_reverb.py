@@ -173,6 +173,11 @@ class ReverbConversation(Conversation):
         plain_get=HttpResponse(500, b"Internal server error.", close=True),
         other_method=HttpResponse(405, b"Method not allowed.", (("Allow", "GET"),), close=True),
         not_found=HttpResponse(404, b"Not found.", close=True),
+        health=HttpResponse(
+            200, b'{"health":"OK"}', (("Content-Type", "application/json"),), close=True
+        ),
+        too_large=HttpResponse(413, b"Payload too large.", close=True),
+        body_limit_counts_head=True,
         checks_published=False,
     )
 

@@ -1,4 +1,4 @@
-"""The HTTP API of Laravel Reverb 1.10: measured on the wire, and read in its source."""
+"""The HTTP API of Laravel Reverb 1.10, as measured on the wire."""
 
 from __future__ import annotations
 
@@ -40,8 +40,12 @@ class ReverbApi(HttpApi):
             return None
         return HttpResponse(response.status, response.body, response.headers, close=True)
 
-    def _failed(self, status: int, message: str) -> HttpResponse:
-        return HttpResponse(status, message.encode())
+    def _path_of(self, request: HttpRequest) -> str:
+        """Return the path without decoding: Reverb computes the signature of what was sent."""
+        return request.path
+
+    def _failed(self, wrong: Wrong) -> HttpResponse:
+        return HttpResponse(wrong.status, wrong.message.encode(), wrong.headers)
 
     def _authenticate(self, request: HttpRequest, path: str, signed: str, app_id: str) -> Realm:
         """Check the signature alone: neither the key, nor the time, nor `body_md5`, which is computed again."""
@@ -62,11 +66,11 @@ class ReverbApi(HttpApi):
 
     def _check_route(self, method: str, path: str) -> None:
         rest = "/" + path.split("/", 3)[3]
-        allowed = [each for each, pattern in _ROUTES if pattern.match(rest)]
-        if not allowed:
+        allowed = next((each for each, pattern in _ROUTES if pattern.match(rest)), None)
+        if allowed is None:
             raise Wrong(404, "Not found.")
-        if method not in allowed:
-            raise Wrong(405, "Method not allowed.")
+        if allowed != ("GET" if method == "HEAD" else method):
+            raise Wrong(405, "Method not allowed.", (("Allow", allowed),))
 
     def _route(self, realm: Realm, request: HttpRequest, rest: str, now: float) -> HttpResponse:
         match rest.split("/")[1:]:
@@ -79,9 +83,9 @@ class ReverbApi(HttpApi):
             case ["channels"]:
                 return self._channels(realm, request.query)
             case ["channels", channel]:
-                return self._channel(realm, channel, request.query, now)
+                return self._channel(realm, unquote(channel), request.query, now)
             case ["channels", channel, "users"]:
-                return self._users(realm, channel)
+                return self._users(realm, unquote(channel))
             case _:
                 self._terminate_user(realm, unquote(rest.split("/")[2]), now)
                 return json_response(200, {})
@@ -90,8 +94,8 @@ class ReverbApi(HttpApi):
         event = _object(body)
         if errors := _wrong_event(event, ""):
             return json_response(422, errors)
-        named = event.get("channels", event.get("channel"))
-        channels = [str(each) for each in (named if isinstance(named, list) else [named])]
+        named = _array(event.get("channels"))
+        channels = [str(each) for each in ([event["channel"]] if named is None else named)]
         for channel in channels:
             self._send(realm, channel, event, now)
         if not isinstance(info := event.get("info"), str):
@@ -102,9 +106,10 @@ class ReverbApi(HttpApi):
         return json_response(200, {"channels": infos})
 
     def _batch(self, realm: Realm, body: bytes, now: float) -> HttpResponse:
-        events = _object(body).get("batch")
-        if not isinstance(events, list) or not events:
-            kind = "is required" if not events else "must be an array"
+        batch = _object(body).get("batch")
+        events = _array(batch)
+        if not events:
+            kind = "must be an array" if _is_filled(batch) else "is required"
             return json_response(422, {"batch": [f"The batch field {kind}."]})
         errors: _Errors = {}
         for number, event in enumerate(events):
@@ -115,15 +120,15 @@ class ReverbApi(HttpApi):
         there = {socket.id for socket, _ in _subscribed(realm)}
         for event in events:
             assert isinstance(event, dict)
-            if "channel" not in event or event.get("socket_id") in there:
-                raise Wrong(
-                    500, "Internal server error."
-                )  # up to 1.10.2; what precedes is published
+            if event.get("socket_id") in there:
+                # Up to 1.10.2. The events before it are published.
+                raise Wrong(500, "Internal server error.")
             self._send(realm, str(event["channel"]), event, now)
             info = event.get("info")
             attributes = frozenset(info.split(",") if isinstance(info, str) else ())
             infos.append(self._info(realm, str(event["channel"]), attributes, now))
-        return json_response(200, {"batch": infos if any(infos) else {}})
+        named = any(isinstance(event, dict) and "info" in event for event in events)
+        return json_response(200, {"batch": infos if named else {}})
 
     def _send(self, realm: Realm, channel: str, event: Mapping[str, Json], now: float) -> None:
         socket_id = event.get("socket_id")
@@ -193,11 +198,31 @@ def _id_of(member: object) -> Json:
 
 
 def _object(body: bytes) -> dict[str, Json]:
-    """Return the object in a body; PHP raises for anything else."""
+    """Return the object in a body; a list has no fields, and PHP raises for anything else."""
     value = parse_json(body)
+    if isinstance(value, list):
+        return {}
     if not isinstance(value, dict):
         raise Wrong(500, "Internal server error.")
     return value
+
+
+def _array(value: Json) -> list[Json] | None:
+    """Return the values of what is an array in PHP, or None."""
+    match value:
+        case list():
+            return value
+        case dict():
+            return list(value.values())
+        case _:
+            return None
+
+
+def _is_filled(value: Json) -> bool:
+    """Return whether Laravel takes a field for given: neither null, nor blank, nor an empty array."""
+    return not (
+        value is None or value in ([], {}) or (isinstance(value, str) and not value.strip())
+    )
 
 
 def _wrong_event(event: Json, prefix: str) -> _Errors:
@@ -205,22 +230,22 @@ def _wrong_event(event: Json, prefix: str) -> _Errors:
     fields = event if isinstance(event, dict) else {}
     errors: _Errors = {}
     for name in ("name", "data"):
-        value = fields.get(name)
-        if value is None or (isinstance(value, str) and not value.strip()) or value in ([], {}):
+        if not _is_filled(fields.get(name)):
             errors[name] = ["is required"]
-        elif not isinstance(value, str):
+        elif not isinstance(fields[name], str):
             errors[name] = ["must be a string"]
-    if not fields.get("channels") and not fields.get("channel"):
-        errors["channels"] = ["is required when channel is not present"]
+    has_channel = _is_filled(fields.get("channel"))
+    if not prefix:
+        if not has_channel and not _is_filled(fields.get("channels")):
+            errors["channels"] = ["is required when channel is not present"]
+        elif "channels" in fields and _array(fields["channels"]) is None:
+            errors["channels"] = ["must be an array"]
+    if not has_channel and (prefix or not _is_filled(fields.get("channels"))):
         errors["channel"] = ["is required when channels is not present"]
-    elif not isinstance(fields.get("channels", []), list):
-        errors["channels"] = ["must be an array"]
     for name in ("channel", "socket_id", "info"):
-        if name in fields and not isinstance(fields[name], str):
+        if name in fields and name not in errors and not isinstance(fields[name], str):
             errors[name] = ["must be a string"]
-    if prefix:
-        errors.pop("channels", None)
     return {
-        prefix + name: [f"The {prefix}{name.replace('_', ' ')} field {each}." for each in found]
-        for name, found in errors.items()
+        prefix + name: [f"The {prefix + name if prefix else name.replace('_', ' ')} field {each}."]
+        for name, [each] in errors.items()
     }

@@ -99,7 +99,7 @@ class Server(Controls):
         self._greeted = 0
         self._refusals = Refusals(self._reports, self._realms)
         self._address_rate = AddressRate(limits.connections_a_minute)
-        self._pages = Pages(self._numbers, self._faults)
+        self._pages = Pages(self._numbers, self._faults, habits.health)
         self._conversation = conversation(limits, self._faults)
         if options.ping_after is not None:
             self._heartbeat = Heartbeat(

@@ -46,7 +46,7 @@ def neighbour(
 ) -> Iterator[Member]:
     """Without info, some servers name a member among the ids only, and pusher-js does not see it."""
     member = {"user_id": user_id}
-    if user_info is not None:
+    if user_info is not None or server.habits.info_is_required:
         member["user_info"] = user_info
     with node.open(PLAIN_APP.key, server.port, own_key(PLAIN_APP.secret, member=member)) as opened:
         yield opened
@@ -118,8 +118,8 @@ async def test_a_user_with_two_connections_comes_and_goes_once(
                 await aside(bob.join, room)
                 await aside(again.join, room)
                 bob.unsubscribe(room)
-                again.trigger(room, "client-still", "here")
-                assert said(await next_of(channel)) == ("client-still", "here")
+                again.trigger(room, "client-still", ["here"])
+                assert said(await next_of(channel)) == ("client-still", ["here"])
                 again.unsubscribe(room)
                 assert [await first(changes) for _ in range(2)] == [
                     MemberAdded(room, without_info(server, "bob")),
@@ -134,9 +134,9 @@ async def test_integer_ids_are_text_with_us(driver: Driver, server: RealServer, 
         async with driver(options_of(server, {"user_id": 7, "user_info": {}})) as client:
             channel = await client.subscribe(room).wait_subscribed(TIMEOUT)
             changes = channel.events((MemberAdded, MemberRemoved))
-            assert channel.me == OurMember("7", {})
+            assert channel.me == OurMember("7", server.habits.empty_info)
             roster = await aside(eight.join, room)
-            assert roster["members"] == {"7": {}, "8": {"name": "eight"}}
+            assert roster["members"] == {"7": server.habits.empty_info, "8": {"name": "eight"}}
             assert await first(changes) == MemberAdded(room, OurMember("8", {"name": "eight"}))
             assert list(channel.members) == ["7", "8"]
             assert Publisher(server, PLAIN_APP).members(room) == ["7", "8"]
@@ -189,7 +189,7 @@ async def test_a_reconnect_tells_who_came_and_who_went_meanwhile(
             assert isinstance(success, Subscribed)
             assert success.offline_for is not None
             assert changes == [
-                MemberRemoved(room, OurMember("bob", {})),
+                MemberRemoved(room, OurMember("bob", server.habits.empty_info)),
                 MemberAdded(room, without_info(server, "eve")),
             ]
             assert sorted(channel.members) == ["ann", "eve"]
