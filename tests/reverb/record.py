@@ -33,6 +33,8 @@ class RealSide:
     def __init__(self, server: RealServer) -> None:
         self.port = server.port
         self.clients: dict[str, tuple[ClientConnection, str]] = {}
+        self.first: dict[str, list[Any]] = {}
+        """What clients have received since they joined a channel in this step."""
 
     def join(self, client: str, channel: str, channel_data: str | None) -> None:
         if client not in self.clients:
@@ -46,6 +48,7 @@ class RealSide:
         if channel.startswith("p"):
             data["auth"] = sign_channel(APP.key, APP.secret, socket_id, channel, channel_data)
         connection.send(json.dumps({"event": "pusher:subscribe", "data": data}))
+        self.first[client] = self._until_pong(connection)
 
     def leave(self, client: str) -> None:
         self.clients.pop(client)[0].close()
@@ -61,18 +64,23 @@ class RealSide:
     def heard(self) -> dict[str, list[Any]]:
         found: dict[str, list[Any]] = {}
         for client, (connection, _) in list(self.clients.items()):
-            heard: list[Any] = []
-            try:
-                # Reverb does one thing after the other: all it has sent comes before the pong.
-                connection.send('{"event":"pusher:ping"}')
-                while (message := json.loads(connection.recv(TIMEOUT)))["event"] != "pusher:pong":
-                    heard.append(message)
-            except ConnectionClosed:
-                heard.append("end")
-                del self.clients[client]
+            heard = self.first.pop(client, []) + self._until_pong(connection)
             if heard:
                 found[client] = heard
+            if heard[-1:] == ["end"]:
+                del self.clients[client]
         return found
+
+    def _until_pong(self, connection: ClientConnection) -> list[Any]:
+        """Return what came. Reverb does one thing after the other: all it has sent comes before the pong."""
+        heard: list[Any] = []
+        try:
+            connection.send('{"event":"pusher:ping"}')
+            while (message := json.loads(connection.recv(TIMEOUT)))["event"] != "pusher:pong":
+                heard.append(message)
+        except ConnectionClosed:
+            heard.append("end")
+        return heard
 
 
 def main() -> None:
