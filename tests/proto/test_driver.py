@@ -404,6 +404,21 @@ def test_what_breaks_in_a_call_from_outside_is_handed_on(monkeypatch: pytest.Mon
     assert not wire.over
 
 
+@pytest.mark.parametrize("part", ["close", "next_effect", "transport_closed"])
+def test_after_a_bug_aborting_raises_nothing_and_ends_all_wires(part: str) -> None:
+    hand = Hand(options())
+    wire = hand.connected()
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    setattr(hand.driver.session, part, broken)
+    hand.attended.clear()
+    hand.driver.abort()
+    assert wire.over
+    assert wire in hand.attended
+
+
 def test_aborting_ends_the_session_and_all_wires() -> None:
     hand = Hand(options())
     wire = hand.connected()

@@ -10,7 +10,7 @@ from .application import call_plain, outcome_of
 from .driver import IO, Driver, DriverOptions
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .protocol import WireProtocol
-from .reading import READ_SIZE, RECORD_SIZE
+from .reading import READ_SIZE, RECORD_SIZE, SMALL_READ
 from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
 
@@ -18,6 +18,7 @@ __all__ = [
     "IO",
     "READ_SIZE",
     "RECORD_SIZE",
+    "SMALL_READ",
     "STAGGER",
     "Driver",
     "DriverOptions",

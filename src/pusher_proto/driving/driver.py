@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -164,11 +165,17 @@ class Driver:
             io.ring_at(deadline)
 
     def abort(self) -> None:
-        """End the session and all wires at once, without goodbye."""
-        self.session.close(now=self._io.time())
-        for wire in tuple(self.wires.values()):
-            wire.close(abort=True)
-        self.settle()
+        """End the session and all wires at once, without goodbye.
+
+        It raises nothing, and after a bug ends all that can be ended.
+        """
+        wires = tuple(self.wires.values())
+        acts: list[Callable[[], None]] = [partial(self.session.close, now=self._io.time())]
+        acts += [partial(wire.close, abort=True) for wire in wires]
+        acts += [self.settle, *(partial(self._io.attend, wire) for wire in wires)]
+        for act in acts:
+            with suppress(Exception):
+                act()
 
     # Within
 

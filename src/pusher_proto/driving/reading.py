@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["READ_SIZE", "RECORD_SIZE"]
+__all__ = ["READ_SIZE", "RECORD_SIZE", "SMALL_READ"]
 
 READ_SIZE = 768 * 1024
 """Bytes that a driver asks the system for.
 
 A read costs a turn, 50 µs and more: with a third of this an event of 10 KB takes 4 % more, with two thirds 1 %. With
 more than this what was read is out of the cache before it is used, and a turn takes longer than others like to wait.
+"""
+
+SMALL_READ = 4096
+"""Bytes to ask for where the last read brought less. A blocking client has its own thread, which would hold 10 KB more
+of memory with larger buffers for pings.
 """
 
 RECORD_SIZE = 16 * 1024

@@ -8,7 +8,7 @@ from ssl import SSLContext
 from typing import Any
 
 from ..errors import ConnectionUnsafe
-from .reading import RECORD_SIZE
+from .reading import RECORD_SIZE, SMALL_READ
 
 __all__ = ["SSLContext", "Tls", "cached_context", "default_context"]
 
@@ -68,15 +68,15 @@ class Tls:
         if self.end is not None:
             return b""
         self._received.write(data)
-        return self._read()
+        return self._read(RECORD_SIZE if len(data) >= SMALL_READ else SMALL_READ)
 
-    def _read(self) -> bytes:
+    def _read(self, size: int = SMALL_READ) -> bytes:
         records: list[bytes] = []
         try:
             if not self.established:
                 self._object.do_handshake()
                 self.established = True
-            while record := self._object.read(RECORD_SIZE):
+            while record := self._object.read(size):
                 records.append(record)
             self.end = ""
         except ssl.SSLWantReadError:

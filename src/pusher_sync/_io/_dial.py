@@ -6,6 +6,7 @@ import os
 import selectors
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from pusher_proto.driving import STAGGER, Wire, in_turns
@@ -22,42 +23,25 @@ def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object])
     resolved(infos)
     addresses = in_turns(infos)
     error = OSError(f"{wire.host} has no address")
-    with selectors.DefaultSelector() as attempts:
-        try:
-            while not wire.over:
-                if (info := next(addresses, None)) is not None:
-                    try:
-                        _begin(attempts, info)
-                    except OSError as failed:
-                        error = failed
-                        continue
-                elif not attempts.get_map():
-                    break
+    with selectors.DefaultSelector() as attempts, ExitStack() as opened:
+        while not wire.over:
+            info = next(addresses, None)
+            if info is None and not attempts.get_map():
+                break
+            try:
+                if info is not None:
+                    sock = opened.enter_context(socket.socket(*info[:3]))
+                    sock.setblocking(False)
+                    with suppress(BlockingIOError):
+                        sock.connect(info[4])
+                    attempts.register(sock, selectors.EVENT_WRITE, sock)
                 for key, _ in attempts.select(STAGGER):
-                    sock = key.data
-                    attempts.unregister(sock)
-                    code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if not code:
-                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                        return sock  # type: ignore[no-any-return]  # selectors return the object that was registered
-                    sock.close()
-                    error = OSError(code, os.strerror(code))
-            raise error
-        finally:
-            for key in attempts.get_map().values():
-                key.data.close()
-
-
-def _begin(attempts: selectors.BaseSelector, info: tuple[Any, ...]) -> None:
-    family, kind, protocol, _, address = info
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setblocking(False)
-        try:
-            sock.connect(address)
-        except BlockingIOError:
-            pass
-        attempts.register(sock, selectors.EVENT_WRITE, sock)
-    except BaseException:
-        sock.close()
-        raise
+                    attempts.unregister(key.fd)
+                    code = key.data.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if code:
+                        raise OSError(code, os.strerror(code))
+                    key.data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return socket.socket(fileno=key.data.detach())  # all others are closed
+            except OSError as failed:
+                error = failed
+        raise error

@@ -16,7 +16,7 @@ from math import inf
 from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
-from pusher_proto.driving import Driver, MessageWire, Wire, call_plain, peer_of
+from pusher_proto.driving import Driver, MessageWire, Wire, call_plain, outcome_of, peer_of
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import connect_tcp
@@ -91,21 +91,24 @@ class Loop:
     ) -> None:
         self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
-        self.over = False
+        self.over = self.stopping = False
         self._connect = connect
-        self._released = released
         self._connect_messages = connect_messages
-        self._pipes: dict[int, Pipe | MessagePipe] = {}
-        self._message_pipes: list[MessagePipe] = []
-        self._posted: list[Callable[[], None]] = []
+        self._released = released
+        self._closing: list[tuple[threading.Thread, float]] = []
+        """Threads that close connections which carry messages, and for how many seconds the end waits for each."""
+        self._posted: list[Callable[[], object]] = []
         self._ring_at = inf
-        self._woken = self.stopping = False
-        self._sleeps = self._asleep = self._rung = 0
-        """The number of the last sleep, of this one (0 while awake), and of the last one that was interrupted."""
+        self._woken = False
+        self._asleep: object = None
+        """This sleep; None while awake."""
+        self._rung: object = None
+        """The last sleep that was interrupted."""
         self._selector = selectors.DefaultSelector()
         self._bell, self._ear = socket.socketpair()
-        self._bell.setblocking(False)
-        self._selector.register(self._ear, selectors.EVENT_READ)
+        for each in (self._bell, self._ear):
+            each.setblocking(False)
+        self._selector.register(self._ear, selectors.EVENT_READ, self._hear)
         self._thread = threading.Thread(target=self._run, name=f"pusher-io {name}", daemon=True)
 
     def start(self, driver: Driver, ended: Callable[[], None]) -> None:
@@ -138,7 +141,7 @@ class Loop:
         # In this order: the loop says that it sleeps first, and looks at `_woken` then.
         self._woken = True
         sleep = self._asleep
-        if sleep and sleep != self._rung:
+        if sleep is not None and sleep is not self._rung:
             with suppress(OSError):  # closed, or full of wake-ups already
                 self._bell.send(b"\0")
             # Noted afterwards: where the exception of a signal handler came between, the next call rings.
@@ -157,8 +160,7 @@ class Loop:
 
     def fail(self, error: BaseException) -> None:
         """End everything because of a bug; the first one counts."""
-        if self.error is None:
-            self.error = error
+        self.error = self.error or error
         self.wake()
 
     def join(self) -> None:
@@ -172,21 +174,17 @@ class Loop:
         return time.monotonic()
 
     def open(self, wire: Wire) -> None:
-        """Dial in a new thread."""
-        dial: Callable[[], None] = partial(self._dial, wire)
+        """Open a connection in a new thread."""
+        begin = partial(self._begin, f"{wire.host}:{wire.port}")
         if isinstance(wire, MessageWire) and (connect := self._connect_messages) is not None:
-            pipe = self._pipes[wire.number] = MessagePipe(wire, connect, self.guard, self._post)
-            self._message_pipes = [pipe, *(each for each in self._message_pipes if not each.over)]
-            dial = pipe.run
-        _start(f"pusher-dial {wire.host}:{wire.port}", self._until_error, dial)
+            wire.moved_by = MessagePipe(wire, connect, begin, self._post, self._closing)
+        else:
+            begin("dial", self._dial, wire, done=partial(self._dialed, wire), failed=wire.failed)
 
     def attend(self, wire: Wire) -> None:
         """Write a wire's output, watch its socket, and close it when it is over."""
-        pipe = self._pipes.get(wire.number)
-        if pipe is not None:
-            pipe.attend()
-            if wire.over:
-                self._pipes.pop(wire.number, None)
+        if wire.moved_by is not None:
+            wire.moved_by.attend()
 
     def ring_at(self, at: float) -> None:
         """Call `Driver.ring` at `at`."""
@@ -196,35 +194,35 @@ class Loop:
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
     ) -> Callable[[], None]:
         """Call a function of the application in a new thread. A call that is cancelled runs on."""
-
-        def work() -> None:
-            result = call_plain(function, argument)
-            self._post(done, result)
-
-        _start(f"pusher-call {getattr(function, '__qualname__', 'application')}", work)
+        name = getattr(function, "__qualname__", "application")
+        self._begin(name, "call", call_plain, function, argument, done=done, failed=done)
         return _nothing
 
     # The threads
 
-    def _dial(self, wire: Wire) -> None:
-        try:
-            if self._connect is not None:
-                sock = self._connect(wire.host, wire.port)
-            else:
-                sock = connect_tcp(wire, partial(self._post, wire.resolved))
-            sock.setblocking(False)
-        except Exception as error:
-            self._post(wire.failed, error)
-        else:
-            self._post(self._opened, wire, sock)
+    def _begin(
+        self,
+        name: str,
+        what: str,
+        function: Callable[..., object],
+        *args: object,
+        done: Callable[[Any], object],
+        failed: Callable[[BaseException], object],
+    ) -> threading.Thread:
+        """Call `function(*args)` in a new thread, then `done` or `failed` in the loop's thread."""
 
-    def _until_error(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:
-            self.fail(error)
+        def work() -> None:
+            result = outcome_of(function, *args)
+            self._post(failed if isinstance(result, BaseException) else done, result)
 
-    def _post(self, act: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, name=f"pusher-{what} {name}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._post(failed, OSError(f"no thread for it: {error}"))
+        return thread
+
+    def _post(self, act: Callable[..., object], *args: object) -> None:
         """Call `act` in the loop's thread, or here when that has ended."""
         with suppress(LocalProtocolError), self.guard:
             if self.over:
@@ -233,11 +231,19 @@ class Loop:
                 self._posted.append(partial(act, *args))
                 self.wake()
 
-    def _opened(self, wire: Wire, sock: socket.socket) -> None:
+    def _dial(self, wire: Wire) -> socket.socket:
+        if self._connect is not None:
+            sock = self._connect(wire.host, wire.port)
+        else:
+            sock = connect_tcp(wire, partial(self._post, wire.resolved))
+        sock.setblocking(False)
+        return sock
+
+    def _dialed(self, wire: Wire, sock: socket.socket) -> None:
         if wire.over:
             sock.close()
         else:
-            self._pipes[wire.number] = Pipe(wire, sock, self._selector)
+            wire.moved_by = Pipe(wire, sock, self._selector)
             wire.opened(peer_of(sock))
 
     def _run(self) -> None:
@@ -247,25 +253,26 @@ class Loop:
         except BaseException as error:
             self.fail(error)
         with self.guard:
-            self._end()
-        self._join_messages()
+            self._driver.abort()
+            for act in self._posted:
+                with suppress(Exception):  # after a bug the session may refuse
+                    act()
+            self.over = True
+            self._release()
+            self._ended()
+        self._wait_for_closing()
         self._released()
 
     def _turn(self) -> bool:
         """Sleep, and carry out what is due; return whether to continue."""
         now = time.monotonic()
-        self._sleeps += 1
-        self._asleep = self._sleeps
+        self._asleep = object()
         ready = self._select(0.0 if self._woken else self._ring_at - now)
-        self._asleep = 0
+        self._asleep = None
         driver = self._driver
         with self.guard:
             for key, mask in ready:
-                pipe: Pipe | None = key.data
-                if pipe is None:
-                    self._ear.recv(4096)
-                else:
-                    pipe.ready(mask)
+                key.data(mask)
             # Only timers due before the sockets were checked: data received during a suspension counts first.
             if self._ring_at <= now:
                 driver.ring(now)
@@ -285,29 +292,20 @@ class Loop:
         try:
             return self._selector.select(min(max(seconds, 0.0), _NAP))
         except OSError:
-            # `select` refuses all sockets because of one that the application closed: reading from that one fails.
+            # `select` refuses all sockets because of one that the application closed: reading tells which.
             keys = self._selector.get_map().values()
-            closed = [key for key in keys if key.data is not None and key.data.is_closed]
-            if not closed:
-                raise
-            return [(key, selectors.EVENT_READ) for key in closed]
+            return [(key, selectors.EVENT_READ) for key in keys]
 
-    def _end(self) -> None:
-        driver = self._driver
-        acts: list[Callable[[], None]] = [driver.abort]
-        acts += (partial(wire.close, abort=True) for wire in driver.wires.values())
-        for act in (*acts, *self._posted):
-            with suppress(Exception):  # after a bug the session may refuse
-                act()
-        self.over = True
-        self._release()
-        self._ended()
+    def _hear(self, _: int) -> None:
+        with suppress(BlockingIOError):
+            self._ear.recv(4096)
 
     def _release(self) -> None:
         """Close all files. Those of a forked process are not affected."""
         _alive.pop(self, None)
-        for pipe in self._pipes.values():
-            pipe.close()
+        for wire in self._driver.wires.values():
+            if isinstance(wire.moved_by, Pipe):
+                wire.moved_by.close()
         for each in (self._selector, self._bell, self._ear):
             each.close()
 
@@ -319,21 +317,20 @@ class Loop:
         with self.guard:
             self._driver.session.close(now=time.monotonic())
             self._driver.settle()
-        self._join_messages()
+        self._wait_for_closing()
 
-    def _join_messages(self) -> None:
+    def _wait_for_closing(self) -> None:
         """Wait until the connections that carry messages are closed."""
-        for pipe in self._message_pipes:
-            pipe.join()
+        for thread, seconds in self._closing:
+            if thread.is_alive():
+                thread.join(seconds)
 
     def after_fork(self) -> None:
         """Refuse everything: the thread and the connection belong to the process that this one was forked from."""
         self.guard = _Forked()
         self.error = LocalProtocolError(_FORKED)
         self.over = True
-        self._selector.close()
-        # A close frame would end the other process's connection.
-        self._pipes = {n: pipe for n, pipe in self._pipes.items() if isinstance(pipe, Pipe)}
+        self._selector.close()  # before sockets are taken out of it, which belong to the other process as well
         self._release()
         self._ended()
 
@@ -348,10 +345,6 @@ class _Forked:
         raise LocalProtocolError(_FORKED)
 
     def __exit__(self, *_: object) -> None: ...
-
-
-def _start(name: str, target: Callable[..., None], *args: object) -> None:
-    threading.Thread(target=target, args=args, name=name, daemon=True).start()
 
 
 def _nothing() -> None:

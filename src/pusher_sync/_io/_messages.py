@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
+from threading import Thread
 from typing import Any, Protocol
 
 from pusher_proto.driving import MessageWire, checked_connection, checked_message, connection_errors
 
 __all__ = ["ConnectMessages", "MessageConnection", "MessagePipe"]
 
-_AHEAD = 64
-"""Messages that the receiving thread may be ahead of the loop."""
+_AT_ONCE = 64
+"""Messages that one thread receives: as many may be ahead of the loop."""
 
 
 class MessageConnection(Protocol):
@@ -41,120 +40,97 @@ ConnectMessages = Callable[[str, int, bool, str], MessageConnection]
 
 
 class MessagePipe:
-    """A connection and its wire. One thread opens it and receives, one sends, one closes it.
+    """A connection and its wire. Each call of the connection runs in another thread, as it blocks.
 
-    `post` calls a function in the loop's thread, which does all with the wire but reading its attributes.
+    `begin(what, function, *args, done=..., failed=...)` calls a function in a new thread, and then one of the other two
+    with the result or the exception in the loop's thread; `post` calls a function in the loop's thread. The thread that
+    closes the connection is added to `closing`, with the seconds that the end of the client may wait for it.
     """
 
     def __init__(
-        self, wire: MessageWire, connect: ConnectMessages, guard: Any, post: Callable[..., None]
+        self,
+        wire: MessageWire,
+        connect: ConnectMessages,
+        begin: Callable[..., Thread],
+        post: Callable[..., None],
+        closing: list[tuple[Thread, float]],
     ) -> None:
         self._wire = wire
-        self._connect = connect
-        self._connection: Any = None
-        self._changed = threading.Condition(guard)
+        self._begin = begin
         self._post = post
-        self._waiting = 0
-        """Messages that were received and are not in the wire yet."""
-        self._writing = False
-        self._closer: threading.Thread | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing is left of the connection that could still be waited for."""
-        return self._wire.over and not (self._closer and self._closer.is_alive())
+        self._closing = closing
+        self._connection: Any = None
+        self._sending = self._receiving = self._may_receive = False
+        begin("dial", self._open, connect, done=self._opened, failed=wire.failed)
 
     def attend(self) -> None:
-        """Read, write, or end, as the wire says. Called under the guard."""
-        self._changed.notify_all()
-        if self._wire.over:
-            self.close()
+        """Read, write, or end, as the wire says."""
+        wire, connection = self._wire, self._connection
+        if connection is None:
+            return
+        if wire.over:
+            self._close(connection)
+            return
+        if wire.has_to_write and not self._sending:
+            self._sending = True
+            data = wire.to_write()
+            sent = partial(self._sent, len(data))
+            self._begin("send", self._send, connection, data, done=sent, failed=wire.write_failed)
+        self._may_receive = wire.wants_data
+        if self._may_receive and not self._receiving:
+            self._receiving = True
+            receive = partial(self._begin, "receive", self._receive, connection)
+            receive(done=self._received, failed=wire.failed)
 
-    def close(self) -> None:
-        """Close the connection in a third thread: the other two may be stuck in it. Called under the guard."""
-        if self._connection is not None and self._closer is None:
-            self._closer = self._thread("close", self._close)
-            with suppress(RuntimeError):  # at the end of the program there are no more threads
-                self._closer.start()
+    # In other threads
 
-    def join(self) -> None:
-        """Wait for the end of the connection, for at most `close_timeout`."""
-        if self._closer is not None and self._closer.is_alive():
-            self._closer.join(self._wire.effect.close_timeout)
-
-    def run(self) -> None:
-        """Open the connection, and receive until its end. Called in its own thread."""
+    def _open(self, connect: ConnectMessages) -> MessageConnection:
         wire = self._wire
-        try:
-            with connection_errors():
-                connection = self._connect(
-                    wire.host, wire.port, wire.effect.tls, wire.effect.target
-                )
-            checked_connection(connection)
-            self._post(self._opened, connection)
-            while self._may_receive():
-                with connection_errors(connection):
-                    message = connection.receive()
-                message = checked_message(connection, message)
-                if message is None:
-                    self._post(wire.eof)
-                    return
-                with self._changed:
-                    self._waiting += 1
-                self._post(self._received, message)
-        except Exception as error:
-            self._post(wire.failed, error)
+        with connection_errors():
+            connection = connect(wire.host, wire.port, wire.effect.tls, wire.effect.target)
+        checked_connection(connection)
+        return connection
 
-    def _may_receive(self) -> bool:
-        """Wait until the wire wants a message; return False at its end."""
-        wire = self._wire
-        with self._changed:
-            self._changed.wait_for(
-                lambda: wire.over or (wire.wants_data and self._waiting < _AHEAD)
-            )
-            return not wire.over
+    def _send(self, connection: MessageConnection, data: bytes) -> None:
+        with connection_errors(connection):
+            connection.send(data.decode())
+
+    def _receive(self, connection: MessageConnection) -> bool:
+        """Receive some messages, as long as the wire wants them. Return whether the connection has ended."""
+        for _ in range(_AT_ONCE):
+            if not self._may_receive:
+                break
+            with connection_errors(connection):
+                received = connection.receive()
+            message = checked_message(connection, received)
+            if message is None:
+                return True
+            self._post(self._wire.received, message)
+        return False
+
+    # In the loop's
 
     def _opened(self, connection: MessageConnection) -> None:
-        self._connection = connection
         if self._wire.over:
-            self.close()
+            self._close(connection)
         else:
-            self._thread("send", self._send, connection).start()
+            self._connection = connection
             self._wire.opened()
 
-    def _received(self, message: str | bytes) -> None:
-        self._waiting -= 1
-        self._wire.received(message)
-        self._changed.notify_all()
+    def _sent(self, size: int, _: None) -> None:
+        self._sending = False
+        self._wire.written(size)
 
-    def _send(self, connection: MessageConnection) -> None:
-        wire = self._wire
-        while data := self._next_to_send():
-            try:
-                with connection_errors(connection):
-                    connection.send(data.decode())
-            except Exception as error:
-                self._post(self._written, partial(wire.write_failed, error))
-            else:
-                self._post(self._written, partial(wire.written, len(data)))
+    def _received(self, ended: bool) -> None:
+        self._receiving = False
+        if ended:
+            self._wire.eof()
+        else:
+            self.attend()
 
-    def _next_to_send(self) -> bytes:
-        """Wait for the next message and return it; an empty one at the end of the wire."""
-        wire = self._wire
-        with self._changed:
-            self._changed.wait_for(lambda: wire.over or (wire.has_to_write and not self._writing))
-            self._writing = True
-            return b"" if wire.over else wire.to_write()
-
-    def _written(self, report: Callable[[], None]) -> None:
-        self._writing = False
-        report()
-        self._changed.notify_all()
-
-    def _close(self) -> None:
-        with suppress(Exception):
-            self._connection.close(*self._wire.goodbye)
-
-    def _thread(self, what: str, target: Callable[..., None], *args: object) -> threading.Thread:
-        name = f"pusher-{what} {self._wire.host}:{self._wire.port}"
-        return threading.Thread(target=target, args=args, name=name, daemon=True)
+    def _close(self, connection: MessageConnection) -> None:
+        """Close in another thread: the first two may be stuck in the connection."""
+        self._connection, self._may_receive = None, False
+        thread = self._begin("close", connection.close, *self._wire.goodbye, done=bool, failed=bool)
+        self._closing[:] = [each for each in self._closing if each[0].is_alive()]
+        self._closing.append((thread, self._wire.effect.close_timeout))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
 
-from pusher_proto.driving import READ_SIZE, Wire
+from pusher_proto.driving import READ_SIZE, SMALL_READ, Wire
 
 __all__ = ["Connect", "Pipe"]
 
@@ -22,7 +22,7 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 class Pipe:
     """A socket and its wire. The loop's thread calls everything here, under the guard."""
 
-    __slots__ = ("_pending", "_selector", "_socket", "_watched", "_wire", "_writing")
+    __slots__ = ("_pending", "_selector", "_size", "_socket", "_watched", "_wire", "_writing")
 
     def __init__(self, wire: Wire, sock: socket.socket, selector: BaseSelector) -> None:
         self._wire = wire
@@ -30,12 +30,8 @@ class Pipe:
         self._selector = selector
         self._watched = 0
         self._writing = False
-        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the application closed the socket."""
-        return self._socket.fileno() < 0
+        self._size = SMALL_READ
+        self._pending: Callable[[], int] = getattr(sock, "pending", int)
 
     def attend(self) -> None:
         """Write the wire's output, and watch the socket for the events that the wire needs."""
@@ -72,31 +68,30 @@ class Pipe:
 
     def _watch(self, wanted: int) -> None:
         before, self._watched = self._watched, wanted
-        if not before and wanted:
+        if before:
+            self._selector.unregister(self._socket)
+        if wanted:
             number = self._socket.fileno()
             if number in self._selector.get_map():  # that of a socket that the application closed
                 self._selector.unregister(number)
-            self._selector.register(self._socket, wanted, self)
-        elif before and not wanted:
-            self._selector.unregister(self._socket)
-        elif wanted:
-            self._selector.modify(self._socket, wanted, self)
+            self._selector.register(self._socket, wanted, self.ready)
 
     def _read(self) -> None:
         wire = self._wire
         while True:
             try:
-                data = self._socket.recv(READ_SIZE)
+                data = self._socket.recv(self._size)
             except _NOT_NOW:
                 return
             except OSError as error:
                 wire.failed(error)
                 return
+            self._size = SMALL_READ if len(data) < SMALL_READ else READ_SIZE
             if data:
                 wire.received(data)
             else:
                 wire.eof()
-            if self._pending is None or not self._pending() or not wire.wants_data:
+            if not (self._pending() and wire.wants_data):
                 return
 
     def _write(self) -> None:
@@ -108,7 +103,7 @@ class Pipe:
         except _NOT_NOW:
             pass
         except OSError as error:
-            if self.is_closed:
+            if self._socket.fileno() < 0:  # the application closed it
                 wire.failed(error)
             wire.write_failed(error)
             # Reading returns the data received before, then the end.
