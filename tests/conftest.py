@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
 
 from secrecy import Watch
+from slow import why_left_out
 
 pytest_plugins = ["pusher_anyio._pytest_plugin"]
 
@@ -31,19 +33,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watch(), "secrecy")
 
 
+FIRST = ("test_soak.py", "test_frozen.py", "test_weather.py", "test_autobahn.py", "test_site.py")
+"""Files that take long although they have few tests: they begin first, so that no worker is left alone with them."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="also run the tests marked slow, as CI does"
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow") or os.environ.get("CI"):
-        return
-    skipped = pytest.mark.skip(reason="slow: run with --slow (CI does)")
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(skipped)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Take three workers for two cores, since tests with sockets and subprocesses wait most of the time."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return cores + (cores + 1) // 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in FIRST)
 
 
 def pytest_collection_finish() -> None:
@@ -54,3 +64,9 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if (reason := why_left_out(item)) is not None:
+        pytest.skip(f"{reason}: run with --slow (CI does)")

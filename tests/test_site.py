@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which("chromium")
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(reason="builds the whole site and shows it in Chromium"),
     pytest.mark.timeout(300),
     pytest.mark.skipif(
         CHROMIUM is None and not os.environ.get("PUSHER_PROTO_REQUIRE_CHROMIUM"),

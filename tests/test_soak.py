@@ -133,7 +133,7 @@ def test_memory_is_compared_once_there_are_enough_calms() -> None:
     assert grown([AT_REST] * 5 + [more]) == ["memory grew from 40000 to 50000 KB"]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="four soaks of a minute")
 @pytest.mark.timeout(240)
 def test_a_leak_for_each_connection_is_caught() -> None:
     """Side by side: a run without a leak, and one for each kind."""

@@ -412,7 +412,12 @@ def own_removal_ignored(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "plant",
-    [deaf, deaf_member, early_members_dropped, own_removal_ignored],
+    [
+        deaf,
+        pytest.param(deaf_member, marks=pytest.mark.slow(reason="shows in few worlds only")),
+        early_members_dropped,
+        own_removal_ignored,
+    ],
     ids=lambda plant: plant.__name__,
 )
 def test_a_bug_that_shows_in_a_cluster_is_caught(

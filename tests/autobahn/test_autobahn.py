@@ -19,7 +19,7 @@ application hears of the message the connection has failed, so there is no echo 
 
 
 @pytest.fixture(scope="module")
-def ready() -> None:
+def autobahn() -> None:
     """The suite is installed; else the tests are skipped, or fail if PUSHER_PROTO_REQUIRE_AUTOBAHN=1."""
     reason = suite.prepare()
     if reason is None:
@@ -29,7 +29,7 @@ def ready() -> None:
     pytest.skip(f"no Autobahn: {reason}")
 
 
-def test_every_case_is_passed(ready: None) -> None:
+def test_every_case_is_passed(autobahn: None) -> None:
     results = suite.run([*SECTIONS, "9"])
     assert len(results) == 301
     failed = [it for it in results if not it.passed]
@@ -37,7 +37,7 @@ def test_every_case_is_passed(ready: None) -> None:
     assert {(it.behavior, it.close) for it in failed} <= {("NON-STRICT", "OK")}
 
 
-def test_every_case_is_passed_strictly_when_bytes_are_taken_one_by_one(ready: None) -> None:
+def test_every_case_is_passed_strictly_when_bytes_are_taken_one_by_one(autobahn: None) -> None:
     results = suite.run(SECTIONS, piece=1)
     assert len(results) == 247
     assert [it for it in results if not it.passed] == []

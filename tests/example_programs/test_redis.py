@@ -172,6 +172,7 @@ def test_nothing_is_lost(plant: Plant, trouble: Callable[[Plant], None]) -> None
     assert all(worker.lines for worker in plant.workers)
 
 
+@pytest.mark.smoke
 def test_each_event_is_handled_by_one_worker(plant: Plant) -> None:
     plant.publish(EVENTS)
     plant.wait(lambda: len(plant.handled()) == EVENTS)

@@ -15,6 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "node"
 REQUIRED = "PUSHER_PROTO_REQUIRE_SOKETI"
 
 
+@pytest.mark.slow(reason="installs pusher-js from npm")
 @pytest.mark.timeout(180)
 def test_the_example_suite_in_node_passes() -> None:
     if (reason := prepare(EXAMPLE)) is not None:

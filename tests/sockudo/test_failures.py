@@ -260,7 +260,6 @@ async def test_K7_a_full_presence_channel_is_joined_when_there_is_room(
         assert list(channel.members) == ["me"]
 
 
-@pytest.mark.slow
 async def test_K9_an_authentication_deadline_of_a_good_connection_is_not_final(
     driver: Driver, start_server: StartServer
 ) -> None:
@@ -298,6 +297,7 @@ async def test_K10_a_limit_of_messages_delays_channels_and_loses_none(
             )
 
 
+@pytest.mark.smoke
 async def test_K11_a_members_number_is_signed_as_text(
     driver: Driver, start_server: StartServer
 ) -> None:
@@ -338,6 +338,7 @@ async def test_C2_members_who_join_at_once_are_on_every_roster(
                 await until(partial(is_complete, channel))
 
 
+@pytest.mark.smoke
 async def test_a_client_event_of_a_channel_with_a_cache_is_refused(
     driver: Driver, start_server: StartServer
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from neighbours.member import Node
 from real_servers.fixtures import anyio_backend, driver, require
 from real_servers.process import RealServer, StartServer
+from slow import why_left_out
 from soketi.harness import Soketi, prepare
 
 __all__ = ["anyio_backend", "driver", "node", "pytest_collection_finish", "soketi_ready"]
@@ -23,7 +24,9 @@ _why_not = functools.cache(prepare)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Install before any test starts: it takes longer than the time limit of one test allows."""
     if not session.config.option.collectonly and any(
-        isinstance(item, pytest.Function) and "soketi_ready" in item.fixturenames
+        isinstance(item, pytest.Function)
+        and "soketi_ready" in item.fixturenames
+        and why_left_out(item) is None
         for item in session.items
     ):
         _why_not()
