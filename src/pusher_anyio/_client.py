@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from typing import Any, TypeVar, overload
 
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -18,7 +18,7 @@ from pusher_proto.driving import Driver, SSLContext
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
 from ._io import Connect, ConnectMessages, Loop, current_loop
-from ._leaving import Leaving, Opening
+from ._leaving import Opening
 from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
@@ -30,11 +30,8 @@ Authorizer = Callable[[AuthRequest], Any]
 `authorize_many`, that is called instead with a list of requests, and returns a list of authorizations or a mapping by
 channel."""
 
-TURNS_TO_HEAR = 3
-"""Turns of the event loop that a body has to hear from its own wait what broke the client, before it is interrupted."""
 
-
-class Client(Waiting[Binding, Channel, User], Source, Leaving):
+class Client(Waiting[Binding, Channel, User], Source):
     """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
 
     _channel_class = Channel
@@ -44,8 +41,8 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
     def __init__(self, session: Session, io: Loop, setup: Setup) -> None:
         self._io = io
         self._setup = setup
-        self._errors = []
         self._handlers = {}
+        self._errors = []
         super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._caller = Caller(self)
         io.anchor = self._handlers
@@ -115,7 +112,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
 
         May be called from any thread, and in a signal handler.
         """
-        self._io.soon(self._begin_to_close)
+        self._io.soon(self._io.start, "pusher close", self._close)
 
     async def close(self) -> None:
         """End everything, within `Options.close_timeout`. The same as leaving the block.
@@ -124,10 +121,7 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
         """
         self._check_here()
         await checkpoint_if_cancelled()
-        if not self._session.closed:
-            self._session.close(now=self._now())
-            self._changed()
-        await self._finish()
+        await self._close()
         self._raise_errors()
 
     async def aclose(self) -> None:
@@ -165,14 +159,11 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
 
     # The end
 
-    def _begin_to_close(self) -> None:
-        if not self._session.closed:
-            self._driver.tell(self._session.close)
-            self._io.start("pusher close", self._finish)
-
-    async def _finish(self) -> None:
-        """Wait until the session is closed and nothing is left of the client."""
+    async def _close(self) -> None:
+        """Close the session, and wait until nothing is left of the client."""
         try:
+            if not self._session.closed:
+                self._driver.tell(self._session.close)
             while not self._session.closed:
                 event = self._io.new_event()
                 self._lifecycle.add(event.set)
@@ -191,28 +182,14 @@ class Client(Waiting[Binding, Channel, User], Source, Leaving):
 
     def _broke(self, error: BaseException) -> None:
         """End at once, and let `error` come out of the block, of `run`, of every wait and of `close`."""
-        self._errors.append(error)
+        super()._broke(error)
         if len(self._errors) > 1:
             return
         self._io.ended = True  # no handler is called any more
-        with suppress(BaseException):  # after a bug the session may have another
-            self._driver.abort()
-        del self._errors[1:]
-        for wire in tuple(self._io.wires):
-            wire.close(abort=True)
+        self._driver.abort()
+        del self._errors[1:]  # what followed from the bug
         self._io.soon(self._io.cancel_tasks)  # what was woken before may still say what it has to
-        self._lifecycle.notify()
-        for sink in tuple(self._delivery.router):
-            sink.signal.notify()
-        self._interrupt(TURNS_TO_HEAR)
-
-    def _interrupt(self, turns: int) -> None:
-        if self._told or self._body is None:
-            return
-        if turns:
-            self._io.soon(self._interrupt, turns - 1)
-        else:
-            self._body.interrupt()
+        self._delivery.wake_all()
 
 
 def open_pusher(

@@ -10,29 +10,54 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from pusher_proto import ClientClosed, LocalProtocolError
+from pusher_proto import LocalProtocolError
+from pusher_proto.client import breakage, is_cut_short
 
 from ._io import Body, Loop
 
 __all__ = ["Leaving", "Opening"]
 
 
+TURNS_TO_HEAR = 3
+"""Turns of the event loop that a body has to hear from its own wait what went wrong, before it is interrupted."""
+
+
 class Leaving:
     """What may be entered for the length of a block. Any task may leave it, in any order with others."""
 
     _io: Loop
-    _errors: list[BaseException]
-    """What broke it: comes out of the block."""
     _body: Body | None = None
     """Of the block, while it is not left."""
+    _errors: list[BaseException]
+    """What broke this: comes out of the block."""
+    _told = False
+    """Whether the body has heard of it."""
 
     @abstractmethod
-    async def close(self) -> None:
+    async def _close(self) -> None:
         """End everything in good order."""
 
     @abstractmethod
     async def _end(self) -> None:
         """End everything at once."""
+
+    def _broke(self, error: BaseException) -> None:
+        """Let `error` come out of the block: it interrupts the body."""
+        self._errors.append(error)
+        if len(self._errors) == 1:
+            self._interrupt(TURNS_TO_HEAR)
+
+    def _interrupt(self, turns: int) -> None:
+        if turns:
+            self._io.soon(self._interrupt, turns - 1)
+        elif self._body is not None and not self._told:
+            self._body.interrupt()
+
+    def _raise_errors(self) -> None:
+        """Raise what broke this, if anything did."""
+        if self._errors:
+            self._told = self._told or self._body is None or self._body.is_here
+            raise breakage(self._errors)
 
     async def __aenter__(self) -> Self:
         self._body = self._io.body_class(self._io)
@@ -43,37 +68,24 @@ class Leaving:
         if body is not None and await body.leave(error):
             error = None  # the interruption
         cancelled = anyio.get_cancelled_exc_class()
-        at_once = isinstance(error, (cancelled, GeneratorExit)) or (
-            isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is not None
-        )
+        cut_short = is_cut_short(error, cancelled)
         try:
-            if not at_once:
+            if not cut_short:
                 with suppress(*((cancelled,) if error is not None else ())):
-                    await self.close()
+                    await self._close()
         except BaseException:
             if not self._errors:  # else they come out below
                 raise
         finally:
             await self._end()
-        errors = list(self._errors)
-        if at_once or not errors or error in errors:
+        if cut_short or not self._errors or error in self._errors:
             return
-        if error is not None and not _follows(error, errors):
-            errors.append(error)
-        alone = len(errors) == 1
-        raised = errors[0] if alone else BaseExceptionGroup("errors in and beside a block", errors)
+        raised = breakage(self._errors, error)
         context = raised.__context__
         try:
             raise raised
         finally:
             raised.__context__ = context
-
-
-def _follows(error: BaseException, errors: list[BaseException]) -> bool:
-    """Return whether `error` only follows from `errors`, which interrupted the body."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_follows(each, errors) for each in error.exceptions)
-    return error in errors or isinstance(error, ClientClosed)
 
 
 OpenedT = TypeVar("OpenedT", bound=Leaving)

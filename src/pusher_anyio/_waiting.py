@@ -19,7 +19,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._io import Body, Loop
+from ._leaving import Leaving
 
 __all__ = ["Waiting"]
 
@@ -29,30 +29,14 @@ ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
 UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
-class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT, UserT]):
+class Waiting(ClientBase[BindingT, ChannelT, UserT], Leaving, Generic[BindingT, ChannelT, UserT]):
     """A client that can wait, and raises from every wait what broke it."""
 
-    _io: Loop
     _caller: Any
     """What calls the plain handlers."""
     _setup: Setup
-    _body: Body | None
-    _errors: list[BaseException]
     _handlers: dict[Any, None]
     """The bindings: a client with handlers is not forgotten."""
-    _told = False
-    """Whether the body of the block has heard what broke the client."""
-
-    def _raise_errors(self) -> None:
-        """Raise what broke the client, if anything did."""
-        if self._errors:
-            self._told = self._told or self._body is None or self._body.is_here
-            raise self._error
-
-    @property
-    def _error(self) -> BaseException:
-        first, *more = self._errors
-        return BaseExceptionGroup("errors beside a block", [first, *more]) if more else first
 
     def _check_here(self) -> None:
         """Raise if this is not the client's event loop, before anything has changed."""

@@ -84,6 +84,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
     def __init__(
         self, server: Server, host: str, port: int, ssl_context: ssl.SSLContext | None
     ) -> None:
+        self._errors = []
         self.server = server
         self.host = host
         self.port = port
@@ -97,13 +98,14 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self._requested = anyio.Event()
         self._io = current_loop()
         self._io.broke = self._broke
-        self._errors = []
 
     async def close(self) -> None:
         """Drop all clients and free the port. Any task may do it. Raises what broke the server, if anything did."""
         await self._end()
-        if self._errors:
-            raise self._errors[0]
+        self._raise_errors()
+
+    async def _close(self) -> None:
+        await self._end()
 
     async def _end(self) -> None:
         # asyncio logs an InvalidStateError when an accept is cancelled while a client connects: close it first.
@@ -123,11 +125,6 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
             group.start_soon(self._run_requests)
             for listener in self._listeners:
                 group.start_soon(_listen, listener, self)
-
-    def _broke(self, error: BaseException) -> None:
-        self._errors.append(error)
-        if self._body is not None:
-            self._io.soon(self._body.interrupt)
 
     def _received(self, number: int, data: bytes) -> None:
         self.do(lambda server, now: server.receive_data(number, data, now=now))

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from ._client.bindings import SLOW, BindingBase
+from ._client.breaking import breakage, is_cut_short
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
 from ._client.goals import Goal, Goals
@@ -73,6 +74,8 @@ __all__ = [
     "UserBase",
     "Wait",
     "Weakly",
+    "breakage",
+    "is_cut_short",
 ]
 
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)

@@ -73,9 +73,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
     def _ended(self) -> None:
         """Wake all waits: no further event follows."""
         self._guard = self._host.guard = self._io.guard  # another one after a fork
-        self._lifecycle.notify()
-        for sink in self._delivery.router:
-            sink.signal.notify()
+        self._delivery.wake_all()
 
     def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         deadline = float("inf") if timeout is None else self._now() + timeout

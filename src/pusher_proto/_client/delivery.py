@@ -100,6 +100,12 @@ class Delivery:
         self._seen_changes = 0
         self._delivering = False
 
+    def wake_all(self) -> None:
+        """Wake all waits: the driver has ended, and each raises why."""
+        self.lifecycle.notify()
+        for sink in tuple(self.router):
+            sink.signal.notify()
+
     # Sinks come and go
 
     def add(self, sink: Sink) -> None:

@@ -1,0 +1,38 @@
+"""What comes out of a client that broke, and of the block around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import ClientClosed
+
+__all__ = ["breakage", "is_cut_short"]
+
+
+def breakage(
+    errors: Sequence[BaseException], of_block: BaseException | None = None
+) -> BaseException:
+    """Return what comes out where `errors` broke a client: the only one, or a group.
+
+    That includes `of_block`, what the block around the client raised, unless it only follows from `errors`.
+    """
+    found = list(errors)
+    if of_block is not None and not _follows(of_block, errors):
+        found.append(of_block)
+    return (
+        found[0] if len(found) == 1 else BaseExceptionGroup("a client and its block failed", found)
+    )
+
+
+def is_cut_short(error: BaseException | None, cancelled: type[BaseException]) -> bool:
+    """Return whether the exception of a block leaves no time to close: it was cancelled, or its generator ends."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(cancelled) is not None
+    return isinstance(error, (cancelled, GeneratorExit))
+
+
+def _follows(error: BaseException, errors: Sequence[BaseException]) -> bool:
+    """Return whether `error` only follows from `errors`, which interrupted the block."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_follows(each, errors) for each in error.exceptions)
+    return error in errors or isinstance(error, ClientClosed)
