@@ -31,7 +31,7 @@ class Leaving:
     _errors: list[BaseException]
     """What broke this: comes out of the block."""
     _told = False
-    """Whether the body has heard of it."""
+    """Whether a call in the body has raised it."""
 
     @abstractmethod
     async def _close(self) -> None:

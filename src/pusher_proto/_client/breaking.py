@@ -1,4 +1,4 @@
-"""What comes out of a client that broke, and of the block around it."""
+"""The exception that a broken client raises from its calls and from the block around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["breakage", "is_cut_short"]
 def breakage(
     errors: Sequence[BaseException], of_block: BaseException | None = None
 ) -> BaseException:
-    """Return what comes out where `errors` broke a client: the only one, or a group.
+    """Return the exception to raise where `errors` broke a client: the only one, or a group.
 
     That includes `of_block`, what the block around the client raised, unless it only follows from `errors`.
     """
