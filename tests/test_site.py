@@ -96,7 +96,7 @@ function isReadable(page, width, theme, frame) {
     if (seen.has(key)) continue;
     seen.add(key);
     const ratio = contrast(color, behind(one));
-    if (ratio < 3.5) found.push([page, width, `contrast ${ratio.toFixed(1)}, ${theme}: ${start(one.textContent)}`]);
+    if (ratio < 4.5) found.push([page, width, `contrast ${ratio.toFixed(1)}, ${theme}: ${start(one.textContent)}`]);
   }
 }
 (async () => {
