@@ -100,7 +100,8 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self._io.broke = self._broke
 
     async def close(self) -> None:
-        """Drop all clients and free the port. Any task may do it. Raises what broke the server, if anything did."""
+        """Drop all clients and free the port. Any task may do it. Raises the exception that stopped the server, if
+        there was one."""
         await self._end()
         self._raise_errors()
 
@@ -327,7 +328,7 @@ def serve(
 
     `server` is the machine, by default one with the demonstration app. `host` is one address or several, all with the
     same port; port 0 takes a free one, which `running.port` has. With `ssl_context` it speaks TLS. Closing drops all
-    clients and frees the port; any task may do it. An exception of the block comes out as itself.
+    clients and frees the port; any task may do it. An exception of the block is raised unchanged.
     """
     hosts = [host] if isinstance(host, str) else list(host)
 
@@ -364,7 +365,7 @@ class ServerInThread(Controls, Expectations):
         self.port: int = running.port
         self.tls: bool = running.tls
         self.aio: AwaitedServer = AwaitedServer(self)
-        """The waits and `connect_messages` for tests on an event loop: `await server.aio.expect_subscribed(...)`."""
+        """The waits and `connect_messages`, for tests on an event loop: `await server.aio.expect_subscribed(...)`."""
         self._running = running
         self._portal = portal
 

@@ -47,7 +47,7 @@ class _Line:
         self.busy = False
         """Whether `World._attend` is moving its bytes."""
         self.held: deque[bytes | None] = deque()
-        """What arrived while the client read nothing; None is the end."""
+        """Data that arrived while the client did not read; None is the end of the stream."""
 
 
 class _Memory:
@@ -126,10 +126,11 @@ class _Memory:
 
 
 class World(Controls, Expectations):
-    """A server, its clients, the network between them and the time. All of it belongs to one thread.
+    """A server, its clients, the network between them and the time. Use all of it in one thread.
 
     `server` is the machine, by default one with the demonstration app; `seed` decides all random choices, and `latency`
-    is the seconds that bytes travel. Clients reach the server under any host. It has all controls of a running server,
+    is the seconds that bytes take to arrive. Clients reach the server under any host. It has all controls of a running
+    server,
     and time passes in `run`, in every wait of a client, and in every expectation.
     """
 
@@ -215,7 +216,7 @@ class World(Controls, Expectations):
             self._flush()
 
     def run(self, seconds: float = 1.0) -> None:
-        """Let time pass, and call the handlers of all clients when their events come."""
+        """Let time pass, and call the handlers of all clients when their events arrive."""
         end = self.now + seconds
         going = True
         while going:
@@ -224,7 +225,7 @@ class World(Controls, Expectations):
         self._call_handlers()
 
     def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Let time pass until `look(server)` is true in the sense of Python, and return it. Raises TimeoutError."""
+        """Let time pass until `look(server)` is true, and return its result. Raises TimeoutError."""
         limit = self.now + timeout
         while not (seen := look(self.server)):
             self._call_handlers()
@@ -255,7 +256,7 @@ class World(Controls, Expectations):
         heapq.heappush(self._queue, (self.now + delay, next(self._order), action))
 
     def _step(self, limit: float) -> bool:
-        """Go to the next time at which something happens, and let it happen; or to `limit` if that is earlier."""
+        """Advance to the next action and run it, or to `limit` if that is earlier."""
         self._ios = [io for io in self._ios if not io.over]
         due = [self._queue[0][0]] if self._queue else []
         deadlines = [self.server.next_deadline(), *(io.ring for io in self._ios)]
@@ -285,7 +286,7 @@ class World(Controls, Expectations):
             line.wire.opened()
 
     def _attend(self, line: _Line) -> None:
-        """Take what a wire has to write, and give it what has arrived."""
+        """Carry the outgoing bytes of a wire, and hand it the bytes that have arrived."""
         wire = line.wire
         if line.busy:
             return

@@ -141,7 +141,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         ),
         (
             ["listen", *HOST, "--auth-url", "http://a/", "--header", "A b: c", "private-x"],
-            "not a header that can be set here",
+            "the client sets it, or no header may have that name",
         ),
         (["listen", *HOST, "--ca", "/no/such/file", "room"], "--ca /no/such/file: No such file"),
         (["listen", *HOST, "--proxy", "ftp://a:hush@b", "room"], "a proxy is http://host:port or"),

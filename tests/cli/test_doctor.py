@@ -258,7 +258,7 @@ def test_a_server_that_wants_tls_is_told_from_one_without_it(
 ) -> None:
     status, step, _, advice = last_step(*secure.arguments, "--no-tls", capfd=capfd)
     assert (status, step) == (1, "upgrade")
-    assert "wants TLS (leave out --no-tls)" in advice
+    assert "expects TLS (leave out --no-tls)" in advice
 
 
 # Proxies.
@@ -322,7 +322,7 @@ def test_a_proxy_that_is_not_there_is_told_from_a_server(capfd: pytest.CaptureFi
 # What is no Pusher server.
 
 HTTP = "the upgrade was answered with HTTP"
-NO_PUSHER = "A web server answers here, and no Pusher server: check --host, --port and --path."
+NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --port and --path."
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ NO_PUSHER = "A web server answers here, and no Pusher server: check --host, --po
             "301 Moved\r\nLocation: https://example.org/app",
             1,
             f"{HTTP} 301 Moved to https://example.org/app (redirects are not followed)",
-            "Name the place that it leads to in --host, --port and --path; redirects are not followed.",
+            "Redirects are not followed: give their target in --host, --port and --path.",
         ),
         (
             "400 Bad Request",
@@ -391,7 +391,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
         status, step, _, advice = last_step(*at(port), capfd=capfd)
     assert (status, step) == (1, "upgrade")
     assert advice == (
-        "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
+        "The program on this port is no WebSocket server, or expects TLS (leave out --no-tls): check the port."
     )
 
 
@@ -410,7 +410,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
                 "noticed the loss of a connection."
             ),
         ),
-        (4100, 1, "Look at the server's log: it took the connection and ended it."),
+        (4100, 1, "Look at the server's log: it accepted the connection, then ended it."),
     ],
 )
 def test_the_code_of_the_server_decides(
@@ -455,7 +455,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
                 "the auth endpoint answered 419 (Laravel wants a CSRF token: use a route with a bearer "
                 f"token (Sanctum), or send X-XSRF-TOKEN); its answer begins: {PAGE}"
             ),
-            "Use a route with a bearer token (Laravel: auth:sanctum); this one wants a CSRF token.",
+            "Use a route with a bearer token (Laravel: auth:sanctum); this one requires a CSRF token.",
         ),
         (
             (200, PAGE),
@@ -463,7 +463,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
                 "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a "
                 f"token; its answer begins: {PAGE}"
             ),
-            "A web page is mostly a login: say who you are with --header, and check --auth-url.",
+            "The answer is a web page, probably a login: say who you are with --header, and check --auth-url.",
         ),
         (
             (200, {"token": "x"}),
@@ -481,7 +481,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
                 "login page"
             ),
             (
-                "A redirect is mostly to a login page: say who you are with --header, or name the right "
+                "The redirect probably leads to a login page: say who you are with --header, or correct "
                 "--auth-url."
             ),
         ),
@@ -498,7 +498,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (500, ""),
             "the auth endpoint answered 500",
-            "The application fails: look at its log.",
+            "The application failed: look at its log.",
         ),
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
@@ -540,7 +540,7 @@ def test_a_wrong_secret_is_status_4(address: list[str], capfd: pytest.CaptureFix
             "  FAILED  subscription, private-x  TIME  the server refused 'private-x': Invalid signature: "
             "Expected HMAC SHA256 hex digest of ID:private-x, but got ***"
         ),
-        "          Check --secret: it must be the secret of the very app that the key belongs to.",
+        "          Check --secret: it must be the secret of the app with this key.",
     ]
 
 
@@ -559,9 +559,9 @@ def test_a_public_channel_that_is_refused_is_status_4(
 @pytest.mark.parametrize(
     ("code", "message", "advice"),
     [
-        (4009, "Invalid signature", "Check --secret: it must be the secret of the very app that"),
+        (4009, "Invalid signature", "Check --secret: it must be the secret of the app with this key."),
         (4100, "Over capacity", "The channel is full: raise the limit of the server, or wait"),
-        (4000, "Not here", "This is not about the signature: the server's words say why, or"),
+        (4000, "Not here", "The signature is not the problem: see the server's message, or its log."),
     ],
 )
 def test_K13_only_a_refused_signature_is_about_the_secret(
@@ -595,7 +595,7 @@ def test_an_authorization_that_the_server_does_not_take_points_to_the_endpoint(
     status, step, _, advice = last_step(*arguments, capfd=capfd)
     assert (status, step) == (4, "subscription, private-x")
     assert advice == (
-        "Check that the auth endpoint signs with the key and the secret of this very app."
+        "Check that the auth endpoint signs with the key and the secret of this app."
     )
 
 
@@ -652,12 +652,12 @@ def test_who_never_answers_is_status_5(running: ServerInThread, address: list[st
         (
             5,
             "TLS and certificate",
-            "The server does not speak TLS on this port, as it seems: try --no-tls, or another port.",
+            "The server does not seem to speak TLS on this port: try --no-tls, or another port.",
         ),
         (
             5,
             "upgrade",
-            "What listens there does not answer a web request: check the host and the port.",
+            "The program on this port does not answer HTTP requests: check the host and the port.",
         ),
         (
             5,

@@ -112,7 +112,7 @@ def test_a_line_for_a_person_commands_no_terminal(event: ChannelEvent, line: str
         (ServerError(None, ""), "the server says: error (None)"),
         (DecryptionFailed("x", "price", DecryptionError("not opened")), "x: not opened"),
         (EventsDropped("room", 3), "3 events were dropped"),
-        (ProtocolViolation("not JSON"), "the server sent nonsense: not JSON"),
+        (ProtocolViolation("not JSON"), "the server sent an invalid message: not JSON"),
         (Unsubscribed("room"), None),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",

@@ -303,7 +303,7 @@ def test_what_cannot_be_sent_is_logged(
     channel.trigger("client-hello", {})
     pusher.connection.send_event("pusher:subscribe", {})
     for says in (
-        "connect() before",
+        "connect() first",
         "begin with client-",
         "'client-hello' was not sent",
         "'pusher:subscribe' was",

@@ -112,10 +112,10 @@ def test_one_call_starts_again() -> None:
     ("name", "body", "status", "sentence"),
     [
         ("fly", b"{}", 404, "No command 'fly': there are publish, "),
-        ("drop", b"{", 400, "The body of drop is not as it should be: "),
+        ("drop", b"{", 400, "The body of drop is invalid:  "),
         ("drop", b'{"kode": 1}', 400, "unknown field `kode`"),
         ("drop", b'{"code": "x"}', 400, "Expected `int | null`"),
-        ("drop", b'{"code": 7}', 400, "not a close code: 7"),
+        ("drop", b'{"code": 7}', 400, "a close code is between 1000 and 4999, not 7"),
         ("drop", b'{"connection": 7}', 400, "there is no connection 7"),
         ("publish", b'{"channels": "x", "event": "e", "app": "y"}', 400, "no app has the key 'y'"),
         ("client_event", b'{"channel": "x", "event": "e"}', 400, "is named client-"),

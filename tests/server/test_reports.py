@@ -147,4 +147,4 @@ def test_other_methods_and_failures_of_pages_are_reported(
     wire = world.wire()
     wire.send(request("OPTIONS", "/up", headers={"Origin": "http://shop.test"}))
     assert wire.raw.startswith(b"HTTP/1.1 204 ")
-    assert refusals(reports) == ["DELETE /stats: 405 /stats is read with GET"]
+    assert refusals(reports) == ["DELETE /stats: 405 /stats must be read with GET"]

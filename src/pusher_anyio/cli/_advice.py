@@ -1,4 +1,4 @@
-"""What to do about what went wrong: a sentence for each failure that `doctor` can tell apart."""
+"""The advice for each failure that `doctor` distinguishes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from ._arguments import Arguments
 __all__ = ["ALL_IS_WELL", "about_channel", "about_connection", "what_happened"]
 
 ALL_IS_WELL = (
-    "Nothing is wrong on the way to the events. When none come, compare what is published with what is\n"
-    "listened to: the app (key and cluster), the channel's name, the event's name. `pusher-proto listen`\n"
-    "prints every event."
+    "Everything works up to the events. If none are received, compare the app (key and cluster), the\n"
+    "channel's name and the event's name with those of the publisher. `pusher-proto listen` prints\n"
+    "every event."
 )
 
 
 def what_happened(lost: ConnectionLost) -> str:
-    """Return what the system said, in its words, or else the session's reason."""
+    """Return the error message of the system, or else the session's reason."""
     match lost.error:
         case ConnectionUnsafe():
             return str(lost.error)
@@ -79,8 +79,8 @@ def _about_key(lost: ConnectionLost, timed_out: bool) -> str:
     if lost.code == 4009 and "origin" in lost.reason.lower():
         return "give --origin URL, with one that the server allows"
     if timed_out:
-        return "the server took the connection and never greeted: look at its log"
-    default = "look at the server's log: it took the connection and ended it"
+        return "the server accepted the connection, but sent no greeting: look at its log"
+    default = "look at the server's log: it accepted the connection, then ended it"
     return lost.hint or hint_for(lost.code, lost.reason) or default
 
 
@@ -90,8 +90,8 @@ def _about_tcp(lost: ConnectionLost, arguments: Arguments, timed_out: bool) -> s
     if isinstance(lost.error, ConnectionRefusedError):
         return "Nothing listens there: start the server, or check --host and --port (Reverb: 8080, Soketi: 6001)."
     if timed_out or isinstance(lost.error, TimeoutError):
-        return "Nothing answers: check the host and the port; a firewall may swallow what is sent there."
-    return "This machine finds no way there: check its network and the address."
+        return "Nothing answers: check the host and the port; a firewall may drop the packets."
+    return "This machine has no route there: check its network and the address."
 
 
 _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
@@ -109,20 +109,22 @@ def _about_tls(lost: ConnectionLost, timed_out: bool) -> str:
             tls_hint(error.verify_code, error.authorities) or "look at the certificate"
         )
     if timed_out:
-        return "The server does not speak TLS on this port, as it seems: try --no-tls, or another port."
+        return "The server does not seem to speak TLS on this port: try --no-tls, or another port."
     return "The server does not speak TLS on this port: try --no-tls, or another port."
 
 
 def _about_upgrade(lost: ConnectionLost, timed_out: bool) -> str:
     code = lost.code
     if timed_out:
-        return "What listens there does not answer a web request: check the host and the port."
+        return (
+            "The program on this port does not answer HTTP requests: check the host and the port."
+        )
     if code is None or code >= 1000:
-        return "What listens there is no WebSocket server, or wants TLS (leave out --no-tls): check the port."
+        return "The program on this port is no WebSocket server, or expects TLS (leave out --no-tls): check the port."
     if 300 <= code < 400:
-        return "Name the place that it leads to in --host, --port and --path; redirects are not followed."
+        return "Redirects are not followed: give their target in --host, --port and --path."
     if code < 300 or code == 404:
-        return "A web server answers here, and no Pusher server: check --host, --port and --path."
+        return "A web server answers here, not a Pusher server: check --host, --port and --path."
     return _sentence(status_hint(code) or "check the host, the port and the path")
 
 
@@ -138,10 +140,10 @@ def about_channel(error: PusherError, channel: str, *, signed_here: bool, timed_
     if code == 4100:
         return "The channel is full: raise the limit of the server, or wait until members leave."
     if code is not None and code not in _OF_SIGNATURES:
-        return "This is not about the signature: the server's words say why, or its log."
+        return "The signature is not the problem: see the server's message, or its log."
     if signed_here:
-        return "Check --secret: it must be the secret of the very app that the key belongs to."
-    return "Check that the auth endpoint signs with the key and the secret of this very app."
+        return "Check --secret: it must be the secret of the app with this key."
+    return "Check that the auth endpoint signs with the key and the secret of this app."
 
 
 _OF_SIGNATURES = (401, 403, 4009)
@@ -150,9 +152,9 @@ _OF_SIGNATURES = (401, 403, 4009)
 _ENDPOINT = {
     401: "Say who you are: --header 'Authorization: Bearer TOKEN', or --header 'Cookie: ...'.",
     403: "Check the rule for this channel (Laravel: routes/channels.php), and whose token it is.",
-    404: "Check --auth-url: nothing answers at its path (Laravel: /broadcasting/auth).",
+    404: "Check --auth-url: the application has nothing at its path (Laravel: /broadcasting/auth).",
     405: "Check --auth-url: the endpoint must take POST.",
-    419: "Use a route with a bearer token (Laravel: auth:sanctum); this one wants a CSRF token.",
+    419: "Use a route with a bearer token (Laravel: auth:sanctum); this one requires a CSRF token.",
 }
 
 
@@ -163,14 +165,12 @@ def _about_endpoint(error: AuthorizationError, timed_out: bool) -> str:
     if status is None:
         return "Check --auth-url, and that the application is running there."
     if 300 <= status < 400:
-        return "A redirect is mostly to a login page: say who you are with --header, or name the right --auth-url."
+        return "The redirect probably leads to a login page: say who you are with --header, or correct --auth-url."
     if status >= 500:
-        return "The application fails: look at its log."
+        return "The application failed: look at its log."
     if 200 <= status < 300:
         if error.body:
-            return (
-                "A web page is mostly a login: say who you are with --header, and check --auth-url."
-            )
+            return "The answer is a web page, probably a login: say who you are with --header, and check --auth-url."
         return """The endpoint must answer JSON such as {"auth": "KEY:SIGNATURE"}: look at what it answers."""
     return _ENDPOINT.get(status, "The application refuses the request: look at its log.")
 

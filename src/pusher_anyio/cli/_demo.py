@@ -42,7 +42,7 @@ _LIMIT = 9.0  # seconds; on this machine alone nothing takes so long
 
 
 def run(arguments: Arguments) -> int:
-    """Show it, and return the exit status."""
+    """Run the demonstration, and return the exit status."""
     try:
         return anyio.run(_keep if arguments.keep else _show)
     except BrokenPipeError:
@@ -54,7 +54,7 @@ def run(arguments: Arguments) -> int:
 
 
 class _Screen:
-    """Prints what happens as it happens, and waits for the next event."""
+    """Prints events as they arrive, and waits for the next one."""
 
     def __init__(self) -> None:
         self._back: list[str] = []
@@ -69,7 +69,7 @@ class _Screen:
         print_line(f"{took}  {self._paint(f'{who:<7}', _COLOURS[who])} {text}")
 
     def show(self, event: Event) -> None:
-        """Print an event of the client's. This is the handler that is bound to all of them."""
+        """Print an event of the client. This handler is bound to all events."""
         if isinstance(event, ChannelEvent):
             self.say("event", as_text(event))
             self._events += 1
@@ -92,7 +92,7 @@ class _Screen:
 
 
 async def _show(pause: float = _PAUSE) -> int:
-    """Tell the story once."""
+    """Run the demonstration once."""
     with anyio.fail_after(_LIMIT):
         async with _opened() as (running, client, other):
             await _tell_the_story(running, client, other, pause)
@@ -102,7 +102,7 @@ async def _show(pause: float = _PAUSE) -> int:
 
 
 async def _keep(pause: float = _PAUSE) -> int:
-    """Tell the story, and go on publishing until a signal comes."""
+    """Run the demonstration, then publish until a signal."""
 
     async def go_on() -> int:
         await _tell_the_story(running, client, other, pause)
@@ -123,7 +123,7 @@ async def _keep(pause: float = _PAUSE) -> int:
 @asynccontextmanager
 async def _opened() -> AsyncIterator[tuple[RunningServer, Client, Client]]:
     """Open a server and two clients of it."""
-    # The first client's events are printed, and a reader who has gone ends it all.
+    # The first client's handler prints: if stdout is closed, it raises, which ends the demonstration.
     async with (
         serve(Server(rng=random.Random())) as running,  # noqa: S311 - no secrets
         open_pusher(_options(running, "ada"), on_handler_error="raise") as client,
@@ -187,7 +187,7 @@ async def _break(running: RunningServer, client: Client, screen: _Screen, pause:
     running.drop(connection=numbers[client.socket_id])
     running.publish(PUBLIC, "headline", {"text": "Missed by everyone"})
     screen.say("server", f"publishes to {PUBLIC} while no client is connected")
-    # As the server sees it: the client may not even know yet that its connection is gone.
+    # In the view of the server: the client may not have noticed the loss yet.
     await running.wait_until(
         lambda server: (
             all(server.subscriptions(name) for name in CHANNELS)

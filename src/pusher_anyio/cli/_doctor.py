@@ -1,4 +1,4 @@
-"""`pusher-proto doctor`: why do I get no events?"""
+"""`pusher-proto doctor`: finds out why no events are received."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ _TITLES = {
     ConnectStep.TLS: "TLS and certificate",
     ConnectStep.GREETING: "key and cluster",
 }
-"""The titles of steps that are not called as in `on_progress`."""
-_OFTEN = 0.005  # seconds between looks at the state of a channel, of whose change no event tells
+"""Titles of steps that differ from their names in `on_progress`."""
+_OFTEN = 0.005  # seconds between looks at the state of a channel, because its change emits no event
 _INDENT = " " * 10
 _BOUND = "\N{NO-BREAK SPACE}"
 """Keeps a time in its column where a line is wrapped."""
 
 
 def run(arguments: Arguments) -> int:
-    """Look at each step, and return the exit status. Raises `UsageError`."""
+    """Run each step, and return the exit status. Raises `UsageError`."""
     options = options_from(arguments, arguments.channels)
     context = ssl_context_from(arguments)
     limit = arguments.timeout
@@ -272,7 +272,7 @@ class _Examination:
 
     @property
     def _is_late(self) -> bool:
-        """Whether the time limit is over, but for a moment."""
+        """Return whether the time limit is over, with a small tolerance."""
         limit: float = self._arguments.timeout
         return self._took > 0.95 * limit
 

@@ -1,4 +1,4 @@
-"""Follows the events of a client until something ends the command: what `listen` and `who` have in common."""
+"""Follows the events of a client until the command ends, for `listen` and `who`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _BATCH = 200
 
 
 class Enough(Exception):
-    """Raised by what takes the events: the command is done."""
+    """Raised by `Shows.take`: the command is done."""
 
 
 class Shows(Protocol):
-    """What a command shows, in the form that fits stdout."""
+    """The output of a command, in the form that fits stdout."""
 
     every: float
     """Seconds after which `refresh` is called, if no event is received."""
@@ -42,10 +42,10 @@ class Shows(Protocol):
         """Take an event; return whether it is shown. Raises `Enough`."""
 
     def refresh(self) -> None:
-        """Write what was taken, and bring a live view up to date."""
+        """Write the events taken so far, and update a live view."""
 
     def close(self, *, interrupted: bool) -> None:
-        """Write what was taken, unless the command was interrupted, and end a live view."""
+        """Write the events taken so far, unless the command was interrupted, and end a live view."""
 
 
 def follow(
@@ -99,7 +99,7 @@ def _followed(
     until: float,
     server: str,
 ) -> bool:
-    """Show events; return False when the time is over, True when the command is done before."""
+    """Show events; return True when the command is done, False when the time is over before."""
     shows = shown(client)
     interrupted = False
     try:
@@ -117,7 +117,7 @@ def _followed(
 
 
 def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> None:
-    """Wait for an event, and take it with the others that have been received already."""
+    """Wait for an event; take it, and all others that have been received."""
     for _ in range(_BATCH):
         try:
             event = stream.next(timeout=patience)
@@ -127,7 +127,7 @@ def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> No
         if isinstance(event, ConnectionLost) and not event.will_retry:
             continue  # the exception that follows says it
         if not shows.take(event) and (text := describe(event, server)) is not None:
-            shows.refresh()  # the lines on stderr stand where they belong
+            shows.refresh()  # keeps the order of lines on stdout and stderr
             tell(text)
         if isinstance(event, SubscriptionFailed) and event.retry_in is None:
             raise _Refused

@@ -22,7 +22,7 @@ __all__ = ["run"]
 
 
 class _Lines:
-    """One line an event, at once."""
+    """Prints one line for each event, at once."""
 
     every = inf
 
@@ -41,7 +41,7 @@ class _Lines:
 
 
 class _Wanted:
-    """Hands on the events that are to be printed, and ends after so many."""
+    """Passes on the events to print, and ends after `--count` of them."""
 
     def __init__(self, arguments: Arguments, view: _Lines | EventView) -> None:
         self._names = arguments.events
@@ -52,7 +52,7 @@ class _Wanted:
         self.close = view.close
 
     def take(self, event: Event) -> bool:
-        """Show an event if it is wanted."""
+        """Show an event if it is to be printed."""
         if not isinstance(event, ChannelEvent) or (self._names and event.name not in self._names):
             return False
         self._view.show(event)

@@ -1,4 +1,4 @@
-"""What is printed: events on stdout, and everything else on stderr."""
+"""Prints events on stdout, and everything else on stderr."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _TOLD = ("pusher_proto.connection", "pusher_proto.session")
-"""The logs that say what events say too."""
+"""The loggers whose records repeat what events say."""
 
 
 def printable(text: str) -> str:
@@ -56,7 +56,7 @@ def printable(text: str) -> str:
 
 
 def clock() -> str:
-    """Return the time of day, here."""
+    """Return the local time of day."""
     return time.strftime("%H:%M:%S")
 
 
@@ -77,7 +77,7 @@ def as_text(event: ChannelEvent) -> str:
 
 
 def describe(event: Event, server: str) -> str | None:
-    """Return what happened to the connection or to a channel, in one line; None for other events.
+    """Return one line about a change of the connection or of a channel; None for other events.
 
     `server` is host and port, for the line about a lost connection.
     """
@@ -120,7 +120,7 @@ def describe(event: Event, server: str) -> str | None:
         case ReadingPaused():
             return f"nothing was read for {event.seconds:.1f} s: messages may be lost"
         case ProtocolViolation():
-            return f"the server sent nonsense: {event.reason}"
+            return f"the server sent an invalid message: {event.reason}"
         case _:
             return None
 
@@ -157,7 +157,7 @@ def print_line(line: str) -> None:
 
 
 def has_room(stream: TextIO) -> bool:
-    """Return whether a terminal takes anything now: not after Ctrl+S, nor when its window hangs."""
+    """Return whether a terminal accepts output now: not after Ctrl+S, nor when its window hangs."""
     try:
         return bool(select.select([], [stream.fileno()], [], 0)[1])
     except (OSError, ValueError):  # Windows, or no file at all: then the write itself waits
@@ -165,7 +165,7 @@ def has_room(stream: TextIO) -> bool:
 
 
 def _encoded(text: str) -> bytes:
-    # JSON is UTF-8 whatever the terminal speaks; a terminal that cannot show something shows an escape.
+    # JSON is UTF-8 on any terminal; characters that a terminal cannot show are escaped.
     encoding = (sys.stdout.encoding or "utf-8") if sys.stdout.isatty() else "utf-8"
     return text.encode(encoding, "backslashreplace")
 
@@ -179,17 +179,17 @@ def give_up_stdout() -> None:
 
 
 class _OnStderr(logging.Handler):
-    """Writes to stderr as it is at that moment: it may be replaced while a terminal shows more than lines."""
+    """Writes to the current `sys.stderr`, which a live view replaces."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record, and what it says of an exception."""
+        """Print a record, and its exception if it has one."""
         with contextlib.suppress(OSError):
             print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
 @contextlib.contextmanager
 def logs_on_stderr(*, verbose: bool) -> Iterator[None]:
-    """Show warnings, or everything. What `describe` tells is not shown a second time."""
+    """Show warnings, or all records, but not records that repeat what `describe` returns."""
     handler = _OnStderr()
     if verbose:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -16,9 +16,9 @@ __all__ = ["main", "parse"]
 
 NAME = "pusher-proto"
 _ENDED_BY_SIGNALS = ("listen", "serve", "who")
-"""Commands that Ctrl+C ends in good order."""
+"""Commands of which Ctrl+C is the normal end."""
 _HOMES = {"serve": ".serve._command"}
-"""The modules of commands that are not called like their command."""
+"""The modules whose name differs from that of their command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,14 +50,14 @@ def _parsed(argv: Sequence[str] | None, run: Callable[[Arguments], object]) -> o
 def _run(arguments: Arguments) -> int:
     command = arguments.command
     try:
-        # Only now, and only this one: importing everything that a command needs takes a while.
+        # Import only the module of this command: the imports of all would take long.
         module = import_module(_HOMES.get(command, f"._{command}"), __package__)
         from ._output import logs_on_stderr
 
         with logs_on_stderr(verbose=arguments.verbose):
             return int(module.run(arguments))
     except KeyboardInterrupt:
-        # Only where the command does not handle it itself, or not yet.
+        # A command that handles Ctrl+C itself gets here only before it does.
         return Exit.DONE if command in _ENDED_BY_SIGNALS else Exit.INTERRUPTED
 
 

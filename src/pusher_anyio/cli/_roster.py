@@ -41,7 +41,7 @@ class Roster:
         return Change("here")
 
     def joined(self, member: Member) -> Change | None:
-        """Add a member, or what is new of one."""
+        """Add a member, or update its info."""
         before = self._members.get(member.id)
         if before == member:
             return None
@@ -49,5 +49,5 @@ class Roster:
         return Change("joined" if before is None else "changed", member)
 
     def left(self, member: Member) -> Change | None:
-        """Take a member away."""
+        """Remove a member."""
         return Change("left", member) if self._members.pop(member.id, None) is not None else None

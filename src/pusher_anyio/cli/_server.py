@@ -1,4 +1,4 @@
-"""From the arguments that name a server to the options of a client."""
+"""Turns the arguments that name a server into the options of a client."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["options_from", "server_of", "ssl_context_from"]
 
 
 def options_from(arguments: Arguments, channels: Iterable[str]) -> Options:
-    """Return the options that the arguments mean, fit for subscribing to `channels`. Raises `UsageError`."""
+    """Return the options for the arguments, fit for subscribing to `channels`. Raises `UsageError`."""
     try:
         options = replace(_address(arguments), origin=arguments.origin)
         strict = options.strict_names and not arguments.any_name
@@ -39,11 +39,13 @@ def options_from(arguments: Arguments, channels: Iterable[str]) -> Options:
                 raise UsageError(f"{channel} needs --secret, or --auth-url")
             own = isinstance(options.auth, OwnKey) and options.auth.master_key is None
             if kind is ChannelKind.ENCRYPTED and own:
-                raise UsageError(f"{channel} needs --auth-url: --secret opens no encrypted channel")
+                raise UsageError(
+                    f"{channel} needs --auth-url: --secret is not enough for an encrypted channel"
+                )
     except (ValueError, PusherError) as error:
         raise UsageError(str(error)) from error
     if isinstance(options.auth, OwnKey):
-        # On a presence channel everybody has a name; two listeners are two members.
+        # On a presence channel each listener is a separate member.
         member = {"user_id": f"pusher-proto-{secrets.token_hex(4)}"}
         options = replace(options, auth=replace(options.auth, member=member))
     return options
@@ -79,7 +81,7 @@ def _address(arguments: Arguments) -> Options:
 
 
 def server_of(options: Options) -> str:
-    """Return host and port of the server, for people."""
+    """Return host and port of the server, for messages."""
     address = options.address()
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{host}:{address.port}"

@@ -29,9 +29,9 @@ def interrupted_by_sigterm() -> Iterator[None]:
 
 
 async def until_signal(work: Callable[[], Awaitable[int]]) -> int:
-    """Return what `work` returns, or `Exit.DONE` when a signal ended it. Exceptions come out as they are.
+    """Return what `work` returns, or `Exit.DONE` when a signal ended it. Exceptions are raised unchanged.
 
-    Call it within the blocks of clients and servers, so that a signal leaves these in order.
+    Call it within the blocks of clients and servers, so that after a signal these are left normally.
     """
     status: int = Exit.DONE
     failure: Exception | None = None

@@ -14,7 +14,7 @@ __all__ = ["console_for_stdout", "painter"]
 
 
 def console_for_stdout() -> Console | None:
-    """Return what renders for the terminal at stdout; None where there is none, or it can show no more than lines."""
+    """Return the console of the terminal at stdout; None if there is none, or if it can only show lines."""
     if not sys.stdout.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         return None
     from rich.console import Console

@@ -85,7 +85,7 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _check(channel: str, event: str) -> None:
-    """Say before any connection what would never work."""
+    """Refuse arguments that cannot work, before connecting."""
     if kind_of(channel) not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
         raise UsageError(
             f"client events are for private- and presence- channels, which {channel!r} is not"

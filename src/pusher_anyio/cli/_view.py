@@ -1,6 +1,6 @@
-"""What a person sees at a terminal: lines in colours, and below them a region that is kept up to date.
+"""The live view at a terminal: coloured lines, and below them a region that is updated in place.
 
-Rich draws both. What the terminal cannot show, for want of UTF-8, is drawn in ASCII.
+Rich draws both. On a terminal without UTF-8 they are in ASCII.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Signs:
         self.more: str = "..." if self.ascii else "…"
 
     def plain(self, text: str) -> str:
-        """Return `text` with everything escaped that cannot be shown, or would control the terminal."""
+        """Return `text` with control characters, and characters that the terminal cannot show, escaped."""
         text = printable(text)
         return text.encode("ascii", "backslashreplace").decode() if self.ascii else text
 
@@ -77,7 +77,7 @@ def event_line(
     """
     colour = _NAMES[channels.index(event.channel) % len(_NAMES)]
     data = event.data
-    # The part that does not fit is not looked at: a message may be a megabyte.
+    # Only the part that fits is processed: a message may be a megabyte.
     text = data if isinstance(data, str) else msgspec.json.encode(data).decode()
     line = Text.assemble(
         (clock(), "dim"),
@@ -100,7 +100,7 @@ def event_line(
 def status_line(
     client: Client, channels: Sequence[str], shown: Sequence[str], signs: Signs, width: int
 ) -> Text:
-    """Return the state of the connection and of the channels, and the parts `shown` after that, as many as fit."""
+    """Return the state of the connection and of the channels, and as many of the parts `shown` as fit."""
     state, stats, retry_at = client.state, client.stats, client.retry_at
     there = sum(client.channel(name).state is ChannelState.SUBSCRIBED for name in channels)
     parts = [f"{there} of {len(channels)} channel{'' if len(channels) == 1 else 's'}", *shown]
@@ -183,7 +183,7 @@ class _View:
 
     @property
     def width(self) -> int:
-        """How many characters fit in a line, now."""
+        """The number of characters that fit in a line."""
         return self.console.width - 1  # the last column begins a new line
 
     def show(self, line: ConsoleRenderable) -> None:

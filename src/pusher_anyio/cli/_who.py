@@ -34,7 +34,7 @@ __all__ = ["run"]
 
 
 class _Lines:
-    """Each change in lines, at once."""
+    """Prints each change as lines, at once."""
 
     every = inf
 
@@ -53,7 +53,7 @@ class _Lines:
 
 
 class _Changes:
-    """Keeps the roster by the events of the channel, and shows each change."""
+    """Updates the roster from the events of the channel, and shows each change."""
 
     def __init__(
         self, channel: Channel, roster: Roster, view: _Lines | RosterView, *, once: bool

@@ -1,4 +1,4 @@
-"""How often one address may open a WebSocket: Sockudo allows 20 in a minute by default."""
+"""Limits how many WebSockets one address may open in a minute, as Sockudo does."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ __all__ = ["AddressRate"]
 
 _WINDOW = 60.0
 _MOST = 10_000
-"""Addresses that are remembered; windows that are over are forgotten first."""
+"""The most addresses to remember. Expired windows are dropped first."""
 
 
 class AddressRate:
-    """Counts in windows of a minute, which begin with the first WebSocket of an address."""
+    """Counts the WebSockets of each address, in windows of one minute that begin with its first WebSocket."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit
         self._windows: dict[str, tuple[float, int]] = {}
-        """The beginning of the window of each address, and its WebSockets since."""
+        """The start of the window of each address, and the number of its WebSockets in it."""
 
     def refuse(self, peer: str | None, now: float) -> HttpResponse | None:
-        """Count a WebSocket; return the answer to one that is too many. An address that is not known is not counted."""
+        """Count a WebSocket; return the answer that refuses it if it is one too many. Ignore a client without an
+        address."""
         if self._limit is None or peer is None:
             return None
         began, count = self._windows.get(peer, (now, 0))

@@ -1,4 +1,4 @@
-"""The auth endpoints that an application has on its own web server: for channels and for users."""
+"""The auth endpoints of an application's web server, for channels and for users."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class AuthRequest(msgspec.Struct, frozen=True):
 
 
 class AuthEndpoint:
-    """Signs every request, as a web server does for its users."""
+    """Answers requests for authorizations with a signature, as an application does for its users."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class AuthEndpoint:
         self._auth_token = auth_token
 
     def answer(self, connection: int, request: HttpRequest) -> HttpResponse | None:
-        """Return the authorization or a failure; None for a request that is not for an endpoint."""
+        """Return the authorization or a failure, or None for a request to another path."""
         for_channel = request.path.endswith(_CHANNEL_PATHS)
         if not for_channel and not request.path.endswith(_USER_PATHS):
             return None

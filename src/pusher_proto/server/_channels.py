@@ -1,4 +1,4 @@
-"""One channel: its subscribers and, on a presence channel, its members. It sends nothing."""
+"""One channel: its subscribers and, on a presence channel, its members. Sending is up to `_realm`."""
 
 from __future__ import annotations
 

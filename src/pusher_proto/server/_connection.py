@@ -26,13 +26,13 @@ class State(Enum):
     READING = auto()
     """Waiting for a request, or for the rest of one."""
     ANSWERING = auto()
-    """A request has no answer yet; the bytes behind it wait."""
+    """A request has no answer yet; bytes after it are kept."""
     STREAMING = auto()
-    """An answer without an end; what the client sends is ignored."""
+    """An answer of many pieces is being sent; bytes from the client are ignored."""
     OPEN = auto()
-    """A WebSocket."""
+    """An open WebSocket."""
     CLOSING = auto()
-    """A WebSocket after its close frame, waiting for the peer's."""
+    """The close frame was sent; waiting for the client's."""
     OVER = auto()
     """Nothing more is read; the client is expected to disconnect."""
     ENDED = auto()
@@ -44,7 +44,7 @@ class Habits(RequestHabits, Protocol):
 
     @property
     def ends_at_once(self) -> bool:
-        """Whether the stream ends right behind a close frame."""
+        """Whether the stream ends right after a close frame."""
 
     @property
     def reply_to_broken(self) -> Callable[[int, str], tuple[int, str] | None]:
@@ -52,7 +52,7 @@ class Habits(RequestHabits, Protocol):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """The WebSocket is over: the peer closed it, or violated the protocol."""
+    """The WebSocket has ended: the peer closed it, or violated the protocol."""
 
 
 Item: TypeAlias = HttpRequest | str | BinaryMessage | Left
@@ -72,7 +72,7 @@ class Connection:
         self._habits = habits
         self.state: State = State.READING
         self.silent = False
-        """Whether the server sends nothing; what the client sends is read and ignored."""
+        """Whether the connection is muted: nothing is sent, and messages of the client are read and ignored."""
         self.unsent = 0
         """Bytes in effects that were not pulled yet."""
         self.held: dict[Hashable, None] = {}
@@ -82,7 +82,7 @@ class Connection:
         self.peer: str | None = None
         """The address of the client, where the caller gave it."""
         self.rejected: tuple[HttpResponse, bool] | None = None
-        """The answer to bytes that are no request, and whether they were TLS."""
+        """The answer to bytes that are not HTTP, and whether they were a TLS hello."""
         self.uses_control_frames: bool = False
         """Whether the client has sent a ping or a pong of the WebSocket protocol."""
         self._limits = limits
@@ -101,7 +101,7 @@ class Connection:
         return self.state is State.STREAMING
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_item` reads them."""
+        """Buffer bytes of the client for `next_item`."""
         if self.state in (State.OVER, State.ENDED):
             return
         if self._websocket is not None:
@@ -136,7 +136,7 @@ class Connection:
             self.end(abort=False)
 
     def start_stream(self, response: HttpResponse) -> None:
-        """Answer the last request with a body that comes in pieces until the connection ends."""
+        """Answer the last request with a body of pieces that lasts until the connection ends."""
         self.state = State.STREAMING
         self._send(self._http.start_stream(response))
 
@@ -146,7 +146,7 @@ class Connection:
             self._send(self._http.piece(data))
 
     def upgrade(self, request: HttpRequest) -> bool:
-        """Become a WebSocket; return False for a request that is no upgrade, after refusing it."""
+        """Accept the upgrade and return True; refuse an invalid one and return False."""
         accepted = WebSocket.accept(request, self._limits.message)
         if isinstance(accepted, HttpResponse):
             self.answer(accepted)
@@ -163,7 +163,7 @@ class Connection:
             self._send(text_frame(text))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send one text message that is a frame already, unless this is no open WebSocket or is silent."""
+        """Send one text message, given as a frame, unless this is no open WebSocket or is silent."""
         if self.state is State.OPEN and not self.silent:
             self._send(frame)
 

@@ -154,7 +154,7 @@ _COMMANDS: dict[str, tuple[str, type[_Command]]] = {
     "shut_down": ("shut_down", _Nothing),
     "reset": ("reset", _Reset),
 }
-"""The commands: for each the control that it calls, and its body."""
+"""For each command the control that it calls, and the type of its body."""
 
 _LOOKS: dict[str, Callable[[Controls, str | None], object]] = {
     "received": lambda server, _: [each._asdict() for each in server.received],
@@ -182,7 +182,7 @@ _LOOKS: dict[str, Callable[[Controls, str | None], object]] = {
 
 
 class ControlApi:
-    """Answers `/control/...`: POST for commands, GET for looks and for the stream of events."""
+    """Answers `/control/...`: POST for commands, GET for the state and for the stream of reports."""
 
     def __init__(
         self,
@@ -227,13 +227,13 @@ class ControlApi:
         if self._token is not None:
             if headers.get("authorization") != f"Bearer {self._token}":
                 return failure(
-                    401, "The control API needs its token as bearer token in Authorization"
+                    401, "The control API needs its token: send Authorization: Bearer TOKEN"
                 )
             return None
         if "origin" in headers:
-            return failure(403, "Pages cannot call the control API unless it has a token")
+            return failure(403, "Web pages can call the control API only if it has a token")
         if connection.peer is not None and not _is_loopback(connection.peer):
-            return failure(403, "The control API is for this machine alone unless it has a token")
+            return failure(403, "Other machines can call the control API only if it has a token")
         return None
 
     def _command(self, name: str, request: HttpRequest, now: float) -> HttpResponse:
@@ -243,7 +243,7 @@ class ControlApi:
         try:
             command = msgspec.json.decode(request.body or b"{}", type=type_)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-            return failure(400, f"The body of {name} is not as it should be: {wrong}")
+            return failure(400, f"The body of {name} is invalid: {wrong}")
         parameters = {field: getattr(command, field) for field in command.__struct_fields__}
         try:
             result = getattr(self._server, method)(**parameters, now=now)

@@ -1,4 +1,4 @@
-"""The controls of the server: publish, break connections, refuse, and look."""
+"""The controls of the server: publish, break connections, refuse requests, inspect the state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Controls"]
 
 
 class Controls(Guests):
-    """The controls.
+    """The controls of the machine.
 
     After a control, pull the effects as after any other call. `app` is the key of an app, by default of the first one.
     A control with wrong arguments raises and changes nothing.
@@ -135,7 +135,7 @@ class Controls(Guests):
             each.silent = True
 
     def unmute(self, connection: int | None = None, *, now: float) -> None:
-        """Answer again from now on. Requests and events of the silence are lost."""
+        """Answer again. Requests and events of the muted time are lost."""
         now = self._advance(now)
         chosen = self._chosen(connection, anything=True)
         if connection is None:
@@ -145,7 +145,7 @@ class Controls(Guests):
             self._await_end(each, now)
 
     def send_raw(self, connection: int | None, data: str | bytes, *, now: float) -> None:
-        """Send text as a message, or bytes as they are, to one connection or all WebSockets."""
+        """Send text as a message, or raw bytes, to one connection or all WebSockets."""
         now = self._advance(now)
         for each in self._chosen(connection):
             if isinstance(data, str):
@@ -170,11 +170,11 @@ class Controls(Guests):
     ) -> None:
         """Refuse the next `times` WebSockets, or all until `allow`.
 
-        With a status, the upgrade is answered by it; with a code, it is accepted, and a `pusher:error` and a close
-        frame follow (with `close_frame=False` the end of the stream); with neither, it is aborted.
+        With `status`, the upgrade is answered with it. With `code`, it is accepted, and a `pusher:error` and a close
+        frame follow (with `close_frame=False` the end of the stream). With neither, it is aborted.
         """
         if code is not None and status is not None:
-            raise ValueError("refuse by a code or by a status, not both")
+            raise ValueError("give a code or a status, not both")
         _check_close(code, reason)
         response = None
         if status is not None:
@@ -226,9 +226,9 @@ class Controls(Guests):
         self._faults.channels.pop(channel, None)
 
     def delay(self, seconds: float, what: Answers = "all", *, now: float) -> None:
-        """Delay answers of a kind by so many seconds from now on; 0 delays none.
+        """Delay answers of a kind by `seconds`, from now on; 0 ends the delay.
 
-        A delayed subscribe takes effect when it is answered, as on servers that look elsewhere first.
+        A delayed subscribe takes effect when it is answered, as on a server that first asks a database.
         """
         if what not in get_args(Answers):
             raise ValueError(f"no such kind of answer: {what!r}")
@@ -272,9 +272,9 @@ class Controls(Guests):
         realm.app = replace(realm.app, secret=secret)
 
     def reset(self, *, drop: bool = False, now: float) -> None:
-        """Undo all faults, let all members of `join` leave, and clear `received`, `published` and `webhooks`.
+        """Undo all faults, remove all members added by `join`, and clear `received`, `published` and `webhooks`.
 
-        With `drop`, all WebSockets end as well, by 4200.
+        With `drop`, all WebSockets end as well, with 4200.
         """
         now = self._advance(now)
         for each in self._chosen(None, anything=True):
@@ -290,16 +290,16 @@ class Controls(Guests):
             self.drop(4200, "reset", now=now)
         self._settle(now)
 
-    # ---- looking
+    # ---- state
 
     @property
     def webhooks(self) -> deque[SentWebhook]:
-        """Events of webhooks, the newest last; empty without webhooks."""
+        """Events of webhooks, the newest last; empty if the server has none."""
         return self._no_webhooks if self._webhooks is None else self._webhooks.sent
 
     @property
     def observers(self) -> list[Callable[[Report], object]]:
-        """Functions that are called with each report of what happens."""
+        """Functions that are called with each report."""
         return self._reports.observers
 
     @property
@@ -348,7 +348,7 @@ def _value(raw: msgspec.Raw) -> Json:
 
 def _check_close(code: int | None, reason: str) -> None:
     if code is not None and not 1000 <= code <= 4999:
-        raise ValueError(f"not a close code: {code}")
+        raise ValueError(f"a close code is between 1000 and 4999, not {code}")
     if len(reason.encode()) > 123:
         raise ValueError("the reason does not fit into a close frame of 125 bytes")
 
@@ -361,5 +361,5 @@ def _response(status: int, body: object, headers: dict[str, str]) -> HttpRespons
         content = json_text(body).encode()
         headers.setdefault("Content-Type", "application/json")
     response = HttpResponse(status, content, tuple(headers.items()))
-    response.head()  # raises here, not when it is sent
+    response.head()  # raises here, not later in the connection
     return response

@@ -1,6 +1,6 @@
 """What the server answers to the messages of a client: Pusher's side of the protocol.
 
-It knows no connection and no bytes: a socket sends, a realm does the rest. Other dialects override its steps.
+It sends through a `Socket` and changes state through a `Realm`. Other dialects override its methods.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _UserData(msgspec.Struct, frozen=True):
 
 
 class Refused(Exception):
-    """The message is answered with this error and nothing changes."""
+    """Raised to answer a message with this error; nothing changes."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Refused(Exception):
 
 
 class Answered(Exception):
-    """The message is answered with this text, if any, and nothing changes."""
+    """Raised to answer a message with this text, if any; nothing changes."""
 
     def __init__(self, text: str | None) -> None:
         super().__init__(text)
@@ -82,7 +82,7 @@ class Answered(Exception):
 
 
 class Ended(Exception):
-    """The message ends the connection; as a ghost, its subscriptions stay for some time."""
+    """Raised for a message that ends the connection; as a ghost, its subscriptions stay for some time."""
 
     def __init__(self, ending: Ending, *, ghost: bool = False) -> None:
         super().__init__(ending)
@@ -110,7 +110,7 @@ class Conversation:
         return message
 
     def receive(self, socket: Socket, message: ClientMessage, now: float) -> None:
-        """Do what a message asks for. Raises `Refused`, `Answered` and `Ended`."""
+        """Carry out a message. Raises `Refused`, `Answered` and `Ended`."""
         match message.event:
             case "pusher:ping":
                 socket.send(self.dialect.pong)
@@ -137,13 +137,13 @@ class Conversation:
         raise Refused(*self.malformed)
 
     def other(self, socket: Socket, message: ClientMessage) -> None:  # noqa: ARG002 - dialects need it
-        """Answer an event that the protocol has not."""
+        """Answer an event that is not part of the protocol."""
         raise Refused(None, f"Unsupported event {message.event[:50]}")
 
     # ---- channels
 
     def subscribe(self, socket: Socket, request: Subscribe, now: float) -> None:
-        """Subscribe a socket if its request is right."""
+        """Subscribe a socket if its request is valid."""
         name = request.channel
         self.check_name(name)
         if name in socket.channels:
@@ -181,7 +181,7 @@ class Conversation:
         return member
 
     def check_authorization(self, socket: Socket, request: Subscribe) -> None:
-        """Refuse a subscribe without the right signature."""
+        """Refuse a subscribe without a valid signature."""
         if request.auth is None:
             raise Refused(4009, f"Auth info required to subscribe to {request.channel}")
         app = socket.realm.app

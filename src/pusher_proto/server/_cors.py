@@ -1,4 +1,4 @@
-"""Cross-origin requests of browsers: what a page of another origin may ask."""
+"""Cross-origin requests of browsers: what a page of another origin may request."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a dialect of the server is made of: how it words its messages and how it ends connections.
+"""The type of a dialect: the texts of its messages, and how it ends connections.
 
-The three dialects are data of this type: `_pusher`, `_reverb` and `_sockudo` hold them.
+The dialects are in `_conversation` (Pusher's), `_reverb` and `_sockudo`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Dialect:
     activity_timeout: int = 120
     """Seconds that the greeting names."""
     socket_id_limits: tuple[int, int] = (10**6, 10**9)
-    """The two numbers of a socket id are below these."""
+    """The two numbers of a socket id are smaller than these."""
     limits: ServerLimits = field(default_factory=ServerLimits)
     """The limits of a server that is given none."""
 
@@ -66,7 +66,7 @@ class Dialect:
     )
     """The close frame after a violation of the WebSocket protocol; None ends the stream without one."""
     ends_at_once: bool = False
-    """Whether the server ends the stream right behind its close frame, without awaiting the client's."""
+    """Whether the server ends the stream right after its close frame, without awaiting the client's."""
 
     # Channels
     kind: Callable[[str], Kind] = kind_of
@@ -109,11 +109,11 @@ class Dialect:
     message_rate_says: int = 1
     """How often the error is sent when the rate ends the connection."""
     tick: float | None = None
-    """Pings are sent, and silent connections ended, every so many seconds; None looks at each connection alone."""
+    """Seconds between two checks of all connections for silence. None: each connection has its own timer."""
 
     # HTTP
     plain_get: HttpResponse | None = None
-    """The answer to a GET of `/app/KEY` that asks for no WebSocket; None is 426."""
+    """The answer to a GET of `/app/KEY` without an upgrade. None: status 426."""
     other_method: HttpResponse | None = None
     """The answer to another method on `/app/KEY`."""
     not_found: HttpResponse | None = None

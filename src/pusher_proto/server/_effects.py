@@ -1,4 +1,4 @@
-"""What the server asks of its caller: a driver on a port, or a simulation in memory."""
+"""The effects of the server, which its caller carries out: a driver on a port, or a simulation in memory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ServerRequest(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...]
     """All but `Host` and `Content-Length`."""
     body: bytes
-    """What to POST."""
+    """The body to POST."""
 
 
 ServerEffect: TypeAlias = ServerSend | ServerClose | ServerRequest

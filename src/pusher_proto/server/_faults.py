@@ -101,7 +101,7 @@ class Faults:
     delays: dict[Answers, float] = field(default_factory=dict)
 
     def reset(self) -> None:
-        """Undo all."""
+        """Undo all faults."""
         self.mute_all = self.shutting_down = False
         self.refusal = self.auth_answer = None
         self.channels.clear()

@@ -16,10 +16,10 @@ _PONG_TIMEOUT = 30.0
 
 
 class Heartbeat:
-    """Pings a connection after a silence, and ends it when no answer comes.
+    """Pings a connection after a silence, and ends it when the answer is missing.
 
-    Pusher looks at each connection by itself; a dialect with a `tick` looks at all connections that are subscribed to
-    a channel at each tick: it first ends connections without an answer to the last ping, then pings the silent ones.
+    For Pusher each connection has its own timer. A dialect with a `tick` checks all connections that are subscribed to
+    a channel at each tick: it ends connections without an answer to the last ping, then pings the silent ones.
     """
 
     def __init__(

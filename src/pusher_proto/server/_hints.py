@@ -1,4 +1,4 @@
-"""The mistakes that people make most, and what to set where."""
+"""Hints for the most common mistakes: which setting to change, and where."""
 
 from __future__ import annotations
 

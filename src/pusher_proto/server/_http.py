@@ -52,7 +52,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     close: bool = False
-    """Whether the connection ends behind this answer."""
+    """Whether the connection ends after this answer."""
 
     def head(self, *, close: bool = False) -> h11.Response:
         """Return the head for h11. Raises ValueError for what HTTP does not allow."""
@@ -66,7 +66,7 @@ class HttpResponse(msgspec.Struct, frozen=True):
                 status_code=self.status, headers=headers, reason=_REASONS.get(self.status, "")
             )
         except h11.LocalProtocolError as wrong:
-            raise ValueError(f"not an answer in HTTP: {wrong}") from wrong
+            raise ValueError(f"not a valid HTTP response: {wrong}") from wrong
 
 
 def json_response(

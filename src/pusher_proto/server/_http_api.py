@@ -1,7 +1,7 @@
 """The HTTP API that publishers call: events, channels and users, with signed requests.
 
 It follows https://pusher.com/docs/channels/library_auth_reference/rest-api/ and changes the server through the
-functions that it receives.
+callbacks that it is given.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Batch(msgspec.Struct):
 
 
 class Wrong(Exception):
-    """The request is answered by a failure."""
+    """Raised to answer a request with a failure."""
 
     def __init__(
         self, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
@@ -61,7 +61,7 @@ class Wrong(Exception):
 
 
 class HttpApi:
-    """Answers publishers. A request that is wrong in one place changes nothing."""
+    """Answers publishers. A request with any error in it changes nothing."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class HttpApi:
         self._check_timestamp(query.get("auth_timestamp", ""))
         digest = hashlib.md5(request.body, usedforsecurity=False).hexdigest()
         if (request.body or "body_md5" in query) and query.get("body_md5") != digest:
-            raise Wrong(401, "The body_md5 is not that of the body")
+            raise Wrong(401, "The body_md5 does not match the body")
         given = query.pop("auth_signature", "")
         parameters = "&".join(f"{name.lower()}={value}" for name, value in sorted(query.items()))
         # Libraries differ in whether a prefix of the path is signed too.
@@ -213,7 +213,7 @@ class HttpApi:
         if not event.name or len(event.name) > self._limits.event_name:
             raise Wrong(400, f"The name of an event has 1 to {self._limits.event_name} characters")
         if event.name.startswith(("pusher:", "pusher_internal:")):
-            raise Wrong(400, "Names of events that begin with pusher: belong to the protocol")
+            raise Wrong(400, "Event names that begin with pusher: are reserved for the protocol")
 
     def _check_channel(self, channel: str) -> None:
         if not is_name(channel, self._limits.name):
@@ -224,7 +224,9 @@ class HttpApi:
         prefix = parameters.get("filter_by_prefix", "")
         attributes = _attributes(parameters.get("info"))
         if "user_count" in attributes and not prefix.startswith("presence-"):
-            raise Wrong(400, "user_count is only known of presence channels: filter by that prefix")
+            raise Wrong(
+                400, "Only presence channels have a user_count: set filter_by_prefix to presence-"
+            )
         found = {
             name: self._info(realm, name, attributes, 0.0)
             for name in realm.channels
@@ -236,7 +238,7 @@ class HttpApi:
         self._check_channel(channel)
         attributes = _attributes((parse_form(query) or {}).get("info"))
         if "user_count" in attributes and kind_of(channel) is not Kind.PRESENCE:
-            raise Wrong(400, "user_count is only known of presence channels")
+            raise Wrong(400, "Only presence channels have a user_count")
         occupied = channel in realm.channels
         info = self._info(realm, channel, attributes, now)
         return json_response(200, {"occupied": occupied, **info})
@@ -256,7 +258,7 @@ class HttpApi:
 
     def _users(self, realm: Realm, channel: str) -> HttpResponse:
         if kind_of(channel) is not Kind.PRESENCE:
-            raise Wrong(400, "Users are only known of presence channels")
+            raise Wrong(400, "Only presence channels have users")
         there = realm.channels.get(channel)
         return json_response(
             200, {"users": [{"id": user_id} for user_id in (there.members if there else ())]}
@@ -287,7 +289,7 @@ def _decode(body: bytes, type_: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(body, type=type_)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as wrong:
-        raise Wrong(400, f"The body is not as it should be: {wrong}") from wrong
+        raise Wrong(400, f"The body is invalid: {wrong}") from wrong
 
 
 def _attributes(info: str | None) -> frozenset[str]:

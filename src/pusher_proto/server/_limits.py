@@ -46,6 +46,6 @@ class ServerLimits:
     unsent_messages: int | None = None
     """Messages for one connection that were not pulled; further ones are dropped. Only Sockudo has this."""
     webhooks: int = 100
-    """Batches of webhooks that were not taken yet; the oldest are dropped first."""
+    """Batches of webhooks that no receiver has accepted yet; the oldest are dropped first."""
     log: int = 1000
     """Entries of `received`, `published`, `auth_requests` and `webhooks`; the oldest are dropped first."""

@@ -39,15 +39,15 @@ def kind_of(channel: str) -> Kind:
 
 
 def is_cache(channel: str) -> bool:
-    """Whether the last event of this channel is kept for later subscribers."""
+    """Return whether the last event of this channel is kept for later subscribers."""
     return channel.startswith(_CACHE)
 
 
 def is_name(channel: str, limit: int) -> bool:
-    """Whether a channel may have this name."""
+    """Return whether a channel may have this name."""
     return len(channel) <= limit and _CHANNEL.match(channel) is not None
 
 
 def is_user_id(user_id: str, limit: int) -> bool:
-    """Whether a user may have this id."""
+    """Return whether a user may have this id."""
     return len(user_id) <= limit and _USER_ID.match(user_id) is not None

@@ -1,4 +1,4 @@
-"""What a server may be given besides its apps."""
+"""The options of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the origin of a page is one that an app allows."""
+"""Checks the origin of a page against the origins that an app allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["is_allowed"]
 
 
 def is_allowed(origin: str, patterns: Iterable[str], *, host_only: bool) -> bool:
-    """Return whether an origin matches a pattern, `*` standing for any text.
+    """Return whether an origin matches a pattern, in which `*` matches any text.
 
     With `host_only`, patterns are hosts. Else a pattern without a scheme covers both schemes, and `*.x.test` covers
     `x.test` as well.

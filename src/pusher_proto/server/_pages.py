@@ -1,4 +1,4 @@
-"""Pages about the server itself: that it is up, and its numbers."""
+"""Pages about the server itself: its health and its statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HEALTH = ("/up", "/ready", "/health")
 
 
 class Pages:
-    """Answers requests of health checks and of people."""
+    """Answers requests for the health and the statistics of the server."""
 
     def __init__(
         self, numbers: Callable[[], Mapping[str, int]], faults: Faults, health: HttpResponse | None
@@ -34,7 +34,7 @@ class Pages:
 
     def _page(self, request: HttpRequest) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
-            return failure(405, f"{request.path} is read with GET")
+            return failure(405, f"{request.path} must be read with GET")
         if request.path == "/":
             text = b"A server for development that speaks the Pusher Channels protocol.\n"
             return HttpResponse(200, text, (("Content-Type", "text/plain"),))

@@ -1,4 +1,4 @@
-"""JSON as PHP reads and writes it: what becomes of a value that went through an array."""
+"""JSON as PHP reads and writes it, which changes some values."""
 
 from __future__ import annotations
 

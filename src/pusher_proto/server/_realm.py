@@ -44,13 +44,13 @@ class Socket:
         self.realm = realm
         self.id = socket_id
         self.serial = serial
-        """How many sockets the server had greeted with this one."""
+        """The number of this socket among all that the server has greeted, from 1."""
         self.user: User | None = None
         self.authorized = False
         """Whether it has signed in, or subscribed to a channel that needs an authorization."""
         self.channels: dict[str, None] = {}
         self.recent_events: list[float] = []
-        """When it sent its client events of the last second, where they are limited."""
+        """Times of its client events in the last second, if their rate is limited."""
         self.window: tuple[float, int] = (float("-inf"), 0)
         """Start of the current window of `App.message_rate`, and the messages in it."""
 
@@ -69,7 +69,7 @@ class Shared:
     timers: Timers
     reports: Reports
     send_cached: Callable[[Connection, Callable[[float], None], float], None]
-    """Calls a function that sends a cached event: at once, or later while such answers are held or delayed."""
+    """Calls a function that sends a cached event: at once, or after the delay of such answers."""
 
 
 class Realm:

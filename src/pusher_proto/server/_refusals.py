@@ -1,4 +1,4 @@
-"""Reports of everything that the server refuses, with what to set for the most common mistakes."""
+"""Reports everything that the server refuses, with hints for the most common mistakes."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Refusals:
     def request(
         self, what: Answers | None, request: HttpRequest, response: HttpResponse, now: float
     ) -> None:
-        """Report an HTTP request that was answered by a failure."""
-        # What a test makes the auth endpoint answer may hold anything: it is not logged.
+        """Report an HTTP request that was answered with a failure."""
+        # An answer set by `auth_answer` may hold a secret: it is not logged.
         sentence = hints.masked(_sentence(response, whole=what != "auth"))
         hint = None
         if response.status == 401 and "signature" in sentence.lower():
@@ -62,7 +62,7 @@ class Refusals:
         )
 
     def message(self, socket: Socket | None, what: str, refused: Refused, now: float) -> None:
-        """Report a message of a client that was answered by an error."""
+        """Report a message of a client that was answered with an error."""
         if not self._reports.wanted(INFO):
             return
         text = f"{what[:50]} refused: {hints.masked(refused.message)}"

@@ -45,7 +45,7 @@ class Reports:
         self.observers: list[Callable[[Report], object]] = []
 
     def wanted(self, level: int) -> bool:
-        """Return whether a report of this level goes anywhere."""
+        """Return whether a report of this level has a receiver."""
         return bool(self.observers) or LOGGER.isEnabledFor(level)
 
     def refusal(self, kind: str, message: str, now: float, **fields: Any) -> None:
@@ -53,7 +53,7 @@ class Reports:
         self._report(logging.INFO, kind, message, now, fields)
 
     def debug(self, kind: str, message: str, now: float, **fields: Any) -> None:
-        """Report something ordinary."""
+        """Report an ordinary event."""
         self._report(logging.DEBUG, kind, message, now, fields)
 
     def frame(self, kind: str, connection: int, text: str, now: float) -> None:

@@ -1,7 +1,7 @@
-"""Bytes to whole HTTP requests, and answers to bytes, over h11.
+"""Turns bytes into whole HTTP requests and answers into bytes, with h11.
 
-The result does not depend on how the bytes were split: h11 receives only whole heads, and every limit is decided by
-a count that the peer's bytes alone determine.
+The result does not depend on how the bytes were split: h11 receives only whole heads, and every limit counts the bytes
+of the peer, however they were split.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class RequestReader:
         return len(self._incoming)
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_request` reads them."""
+        """Buffer bytes for `next_request`."""
         self._incoming += data
 
     def take_rest(self) -> bytes:
-        """Return and forget the bytes behind the request, for another protocol."""
+        """Return and remove the bytes after the request, which belong to another protocol."""
         rest = bytes(self._incoming)
         self._incoming.clear()
         return rest
@@ -105,7 +105,7 @@ class RequestReader:
         return data, http.our_state is h11.DONE
 
     def start_stream(self, response: HttpResponse) -> bytes:
-        """Return the head of an answer whose body comes in pieces until the connection ends."""
+        """Return the head of an answer whose body of pieces lasts until the connection ends."""
         assert self._http is not None
         headers = [*response.headers, ("Transfer-Encoding", "chunked")]
         return self._http.send(
@@ -139,7 +139,7 @@ class RequestReader:
         try:
             request = http.next_event()
         except h11.RemoteProtocolError as wrong:
-            return failure(wrong.error_status_hint, "not a request that can be understood")
+            return failure(wrong.error_status_hint, "the request is malformed")
         assert isinstance(request, h11.Request)
         self._http, self._request = http, request
         self._body.clear()
@@ -162,7 +162,7 @@ class RequestReader:
             while isinstance(event := http.next_event(), h11.Data):
                 self._body += event.data
         except h11.RemoteProtocolError as wrong:
-            return failure(wrong.error_status_hint, "not a body that can be understood")
+            return failure(wrong.error_status_hint, "the body is malformed")
         if event is h11.NEED_DATA and self._incoming:
             return self._too_large(413, "body")
         return None

@@ -40,7 +40,7 @@ def _cached(channel: str) -> bool:
 
 
 class _Member(Member, frozen=True, kw_only=True):
-    """A subscriber of a presence channel, with its `channel_data` as PHP has it."""
+    """A subscriber of a presence channel, with its `channel_data` as PHP decodes it."""
 
     data: dict[str, Json]
 
@@ -56,7 +56,7 @@ class _Channel(Channel):
 
     @property
     def shown_name(self) -> str | None:
-        """The name, but nothing for names that are false to PHP."""
+        """The name, or None for a name that is false in PHP."""
         return None if self.name in ("", "0") else self.name
 
     def add(self, socket: Socket, member: Member | None) -> bool:
@@ -193,7 +193,7 @@ class ReverbConversation(Conversation):
         if isinstance(given := value.get("data"), dict) and isinstance(given.get("channel"), int):
             given["channel"] = str(given["channel"])
         if not event.startswith("pusher:"):
-            # The checks of a client event precede the look at its name.
+            # Reverb validates channel and data before it looks at the name of a client event.
             data = value.get("data")
             if not isinstance(channel, str) or not (
                 data is None or data == "" or isinstance(data, dict | list)
@@ -213,7 +213,7 @@ class ReverbConversation(Conversation):
             raise Refused(*_MALFORMED)
 
     def subscribe(self, socket: Socket, request: Subscribe, now: float) -> None:
-        """Subscribe a socket; a second time is like the first."""
+        """Subscribe a socket. A repeated subscribe is treated like the first."""
         if (refusal := self._faults.take_channel(request.channel)) is not None:
             raise Refused(refusal.code or 4009, refusal.message or "Connection is unauthorized")
         socket.realm.subscribe(socket, request.channel, self.admit(socket, request), now)
@@ -272,7 +272,7 @@ class ReverbConversation(Conversation):
 
 
 def known_data(member: object) -> dict[str, Json]:
-    """Return the `channel_data` of a subscriber, nothing for one that is no member."""
+    """Return the `channel_data` of a subscriber, or nothing if it is not a member."""
     return member.data if isinstance(member, _Member) else {}
 
 

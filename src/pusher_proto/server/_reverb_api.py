@@ -31,7 +31,8 @@ _Errors = dict[str, list[str]]
 
 
 class ReverbApi(HttpApi):
-    """Answers publishers as Reverb does: it validates few things, says what it finds as Laravel does, and closes."""
+    """Answers publishers as Reverb does: it validates little, words its errors like Laravel, and closes the
+    connection."""
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse | None:
         """Carry out the request of a publisher; the connection ends behind each answer."""
@@ -48,7 +49,7 @@ class ReverbApi(HttpApi):
         return HttpResponse(wrong.status, wrong.message.encode(), wrong.headers)
 
     def _authenticate(self, request: HttpRequest, path: str, signed: str, app_id: str) -> Realm:
-        """Check the signature alone: neither the key, nor the time, nor `body_md5`, which is computed again."""
+        """Check only the signature, not the key and the time. `body_md5` is computed from the body."""
         self._check_route(request.method, signed)
         realm = next((realm for realm in self._realms() if realm.app.id == app_id), None)
         if realm is None:
@@ -226,7 +227,7 @@ def _is_filled(value: Json) -> bool:
 
 
 def _wrong_event(event: Json, prefix: str) -> _Errors:
-    """Return what Laravel's validator says of an event, by field."""
+    """Return the errors of Laravel's validator for an event, by field."""
     fields = event if isinstance(event, dict) else {}
     errors: _Errors = {}
     for name in ("name", "data"):

@@ -1,7 +1,7 @@
 """The server as a machine: bytes and `now` in, effects out. It composes the rest of this package.
 
-The caller numbers its connections and carries out the effects in their order; what is in between
-(sockets, memory, a simulated network) is none of the server's business.
+The caller numbers its connections and carries out the effects in their order. How bytes travel in between (sockets,
+memory, a simulated network) is up to the caller.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _CONVERSATIONS: dict[str, type[Conversation]] = {
     "sockudo": SockudoConversation,
 }
 
-# What `delay` tells apart; everything else is answered at once.
+# The answers that `delay` can delay; all others are sent at once.
 _KINDS: dict[str, Answers] = {
     "pusher:subscribe": "subscribe",
     "pusher:signin": "signin",
@@ -219,7 +219,7 @@ class Server(Controls):
     def _request(self, connection: Connection, request: HttpRequest, now: float) -> None:
         self.stats.requests += 1
         if self._control is not None and self._control.is_for(request):
-            # It works while all are muted.
+            # The control API also answers while all connections are muted.
             connection.silent = False
         if connection.silent:
             return
@@ -255,7 +255,7 @@ class Server(Controls):
     ) -> None:
         connection.answer(response)
         if delayed:
-            # Requests that arrived in the meantime waited for this answer.
+            # Requests that arrived during the delay waited for this answer.
             self._pump(connection, now)
 
     def _elsewhere(self, request: HttpRequest) -> HttpResponse:
@@ -357,7 +357,7 @@ class Server(Controls):
             self._after("greeting", connection, greet, now)
 
     def _wanted_app(self, request: HttpRequest) -> tuple[str, Ending | HttpResponse | None]:
-        """Return the key of the app that a client wants, and why it cannot have it."""
+        """Return the key in an upgrade request, and the refusal if there is no app for it."""
         path = _APP_PATH.match(unquote(request.path))
         if path is None or self._path_prefix not in (None, path["prefix"]):
             return "", self._dialect.wrong_path
@@ -373,7 +373,7 @@ class Server(Controls):
         return key, self._unwelcome(realm, request) or self._wrong_query(fields)
 
     def _unwelcome(self, realm: Realm, request: HttpRequest) -> Ending | None:
-        """Return why an app takes no client, or not this one."""
+        """Return the refusal of an app that accepts no client, or not this one."""
         app = realm.app
         if not app.enabled:
             return self._dialect.disabled_app

@@ -1,4 +1,4 @@
-"""Whether a signature that a client presents is the one its app would have made."""
+"""Checks the signatures that clients present."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["signature_matches", "wrong_channel_authorization", "wrong_user_autho
 
 
 def signature_matches(secret: str, text: str, given: str) -> bool:
-    """Whether `given` is the signature of `text`; takes the same time wherever they differ."""
+    """Return whether `given` is the signature of `text`, in a time that does not depend on where they differ."""
     return hmac.compare_digest(sign(secret, text).encode(), given.encode())
 
 

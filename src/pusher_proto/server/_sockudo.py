@@ -45,7 +45,7 @@ _ANSWERS = {
     ),
     "pusher:presence_update": (4000, "presence_update requires protocol V2"),
 }
-"""What belongs to other versions of its protocol."""
+"""Events of other versions of its protocol."""
 _PINGS = ("pusher_internal:ping", "sockudo:ping")
 _AUTHENTICATION = "Authentication error: "
 _CLIENT_EVENT = "Client event error: "
@@ -180,7 +180,7 @@ class SockudoConversation(Conversation):
         raise Refused(*self.malformed)
 
     def other(self, socket: Socket, message: ClientMessage) -> None:
-        """Answer what other versions of Sockudo's protocol have; ignore all else."""
+        """Answer the events of other versions of Sockudo's protocol; ignore all others."""
         if message.event in _PINGS:
             socket.send(self.dialect.pong)
         elif message.event == "pusher:enable_delta_compression":
@@ -192,7 +192,7 @@ class SockudoConversation(Conversation):
     # ---- channels
 
     def receive(self, socket: Socket, message: ClientMessage, now: float) -> None:
-        """Do what a message asks for. Raises `Refused`, `Answered` and `Ended`."""
+        """Carry out a message. Raises `Refused`, `Answered` and `Ended`."""
         if message.event == "pusher:subscribe":
             fields, is_text = self._fields(message)
             channel_data = fields.get("channel_data")
@@ -211,7 +211,7 @@ class SockudoConversation(Conversation):
 
     @staticmethod
     def _fields(message: ClientMessage) -> tuple[Mapping[str, Json], bool]:
-        """Return the data of a subscribe, and whether it was JSON in a text."""
+        """Return the data of a subscribe, and whether it was JSON in a string."""
         value = None if message.data is msgspec.UNSET else parse_json(message.data)
         is_text = isinstance(value, str)
         if isinstance(value, str):
@@ -353,7 +353,7 @@ class SockudoConversation(Conversation):
     # ---- users
 
     def sign_in(self, socket: Socket, message: ClientMessage, now: float) -> None:  # noqa: ARG002 - as the base class
-        """Sign a socket in; a second time is like the first."""
+        """Sign a socket in. A repeated sign-in is treated like the first."""
         app = socket.realm.app
         if not app.user_authentication:
             raise Refused(4009, f"{_AUTHENTICATION}User authentication is disabled for this app")

@@ -1,4 +1,4 @@
-"""Webhooks: what happens on channels, sent to back ends in signed batches and again after failures."""
+"""Webhooks: events of channels, sent to back ends in signed batches, and again after failures."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _MOST_EVENTS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """One receiver of webhooks. Raises ValueError for a URL or kinds that cannot be meant."""
+    """One receiver of webhooks. Raises ValueError for an invalid URL or an unknown kind."""
 
     url: str
     """An http or https URL."""
     events: tuple[WebhookKind, ...] = ()
-    """The kinds that it receives; none means all."""
+    """The kinds to send. Empty: all."""
     app: str | None = None
-    """The key of the app; None means all apps."""
+    """The key of the app. None: all apps."""
     delay: float = 0.1
     """Seconds in which events are collected into one batch."""
 
@@ -89,7 +89,7 @@ class _Queue:
 
 
 class Webhooks:
-    """Collects events into batches and sends them until they are taken."""
+    """Collects events into batches and sends them until the receiver accepts them."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Webhooks:
         self._count = 0
 
     def happened(self, app: App, event: dict[str, Any], now: float) -> None:
-        """Take an event of an app, with its kind under `name`."""
+        """Add an event of an app; `name` in it is its kind."""
         wanted = False
         for index, webhook in enumerate(self._webhooks):
             if webhook.app not in (None, app.key):
@@ -135,7 +135,7 @@ class Webhooks:
             self.sent.append(SentWebhook(app.key, event["name"], event["channel"], event))
 
     def answered(self, request: int, status: int | None, now: float) -> None:
-        """Take the status of the answer to a request, or None when there was none."""
+        """Process the status of the answer to a request, or None if there was none."""
         batch = self._batches.get(request)
         if batch is None:
             return
@@ -145,7 +145,7 @@ class Webhooks:
         said = "no answer" if status is None else f"status {status}"
         delay = min(_FIRST_RETRY * 2.0 ** (batch.attempts - 1), _LONGEST_RETRY)
         again = now + delay < batch.since + _GIVE_UP
-        what = f"again in {delay:g} s" if again else "given up"
+        what = f"next attempt in {delay:g} s" if again else "given up"
         self._reports.refusal(
             "webhook failed",
             f"webhook {batch.url}: {said}; {what}",

@@ -1,7 +1,7 @@
-"""Bytes to WebSocket messages and back, over wsproto.
+"""Turns bytes into WebSocket messages and back, with wsproto.
 
 wsproto passes on a frame in pieces and limits nothing. Here it receives whole frames only, so that the result does not
-depend on how the bytes were split, and a frame that is too large is known by its head.
+depend on how the bytes were split, and a frame that is too large is detected by its header.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def text_frame(text: str) -> bytes:
 
 
 class WebSocket:
-    """The server's half of one WebSocket. It is of no use after `Broken`."""
+    """The server's half of one WebSocket. Unusable after `Broken`."""
 
     def __init__(self, connection: WSConnection, limit: int) -> None:
         self._connection = connection
@@ -93,7 +93,7 @@ class WebSocket:
         except RemoteProtocolError as wrong:
             response = failure(400, f"not a WebSocket upgrade: {wrong}")
             if isinstance(wrong.event_hint, ws.RejectConnection) and wrong.event_hint.headers:
-                # The hint that names the version we speak: answer with it as RFC 6455 4.4 wants.
+                # The hint names the version that we speak; RFC 6455, 4.4 requires it in the answer.
                 version = ("Sec-WebSocket-Version", "13")
                 status = wrong.event_hint.status_code
                 response = HttpResponse(status, response.body, (*response.headers, version))
@@ -104,7 +104,7 @@ class WebSocket:
         return cls(connection, limit), connection.send(ws.AcceptConnection())
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes; `next_message` reads them."""
+        """Buffer bytes for `next_message`."""
         self._incoming += data
 
     def next_message(self) -> Message | None:
@@ -137,7 +137,7 @@ class WebSocket:
             if self._message_size + length > self._limit:
                 return b""
         elif length > 125:
-            length = 0  # illegal, and its head is enough for wsproto to say so
+            length = 0  # invalid: the header is enough for wsproto to report it
         size += length + (4 if buffer[1] & 0x80 else 0)
         if len(buffer) < size:
             return None

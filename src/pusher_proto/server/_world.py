@@ -43,9 +43,9 @@ class ReceivedMessage(NamedTuple):
     event: str
     """The name of the event."""
     channel: str | None
-    """For subscribe and unsubscribe, the channel that the data names."""
+    """The channel; of a subscribe or unsubscribe the one in its data."""
     data: Json
-    """Decoded; None when there was none."""
+    """The decoded data, or None if there was none."""
 
 
 class PublishedEvent(NamedTuple):
@@ -60,7 +60,7 @@ class PublishedEvent(NamedTuple):
     data: str
     """As it was published."""
     exclude_socket_id: str | None
-    """The connection that did not get it; None: each one got it."""
+    """The socket id of the connection that was left out, or None."""
 
 
 @dataclass
@@ -93,7 +93,7 @@ class World:
         limits: ServerLimits,
     ) -> None:
         if not apps:
-            raise ValueError("a server needs an app")
+            raise ValueError("a server needs at least one app")
         if len({app.key for app in apps}) < len(apps) or len({app.id for app in apps}) < len(apps):
             raise ValueError("two apps have the same id or key")
         self.received: deque[ReceivedMessage] = deque(maxlen=limits.log)

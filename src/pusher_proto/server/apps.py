@@ -31,13 +31,13 @@ class App:
     """
 
     id: str
-    """The app in paths of the HTTP API; digits, for the official libraries."""
+    """The app in paths of the HTTP API. The official libraries accept digits only."""
     key: str
-    """The app in the address that clients connect to. Not secret."""
+    """The app in the URL that clients connect to. Not secret."""
     secret: str = field(repr=False)
-    """The key of all signatures, of authorizations and of publishers' requests."""
+    """Signs authorizations and the requests of publishers."""
     enabled: bool = True
-    """False turns every client away (4003)."""
+    """False: every client is refused (4003)."""
     client_events: bool = True
     """Whether clients may send events to one another."""
     client_events_from: Literal["members", "all"] = "members"
@@ -47,19 +47,20 @@ class App:
     user_authentication: bool = True
     """Whether clients may sign in."""
     authentication_timeout: float | None = None
-    """Seconds in which a connection has to sign in or to join a channel that needs an authorization; then 4009."""
+    """Seconds within which a connection must sign in or join a channel that needs an authorization. Else it is closed
+    with 4009."""
     subscription_count: bool = True
     """Whether subscribers receive the number of subscribers (never on presence channels)."""
     watchlist: bool = True
     """Whether signed-in users learn which users of their watchlist are online."""
     client_event_rate: int | None = None
-    """Client events that one connection may send in one second; None sets no limit. Pusher: 10."""
+    """Client events that one connection may send in one second. Pusher has 10. None: no limit."""
     message_rate: MessageRate | None = None
     """Messages of any kind that one connection may send; Reverb and Sockudo have such a limit."""
     max_connections: int | None = None
-    """Connections at one time; further ones are turned away (4004)."""
+    """Connections at one time; further ones are refused (4004)."""
     origins: tuple[str, ...] = ()
-    """Origins that may connect, `*` standing for any text; none allows every origin."""
+    """Origins that may connect; `*` matches any text. Empty: every origin."""
 
     def __post_init__(self) -> None:
         if self.encryption_master_key is not None and len(self.encryption_master_key) != 32:

@@ -1,4 +1,4 @@
-"""Waits of a test for the clients of a server, whose errors say what happened instead."""
+"""Waits for what clients do, for tests. Their errors say what happened instead."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class _Sent(ABC):
         return [m for m in received if m.event == event and channel in (None, m.channel)]
 
     def forget_sent(self) -> None:
-        """Forget the messages of clients so far: no expectation counts them."""
+        """Forget all messages of clients up to now: no expectation counts them."""
         self.do(lambda server, _now: server.received.clear())
 
 

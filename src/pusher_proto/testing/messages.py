@@ -13,13 +13,13 @@ __all__ = ["MessageClient"]
 class MessageClient:
     """One WebSocket of a server's client. Bytes of the server go to `received`; `to_server` takes the bytes for it.
 
-    `messages` are the texts that the server sent, in order; take them from its left.
+    `messages` are the texts that the server sent, in order; take them with `popleft`.
     """
 
     def __init__(self, host: str, target: str) -> None:
         self._websocket = WebSocket(UpgradeRequest(host, target))
         self.to_server: bytes = self._websocket.open()
-        """The bytes to give to `Server.receive_data`; then forget them."""
+        """The bytes for `Server.receive_data`; clear it after the call."""
         self.messages: deque[str] = deque()
         self.end: ConnectionEnded | None = None
         """How the server ended the connection, or refused it: by a close code or an HTTP status."""
@@ -30,7 +30,7 @@ class MessageClient:
         return self._websocket.is_open
 
     def received(self, data: bytes) -> None:
-        """Take bytes of the server."""
+        """Process bytes of the server."""
         for item in self._websocket.receive_data(data):
             match item:
                 case bytes():

@@ -66,8 +66,8 @@ class Controls(ABC):
     def env(self) -> dict[str, str]:
         """The environment variables of this server and its first app, for `Options.from_env` and for other programs.
 
-        They are Laravel's: PUSHER_* for back ends, and PUSHER_AUTH_URL, PUSHER_USER_AUTH_URL and, where the app has a
-        master key, PUSHER_APP_ENCRYPTION_MASTER_KEY besides.
+        They are Laravel's PUSHER_* for back ends, PUSHER_AUTH_URL and PUSHER_USER_AUTH_URL, and, if the app has a
+        master key, PUSHER_APP_ENCRYPTION_MASTER_KEY.
         """
         app = self.server.app
         found = {
@@ -87,12 +87,12 @@ class Controls(ABC):
 
     @property
     def auth_url(self) -> str:
-        """Where the server's own auth endpoint signs for channels."""
+        """The URL of the server's auth endpoint for channels."""
         return self._url("/pusher/auth")
 
     @property
     def user_auth_url(self) -> str:
-        """Where the server's own auth endpoint signs users in."""
+        """The URL of the server's auth endpoint for users."""
         return self._url("/pusher/user-auth")
 
     def _url(self, path: str) -> str:
@@ -187,11 +187,11 @@ class Controls(ABC):
         self.do(lambda server, now: server.mute(connection, now=now))
 
     def unmute(self, connection: int | None = None) -> None:
-        """Answer again from now on."""
+        """Answer again."""
         self.do(lambda server, now: server.unmute(connection, now=now))
 
     def send_raw(self, connection: int | None, data: str | bytes) -> None:
-        """Send text as a message, or bytes as they are, to one connection or all WebSockets."""
+        """Send text as a message, or raw bytes, to one connection or all WebSockets."""
         self.do(lambda server, now: server.send_raw(connection, data, now=now))
 
     # Refusing
@@ -246,7 +246,7 @@ class Controls(ABC):
         self.do(lambda server, now: server.allow_channel(channel, now=now))
 
     def delay(self, seconds: float, what: Answers = "all") -> None:
-        """Delay answers of a kind by so many seconds from now on; 0 delays none."""
+        """Delay answers of a kind by `seconds`, from now on; 0 ends the delay."""
         self.do(lambda server, now: server.delay(seconds, what, now=now))
 
     def auth_answer(
@@ -273,17 +273,17 @@ class Controls(ABC):
         self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
 
     def reset(self, *, drop: bool = False) -> None:
-        """Undo all faults, let all members of `join` leave, and clear `received`, `published` and `webhooks`.
+        """Undo all faults, remove all members added by `join`, and clear `received`, `published` and `webhooks`.
 
-        With `drop`, all WebSockets end as well, by 4200.
+        With `drop`, all WebSockets end as well, with 4200.
         """
         self.do(lambda server, now: server.reset(drop=drop, now=now))
 
-    # Looking
+    # State
 
     @property
     def connections(self) -> dict[int, str]:
-        """The live WebSockets: the server's number and the socket id of each."""
+        """The open WebSockets: the server's number and the socket id of each."""
         return self.do(lambda server, _now: server.connections)
 
     def channels(self, *, app: str | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for users' own tests: what servers say, good and bad, and what goes wrong with them.
+"""Hypothesis strategies for your tests: valid and invalid messages of a server, and its faults.
 
 Needs Hypothesis (`pip install hypothesis`), which is not a dependency of this package. See docs/fuzzing.md.
 """
@@ -23,7 +23,7 @@ except ImportError as _error:
 __all__ = ["CHANNELS", "Fault", "accept", "faults", "frames", "sessions", "texts"]
 
 CHANNELS = ("room", "cache-room", "private-room", "presence-room", "private-encrypted-room")
-"""The channels that are spoken of by default: one of each kind."""
+"""The default channels: one of each kind."""
 
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -63,7 +63,7 @@ def texts(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[str]:
 
 
 def frames(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[bytes]:
-    """Return a strategy for what a server sends at a time: mostly a text message, whole or in fragments.
+    """Return a strategy for pieces of a server's output: mostly a text message, whole or in fragments.
 
     Among them are pings, pongs, binary messages and, seldom, frames that end the connection: a close with a code, text
     that is not UTF-8, a frame that is not allowed.
@@ -79,10 +79,10 @@ def frames(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def sessions(draw: st.DrawFn, channels: Sequence[str] = CHANNELS, *, most: int = 20) -> list[bytes]:
-    """Draw one connection as a client reads it, from behind the upgrade on: a list of reads, never empty ones.
+    """Draw one connection as a client reads it after the upgrade: a list of reads that are not empty.
 
-    A greeting comes first, then answers to the subscribes of `channels` (a success, a refusal, or none), at `most` so
-    many frames, and perhaps an end. The reads are cut anywhere. `accept` answers the upgrade.
+    First a greeting, then answers to the subscribes of `channels` (a success, a refusal, or none), up to `most` frames,
+    and perhaps an end. The reads are cut anywhere. `accept` answers the upgrade.
     """
     said = [_frame(_greeting(draw(st.integers(1, 10**9))))]
     for channel in draw(st.permutations(list(channels))):
@@ -195,7 +195,7 @@ def _message(
 def _named(
     event: str, channel: st.SearchStrategy[str | None], data: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[str]:
-    """A message of the protocol itself, with its data as a string or as a value: servers do either."""
+    """Return a strategy for messages of the protocol. Their data is a string or a value, as servers send both."""
     either = data.flatmap(
         lambda value: (
             st.just(value) if value is None else st.sampled_from((json.dumps(value), value))
@@ -232,7 +232,7 @@ def _errors() -> st.SearchStrategy[Any]:
 
 
 def _frame(payload: bytes, opcode: int = _TEXT, *, final: bool = True) -> bytes:
-    """Return one frame of a server, which masks none."""
+    """Return one frame of a server, without a mask."""
     size = len(payload)
     if size < 126:
         length = bytes([size])
@@ -243,7 +243,7 @@ def _frame(payload: bytes, opcode: int = _TEXT, *, final: bool = True) -> bytes:
 
 
 def _fragments(message: bytes) -> st.SearchStrategy[bytes]:
-    """A message in two or three frames."""
+    """Return a strategy for a message in two or three frames."""
 
     def cut(places: list[int]) -> bytes:
         ends = [0, *sorted(places), len(message)]

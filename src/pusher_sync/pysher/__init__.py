@@ -1,6 +1,6 @@
 """Pysher's names on this client, for programs written for Pysher: `from pusher_sync import pysher`.
 
-The room knows the public names of `pusher_sync` and `pusher_proto` alone. Its modules are named as those of Pysher.
+It uses only public names of `pusher_sync` and `pusher_proto`. Its modules have the names of Pysher's modules.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _NAMES = ("pysher", "pusherclient")
 
 
 def install() -> None:
-    """Put this package in the place of `pysher` and `pusherclient`, for libraries that import these.
+    """Replace `pysher` and `pusherclient` with this package, for libraries that import these.
 
-    Raises RuntimeError when one of them is imported already: its classes would be used on.
+    Raises RuntimeError if one of them is imported already: its classes would stay in use.
     """
     ours = sys.modules[__name__]
     for name in _NAMES:

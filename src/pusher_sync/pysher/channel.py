@@ -1,4 +1,4 @@
-"""A channel with the names of Pysher, and what it shares with a connection: callbacks."""
+"""A channel with the names of Pysher, and the callbacks of channels and connections."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["CallbackBase", "Callbacks", "Channel"]
 
 Callback = Callable[..., object]
 Callbacks = defaultdict[str, list[tuple[Callback, tuple[Any, ...], dict[str, Any]]]]
-"""The callbacks by the event, each with the further arguments that `bind` was given."""
+"""The callbacks of each event, with the additional arguments of `bind`."""
 
 
 class CallbackBase:
-    """Where messages come from: a channel, or the connection."""
+    """Has callbacks for messages: a channel, or the connection."""
 
     name: str
     event_callbacks: Callbacks
@@ -24,12 +24,12 @@ class CallbackBase:
     def bind(self, event_name: str, callback: Callback, *args: Any, **kwargs: Any) -> None:
         """Call `callback(data, *args, **kwargs)` for each message of that name.
 
-        The data is text where the message has text, as nearly all have, and else the decoded value.
+        The data is a string if it is one in the message, as in nearly all, and else the decoded value.
         """
         self.event_callbacks[event_name].append((callback, args, kwargs))
 
     def call(self, event_name: str, data: Any) -> None:
-        """Call the callbacks of an event. What one raises is logged, and the next one is called."""
+        """Call the callbacks of an event. An exception is logged, and the next one is called."""
         for callback, args, kwargs in tuple(self.event_callbacks.get(event_name, ())):
             try:
                 callback(data, *args, **kwargs)
@@ -49,7 +49,7 @@ class Channel(CallbackBase):
         self.auth = auth
 
     def trigger(self, event_name: str, data: Any) -> None:
-        """Send a client event to the other subscribers. What cannot be sent is logged, with what to do."""
+        """Send a client event to the other subscribers. An event that cannot be sent is logged, with what to do."""
         if event_name.startswith("client-"):
             self.connection.send_event(event_name, data, channel_name=self.name)
         else:

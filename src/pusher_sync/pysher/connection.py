@@ -23,7 +23,7 @@ _PATIENCE = 5.0
 
 
 class Connection(CallbackBase, Thread):
-    """One connection, and all that follow it. `start()` opens a client; the thread calls its callbacks.
+    """One connection and its successors. `start()` opens a client; the thread calls its callbacks.
 
     `event_handler(event_name, data, channel_name)` is called for each message on a channel, `reconnect_handler()` at
     each connection but the first. A thread runs once; `start()` makes a new one after the end.
@@ -77,10 +77,10 @@ class Connection(CallbackBase, Thread):
     def start(self) -> None:
         """Connect, and call callbacks in a new thread. Raises RuntimeError while it is running.
 
-        Callbacks for messages that are no channel's have to be bound before, but those of the protocol.
+        Bind callbacks for messages without a channel before it, except for messages of the protocol.
         """
         if self.is_alive():
-            raise RuntimeError("this connection is running already: call disconnect() before")
+            raise RuntimeError("this connection is running already: call disconnect() first")
         if self.ident is not None:
             Thread.__init__(self, name=self.name, daemon=self.daemon)
         self.disconnect_called, self._state, self._code = False, "disconnected", -1
@@ -109,8 +109,7 @@ class Connection(CallbackBase, Thread):
     def disconnect(self, timeout: float | None = None) -> None:
         """Disconnect for good; `start()` connects again. No callback is called after it.
 
-        Waits for a callback that is running, for at most `timeout` seconds (5 without one); called in a callback it
-        does not.
+        Waits for a running callback, at most `timeout` seconds (5 by default), unless it is called in one.
         """
         self.disconnect_called = True
         if self._client is not None:
@@ -136,7 +135,7 @@ class Connection(CallbackBase, Thread):
             client.unsubscribe(channel_name)
 
     def send_event(self, event_name: str, data: Any, channel_name: str | None = None) -> None:
-        """Send a message. What cannot be sent is logged, with what to do."""
+        """Send a message. A message that cannot be sent is logged, with what to do."""
         try:
             if event_name == "pusher:subscribe":
                 ready = proto.AuthResponse(data.get("auth"), data.get("channel_data"))
@@ -144,7 +143,7 @@ class Connection(CallbackBase, Thread):
             elif event_name == "pusher:unsubscribe":
                 self.unsubscribe(data["channel"])
             elif (client := self._open) is None:
-                raise proto.NotConnected("there is no connection: call connect() before")
+                raise proto.NotConnected("there is no connection: call connect() first")
             elif channel_name and event_name.startswith("client-"):
                 client.channel(channel_name).trigger(event_name, data)
             else:
@@ -162,7 +161,7 @@ class Connection(CallbackBase, Thread):
         return options_for(self.url, self.reconnect_interval, pings, self.socket_kwargs)
 
     def _take(self, event: proto.Event) -> None:
-        """Take an event of the client."""
+        """Process an event of the client."""
         if self.disconnect_called:
             return
         if type(event) is proto.ChannelEvent:
@@ -189,6 +188,6 @@ class Connection(CallbackBase, Thread):
                 self.event_handler(name, data, channel)
 
     def _take_message(self, message: proto.Message) -> None:
-        """Take a message as it was received."""
+        """Process a message as it was received."""
         if message.channel is None and message.event not in MADE and not self.disconnect_called:
             self.call(message.event, message.data)

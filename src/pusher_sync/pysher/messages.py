@@ -13,15 +13,15 @@ __all__ = ["ERROR", "ESTABLISHED", "MADE", "Messages"]
 ESTABLISHED = "pusher:connection_established"
 ERROR = "pusher:error"
 MADE = frozenset({ESTABLISHED, ERROR, "pusher:connection_failed"})
-"""Names for callbacks of the connection that need no look at each message. Servers never send the last one."""
+"""Events of the connection that are not read from each message. Servers never send the last one."""
 _INTERNAL = "pusher_internal:"
 
 
 class Messages:
     """Makes the messages of one client: event, data and channel, which is None for callbacks of the connection.
 
-    The list of members in a `subscription_succeeded` is made later than the server's. It is kept here, so that a join
-    which is in the list already is not announced after it, nor the leave of a member who is not.
+    The list of members in a `subscription_succeeded` is made later than the server's. It is kept here so that a join
+    which it includes is not announced again, nor the leave of a member that it does not include.
     """
 
     def __init__(self, members_of: Callable[[str], Mapping[str, proto.Member]]) -> None:

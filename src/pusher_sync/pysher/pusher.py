@@ -44,8 +44,8 @@ class Pusher:
         `secret` signs authorizations here, with `user_data` as the member of presence channels; `auth_endpoint` is
         asked over HTTP when there is no secret. `auth_endpoint_headers` is read for each request: it may be changed.
         `reconnect_interval` is the longest time between two attempts. `auto_sub` has no effect: channels are always
-        subscribed again. `log_level` is of the logger of this module's connection; messages are logged by the loggers
-        below `pusher_proto`. `thread_kwargs` are for `threading.Thread`.
+        subscribed again. `log_level` is the level of the connection's logger; messages are logged by the loggers below
+        `pusher_proto`. `thread_kwargs` are for `threading.Thread`.
         """
         for name, value, kind in (
             ("cluster", cluster, str),
@@ -110,7 +110,7 @@ class Pusher:
             self.connection.unsubscribe(channel_name)
 
     def channel(self, channel_name: str) -> Channel | None:
-        """Return the channel that was subscribed to, or None."""
+        """Return the channel with this name, or None if it is not subscribed to."""
         return self.channels.get(channel_name)
 
     def _connection_handler(self, event_name: str, data: Any, channel_name: str) -> None:
@@ -149,7 +149,7 @@ class Pusher:
         return self._endpoint
 
     def _headers(self) -> dict[str, str]:
-        """Return the headers for the endpoint. The body is a form whatever they say, as in Pysher."""
+        """Return the headers for the endpoint. The body is always a form, as in Pysher."""
         headers = (self.auth_endpoint_headers or {}).items()
         return {k: _text(v) for k, v in headers if v is not None and k.lower() != "content-type"}
 

@@ -1,4 +1,4 @@
-"""Makes the client's options of a URL and of the arguments that Pysher has for its socket."""
+"""Makes the client's options from a URL and from Pysher's arguments for its socket."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _OF_PUSHER = (".pusher.com", ".pusherapp.com")
 def options_for(
     url: str, interval: float, pings: tuple[float, float], socket_kwargs: Mapping[str, Any]
 ) -> Options:
-    """Return the options of a connection. Raises TypeError and ValueError for what cannot be done, with what to do.
+    """Return the options of a connection. Raises TypeError and ValueError for an argument that is not supported, with
+    what to do instead.
 
     `interval` is the longest time in seconds between two attempts; `pings` the silence before a ping and after it.
     """

@@ -106,7 +106,7 @@ def _shown_host(host: str) -> str:
 
 
 def ready_of(running: RunningServer, settings: Settings) -> dict[str, Any]:
-    """Return what programs need to use a server."""
+    """Return what programs need to use a server, for the line of JSON."""
     host = _shown_host(running.host)
     place = f"[{host}]:{running.port}" if ":" in host else f"{host}:{running.port}"
     web = f"{'https' if running.tls else 'http'}://{place}"
@@ -153,7 +153,7 @@ def env_of(ready: dict[str, Any]) -> dict[str, str]:
         found[f"{prefix}_HOST"] = ready["host"]
         found[f"{prefix}_PORT"] = str(ready["port"])
         found[f"{prefix}_SCHEME"] = ready["scheme"]
-    # pusher-js needs a cluster, whichever it is.
+    # pusher-js needs any cluster.
     found["PUSHER_APP_CLUSTER"] = found["VITE_PUSHER_APP_CLUSTER"] = "mt1"
     found["PUSHER_AUTH_URL"] = ready["urls"]["auth"]
     found["PUSHER_USER_AUTH_URL"] = ready["urls"]["user_auth"]

@@ -21,7 +21,7 @@ __all__ = ["run"]
 
 
 def run(arguments: Arguments) -> int:
-    """Serve until a signal comes, and return the exit status. Raises `UsageError`."""
+    """Serve until a signal, and return the exit status. Raises `UsageError`."""
     given = vars(arguments)
     app = {
         name: given[name]

@@ -21,7 +21,7 @@ __all__ = ["Flags", "Settings", "SettingsError", "master_key_text", "read_settin
 
 _LOOPBACK = ("127.0.0.1", "::1")
 
-# What `serve` has off until it is asked for, as it is at Pusher.
+# Off by default in `serve`, as at Pusher.
 _DEFAULTS: dict[str, Any] = {"subscription_count": False}
 _STRICT: dict[str, Any] = {
     "client_events": False,
@@ -37,7 +37,7 @@ class SettingsError(ValueError):
 
 @dataclass
 class Flags:
-    """What the command line says. None and empty mean: not said."""
+    """The options of the command line. None and empty mean: not given."""
 
     hosts: Sequence[str] = ()
     port: int | None = None
@@ -65,7 +65,7 @@ class Flags:
 
 @dataclass(kw_only=True)
 class Settings:
-    """What the server serves, and where."""
+    """The apps of the server, and where and how it serves them."""
 
     hosts: tuple[str, ...] = _LOOPBACK
     hosts_are_default: bool = True
@@ -93,7 +93,7 @@ class _UserTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _FileTable(msgspec.Struct, forbid_unknown_fields=True):
-    """What a file may say."""
+    """The keys of a file."""
 
     hosts: list[str] = []
     port: int | None = None
@@ -114,7 +114,7 @@ class _FileTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File:
-    """A configuration file, and where in it each key is."""
+    """A configuration file, and the line of each key in it."""
 
     def __init__(self, path: str) -> None:
         self.path = path
