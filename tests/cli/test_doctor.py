@@ -559,9 +559,17 @@ def test_a_public_channel_that_is_refused_is_status_4(
 @pytest.mark.parametrize(
     ("code", "message", "advice"),
     [
-        (4009, "Invalid signature", "Check --secret: it must be the secret of the app with this key."),
+        (
+            4009,
+            "Invalid signature",
+            "Check --secret: it must be the secret of the app with this key.",
+        ),
         (4100, "Over capacity", "The channel is full: raise the limit of the server, or wait"),
-        (4000, "Not here", "The signature is not the problem: see the server's message, or its log."),
+        (
+            4000,
+            "Not here",
+            "The signature is not the problem: see the server's message, or its log.",
+        ),
     ],
 )
 def test_K13_only_a_refused_signature_is_about_the_secret(
@@ -594,9 +602,7 @@ def test_an_authorization_that_the_server_does_not_take_points_to_the_endpoint(
     arguments = [*address, "--auth-url", running.auth_url, "private-x"]
     status, step, _, advice = last_step(*arguments, capfd=capfd)
     assert (status, step) == (4, "subscription, private-x")
-    assert advice == (
-        "Check that the auth endpoint signs with the key and the secret of this app."
-    )
+    assert advice == ("Check that the auth endpoint signs with the key and the secret of this app.")
 
 
 def test_a_connection_that_ends_meanwhile_is_said(

@@ -112,7 +112,7 @@ def test_one_call_starts_again() -> None:
     ("name", "body", "status", "sentence"),
     [
         ("fly", b"{}", 404, "No command 'fly': there are publish, "),
-        ("drop", b"{", 400, "The body of drop is invalid:  "),
+        ("drop", b"{", 400, "The body of drop is invalid: "),
         ("drop", b'{"kode": 1}', 400, "unknown field `kode`"),
         ("drop", b'{"code": "x"}', 400, "Expected `int | null`"),
         ("drop", b'{"code": 7}', 400, "a close code is between 1000 and 4999, not 7"),

@@ -226,9 +226,7 @@ class ControlApi:
         headers = request.header_map
         if self._token is not None:
             if headers.get("authorization") != f"Bearer {self._token}":
-                return failure(
-                    401, "The control API needs its token: send Authorization: Bearer TOKEN"
-                )
+                return failure(401, "The control API needs its token: send it as a bearer token")
             return None
         if "origin" in headers:
             return failure(403, "Web pages can call the control API only if it has a token")
