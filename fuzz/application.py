@@ -22,6 +22,7 @@ from pusher_proto import (
     PusherError,
     SignedIn,
     Subscribed,
+    SubscriptionFailed,
     Unsubscribed,
 )
 from pusher_proto.signing import shared_secret, sign_channel, sign_user
@@ -87,6 +88,8 @@ class Application:
         self.wanted: set[str] = set()
         self.expected: dict[str, int] = {}
         """The number that the next event of a channel must have; -1 takes any."""
+        self.unanswered: set[str] = set()
+        """Channels whose subscribe failed since the connection is there: they may give events before a success."""
         self.joined_at: dict[str, float] = {}
         """When each channel was subscribed last."""
         self.gaps = Gaps()
@@ -238,9 +241,13 @@ class Application:
                 if self.weather.calm:
                     raise Broken(f"in calm weather: {event}")
                 self.expected.clear()
+                self.unanswered.clear()
             case Unsubscribed():
                 self.expected.pop(event.channel, None)
+            case SubscriptionFailed():
+                self.unanswered.add(event.channel)
             case Subscribed():
+                self.unanswered.discard(event.channel)
                 # A cluster makes a client leave a channel and join it again, which is reported as a gap.
                 # So does a refresh of the members.
                 again = event.channel.startswith("presence-") or self.weather.cluster
@@ -261,8 +268,8 @@ class Application:
         """Take one of the numbered events."""
         expected = self.expected.get(channel)
         if expected is None:
-            if channel in self.wanted - self.was_in:
-                return  # no gap is to be reported before it
+            if channel in self.wanted - self.was_in or channel in self.unanswered:
+                return  # no gap is to be reported before it, or none was in time
             raise Broken(f"{channel} gave an event while it was not subscribed")
         if not self.may_follow(channel, number):
             raise Broken(f"{channel} gave {number} where {expected} was due")
