@@ -157,9 +157,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     # What a driver calls
 
-    def _driver_on(
-        self, io: IO, setup: Setup, broke: Callable[[BaseException], None], *, tls: bool = True
-    ) -> Driver:
+    def _driver_on(self, io: IO, setup: Setup, broke: Callable[[BaseException], None]) -> Driver:
         """Return what runs the session on `io`. It does not keep the client; `broke` gets its bugs."""
         return Driver(
             self._session,
@@ -168,7 +166,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             broke=broke,
             options=DriverOptions(
                 ssl_context=setup.ssl_context,
-                tls=tls,
+                tls=setup.tls,
                 authorizer=setup.authorizer,
                 on_progress=setup.on_progress,
             ),

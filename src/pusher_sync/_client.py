@@ -149,8 +149,8 @@ class Client(Waiting[Binding, Channel, User], Source):
             if not self._session.closed:
                 self._session.close(now=self._now())
                 self._changed()
-        self._wait(Goal(self._check_over, self._lifecycle))
         self._io.join()
+        self._check_usable()
 
     def call_from_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Return `function(*args)`. In blocking code every call may be made in any thread."""

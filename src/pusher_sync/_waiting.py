@@ -47,7 +47,7 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
         self._calls: deque[BindingBase] = NO_CALLS
         """One entry for each event that a handler is to be called with, in the order of arrival."""
         self._running = self._warned_of_run = False
-        self._driver = self._driver_on(io, setup, io.fail, tls=io.needs_tls)
+        self._driver = self._driver_on(io, setup, io.fail)
         io.start(self._driver, Weakly(self._ended))
 
     def _now(self) -> float:
@@ -120,6 +120,3 @@ class Waiting(ClientBase[BindingT, ChannelT, UserT], Generic[BindingT, ChannelT,
                     self._delivery.took(binding)
                 return binding, event
         return None if self._checks.run() is True else PENDING
-
-    def _check_over(self) -> Literal[True, Nothing.PENDING]:
-        return True if self._io.over else PENDING

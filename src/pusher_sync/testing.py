@@ -53,7 +53,6 @@ class _Line:
 class _Memory:
     """The I/O of one client in a `World`."""
 
-    needs_tls = False
     stopping = False
     must_not_wait = False
 
@@ -86,7 +85,9 @@ class _Memory:
         self._ended()
 
     def join(self) -> None:
-        """Nothing is left to release."""
+        limit = self._world.now + PATIENCE
+        while not self.over and self._world._step(limit):
+            pass
 
     def sleeper(self) -> tuple[Callable[[], object], Callable[[float], bool]]:
         woken: list[bool] = []
@@ -183,6 +184,7 @@ class World(Controls, Expectations):
             on_handler_error=on_handler_error,
             on_event=on_event,
             on_progress=on_progress,
+            tls=False,
         )
         client = Client(session, io, setup)
         self._ios.append(io)

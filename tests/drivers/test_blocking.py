@@ -31,8 +31,9 @@ from pusher_proto import (
     PusherError,
     PusherTimeout,
 )
+from pusher_proto.driving import sockets as reading_sockets
 from pusher_sync import Client, open_pusher
-from pusher_sync._io import _loop, _socket
+from pusher_sync._io import _loop
 
 from .runners import Clock, client_threads, free_port, leaves_nothing, poll, quickest
 from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
@@ -105,7 +106,7 @@ class Later:
                 self._client._lifecycle,
                 *(each.signal for each in self._client._delivery.router),
             )
-            return any(each.waiters for each in signals)
+            return self._client.closed or any(each.waiters for each in signals)
 
 
 def interrupt() -> None:
@@ -577,7 +578,7 @@ def test_the_socket_of_the_application_may_speak_tls_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it has decrypted already is read, though no selector reports it."""
-    monkeypatch.setattr(_socket, "READ_SIZE", 1000)
+    monkeypatch.setattr(reading_sockets, "READ_SIZE", 1000)
     authority = Authority()
 
     def connect(host: str, port: int) -> socket.socket:

@@ -19,10 +19,9 @@ import pytest
 
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import AuthRequest, AuthResponse, ChannelEvent, Options
-from pusher_proto.driving import READ_SIZE, SMALL_READ
+from pusher_proto.driving import READ_SIZE, SMALL_READ, WireSocket
 from pusher_sync import open_pusher
 from pusher_sync._io import _loop
-from pusher_sync._io._socket import Pipe
 
 from .runners import client_threads, leaves_nothing, open_files, poll
 from .scenarios import QUICK, own_key
@@ -159,12 +158,12 @@ def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed(
     reading: Any = SimpleNamespace(has_to_write=False, wants_data=True, over=False)
     with leaves_nothing(), selector() as watched, ExitStack() as stack:
         first, second, peer = (stack.enter_context(each) for each in three_sockets())
-        before = Pipe(reading, first, watched)
+        before = WireSocket(reading, first, watched)
         before.attend()
         number = first.detach()  # closed by the application, and still watched
         os.dup2(second.fileno(), number)
         next_one = stack.enter_context(socket.socket(fileno=number))
-        after = Pipe(reading, next_one, watched)
+        after = WireSocket(reading, next_one, watched)
         after.attend()
         peer.send(b"hello")
         assert [key.data for key, _ in watched.select(5)] == [after.ready]
@@ -193,7 +192,7 @@ def test_an_idle_socket_is_read_with_a_small_buffer_and_a_busy_one_with_a_large_
     with leaves_nothing(), selectors.DefaultSelector() as watched, ExitStack() as stack:
         one, peer = map(stack.enter_context, socket.socketpair())
         mine = stack.enter_context(Counting(fileno=one.detach()))
-        pipe = Pipe(wire, mine, watched)
+        pipe = WireSocket(wire, mine, watched)
         for size in (10, 10, 2 * SMALL_READ, 10, 10, 10):
             peer.sendall(bytes(size))
             pipe.ready(selectors.EVENT_READ)

@@ -34,6 +34,8 @@ class Setup:
     """Returns seconds since the epoch."""
     where: str = ""
     """Where in the program `open_pusher` was called."""
+    tls: bool = True
+    """Whether streams are to be encrypted; there is no need for it in memory."""
     messages: bool = False
     """Whether connections carry whole messages."""
 

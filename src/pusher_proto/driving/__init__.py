@@ -11,6 +11,7 @@ from .driver import IO, Driver, DriverOptions
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .protocol import WireProtocol
 from .reading import READ_SIZE, RECORD_SIZE, SMALL_READ
+from .sockets import WireSocket
 from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
 
@@ -27,6 +28,7 @@ __all__ = [
     "Tls",
     "Wire",
     "WireProtocol",
+    "WireSocket",
     "WireState",
     "cached_context",
     "call_plain",

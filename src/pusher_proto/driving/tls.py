@@ -10,7 +10,10 @@ from typing import Any
 from ..errors import ConnectionUnsafe
 from .reading import RECORD_SIZE, SMALL_READ
 
-__all__ = ["SSLContext", "Tls", "cached_context", "default_context"]
+__all__ = ["NOT_NOW", "SSLContext", "Tls", "cached_context", "default_context"]
+
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket that does not block raises when it cannot read or write now, also one that speaks TLS itself."""
 
 _cached: tuple[ssl.DefaultVerifyPaths, SSLContext] | None = None
 

@@ -5,8 +5,8 @@ Knows `pusher_proto.driving` and itself, and nothing of the client.
 
 from threading import current_thread
 
+from ._dial import Connect
 from ._loop import IO, Loop
 from ._messages import ConnectMessages, MessageConnection
-from ._socket import Connect
 
 __all__ = ["IO", "Connect", "ConnectMessages", "Loop", "MessageConnection", "current_thread"]

@@ -11,7 +11,10 @@ from typing import Any
 
 from pusher_proto.driving import STAGGER, Wire, in_turns
 
-__all__ = ["connect_tcp"]
+__all__ = ["Connect", "connect_tcp"]
+
+Connect = Callable[[str, int], socket.socket]
+"""Opens a connected socket to a host and port."""
 
 
 def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object]) -> socket.socket:

@@ -16,12 +16,11 @@ from math import inf
 from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
-from pusher_proto.driving import Driver, MessageWire, Wire, call_plain, outcome_of, peer_of
+from pusher_proto.driving import Driver, MessageWire, Wire, WireSocket, call_plain, outcome_of
 from pusher_proto.errors import LocalProtocolError
 
-from ._dial import connect_tcp
+from ._dial import Connect, connect_tcp
 from ._messages import ConnectMessages, MessagePipe
-from ._socket import Connect, Pipe
 
 __all__ = ["IO", "Loop"]
 
@@ -36,8 +35,6 @@ _FORKED = "this client belongs to the process that opened it: open another one a
 class IO(DrivingIO, Protocol):
     """What the blocking client needs of its I/O: `Loop`, or the network in memory of the test kit."""
 
-    needs_tls: bool
-    """Whether streams are to be secured: False in memory."""
     guard: AbstractContextManager[object]
     """The lock under which the session, the driver and the client's own data are used."""
     error: BaseException | None
@@ -70,7 +67,7 @@ class IO(DrivingIO, Protocol):
         """End everything because of a bug."""
 
     def join(self) -> None:
-        """Wait until all resources are released, after `over`."""
+        """Wait until the session is closed and all resources are released."""
 
 
 class Loop:
@@ -79,8 +76,6 @@ class Loop:
     Other threads exist only for name lookup with connect, for functions of the application, and for its connections
     that carry messages.
     """
-
-    needs_tls = True
 
     def __init__(
         self,
@@ -165,7 +160,8 @@ class Loop:
 
     def join(self) -> None:
         """Wait for the end of the thread."""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_SLICE)
 
     # For the driver
 
@@ -179,7 +175,8 @@ class Loop:
         if isinstance(wire, MessageWire) and (connect := self._connect_messages) is not None:
             wire.moved_by = MessagePipe(wire, connect, begin, self._post, self._closing)
         else:
-            begin("dial", self._dial, wire, done=partial(self._dialed, wire), failed=wire.failed)
+            opened = partial(WireSocket.opened, wire, self._selector)
+            begin("dial", self._dial, wire, done=opened, failed=wire.failed)
 
     def attend(self, wire: Wire) -> None:
         """Write a wire's output, watch its socket, and close it when it is over."""
@@ -239,13 +236,6 @@ class Loop:
         sock.setblocking(False)
         return sock
 
-    def _dialed(self, wire: Wire, sock: socket.socket) -> None:
-        if wire.over:
-            sock.close()
-        else:
-            wire.moved_by = Pipe(wire, sock, self._selector)
-            wire.opened(peer_of(sock))
-
     def _run(self) -> None:
         try:
             while self._turn():
@@ -304,7 +294,7 @@ class Loop:
         """Close all files. Those of a forked process are not affected."""
         _alive.pop(self, None)
         for wire in self._driver.wires.values():
-            if isinstance(wire.moved_by, Pipe):
+            if isinstance(wire.moved_by, WireSocket):
                 wire.moved_by.close()
         for each in (self._selector, self._bell, self._ear):
             each.close()

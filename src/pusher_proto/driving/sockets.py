@@ -1,48 +1,63 @@
-"""Moves the bytes of one wire over a socket that does not block."""
+"""A wire on a socket that does not block, watched by a selector."""
 
 from __future__ import annotations
 
-import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from selectors import EVENT_READ, EVENT_WRITE, BaseSelector
+from typing import Any
 
-from pusher_proto.driving import READ_SIZE, SMALL_READ, Wire
+from .addresses import peer_of
+from .reading import READ_SIZE, SMALL_READ
+from .tls import NOT_NOW
+from .wire import Wire
 
-__all__ = ["Connect", "Pipe"]
+__all__ = ["WireSocket"]
 
-Connect = Callable[[str, int], socket.socket]
-"""Opens a connected socket to a host and port."""
+_READ, _WRITE = 1, 2
+"""EVENT_READ and EVENT_WRITE of `selectors`."""
+_BOTH = 2
+"""SHUT_RDWR of `socket`."""
 
-# A socket of the application may speak TLS itself, to a proxy for instance.
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
+class WireSocket:
+    """Moves the bytes of one wire over a connected socket that does not block.
 
-class Pipe:
-    """A socket and its wire. The loop's thread calls everything here, under the guard."""
+    It registers the socket with `selector`, one of `selectors`, for what the wire needs now. When the selector reports
+    a key, call `key.data(events)`. Call `attend` in `IO.attend`; it closes the socket when the wire is over. The
+    application may close the socket at any time, and the socket may speak TLS itself, to a proxy for instance.
+    """
 
     __slots__ = ("_pending", "_selector", "_size", "_socket", "_watched", "_wire", "_writing")
 
-    def __init__(self, wire: Wire, sock: socket.socket, selector: BaseSelector) -> None:
+    def __init__(self, wire: Wire, sock: Any, selector: Any) -> None:
         self._wire = wire
         self._socket = sock
         self._selector = selector
         self._watched = 0
         self._writing = False
         self._size = SMALL_READ
-        self._pending: Callable[[], int] = getattr(sock, "pending", int)
+        self._pending: Callable[[], int] | None = getattr(sock, "pending", None)
+        """Of a socket that speaks TLS: how many bytes it has decrypted, which no selector reports."""
+
+    @classmethod
+    def opened(cls, wire: Wire, selector: Any, sock: Any) -> None:
+        """Let `sock`, which is connected now, carry the wire. It is closed if the wire is over already."""
+        if wire.over:
+            sock.close()
+        else:
+            wire.moved_by = cls(wire, sock, selector)
+            wire.opened(peer_of(sock))
 
     def attend(self) -> None:
         """Write the wire's output, and watch the socket for the events that the wire needs."""
         wire = self._wire
         if self._writing:
             return  # `_write` continues
-        if wire.has_to_write and not self._watched & EVENT_WRITE:
+        if wire.has_to_write and not self._watched & _WRITE:
             self._write()
-        wanted = EVENT_READ if wire.wants_data else 0
+        wanted = _READ if wire.wants_data else 0
         if wire.has_to_write:
-            wanted |= EVENT_WRITE
+            wanted |= _WRITE
         if wire.over:
             self.close()
         elif wanted != self._watched:
@@ -51,12 +66,12 @@ class Pipe:
             except (OSError, ValueError, KeyError) as error:  # the application closed it
                 wire.failed(error)
 
-    def ready(self, mask: int) -> None:
-        """Write and read: the socket is ready."""
-        if mask & EVENT_WRITE:
+    def ready(self, events: int) -> None:
+        """Read and write: the socket is ready for these events."""
+        if events & _WRITE:
             self._write()
             self.attend()
-        if mask & EVENT_READ and self._wire.wants_data:
+        if events & _READ and self._wire.wants_data:
             self._read()
 
     def close(self) -> None:
@@ -81,7 +96,7 @@ class Pipe:
         while True:
             try:
                 data = self._socket.recv(self._size)
-            except _NOT_NOW:
+            except NOT_NOW:
                 return
             except OSError as error:
                 wire.failed(error)
@@ -91,7 +106,7 @@ class Pipe:
                 wire.received(data)
             else:
                 wire.eof()
-            if not (self._pending() and wire.wants_data):
+            if self._pending is None or not (self._pending() and wire.wants_data):
                 return
 
     def _write(self) -> None:
@@ -100,14 +115,19 @@ class Pipe:
         try:
             while data := wire.to_write():
                 wire.written(self._socket.send(data))
-        except _NOT_NOW:
+        except NOT_NOW:
             pass
         except OSError as error:
-            if self._socket.fileno() < 0:  # the application closed it
-                wire.failed(error)
-            wire.write_failed(error)
-            # Reading returns the data received before, then the end.
-            with suppress(OSError):
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            self._write_failed(error)
         finally:
             self._writing = False
+
+    def _write_failed(self, error: OSError) -> None:
+        if self._socket.fileno() < 0:  # the application closed it
+            self._wire.failed(error)
+        self._wire.write_failed(error)
+        if (
+            self._pending is None
+        ):  # without TLS: reading returns the data received before, then the end
+            with suppress(OSError):
+                self._socket.shutdown(_BOTH)
