@@ -1,1 +1,2 @@
-"""What an event costs, ours against others: `python -m benchmarks --help`, and docs/performance.md for the method."""
+"""Measures what an event costs, with our clients and with others. See `python -m benchmarks --help`, and
+docs/performance.md for the method."""

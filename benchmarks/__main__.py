@@ -19,7 +19,7 @@ from .workloads import CLIENTS, WORKLOADS
 
 
 def main() -> int:
-    """Run what was asked for; 1 when a client did not do what it was to do."""
+    """Run the chosen benchmarks; return 1 when a client failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "--workloads", nargs="+", metavar="NAME", default=list(WORKLOADS), choices=WORKLOADS
@@ -28,21 +28,21 @@ def main() -> int:
         "--clients", nargs="+", metavar="NAME", default=list(CLIENTS), choices=CLIENTS
     )
     parser.add_argument(
-        "--rounds", type=int, default=5, help="how often each client has its turn (5)"
+        "--rounds", type=int, default=5, help="rounds, in each of which every client runs once (5)"
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="few events, one round, one try: does it all work? No figure means a thing",
+        help="check that everything works: few events, one round; the figures mean nothing",
     )
-    parser.add_argument("--json", type=Path, help="where all figures of all rounds go")
-    parser.add_argument("--from-json", type=Path, help="measure nothing, report on these figures")
-    parser.add_argument("--markdown", type=Path, help="where the tables go as Markdown")
+    parser.add_argument("--json", type=Path, help="file for all figures of all rounds")
     parser.add_argument(
-        "--plot", type=Path, help="where a plot goes (SVG or PNG; needs matplotlib)"
+        "--from-json", type=Path, help="measure nothing, report on the figures in this file"
     )
+    parser.add_argument("--markdown", type=Path, help="file for the tables, in Markdown")
+    parser.add_argument("--plot", type=Path, help="file for a plot (SVG or PNG; needs matplotlib)")
     parser.add_argument(
-        "--list", action="store_true", help="name the workloads and clients, and what is missing"
+        "--list", action="store_true", help="list the workloads and clients, and what is missing"
     )
     options = parser.parse_args()
     if options.list:
@@ -78,9 +78,10 @@ def main() -> int:
 def run(
     workloads: list[str], clients: list[str], rounds: int, quick: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Run all, the clients in turn in each round; return the figures and what failed.
+    """Run all clients in turn in each round; return the figures and the failures.
 
-    Every second round runs in the opposite order, so a client follows one that heats the machine up in half of them.
+    Every second round runs in the opposite order, so that a client follows one that heats the machine only in half of
+    the rounds.
     """
     runs: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -128,7 +129,7 @@ def run(
 def make_certificate(folder: Path) -> tuple[str, str]:
     """Make an authority and a certificate for localhost; return the files of both.
 
-    The authority stands behind all those of this machine: to load and keep these is what a client's context costs.
+    The file has the authority behind all authorities of this machine, which a client's context usually loads and keeps.
     """
     import trustme
 

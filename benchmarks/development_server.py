@@ -21,7 +21,7 @@ EVENTS = 40
 
 
 def measure_server(connections: int, environment: dict[str, str]) -> dict[str, Any]:
-    """Return the milliseconds from publishing to the last of all connections, p50 and p99, and KB of each connection.
+    """Return the milliseconds from a publish to the last connection, p50 and p99, and the KB of each connection.
 
     Raises RuntimeError when the clients do not follow the plan.
     """

@@ -1,6 +1,6 @@
-"""What runs in the process of a client in Python: counting, clocks, and the one result that it prints.
+"""Runs in the process of a client in Python: counts, reads clocks, and prints one result.
 
-An adapter connects one library to this. `event` is the handler that each library calls; its cost is everybody's.
+An adapter connects one library to it. `event` is the handler that each library calls, at the same cost for all.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .payloads import FIRST_ID, channel_names
 __all__ = ["AT_ONCE", "Meter", "measure"]
 
 AT_ONCE = 50
-"""How many clients are opened at once where there are a thousand: more would wait for the one core of the server."""
+"""How many of a thousand clients are opened at once: more would wait for the single core of the server."""
 
 
 def used() -> float:
@@ -65,7 +65,7 @@ class Meter:
     # Of events
 
     def ready(self) -> None:
-        """All is bound: let the server send the first events, which warm up and do not count."""
+        """Everything is bound: let the server send the first events, a warm-up that does not count."""
         if self.kind in ("stream", "pace"):
             self._orders.sendall(b"go %d\n" % self._warm)
 
@@ -105,7 +105,7 @@ class Meter:
         self.finish(**result)
 
     def _check(self, data: Any) -> None:
-        """Every event came, once, and this is the last of them."""
+        """Check that this is the last event, and that each was received once."""
         if self.kind == "stream" and self.connections == len(self.channels) == 1:
             if isinstance(data, str | bytes):
                 data = json.loads(data)
@@ -120,11 +120,11 @@ class Meter:
     # Of subscriptions
 
     def begin(self) -> None:
-        """Subscribing, or opening many clients, begins."""
+        """Start the clock of subscribing, or of opening many clients."""
         self._cpu, self._began = used(), time.monotonic()
 
     def subscribed(self) -> None:
-        """One channel was confirmed."""
+        """Count one subscribed channel."""
         self._subscribed += 1
         if self._subscribed == len(self.channels) and self.kind == "subscribe":
             self.finish(cpu=(used() - self._cpu) * 1e3, wall=(time.monotonic() - self._began) * 1e3)
@@ -132,7 +132,7 @@ class Meter:
     # Of a roster
 
     def roster(self, members: int) -> None:
-        """The roster is there."""
+        """Take the time of the complete roster."""
         if members != self.config["members"]:
             sys.exit(f"{members} members, not {self.config['members']}")
         self._roster = (used() - self._cpu) * 1e3, (time.monotonic() - self._began) * 1e3
@@ -140,7 +140,7 @@ class Meter:
         self._orders.sendall(b"go %d\n" % self._events)
 
     def member(self) -> None:
-        """A member joined or left."""
+        """Count a member that joined or left."""
         self._count += 1
         if self._count == self._events:
             cpu = (used() - self._cpu) / self._events * 1e6
@@ -149,7 +149,7 @@ class Meter:
     # Of connecting
 
     def connected(self) -> NoReturn:
-        """All clients are connected."""
+        """Take the memory when all clients are connected."""
         cpu, wall = used() - self._cpu, time.monotonic() - self._began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB
         self.finish(cpu=cpu, wall=wall, peak=peak / 1024)
@@ -163,14 +163,14 @@ class Meter:
         self._cpu = used()
 
     def idling(self) -> None:
-        """All connections are open."""
+        """Start measuring when all connections are open."""
         gc.collect()
         self._memory = resident() - self._memory
         self._opened = (used() - self._cpu) / (self.connections - 1)
         self._cpu, self._began = used(), time.monotonic()
 
     def idled(self) -> NoReturn:
-        """They were idle for a while."""
+        """End measuring after the connections were idle."""
         each, seconds = self.connections - 1, time.monotonic() - self._began
         self.finish(
             memory=self._memory / each / 1024,
@@ -179,7 +179,7 @@ class Meter:
         )
 
     def finish(self, **result: float) -> NoReturn:
-        """Print the result and end the process, whatever else it has to do."""
+        """Print the result and end the process at once."""
         print(json.dumps(result), flush=True)
         self._orders.sendall(b"done\n")
         os._exit(0)
@@ -188,9 +188,10 @@ class Meter:
 async def measure(
     meter: Meter, connect: Callable[[Meter], Awaitable[Any]], *, together: bool = True
 ) -> NoReturn:
-    """Run one workload with a library for an event loop: `connect` gives connections that can `subscribe` to channels.
+    """Run one workload with a library for an event loop: `connect` returns connections that can `subscribe` to
+    channels.
 
-    They are opened `together` where the library can; one of them waits a second for each.
+    They are opened `together` if the library can do that; one of them waits a second for each.
     """
     connections = [await connect(meter)]
     if meter.kind == "idle":

@@ -21,7 +21,8 @@ def channel_names(count: int, scope: str = "public") -> list[str]:
 
 
 def data_of(number: int, size: int) -> str:
-    """Return the data of one event as JSON text of about `size` bytes: a list of orders, told by the first id."""
+    """Return the data of one event as JSON text of about `size` bytes: a list of orders, which differ in the first
+    id."""
     orders = [
         {
             "id": FIRST_ID + number + n,
@@ -65,7 +66,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 
 class Block:
-    """Events that are sent over and over, so that the server has nothing to do but to write."""
+    """Events that are sent again and again, so that the server only has to write."""
 
     def __init__(self, size: int, channels: list[str], *, encrypted: bool = False) -> None:
         count = max(len(channels), 1000 if size < 10_000 else 200)

@@ -1,4 +1,4 @@
-"""Figures to tables: medians over the rounds, ratios, and what was aimed at."""
+"""Turns figures into tables: medians over the rounds, ratios, and the targets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAIN = {
     "reconnect": "wall",
     "server": "p50",
 }
-"""Which figure counts in which kind of workload."""
+"""The figure that counts in each kind of workload."""
 
 _MORE = {
     "pace": ("p90", "p99", "cpu"),
@@ -70,7 +70,7 @@ TARGETS: list[tuple[str, str, str, str, str, float]] = [
     ("encrypted", "ours", "encrypted", "picows+orjson", "cpu", 1.5),
     ("1KB", "ours-pysher", "1KB", "ours-blocking-untouched", "cpu", 1.5),
 ]
-"""What is aimed at: one client's figure in one workload over another's, at most."""
+"""The targets: the most that one figure may be of another (client and workload)."""
 
 IDLE = {
     ("idle", "ours"): 20.0,
@@ -84,7 +84,7 @@ IDLE = {
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is measured and of what it stands on."""
+    """Return the versions of everything that is measured, and of Python and the system."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -152,7 +152,7 @@ def markdown(found: dict[str, Any]) -> str:
     ratios = list(_ratios(middle))
     if ratios:
         lines += [
-            "### Against what was aimed at",
+            "### Targets",
             "",
             "| | measured | at most | |",
             "| --- | ---: | ---: | --- |",

@@ -23,7 +23,7 @@ PATIENCE = 120
 
 
 class Failed(Exception):
-    """A client did not do what it was to do; says why."""
+    """Raised when a client did not do its work; says why."""
 
 
 def missing(client: Client) -> str | None:
@@ -64,7 +64,7 @@ def measure(
         config |= json.loads(server.stdout.readline())
         config |= {"cores": cores[-1:], "shared_secret": SHARED_SECRET}
         process = _start(client, config, environment)
-        if workload.kind == "reconnect":  # the server knows when all are back
+        if workload.kind == "reconnect":  # the server notices when all are back
             return _until_back(workload, client, server, process)
         result = _result(workload, client, process)
         return result | {"server_busy": json.loads(server.stdout.readline())["busy"]}

@@ -1,8 +1,7 @@
 """The server of the benchmarks, a separate process: `python -m benchmarks.server CONFIG`.
 
-It writes frames that it built before, and has as little to do as a server can: so the client is what is measured. On a
-second port it takes orders from the client that is measured, one a line: `go N` sends N events, `done` ends it. The
-last line that it prints says how busy it was.
+It writes frames that were built before, so that only the client limits the speed. On a second port it takes commands
+from the measured client, one a line: `go N` sends N events, `done` ends it. Its last line says how busy it was.
 """
 
 from __future__ import annotations
@@ -57,11 +56,11 @@ class Server:
 
     @property
     def wanted(self) -> int:
-        """How many subscriptions make the picture whole."""
+        """The number of subscriptions after which everything is subscribed."""
         return self.connections * len(self.channels)
 
     def order(self, line: str, transport: asyncio.Transport) -> None:
-        """Take one line of the client that is measured."""
+        """Carry out one command of the measured client."""
         word, _, rest = line.partition(" ")
         if word == "go":
             self.waiting = (int(rest), transport)
@@ -70,7 +69,7 @@ class Server:
             self.done.set()
 
     def took_subscribe(self) -> None:
-        """One more subscription is there."""
+        """Count one more subscription."""
         self.subscribed += 1
         if self.subscribed < self.wanted:
             return
@@ -83,7 +82,7 @@ class Server:
         self.go_if_ready()
 
     def drop(self) -> None:
-        """End all connections as a server does that restarts."""
+        """End all connections like a server that restarts."""
         self.subscribed = 0
         self.dropped_at = time.monotonic()
         peers, self.peers = self.peers, []
@@ -92,7 +91,7 @@ class Server:
             peer.transport.close()
 
     def go_if_ready(self) -> None:
-        """Send what was ordered once everybody has subscribed."""
+        """Send the ordered events once everything is subscribed."""
         if self.waiting is not None and self.subscribed >= self.wanted:
             count, _ = self.waiting
             self.waiting = None
@@ -101,7 +100,7 @@ class Server:
             task.add_done_callback(self.tasks.discard)
 
     async def send(self, count: int) -> None:
-        """Send so many events, in all."""
+        """Send this number of events in all."""
         began, cpu = time.monotonic(), time.process_time()
         if self.config["kind"] == "pace":
             self.pace(count)
@@ -149,7 +148,7 @@ class Server:
             peer.transport.write(message(EVENT, data, self.channels[0]))
 
     def changes(self, count: int) -> list[bytes]:
-        """Members who join and leave, in turns."""
+        """Send members that join and leave, in turns."""
         frames = []
         for number in range(count):
             who = f"guest-{number // 2}"
@@ -163,7 +162,7 @@ class Server:
 
 
 class Lines(asyncio.Protocol):
-    """The orders."""
+    """Reads commands, one a line."""
 
     def __init__(self, server: Server) -> None:
         self.server, self.buffer = server, b""
@@ -251,7 +250,7 @@ class Peer(asyncio.Protocol):
         self.transport.write(message("pusher:connection_established", json.dumps(greeting)))
 
     def take_frames(self) -> None:
-        """Read what the client sent; answer all of one read at once."""
+        """Read frames of the client; answer all of one read at once."""
         answers, data, at = [], self.buffer, 0
         while len(data) - at >= 6:
             length, start = data[at + 1] & 0x7F, at + 2

@@ -10,7 +10,7 @@ __all__ = ["CLIENTS", "WORKLOADS", "Client", "Workload"]
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of work for a client, and the server that goes with it."""
+    """One kind of work for a client, and its server."""
 
     name: str
     what: str
@@ -21,12 +21,13 @@ class Workload:
     scope: str = "public"
     tls: bool = False
     events: int = 100_000
-    """How many events the fastest clients get; slower ones get fewer, so that each is measured for about as long."""
+    """How many events the fastest clients get. Slower ones get fewer, so that all are measured for about the same
+    time."""
     unit: str = "µs CPU per event"
 
     @property
     def encrypted(self) -> bool:
-        """Whether events are sealed."""
+        """Whether events are encrypted."""
         return self.scope == "private-encrypted"
 
     def config(self, client: Client, *, quick: bool) -> dict[str, Any]:
@@ -135,7 +136,7 @@ WORKLOADS = {
             "five hundred connections on the development server",
             "server",
             connections=500,
-            unit="ms from a publish to the last of them, p50",
+            unit="ms from a publish to the last connection, p50",
         ),
     )
 }
@@ -153,7 +154,7 @@ class Client:
     slowness: int = 1
     kinds: tuple[str, ...] = ("stream", "pace", "subscribe", "idle")
     only: tuple[str, ...] = ()
-    """The workloads that it is for, where not for all of its kinds."""
+    """The workloads that it is for, if not for all of its kinds."""
     without: tuple[str, ...] = ()
     """Workloads that it is not for."""
     encrypted: bool = True
@@ -161,7 +162,7 @@ class Client:
     ours: bool = False
 
     def does(self, workload: Workload) -> bool:
-        """Return whether the client can do this at all, and whether we want to know."""
+        """Return whether the client can do this workload, and whether its figure is of interest."""
         if workload.name in self.without or (self.only and workload.name not in self.only):
             return False
         if workload.kind not in self.kinds:

@@ -1,9 +1,9 @@
-"""A log of a chat without holes: each message once and in order, also when the network was away for an hour.
+"""A chat log without gaps: each message once and in order, also after an hour without network.
 
     python examples/chat_log.py --url ws://127.0.0.1:6001/app/KEY --api http://127.0.0.1:8000/messages
 
 Messages are the event `message` on the channel `chat`, with an id that grows: `{"id": 7, "who": "ann", "text": "hi"}`.
-The API stores each before it is published, and gives those behind an id: `GET /messages?after=6` answers with a list.
+The API stores each message before it is published, and returns the messages after an id: `GET /messages?after=6`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pusher_sync import ChannelEvent, GapNotClosed, Options, open_pusher
 
 def main(url: str, api: str, count: int | None) -> None:
     def missed(gap: Gap) -> list[tuple[str, Any]]:
-        """Return the messages behind the last one; at first all."""
+        """Return the messages after the last one; at first all."""
         after = 0 if gap.last is None else gap.last.data["id"]
         with urllib.request.urlopen(f"{api}?after={after}", timeout=5) as answer:
             return [("message", message) for message in json.load(answer)]
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="ws://host:port/app/KEY")
-    parser.add_argument("--api", required=True, help="where the messages are")
+    parser.add_argument("--api", required=True, help="URL of the messages")
     parser.add_argument("--count", type=int, help="end after so many messages")
     given = parser.parse_args()
     try:

@@ -3,7 +3,7 @@
     python examples/chat_reader.py --cluster us2 --key KEY 4530 121315
 
 The names are those of Kick's chat: the channel `chatrooms.<id>.v2` and the event `App\\Events\\ChatMessageEvent`. Key
-and cluster belong to the site and may change; a key that is wrong ends the program at once, and says so. Type `+4530`
+and cluster belong to the site and may change; a wrong key ends the program at once with an error. Type `+4530`
 to join a room and `-4530` to leave it; Ctrl+C ends.
 """
 
@@ -29,7 +29,7 @@ class Sender(Struct):
 
 
 class ChatMessage(Struct):
-    """What is used of a message; what else it has is not decoded."""
+    """The fields of a message that are used; others are not decoded."""
 
     content: str
     sender: Sender
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--cluster", default="us2")
     parser.add_argument("--key", help="the key of the app")
-    parser.add_argument("--url", help="wss://host/app/KEY, in place of key and cluster")
+    parser.add_argument("--url", help="wss://host/app/KEY, instead of key and cluster")
     parser.add_argument("rooms", nargs="*", metavar="ROOM")
     given = parser.parse_args()
     if not (given.url or given.key):

@@ -1,9 +1,9 @@
-"""The protocol in a window: tkinter's loop runs the session, and no handler ever needs a lock.
+"""The protocol in a window: tkinter's loop runs the session, and no handler needs a lock.
 
     python examples/embed_tkinter.py wss://ws-eu.pusher.com/app/KEY prices news
 
-A thread opens each connection, for that can only block; everything else happens in the loop of the window, twenty-five
-times a second, as games and programs on other systems than Unix do it. Tk itself is only used in the last lines.
+A thread opens each connection, because that blocks. Everything else runs in the loop of the window, 25 times a second,
+as in games and in programs on systems other than Unix. Only the last lines use Tk itself.
 """
 
 import queue
@@ -65,7 +65,7 @@ class Driver:
             number, result = self.opened.get()
             if isinstance(result, OSError):
                 self.end(number, result)
-            elif number not in self.streams:  # given up in the meantime
+            elif number not in self.streams:  # given up by now
                 result.close()
             else:
                 self.streams[number].sock = result
@@ -81,7 +81,7 @@ class Driver:
         self.root.after(40, self.tick)
 
     def work(self, number: int, stream: Stream) -> None:
-        """Write and read what can be written and read now."""
+        """Write and read as much as is possible without waiting."""
         with suppress(*LATER):
             while stream.sock is not None and stream.outbox:
                 size = stream.sock.send(stream.outbox)

@@ -1,4 +1,4 @@
-"""Read an encrypted channel: the server of Pusher carries its messages and cannot read them.
+"""Read an encrypted channel, whose messages the server carries but cannot read.
 
     python examples/encrypted.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
         private-encrypted-notes
@@ -38,7 +38,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--auth-url", required=True, help="the endpoint that signs for you")
-    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument("--count", type=int, help="end after this number of events")
     parser.add_argument(
         "channel", metavar="CHANNEL", help="its name begins with private-encrypted-"
     )

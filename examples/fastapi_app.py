@@ -3,8 +3,8 @@
     pip install fastapi uvicorn
     python examples/fastapi_app.py --url wss://ws-eu.pusher.com/app/KEY --port 8000
 
-`GET /prices` gives the last price of each thing, `GET /health` tells whether they are up to date: 200 while connected,
-503 while not. In your own application copy `lifespan`.
+`GET /prices` returns the last price of each thing. `GET /health` answers 200 while connected, so that prices are up to
+date, and 503 otherwise. In your own application copy `lifespan`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pusher_proto import ChannelEvent, ConnectionState, Options
 def make_app(options: Options) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        # Entering does not wait: the application starts also while the other server is down.
+        # Entering does not wait: the application also starts while the other server is down.
         async with open_pusher(options) as client:
             app.state.pusher = client
             app.state.prices = {}

@@ -1,12 +1,11 @@
-"""A worker beside a Laravel application: private channels, with a Sanctum token that is renewed.
+"""A worker for a Laravel application: private channels, with a Sanctum token that is renewed.
 
     WORKER_PASSWORD=... python examples/laravel_worker.py --url ws://127.0.0.1:8080/app/KEY \\
         --app https://app.example --email worker@app.example --user 7
 
-The token is got from the route that Sanctum's documentation shows for devices (`/sanctum/token`). It goes with every
-request to `/broadcasting/auth`; when the answer is 401 or 403 it is renewed once, and the request is made once more.
-So the worker outlives its tokens and needs no restart. It ends in order on SIGTERM and Ctrl+C, as systemd and
-Docker expect.
+The token comes from the route in Sanctum's documentation (`/sanctum/token`) and is sent with every request to
+`/broadcasting/auth`. After a 401 or 403 it is renewed once, and the request is repeated. So the worker outlives its
+tokens without a restart. It ends cleanly on SIGTERM and Ctrl+C, as systemd and Docker expect.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ NOTIFICATION = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"
 
 
 class Token:
-    """A bearer token, got when it is first needed and again when the application no longer takes it."""
+    """A bearer token, fetched when it is first needed and again when the application no longer accepts it."""
 
     def __init__(self, url: str, email: str, password: str) -> None:
         self._url = url
@@ -48,7 +47,7 @@ class Token:
         """Return the headers of one request, with the current token."""
         if self._token is None:
             self.renew()
-        # Without Accept, Laravel answers with its login page where it should say 401.
+        # Without Accept, Laravel answers with its login page instead of 401.
         return {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
 
 
@@ -73,7 +72,7 @@ def main(url: str, app: str, token: Token, user: str, count: int | None) -> None
 
         @client.bind(SubscriptionFailed)
         def refused(event: SubscriptionFailed) -> None:
-            log.error("%s", event.error)  # says what to do about 401, 403, 404, 419
+            log.error("%s", event.error)  # the error says what to do about 401, 403, 404, 419
 
         client.run()  # calls the handlers, in this thread, until the client is closed
 
@@ -82,10 +81,10 @@ if __name__ == "__main__":
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="ws://host:port/app/KEY of Reverb")
-    parser.add_argument("--app", required=True, help="where the Laravel application is")
+    parser.add_argument("--app", required=True, help="URL of the Laravel application")
     parser.add_argument("--email", required=True)
-    parser.add_argument("--user", default="1", help="whose notifications")
-    parser.add_argument("--count", type=int, help="end after so many orders")
+    parser.add_argument("--user", default="1", help="id of the user whose notifications are read")
+    parser.add_argument("--count", type=int, help="end after this number of orders")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

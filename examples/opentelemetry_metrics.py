@@ -1,10 +1,10 @@
-"""Metrics of a client with OpenTelemetry: what happened as counters, what is as gauges.
+"""Metrics of a client with OpenTelemetry: counters for events, gauges for the current state.
 
     pip install opentelemetry-sdk
     python examples/opentelemetry_metrics.py --url wss://ws-eu.pusher.com/app/KEY prices
 
 In your own program copy `Metrics`, and give its `on_event` to `open_pusher`. Here the numbers are printed every ten
-seconds; any exporter of OpenTelemetry sends them to where you look at them.
+seconds; any exporter of OpenTelemetry sends them to your dashboards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pusher_proto import (
     SubscriptionFailed,
 )
 
-# Names of events and channels come from the server, and some of them are made of ids: they are no labels.
+# Names of events and channels are not used as labels: some contain ids, and would make metrics without limit.
 COUNTED: dict[type[Event], str] = {
     ChannelEvent: "pusher.messages",
     ConnectionEstablished: "pusher.connections",
@@ -45,7 +45,7 @@ COUNTED: dict[type[Event], str] = {
 
 
 class Metrics:
-    """Counts what happens to one client. `on_event` is for `open_pusher`, `observe` is given the client."""
+    """Counts the events of one client. Give `on_event` to `open_pusher`, and the client to `observe`."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -55,7 +55,7 @@ class Metrics:
         self._offline = meter.create_histogram("pusher.offline", unit="s")
 
     def on_event(self, event: Event) -> None:
-        """Count an event. It is called with every one, so it only looks and adds."""
+        """Count an event. Called with every event, so it must be quick."""
         for kind, counter in self._counters.items():
             if isinstance(event, kind):
                 counter.add(1)
@@ -68,7 +68,7 @@ class Metrics:
                 self._dropped.add(event.count)
 
     def observe(self, client: Client) -> None:
-        """Let the meter look at the client whenever it exports."""
+        """Register gauges that read the client at each export."""
 
         def connected(_: CallbackOptions) -> Iterable[Observation]:
             yield Observation(int(client.state is ConnectionState.CONNECTED))

@@ -1,11 +1,11 @@
-"""An order book that is not wrong in silence: a snapshot, then numbered changes, and another snapshot after each gap.
+"""An order book that is never silently wrong: a snapshot, then numbered changes, and another snapshot after each gap.
 
     python examples/order_book.py --url ws://127.0.0.1:6001/app/KEY --api http://127.0.0.1:8000/book
 
 Every change is published on the channel `book` as the event `change` with a number: `{"seq": 7, "price": "10.5",
 "amount": "3"}`; an amount of 0 removes the price. The API answers with the whole book and the number of its last
-change: `{"seq": 6, "prices": {"10.5": "2"}}`. The client asks it whenever changes may have been missed, and delivers
-the answer before the changes that follow.
+change: `{"seq": 6, "prices": {"10.5": "2"}}`. The client requests the book whenever changes may have been missed, and
+delivers it before the next changes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Book:
         self.prices: dict[Decimal, Decimal] = {}
 
     def take(self, event: Event) -> str:
-        """Take a snapshot or a change; return what to print."""
+        """Apply a snapshot or a change; return a line to print."""
         match event:
             case GapNotClosed():
                 self.prices.clear()  # better no book than a wrong one
@@ -43,7 +43,7 @@ class Book:
             self.seq = data["seq"]
             self.prices = {Decimal(p): Decimal(a) for p, a in data["prices"].items()}
         elif data["seq"] <= self.seq:
-            return ""  # the snapshot knows this change
+            return ""  # the snapshot includes this change
         else:
             self.seq = data["seq"]
             price, amount = Decimal(data["price"]), Decimal(data["amount"])
@@ -77,7 +77,7 @@ if __name__ == "__main__":
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="ws://host:port/app/KEY")
-    parser.add_argument("--api", required=True, help="where the book is")
+    parser.add_argument("--api", required=True, help="URL of the book")
     parser.add_argument("--count", type=int, help="end after the change with this number")
     given = parser.parse_args()
     try:

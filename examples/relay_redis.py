@@ -1,10 +1,10 @@
-"""Write the events of channels into a Redis stream, for workers that share them (worker_redis.py).
+"""Write the events of channels to a Redis stream, for workers that share them (worker_redis.py).
 
-    python examples/relay_redis.py --url wss://ws-eu.pusher.com/app/KEY --channel orders \
+    python examples/relay_redis.py --url wss://ws-eu.pusher.com/app/KEY --channel orders \\
         --history https://app.example/events --redis redis://localhost:6379
 
 One relay runs for all workers. Each event is written at least once, also when the relay is killed, the connection is
-lost or Redis restarts: then the relay asks the application's API for the events since the last one that Redis has. The
+lost or Redis restarts: then the relay fetches the events after the last one in Redis from the application's API. The
 API answers `GET HISTORY?channel=orders&after=ID` with a JSON list of `{"event": ..., "data": ...}` in order, without
 `after` from the beginning. Each event has its own `id` in its data.
 """
@@ -32,7 +32,7 @@ PAUSE = 0.5
 
 
 async def missed(given: argparse.Namespace, redis: Redis, gap: Gap) -> Any:
-    """Return the events since the last one that Redis has. What is raised here is tried again by the client."""
+    """Return the events after the last one in Redis. After an exception the client calls this again."""
     query = {"channel": gap.channel}
     last: Any = await redis.hget(f"{given.stream}:last", gap.channel)
     if last is not None:
@@ -74,7 +74,7 @@ async def main(given: argparse.Namespace) -> None:
         print("relaying", flush=True)
         async for event in events:
             if isinstance(event, GapNotClosed):
-                # Nothing behind the gap may be written. The next start begins with the last event that Redis has.
+                # Nothing after the gap may be written. The next start continues after the last event in Redis.
                 sys.exit(f"events of {event.channel} could not be fetched: {event.reason}")
             await write(given, redis, event)
 

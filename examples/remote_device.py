@@ -5,7 +5,7 @@
 
 A command is a `client-command` (or a `command` of the server) with `{"id": ..., "do": ..., "with": ...}` as its data;
 the answer is a `client-result`. Only the commands in `COMMANDS` exist, and each is carried out once. A device that was
-offline says so, because commands of that time are lost: the sender repeats commands without an answer.
+offline reports that, because commands of that time are lost; the sender repeats commands without an answer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Device:
         self._results: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     async def obey(self, command: Command) -> None:
-        result = self._results.get(command.id)  # repeated, because the answer was lost
+        # The sender repeats a command whose answer was lost.
+        result = self._results.get(command.id)
         if result is None:
             result = self._results[command.id] = await self._do(command)
             if len(self._results) > 1000:
@@ -91,7 +92,7 @@ async def main(options: Options, device: str) -> None:
 
 
 async def end_on_signal(scope: anyio.CancelScope) -> None:
-    """Leave in order when systemd, Docker or a person says so."""
+    """Close the client on SIGTERM (systemd, Docker) and on Ctrl+C."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             scope.cancel()

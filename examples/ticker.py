@@ -1,10 +1,10 @@
-"""Prices with typed data, through a queue to a worker that may be slow.
+"""Prices with typed data, passed through a queue to a worker that may be slow.
 
     python examples/ticker.py --url wss://ws-eu.pusher.com/app/KEY --channel prices --event price
 
-The network never waits for the worker. When the worker falls behind, the oldest prices are dropped and counted: of
-a price only the newest is worth anything. For orders, of which none may be lost, leave out `overflow`: then reading
-slowly holds the network back.
+The network never waits for the worker. When the worker falls behind, the oldest prices are dropped and counted, because
+only the newest counts. For orders, of which none may be lost, leave out `overflow`: then a slow worker slows down the
+network.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pusher_proto import Options, Subscribed
 
 @dataclass
 class Price:
-    """Anything that msgspec knows will do: a dataclass, a TypedDict, a msgspec.Struct."""
+    """Any type that msgspec can decode: a dataclass, a TypedDict, a msgspec.Struct."""
 
     of: str
     price: Decimal
@@ -73,7 +73,7 @@ if __name__ == "__main__":
     parser.add_argument("--url", required=True, help="wss://host/app/KEY")
     parser.add_argument("--channel", default="prices")
     parser.add_argument("--event", default="price")
-    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument("--count", type=int, help="end after this number of events")
     given = parser.parse_args()
     try:
         anyio.run(main, Options.from_url(given.url), given.channel, given.event, given.count)

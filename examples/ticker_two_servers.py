@@ -40,8 +40,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", action="append", required=True, help="wss://host/app/KEY, twice")
     parser.add_argument("--channel", default="prices")
-    parser.add_argument("--key", default="id", help="the field that tells one event from another")
-    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument(
+        "--key", default="id", help="the field of the data that identifies an event"
+    )
+    parser.add_argument("--count", type=int, help="end after this number of events")
     given = parser.parse_args()
     try:
         anyio.run(main, given.url, given.channel, given.key, given.count)

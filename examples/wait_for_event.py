@@ -1,9 +1,9 @@
-"""Wait for one event, for so long and no longer: for scripts, jobs and tests of a backend.
+"""Wait for one event for a limited time, in scripts, jobs and tests of a backend.
 
     python examples/wait_for_event.py --cluster eu --key KEY --timeout 30 builds finished
 
-Prints its data as JSON and ends with status 0; 1 when it did not come in time, 2 when it cannot come (a wrong key, a
-channel that is refused). Starts listening before it says `ready`, so that a script may do then what causes the event.
+Prints its data as JSON and ends with status 0; with 1 when it was not received in time, with 2 when it cannot be
+received (a wrong key, a refused channel). Prints `ready` when it listens: then a script can cause the event.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(options: Options, name: str, event: str, timeout: float) -> int:
             print("ready", file=sys.stderr, flush=True)
             came = channel.wait_for(event, timeout=timeout)
         except PusherTimeout as error:
-            print(error, file=sys.stderr)  # tells what it waited for, and in which state
+            print(error, file=sys.stderr)  # names the event and the state of the connection
             return 1
         except PusherError as error:
             print(error, file=sys.stderr)
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     where.add_argument("--cluster", help="with --key")
     where.add_argument("--url", help="wss://host/app/KEY")
     parser.add_argument("--key", default="")
-    parser.add_argument("--secret", help="for private channels, in a program that may hold it")
+    parser.add_argument("--secret", help="secret of the app, for private channels")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
     parser.add_argument("channel", metavar="CHANNEL")
     parser.add_argument("event", metavar="EVENT")

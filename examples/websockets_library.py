@@ -1,9 +1,9 @@
-"""Use the WebSockets of another library, here websockets, which connects by its own proxies and frames messages.
+"""Use the WebSockets of another library, here websockets, which connects (through its own proxies) and frames messages.
 
     pip install websockets
     python examples/websockets_library.py --url wss://host/app/KEY prices
 
-Prints each message of the channels. Everything else stays with the client: pings, reconnects, authorizations, limits.
+Prints each message of the channels. The client still does everything else: pings, reconnects, authorizations, limits.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Connection:
 
 
 async def connect(host: str, port: int, tls: bool, target: str) -> Connection:
-    """Open one connection; called for each attempt. Whatever it raises is an attempt that failed."""
+    """Open one connection; called for each attempt. Any exception means that the attempt failed."""
     name = f"[{host}]" if ":" in host else host
     url = f"{'wss' if tls else 'ws'}://{name}:{port}{target}"
     # The client pings the server itself, and gives up an attempt after Options.connect_timeout.

@@ -3,7 +3,7 @@
     python examples/who_is_online.py --url wss://ws-eu.pusher.com/app/KEY --auth-url https://app.example/pusher/auth \\
         presence-room
 
-On a terminal the list is redrawn at each change; elsewhere each change is one line.
+At a terminal the list is redrawn at each change; otherwise each change is one line.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ async def handle_all(given: argparse.Namespace, redis: Redis, entries: list[Entr
 
 
 async def claim(given: argparse.Namespace, redis: Redis) -> list[Entry]:
-    """Return entries that another worker took and did not acknowledge; entries that failed too often are put aside."""
+    """Return entries that another worker took and did not acknowledge; entries that failed too often go to
+    STREAM:failed."""
     idle = int(given.idle * 1000)
     answer: Any = await redis.xautoclaim(
         given.stream, given.group, given.name, min_idle_time=idle, count=AT_ONCE
@@ -67,9 +68,9 @@ async def work(given: argparse.Namespace, redis: Redis) -> None:
     try:
         await redis.xgroup_create(given.stream, given.group, id="0", mkstream=True)
     except ResponseError as error:
-        if not str(error).startswith("BUSYGROUP"):  # the group is there
+        if not str(error).startswith("BUSYGROUP"):  # the group exists
             raise
-    after = "0"  # first the events that this worker had taken when it ended
+    after = "0"  # first the events that this worker had taken before it ended
     while True:
         await handle_all(given, redis, await claim(given, redis))
         found: Any = await redis.xreadgroup(
@@ -100,8 +101,13 @@ if __name__ == "__main__":
     parser.add_argument("--stream", default="events", help="the name of the Redis stream")
     parser.add_argument("--group", default="workers", help="each group gets every event once")
     parser.add_argument("--name", default=f"{socket.gethostname()}-{os.getpid()}")
-    parser.add_argument("--idle", type=float, default=60.0, help="more than a handler may take")
-    parser.add_argument("--seconds", type=float, default=0.0, help="how long a handler takes here")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=60.0,
+        help="seconds after which another worker takes over; longer than any handler runs",
+    )
+    parser.add_argument("--seconds", type=float, default=0.0, help="seconds that the handler takes")
     try:
         anyio.run(main, parser.parse_args())
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Programs that search for unknown faults. They use the helpers of the tests, in a checkout."""
+"""Programs that search for unknown faults. They use helpers of the tests, so they need a checkout."""
 
 import sys
 from pathlib import Path

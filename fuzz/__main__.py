@@ -1,8 +1,8 @@
-"""`python -m fuzz TARGET --seconds N`: look for inputs on which a target's invariant does not hold.
+"""`python -m fuzz TARGET --seconds N`: search for inputs that break a target's invariant.
 
-The standard library alone changes the inputs of the corpus at random, the same for the same seed. With `--atheris`
-(`pip install atheris`) the search is guided by coverage, and what covers more is kept in `--keep DIR`. A failure is
-made as short as it goes and written to `fuzz/failures`; naming files instead of seconds runs just those.
+By default the standard library changes the inputs of the corpus at random, in the same way for the same seed. With
+`--atheris` (`pip install atheris`) the search is guided by coverage, and inputs that cover more are kept in `--keep
+DIR`. A failing input is shortened and written to `fuzz/failures`. With files instead of seconds only these are run.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def fails(fuzz_one: FuzzOne, data: bytes) -> bool:
 
 
 def report(name: str, data: bytes) -> None:
-    """Keep an input that fails, and say how to run it again."""
+    """Write an input that fails to a file, and print how to run it again."""
     FAILURES.mkdir(exist_ok=True)
     path = FAILURES / f"{name}-{hashlib.sha256(data).hexdigest()[:12]}"
     path.write_bytes(data)
@@ -109,11 +109,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m fuzz", description=(__doc__ or "").partition("\n\n")[2]
     )
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("files", nargs="*", type=Path, help="inputs to run, and nothing else")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to look")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other inputs")
+    parser.add_argument("files", nargs="*", type=Path, help="run only these inputs")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to search")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random choices")
     parser.add_argument("--atheris", action="store_true", help="guided by coverage")
-    parser.add_argument("--keep", type=Path, help="where atheris keeps inputs that cover more")
+    parser.add_argument(
+        "--keep", type=Path, help="folder in which atheris keeps inputs that cover more"
+    )
     arguments = parser.parse_args(argv)
     for path in arguments.files:
         target_named(arguments.target)(path.read_bytes())

@@ -1,4 +1,4 @@
-"""One application in the simulated world: what it does with its client, and what must hold of all that it sees."""
+"""One application in the simulated world: its actions, and the invariants of everything that it receives."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _TRYING = (ConnectionState.CONNECTING, ConnectionState.UNAVAILABLE, ConnectionSt
 
 
 _DEAF_FOR = 2.5
-"""Seconds behind a success in which a cluster may not send events: a second until the subscribe is repeated."""
+"""Seconds after a success during which a cluster may not send events: one second until the subscribe is repeated."""
 
 
 class Broken(AssertionError):
@@ -60,7 +60,7 @@ class Broken(AssertionError):
 
 
 class Application:
-    """One application with its client, and what it has seen."""
+    """One application with its client, and a record of what it received."""
 
     def __init__(self, weather: Weather, number: int, source: str) -> None:
         self.weather = weather
@@ -72,7 +72,7 @@ class Application:
         user = number if weather.cluster else number % 4
         self.member = {"user_id": f"user-{user}", "user_info": {"n": number}}
         self.own: tuple[str, ...] = ()
-        """Channels that no other application has: it is the last to leave them."""
+        """Channels that no other application uses: it is the last to leave them."""
         if weather.cluster:
             self.own = (f"device-{number}", f"private-user-{number}", f"presence-user-{number}")
         self.acts = _ACTS_IN_CLUSTER if weather.cluster else _ACTS
@@ -87,20 +87,20 @@ class Application:
         )
         self.wanted: set[str] = set()
         self.expected: dict[str, int] = {}
-        """The number that the next event of a channel must have; -1 takes any."""
+        """The number that the next event of a channel must have; -1 allows any."""
         self.unanswered: set[str] = set()
-        """Channels whose subscribe failed since the connection is there: they may give events before a success."""
+        """Channels whose subscribe failed on this connection: they may give events before a success."""
         self.joined_at: dict[str, float] = {}
         """When each channel was subscribed last."""
         self.gaps = Gaps()
         self._times: list[float | None] = []
-        """When each of the device's events was emitted; None for what was taken late."""
+        """When each event of the device was emitted; None for events that were read late."""
         self._was_stalled = False
         self.was_in: set[str] = set()
-        """The channels that were subscribed since they were wanted: none of them may be given up."""
+        """The channels that were subscribed since the application asked for them: none of them may be given up."""
         self.was_signed_in = False
         self.hangs = False
-        """Whether its function does not return."""
+        """Whether its function hangs."""
         self.device.connect()
         for channel in (*self.own, *(("news", "presence-room") if self.own else ())):
             self.want(channel)
@@ -108,7 +108,7 @@ class Application:
     # What it does
 
     def authorize(self, request: AuthRequest) -> AuthResponse | BaseException | None:
-        """Answer as applications do: mostly right, sometimes not at all, or by raising."""
+        """Answer as applications do: mostly right, sometimes not at all, sometimes by raising."""
         if self.hangs:
             return None
         chance = self.weather.rng.random()
@@ -167,7 +167,7 @@ class Application:
                 self.misuse()
 
     def want(self, channel: str) -> None:
-        """Subscribe. To a channel whose subscribe was not answered in time, once more: the answer may wait unread."""
+        """Subscribe. Repeat a subscribe that was not answered in time: the answer may still be unread."""
         self.wanted.add(channel)
         session = self.device.session
         if session.channel(channel).state is ChannelState.TIMED_OUT:
@@ -181,7 +181,7 @@ class Application:
         self.device.unsubscribe(channel)
 
     def misuse(self) -> None:
-        """Use the session wrongly: it raises, and nothing else comes of it."""
+        """Use the session wrongly: it must raise and change nothing."""
         session, now = self.device.session, self.weather.world.now
         before = (session.channels(), session.state, session.stats.bytes_sent)
         try:
@@ -198,7 +198,7 @@ class Application:
     # What must hold
 
     def watch(self, device: Device) -> None:
-        """Look at the session whenever it was drained: while it is not at rest, something will wake it."""
+        """Check a drained session: unless it is at rest, something must be able to wake it."""
         session = device.session
         now = None if self._was_stalled else self.weather.world.now
         self._was_stalled = not device.pulls
@@ -207,7 +207,7 @@ class Application:
             raise Broken(f"{session.state} and nothing will ever happen")
 
     def look(self) -> None:
-        """Check every event that has come, and the calls of the application that are out."""
+        """Check every new event, and the pending calls of the application."""
         device = self.device
         device.effects.clear()
         device.asked[:] = [one for one in device.asked if one[0] in device.hanging]
@@ -226,16 +226,16 @@ class Application:
         failure = self.device.session.failure
         if failure is not None:
             self.judge(failure)
-            self.device.connect()  # a person looked, and tries again
+            self.device.connect()  # a person tries again
 
     def judge(self, failure: ConnectionFailed) -> None:
-        """Check that only the application ends a client that was good. A 4009 at once says that it never was."""
+        """Check that only the application ends a client that was connected. After an immediate 4009 it never was."""
         connections = self.device.session.stats.connections - (failure.code == 4009)
         if connections > 0 and "disconnected by the app" not in failure.reason:
             raise Broken(f"a client that was connected has given up: {failure}")
 
     def receive(self, event: Event) -> None:
-        """What must hold always: nothing lost, nothing twice and nothing out of order while a connection lives."""
+        """Check the invariants of an event: while a connection lives nothing is lost, repeated or out of order."""
         match event:
             case ConnectionLost() | ConnectionEstablished():
                 if self.weather.calm:
@@ -258,14 +258,14 @@ class Application:
                 self.was_in |= {event.channel} & self.wanted
             case SignedIn():
                 self.was_signed_in = True
-            case DecryptionFailed():  # told, so not lost in silence
+            case DecryptionFailed():  # reported, so not lost silently
                 if event.channel in self.expected:
                     self.expected[event.channel] = -1
             case ChannelEvent() if event.name == "count" and not event.cached:
                 self.count(event.channel, event.data["n"])
 
     def count(self, channel: str, number: int) -> None:
-        """Take one of the numbered events."""
+        """Check one of the numbered events."""
         expected = self.expected.get(channel)
         if expected is None:
             if channel in self.wanted - self.was_in or channel in self.unanswered:
@@ -276,7 +276,8 @@ class Application:
         self.expected[channel] = number + 1
 
     def may_follow(self, channel: str, number: int) -> bool:
-        """Return whether `number` is the next one, or all between were published when a cluster may send nothing."""
+        """Return whether `number` is the next one, or all events before it were published while a cluster may send
+        nothing."""
         expected = self.expected[channel]
         if expected in (-1, number):
             return True

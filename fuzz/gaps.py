@@ -1,4 +1,4 @@
-"""What an application misses while it is away must lie in the times that its client reports as missed."""
+"""Checks that events which an application misses were published in the times that its client reports as missed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pusher_proto import ChannelEvent, DecryptionFailed, Event, Subscribed, Unsu
 __all__ = ["Gaps"]
 
 _SLACK = 1.0
-"""Seconds that an event may be on its way: it is lost if the connection ends before it arrives."""
+"""The most seconds between publishing an event and its arrival: it is lost if the connection ends before."""
 
 
 class Gaps:
-    """The last number of each channel, and since when its events may be missing."""
+    """The last number of each channel, and the time since which its events may be missing."""
 
     def __init__(self) -> None:
         self._last: dict[str, int] = {}
@@ -22,7 +22,7 @@ class Gaps:
     def take(
         self, event: Event, at: float | None, published: Mapping[str, Sequence[float]]
     ) -> str | None:
-        """Take an event that was emitted at a time, None if that is not known; return what is wrong with it."""
+        """Check an event that was emitted at a time (None if unknown); return what is wrong with it."""
         if at is None:
             self._last.clear()
             self._since.clear()

@@ -1,4 +1,4 @@
-"""Inputs made of inputs, without guidance: what the standard library alone can do."""
+"""Makes inputs from inputs at random, with the standard library only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Input = TypeVar("Input", bytes, list[Any])
 
 _LONGEST = 4096
 _TELLING = (0, 1, 2, 16, 32, 34, 64, 91, 123, 125, 126, 127, 128, 129, 136, 137, 192, 254, 255)
-"""Bytes that mean something in a frame, in UTF-8 or in JSON."""
+"""Bytes with a meaning in a frame, in UTF-8 or in JSON."""
 
 
 def mutated(corpus: Sequence[bytes], rng: random.Random) -> bytes:
@@ -44,7 +44,7 @@ def mutated(corpus: Sequence[bytes], rng: random.Random) -> bytes:
 
 
 def minimised(data: Input, fails: Callable[[Input], bool]) -> Input:
-    """Return the shortest input found that still fails; `data` itself must."""
+    """Return the shortest failing input that was found; `data` itself must fail."""
     size = max(1, len(data) // 2)
     while True:
         at = 0

@@ -1,4 +1,4 @@
-"""Logs of numbered entries, and applications that read them without a hole: what `catch_up` promises."""
+"""Logs of numbered entries, and applications that read them without gaps, as `catch_up` promises."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LOGS = ("log", "presence-log", "private-encrypted-log")
 """Channels whose entries are stored, each before it is published."""
 
 _SLACK = 1.0
-"""Seconds that an entry may be on its way."""
+"""The most seconds between publishing an entry and its arrival."""
 
 
 class Reader:
-    """An application that catches up on the logs. Each log has to be complete, except where the client says so."""
+    """An application that catches up on the logs. Each log must be complete, except where the client reports a gap."""
 
     def __init__(self, weather: Weather) -> None:
         self._weather = weather
         self._next = Counter[str]()
         """The number that the next entry of each log must have."""
         self._skipped: set[tuple[str, int]] = set()
-        """The entries that are missing where the client said so. A later fetch may return them after all."""
+        """The entries that are missing in reported gaps. A later fetch may still return them."""
         self._told: set[str] = set()
-        """The logs whose next entries may be missing."""
+        """The logs of which the next entries may be missing."""
 
         def fetch(
             gap: Gap,
@@ -41,10 +41,10 @@ class Reader:
         self.memories = {name: CatchUp(fetch, "n") for name in LOGS}
         self.device: Device | None = None
         self.wrong = ""
-        """What is wrong with a gap that the client reported."""
+        """The error in a gap that the client reported."""
 
     def fetch(self, gap: Gap) -> list[FetchedEvent]:
-        """Return the entries since the last one, some of those before it once more; in bad weather fail sometimes."""
+        """Return the entries after the last one, and some earlier ones again; in bad weather fail sometimes."""
         rng, stored = self._weather.rng, self._weather.counts[gap.channel]
         if self._weather.storm and rng.random() < 0.3:
             raise OSError("the API is down")
@@ -58,7 +58,7 @@ class Reader:
         return [("entry", {"n": number}) for number in range(begin, stored)]
 
     def _may_miss(self, channel: str) -> bool:
-        """Return whether the client has said that entries of a log may be missing, or says so in an unread event."""
+        """Return whether the client has reported that entries of a log may be missing, perhaps in an unread event."""
         assert self.device is not None
         if channel in self._told or any(name == channel for name, _ in self._skipped):
             return True
@@ -68,7 +68,7 @@ class Reader:
         )
 
     def take(self, event: Event) -> str:
-        """Take an event that the application gets; return what is wrong with it, or nothing."""
+        """Check an event of the application; return what is wrong with it, or an empty text."""
         match event:
             case GapNotClosed() | DecryptionFailed() if event.channel in LOGS:
                 self._told.add(event.channel)
@@ -88,7 +88,7 @@ class Reader:
         return self.wrong
 
     def lacks(self, name: str) -> str:
-        """Return what is missing of a log at rest, or nothing."""
+        """Return what is missing of a log at rest, or an empty text."""
         due, stored = self._next[name], self._weather.counts[name]
         if due == stored or self._may_miss(name):
             return ""

@@ -1,4 +1,4 @@
-"""Bytes as a source of decisions, and the ways in which bytes may arrive."""
+"""Bytes as a source of decisions, and ways to split bytes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["Source", "splits"]
 T = TypeVar("T")
 
 _BYTEWISE = 400
-"""Bytes up to which an input is also fed byte by byte; longer ones in this many pieces."""
+"""The longest input that is fed byte by byte; longer ones are fed in this many pieces."""
 
 
 class Source:
-    """Hands out the bytes of an input; where they end, zeros and nothing follow."""
+    """Hands out the bytes of an input; after its end zeros and empty bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -41,7 +41,7 @@ class Source:
         return taken
 
     def blob(self) -> bytes:
-        """Return as many bytes as the next byte says; 255 means all that are left."""
+        """Return as many bytes as the next byte says; 255 means all remaining bytes."""
         size = self.number()
         return self.rest() if size == 255 else self.take(size)
 

@@ -1,4 +1,4 @@
-"""What watches the simulated world from outside: the server's ears, the logs, and the memory."""
+"""Watches the simulated world from outside: requests at the server, the logs, and the memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 
 
 class WatchedServer(Server):
-    """A server that looks at what clients ask for: nothing twice, and nothing by an authorization for another
+    """A server that checks the requests of clients: none twice, and none with an authorization for another
     connection."""
 
     def __init__(self, *args: Any, secrets: Iterable[str], **more: Any) -> None:
@@ -85,7 +85,7 @@ class WatchedServer(Server):
 
 
 class WatchedCluster(WatchedServer, Cluster):
-    """A cluster that does. A client that knows that it is one subscribes to each channel twice, and not more often."""
+    """The same for a cluster. A client with `several_nodes` subscribes to each channel twice, and not more often."""
 
     def _may_repeat(self, ask: tuple[str | None, str]) -> bool:
         known = ask in self.repeats
@@ -94,7 +94,7 @@ class WatchedCluster(WatchedServer, Cluster):
 
 
 class _Record(logging.LogRecord):
-    """A log record without its origin and time, which take three times as long to find out."""
+    """A log record without its origin and time, which would take three times as long."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class _Logs(logging.Handler):
 
 @contextmanager
 def no_secret_in_logs(secrets: Iterable[str]) -> Iterator[None]:
-    """Look at all that the core logs, at every level."""
+    """Check everything that the core logs, at every level."""
     logger, handler = logging.getLogger("pusher_proto"), _Logs(secrets)
     level, propagates = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -153,7 +153,7 @@ def no_secret_in_logs(secrets: Iterable[str]) -> Iterator[None]:
 
 
 def reachable(root: object) -> int:
-    """Return how many objects hang on `root`, leaving out code."""
+    """Return the number of objects that `root` refers to, without code."""
     code = (type, ModuleType, FunctionType, BuiltinFunctionType, MappingProxyType)
     seen = {id(root)}
     waiting = [root]

@@ -4,9 +4,10 @@
 the seed: latency, chunking, connections lost at any byte, half-open links, refused ones, slow and wrong authorizations,
 restarts, key rotation, members who come and go, applications that subscribe, leave, stall, misuse and raise.
 
-With `--cluster` the server has the habits of several Sockudo nodes (`tests/cluster.py`), and the clients know it.
+With `--cluster` the server behaves like several Sockudo nodes (`tests/cluster.py`), and the clients have
+`several_nodes`.
 
-What must hold always is in `fuzz.application` and `fuzz.watching`, what after a quiet period in `Weather.check`. A
+Permanent invariants are in `fuzz.application` and `fuzz.watching`; `Weather.check` has the ones after a quiet period. A
 failure names its seed; the steps that lead to it, as few as were found, and the recordings of the sessions go to
 `fuzz/failures`: `--replay FILE` takes the steps again, and `python -m pusher_proto.replay` runs a recording.
 """
@@ -34,7 +35,7 @@ __all__ = ["SECRETS", "main", "reported", "shortened"]
 
 FAILURES = Path(__file__).parent / "failures"
 PATIENCE = 500
-"""How often a shorter way to a failure is tried."""
+"""How many shorter ways to a failure are tried."""
 
 _KEYS = (DEMO_APP.encryption_master_key or b"", OTHER_KEY)
 SECRETS = (
@@ -46,7 +47,7 @@ SECRETS = (
 
 
 def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> list[Step]:
-    """Return as few of the steps as were found to end in an error of the same class."""
+    """Return the fewest of the steps that were found to end in an error of the same class."""
     tries = 0
 
     def fails(steps: list[Step]) -> bool:
@@ -67,7 +68,7 @@ def shortened(weather: Weather, error: Exception, patience: int = PATIENCE) -> l
 
 
 def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> Path:
-    """Write the steps to a failure, and the inputs of the sessions; return the file with the steps."""
+    """Write the steps that lead to a failure, and the inputs of the sessions; return the file with the steps."""
     steps = shortened(weather, error)
     again = Weather(weather.seed, weather.clients, records=True, cluster=weather.cluster)
     try:
@@ -90,7 +91,7 @@ def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> 
 
 
 def replayed(path: Path) -> None:
-    """Take the steps of a failure again."""
+    """Run the steps of a failure again."""
     told = json.loads(path.read_text())
     weather = Weather(told["seed"], told["clients"], cluster=told["cluster"])
     weather.play([(name, seed) for name, seed in told["steps"]])
@@ -99,7 +100,7 @@ def replayed(path: Path) -> None:
 def simulated(
     hours: float, seed: int, world: float, worlds: int | None = None, *, cluster: bool = False
 ) -> int:
-    """Simulate until so many hours are over, or so many worlds; say how it went, and return the exit status."""
+    """Simulate a number of hours or of worlds; print the result, and return the exit status."""
     began, spent, first = time.monotonic(), time.process_time(), seed
     total, done = 0.0, Counter[str]()
     while total < hours if worlds is None else seed - first < worlds:
@@ -131,7 +132,7 @@ def simulated(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Simulate as `argv` says; return the exit status."""
+    """Simulate with the arguments `argv`; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m fuzz.weather", description="Simulate clients in bad weather."
     )
@@ -140,11 +141,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--seed", type=int, default=0, help="the first seed; each world takes the next"
     )
     parser.add_argument("--world", type=float, default=100.0, help="connection-hours in one world")
-    parser.add_argument("--worlds", type=int, help="simulate so many worlds, whatever --hours says")
     parser.add_argument(
-        "--cluster", action="store_true", help="the server has the habits of several Sockudo nodes"
+        "--worlds", type=int, help="simulate this number of worlds, whatever --hours says"
     )
-    parser.add_argument("--replay", type=Path, help="take the steps of a failure again")
+    parser.add_argument(
+        "--cluster", action="store_true", help="the server behaves like several Sockudo nodes"
+    )
+    parser.add_argument("--replay", type=Path, help="run the steps of a failure again")
     arguments = parser.parse_args(argv)
     with no_secret_in_logs(SECRETS):
         if arguments.replay is not None:

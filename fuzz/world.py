@@ -1,4 +1,4 @@
-"""The simulated world and its weather: what goes wrong, what is put right, and what must hold then."""
+"""The simulated world and its weather: the faults, their end, and the invariants afterwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OTHER_KEY = bytes(reversed(range(32)))
 TOKEN = "bearer-hunter2"
 _SOURCES = ("own key", "endpoint", "application")
 _MOST_OBJECTS = 30_000
-"""Objects that a session of these applications may hold on to."""
+"""The most objects that a session of these applications may refer to."""
 
 
 class Weather:
@@ -44,7 +44,7 @@ class Weather:
         self.seed = seed
         self.clients = clients
         self.cluster = cluster
-        """Whether the server has the habits of several nodes, and the clients know that."""
+        """Whether the server behaves like several nodes, and the clients have `several_nodes`."""
         self.records = records
         """Whether the inputs of all sessions are kept."""
         self.rng = random.Random(seed)
@@ -69,7 +69,7 @@ class Weather:
         self.counts: Counter[str] = Counter()
         """Events published on each channel."""
         self.published: defaultdict[str, list[float]] = defaultdict(list)
-        """When each of them was."""
+        """When each of them was published."""
         self.done: Counter[str] = Counter()
         self.steps: list[Step] = []
         self.began = self.world.now
@@ -78,7 +78,7 @@ class Weather:
         ]
         self.channels = (*CHANNELS, *LOGS, *(name for app in self.apps for name in app.own))
         self._full: set[int] = set()
-        """The connections whose server-side buffers are full, as their clients did not read."""
+        """The connections whose buffers at the server are full, because their clients did not read."""
         self.world.drops, self.world.drained = self.drops, self.drained
 
     @property
@@ -137,12 +137,12 @@ class Weather:
             self.take("quiet", plan.getrandbits(32))
 
     def play(self, steps: Sequence[Step]) -> None:
-        """Take these steps, and be quiet at last."""
+        """Run these steps, then a quiet period."""
         for name, seed in [*steps, ("quiet", 0)]:
             self.take(name, seed)
 
     def take(self, name: str, seed: int) -> None:
-        """Take one step."""
+        """Run one step."""
         self.steps.append((name, seed))
         self.rng = random.Random(seed)
         self.storm = name != "quiet"
@@ -156,7 +156,7 @@ class Weather:
             app.look()
 
     def quiet(self) -> None:
-        """The weather clears up, and hours pass in which little happens; nothing may break in them."""
+        """Clear up the weather, and let hours pass in which little happens; nothing may break in them."""
         self.clear_up()
         self.check()
         self.calm = True
@@ -170,7 +170,7 @@ class Weather:
     # Perils
 
     def act(self) -> None:
-        """An application does something; in a cluster several do, at nearly the same time."""
+        """Let an application act; in a cluster several, at nearly the same time."""
         for _ in range(self.rng.randrange(1, 12) if self.cluster else 1):
             self.rng.choice(self.apps).act()
             if self.cluster:
@@ -182,7 +182,7 @@ class Weather:
             self.publish_on(self.rng.choice(self.channels))
 
     def publish_on(self, channel: str) -> None:
-        """Publish one event; an entry of a log is stored before."""
+        """Publish one event; store an entry of a log before."""
         self.world.act(partial(self.published_on, channel))
 
     def published_on(self, channel: str, *, now: float) -> None:
@@ -199,7 +199,8 @@ class Weather:
             self.early += 1
 
     def drops(self, wire: Wire, data: bytes) -> bool:
-        """Return whether the server drops entries of logs, as some do for a client that does not read for seconds."""
+        """Return whether the server drops entries of logs, as some servers do for a client that does not read for
+        seconds."""
         connector = wire.device.session._connector
         unread = connector.reading_paused and wire.transport in wire.device.unread
         if unread and self.world.now - connector._paused_at > 1.0:
@@ -207,18 +208,18 @@ class Weather:
         return wire.connection in self._full and b'"entry"' in data
 
     def drained(self, wire: Wire) -> None:
-        """Empty the server's buffers, when it hears that the client reads again."""
+        """Empty the server's buffers when the client reads again."""
         self.world.at(self.world.network.latency, partial(self._full.discard, wire.connection))
 
     def lose(self) -> None:
-        """The server ends one connection, or all, by some code or by none."""
+        """Let the server end one connection, or all, with some code or without."""
         code = self.rng.choice((None, None, 1000, 1001, 1011, 4009, 4100, 4200, 4201))
         which = self.rng.choice([None, *self.world.server.connections])
         shape = self.rng.choice(({}, {}, {"error_event": True}, {"close_frame": False}))
         self.world.act(self.world.server.drop, code, connection=which, **shape)
 
     def reset(self) -> None:
-        """The connections of a device are reset, at once or within the next data."""
+        """Reset the connections of a device, at once or within the next data."""
         device = self.rng.choice(self.apps).device
         if self.rng.random() < 0.3:
             self.world.reset(device)
@@ -226,14 +227,14 @@ class Weather:
             self.world.cut(device, self.rng.choice((1, 5, 50, 500)) * self.rng.randrange(1, 10))
 
     def restart(self) -> None:
-        """The server goes away for a while."""
+        """Stop the server for a while."""
         self.world.network.refuse = True
         self.world.act(self.world.server.drop)
         self.world.run(self.rng.uniform(0, 30))
         self.world.network.refuse = False
 
     def refuse(self) -> None:
-        """New connections are answered with something else for a while."""
+        """Refuse new connections for a while, in some way."""
         kinds: list[dict[str, Any]] = [
             *({"status": status} for status in (503, 429, 403)),
             *({"code": code} for code in (4100, 4200, 4001)),
@@ -243,69 +244,69 @@ class Weather:
         self.world.act(self.world.server.refuse, times=times, **self.rng.choice(kinds))
 
     def blackhole(self) -> None:
-        """Nothing arrives, and no side gets an error."""
+        """Let nothing arrive, without an error on either side."""
         self.world.network.blackhole = True
         self.world.run(self.rng.uniform(0, 120))
-        # Data lost until now stays lost: these connections are dead, and their ends do not know it.
+        # Data lost until now stays lost: these connections are dead, and neither side has noticed.
         for app in self.apps:
             self.world.sever(app.device)
         self.world.network.blackhole = False
 
     def sever(self) -> None:
-        """The link of a device is half-open: nothing arrives, and it is not told."""
+        """Make the link of a device half-open: nothing arrives, and it gets no error."""
         self.world.sever(self.rng.choice(self.apps).device)
 
     def swallow(self) -> None:
-        """New connections are neither accepted nor refused for a while."""
+        """Neither accept nor refuse new connections for a while."""
         self.world.network.swallow_opens = True
         self.world.run(self.rng.uniform(0, 40))
         self.world.network.swallow_opens = False
 
     def change_network(self) -> None:
-        """Latency and chunking change."""
+        """Change latency and chunking."""
         # In a cluster the delays matter in which a node has not yet cleaned up: 0 to 6 and 100 to 140 ms after an end.
         latencies = (0.0003, 0.001, 0.03, 0.3) if self.cluster else (0.001, 0.02, 0.3)
         self.world.network.latency = self.rng.choice(latencies)
         self.world.network.chunk = self.rng.choice((None, None, 1, 50, 50, 1400, 1400))
 
     def mute(self) -> None:
-        """The server hangs, forgets its pending answers, and is started again."""
+        """Let the server hang, forget its pending answers, and start again."""
         self.world.act(self.world.server.mute)
         self.world.run(self.rng.uniform(0, 60))
         self.world.act(self.world.server.unmute)
         self.world.act(self.world.server.drop)
 
     def wrong_authorizations(self) -> None:
-        """The auth endpoint answers nonsense a few times."""
+        """Let the auth endpoint give invalid answers a few times."""
         status, body = self.rng.choice(
             ((500, "{}"), (200, "<html>"), (403, "{}"), (429, ""), (200, "{}"), (302, ""))
         )
         self.world.act(self.world.server.auth_answer, status, body, times=self.rng.randrange(1, 5))
 
     def slow(self) -> None:
-        """Answers take their time; those of an auth endpoint or an authorizer too long."""
+        """Delay answers; those of an auth endpoint or an authorizer for too long."""
         self.rng.choice(self.apps).device.thinks = self.rng.choice((0.0, 1.0, 4.0, 30.0))
         what = self.rng.choice(("subscribe", "greeting", "auth", "auth", "signin"))
         seconds = self.rng.choice((0.0, 0.5, 5.0, 20.0) if what == "auth" else (0.0, 0.5, 5.0))
         self.world.act(self.world.server.delay, seconds, what)
 
     def rotate_key(self) -> None:
-        """Encrypted channels have another key from here on; who signs by itself does not know it."""
+        """Change the key of encrypted channels; clients that sign locally do not know the new one."""
         keys = (DEMO_APP.encryption_master_key, OTHER_KEY)
         self.world.act(self.world.server.rotate_key, self.rng.choice(keys))
 
     def rotate_secret(self) -> None:
-        """The app has another secret; who signs by itself is refused until it is the old one again."""
+        """Change the secret of the app; clients that sign locally are refused until the old one is back."""
         secret = self.rng.choice((DEMO_APP.secret, OTHER_SECRET))
         self.world.act(self.world.server.rotate_secret, secret)
 
     def terminate(self) -> None:
-        """A user's connections are terminated by the application."""
+        """Terminate the connections of a user."""
         user = f"user-{self.rng.randrange(4)}"
         self.world.act(self.world.server.terminate_user, user)
 
     def deploy(self) -> None:
-        """The reverse proxy in front of a server that is deployed answers 4xx for a while."""
+        """Answer 4xx for a while, as the reverse proxy in front of a server during a deployment."""
         status = self.rng.choice((400, 401, 403, 404, 407, 426))
         self.world.act(self.world.server.refuse, status=status)
         self.world.act(self.world.server.drop)
@@ -313,7 +314,7 @@ class Weather:
         self.world.act(self.world.server.allow)
 
     def bad_certificate(self) -> None:
-        """New connections are shown a certificate that is not good for a while; some are lost, and no other follows."""
+        """Present an invalid certificate to new connections for a while; some are lost, and no other follows."""
         self.world.network.bad_certificate = self.rng.choice((9, 10, 18, 20, 62))
         for app in self.apps:
             if self.rng.random() < 0.5:
@@ -322,7 +323,8 @@ class Weather:
         self.world.network.bad_certificate = None
 
     def endpoint_astray(self) -> None:
-        """The auth endpoint answers with a redirect, a page or an error for a minute, in which connections are lost."""
+        """Let the auth endpoint answer with a redirect, a page or an error for a minute in which connections are
+        lost."""
         status, body = self.rng.choice(
             ((302, ""), (200, "<html>login</html>"), (404, "no"), (419, "no"), (401, "no"))
         )
@@ -332,38 +334,38 @@ class Weather:
         self.world.act(self.world.server.auth_answer)
 
     def unanswered(self) -> None:
-        """The server leaves subscribes to a channel without an answer."""
+        """Leave subscribes to a channel unanswered."""
         channel, times = self.rng.choice(self.channels), self.rng.randrange(1, 3)
         self.world.act(self.world.server.refuse_channel, channel, shape="silent", times=times)
         if self.rng.random() < 0.5:
             self.world.act(self.world.server.drop, 4200)
 
     def unauthorized(self) -> None:
-        """The server ends connections that did not authorize themselves, or that it says did not."""
+        """End connections as not authorized in time, rightly or not."""
         which = self.rng.choice([None, *self.world.server.connections])
         self.world.act(self.world.server.drop, 4009, UNAUTHORIZED, which, error_event=True)
 
     def jump(self) -> None:
-        """The clock jumps: the machine slept, and nothing else happened."""
+        """Let the clock jump, as if the machine had slept."""
         self.world.run(1.0)  # a message that is on its way would seem to take as long
         self.world.now += self.rng.uniform(10, 4000)
 
     def endpoint_fails(self) -> None:
-        """The auth endpoint answers 503 for some seconds, in which connections are lost."""
+        """Let the auth endpoint answer 503 for some seconds in which connections are lost."""
         self.world.act(self.world.server.auth_answer, 503, "")
         self.world.act(self.world.server.drop, 4200)
         self.world.run(self.rng.uniform(1, 20))
         self.world.act(self.world.server.auth_answer)
 
     def endpoint_hangs(self) -> None:
-        """The auth endpoint takes requests and answers none for some seconds, in which connections are lost."""
+        """Let the auth endpoint accept requests without an answer for some seconds in which connections are lost."""
         self.world.act(self.world.server.delay, 120.0, "auth")
         self.world.act(self.world.server.drop)
         self.world.run(self.rng.uniform(1, 60))
         self.world.act(self.world.server.delay, 0.0, "auth")
 
     def calls_hang(self) -> None:
-        """The function of an application does not return, and may go on when it is cancelled."""
+        """Let the function of an application hang; it may continue when it is cancelled."""
         app = self.rng.choice(self.apps)
         app.hangs, app.device.stubborn = True, self.rng.random() < 0.5
         self.world.act(self.world.server.drop, 4200)
@@ -373,13 +375,13 @@ class Weather:
             self.world.release(app.device)
 
     def fetches(self) -> None:
-        """The function of an application that fetches missed events takes long, or does not return."""
+        """Let the function that fetches missed events take long, or hang."""
         device = self.rng.choice(self.apps).device
         device.calls_take = self.rng.choice((0.0, 0.3, 2.0, 10.0, 60.0))
         device.calls_hang, device.stubborn = self.rng.random() < 0.2, self.rng.random() < 0.5
 
     def entries(self) -> None:
-        """A log grows quickly, while a reader of it loses connections and stops reading for some time."""
+        """Let a log grow quickly while a reader of it loses connections and stops reading for some time."""
         log, app = self.rng.choice(LOGS), self.rng.choice(self.apps)
         app.want(log)
         app.device.calls_take = self.rng.choice((0.0, 0.05, 0.5, 3.0))
@@ -397,7 +399,7 @@ class Weather:
                 app.device.pump()
 
     def one_way(self) -> None:
-        """A link loses one direction, and is not told."""
+        """Let a link lose one direction, without an error."""
         for wire in self.rng.choice(self.apps).device.wires.values():
             wire.loses_requests = self.rng.random() < 0.5
             wire.loses_answers = not wire.loses_requests
@@ -405,7 +407,7 @@ class Weather:
     # The weather is over
 
     def clear_up(self) -> None:
-        """Let everything work and every application read; check that all are back in time, without a call of theirs."""
+        """Let everything work and every application read; check that all clients are back in time on their own."""
         world, server = self.world, self.world.server
         latency = world.network.latency if self.cluster else 0.01
         world.network = replace(world.network, latency=min(latency, 0.03), chunk=None)
@@ -447,7 +449,7 @@ class Weather:
         world.run(30)
 
     def check(self) -> None:
-        """What must hold after a quiet period."""
+        """Check the invariants after a quiet period."""
         server = self.world.server
         online = server.users()
         for app in self.apps:
@@ -469,7 +471,7 @@ class Weather:
             self.check_bounds(app)
 
     def check_channel(self, app: Application, name: str) -> None:
-        """What must hold of a channel that is wanted."""
+        """Check the invariants of a channel that an application wants."""
         snapshot = app.device.session.channel(name)
         if snapshot.state is not ChannelState.SUBSCRIBED:
             raise Broken(f"{name} is {snapshot.state}: {snapshot.last_error}")
@@ -483,7 +485,7 @@ class Weather:
             raise Broken(f"{name} lost the events after {app.expected[name]}")
 
     def check_bounds(self, app: Application) -> None:
-        """What must hold of memory: nothing is left of the storm."""
+        """Check that nothing is left of the storm in memory."""
         device, session = app.device, app.device.session
         if (
             session._auth_requests._requests
@@ -499,7 +501,7 @@ class Weather:
             raise Broken(f"timers pile up: {list(session._timers._at)}")
 
     def check_memory(self) -> None:
-        """What must hold at the end of a world: a session has not grown with all that happened."""
+        """Check at the end of a world that sessions have not grown."""
         for app in self.apps:
             size = reachable(app.device.session)
             if size > _MOST_OBJECTS:

@@ -1,4 +1,4 @@
-"""No Pusher client at all: the least that one has to write, on three WebSocket libraries, with orjson.
+"""No Pusher client: the least code that works, on three WebSocket libraries, with orjson.
 
 A dictionary from channel and event to a handler, both JSON texts decoded. No reconnection, liveness, or errors.
 """
@@ -21,7 +21,7 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 
 
 class Handlers:
-    """What becomes of a message, with all libraries the same."""
+    """Handles a message, in the same way for all libraries."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
@@ -43,7 +43,7 @@ class Handlers:
         self.meter.on_event(orjson.loads(text))
 
     def bind(self, channel: str) -> bytes:
-        """Make the handlers of a channel known; return the message that subscribes to it."""
+        """Add the handlers of a channel; return the message that subscribes to it."""
         meter = self.meter
         if meter.kind == "subscribe":
             self.known[channel, SUCCEEDED] = lambda _: meter.subscribed()
@@ -68,7 +68,7 @@ class Connection:
 
 
 def url(meter: Meter) -> str:
-    """Return where the server is."""
+    """Return the URL of the server."""
     scheme = "wss" if meter.tls else "ws"
     return f"{scheme}://{meter.host}:{meter.port}/app/{KEY}?protocol=7&client=bench&version=1"
 

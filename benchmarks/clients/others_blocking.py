@@ -1,6 +1,6 @@
 """Pysher, and our package of the same names: callbacks in a thread of the library, data as text.
 
-Callbacks on Pysher decode it; on ours they leave it as it is, to be compared with a handler that does the same.
+Callbacks on Pysher decode it. On ours they do not, for comparison with a handler that does not either.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from pusher_proto._protocol import channel_messages
 
 
 class Order(msgspec.Struct):
-    """What the data of an event is, for typed streams."""
+    """The data of an event, for typed streams."""
 
     id: int
     symbol: str
@@ -86,7 +86,7 @@ class Connection:
 
 
 async def main(meter: Meter) -> None:
-    """Connect as often as the workload says."""
+    """Open the connections of the workload."""
     if meter.mode == "msgspec":
         channel_messages._loads = None  # noqa: SLF001 - as where orjson is not installed
     auth: Any = OwnKey(KEY, SECRET)
@@ -96,7 +96,7 @@ async def main(meter: Meter) -> None:
     options = Options.from_host(
         meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
     )
-    # Of many clients the default context counts; SSL_CERT_FILE names the authority.
+    # Many clients use the default context; SSL_CERT_FILE names the authority.
     context = ssl.create_default_context() if meter.tls and meter.kind == "stream" else None
     async with AsyncExitStack() as stack, anyio.create_task_group() as group:
 

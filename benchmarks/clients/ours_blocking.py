@@ -22,7 +22,7 @@ from pusher_sync import Client, open_pusher
 
 
 def subscribe(meter: Meter, client: Client) -> None:
-    """Want all channels of the workload."""
+    """Subscribe to all channels of the workload."""
     for name in meter.channels:
         if meter.config["encrypted"]:
             client.subscribe(name, auth=AuthResponse(auth=f"{KEY}:0", shared_secret=SHARED_SECRET))
@@ -41,7 +41,7 @@ def main(meter: Meter) -> None:
     options = Options.from_host(
         meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
     )
-    # Of many clients the default context counts; SSL_CERT_FILE names the authority.
+    # Many clients use the default context; SSL_CERT_FILE names the authority.
     context = ssl.create_default_context() if meter.tls and meter.kind == "stream" else None
     with ExitStack() as stack:
         if meter.kind == "connect":

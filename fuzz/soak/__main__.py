@@ -1,4 +1,4 @@
-"""Runs a soak: see the package. The exit status is 1 when an invariant did not hold."""
+"""Runs a soak, as the package describes. The exit status is 1 when an invariant did not hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RUNNERS = ("asyncio", "trio", "blocking")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run as `argv` says; print the table; return the exit status."""
+    """Run with the arguments `argv`, print the table and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m fuzz.soak", description="Run clients against a server with faults."
     )

@@ -1,4 +1,4 @@
-"""A service on one client: the channels it wants, and all that it does at random. The same on every runner."""
+"""A service with one client: its channels, and its random actions. The same on every runner."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ _NO_MESSAGES = (
     *(Subscribed, SubscriptionFailed, SubscriptionCount, CacheMiss),
     *(MemberAdded, MemberUpdated, MemberRemoved),
 )
-"""What a channel keeps for its first listener besides messages."""
+"""Events besides messages that a channel keeps for its first listener."""
 SLOW = (1.0, 5.0, 8.0)
 _PATIENCE = 12.0
-"""Seconds after which the service asks again for what was refused without another try being planned."""
+"""Seconds after which the service asks again for a channel that was refused for good."""
 _REFUSED_FOR_GOOD = re.compile(r"no subscription to ([^:]+):")
 _ACTS = (
     *("join", "join", "leave", "trigger", "trigger", "ping", "bind", "flap"),
@@ -80,7 +80,7 @@ class Setup:
     ca: str = ""
     """The file with the authority of the server and of the endpoint; without one they have no TLS."""
     plant: str = ""
-    """A leak for each connection, which the soak has to find: a task, a timer or a file."""
+    """The kind of leak to plant at each connection (a task, a timer or a file), which the soak has to find."""
     mood: dict[str, float] = field(default_factory=dict)
 
     def own_key(self, secret: str = "") -> OwnKey:
@@ -125,7 +125,7 @@ class Setup:
         return options
 
     def endpoint_auth(self) -> AuthEndpoint:
-        """Return the endpoint, which knows this client by its name."""
+        """Return the endpoint, with the name of this client."""
         scheme = "https" if self.ca else "http"
         return AuthEndpoint(
             f"{scheme}://127.0.0.1:{self.endpoint}/auth", params={"client": self.runner}
@@ -172,7 +172,7 @@ class Application:
         self._failed_since: dict[str, float] = {}
 
     def start(self) -> None:
-        """Want everything, with handlers as services have them."""
+        """Subscribe to everything, with handlers as services have them."""
         for name in (*FIXED, *OWN, REFUSED, *WRONG):
             self.want(name)
         self.client.bind(EVENT, self._count)
@@ -204,7 +204,7 @@ class Application:
         raise RuntimeError("on purpose")
 
     def tick(self, now: float) -> None:
-        """Do something now and then, and ask again for what was refused."""
+        """Act now and then, and ask again for refused channels."""
         self._ask_again(now)
         if self.calm:
             if self.client.state is ConnectionState.DISCONNECTED:
@@ -218,7 +218,7 @@ class Application:
                 pass  # not connected, not subscribed, or too much is waiting
 
     def _ask_again(self, now: float) -> None:
-        """Do what a person or a service's own policy does about a final refusal."""
+        """Subscribe again after a final refusal, as a person or a service would."""
         failed: set[str] = set()
         for name in self.wanted - {REFUSED, *WRONG}:
             if self.client.channel(name).state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
@@ -264,14 +264,14 @@ class Application:
                 client.channel("presence-0").refresh_members()
 
     def _bind(self) -> None:
-        """Bind a passing handler, or cancel one."""
+        """Bind a temporary handler, or cancel one."""
         if len(self.bindings) > 3:
             self.bindings.pop(0).cancel()
         else:
             self.bindings.append(self.client.bind(ChannelEvent, id))
 
     def answer(self, request: AuthRequest) -> AuthResponse:
-        """Answer for the program's own function: by its mood it raises."""
+        """Answer as the program's own function, which raises sometimes."""
         if random.random() < self.setup.mood.get("raises", 0.0):
             raise TimeoutError("the database is slow")
         return self.setup.own_key().authorization(request)

@@ -1,6 +1,6 @@
 """One client process of the soak: `python -m fuzz.soak.client SETUP`.
 
-Reads orders from standard input and writes answers to standard output, one line of JSON each.
+Reads commands from standard input and writes answers to standard output, one line of JSON each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LONG = 1e9
 
 
 class Process:
-    """The process around one application: its orders, its reports, and the leak that is planted in it."""
+    """The process of one application: its commands, its reports, and its planted leak."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -70,7 +70,7 @@ class Process:
         return self.app
 
     def on_event(self, event: Any) -> None:
-        """Watch every event; leak for each connection when that is asked for."""
+        """Watch every event; leak at each connection if a leak is planted."""
         self.watch.on_event(event)
         if self.setup.plant and isinstance(event, ConnectionEstablished):
             for _ in range(3):  # so that few connections are enough to exceed the slack
@@ -89,7 +89,7 @@ class Process:
                 self.spawn()
 
     def step(self, tasks: Callable[[], int]) -> bool:
-        """Carry out orders and let the application act. Return whether to go on."""
+        """Carry out commands and let the application act. Return whether to continue."""
         assert self.app is not None
         while not self.orders.empty():
             order = self.orders.get()
@@ -185,7 +185,7 @@ async def _waits(process: Process, client: pusher_anyio.Client) -> None:
 
 
 async def _passing(app: Application) -> None:
-    """Open streams and leave them, and cancel waits."""
+    """Open and leave streams, and cancel waits."""
     while True:
         with anyio.move_on_after(0.5), suppress(PusherError):
             async with app.client.channel(FIXED[1]).events(ChannelEvent) as stream:
@@ -259,7 +259,7 @@ def _blocking_waits(process: Process, client: pusher_sync.Client) -> None:
 
 
 def _threads() -> int:
-    """Return how many threads of clients live. Those of calls that hang may; they are daemons."""
+    """Return the number of live threads of clients, without daemon threads of calls that hang."""
     names = [each.name for each in threading.enumerate()]
     return sum(name.startswith("pusher") and not name.startswith("pusher-call") for name in names)
 

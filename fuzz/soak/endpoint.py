@@ -1,4 +1,4 @@
-"""An auth endpoint over HTTP, with moods: it signs, refuses, hangs, and answers all kinds of nonsense."""
+"""An auth endpoint over HTTP that signs, refuses, hangs, and gives all kinds of invalid answers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Endpoint:
         return True
 
     def _signed(self, fields: dict[str, str]) -> tuple[int, str]:
-        """Return the right answer."""
+        """Return a valid answer."""
         channel = fields.get("channel_name")
         if channel == REFUSED:
             return 403, "{}"

@@ -1,4 +1,4 @@
-"""What a process holds: memory, objects, files, threads, tasks and timers; and whether that has grown."""
+"""Measures what a process holds (memory, objects, files, threads, tasks, timers), and whether it has grown."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sample = dict[str, int]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _SLACK = {"files": 5, "threads": 5, "tasks": 6, "timers": 6, "transports": 3}
-"""How many more of each there may be at rest than in the first calm: calls that hang, kept connections."""
+"""How many more of each may be held at rest than in the first calm, by calls that hang and kept connections."""
 _OBJECTS, _MORE_OBJECTS = 1.05, 3000
 _MEMORY, _MEMORY_AFTER = 4096, 6
-"""KB that may be added between the calm in the middle and the last one, in runs of at least so many calms."""
+"""The most KB added between the calm in the middle and the last one, and the number of calms from which it counts."""
 
 
 def sample(client: Any, tasks: int) -> Sample:

@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and server that breaks connections in all the ways of networks and proxies."""
+"""A TCP proxy between clients and server that breaks connections in all ways in which networks and proxies do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ handshake without an answer, and faults of open connections hit within its recor
 
 
 class Link:
-    """One connection of a client through the proxy, and what is wrong with it."""
+    """One connection of a client through the proxy, and its fault."""
 
     def __init__(self, client: asyncio.StreamWriter) -> None:
         self.client = client
@@ -40,12 +40,12 @@ class Link:
         self.loses_up = self.loses_down = False
         self.delay = 0.0
         self.rate: float | None = None
-        """Bytes a second from the server: more than are published, or the delay would grow without end."""
+        """Bytes per second from the server: more than are published, or the delay would grow without limit."""
         self.left: int | None = None
         """Bytes from the server after which the connection is cut."""
         self.resets = False
         self.is_new = True
-        """Nothing of the server has arrived yet."""
+        """Whether no byte of the server has arrived yet."""
 
     def end(self, *, reset: bool) -> None:
         """End both sides, by RST or by FIN."""
@@ -69,7 +69,7 @@ class Proxy:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
-        """How to speak TLS with clients and with the server, where what is said must be read or written here."""
+        """The TLS contexts for clients and for the server, if the proxy must read or write within TLS."""
         self.target = 0
         self.port = 0
         self.mood: str | None = None
@@ -108,7 +108,7 @@ class Proxy:
         return True
 
     def heal(self) -> None:
-        """Take new connections again, and end the connections that never reached the server."""
+        """Accept new connections again, and end connections that never reached the server."""
         self.mood = None
         for link in list(self.links):
             link.delay, link.rate, link.left = 0.0, None, None

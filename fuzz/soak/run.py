@@ -1,4 +1,4 @@
-"""One soak: what happens when, the comparisons in each calm, and the table at the end."""
+"""One soak: its schedule, the comparisons in each calm, and the table at the end."""
 
 from __future__ import annotations
 
@@ -34,17 +34,18 @@ CHANNELS = (*FIXED, *OWN, *POOL)
 AGREE_WITHIN = 60.0
 """Seconds of calm in which clients and server must agree."""
 _SLACK = 6.0
-"""Seconds for which the proxy may delay an event, when its connection is lost: twice 2.5 s, and the scheduler."""
+"""The most seconds for which the proxy delays an event before its connection is lost: twice 2.5 s, and the
+scheduler."""
 _DELIVERED_WITHIN = 5.0
-"""Seconds in which an event that is published in a calm must have arrived, on a link that works."""
+"""The most seconds until an event that is published in a calm arrives on a working link."""
 _AT_REST = 4.0
-"""Seconds of agreement before anything is measured: connections to the endpoint that are kept end after two."""
+"""Seconds of agreement before measuring: idle connections to the endpoint end after two."""
 _EXIT = 2.6
 _SERVER_FAULTS = ("SIGKILL", "SIGTERM", "SIGSTOP")
 
 
 class Client:
-    """One client process, as the soak sees it."""
+    """One client process, seen by the soak."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -69,13 +70,13 @@ class Client:
         )
 
     def order(self, **fields: Any) -> None:
-        """Give an order that has no answer."""
+        """Send a command that has no answer."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(fields).encode() + b"\n")
 
     async def ask(self, **fields: Any) -> dict[str, Any]:
-        """Give an order, and return the answer."""
+        """Send a command, and return the answer."""
         self.order(**fields)
         assert self._process is not None
         assert self._process.stdout is not None
@@ -86,7 +87,7 @@ class Client:
         return answer
 
     async def end(self) -> dict[str, Any]:
-        """End the process; return what it said of its end."""
+        """End the process; return its last report."""
         assert self._process is not None
         answer = await self.ask(do="end")
         await asyncio.wait_for(self._process.wait(), 30)
@@ -200,7 +201,7 @@ class Soak:
     # Faults
 
     async def _chaos(self, seconds: float) -> None:
-        """Let things fail for so long."""
+        """Let things fail for this number of seconds."""
         self._order(calm=False, mood={"raises": 0.15, "hangs": 0.04})
         self.endpoint.badness = 0.2
         end = time.monotonic() + seconds
@@ -268,7 +269,7 @@ class Soak:
                 self._check_gap(client, gap)
 
     def _check_gap(self, client: Client, gap: dict[str, Any]) -> None:
-        """Look whether each missing event was published in the times that were reported as missed."""
+        """Check that each missing event was published in the times that were reported as missed."""
         for number in range(gap["first"], gap["last"] + 1):
             at, taken = self.publisher.log[gap["channel"]][number]
             if not taken:
@@ -283,7 +284,7 @@ class Soak:
                 )
 
     def _differences(self) -> list[str]:
-        """Return in what clients and server differ."""
+        """Return the differences between clients and server."""
         found = []
         for client in self.clients:
             report = client.report
@@ -294,7 +295,7 @@ class Soak:
             if report["online"] != sorted(set(client.setup.watches) - {"nobody"}):
                 found.append(f"{client.name}: {report['online']} of the watchlist are online")
             for name in report["refused"]:
-                # Timed out, if the answer was lost on a link that lives on: that is final until the next connection.
+                # Timed out if the answer was lost on a link that lives on; final until the next connection.
                 if report["channels"][name] not in ("failed", "timed_out"):
                     state, why = report["channels"][name], report["errors"][name]
                     found.append(f"{client.name}: {name}, which is refused, is {state}: {why}")
@@ -323,9 +324,9 @@ class Soak:
         return found
 
     async def _marker(self) -> list[str]:
-        """Publish once more in all channels; return which client did not get it.
+        """Publish once more on all channels; return the clients that did not get it.
 
-        A link that has gone deaf without notice looks well on both sides until this.
+        Until then a deaf link looks good on both sides.
         """
         self.publisher.paused.set()
         await asyncio.to_thread(self.publisher.idle.wait, 10)
@@ -366,7 +367,7 @@ class Soak:
     # The table
 
     def table(self) -> str:
-        """Return what happened, as Markdown."""
+        """Return the results as Markdown."""
         bad = sum(count for name, count in self.endpoint.counts.items() if name != "requests")
         day, python = time.strftime("%Y-%m-%d", time.gmtime()), sys.version.split()[0]
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))

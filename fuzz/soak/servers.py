@@ -1,4 +1,4 @@
-"""The servers of the soak: the project's own, also in the dialect of Reverb, and the real ones of the tests."""
+"""The servers of the soak: the development server in two dialects, and the real servers of the tests."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Own(RealServer):
 
 
 class OwnAsReverb(Own):
-    """The same with the habits of Laravel Reverb."""
+    """The same in the dialect of Laravel Reverb."""
 
     dialect = "reverb"
     habits = Habits(
@@ -96,7 +96,7 @@ class OwnAsReverb(Own):
 
 
 class Service:
-    """The server that runs now, and how it is ended and started again on its port."""
+    """The running server; it can be ended and started again on its port."""
 
     def __init__(self, kind: str, tls: Tls | None = None) -> None:
         self.kind = kind
@@ -113,7 +113,7 @@ class Service:
 
     @property
     def options(self) -> str:
-        """The constructor of `Options` for it."""
+        """Return the constructor of `Options` for it."""
         return self._class.habits.options
 
     def end(self, how: str) -> None:
@@ -141,7 +141,7 @@ SERVERS: dict[str, tuple[type[RealServer], dict[str, Any], Any]] = {
 
 
 class Publisher(threading.Thread):
-    """Publishes numbered events in all channels, and remembers when each was published and whether that succeeded."""
+    """Publishes numbered events on all channels, and records when each was published and whether that succeeded."""
 
     def __init__(self, service: Service, channels: Sequence[str], event: str) -> None:
         super().__init__(name="publisher", daemon=True)
@@ -152,7 +152,7 @@ class Publisher(threading.Thread):
         self.idle = threading.Event()
         self.numbers = dict.fromkeys(channels, 0)
         self.log: dict[str, list[tuple[float, bool]]] = {name: [] for name in channels}
-        """For each channel and number the time, and whether the server took the event for certain."""
+        """For each channel and number the time, and whether the server certainly accepted the event."""
         self.taken = self.unknown = 0
         self._place = 0
         self._ended = False

@@ -1,4 +1,4 @@
-"""The invariants that a client of the soak checks by itself, on every event, and what it keeps for the others."""
+"""The invariants that a client of the soak checks at every event, and its record for the other checks."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["EVENT", "Watch"]
 EVENT = "count"
 """The name of the numbered events."""
 _LATE_CACHE = 2.0
-"""Seconds after a success in which Sockudo may send the kept event behind a newer live one."""
+"""Seconds after a success during which Sockudo may send the cached event after a newer live one."""
 
 
 class Watch:
-    """What one client was given: nothing twice, nothing out of order, and for each gap the times that were reported.
+    """Checks that one client gets nothing twice or out of order, and records the reported time of each gap.
 
-    Whether an event was published in a reported gap the publisher knows: it reads `gaps`. The channels `refused`
+    The soak compares `gaps` with the times of the publisher. The channels `refused`
     must never be subscribed.
     """
 
@@ -45,22 +45,22 @@ class Watch:
         self.gaps: list[dict[str, Any]] = []
         self.breaches: list[str] = []
         self.good: set[str] = set()
-        """The channels that were subscribed since they were wanted."""
+        """The channels that were subscribed since the application asked for them."""
         self.counts: Counter[str] = Counter()
         self.heard: Counter[str] = Counter()
         """Numbered events by consumer."""
         self.heard_for_user: Counter[str] = Counter()
-        """Those of the user alone."""
+        """Numbered events of the user, by consumer."""
         self._signed_out_since: float | None = None
-        """The beginning of the time in which events of the user are missed, as it was reported."""
+        """The reported beginning of the time in which events of the user are missed."""
         self._windows: dict[str, list[tuple[float, float]]] = {}
         """The times that were reported as missed since the last event of a channel."""
         self._succeeded: dict[str, float] = {}
         self._recent: deque[tuple[str | None, str]] = deque(maxlen=400)
-        """The last events with their channels: they are shown where events were lost in silence."""
+        """The last events with their channels, shown when events were lost silently."""
 
     def on_event(self, event: Event) -> None:
-        """Take every event of the client, in order."""
+        """Check every event of the client, in order."""
         channel = getattr(event, "channel", None)
         number = event.data["n"] if isinstance(event, ChannelEvent) and event.name == EVENT else ""
         said = f"{time.time():.2f} {type(event).__name__} {number or event}"

@@ -1,4 +1,4 @@
-"""What can be fuzzed: each module says at its head what must hold, and checks it in `fuzz_one`."""
+"""The fuzz targets. The docstring of each module states the invariant, and `fuzz_one` checks it."""
 
 __all__ = ["TARGETS"]
 

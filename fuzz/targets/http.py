@@ -1,9 +1,9 @@
 """The answers of an auth endpoint.
 
-Whatever bytes come in answer to a request: the only exception is HttpFailed; the answer, or the failure with its
-text, is the same however the bytes were split; head and body are within their limits; the answer means an
-authorization with an `auth`, or an AuthorizationError whose text quotes nothing of the JSON object of an answer that is
-nearly right; and a connection that is taken for reusable carries the next request.
+For any bytes that answer a request: the only exception is HttpFailed; the answer, or the failure with its
+text, is the same however the bytes were split; head and body are within their limits; the answer becomes an
+authorization with an `auth`, or an AuthorizationError whose text quotes nothing of the JSON object in an answer that is
+nearly right; and a connection that counts as reusable carries the next request.
 """
 
 from __future__ import annotations

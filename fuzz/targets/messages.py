@@ -1,6 +1,6 @@
-"""Text messages, and the readers of their contents.
+"""Text messages, and the functions that read their contents.
 
-Whatever text comes: decoding gives an envelope or raises BadMessage with a short text; an envelope has what the JSON
+For any text: decoding gives an envelope or raises BadMessage with a short text; an envelope has what the JSON
 says (as Python's own reader reads it) and, written and decoded again, it is the same; every reader of its data
 returns, or raises the one exception it is said to raise. And a connected session takes the text as one frame, in
 fragments, and byte by byte, without raising and with the same events and frames.
@@ -29,7 +29,7 @@ __all__ = ["fuzz_one"]
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte that says whether a session hears it too, then the text."""
+    """Check the invariant on one input: a byte that says whether a session receives it too, then the text."""
     source = Source(data)
     with_session = source.number() % 4 == 0
     text = source.rest()

@@ -1,8 +1,8 @@
 """Addresses, as users write them.
 
-Whatever text a URL, a host, a path, a key or a cluster is: it is taken, or refused with a ValueError or a
-PusherError whose text is short and shows no password and no value of a query. What was taken makes a request that
-HTTP allows, to a host without white space, and the URL of the address leads to the same address.
+For any text as URL, host, path, key or cluster: it is accepted, or refused with a ValueError or a
+PusherError whose text is short and shows no password and no value of a query. Accepted text makes a request that HTTP
+allows, to a host without white space, and the URL of the address leads to the same address.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def _options(make: Callable[[], Options], *, hidden: bool = False) -> bool:
-    """Make options and look at them; return whether they could be made. `hidden`: they contain a secret."""
+    """Make options and check them; return whether they could be made. `hidden`: they contain a secret."""
     try:
         options = make()
     except (ValueError, PusherError) as error:

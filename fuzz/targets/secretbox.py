@@ -1,8 +1,8 @@
 """Opening encrypted events.
 
-Whatever the data of an event is: opening it gives a text or raises MalformedBox or WrongKey, whose message is short
-and holds no key; it opens exactly when NaCl itself opens what the canonical base64 says, and to the same text; what we
-seal opens, and with any bit changed it does not; and what is no key is a ValueError.
+For any data of an event: opening it returns a text or raises MalformedBox or WrongKey, whose message is short and holds
+no key; it opens exactly when NaCl itself opens the data in canonical base64, and to the same text; a box that we seal
+opens, and does not with any bit changed; and an invalid key is a ValueError.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _check(event: str) -> str | None:
 
 
 def _expected(event: str) -> str | None:
-    """Open it by NaCl alone; None where it does not open."""
+    """Open a box with NaCl itself; return None if it does not open."""
     try:
         fields = json.loads(event)
         nonce, box = (_canonical(fields[name]) for name in ("nonce", "ciphertext"))

@@ -1,6 +1,7 @@
-"""The test server, under any bytes of any clients.
+"""The test server, with any bytes from any clients.
 
-Clients connect, send raw bytes or events, and go; time passes; controls are moved. Then: nothing that a client sends
+Clients connect, send raw bytes or events, and disconnect; time passes; controls are called. Then: nothing that a client
+sends
 makes the server raise; nothing is sent on a connection after its end; once the deadlines that are due have fired none
 is due; what is kept for a connection is bounded; when all clients have gone there is no subscription and no
 deadline is left; and splitting what clients send changes no byte of the answers.
@@ -37,7 +38,7 @@ class _Step(NamedTuple):
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: steps, each with the connection that it is about."""
+    """Check the invariant on one input: steps, each with its connection."""
     source = Source(data)
     dialect: Literal["pusher", "reverb", "sockudo"] = source.one_of(_DIALECTS)
     steps: list[_Step] = []
@@ -50,7 +51,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 class _Run:
-    """A server that lives through the steps."""
+    """A server that goes through the steps."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class _Run:
             self._drain()
 
     def outcome(self) -> tuple[Any, ...]:
-        """Let all clients go; return what they got."""
+        """Disconnect all clients; return what they received."""
         for number in self.output:
             self.server.connection_closed(number, now=self.now)
             self._drain()

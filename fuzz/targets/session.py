@@ -1,4 +1,4 @@
-"""The whole session, under any sequence of inputs and any bytes from servers.
+"""The whole session, with any sequence of inputs and any bytes from servers.
 
 Bytes are read as inputs: what the application does, how transports and requests for authorizations fare, how
 time passes,

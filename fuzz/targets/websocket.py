@@ -1,7 +1,7 @@
 """The client side of a WebSocket, in both lanes, with compression and without.
 
-Whatever bytes come after the upgrade was asked for, or after it was accepted, and wherever we say goodbye in between:
-nothing raises; the fast lane, with what reads its texts and without, and wsproto alone report the same items and send
+For any bytes after the request for an upgrade, or after its success, and for a close from our side anywhere in between:
+nothing raises; the fast lane, with and without a reader of its texts, and wsproto alone report the same items and send
 the same frames; splitting the bytes changes no item and no frame, but how many of the pings in one read are answered;
 at most the size of one message is held; and after a violation or a close nothing is reported.
 """
@@ -103,7 +103,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def _comparable(outcome: Outcome) -> tuple[Any, ...]:
-    """Leave out the pongs that a whole read does not send: all but its last."""
+    """Leave out pongs that a whole read does not send: all but its last."""
     frames = outcome[1]
     pongs = [frame for frame in frames if frame[0] == PONG]
     return [frame for frame in frames if frame[0] != PONG], pongs[-1:]
