@@ -9,8 +9,9 @@ from typing import assert_never
 
 from ._base.logs import log_seldom, logger
 from ._channels.catching_up import CatchUps
+from ._channels.channel import Channel
 from ._channels.subscriptions import Subscriptions
-from ._channels.user import User
+from ._channels.user import SIGNED_IN, USER_MESSAGES, User
 from ._connection.connector import Connector
 from ._protocol.control import (
     Ended,
@@ -42,6 +43,7 @@ _log = logger("session")
 
 # Between these are the names of the protocol, and few others: to compare costs a quarter of what a call does.
 _FIRST, _LAST = "pusher:", "pusher_internal;"
+_FAILURES = (SubscriptionFailed, SignInFailed)
 
 
 class EventQueue(deque[Event]):
@@ -69,24 +71,14 @@ class EventQueue(deque[Event]):
 
     def emit(self, event: Event) -> None:
         """Queue an event."""
-        match event:
-            case SubscriptionFailed(retry_in=None):
-                _log.error("no subscription to %s: %s", excerpt(event.channel, 64), event.error)
-            case SubscriptionFailed():
-                later = "no subscription to %s: %s; next try in %.1f s"
-                _log.warning(later, excerpt(event.channel, 64), event.error, event.retry_in)
-            case SignInFailed(retry_in=None):
-                _log.error("the user is not signed in: %s", event.error)
-            case SignInFailed():
-                later = "the user is not signed in: %s; next try in %.1f s"
-                _log.warning(later, event.error, event.retry_in)
-            case _:
-                pass
+        if isinstance(event, _FAILURES):
+            _log_failure(event)
         self.changes += 1
         self.bytes += size_of(event)
         self.violations += type(event) is ProtocolViolation
         self.append(event)
-        self.check()
+        if self.bytes >= self.look_at:
+            self._look()
 
     def add(self, run: Run) -> None:
         """Queue messages. Call `check` after the last one."""
@@ -95,7 +87,7 @@ class EventQueue(deque[Event]):
         self.extend(run.events)
 
     def check(self) -> None:
-        """Call `look` if enough was received for it: after each read, and for each event that `emit` queues."""
+        """Call `look` if enough was received for it: after each read."""
         if self.bytes >= self.look_at:
             self._look()
 
@@ -107,6 +99,17 @@ class EventQueue(deque[Event]):
     def waiting(self) -> int:
         """Count the bytes of the events in the queue, and of the held ones."""
         return sum(map(size_of, self)) + self.held
+
+
+def _log_failure(event: SubscriptionFailed | SignInFailed) -> None:
+    if isinstance(event, SignInFailed):
+        what = "the user is not signed in"
+    else:
+        what = f"no subscription to {excerpt(event.channel, 64)}"
+    if event.retry_in is None:
+        _log.error("%s: %s", what, event.error)
+    else:
+        _log.warning("%s: %s; next try in %.1f s", what, event.error, event.retry_in)
 
 
 class Dispatch:
@@ -136,7 +139,8 @@ class Dispatch:
                 self._take_messages(item, now)
             elif isinstance(item, Envelope):
                 self.messages += 1
-                self._subscriptions.answered(item.event, None, now)
+                if item.event == SIGNED_IN:
+                    self._subscriptions.signed_in(now)
                 if not self._user.receive(item, now):
                     _log.debug(
                         "dropped %s: unknown, and no channel is named", excerpt(item.event, 64)
@@ -167,7 +171,7 @@ class Dispatch:
     def _take_message(self, event: ChannelEvent, now: float) -> None:
         channel, name = self._subscriptions.channels.get(event.channel), event.name
         if channel is None or name.startswith(("pusher:", "pusher_internal:")):
-            self._take_special(event, now)
+            self._take_special(channel, event, now)
         elif channel.passes:
             self._events.append(event)
         elif channel.receives:
@@ -175,13 +179,15 @@ class Dispatch:
         else:
             _log.debug("dropped %s: its channel is not subscribed", excerpt(name, 64))
 
-    def _take_special(self, event: ChannelEvent, now: float) -> None:
+    def _take_special(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
         """Handle a message of the protocol, or of a channel that the application does not have."""
-        self._subscriptions.answered(event.name, event.channel, now)
-        if self._user.receive_on_channel(event, now):
+        if event.name == SIGNED_IN:
+            self._subscriptions.signed_in(now)
+        for_user = channel is None or event.name in USER_MESSAGES
+        if for_user and self._user.receive_on_channel(event, now):
             return
         if event.name.startswith("pusher"):
-            self._subscriptions.control(event, now)
+            self._subscriptions.control(channel, event, now)
         else:
             _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 

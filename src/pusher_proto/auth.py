@@ -20,7 +20,7 @@ from ._base.secret import Secret
 from ._base.urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
 from .names import ChannelKind, check_channel, kind_of
-from .signing import check_socket_id, shared_secret, sign_channel, sign_user
+from .signing import channel_token, check_socket_id, shared_secret, sign_user
 
 __all__ = [
     "Auth",
@@ -154,14 +154,7 @@ class OwnKey:
             raise AuthorizationError(why, channel=channel)
         if kind is ChannelKind.PRESENCE:
             channel_data = self._channel_data(channel)
-        token = sign_channel(
-            self.key,
-            self.secret,
-            request.socket_id,
-            channel,
-            channel_data,
-            strict_names=strict_names,
-        )
+        token = channel_token(self.key, self.secret, request.socket_id, channel, channel_data)
         if kind is ChannelKind.ENCRYPTED and self.master_key is not None:
             shared = shared_secret(channel, self.master_key)
         return AuthResponse(auth=token, channel_data=channel_data, shared_secret=shared)

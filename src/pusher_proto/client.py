@@ -270,9 +270,10 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             handle = self._handle(channel)
             kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
             auth, decrypted_text = auth or kept.auth, decrypted_text or kept.decrypted_text
-            self._check_auth(auth)
+            if auth is not None:
+                self._check_auth(auth)
             self._check_authorized(channel, auth)
-            made = self._made(catch_up, key)
+            made = self._made(catch_up, key) if catch_up is not None or key is not None else None
             memory = kept.catch_up or made
             self._session.subscribe(
                 channel,
@@ -283,10 +284,10 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             )
             if memory is not None and made is not None:
                 memory.use(made.fetch, made.key)
-            if any(each is not None for each in (auth, decrypted_text, memory)):
+            if auth is not None or decrypted_text is not None or memory is not None:
                 handle._subscribed_with = Arguments(auth, decrypted_text, memory)  # noqa: SLF001 - see above
             self._delivery.backlog.begin(channel)
-            self._scope_changed(channel)
+            self._kept[channel] = handle
             self._changed()
             return handle
 

@@ -18,8 +18,10 @@ __all__ = [
 
 # https://pusher.com/docs/channels/using_channels/channels: the set of characters; 164 characters are
 # documented, the HTTP libraries, Soketi and Sockudo take 200, and so do we.
-_FORBIDDEN = re.compile(r"[^-a-zA-Z0-9_=@,.;]")
+_ALLOWED = "-a-zA-Z0-9_=@,.;"
 MAX_NAME = 200
+_FORBIDDEN = re.compile(f"[^{_ALLOWED}]")
+_is_right = re.compile(f"[{_ALLOWED}]{{1,{MAX_NAME}}}").fullmatch
 
 
 class ChannelKind(Enum):
@@ -76,6 +78,8 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
     With `strict` false only what can never work is refused: an empty name, control characters and text that
     is not valid Unicode (some self-hosted servers allow more than Pusher does).
     """
+    if type(channel) is str and _is_right(channel):
+        return
     _check_text("a channel", channel)
     if not strict:
         return

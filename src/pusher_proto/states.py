@@ -1,24 +1,21 @@
 """All states, all inputs that can change one, and all transitions.
 
-Theory of operation. There are seven machines: the session, one channel's subscription, the fetching of a channel's
-missed events, the sign-in of the user, one byte stream, one request for an authorization, and one call of a function
-of the application. Each is a table from
-(state, input) to the next state. A pair that is in no table is in the IGNORED set of its machine, with its reason; so
-the tables are total, and a test proves it. Nothing outside `advance` assigns a state. The effects of a transition
-(frames, timers, events) are written where the machine lives.
+There are seven machines: the session, one channel's subscription, the fetching of its missed events, the sign-in, one
+byte stream, one request for an authorization, and one call of a function of the application. Each is a table from
+(state, input) to the next state. A pair in no table is in the IGNORED set of its machine, with its reason: a test
+proves that the tables are total. Only `advance` assigns a state. Effects of a transition are written in its machine.
 
 Some states are implicit. A set timer is one: UNAVAILABLE (its timer has fired while the session is trying), STABLE (its
 timer has fired while it is connected), a silent server and a missing pong (ACTIVITY, PONG and ONE_WAY in
-`_connection/liveness`), a channel or a sign-in to be tried again (REAUTHORIZE, SIGN_IN_RETRY). A kept connection to
-an auth endpoint is one without a request (IDLE), and an attempt that is hurried or slow is a count in
-`_connection/attempts`.
+`_connection/liveness`), a channel or a sign-in to be tried again (REAUTHORIZE, SIGN_IN_RETRY), a user whose channel is
+not confirmed (USER_CHANNEL), a kept connection to an auth endpoint (IDLE). Attempts are counted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, StrEnum
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 __all__ = [
     "AUTH_REQUEST",
@@ -68,6 +65,11 @@ class _State(StrEnum):
         return state
 
 
+class _Input(Enum):
+    # The one of Enum is a function in Python, and each input is looked up in a table.
+    __hash__: ClassVar[Callable[[_Input], int]] = object.__hash__
+
+
 class SessionState(_State):
     """Where the session is. The public `ConnectionState` is derived from it."""
 
@@ -83,7 +85,7 @@ class SessionState(_State):
     CLOSED = "closed", "the end"
 
 
-class SessionInput(Enum):
+class SessionInput(_Input):
     """What can move the session."""
 
     CONNECT = "the application connects"
@@ -173,7 +175,7 @@ class ChannelState(_State):
     )
 
 
-class ChannelInput(Enum):
+class ChannelInput(_Input):
     """What can move a channel."""
 
     WANT = "subscribe()"
@@ -266,7 +268,7 @@ class UserState(_State):
     )
 
 
-class UserInput(Enum):
+class UserInput(_Input):
     """What can move the sign-in."""
 
     ASK = "an authorization is requested"
@@ -313,7 +315,7 @@ class TransportState(_State):
     CLOSING = "closing", "closed by its owner; the driver has not reported the end yet"
 
 
-class TransportInput(Enum):
+class TransportInput(_Input):
     """What can move a byte stream. Its end removes it in every state."""
 
     OPENED = "the stream to the server is open"
@@ -359,7 +361,7 @@ class AuthState(_State):
     ENDED = "ended", "answered or dropped"
 
 
-class AuthInput(Enum):
+class AuthInput(_Input):
     """What can move a request for an authorization."""
 
     GATHER = "it goes together with others"
@@ -412,7 +414,7 @@ class CallState(_State):
     ENDED = "ended", "the function has returned"
 
 
-class CallInput(Enum):
+class CallInput(_Input):
     """What can move a call."""
 
     BEGIN = "there is room"
@@ -450,7 +452,7 @@ class CatchUpState(_State):
     LIVE = "live", "messages are delivered as they are received"
 
 
-class CatchUpInput(Enum):
+class CatchUpInput(_Input):
     """What can move it."""
 
     CONFIRM = "the server confirmed the subscription, or answered the ping"

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import ast
+import logging
 import sys
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from proto.scripted import connected
-from pusher_proto import AuthResponse, ChannelKind, ChannelState, Member, SubscriptionError
+from proto.scripted import connected, message
+from proto.websocket_peer import TEXT, frame
+from pusher_proto import (
+    AuthResponse,
+    ChannelKind,
+    ChannelState,
+    Member,
+    OwnKey,
+    SubscriptionError,
+)
 from pusher_proto._channels import channel as channel_module
 from pusher_proto._channels.channel import Channel, ChannelSnapshot
 from pusher_proto.states import CHANNEL, CHANNEL_IGNORED, ChannelInput
@@ -196,20 +206,53 @@ def test_a_channel_s_fields_are_written_by_the_channel_alone() -> None:
                 assert not (of == "channel" and node.attr in fields), (path, node.attr)
 
 
-@pytest.mark.parametrize("name", ["room", "private-a"])
-def test_a_subscribe_reaches_the_wire_by_the_session_s_own_method_alone(name: str) -> None:
-    script = connected()
-    passed: list[str] = []
+def calls_of(command: Callable[[], object]) -> list[tuple[str, str]]:
+    """Return the functions of the core that are called, each with the name of its file."""
+    called: list[tuple[str, str]] = []
 
     def profile(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code.co_filename.endswith("pusher_proto/session.py"):
-            passed.append(frame.f_code.co_name)
+        if event == "call" and "pusher_proto" in frame.f_code.co_filename:
+            called.append((Path(frame.f_code.co_filename).name, frame.f_code.co_name))
 
     sys.setprofile(profile)
     try:
-        script.session.subscribe(name, now=script.now)
+        command()
     finally:
         sys.setprofile(None)
+    return called
+
+
+@pytest.mark.parametrize(("name", "most"), [("room", 80), ("private-a", 102), ("presence-a", 120)])
+def test_a_subscribe_and_its_success_take_few_calls(
+    name: str, most: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Programs have a thousand channels. One more layer shows here before it shows in a benchmark.
+    caplog.set_level(logging.INFO, logger="pusher_proto.frames")  # frames are shown at DEBUG
+    script = connected(auth=OwnKey("key", "secret", member={"user_id": "7"}))
+    roster = (
+        '{"presence":{"count":1,"ids":["7"],"hash":{"7":null}}}' if "presence" in name else "{}"
+    )
+
+    def subscribe(name: str) -> list[tuple[str, str]]:
+        calls = calls_of(lambda: script.session.subscribe(name, now=script.now))
+        script.pump()
+        text = message("pusher_internal:subscription_succeeded", roster, name)
+        data, transport = frame(text, TEXT), script.transport
+        calls += calls_of(lambda: script.session.receive_data(transport, data, now=script.now))
+        script.pump()
+        assert script.session.channel(name).state is ChannelState.SUBSCRIBED
+        return calls
+
+    subscribe(f"{name}-before")
+    calls = subscribe(name)
+    assert len(calls) <= most, " ".join(":".join(c) for c in calls)
+
+
+@pytest.mark.parametrize("name", ["room", "private-a"])
+def test_a_subscribe_reaches_the_wire_by_the_session_s_own_method_alone(name: str) -> None:
+    script = connected()
+    called = calls_of(lambda: script.session.subscribe(name, now=script.now))
+    passed = [function for file, function in called if file == "session.py"]
     assert passed == ["subscribe", "_advance_clock"]
     script.pump()
     (frame,) = script.frames()

@@ -263,9 +263,11 @@ def _wrong(authorization: AuthResponse, channel: str | None) -> str:
     """Return the error of an authorization, or an empty text."""
     for name in AuthResponse.__struct_fields__:
         value = getattr(authorization, name)
-        if not isinstance(value, str | None):
+        if value is None:
+            continue
+        if not isinstance(value, str):
             return f"has a `{name}` that is {type(value).__name__} and not a string"
-        if value is not None and not _is_unicode(value):
+        if not _is_unicode(value):
             return f"has a `{name}` that is not Unicode"
     if not authorization.auth:
         return "has no `auth`"
@@ -310,6 +312,8 @@ def _wrong_shape(auth: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

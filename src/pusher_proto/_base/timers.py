@@ -64,15 +64,18 @@ class Deadlines(Generic[Name]):
         """Set the deadline of `name` to `at`; it replaces any other."""
         self._order += 1
         self._at[name] = entry = (at, self._order, name)
+        replaced = name in self._at
         heapq.heappush(self._heap, entry)
         if len(self._heap) > 16 + 4 * len(self._at):
             self._heap = list(self._at.values())
             heapq.heapify(self._heap)
-        self._skim()
+        elif replaced:  # perhaps the one at the top
+            self._skim()
 
     def drop(self, name: Name) -> None:
         """Remove the deadline, if there is one."""
-        if self._at.pop(name, None) is not None:
+        entry = self._at.pop(name, None)
+        if entry is not None and entry is self._heap[0]:
             self._skim()
 
     def clear(self) -> None:

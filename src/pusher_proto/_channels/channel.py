@@ -79,12 +79,14 @@ class Channel:
         "_awaits_cached",
         "_caches",
         "_catching_up",
+        "_plain",
         "auth",
         "decrypted_text",
         "failures",
         "held_authorization",
         "key",
         "key_asked_at",
+        "kind",
         "last_error",
         "lost_at",
         "name",
@@ -92,6 +94,7 @@ class Channel:
         "receives",
         "request",
         "roster",
+        "sealed",
         "state",
         "subscribed_at",
         "subscription_count",
@@ -107,6 +110,7 @@ class Channel:
         was_left: bool = False,
     ) -> None:
         self.name = name
+        self.kind = kind = kind_of(name)
         self.auth: Auth | None = None
         self.decrypted_text: Callable[[bytes, str, str], str] | None = None
         """Converts decrypted bytes to text, instead of `Options.decrypted_text`."""
@@ -125,7 +129,7 @@ class Channel:
         self.subscribed_at: float | None = None
         """When the server confirmed the subscription last."""
         self.subscription_count: int | None = None
-        self.roster = Roster(name, max_members) if self.kind is ChannelKind.PRESENCE else None
+        self.roster = Roster(name, max_members) if kind is ChannelKind.PRESENCE else None
         self.key: Key | None = None
         self.key_asked_at = _NEVER
         """When a new key was requested last because the present one failed."""
@@ -133,23 +137,13 @@ class Channel:
         """Messages that could not be decrypted since `subscribe()`."""
         self.held_authorization: AuthResponse | None = None
         """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
-        self._caches = is_cache(name) and (encrypted_caches or not self.sealed)
+        self.sealed = sealed = kind is ChannelKind.ENCRYPTED
+        """Whether messages of the channel are encrypted."""
+        caches = is_cache(name)
+        self._plain = not sealed and not caches
+        self._caches = caches and (encrypted_caches or not sealed)
         self._awaits_cached = False
         self._catching_up: CatchingUp | None = None
-
-    @property
-    def kind(self) -> ChannelKind:
-        """The kind of channel, by its name: computed, as thousands of channels are idle."""
-        return kind_of(self.name)
-
-    @property
-    def _plain(self) -> bool:
-        return not self.sealed and not is_cache(self.name)
-
-    @property
-    def sealed(self) -> bool:
-        """Whether messages of the channel are encrypted."""
-        return self.kind is ChannelKind.ENCRYPTED
 
     @property
     def good(self) -> bool:
@@ -158,16 +152,16 @@ class Channel:
 
     def handle(self, given: ChannelInput) -> bool:
         """Move by the table; return whether the state changed."""
-        before = self.state
+        before, catching_up = self.state, self._catching_up
         self.state = advance(CHANNEL, before, given)
         if self.state is before:
             return False
         self.receives = self.state in _RECEIVING
-        self._derive_passes()
-        if self._catching_up is not None and before is ChannelState.SUBSCRIBED:
+        self.passes = self.receives and self._passes_received
+        if catching_up is not None and before is ChannelState.SUBSCRIBED:
             # Messages that wait for a new key are missing as well.
             waiting = self.request is not None
-            self._catching_up.lost(self.key_asked_at if waiting else self.lost_at)
+            catching_up.lost(self.key_asked_at if waiting else self.lost_at)
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
@@ -197,6 +191,10 @@ class Channel:
     def requested(self, request: int | None) -> None:
         """Note the number of the pending authorization request, None without one."""
         self.request = request
+
+    def withdraw(self) -> None:
+        """Forget the pending request for an authorization, and the authorization that is kept."""
+        self.request = self.held_authorization = None
 
     def hold(self, authorization: AuthResponse) -> None:
         """Keep an authorization until the sign-in has succeeded or failed."""
@@ -245,7 +243,7 @@ class Channel:
     def catch_up(self, catching_up: CatchingUp | None) -> None:
         """Pass the messages of the channel to `catching_up` from now on; None: to the application."""
         self._catching_up = catching_up
-        self._derive_passes()
+        self.passes = self.receives and self._passes_received
 
     def deliver(
         self,
@@ -266,9 +264,10 @@ class Channel:
         """Whether a message comes before the `Subscribed` that reports a gap."""
         return self.state is ChannelState.SUBSCRIBING and self.lost_at is not None
 
-    def _derive_passes(self) -> None:
-        plain = self._plain and self._catching_up is None
-        self.passes = self.receives and plain and not self._is_early
+    @property
+    def _passes_received(self) -> bool:
+        """Whether messages that are received go to the application as they are."""
+        return self._plain and self._catching_up is None and not self._is_early
 
     def renew(self, lost_at: float | None) -> None:
         """Leave the subscription, which counts as lost since `lost_at`, to make it again."""

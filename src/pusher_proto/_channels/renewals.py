@@ -14,6 +14,7 @@ from .._connection.connector import Connector
 from .._connection.ledger import Asked
 from ..options import Options
 from .channel import Channel
+from .roster import Roster
 
 __all__ = ["Renewals"]
 
@@ -102,11 +103,9 @@ class Renewals:
             return False
         return self.may_wake(channel.name, now)
 
-    def is_dropped(self, channel: Channel, now: float) -> bool:
+    def is_dropped(self, name: str, roster: Roster, now: float) -> bool:
         """Return whether to renew a channel that was just subscribed, as its server dropped this client's member."""
-        if channel.roster is None or not channel.roster.own_removed:
-            return False
-        return self._options.several_nodes and self.may_rejoin(channel.name, now)
+        return roster.own_removed and self._options.several_nodes and self.may_rejoin(name, now)
 
     def send_again(self, channel: Channel, now: float) -> bool:
         """Send a subscribe a second time; return False if the channel is to be renewed instead, and note it."""

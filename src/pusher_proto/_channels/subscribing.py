@@ -120,10 +120,15 @@ class Admission:
         )
 
     def ask(self, channel: Channel, now: float) -> None:
-        """Subscribe to a channel that is pending: at once, when its turn has come, or when it is authorized."""
-        if self._socket_id is None or channel.state is not C.PENDING:
+        """Subscribe to a channel if it is pending, and drop what is left of an earlier try."""
+        if self._socket_id is not None and channel.state is C.PENDING:
+            self.withdraw(channel, now)
+            self.ask_first(channel, now)
+
+    def ask_first(self, channel: Channel, now: float) -> None:
+        """Subscribe to a new channel: at once, when its turn has come, or when it is authorized."""
+        if self._socket_id is None:
             return
-        self.withdraw(channel, now)
         if self.suspects.suspected(channel.name):
             self._alone[channel.name] = channel
             self.proceed(now)
@@ -144,6 +149,8 @@ class Admission:
 
     def proceed(self, now: float) -> None:
         """Subscribe to the next suspect, when everything else is answered."""
+        if not self._alone and self._probed is None:
+            return
         while not (self._queue or self._connector.ledger.waiting or self._socket_id is None):
             probed, self._probed = self._probed, None
             if probed is not None:
@@ -201,14 +208,15 @@ class Admission:
 
     def withdraw(self, channel: Channel, now: float) -> None:
         """Cancel the channel's outstanding authorization request; forget its key and its early messages."""
-        if channel.request is not None:
-            self._auth_requests.cancel(channel.request, now)
-            channel.requested(None)
-        channel.take_held()
+        request = channel.request
+        channel.withdraw()
+        if request is not None:
+            self._auth_requests.cancel(request, now)
+        if channel.sealed:
+            self.sealed.forget(channel)
         self._queue.pop(channel.name, None)
         self._alone.pop(channel.name, None)
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
-        self.sealed.forget(channel)
         self.early.forget(channel.name)
 
     def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:

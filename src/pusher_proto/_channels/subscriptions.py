@@ -100,24 +100,13 @@ class Subscriptions:
         self, name: str, auth: Auth | None, decrypted_text: DecryptedText | None, now: float
     ) -> None:
         """Subscribe to a channel, on this connection and on each later one."""
-        check_channel(name, strict=self._options.strict_names)
-        if kind_of(name) is ChannelKind.ENCRYPTED:
-            check_available()
         channel = self.channels.get(name)
+        ask = self._admission.ask
         if channel is None:
-            if len(self.channels) >= self._options.max_channels:
-                raise LocalProtocolError(
-                    f"no more than {self._options.max_channels} channels (Options.max_channels)"
-                )
-            channel = self.channels[name] = Channel(
-                name,
-                self._options.max_members,
-                encrypted_caches=self._options.encrypted_caches,
-                was_left=name in self._lately_left,
-            )
-        channel.want(auth, decrypted_text)
+            channel, ask = self._new(name), self._admission.ask_first
         self._lately_left.pop(name, None)
-        self._admission.ask(channel, now)
+        channel.want(auth, decrypted_text)
+        ask(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
         """Unsubscribe from a channel."""
@@ -270,14 +259,14 @@ class Subscriptions:
             event = replace(event, cached=True) if channel.is_cached(event.name) else event
             channel.deliver(event, self._admission.early, now)
 
-    def control(self, event: ChannelEvent, now: float) -> None:
-        """Take a `pusher:` or `pusher_internal:` message that names a channel."""
+    def control(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
+        """Take a `pusher:` or `pusher_internal:` message that names a channel: this one, or an unknown one (None)."""
         name = event.channel
-        channel = self.channels.get(name)
         match event.name:
             case "pusher:error":
                 self.error(read_error(event.wire_data, name), now)
             case "pusher_internal:subscription_succeeded":
+                self._answered(Asked.SUBSCRIBE, name, now)
                 if channel is not None:
                     self._succeed(channel, event.wire_data, now)
                 elif self._abandoned.get(name):
@@ -285,6 +274,7 @@ class Subscriptions:
                     self._abandoned[name] -= 1
                     self._send_unsubscribe(name, now)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
+                self._answered(Asked.SUBSCRIBE, name, now)
                 self._refuse(name, read_refusal(event), now)
             case "pusher_internal:subscription_count":
                 if channel is not None and channel.receives:
@@ -301,19 +291,9 @@ class Subscriptions:
 
     # Answers
 
-    def answered(self, event: str, channel: str | None, now: float) -> None:
-        """Put a message that names the request which it answers into the ledger, before it is acted on."""
-        match event:
-            case (
-                "pusher_internal:subscription_succeeded"
-                | "pusher:subscription_error"
-                | "pusher_internal:subscription_error"
-            ):
-                self._answered(Asked.SUBSCRIBE, channel, now)
-            case "pusher:signin_success":
-                self._answered(Asked.SIGN_IN, None, now)
-            case _:
-                pass
+    def signed_in(self, now: float) -> None:
+        """Put a success of the sign-in into the ledger, before it is acted on."""
+        self._answered(Asked.SIGN_IN, None, now)
 
     def ponged(self, now: float) -> None:
         """Put a pong into the ledger, and continue with the channels that waited for it."""
@@ -357,7 +337,9 @@ class Subscriptions:
         return ledger.undecided
 
     def _answered(self, kind: Asked, name: str | None, now: float) -> None:
-        self._conclude(self._connector.ledger.answered(kind, name), now)
+        verdicts = self._connector.ledger.answered(kind, name)
+        if verdicts:
+            self._conclude(verdicts, now)
         self._admission.proceed(now)
 
     def _conclude(self, verdicts: list[Verdict], now: float) -> None:
@@ -418,7 +400,9 @@ class Subscriptions:
             self._emit(change)
         self._admission.early.release(channel.name)
         self._client_events.subscribed(channel.name, now)
-        if self._renewals.is_dropped(channel, now):
+        if channel.roster is not None and self._renewals.is_dropped(
+            channel.name, channel.roster, now
+        ):
             self._renew(channel, now, now)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
@@ -445,6 +429,25 @@ class Subscriptions:
         self._admission.fail(channel, refusal_of(name, error), cause, now)
 
     # Parts
+
+    def _new(self, name: str) -> Channel:
+        """Make a channel. Raises, before anything changes, where there can be none of this name."""
+        options = self._options
+        check_channel(name, strict=options.strict_names)
+        if len(self.channels) >= options.max_channels:
+            raise LocalProtocolError(
+                f"no more than {options.max_channels} channels (Options.max_channels)"
+            )
+        channel = Channel(
+            name,
+            options.max_members,
+            encrypted_caches=options.encrypted_caches,
+            was_left=name in self._lately_left,
+        )
+        if channel.sealed:
+            check_available()
+        self.channels[name] = channel
+        return channel
 
     def _member(self, channel: Channel, roster: Roster, event: ChannelEvent, now: float) -> None:
         joined = event.name.endswith("member_added")

@@ -36,7 +36,7 @@ from ..options import Options
 from ..states import USER, UserInput, UserState, advance
 from .error_attribution import suspicion
 
-__all__ = ["User", "UserSnapshot"]
+__all__ = ["SIGNED_IN", "USER_MESSAGES", "User", "UserSnapshot"]
 
 U, G = UserState, UserInput
 
@@ -48,6 +48,11 @@ _HELD = 1000
 
 _NOBODY: frozenset[str] = frozenset()
 
+
+SIGNED_IN = "pusher:signin_success"
+_WATCHLIST = "pusher_internal:watchlist_events"
+USER_MESSAGES = (SIGNED_IN, _WATCHLIST)
+"""The messages about the user, whatever channel they name."""
 
 class UserSnapshot(Struct, frozen=True):
     """What is known of the user at one moment."""
@@ -212,9 +217,9 @@ class User:
 
     def _control(self, name: str, data: Any, now: float) -> bool:
         """Take the answer to a sign-in or a change of the watchlist; return whether it was one of these."""
-        if name == "pusher:signin_success":
+        if name == SIGNED_IN:
             self._succeed(data, now)
-        elif name == "pusher_internal:watchlist_events":
+        elif name == _WATCHLIST:
             self._take_watchlist(name, data)
         else:
             return False
@@ -306,7 +311,7 @@ class User:
     def _take_watchlist(self, name: str, sent: Any) -> None:
         """Take a message of the watchlist, in Pusher's shape or in Sockudo's; keep it until the sign-in succeeds."""
         if self._state is U.SIGNED_IN:
-            if name == "pusher_internal:watchlist_events":
+            if name == _WATCHLIST:
                 self._watch(sent)
             else:
                 self._watch_each([(name, value_of(sent))], sent)

@@ -39,6 +39,8 @@ __all__ = ["HELD_UP_FOR", "Delivery", "DriverCalls"]
 HELD_UP_FOR = 10.0
 """Seconds of a pause of reading after which the consumers that cause it are named in the log."""
 
+_FAILURES = (SubscriptionFailed, SignInFailed)
+
 _log = logger("client")
 
 
@@ -267,7 +269,8 @@ class Delivery:
             self._end_traces()
         self._delivering = True
         try:
-            self._move()
+            if session.events or self._dropped:
+                self._move()
             if session.events.bytes >= self._look_at:
                 self._count()
                 self._move()  # a `ReadingPaused`
@@ -318,7 +321,8 @@ class Delivery:
                         self._call_hook(on_event, event)
                     self._offer(event)
         finally:
-            session.took(taken)
+            if taken:
+                session.took(taken)
 
     def _move_run(self, events: deque[Event], alike: int) -> int:
         """Move the messages at the head that go to one sink alone; return how many.
@@ -357,7 +361,7 @@ class Delivery:
         place = self.backlog.next_place()
         claims, served = 0, list[Sink]()
         for sink in self.router.route(event).sinks:
-            if sink is about or not sink.wants(event) or sink.closed:
+            if sink is about or (sink.picky and not sink.wants(event)) or sink.closed:
                 continue
             if isinstance(sink, Trace):
                 sink.note(place, event, self._driver.now())
@@ -373,7 +377,7 @@ class Delivery:
             self._unheard(event, place, fresh=fresh)
         elif claims == len(served) == 1:
             served[0].place = place
-        if isinstance(event, SubscriptionFailed | SignInFailed):  # streams look whether it is final
+        if isinstance(event, _FAILURES):  # streams look whether it is final
             scope = USER_SCOPE if isinstance(event, SignInFailed) else event.channel
             for sink in self.router.of(scope):
                 sink.signal.notify()

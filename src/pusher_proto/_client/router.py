@@ -26,7 +26,7 @@ class Route(NamedTuple):
 class Router:
     """Finds the sinks of an event. A message costs one look-up; the routes are built again when sinks change."""
 
-    __slots__ = ("_sinks", "alone", "known")
+    __slots__ = ("_by_class", "_sinks", "alone", "known")
 
     def __init__(self) -> None:
         self._sinks: dict[str | None, dict[Sink, None]] = {}
@@ -34,6 +34,8 @@ class Router:
         """The routes of messages seen since the sinks changed last, by channel and name."""
         self.alone: dict[tuple[str, str], Sink] = {}
         """Routes with exactly one sink whose `put` is a plain append: the fast path of delivery."""
+        self._by_class: dict[type[Event], Route] = {}
+        """The routes of other events to the sinks of the client alone, by class."""
 
     def __iter__(self) -> Iterator[Sink]:
         # Over copies: `stats` may be read in any thread.
@@ -60,7 +62,7 @@ class Router:
 
     def has(self, scope: str | None) -> bool:
         """Return whether this scope has a stream, a wait or a handler."""
-        return any(sink.claims for sink in self._sinks.get(scope, ()))
+        return scope in self._sinks and any(sink.claims for sink in self._sinks[scope])
 
     def asked_for(self, scope: str | None) -> str:
         """Return what the sinks of this scope ask for, for messages."""
@@ -72,7 +74,13 @@ class Router:
     def route(self, event: Event) -> Route:
         """Return the sinks that may want `event`: the channel's own before the client's, each in order of adding."""
         if not isinstance(event, ChannelEvent):
-            return self._find(event)
+            scope = scope_of(event)
+            if scope is not None and scope in self._sinks:
+                return self._find(event)
+            route = self._by_class.get(type(event))
+            if route is None:
+                route = self._by_class[type(event)] = self._find(event)
+            return route
         key = (scope_of(event) or "", event.name)
         found = self.known.get(key)
         if found is None:
@@ -88,6 +96,7 @@ class Router:
     def _forget_routes(self) -> None:
         self.known.clear()
         self.alone.clear()
+        self._by_class.clear()
 
     def _find(self, event: Event) -> Route:
         scope = scope_of(event)

@@ -164,7 +164,12 @@ class Ledger:
                 self._refused.pop(key, None)
             return []
         self._drop(number)
-        return self._in_sequence(number) if self._in_order else self._by_count(number)
+        passed_over = self._in_order and next(iter(self._waiting), number) < number
+        if self._errors or passed_over:
+            return self._in_sequence(number) if self._in_order else self._by_count(number)
+        if self._silent:
+            self._close_silent(number)
+        return []
 
     def error(self, error: ErrorReceived, now: float) -> list[Verdict]:
         """Take an error that names no request; return the attributions that are certain at once."""

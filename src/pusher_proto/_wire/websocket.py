@@ -117,10 +117,11 @@ class WebSocket:
         Raises ValueError when it is not UTF-8 or holds lone surrogates, LocalProtocolError while
         the connection is not open.
         """
-        self._require_upgraded("a message")
+        if not self._frames.is_open or self._state is not _State.UPGRADED:
+            self._require_upgraded("a message")
+            self._frames.require_open("a message")
         if self._masks is None:
             return self._frames.send_text(text)
-        self._frames.require_open("a message")
         data = text.encode() if isinstance(text, str) else text
         if not data.isascii():
             data.decode()

@@ -191,6 +191,10 @@ class Driver:
 
     def _carry_out(self, effect: Effect) -> None:
         match effect:
+            case SendData():  # nearly all
+                wire = self.wires.get(effect.transport)
+                if wire is not None:  # else it has just ended
+                    wire.send(effect.data)
             case OpenTransport():
                 if not self._tls:
                     effect = replace(effect, tls=False)
@@ -205,18 +209,14 @@ class Driver:
                 if cancel is not None:  # else it has just ended
                     cancel()
             case _:
-                known = self.wires.get(effect.transport)
-                if known is not None:  # else it has just ended
-                    self._do(known, effect)
+                wire = self.wires.get(effect.transport)
+                if wire is not None:
+                    self._do(wire, effect)
 
     def _do(
-        self,
-        wire: Wire,
-        effect: SendData | StartTls | CloseTransport | SendMessage | CloseMessages,
+        self, wire: Wire, effect: StartTls | CloseTransport | SendMessage | CloseMessages
     ) -> None:
         match effect:
-            case SendData():
-                wire.send(effect.data)
             case SendMessage():
                 wire.send(effect.text.encode())
             case CloseMessages():
