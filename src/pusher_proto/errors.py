@@ -95,20 +95,24 @@ class UnsupportedFeature(LocalProtocolError):
 class ConnectionEnded(PusherError):
     """A connection, or an attempt at one, ended; for `ConnectionLost.error` where the system raised nothing.
 
-    `code` and `reason` are those of the event, `hint` says what a person can do.
+    `code` and `reason` are those of the event, `hint` says what a person can do. `retry_after` are the seconds that the
+    server asked to wait when it refused the attempt (the HTTP header Retry-After), or None.
     """
 
-    def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
+    def __init__(
+        self, code: int | None, reason: str, hint: str = "", retry_after: float | None = None
+    ) -> None:
         self.code = code
         self.reason = reason
         self.hint = hint
+        self.retry_after = retry_after
         text = excerpt(reason, 256) or "the connection ended"
         if code is not None:
             text += f" (code {code})"
         super().__init__(f"{text}: {hint}" if hint else text)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.code, self.reason, self.hint)
+        return type(self), (self.code, self.reason, self.hint, self.retry_after)
 
 
 class ConnectionFailed(PusherError):

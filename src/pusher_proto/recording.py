@@ -358,7 +358,7 @@ def _plain(value: Any) -> Any:
         case AuthResponse():
             return {"authorization": _authorization(value)}
         case ConnectionEnded():
-            return {"ended": [value.code, value.reason]}
+            return {"ended": [value.code, value.reason, value.retry_after]}
         case BaseException():
             return {"error": describe(value)}
         case Outbox():
@@ -387,8 +387,8 @@ def _value(kept: Any) -> Any:
             return base64.b64decode(text)
         case {"authorization": authorization}:
             return msgspec.convert(authorization, AuthResponse)
-        case {"ended": [code, reason]}:
-            return ConnectionEnded(code, reason)
+        case {"ended": [code, reason, *more]}:  # in older recordings there are two
+            return ConnectionEnded(code, reason, retry_after=more[0] if more else None)
         case {"error": text}:
             return OSError(text)
         case {"outbox": settings}:

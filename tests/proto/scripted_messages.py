@@ -44,9 +44,10 @@ class ByteScript(Script):
         """Open the transport and accept the upgrade."""
         return self.open().upgrade()
 
-    def refuse(self, status: int, reason: str) -> Script:
+    def refuse(self, status: int, reason: str, retry_after: int | None = None) -> Script:
         """Answer the upgrade by an HTTP status."""
-        return self.open().receive(answer(f"{status} {reason}"))
+        headers = [] if retry_after is None else [("Retry-After", str(retry_after))]
+        return self.open().receive(answer(f"{status} {reason}", headers))
 
     def pump(self) -> None:
         super().pump()
@@ -84,10 +85,10 @@ class MessageScript(Script):
         """Open the connection."""
         return self.open()
 
-    def refuse(self, status: int, reason: str) -> Script:
+    def refuse(self, status: int, reason: str, retry_after: int | None = None) -> Script:
         """Report that the attempt was answered by an HTTP status."""
         text = f"the upgrade was answered with HTTP {status} {reason}"
-        return self.fail(ConnectionEnded(status, text))
+        return self.fail(ConnectionEnded(status, text, retry_after=retry_after))
 
     def close(self, code: int | None, reason: str = "") -> Script:
         return self.eof(ConnectionEnded(1005 if code is None else code, reason))

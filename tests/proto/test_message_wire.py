@@ -218,6 +218,51 @@ def test_codes_are_found_in_exceptions_of_libraries(
     assert error in (caught.value, caught.value.__cause__)
 
 
+class OfWebsockets:
+    """Like the headers of websockets, where `items` raises if any header occurs twice."""
+
+    def items(self) -> None:
+        raise LookupError("Set-Cookie occurs twice")
+
+    def raw_items(self) -> list[tuple[str, str]]:
+        return [("Set-Cookie", "1"), ("Set-Cookie", "2"), ("Retry-After", "7")]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"response": SimpleNamespace(status_code=503, headers=OfWebsockets())},
+        {"response": SimpleNamespace(status_code=503, headers={"Retry-After": "7"})},  # httpx-ws
+        {"status": 503, "headers": {"X": "1", "Retry-After": "7"}},  # aiohttp
+        {"status_code": 503, "headers": ((b"x", b"1"), (b"retry-after", b"7"))},  # trio-websocket
+        {"status_code": 503, "resp_headers": {"retry-after": "7"}},  # websocket-client
+    ],
+)
+def test_retry_after_is_found_in_exceptions_of_libraries(more: dict[str, Any]) -> None:
+    hand, wire = connecting()
+    with pytest.raises(ConnectionEnded) as caught, connection_errors():
+        raise WithAttributes(**more)
+    assert caught.value.retry_after == 7.0
+    wire.failed(caught.value)
+    [loss] = [each for each in hand.events if isinstance(each, ConnectionLost)]
+    assert (loss.code, loss.retry_in) == (503, 7.0)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        *(None, 7, "Retry-After: 7", ["Retry-After"], [("Retry-After",)], {"Retry-After": 7}, {}),
+        *({"Retry-After": value} for value in ("", "-1", "1.5", "soon", "9" * 400)),
+        SimpleNamespace(items=lambda: 1 / 0),
+    ],
+    ids=repr,
+)
+def test_headers_without_a_usable_retry_after_say_nothing(headers: object) -> None:
+    with pytest.raises(ConnectionEnded) as caught, connection_errors():
+        raise WithAttributes(status=503, message="Busy", headers=headers)
+    assert (caught.value.code, caught.value.retry_after) == (503, None)
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -247,6 +248,24 @@ def test_a_refusal_by_status_is_what_it_is_over_bytes() -> None:
         assert [each and (each[0], each[2]) for each in seen[:half]] == [
             each and (each[0], each[2]) for each in seen[half:]
         ]
+
+
+@pytest.mark.parametrize("seconds", [0, 7, 3600])
+def test_retry_after_is_what_it_is_over_bytes(seconds: int) -> None:
+    delays = []
+    for script in (ByteScript(), MessageScript()):
+        script.connect()
+        script.refuse(503, "Busy", retry_after=seconds)
+        assert isinstance(script.session.last_error, ConnectionEnded)
+        delays.append((script.delay(), script.session.last_error.retry_after))
+    assert delays[0] == delays[1]
+    if seconds:
+        assert delays[0] == (min(seconds, 30.0), seconds)
+
+
+def test_an_error_with_retry_after_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(ConnectionEnded(503, "Busy", retry_after=7.0)))
+    assert (error.code, error.reason, error.hint, error.retry_after) == (503, "Busy", "", 7.0)
 
 
 def test_a_status_without_words_gets_some() -> None:

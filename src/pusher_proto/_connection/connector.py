@@ -329,7 +329,7 @@ class Connector:
                 cause = Cause.PROXY_REFUSED if error.refused else Cause.NO_NETWORK
                 ended = Ended(error.status, reason, cause, hint=error.hint)
             case ConnectionEnded():  # of a connection that carries messages
-                ended = link.closed_by_server(error.code, error.reason, now)
+                ended = link.closed_by_server(error, now)
             case BaseException():
                 opening = self._state is S.OPENING
                 proxy = None if self._randbytes is None else self._options.parsed_proxy()
@@ -412,7 +412,7 @@ class Connector:
         hint = ended.hint or hint_for(ended.code, reason)
         if error is None or isinstance(error, ConnectionEnded):  # a driver's lacks the hint
             below = None if error is None else error.__cause__
-            error = ConnectionEnded(ended.code, reason, hint)
+            error = ConnectionEnded(ended.code, reason, hint, ended.retry_after)
             error.__cause__ = below
         self.last_error = error
         delay = self._attempts.failed(

@@ -45,7 +45,7 @@ from .._wire.websocket import (
     WebSocket,
     WebSocketLimits,
 )
-from ..errors import excerpt
+from ..errors import ConnectionEnded, excerpt
 from ..options import Options
 from .liveness import Liveness
 
@@ -243,8 +243,9 @@ class Link:
             return Ended(None, reason or f"the connection ended {where}", Cause.NO_NETWORK)
         return self._bare_end(1006, reason or "the connection ended without a close frame")
 
-    def closed_by_server(self, code: int | None, reason: str, now: float) -> Ended:
+    def closed_by_server(self, error: ConnectionEnded, now: float) -> Ended:
         """Return the meaning of the end of a connection that carries messages, by a close code or an HTTP status."""
+        code, reason = error.code, error.reason
         was_open = self._websocket.is_open
         if code is None or code == 1006 or not (was_open or 100 <= code < 600):
             return self.gone(shown(reason))
@@ -253,9 +254,8 @@ class Link:
             if self._liveness is not None:
                 self._liveness.heard(now)  # a close frame is a sign of life
             return self._closed(code, reason)
-        return Ended(
-            code, shown(reason) or f"HTTP {code} in place of a connection", cause_of_status(code)
-        )
+        reason = shown(reason) or f"HTTP {code} in place of a connection"
+        return Ended(code, reason, cause_of_status(code), error.retry_after)
 
     def heard_at(self, now: float) -> float:
         """Return when the last byte of an established connection was received; else `now`."""

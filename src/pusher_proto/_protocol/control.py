@@ -164,6 +164,10 @@ def read_refused_upgrade(item: UpgradeRefused) -> Ended:
     if 300 <= item.status < 400:
         location = shown_url(headers.get("location", "")) or "an unknown place"
         reason += f" to {location} (redirects are not followed)"
-    wait = headers.get("retry-after", "")
-    retry_after = float(wait) if wait.isascii() and wait.isdigit() and len(wait) < 10 else None
+    retry_after = read_retry_after(headers.get("retry-after", ""))
     return Ended(item.status, reason, cause_of_status(item.status), retry_after, at_fault=True)
+
+
+def read_retry_after(value: str) -> float | None:
+    """Return the seconds of a Retry-After header; None for a date, and for what is no number."""
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None

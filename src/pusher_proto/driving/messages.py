@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from .._protocol.control import read_retry_after
 from ..effects import OpenMessages
 from ..errors import ConnectionEnded, ConnectionUnsafe
 from ..session import Session
@@ -84,7 +86,8 @@ def connection_errors(connection: object = None) -> Iterator[None]:
     """Raise exceptions of the block in the terms of a session, with the original as their cause.
 
     `ConnectionEnded` where a close code or an HTTP status is found, in the exception or else in the attributes
-    `close_code` and `close_reason` of the connection. `ConnectionUnsafe` for a certificate that was not accepted.
+    `close_code` and `close_reason` of the connection; with the seconds of Retry-After from the headers of a refusal.
+    `ConnectionUnsafe` for a certificate that was not accepted.
     Other exceptions are left as they are. Those of websockets, aiohttp, trio-websocket and httpx-ws are understood.
     """
     try:
@@ -111,8 +114,34 @@ def _unsafe(error: BaseException | None) -> ConnectionUnsafe | None:
 def _ended(connection: object, error: Exception | None) -> ConnectionEnded | None:
     for code, reason in _codes(connection, error):
         if isinstance(code, int) and (100 <= code < 600 or 1000 <= code < 5000):
-            return ConnectionEnded(code, reason if isinstance(reason, str) else "")
+            text = reason if isinstance(reason, str) else ""
+            return ConnectionEnded(code, text, retry_after=_retry_after(error))
     return None
+
+
+def _retry_after(error: Exception | None) -> float | None:
+    """Return the seconds of Retry-After in the headers that an exception has, itself or in its response."""
+    for place in (getattr(error, "response", None), error):
+        for name in ("headers", "resp_headers"):
+            for header, value in _pairs(getattr(place, name, None)):
+                if _text(header).lower() == "retry-after":
+                    return read_retry_after(_text(value))
+    return None
+
+
+def _pairs(headers: Any) -> list[tuple[object, object]]:
+    """Return headers as pairs, from a mapping or from pairs; nothing from an object that is neither."""
+    items = getattr(headers, "raw_items", None) or getattr(headers, "items", None)
+    try:
+        return [(name, value) for name, value in (headers if items is None else items())]
+    except Exception:  # another library's object, of an unknown kind
+        return []
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else ""
 
 
 _PLACES = (
