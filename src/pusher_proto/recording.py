@@ -7,8 +7,8 @@ Secrets are masked: keys and tokens in the options; signatures, keys and user da
 application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
 are written unchanged, in base64 (whole messages as text), because they are replayed: they hold the application's
 messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned.
-Events that the application fetched to catch up are written too; a `key` that is a function is not, so the replay does
-not drop its duplicates.
+Events that the application fetched to catch up are written too. Of its functions that are called within an input only
+the outcome is written, behind the input: which events were new by their `key`, and the times of `wall_clock`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import functools
 import inspect
 import random
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -79,6 +81,23 @@ _LOGIN = re.compile(r"(?<=//)[^/]*@")
 _NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin", "proxy")
 
 
+class _Outcome(Enum):
+    """What `CatchUp.is_new` returned for an event, and whether it then was the last one of its channel."""
+
+    NEW = "n"
+    WITHOUT_KEY = "w"
+    DUPLICATE = "d"
+    LAST_DUPLICATE = "l"
+    RAISED = "r"
+
+    @classmethod
+    def of(cls, new: bool, *, was_last: bool) -> _Outcome:
+        """Return the member for these two."""
+        if new:
+            return cls.NEW if was_last else cls.WITHOUT_KEY
+        return cls.LAST_DUPLICATE if was_last else cls.DUPLICATE
+
+
 class RecordingSession(Session):
     """A session that records its inputs. Made by `recording_session`."""
 
@@ -93,7 +112,11 @@ class RecordingSession(Session):
         **settings: bool,
     ) -> None:
         rng = random.Random(seed)  # noqa: S311 - jitter, not cryptography
-        super().__init__(options, rng=rng, wall_clock=wall_clock, **settings)
+        clock = None if wall_clock is None else functools.partial(self._time_of, wall_clock)
+        super().__init__(options, rng=rng, wall_clock=clock, **settings)
+        self._catch_ups.is_new = self._is_new
+        self._keys: list[str] = []
+        self._times: list[float] = []
         self._write = write
         self._room = limit
         self._pulled = 0
@@ -132,6 +155,31 @@ class RecordingSession(Session):
             line["catch_up"] = key if isinstance(key, str) else None
         self._note(line)
 
+    def _is_new(self, memory: CatchUp, event: ChannelEvent, window: int) -> bool:
+        """Ask the `key` of a channel, and keep the outcome until the input is over."""
+        outcome = _Outcome.RAISED
+        try:
+            new = memory.is_new(event, window)
+            outcome = _Outcome.of(new, was_last=memory.last is event)
+        finally:
+            self._keys.append(outcome.value)
+        return new
+
+    def _time_of(self, wall_clock: Callable[[], float]) -> float:
+        now = wall_clock()
+        self._times.append(now)
+        return now
+
+    def _record_outcomes(self) -> None:
+        """Note what the application's functions returned within the input that is over."""
+        line: dict[str, Any] = {}
+        if self._keys:
+            line["keys"], self._keys = "".join(self._keys), []
+        if self._times:
+            line["times"], self._times = self._times, []
+        if line:
+            self._note(line)
+
     def _note(self, line: Mapping[str, Any]) -> None:
         if self._room <= 0:
             return
@@ -152,7 +200,10 @@ def _recorded(name: str) -> Callable[..., None]:
     @functools.wraps(original)
     def method(self: RecordingSession, *args: Any, now: float, **more: Any) -> None:
         self._record(name, args, more, now)
-        original(self, *args, now=now, **more)
+        try:
+            original(self, *args, now=now, **more)
+        finally:
+            self._record_outcomes()
 
     return method
 
@@ -181,15 +232,15 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
 
     Raises ValueError if the file is not a recording.
     """
-    session: Session | None = None
-    for text in lines:
-        line = _read(text)
+    session: _ReplayedSession | None = None
+    for line in _with_outcomes(lines):
         if session is None:
             session = _begun(line)
             continue
         if "truncated" in line:
             break
         name, now, args, more = _input(session, line)
+        session.use_outcomes(line)
         for _ in range(line.get("pulled", 0)):
             event = session.next_event(now=line.get("pulled_at"))
             if event is not None:
@@ -204,10 +255,59 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
         yield event
 
 
-def _begun(line: Mapping[str, Any]) -> Session:
+class _ReplayedSession(Session):
+    """A session whose functions of the application return what the recording says."""
+
+    def __init__(self, options: Options, **settings: Any) -> None:
+        super().__init__(options, wall_clock=None, **settings)
+        self._catch_ups.is_new = self._is_new
+        self._keys: deque[_Outcome] = deque()
+        self._times: deque[float] = deque()
+
+    def use_outcomes(self, line: Mapping[str, Any]) -> None:
+        """Take the outcomes of the functions that are called within the next input."""
+        try:
+            self._keys = deque(map(_Outcome, line.get("keys", "")))
+            self._times = deque(map(float, line.get("times", ())))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not the outcomes of functions: {describe(error)}") from error
+        self._catch_ups.wall_clock = self._times.popleft if self._times else None
+
+    def _is_new(self, memory: CatchUp, event: ChannelEvent, window: int) -> bool:
+        if not self._keys:  # the recording ends here, or is an older one
+            return memory.is_new(event, window)
+        outcome = self._keys.popleft()
+        if outcome is _Outcome.RAISED:
+            raise RuntimeError("the key function raised an exception when this was recorded")
+        if outcome in (_Outcome.NEW, _Outcome.LAST_DUPLICATE):
+            memory.last = event
+        return outcome in (_Outcome.NEW, _Outcome.WITHOUT_KEY)
+
+
+def _with_outcomes(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Yield the lines; the outcomes that follow an input are put into its line."""
+    before: dict[str, Any] = {}
+    for text in lines:
+        try:
+            line = _read(text)
+        except ValueError:
+            if before:
+                yield before
+            raise
+        if line and not line.keys() - {"keys", "times"}:
+            before |= line
+            continue
+        if before:
+            yield before
+        before = line
+    if before:
+        yield before
+
+
+def _begun(line: Mapping[str, Any]) -> _ReplayedSession:
     """Return the session that the first line describes."""
     try:
-        return Session(
+        return _ReplayedSession(
             _rebuilt(line["options"]),
             rng=random.Random(line["seed"]),  # noqa: S311 - as above
             authorize_many=line.get("authorize_many", False),

@@ -18,6 +18,7 @@ from pusher_proto import (
     AuthEndpoint,
     AuthResponse,
     CatchUp,
+    CaughtUp,
     ChannelEvent,
     Event,
     GapNotClosed,
@@ -377,9 +378,70 @@ def test_fetched_events_are_recorded_and_duplicates_dropped_in_the_replay() -> N
     assert comparable(again) == comparable(device.events)
 
 
-def test_a_function_that_raised_raises_in_the_replay_and_a_key_that_is_a_function_is_not_kept() -> (
-    None
-):
+def test_what_a_key_function_and_the_wall_clock_returned_is_the_same_in_the_replay() -> None:
+    world, lines = World(), list[str]()
+    session = recording_session(world.options(), lines.append, wall_clock=lambda: world.now + 1e9)
+    device = Device(world, session)
+    world.devices.append(device)
+    device.connect()
+
+    def key(event: ChannelEvent) -> int | None:
+        if event.data["id"] == 4:
+            raise LookupError("this one has no key")
+        return int(event.data["id"]) or None
+
+    rows = [("order", {"id": number, "secret": "hunter2"}) for number in (0, 1, 2, 2)]
+    device.subscribe("orders", catch_up=CatchUp(lambda _: rows, key))
+    world.run(1)
+    for number in (2, 0, 4, 3):
+        world.publish("orders", "order", {"id": number})
+    world.act(world.server.drop, 4200)
+    world.run(5)
+    device.close()
+    world.run(5)
+    assert [event.data["id"] for event in device.of(ChannelEvent)] == [0, 1, 2, 0, 4, 3, 0]
+    gaps = [event.gap for event in device.of(CaughtUp)]
+    assert [gap.last and gap.last.data["id"] for gap in gaps] == [None, 3]
+    assert [gap.since is None for gap in gaps] == [True, False]
+    again = [step for step in replay(lines) if isinstance(step, Event)]
+    assert comparable(again) == comparable(device.events)
+    # A recording that ends within an input has no outcomes of it, and the key is not known.
+    without = [line for line in lines if "keys" not in line.split(":")[0]]
+    assert sum(isinstance(step, ChannelEvent) for step in replay(without)) > 7
+
+
+def test_the_outcome_for_a_duplicate_that_moves_the_last_event_is_kept() -> None:
+    world = World()
+    device, lines = recorded(world, world.options())
+    ids = iter([[1, 2], [2, 1], []])
+    memory = CatchUp(
+        lambda _: [("order", number) for number in next(ids)], lambda event: event.data
+    )
+    device.subscribe("orders", catch_up=memory)
+    for _ in range(2):
+        world.run(1)
+        world.act(world.server.drop, 4200)
+    world.run(5)
+    lasts = [event.gap.last and event.gap.last.data for event in device.of(CaughtUp)]
+    assert lasts == [None, 2, 1]
+    again = [step for step in replay(lines) if isinstance(step, Event)]
+    assert comparable(again) == comparable(device.events)
+
+
+@pytest.mark.parametrize("line", ['{"keys":"x"}', '{"keys":3}', '{"times":["x"]}', '{"times":3}'])
+def test_outcomes_that_no_function_has_are_an_error(line: str) -> None:
+    with pytest.raises(ValueError, match="not the outcomes of functions"):
+        list(replay([BEGUN, '{"input":"connect","now":1}', line]))
+
+
+def test_the_input_before_a_line_that_was_cut_off_is_replayed() -> None:
+    steps = replay([BEGUN, '{"input":"connect","now":1}', '{"input":"conn'])
+    assert next(steps) == (1, "connect")
+    with pytest.raises(ValueError, match="not a line of a recording"):
+        list(steps)
+
+
+def test_a_catch_up_function_that_raised_raises_in_the_replay() -> None:
     world = World()
     device, lines = recorded(world, world.options(catch_up_timeout=1.0))
 

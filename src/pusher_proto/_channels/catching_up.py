@@ -31,6 +31,9 @@ S, G = CatchUpState, CatchUpInput
 Ended = Callable[[int, object, float], None]
 """Takes the number of a call, what its function returned or raised, and the time."""
 
+IsNew = Callable[[CatchUp, ChannelEvent, int], bool]
+"""`CatchUp.is_new`, or what replaces it."""
+
 _HOLE: Final = None
 """Marks a place among held messages where others may be missing."""
 
@@ -285,7 +288,7 @@ class CatchingUp:
     def _is_new(self, event: ChannelEvent, window: int) -> bool:
         """Return whether an event was not delivered before, and note that it is now; `window` keys are kept."""
         try:
-            new = self.memory.is_new(event, window)
+            new = self._all.is_new(self.memory, event, window)
         except Exception:
             _log.exception("%s was delivered without a key: getting it raised", excerpt(event, 64))
             return True
@@ -298,8 +301,8 @@ class CatchUps:
 
     __slots__ = (
         "_calls", "_channels", "_new_number", "_pong", "_put", "duplicates", "events",
-        "gaps_closed", "gaps_not_closed", "options", "rng", "settling", "timers", "wall_clock",
-        "window",
+        "gaps_closed", "gaps_not_closed", "is_new", "options", "rng", "settling", "timers",
+        "wall_clock", "window",
     )  # fmt: skip
 
     def __init__(
@@ -321,6 +324,8 @@ class CatchUps:
         self._new_number = new_number
         self.wall_clock: Callable[[], float] | None = None
         """Returns seconds since the epoch, for `Gap.since`."""
+        self.is_new: IsNew = CatchUp.is_new
+        """Asks the `key` of a channel. A recording notes the result, and a replay has it from there."""
         self.gaps_closed = self.gaps_not_closed = self.duplicates = 0
         self._calls: Calls | None = None
         """The pending calls, once there was one: most clients have none, and memory is short."""
