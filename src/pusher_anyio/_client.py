@@ -92,8 +92,9 @@ class Client(Waiting[Binding, Channel, User], Source):
         await self._wait(self._goals.flushed(), timeout)
 
     async def wait_signed_in(self, timeout: float | None = None) -> str:
-        """Wait until the user is signed in, and return its id.
+        """Wait until the user is signed in and messages to the user arrive, and return the user's id.
 
+        The server confirms both. One that does not confirm the second gets a second for it.
         Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """

@@ -98,5 +98,6 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.GOODBYE: lambda parts, _, now: parts.reconnect(now),
     Timer.SIGN_IN: lambda parts, _, now: parts.user.signin_due(now),
     Timer.SIGN_IN_RETRY: lambda parts, _, now: parts.user.retry_due(now),
+    Timer.USER_CHANNEL: lambda _, __, ___: None,  # waits look after every input
 }
 """What each timer calls, with its channel, request or transport. A test proves that none is missing."""

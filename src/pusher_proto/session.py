@@ -444,6 +444,11 @@ class Session:
         """Whether `signin` was called."""
         return self._user.wanted
 
+    @property
+    def user_reachable(self) -> bool:
+        """Whether the user is signed in and receives messages. The server confirms that, within a second or never."""
+        return self._user.reachable
+
     def channel(self, name: str) -> ChannelSnapshot:
         """Return a snapshot of a channel, subscribed to or not."""
         return self._subscriptions.snapshot(name)

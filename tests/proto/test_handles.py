@@ -146,6 +146,27 @@ def test_the_user_is_known_while_signed_in() -> None:
     assert (user.id, user.data, user.state) == (None, None, UserState.SIGNED_OUT)
 
 
+def test_a_message_sent_to_the_user_after_the_wait_for_the_sign_in_arrives() -> None:
+    world = World()
+    client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
+    client.signin()
+    assert client.wait_signed_in() == "7"
+    world.act(world.server.send_to_user, "7", "note", 1)
+    assert client.user.wait_for("note", timeout=5).data == 1
+
+
+def test_a_server_that_does_not_confirm_the_user_s_channel_delays_the_wait_by_a_second() -> None:
+    world = World()
+    client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
+    client.signin()
+    world.act(world.server.delay, 300.0, "subscribe")
+    began = world.now
+    assert client.wait_signed_in() == "7"
+    assert 1.0 < world.now - began < 1.5
+    with client.no_time():
+        assert client.wait_signed_in() == "7"
+
+
 def test_the_user_shows_why_it_was_not_signed_in() -> None:
     world = World()
     client = connected(world)

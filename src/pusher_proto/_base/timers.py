@@ -44,6 +44,7 @@ class Timer(Enum):
     PACE = "the delay before the next subscribe, where their rate is limited"
     SIGN_IN = "the server's answer to a sign-in"
     SIGN_IN_RETRY = "the delay before a failed sign-in is tried again"
+    USER_CHANNEL = "the server's confirmation of the user's own channel"
 
     # Enum's own is a function in Python, and keys of the table are hashed often.
     __hash__: ClassVar[Callable[[Timer], int]] = object.__hash__
@@ -63,8 +64,8 @@ class Deadlines(Generic[Name]):
     def put(self, name: Name, at: float) -> None:
         """Set the deadline of `name` to `at`; it replaces any other."""
         self._order += 1
-        self._at[name] = entry = (at, self._order, name)
         replaced = name in self._at
+        self._at[name] = entry = (at, self._order, name)
         heapq.heappush(self._heap, entry)
         if len(self._heap) > 16 + 4 * len(self._at):
             self._heap = list(self._at.values())

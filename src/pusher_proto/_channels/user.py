@@ -43,16 +43,19 @@ U, G = UserState, UserInput
 PROMPT_FOR = 30.0
 """Seconds of failing in which no delay is longer than 8 s: some servers end the connection of a user who is late."""
 
+_CONFIRMED_WITHIN = 1.0
+"""Seconds in which a server has to confirm the user's own channel: the known ones do, and others may not."""
+
 _HELD = 1000
 """Watchlist messages that are kept while the sign-in is unanswered."""
-
-_NOBODY: frozenset[str] = frozenset()
-
 
 SIGNED_IN = "pusher:signin_success"
 _WATCHLIST = "pusher_internal:watchlist_events"
 USER_MESSAGES = (SIGNED_IN, _WATCHLIST)
 """The messages about the user, whatever channel they name."""
+
+_NOBODY: frozenset[str] = frozenset()
+
 
 class UserSnapshot(Struct, frozen=True):
     """What is known of the user at one moment."""
@@ -123,6 +126,11 @@ class User:
         return self._state in (U.AUTHORIZING, U.SIGNING_IN)
 
     @property
+    def reachable(self) -> bool:
+        """Whether messages to the user arrive: the server confirmed the user's channel, or has had time to."""
+        return self.id is not None and not self._timers.is_set(Timer.USER_CHANNEL)
+
+    @property
     def authorizing(self) -> bool:
         """Whether an authorization to sign in is pending, or failed and will be asked for again."""
         return self._state is U.AUTHORIZING or self._timers.is_set(Timer.SIGN_IN_RETRY)
@@ -161,6 +169,7 @@ class User:
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
         self._timers.stop(Timer.SIGN_IN_RETRY)
+        self._timers.stop(Timer.USER_CHANNEL)
         self._socket_id = self.id = self._data = None
         self._online = self._watched = _NOBODY
         self._held.clear()
@@ -206,6 +215,7 @@ class User:
         """Take a message of a channel that the application does not have; return whether it was for the user."""
         if self.id is None or event.channel != USER_PREFIX + self.id:
             return self._control(event.name, event.wire_data, now)
+        self._timers.stop(Timer.USER_CHANNEL)
         if event.name.endswith(":subscription_error"):
             return False  # reported as an error of the server
         if not event.name.startswith(("pusher:", "pusher_internal:")):
@@ -276,6 +286,7 @@ class User:
         own = USER_PREFIX + user_id
         frame = encode("pusher:subscribe", {"channel": own})
         self._connector.request(frame, Asked.USER_CHANNEL, own, now)
+        self._timers.set(Timer.USER_CHANNEL, now + _CONFIRMED_WITHIN)
         self._emit(SignedIn(user_id, user))
         held, self._held = self._held, []
         for one in held:

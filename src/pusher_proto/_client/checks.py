@@ -40,10 +40,10 @@ class Checks:
         return PENDING
 
     def signed_in(self) -> str | Pending:
-        """Return the user's id."""
+        """Return the user's id, once messages to the user arrive."""
         user = self._session.user
         if user.id is not None:
-            return user.id
+            return user.id if self._session.user_reachable else PENDING
         self.alive()
         refused = self._refused(USER_SCOPE)
         if refused is not None:

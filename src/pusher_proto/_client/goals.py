@@ -59,7 +59,7 @@ class Goals:
 
     def signed_in(self) -> Goal[str]:
         """Wait for the sign-in: the user's id."""
-        return Goal(self._host.checks.signed_in, self._host.delivery.lifecycle, "not signed in")
+        return Goal(self._host.checks.signed_in, self._host.delivery.turns, "not signed in")
 
     def closed(self) -> Goal[bool]:
         """Wait until the client was closed. Raises why it failed."""
