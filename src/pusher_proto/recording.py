@@ -332,7 +332,7 @@ def _input(
         args = [_value(value) for value in line.get("args", [])]
         more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
         if "catch_up" in line:
-            more["catch_up"] = CatchUp(_no_events, line["catch_up"])
+            more["catch_up"] = CatchUp(_not_called, line["catch_up"])
         inspect.signature(getattr(session, name)).bind(*args, now=now, **more)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not the arguments of {name}: {describe(error)}") from error
@@ -404,26 +404,16 @@ def _rebuilt_auth(kept: dict[str, Any] | None) -> Any:
             master = bytes(32) if kept["encrypts"] else None
             return OwnKey(key, _MASK, member=kept["member"], user=kept["user"], master_key=master)
         case {"endpoint": url}:
-            called: dict[str, Any] = dict.fromkeys(kept.get("called", ()), _nothing)
+            called: dict[str, Any] = dict.fromkeys(kept.get("called", ()), _not_called)
             return AuthEndpoint(url, body=kept["body"], batch=kept["batch"], **called)
         case {"authorization": authorization}:
             return msgspec.convert(authorization, AuthResponse)
         case _:
-            return _never
+            return _not_called
 
 
-def _nothing() -> dict[str, str]:
-    """Stand for a function of an endpoint; its results are inputs of the recording."""
-    return {}
-
-
-def _no_events(_gap: object) -> list[ChannelEvent]:
-    """Stand for a function that fetches events; its results are inputs of the recording."""
-    return []
-
-
-def _never(_request: object) -> None:
-    """Replace the application's authorizer: its answers are inputs of the recording."""
+def _not_called(*_: object) -> Any:
+    """Replace a function of the application: its results are inputs of the recording."""
 
 
 def _authorization(authorization: AuthResponse) -> dict[str, Any]:

@@ -222,12 +222,12 @@ def calls_of(command: Callable[[], object]) -> list[tuple[str, str]]:
     return called
 
 
-@pytest.mark.parametrize(("name", "most"), [("room", 80), ("private-a", 102), ("presence-a", 120)])
+@pytest.mark.parametrize(("name", "most"), [("room", 84), ("private-a", 106), ("presence-a", 124)])
 def test_a_subscribe_and_its_success_take_few_calls(
     name: str, most: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Programs have a thousand channels. One more layer shows here before it shows in a benchmark.
-    caplog.set_level(logging.INFO, logger="pusher_proto.frames")  # frames are shown at DEBUG
+    caplog.set_level(logging.INFO, logger="pusher_proto.protocol")  # at DEBUG frames are formatted
     script = connected(auth=OwnKey("key", "secret", member={"user_id": "7"}))
     roster = (
         '{"presence":{"count":1,"ids":["7"],"hash":{"7":null}}}' if "presence" in name else "{}"

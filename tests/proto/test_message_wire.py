@@ -255,7 +255,6 @@ def test_retry_after_is_found_in_exceptions_of_libraries(more: dict[str, Any]) -
         *({"Retry-After": value} for value in ("", "-1", "1.5", "soon", "9" * 400)),
         SimpleNamespace(items=lambda: 1 / 0),
     ],
-    ids=repr,
 )
 def test_headers_without_a_usable_retry_after_say_nothing(headers: object) -> None:
     with pytest.raises(ConnectionEnded) as caught, connection_errors():

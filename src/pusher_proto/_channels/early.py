@@ -41,14 +41,16 @@ class EarlyMessages:
 
     def release(self, channel: str) -> None:
         """Emit the messages of a channel: it is subscribed, or the server does not say so in time."""
-        for event in self._take(channel):
-            self.emit(event)
+        if channel in self._held:
+            for event in self._take(channel):
+                self.emit(event)
 
     def forget(self, channel: str) -> None:
         """Drop the messages of a channel, as the subscribe failed: they lie in the gap that is reported later."""
-        self._take(channel)
+        if channel in self._held:
+            self._take(channel)
 
     def _take(self, channel: str) -> list[ChannelEvent | DecryptionFailed]:
-        taken = self._held.pop(channel, [])
+        taken = self._held.pop(channel)
         self._size -= sum(map(size_of, taken))
         return taken

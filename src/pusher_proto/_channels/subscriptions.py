@@ -390,9 +390,10 @@ class Subscriptions:
         if channel.sealed and is_cache(channel.name):
             self._unsettled[channel.name] = None
         changes: list[Event] = []
-        if channel.roster is not None:
+        roster = channel.roster
+        if roster is not None:
             try:
-                changes += channel.roster.replace(data)
+                changes += roster.replace(data)
             except BadPresence as error:
                 self._emit(ProtocolViolation(str(error), excerpt(text_of(data))))
         self._emit(Subscribed(channel.name, offline_for))
@@ -400,9 +401,7 @@ class Subscriptions:
             self._emit(change)
         self._admission.early.release(channel.name)
         self._client_events.subscribed(channel.name, now)
-        if channel.roster is not None and self._renewals.is_dropped(
-            channel.name, channel.roster, now
-        ):
+        if roster is not None and self._renewals.is_dropped(channel.name, roster, now):
             self._renew(channel, now, now)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
