@@ -6,46 +6,31 @@ import contextvars
 import inspect
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import Event
-from pusher_proto.client import SLOW, BindingBase, Choice, Host, Signal
+from pusher_proto.client import SLOW, TURN, BindingBase, Signal
 
 from ._waiting import Waiting
 
-__all__ = ["TURN", "Binding", "Caller"]
-
-TURN = 0.005
-"""Seconds of handlers, or of steps of a stream, without a wait, after which other tasks get a turn.
-
-As long as Python lets a thread run (sys.getswitchinterval), and as a large read takes. A turn costs 30 µs and more
-under load: with one each millisecond an event of 1 or 10 KB takes 3 % more.
-"""
+__all__ = ["Binding", "Caller"]
 
 
 class Binding(BindingBase):
     """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
-    _client: Waiting[Any, Any, Any]
+    _client: Waiting
 
-    def __init__(
-        self, host: Host, choice: Choice, fn: Callable[..., object], *, once: bool = False
-    ) -> None:
-        super().__init__(host, choice, fn, once=once)
+    def __init__(self, *args: Any, once: bool = False) -> None:
+        super().__init__(*args, once=once)
         self.context: contextvars.Context = contextvars.copy_context()
         """What the handler is called in."""
-        self._is_async = inspect.iscoroutinefunction(fn)
-        self._client._handlers[self] = None
+        self._is_async = inspect.iscoroutinefunction(self.fn)
         self._idle()
-
-    def close(self) -> None:
-        """Free the buffered events, and keep none from now on."""
-        super().close()
-        self._client._handlers.pop(self, None)
 
     def _idle(self) -> None:
         """Begin again with the next event."""
@@ -110,7 +95,7 @@ class Binding(BindingBase):
 class Caller:
     """Calls the plain handlers, in one task for all, which stays: to start one costs more than most of them do."""
 
-    def __init__(self, client: Waiting[Any, Any, Any]) -> None:
+    def __init__(self, client: Waiting) -> None:
         self._client = client
         self._ready: deque[Binding] | None = None
         """Handlers with events, while there is a task."""

@@ -9,12 +9,12 @@ from anyio.lowlevel import checkpoint
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
 from pusher_proto.client import (
-    AT_ONCE,
     END,
     PENDING,
     Buffering,
     ChannelBase,
     Decoding,
+    Goals,
     Invalid,
     NotAClass,
     Overflow,
@@ -25,7 +25,7 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._bindings import TURN, Binding
+from ._bindings import Binding
 from ._waiting import Waiting
 
 __all__ = ["Channel", "Source", "Stream", "User"]
@@ -37,10 +37,7 @@ E = TypeVar("E", bound=Event)
 class Stream(StreamBase[T]):
     """The events that one consumer iterates over with `async for`; `async with` closes it at the end of the block."""
 
-    _client: Waiting[Any, Any, Any]
-    _left = AT_ONCE + 1
-    """How many steps until the next look at the clock."""
-    _turn_began = 0.0
+    _client: Waiting
 
     def __aiter__(self) -> Self:
         return self
@@ -59,11 +56,12 @@ class Stream(StreamBase[T]):
             except IndexError:  # the stream was closed, or another task took it
                 self._ready = 0
         self._left -= 1
-        if self._left <= 0:
-            await self._look_at_clock()
+        if self._left <= 0 and self._turn_is_over(self._client._io.time()):
+            await checkpoint()
+            self._turn_began = self._client._io.time()
         while (event := self._next()) is PENDING:
             await self._client._notified(self.signal)
-            self._begin_turn()
+            self._turn_began = self._client._io.time()
         if event is END:
             self._client._raise_errors()
             raise StopAsyncIteration
@@ -73,20 +71,6 @@ class Stream(StreamBase[T]):
     async def next(self, timeout: float | None = None) -> T:
         """Return the next event. Raises `PusherTimeout` after `timeout` seconds, and `ClientClosed` at the end."""
         return await self._client._wait(self._goal(), timeout)
-
-    async def _look_at_clock(self) -> None:
-        """Give other tasks a turn if this one has taken long."""
-        took = self._client._io.time() - self._turn_began
-        if took < TURN:
-            self._at_once = min(AT_ONCE, 2 * self._at_once + 1)
-        else:  # look sooner where each step takes long: a look after 64 steps of 20 ms comes late
-            self._at_once = min(AT_ONCE, int((self._at_once + 1) * TURN / took))
-            await checkpoint()
-            self._begin_turn()
-        self._left = self._at_once + 1
-
-    def _begin_turn(self) -> None:
-        self._turn_began = self._client._io.time()
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,7 +164,7 @@ class Source(SourceBase[Binding]):
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
-        client: Waiting[Any, Any, Any] = self._host.client
+        client: Waiting = self._host.client
         with self._begin_wait(selector, predicate, client._who(), fresh) as goal:
             return await client._wait(goal, timeout)
 
@@ -203,8 +187,8 @@ class Channel(ChannelBase[Binding], Source):
         Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        client: Waiting[Any, Any, Any] = self._host.client
-        await client._wait(client._goals.subscribed(self._scope), timeout)
+        client: Waiting = self._host.client
+        await client._wait(Goals(self._host).subscribed(self._scope), timeout)
         return self
 
 

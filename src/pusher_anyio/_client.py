@@ -12,7 +12,7 @@ from typing import Any, TypeVar, overload
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import AuthRequest, Event, LocalProtocolError, OnProgress, Options, Session
-from pusher_proto.client import HandlerErrors, Setup, Weakly
+from pusher_proto.client import ClientBase, HandlerErrors, Setup, Weakly
 from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
@@ -31,7 +31,7 @@ Authorizer = Callable[[AuthRequest], Any]
 channel."""
 
 
-class Client(Waiting[Binding, Channel, User], Source):
+class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
 
     _channel_class = Channel
@@ -41,11 +41,10 @@ class Client(Waiting[Binding, Channel, User], Source):
     def __init__(self, session: Session, io: Loop, setup: Setup) -> None:
         self._io = io
         self._setup = setup
-        self._handlers = {}
         self._errors = []
         super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._caller = Caller(self)
-        io.anchor = self._handlers
+        io.anchor = self._host.bindings  # a client with handlers is not forgotten
         io.broke = Weakly(self._broke)
         io.driver = self._driver = self._driver_on(io, setup, io.broke)
         if setup.options.auto_connect:

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import LocalProtocolError, PusherTimeout
-from pusher_proto.client import (
-    PENDING,
-    BindingBase,
-    ChannelBase,
-    ClientBase,
-    Goal,
-    Setup,
-    Signal,
-    UserBase,
-)
+from pusher_proto.client import PENDING, Goal, Setup, Signal
 
 from ._leaving import Leaving
 
 __all__ = ["Waiting"]
 
 T = TypeVar("T")
-BindingT = TypeVar("BindingT", bound=BindingBase)
-ChannelT = TypeVar("ChannelT", bound=ChannelBase[Any])
-UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
-class Waiting(ClientBase[BindingT, ChannelT, UserT], Leaving, Generic[BindingT, ChannelT, UserT]):
-    """A client that can wait, and raises from every wait what broke it."""
+class Waiting(Leaving):
+    """The part of a client that can wait, and raises from every wait what broke it."""
 
     _caller: Any
     """What calls the plain handlers."""
+    _checks: Any
+    _delivery: Any
     _setup: Setup
-    _handlers: dict[Any, None]
-    """The bindings: a client with handlers is not forgotten."""
 
     def _check_here(self) -> None:
         """Raise if this is not the client's event loop, before anything has changed."""

@@ -30,7 +30,16 @@ from ._client.selectors import Choice, Selector
 from ._client.setup import HandlerErrors, Setup
 from ._client.signal import Signal
 from ._client.sinks import Overflow
-from ._client.streams import AT_ONCE, Buffering, Decoding, Invalid, StreamBase, StreamOptions, Wait
+from ._client.streams import (
+    AT_ONCE,
+    TURN,
+    Buffering,
+    Decoding,
+    Invalid,
+    StreamBase,
+    StreamOptions,
+    Wait,
+)
 from .auth import Auth, check_plain_functions
 from .driving import IO, Driver, DriverOptions
 from .errors import UnsupportedFeature, excerpt
@@ -47,6 +56,7 @@ __all__ = [
     "END",
     "PENDING",
     "SLOW",
+    "TURN",
     "BindingBase",
     "Buffering",
     "ChannelBase",

@@ -16,11 +16,11 @@ import pytest
 import trio
 from anyio.lowlevel import checkpoint
 
-from pusher_anyio import Client, _bindings, _channel, open_pusher
-from pusher_anyio._bindings import TURN
+from pusher_anyio import Client, _bindings, open_pusher
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import ChannelEvent, ClientClosed, Closed, EventsDropped, Options
-from pusher_proto.client import AT_ONCE
+from pusher_proto._client import streams
+from pusher_proto.client import AT_ONCE, TURN
 
 from .checkpoints import ENOUGH, Checkpoints, CountedStream, run, tasks
 from .runners import poll, until
@@ -231,7 +231,7 @@ def test_handlers_hear_of_an_orderly_end_and_of_nothing_later(
 def test_a_consumer_that_never_waits_lets_others_run_and_can_be_cancelled(
     server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_channel, "TURN", 1e-9)
+    monkeypatch.setattr(streams, "TURN", 1e-9)
 
     async def main() -> None:
         count = (AT_ONCE + 1) * 5
