@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from functools import partial
 
 import anyio
 from anyio.abc import ByteStream, SocketAttribute
 
-from pusher_proto.driving import READ_SIZE, Wire
+from pusher_proto.driving import Wire, WireStream
 
 from ._loop import Connect, Loop
 
@@ -16,7 +16,7 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    """Moves the bytes of one wire. One task opens it and reads; another task exists while it writes."""
+    """Opens a stream, and moves the bytes of one wire over it."""
 
     task: object = None
 
@@ -25,71 +25,42 @@ class Stream:
         self._wire = wire
         self._connect = connect
         self._scope: anyio.CancelScope | None = None
-        self._stream: ByteStream | None = None
-        self._paused: anyio.Event | None = None
-        self._writing = False
-        self._stop_writing: Callable[[], object] = int  # nothing yet
+        self._moving: WireStream | None = None
 
     async def run(self) -> None:
         """Open the stream, and read until its end."""
-        wire = self._wire
+        wire, stream = self._wire, None
         try:
             with anyio.CancelScope() as self._scope:
                 if not wire.over:
-                    self._stream = await self._connect(wire.host, wire.port)
-                    wire.opened(_peer(self._stream))
-                    await self._read(self._stream)
+                    stream = await self._connect(wire.host, wire.port)
+                    self._moving = self._move(stream)
+                    wire.opened(_peer(stream))
+                    try:
+                        await self._moving.read()
+                    except anyio.EndOfStream:
+                        wire.eof()
         except Exception as error:
             wire.failed(_cause(error))
         finally:
             wire.failed("given up")
-            self._stop_writing()
-            if self._stream is not None:
+            if self._moving is not None:
+                self._moving.stop_writing()
+            if stream is not None:
                 with anyio.CancelScope(shield=True):
-                    await anyio.aclose_forcefully(self._stream)
+                    await anyio.aclose_forcefully(stream)
             self._loop.gone(wire)
-
-    async def _read(self, stream: ByteStream) -> None:
-        wire = self._wire
-        while not wire.over:
-            if not wire.wants_data:
-                self._paused = self._loop.new_event()
-                await self._paused.wait()
-                continue
-            try:
-                data = await stream.receive(READ_SIZE)
-            except anyio.EndOfStream:
-                wire.eof()
-                return
-            wire.received(data)
-            del data  # or it would be held until the next read, and be large after a burst
 
     def attend(self) -> None:
         """Read, write, or end, as the wire says."""
-        wire = self._wire
-        if wire.over:
-            if self._scope is not None:
-                self._scope.cancel()
-            return
-        if self._stream is None:
-            return
-        if self._paused is not None and wire.wants_data:
-            self._paused.set()
-            self._paused = None
-        if not self._writing and wire.has_to_write:
-            self._writing = True
-            self._stop_writing = self._loop.start("pusher write", self._write, self._stream)
+        if self._wire.over and self._scope is not None:
+            self._scope.cancel()
+        elif self._moving is not None:
+            self._moving.attend()
 
-    async def _write(self, stream: ByteStream) -> None:
-        wire = self._wire
-        try:
-            while data := wire.to_write():
-                await stream.send(data)
-                wire.written(len(data))
-        except Exception as error:
-            wire.write_failed(_cause(error))
-        finally:
-            self._writing = False
+    def _move(self, stream: ByteStream) -> WireStream:
+        loop, start = self._loop, partial(self._loop.start, "pusher write")
+        return WireStream(self._wire, stream, start=start, new_event=loop.new_event, cause=_cause)
 
 
 def _cause(error: BaseException) -> BaseException:

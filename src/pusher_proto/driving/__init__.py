@@ -12,6 +12,7 @@ from .messages import MessageWire, checked_connection, checked_message, connecti
 from .protocol import WireProtocol
 from .reading import READ_SIZE, RECORD_SIZE, SMALL_READ
 from .sockets import WireSocket
+from .streams import WireStream
 from .tls import SSLContext, Tls, cached_context, default_context
 from .wire import Wire, WireState
 
@@ -30,6 +31,7 @@ __all__ = [
     "WireProtocol",
     "WireSocket",
     "WireState",
+    "WireStream",
     "cached_context",
     "call_plain",
     "checked_connection",
