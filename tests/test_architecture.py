@@ -387,7 +387,7 @@ MOST_CODE = {
     "pusher_anyio/_io": 491,
     "pusher_anyio": 564,
     "pusher_sync/_io": 278,
-    "pusher_sync": 407,
+    "pusher_sync": 362,
     "pusher_anyio/_io/_messages.py": 45,
     "pusher_anyio/_merging.py": 45,
     "pusher_sync/_merging.py": 53,

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from ._client.bindings import SLOW, BindingBase
 from ._client.breaking import breakage, is_cut_short
+from ._client.calls import HandlerCalls
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
 from ._client.goals import Goal, Goals
@@ -67,6 +68,7 @@ __all__ = [
     "EventKey",
     "Goal",
     "Goals",
+    "HandlerCalls",
     "HandlerErrors",
     "Host",
     "Invalid",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
-from itertools import repeat
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
@@ -19,6 +15,7 @@ from pusher_proto.client import (
     Decoding,
     End,
     Goal,
+    Goals,
     Invalid,
     NotAClass,
     Overflow,
@@ -29,23 +26,18 @@ from pusher_proto.client import (
     UserBase,
 )
 
-from ._waiting import NO_CALLS, Waiting
+from ._waiting import Waiting
 
 __all__ = ["Binding", "Channel", "Source", "Stream", "User"]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
 
-_MANY = 1000
-"""How many events wait for a handler when a missing `run` is reported."""
-
-_log = logging.getLogger("pusher_proto.client")
-
 
 class Stream(StreamBase[T]):
     """The events that one consumer iterates over with `for`; `with` closes it at the end of the block."""
 
-    _client: Waiting[Any, Any, Any]
+    _client: Waiting
 
     def __iter__(self) -> Self:
         return self
@@ -82,32 +74,19 @@ class Stream(StreamBase[T]):
 class Binding(BindingBase):
     """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
-    _client: Waiting[Any, Any, Any]
-
-    def __init__(self, *args: Any, once: bool = False) -> None:
-        self._context = copy_context()
-        super().__init__(*args, once=once)
+    _client: Waiting
 
     def came(self, count: int) -> None:
-        client = self._client
-        if client._calls is NO_CALLS:
-            client._calls = deque()
-        client._calls.extend(repeat(self, count))
-        client._lifecycle.notify()
-        if len(self.queue) >= _MANY and not (client._running or client._warned_of_run):
-            client._warned_of_run = True
-            _log.warning("events wait for handlers, but client.run() is not being called")
+        self._client._calls.add(self, count)
 
     def cancel(self) -> None:
         with self._client._guard:
             super().cancel()
-            if not self._client._running:  # `run` skips the calls of a cancelled binding itself
-                left = deque(each for each in self._client._calls if each is not self)
-                self._client._calls = left or NO_CALLS
+            self._client._calls.cancel(self)
 
     def _run(self, event: Event) -> None:
         try:
-            self._context.run(self.fn, event)
+            self.context.run(self.fn, event)
         except Exception:
             if self._client._setup.on_handler_error == "raise":
                 raise
@@ -199,7 +178,7 @@ class Source(SourceBase[Binding]):
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
-        client: Waiting[Any, Any, Any] = self._host.client
+        client: Waiting = self._host.client
         with self._begin_wait(selector, predicate, client._who(), fresh) as goal:
             return client._wait(goal, timeout)
 
@@ -222,8 +201,8 @@ class Channel(ChannelBase[Binding], Source):
         Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
-        client: Waiting[Any, Any, Any] = self._host.client
-        client._wait(client._goals.subscribed(self._scope), timeout)
+        client: Waiting = self._host.client
+        client._wait(Goals(self._host).subscribed(self._scope), timeout)
         return self
 
 

@@ -16,13 +16,14 @@ from pusher_proto import (
     OnProgress,
     Options,
     PusherTimeout,
+    Session,
 )
 from pusher_proto.auth import check_plain, check_plain_functions
-from pusher_proto.client import Goal, HandlerErrors, Setup
+from pusher_proto.client import ClientBase, HandlerCalls, HandlerErrors, Setup, Weakly
 from pusher_proto.driving import SSLContext
 
 from ._channel import Binding, Channel, Source, User
-from ._io import Connect, ConnectMessages, Loop
+from ._io import IO, Connect, ConnectMessages, Loop
 from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
@@ -34,12 +35,21 @@ Authorizer = Callable[[AuthRequest], Any]
 with a list of requests, and returns a list of authorizations or a mapping by channel."""
 
 
-class Client(Waiting[Binding, Channel, User], Source):
+class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     """One client of one app, in blocking code. Made by `open_pusher`; may be used from any thread."""
 
     _channel_class = Channel
     _user_class = User
     _awaits = False
+
+    def __init__(self, session: Session, io: IO, setup: Setup) -> None:
+        self._io = io
+        self._setup = setup
+        self._guard = io.guard
+        super().__init__(setup.options, session, setup.authorizer, setup.on_event)
+        self._calls = HandlerCalls(self._host)
+        self._driver = self._driver_on(io, setup, io.fail)
+        io.start(self._driver, Weakly(self._ended))
 
     def __enter__(self) -> Self:
         return self
@@ -109,29 +119,29 @@ class Client(Waiting[Binding, Channel, User], Source):
         everything that was queued at the call has been handled: `run(timeout=0)` handles what is queued.
         """
         deadline = float("inf") if timeout is None else self._now() + timeout
+        calls = self._calls
         with self._guard:
-            if self._running:
+            if calls.running:
                 raise LocalProtocolError("run() is running already: one thread calls the handlers")
-            self._running = True
-            ahead = len(self._calls)
+            calls.running = True
+            ahead = len(calls)
         try:
             while True:
-                call = self._call_at_hand()
+                call = calls.at_hand() if self._io.error is None else None
                 if call is None:
-                    left = deadline - self._now()
                     try:
-                        call = self._wait(Goal(self._check_calls, self._lifecycle), left)
+                        call = self._wait(calls.goal(), deadline - self._now())
                     except PusherTimeout:
                         return
                 if call is None:
                     return
-                binding, event = call
-                binding._run(event)
+                binding: Any = call[0]
+                binding._run(call[1])
                 ahead -= 1
                 if ahead <= 0 and timeout is not None and self._now() >= deadline:
                     return
         finally:
-            self._running = False
+            calls.running = False
 
     def stop(self) -> None:
         """Close the client soon, and return at once: `run` then returns. Safe in signal handlers and in any thread."""
@@ -156,6 +166,27 @@ class Client(Waiting[Binding, Channel, User], Source):
     def call_from_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Return `function(*args)`. In blocking code every call may be made in any thread."""
         return function(*args)
+
+    def _now(self) -> float:
+        return self._io.time()
+
+    def _changed(self) -> None:
+        if self._io.over:
+            self._deliver()
+        else:
+            self._io.wake()
+
+    def _wake(self) -> None:
+        self._io.wake()
+
+    def _check_usable(self) -> None:
+        if self._io.error is not None:
+            raise self._io.error
+
+    def _ended(self) -> None:
+        """Wake all waits: no further event follows."""
+        self._guard = self._host.guard = self._io.guard  # another one after a fork
+        self._delivery.wake_all()
 
 
 def open_pusher(

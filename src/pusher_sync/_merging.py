@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from math import inf
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from pusher_proto import LocalProtocolError, PusherTimeout
 from pusher_proto.client import END, PENDING, End, EventKey, MergedBase, Pending
@@ -37,7 +37,7 @@ class Merged(MergedBase[T]):
         return self._wait(self._next_now, timeout)
 
     def _wait(self, step: Callable[[], U | Pending], timeout: float | None = None) -> U:
-        clients: list[Waiting[Any, Any, Any]] = [part.stream._client for part in self._parts]
+        clients: list[Waiting] = [part.stream._client for part in self._parts]
         io = clients[0]._io
         deadline = inf if timeout is None else io.time() + timeout
         while (event := step()) is PENDING:

@@ -237,20 +237,15 @@ class World(Controls, Expectations):
 
     def _call_handlers(self) -> None:
         for client in list(self._clients.values()):
-            if not client._running:
-                client._running = True
+            calls = client._calls
+            if not calls.running:
+                calls.running = True
                 try:
-                    self._call_handlers_of(client)
+                    while (call := calls.take()) is not None:
+                        binding: Any = call[0]
+                        binding._run(call[1])
                 finally:
-                    client._running = False
-
-    def _call_handlers_of(self, client: Client) -> None:
-        while client._calls:
-            binding: Any = client._calls.popleft()
-            event = binding.take()
-            if event is not None:
-                client._delivery.took(binding)
-                binding._run(event)
+                    calls.running = False
 
     # Time
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context, copy_context
 
 from .._base.logs import logger
 from ..errors import excerpt
@@ -28,6 +29,8 @@ class BindingBase(Sink):
         self._host = host
         self._client = host.client
         self.fn: Callable[..., object] = fn
+        self.context: Context = copy_context()
+        """What the handler is called in."""
 
     def cancel(self) -> None:
         """Stop calling the handler, also for events that are buffered for it. May be called in the handler itself."""
