@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import inspect
 import time
 from collections import deque
@@ -27,8 +26,6 @@ class Binding(BindingBase):
 
     def __init__(self, *args: Any, once: bool = False) -> None:
         super().__init__(*args, once=once)
-        self.context: contextvars.Context = contextvars.copy_context()
-        """What the handler is called in."""
         self._is_async = inspect.iscoroutinefunction(self.fn)
         self._idle()
 
