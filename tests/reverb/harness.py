@@ -28,7 +28,7 @@ from real_servers.process import (
     Tls,
 )
 
-__all__ = ["VARIABLE", "VERSION", "Reverb", "command", "environment", "prepare"]
+__all__ = ["VARIABLE", "VERSION", "Reverb", "command", "endpoint", "environment", "prepare"]
 
 VERSION = "1.10.2"
 VARIABLE = "PUSHER_PROTO_REVERB"
@@ -114,6 +114,11 @@ class Reverb(RealServer):
 def command(*arguments: str) -> list[str]:
     """Return the command that runs `start.php`."""
     return [shutil.which("php") or "php", str(_START), *arguments]
+
+
+def endpoint(address: str) -> list[str]:
+    """Return the command that serves Laravel's own auth endpoint at HOST:PORT."""
+    return [shutil.which("php") or "php", "-S", address, str(_START)]
 
 
 def environment(settings: Mapping[str, Any]) -> dict[str, str]:

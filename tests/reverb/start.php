@@ -1,8 +1,8 @@
 <?php
 
 /*
- * Runs Reverb, or an endpoint that authorizes channels, in the Laravel application of the folder in argv[1] (or
- * REVERB_APPLICATION), with the settings of REVERB_SETTINGS: JSON, keys as config('...') has them.
+ * Runs a command of artisan, or with `php -S` an endpoint that authorizes channels, in the Laravel application of the
+ * folder REVERB_APPLICATION, with the settings of REVERB_SETTINGS: JSON, keys as config('...') has them.
  */
 
 use Illuminate\Contracts\Http\Kernel;
@@ -32,7 +32,8 @@ if (PHP_SAPI === 'cli') {
 $app->booted(function () {
     Broadcast::channel('orders.{id}', fn ($user, $id) => $user->id === $id);
     Broadcast::channel('room.{id}', fn ($user, $id) => ['name' => ucfirst($user->id)]);
-    Broadcast::channel('empty.{id}', fn ($user, $id) => true);
+    Broadcast::channel('empty.{id}', fn ($user, $id) => []);
+    Broadcast::channel('deals', fn ($user) => true);
 });
 $request = Request::capture();
 $app->instance('request', $request);
