@@ -55,11 +55,8 @@ class Binding(BindingBase):
         turn_began = time.monotonic()
         await checkpoint_if_cancelled()
         try:
-            while True:
-                if event is None:
-                    if (event := self.take()) is None:
-                        return
-                    client._delivery.took(self)
+            while event is not None or (event := self.take()) is not None:
+                client._delivery.took(self)
                 try:
                     outcome = self._call(event) if result is None else result
                     if outcome is not None and inspect.isawaitable(outcome):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar, Unpack, overload
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from pusher_proto import ChannelEvent, Event, TypedEvent, UserEvent
@@ -165,7 +166,7 @@ class Source(SourceBase[Binding]):
         wanted, `ConnectionFailed` and `ClientClosed`.
         """
         client: Waiting = self._host.client
-        with self._begin_wait(selector, predicate, client._who(), fresh) as goal:
+        with self._begin_wait(selector, predicate, anyio.get_current_task().coro, fresh) as goal:
             return await client._wait(goal, timeout)
 
 

@@ -70,7 +70,6 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
-        names = self.channels if names is None else names
         await self._wait(self._goals.all_subscribed(names), timeout)
 
     async def wait_disconnected(self, timeout: float | None = None) -> None:
@@ -151,11 +150,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
         self._driver.settle()
 
     def _wake(self) -> None:
-        self._io.soon(self._awake)
-
-    def _awake(self) -> None:
-        if not self._session.closed:  # else nothing is left to do
-            self._driver.tell(_nothing)
+        self._io.soon(self._driver.look)
 
     # The end
 
@@ -247,10 +242,6 @@ def open_pusher(
             raise
 
     return Opening("open_pusher", open_)
-
-
-def _nothing(**_: float) -> None:
-    """The input that changes nothing."""
 
 
 def _forgotten(driver: Driver, io: Loop) -> None:

@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from pusher_proto import LocalProtocolError
-from pusher_proto.client import breakage, is_cut_short
+from pusher_proto.client import is_cut_short, raise_breakage
 
 from ._io import Body, Loop
 
@@ -57,7 +57,7 @@ class Leaving:
         """Raise what broke this, if anything did."""
         if self._errors:
             self._told = self._told or self._body is None or self._body.is_here
-            raise breakage(self._errors)
+            raise_breakage(self._errors)
 
     async def __aenter__(self) -> Self:
         self._body = self._io.body_class(self._io)
@@ -78,14 +78,8 @@ class Leaving:
                 raise
         finally:
             await self._end()
-        if cut_short or not self._errors or error in self._errors:
-            return
-        raised = breakage(self._errors, error)
-        context = raised.__context__
-        try:
-            raise raised
-        finally:
-            raised.__context__ = context
+        if not cut_short:
+            raise_breakage(self._errors, error)
 
 
 OpenedT = TypeVar("OpenedT", bound=Leaving)

@@ -35,10 +35,6 @@ class Waiting(Leaving):
                 "call client.call_from_thread(function, *args) from another thread"
             )
 
-    def _who(self) -> object:
-        """Return an object that identifies the current task and lives no longer than it."""
-        return anyio.get_current_task().coro
-
     def _check_usable(self) -> None:
         self._check_here()
         self._raise_errors()

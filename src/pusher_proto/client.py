@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from ._client.bindings import SLOW, BindingBase
-from ._client.breaking import breakage, is_cut_short
+from ._client.breaking import is_cut_short, raise_breakage
 from ._client.calls import HandlerCalls
 from ._client.checks import Checks
 from ._client.delivery import Delivery, DriverCalls
@@ -86,8 +86,8 @@ __all__ = [
     "UserBase",
     "Wait",
     "Weakly",
-    "breakage",
     "is_cut_short",
+    "raise_breakage",
 ]
 
 BindingT_co = TypeVar("BindingT_co", bound=BindingBase, covariant=True)

@@ -83,7 +83,6 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
-        names = self.channels if names is None else names
         self._wait(self._goals.all_subscribed(names), timeout)
 
     def wait_disconnected(self, timeout: float | None = None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from pusher_proto import ClientClosed
-from pusher_proto.client import breakage, is_cut_short
+from pusher_proto.client import is_cut_short, raise_breakage
 
 
 class Cancelled(BaseException):
@@ -22,7 +24,6 @@ CLOSED = ClientClosed("closed")
         ([ONE], None, (ONE,)),
         ([ONE, TWO], None, (ONE, TWO)),
         ([ONE], OWN, (ONE, OWN)),
-        ([ONE], ONE, (ONE,)),
         ([ONE], CLOSED, (ONE,)),
         ([ONE], ExceptionGroup("", [ONE, ExceptionGroup("", [CLOSED])]), (ONE,)),
     ],
@@ -33,19 +34,41 @@ def test_only_what_does_not_follow_is_added(
     expected: tuple[BaseException, ...],
 ) -> None:
     before = list(errors)
-    raised = breakage(errors, of_block)
+    with pytest.raises(BaseException) as caught:
+        raise_breakage(errors, of_block)
     assert errors == before
-    if isinstance(raised, BaseExceptionGroup):
-        assert raised.exceptions == expected
+    if isinstance(caught.value, BaseExceptionGroup):
+        assert caught.value.exceptions == expected
     else:
-        assert (raised,) == expected
+        assert (caught.value,) == expected
+
+
+def test_nothing_is_raised_without_an_error_or_where_the_block_raised_it_itself() -> None:
+    raise_breakage([])
+    raise_breakage([], OWN)
+    raise_breakage([ONE, TWO], TWO)
+
+
+def test_an_error_keeps_the_context_in_which_it_was_raised() -> None:
+    error = KeyError()
+    with suppress(KeyError):
+        try:
+            raise OWN
+        except ValueError:
+            raise error from None
+    try:
+        raise TWO
+    except OSError:
+        with pytest.raises(KeyError):
+            raise_breakage([error])
+    assert error.__context__ is OWN
 
 
 def test_a_group_of_the_block_comes_out_whole_if_one_of_it_is_its_own() -> None:
     group = ExceptionGroup("", [ONE, OWN])
-    raised = breakage([ONE], group)
-    assert isinstance(raised, ExceptionGroup)
-    assert raised.exceptions == (ONE, group)
+    with pytest.raises(ExceptionGroup) as caught:
+        raise_breakage([ONE], group)
+    assert caught.value.exceptions == (ONE, group)
 
 
 @pytest.mark.parametrize(

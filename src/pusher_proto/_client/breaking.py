@@ -6,22 +6,27 @@ from collections.abc import Sequence
 
 from ..errors import ClientClosed
 
-__all__ = ["breakage", "is_cut_short"]
+__all__ = ["is_cut_short", "raise_breakage"]
 
 
-def breakage(
-    errors: Sequence[BaseException], of_block: BaseException | None = None
-) -> BaseException:
-    """Return the exception to raise where `errors` broke a client: the only one, or a group.
+def raise_breakage(errors: Sequence[BaseException], of_block: BaseException | None = None) -> None:
+    """Raise what broke a client: the only one of `errors`, or a group; nothing where there are none.
 
-    That includes `of_block`, what the block around the client raised, unless it only follows from `errors`.
+    A group includes `of_block`, what the block around the client raised, unless it only follows from `errors`. If
+    `of_block` is one of `errors` it comes out of the block by itself, and nothing is raised.
     """
+    if not errors or of_block in errors:
+        return
     found = list(errors)
     if of_block is not None and not _follows(of_block, errors):
         found.append(of_block)
-    return (
-        found[0] if len(found) == 1 else BaseExceptionGroup("a client and its block failed", found)
-    )
+    alone = len(found) == 1
+    raised = found[0] if alone else BaseExceptionGroup("a client and its block failed", found)
+    context = raised.__context__
+    try:
+        raise raised
+    finally:
+        raised.__context__ = context
 
 
 def is_cut_short(error: BaseException | None, cancelled: type[BaseException]) -> bool:

@@ -43,9 +43,10 @@ class Goals:
         check, what = self._host.checks.subscribed, f"{name!r} was not subscribed"
         return Goal(lambda: check(name), self._host.delivery.lifecycle, what)
 
-    def all_subscribed(self, names: Iterable[str]) -> Goal[bool]:
-        """Wait for the subscription of all these channels."""
-        check, names = self._host.checks.all_subscribed, list(names)
+    def all_subscribed(self, names: Iterable[str] | None) -> Goal[bool]:
+        """Wait for the subscription of all these channels; by default of all that are wanted."""
+        names = list(self._host.client.channels if names is None else names)
+        check = self._host.checks.all_subscribed
         what = "not all channels were subscribed"
         return Goal(lambda: check(names), self._host.delivery.lifecycle, what)
 
