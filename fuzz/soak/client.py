@@ -218,10 +218,16 @@ def blocking(process: Process) -> None:
         authorizer=authorize,
         on_event=process.on_event,
     )
+    # Before the application subscribes: its thread may begin after the first event.
+    stream = client.events(EVENT)
     app = process.opened(client)
     threads = [
-        threading.Thread(target=each, args=(process, client), name=each.__name__, daemon=True)
-        for each in (_run, _blocking_stream, _blocking_waits)
+        threading.Thread(target=each, args=(process, of), name=each.__name__, daemon=True)
+        for each, of in (
+            (_run, client),
+            (_blocking_stream, stream),
+            (_blocking_waits, client),
+        )
     ]
     for thread in threads:
         thread.start()
@@ -241,8 +247,8 @@ def _run(process: Process, client: pusher_sync.Client) -> None:
     client.run()
 
 
-def _blocking_stream(process: Process, client: pusher_sync.Client) -> None:
-    with suppress(PusherError), client.events(EVENT) as stream:
+def _blocking_stream(process: Process, stream: pusher_sync.Stream[Any]) -> None:
+    with suppress(PusherError), stream:
         for _ in stream:
             process.watch.heard["stream"] += 1
 

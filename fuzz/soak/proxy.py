@@ -7,12 +7,17 @@ import random
 import socket
 import ssl
 import struct
+import time
+from collections import defaultdict, deque
 from contextlib import suppress
+from functools import partial
 
 __all__ = ["FAULTS", "MOODS", "Link", "Proxy"]
 
 _RESET = struct.pack("ii", 1, 0)
 _BLOCK = 65536
+_HELD = 0.5
+"""Seconds from which on it is noted how long data was held."""
 
 FAULTS = (
     "reset",
@@ -34,7 +39,8 @@ handshake without an answer, and faults of open connections hit within its recor
 class Link:
     """One connection of a client through the proxy, and its fault."""
 
-    def __init__(self, client: asyncio.StreamWriter) -> None:
+    def __init__(self, name: str, client: asyncio.StreamWriter) -> None:
+        self.name = name
         self.client = client
         self.server: asyncio.StreamWriter | None = None
         self.loses_up = self.loses_down = False
@@ -46,6 +52,9 @@ class Link:
         self.resets = False
         self.is_new = True
         """Whether no byte of the server has arrived yet."""
+        self.waiting: deque[tuple[float, bytes]] = deque()
+        """Data of the server that was not passed on yet, each with the time of reading; empty at the end."""
+        self.came = asyncio.Event()
 
     def end(self, *, reset: bool) -> None:
         """End both sides, by RST or by FIN."""
@@ -64,22 +73,30 @@ class Link:
 
 
 class Proxy:
-    """Listens on a port, and forwards to the port of the server."""
+    """Listens on a port for each client, and forwards to the port of the server."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
         """The TLS contexts for clients and for the server, if the proxy must read or write within TLS."""
         self.target = 0
-        self.port = 0
         self.mood: str | None = None
         self.links: set[Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.held: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        """For each client when data of the server was read and when it was passed on or lost, if it was held long."""
+        self._servers: list[asyncio.Server] = []
 
-    async def start(self, port: int = 0) -> None:
-        """Begin to listen."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", port)
-        self.port = server.sockets[0].getsockname()[1]
+    async def listen(self, name: str) -> int:
+        """Begin to listen for a client; return the port."""
+        server = await asyncio.start_server(partial(self._accept, name), "127.0.0.1", 0)
+        self._servers.append(server)
+        port: int = server.sockets[0].getsockname()[1]
+        return port
+
+    def close(self) -> None:
+        """Listen no longer."""
+        for server in self._servers:
+            server.close()
 
     def break_one(self, fault: str) -> bool:
         """Do one of `FAULTS` to an open connection, or to all. Return whether there was one."""
@@ -115,8 +132,10 @@ class Proxy:
             if link.server is None:
                 link.end(reset=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        link = Link(writer)
+    async def _accept(
+        self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        link = Link(name, writer)
         self.links.add(link)
         try:
             await self._serve(link, reader, writer)
@@ -127,6 +146,8 @@ class Proxy:
         finally:
             self.links.discard(link)
             link.end(reset=False)
+            while link.waiting:
+                self._passed(link)
 
     async def _serve(
         self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -153,12 +174,13 @@ class Proxy:
             "127.0.0.1", self.target, ssl=upstream
         )
         link.loses_down = False
-        pumps = [
+        ends = [
             asyncio.create_task(self._up(link, reader)),
-            asyncio.create_task(self._down(link, server_reader, mute=mood == "mute")),
+            asyncio.create_task(self._down(link, mute=mood == "mute")),
         ]
+        pumps = [asyncio.create_task(self._read(link, server_reader)), *ends]
         try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for pump in pumps:
                 pump.cancel()
@@ -173,26 +195,48 @@ class Proxy:
                 link.server.write(data)
                 await link.server.drain()
 
-    async def _down(self, link: Link, reader: asyncio.StreamReader, *, mute: bool) -> None:
-        while data := await reader.read(_BLOCK):
+    async def _read(self, link: Link, reader: asyncio.StreamReader) -> None:
+        """Read from the server at once, so that it is known how long data is held."""
+        data = b"first"
+        while data:
+            try:
+                data = await reader.read(_BLOCK)
+            except OSError:
+                data = b""
+            link.waiting.append((time.time(), data))
+            link.came.set()
+
+    async def _down(self, link: Link, *, mute: bool) -> None:
+        while True:
+            while not link.waiting:
+                link.came.clear()
+                await link.came.wait()
+            read, data = link.waiting[0]
+            if not data:
+                return
+            await asyncio.sleep(max(0.0, read + link.delay - time.time()))
             if mute:
                 head, end, _ = data.partition(b"\r\n\r\n")
                 if link.is_new and end:
                     link.client.write(head + end)
                 link.is_new = False
-                continue
-            if link.delay:
-                await asyncio.sleep(link.delay)
-            if link.loses_down:
-                continue
-            if link.left is not None:
-                if len(data) >= link.left:
+            elif not link.loses_down:
+                if link.left is not None and len(data) >= link.left:
                     link.client.write(data[: link.left])
                     await link.client.drain()
                     link.end(reset=link.resets)
                     return
-                link.left -= len(data)
-            await self._send(link, data)
+                if link.left is not None:
+                    link.left -= len(data)
+                await self._send(link, data)
+            self._passed(link)
+
+    def _passed(self, link: Link) -> None:
+        """Note how long the oldest data was held: it was passed on, or is lost."""
+        read, _ = link.waiting.popleft()
+        now = time.time()
+        if now - read > _HELD:
+            self.held[link.name].append((read, now))
 
     async def _send(self, link: Link, data: bytes) -> None:
         while data:

@@ -7,15 +7,16 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, NamedTuple
 
+from fuzz.soak.judge import Published
 from real_servers.process import START_TIMEOUT, App, Habits, RealServer, ServerError, Tls
 from sockudo import harness as sockudo
 from soketi import harness as soketi
 
-__all__ = ["APP", "MASTER_KEY", "SERVERS", "Publisher", "Service"]
+__all__ = ["APP", "MASTER_KEY", "PING_AFTER", "SERVERS", "Publisher", "Service"]
 
 MASTER_KEY = bytes(range(32))
 APP = App(
@@ -24,6 +25,8 @@ APP = App(
     secret="soak-secret",
     user_authentication=True,
 )
+PING_AFTER = 15
+"""Seconds of silence after which the project's own server pings a client."""
 _SOCKUDO_FEATURES = {"enable_watchlist_events": True}
 
 
@@ -61,7 +64,7 @@ class Own(RealServer):
             "--client-events",
             "--subscription-count",
         ]
-        command += ["--activity-timeout", "10", "--ping-after", "15"]
+        command += ["--activity-timeout", "10", "--ping-after", str(PING_AFTER)]
         command += ["--encryption-master-key", b64encode(MASTER_KEY).decode()]
         if tls is not None:
             command += ["--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
@@ -103,7 +106,7 @@ class Service:
         self.tls = tls
         self.signs_in = kind != "reverb-dialect"
         self.has_watchlists = kind in ("own", "sockudo")
-        self._class, self._settings, self._why_not = SERVERS[kind]
+        self._class, self._settings, self._why_not, self.notices_after = SERVERS[kind]
         self._app = replace(APP, more=_SOCKUDO_FEATURES) if kind == "sockudo" else APP
         reason = self._why_not()
         if reason is not None:
@@ -132,11 +135,25 @@ def _always() -> None:
     return None
 
 
-SERVERS: dict[str, tuple[type[RealServer], dict[str, Any], Any]] = {
-    "own": (Own, {}, _always),
-    "reverb-dialect": (OwnAsReverb, {}, _always),
-    "soketi": (soketi.Soketi, {}, soketi.prepare),
-    "sockudo": (sockudo.Sockudo, {"activity_timeout": 10}, sockudo.prepare),
+class Kind(NamedTuple):
+    """A kind of server."""
+
+    server: type[RealServer]
+    settings: dict[str, Any]
+    why_not: Callable[[], str | None]
+    """Returns why it cannot run here, or None."""
+    notices_after: float
+    """Seconds after which it ends a connection on which it receives nothing, although it sends.
+
+    Reverb looks once a minute: it pings the silent ones, and ends them the next time.
+    """
+
+
+SERVERS = {
+    "own": Kind(Own, {}, _always, PING_AFTER + 31),
+    "reverb-dialect": Kind(OwnAsReverb, {}, _always, PING_AFTER + 120),
+    "soketi": Kind(soketi.Soketi, {}, soketi.prepare, 180),
+    "sockudo": Kind(sockudo.Sockudo, {"activity_timeout": 10}, sockudo.prepare, 45),
 }
 
 
@@ -151,8 +168,8 @@ class Publisher(threading.Thread):
         self.paused = threading.Event()
         self.idle = threading.Event()
         self.numbers = dict.fromkeys(channels, 0)
-        self.log: dict[str, list[tuple[float, bool]]] = {name: [] for name in channels}
-        """For each channel and number the time, and whether the server certainly accepted the event."""
+        self.log: dict[str, list[Published]] = {name: [] for name in channels}
+        """For each channel what was published, by number."""
         self.taken = self.unknown = 0
         self._place = 0
         self._ended = False
@@ -182,7 +199,7 @@ class Publisher(threading.Thread):
         for name in channels:
             number = self.numbers[name]
             self.numbers[name] += 1
-            self.log[name].append((now, False))
+            self.log[name].append(Published(now, now, False))
             batch.append({"channel": name, "name": self.event, "data": {"n": number, "t": now}})
         try:
             answer = self._client[1].trigger_batch(batch)
@@ -192,7 +209,7 @@ class Publisher(threading.Thread):
         if taken:
             self.taken += len(batch)
             for name in channels:
-                self.log[name][-1] = (now, True)
+                self.log[name][-1] = Published(now, time.time(), True)
         else:
             self.unknown += len(batch)
         return taken

@@ -1,0 +1,47 @@
+"""Whether the events that a client missed were published in the times that it reported as missed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+__all__ = ["Published", "lost_in_silence"]
+
+_SLACK = 2.0
+"""Seconds that the scheduler of a busy machine may take between two of the processes."""
+
+Times = tuple[float, float]
+"""A beginning and an end, in seconds since the epoch."""
+
+
+class Published(NamedTuple):
+    """One event as the publisher knows it: the server sends it between `asked` and `answered`."""
+
+    asked: float
+    answered: float
+    taken: bool
+    """Whether the server said that it has it: else nobody knows whether it was published."""
+
+
+def lost_in_silence(
+    missing: Iterable[Published], windows: Sequence[Times], held: Sequence[Times]
+) -> list[int]:
+    """Return the places of the missing events that were published in none of the times reported as missed.
+
+    `held` are the times in which the proxy had data of the server that had not reached the client. What it had when a
+    window begins is lost with the connection, and was published before the client heard the last byte.
+    """
+    begun = [(_begin(begin, held), end) for begin, end in windows]
+    return [
+        place
+        for place, event in enumerate(missing)
+        if event.taken
+        and not any(
+            begin - _SLACK <= event.answered and event.asked <= end + _SLACK for begin, end in begun
+        )
+    ]
+
+
+def _begin(begin: float, held: Sequence[Times]) -> float:
+    """Return when the oldest of the data was sent that was missed from `begin` on."""
+    return min([begin, *(read for read, until in held if read <= begin <= until + _SLACK)])
