@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from fuzz.gaps import Gaps
+from fuzz.outgoing import Outgoing
 from fuzz.readers import LOGS, Reader
 from pusher_proto import (
     AuthRequest,
@@ -85,6 +86,8 @@ class Application:
             record=self.recording.append if weather.records else None,
             watch=self.watch,
         )
+        self.outgoing = Outgoing(self.device, number)
+        self.outgoing.watch_sending()
         self.wanted: set[str] = set()
         self.expected: dict[str, int] = {}
         """The number that the next event of a channel must have; -1 allows any."""
@@ -178,6 +181,7 @@ class Application:
         """Unsubscribe; from now on the session may emit only queued events of the channel."""
         self.wanted.discard(channel)
         self.was_in.discard(channel)
+        self.outgoing.left(channel)
         self.device.unsubscribe(channel)
 
     def misuse(self) -> None:
@@ -205,6 +209,8 @@ class Application:
         self._times += [now] * (len(device.events) - len(self._times))
         if session.next_deadline() is None and session.state in _TRYING:
             raise Broken(f"{session.state} and nothing will ever happen")
+        if wrong := self.outgoing.look():
+            raise Broken(wrong)
 
     def look(self) -> None:
         """Check every new event, and the pending calls of the application."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from cluster import Cluster
 from fuzz.application import Broken
+from fuzz.outgoing import ALL, LATEST
 from pusher_proto.server._channels import Channel
 from pusher_proto.server._realm import Socket
 from pusher_proto.signing import sign_channel, sign_user
@@ -36,6 +37,8 @@ class WatchedServer(Server):
         """Subscriptions (socket id, channel) that an application asked for again when no answer had been read."""
         self.overtakes: Callable[[str], object] = str
         """Called with a channel when a socket was added to it, before the success is sent: events may come between."""
+        self.arrived: Callable[[dict[str, Any]], object] = dict
+        """Called with the data of each client event that was triggered with an outbox."""
         for realm in self._realms.values():
             realm.confirm = partial(self._confirm, realm.confirm)  # type: ignore[method-assign]  # the realm is made by the server
         self._asked_at: dict[tuple[str | None, str], float] = {}
@@ -57,6 +60,8 @@ class WatchedServer(Server):
         socket, data = self._sockets.get(connection), self.received[-1].data
         if socket is None or not isinstance(data, dict):
             return
+        if message.event in (ALL, LATEST):
+            self.arrived(data)
         key, auth = socket.realm.app.key, data.get("auth")
         if message.event == "pusher:subscribe":
             channel = str(data["channel"])

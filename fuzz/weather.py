@@ -116,6 +116,8 @@ def simulated(
         total += weather.hours
         done += weather.done
         done["events before a success"] += weather.early
+        for app in weather.apps:
+            done += app.outgoing.counts()
         if isinstance(weather.server, WatchedCluster):
             realm = weather.server.realm
             done["deaf subscriptions"] += realm.deafened

@@ -60,6 +60,7 @@ class Weather:
         )
         self.world = World(seed, server)
         self.storm = self.calm = False
+        server.arrived = self.arrived
         self.early = 0
         """Events that were sent to a new subscriber before its success."""
         if (
@@ -124,6 +125,7 @@ class Weather:
             slow_retry=SLOW,
             refused_retry=SLOW,
             capacity_retry=SLOW,
+            client_event_rate=self.rng.choice((None, 3, 10)),
         )
 
     # Time
@@ -191,6 +193,10 @@ class Weather:
         self.counts[channel] += 1
         self.published[channel].append(now)
         self.server.publish(channel, event, {"n": number}, now=now)
+
+    def arrived(self, data: dict[str, Any]) -> None:
+        """Tell an application that the server received one of its client events."""
+        self.apps[data["from"]].outgoing.arrived(data)
 
     def overtake(self, channel: str) -> None:
         """Publish an event on a channel whose new subscriber has yet to be sent the success, as happens on Sockudo."""
@@ -398,6 +404,13 @@ class Weather:
                 app.device.pulls = not app.device.pulls
                 app.device.pump()
 
+    def outboxes(self) -> None:
+        """An application triggers client events that wait for their channel, in the middle of everything."""
+        app, channel = self.rng.choice(self.apps), self.rng.choice(("private-a", "presence-room"))
+        if self.rng.random() < 0.9:
+            app.want(channel)
+        app.outgoing.trigger(channel, self.rng, self.world.run)
+
     def one_way(self) -> None:
         """Let a link lose one direction, without an error."""
         for wire in self.rng.choice(self.apps).device.wires.values():
@@ -469,6 +482,8 @@ class Weather:
             if session.wants_user and socket_id not in online.get(session.user.id or "", ()):
                 raise Broken(f"{app.options_of()} is not signed in: {session.user}")
             self.check_bounds(app)
+            if wrong := app.outgoing.check(self.world.now):
+                raise Broken(f"{app.options_of()}: {wrong}")
 
     def check_channel(self, app: Application, name: str) -> None:
         """Check the invariants of a channel that an application wants."""
@@ -537,5 +552,6 @@ _PERILS: list[tuple[Callable[[Weather], None], int]] = [
     (Weather.calls_hang, 1),
     (Weather.fetches, 2),
     (Weather.entries, 5),
+    (Weather.outboxes, 4),
 ]
 PERILS = [peril.__name__ for peril, weight in _PERILS for _ in range(weight)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cluster import ClusterRealm
 from fuzz import weather as program
@@ -18,9 +19,10 @@ from fuzz.watching import no_secret_in_logs, reachable
 from fuzz.world import PERILS, TOKEN, Weather
 from pusher_proto import CatchUp, Options, Session
 from pusher_proto._base.timers import Timer, Timers
-from pusher_proto._channels import subscribing, user
+from pusher_proto._channels import client_events, subscribing, user
 from pusher_proto._channels.catching_up import CatchingUp, CatchUps
 from pusher_proto._channels.channel import Channel
+from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto._channels.renewals import Renewals
 from pusher_proto._channels.roster import Roster
 from pusher_proto._channels.subscribing import Admission
@@ -376,6 +378,131 @@ def since_too_late(patch: pytest.MonkeyPatch) -> None:
 def test_a_planted_bug_of_catching_up_is_caught(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plant(monkeypatch)
+    assert not broken().cluster
+
+
+# Bugs of outboxes
+
+
+def dropped_with_the_connection(patch: pytest.MonkeyPatch) -> None:
+    """Events that wait for their channel are forgotten when the connection is lost."""
+    original = ClientEvents.lost
+
+    def lost(self: ClientEvents) -> None:
+        original(self)
+        for waiting in list(self._waiting.values()):
+            self._remove(waiting)
+
+    patch.setattr(ClientEvents, "lost", lost)
+
+
+def loss_uncounted(patch: pytest.MonkeyPatch) -> None:
+    """A connection that ends with events on it is not counted as a loss."""
+    original = ClientEvents.lost
+
+    def lost(self: ClientEvents) -> None:
+        before = self.losses
+        original(self)
+        self.losses = before
+
+    patch.setattr(ClientEvents, "lost", lost)
+
+
+def confirmed_by_an_old_pong(patch: pytest.MonkeyPatch) -> None:
+    """Any pong on the connection counts as the confirmation of all events."""
+    original = ClientEvents._go
+
+    def go(self: ClientEvents, *args: Any) -> None:
+        original(self, *args)
+        self._sent_behind = 0
+
+    patch.setattr(ClientEvents, "_go", go)
+
+
+def sent_again(patch: pytest.MonkeyPatch) -> None:
+    """An event that was sent is sent again on the next connection."""
+    original, lost = ClientEvents._go, ClientEvents.lost
+    last: dict[ClientEvents, Any] = {}
+
+    def go(self: ClientEvents, frame: bytes, channel: str | None, now: float) -> None:
+        if last.get(self, (b"", ""))[1] == "lost":
+            original(self, last.pop(self)[0], channel, now)
+        original(self, frame, channel, now)
+        last[self] = frame, ""
+
+    def note(self: ClientEvents) -> None:
+        lost(self)
+        if self in last:
+            last[self] = last[self][0], "lost"
+
+    patch.setattr(ClientEvents, "_go", go)
+    patch.setattr(ClientEvents, "lost", note)
+
+
+def overtaken(patch: pytest.MonkeyPatch) -> None:
+    """The newest of the events that wait for the rate goes out first."""
+    patch.setattr(client_events, "heappop", list.pop)
+
+
+def left_waiting(patch: pytest.MonkeyPatch) -> None:
+    """Events that wait for their channel do not go out when it is subscribed."""
+    patch.setattr(ClientEvents, "subscribed", lambda *_: None)
+
+
+def sent_too_early(patch: pytest.MonkeyPatch) -> None:
+    """Events go out before their channel is subscribed."""
+    original = Admission._subscribe
+
+    def subscribe(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+        original(self, channel, authorization, now)
+        events: Any = self._connector._reports.lost.__self__.client_events  # type: ignore[attr-defined]  # the session
+        for waiting in list(events._outboxes.get(channel.name, {}).values()):
+            events._remove(waiting)
+            events._go(waiting.frame, waiting.channel, now)
+
+    patch.setattr(Admission, "_subscribe", subscribe)
+
+
+def never_too_old(patch: pytest.MonkeyPatch) -> None:
+    """Events go out whatever their age."""
+    original = ClientEvents._wait
+
+    def wait(
+        self: ClientEvents, event: str, frame: bytes, channel: Any, queue: Any, *more: Any
+    ) -> None:
+        original(self, event, frame, channel, replace(queue, max_age=None), *more)
+
+    patch.setattr(ClientEvents, "_wait", wait)
+
+
+def not_replaced(patch: pytest.MonkeyPatch) -> None:
+    """Of events that replace each other all go out."""
+    patch.setattr(ClientEvents, "_replaced_by", lambda *_: [])
+
+
+def dropped_uncounted(patch: pytest.MonkeyPatch) -> None:
+    """Events that are dropped are not counted."""
+    patch.setattr(ClientEvents, "_count_dropped", lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        dropped_with_the_connection,
+        loss_uncounted,
+        confirmed_by_an_old_pong,
+        sent_again,
+        overtaken,
+        left_waiting,
+        sent_too_early,
+        never_too_old,
+        not_replaced,
+        dropped_uncounted,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_a_planted_bug_of_outboxes_is_caught(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
     assert not broken().cluster
 
