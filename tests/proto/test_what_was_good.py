@@ -15,7 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.scripted import Script, connected, connecting, forgetful, upgraded, upgrading
+from proto.scripted import (
+    Script,
+    connected,
+    connecting,
+    forgetful,
+    message,
+    upgraded,
+    upgrading,
+)
 from proto.strategies import tried
 from proto.websocket_peer import answer, frame
 from pusher_proto import (
@@ -628,6 +636,42 @@ def test_W38_a_silent_loss_counts_from_the_last_byte() -> None:
     assert script.now - heard == 150.0
     assert back == ConnectionEstablished("2.2", 150.0)
     assert subscribed == Subscribed("room", 150.0)
+
+
+@pytest.mark.parametrize("end", ["end", "silence", "reconnect", "too slow"])
+def test_W38_a_message_that_is_cut_counts_from_its_first_bytes(end: str) -> None:
+    """It is missing, and so is what the server sent behind it: large messages on slow links take minutes."""
+    script = connected().wait(50).send("price", "1", "room").wait(7)
+    cut = frame(message("price", "x" * 1000, "room"))
+    for at in range(300 if end == "too slow" else 40):
+        script.receive(cut[at : at + 1]).wait(1)
+    match end:
+        case "end":
+            script.eof()
+        case "silence":
+            script.wait(150)
+        case "reconnect":
+            script.do(script.session.reconnect)
+        case _:
+            pass
+    script.take()
+    began = 157.0
+    script.wait(1)
+    established(script)
+    (back,) = script.take(ConnectionEstablished)
+    assert isinstance(back, ConnectionEstablished)
+    assert back.offline_for == script.now - began
+
+
+def test_W38_a_message_that_was_completed_counts_with_its_last_byte() -> None:
+    script = connected().wait(50)
+    whole = frame(message("price", "x" * 100, "room"))
+    for at in range(len(whole)):
+        script.receive(whole[at : at + 1]).wait(1)
+    script.wait(2).eof().wait(5)
+    established(script)
+    (back,) = script.take(ConnectionEstablished)
+    assert back == ConnectionEstablished("2.2", 8.0)
 
 
 def test_W38_a_close_frame_is_heard() -> None:

@@ -237,6 +237,8 @@ class Link:
     def gone(self, reason: str) -> Ended:
         """Return the meaning of a stream that ended or broke, or could not be opened."""
         was_open, answer_began = self._websocket.is_open, self._websocket.answer_began
+        if self._liveness is not None:  # the WebSocket forgets what is incomplete
+            self._liveness.heard_at = self.heard_at(self._liveness.heard_at)
         self._websocket.receive_eof()
         if not was_open:
             where = "within the answer to the upgrade" if answer_began else "before it was open"
@@ -258,8 +260,14 @@ class Link:
         return Ended(code, reason, cause_of_status(code), error.retry_after)
 
     def heard_at(self, now: float) -> float:
-        """Return when the last byte of an established connection was received; else `now`."""
-        return now if self._liveness is None else self._liveness.heard_at
+        """Return when the last byte of an established connection was received; else `now`.
+
+        An incomplete message counts from its first bytes: it and everything behind it are missing.
+        """
+        if self._liveness is None:
+            return now
+        heard_at, incomplete = self._liveness.heard_at, self._websocket.incomplete
+        return heard_at if incomplete is None else min(heard_at, self._began[1])
 
     def send(self, text: bytes) -> None:
         """Send one message; do nothing once either side has begun to close."""
