@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -202,6 +204,37 @@ def test_a_fetch_that_fails_is_tried_again_while_live_events_are_held(failures: 
     story.run(30)
     assert story.said() == [3, 4, 5]
     assert [gap.attempt for gap in story.log.gaps[1:]] == list(range(1, failures + 2))
+
+
+class Down(OSError):
+    """What a `catch_up` function raises."""
+
+
+@pytest.mark.parametrize("failures", [3, 100])
+def test_once_the_gap_is_over_nothing_is_kept_of_what_the_function_raised(failures: int) -> None:
+    """An exception leads to the variables of the function."""
+    raised: list[weakref.ref[Down]] = []
+
+    def failing(log: Log) -> Fetch:
+        def fetch(gap: Gap) -> Iterable[dict[str, Any]]:
+            if len(log.gaps) not in range(1, failures):
+                return log.fetch(gap)
+            log.gaps.append(gap)
+            error = Down()
+            raised.append(weakref.ref(error))
+            raise error
+
+        return fetch
+
+    story = Story(catch_up_timeout=10.0, fetch=failing).run()
+    story.lose().run(60)
+    assert len(story.of(CaughtUp)) + len(story.of(GapNotClosed)) == 2
+    story.events.clear()
+    story.said()
+    gc.collect()
+    # The log of the test has the first one.
+    assert [one() for one in raised[1:]] == [None] * (len(raised) - 1)
+    assert len(raised) > 1
 
 
 def test_after_catch_up_timeout_the_consumer_is_told_and_live_events_go_on() -> None:

@@ -245,6 +245,7 @@ class CatchingUp:
                 count += 1
         every.gaps_closed += 1
         every.events.emit(CaughtUp(self._name, gap, count, len(found) - count))
+        self._error = None  # its traceback keeps the variables of the application
         for held in self._free():
             if held is not _HOLE:
                 self._deliver(held, window)
@@ -264,6 +265,7 @@ class CatchingUp:
                 self._report(reason, now)
             else:
                 self._deliver(event, self._all.window)
+        self._error = None
         if self.state is S.LIVE and not paused:  # else the server may still drop messages
             self.memory.end_gap()
 
