@@ -250,6 +250,8 @@ class Application:
                 self.unanswered.clear()
             case Unsubscribed():
                 self.expected.pop(event.channel, None)
+                # The `Subscribed` before it may have been read late, after `leave`.
+                self.was_in.discard(event.channel)
             case SubscriptionFailed():
                 self.unanswered.add(event.channel)
             case Subscribed():

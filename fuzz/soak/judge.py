@@ -20,7 +20,7 @@ class Published(NamedTuple):
     asked: float
     answered: float
     taken: bool
-    """Whether the server said that it has it: else nobody knows whether it was published."""
+    """Whether the server said that it has it: otherwise it may or may not have been published."""
 
 
 def lost_in_silence(

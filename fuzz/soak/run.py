@@ -335,7 +335,7 @@ class Soak:
                 self.breaches.append("the server took no event in a calm")
         missing = differ = ["not looked yet"]
         deadline = time.monotonic() + _DELIVERED_WITHIN
-        # Streams are read in threads and tasks of their own, a moment later than `on_event` is called.
+        # Threads and tasks read the streams a moment later than `on_event` is called.
         while (missing or differ) and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
             await self._reports()
