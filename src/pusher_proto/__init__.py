@@ -4,11 +4,10 @@ Most programs want a client: `pusher_anyio.open_pusher` or `pusher_sync.open_pus
 another event loop, drive a `Session`.
 """
 
-from ._base.environment import proxy_from_env
+from . import vocabulary
 from ._channels.channel import ChannelSnapshot
 from ._channels.user import UserSnapshot
 from ._version import __version__
-from .auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse, OwnKey
 from .effects import (
     Authorize,
     AuthorizeMany,
@@ -23,155 +22,29 @@ from .effects import (
     SendMessage,
     StartTls,
 )
-from .errors import (
-    AuthorizationError,
-    ClientClosed,
-    ConnectionEnded,
-    ConnectionFailed,
-    ConnectionUnsafe,
-    DataError,
-    DecryptionError,
-    InvalidName,
-    LocalProtocolError,
-    NotConnected,
-    NotSubscribed,
-    OutboxFull,
-    PusherError,
-    PusherTimeout,
-    RateLimited,
-    SignInError,
-    StreamOverflow,
-    SubscriptionError,
-    UnsupportedFeature,
-)
-from .events import (
-    CacheMiss,
-    ChannelEvent,
-    Closed,
-    ConnectionEstablished,
-    ConnectionLost,
-    ConnectionState,
-    DecryptionFailed,
-    Event,
-    EventsDropped,
-    MemberAdded,
-    MemberRemoved,
-    MemberUpdated,
-    Message,
-    ProtocolViolation,
-    ReadingPaused,
-    RetryScheduled,
-    ServerError,
-    SignedIn,
-    SignInFailed,
-    StateChanged,
-    Subscribed,
-    SubscriptionCount,
-    SubscriptionFailed,
-    TypedEvent,
-    Unsubscribed,
-    UserEvent,
-    WatchlistOffline,
-    WatchlistOnline,
-)
-from .gaps import CatchUp, CaughtUp, Gap, GapNotClosed
-from .members import Member, Members
-from .names import ChannelKind
-from .options import CLIENT, PROTOCOL, Metadata, Options
+from .gaps import CatchUp
+from .options import CLIENT, PROTOCOL
 from .outbox import Outbox
-from .progress import ConnectStep, OnProgress, Progress, ProgressState
 from .session import Session
-from .states import ChannelState, UserState
-from .stats import Stats
+from .vocabulary import *  # noqa: F403 - the one list of these names has an `__all__`
 
 __all__ = [
     "CLIENT",
     "PROTOCOL",
-    "Auth",
-    "AuthEndpoint",
-    "AuthRequest",
-    "AuthResponse",
-    "AuthorizationError",
+    "CatchUp",
+    "ChannelSnapshot",
+    "Outbox",
+    "Session",
+    "UserSnapshot",
+    "__version__",
+]
+__all__ += [
     "Authorize",
     "AuthorizeMany",
-    "CacheMiss",
     "CallApplication",
     "CancelCall",
-    "CatchUp",
-    "CaughtUp",
-    "ChannelEvent",
-    "ChannelKind",
-    "ChannelSnapshot",
-    "ChannelState",
-    "ClientClosed",
     "CloseMessages",
     "CloseTransport",
-    "Closed",
-    "ConnectStep",
-    "ConnectionEnded",
-    "ConnectionEstablished",
-    "ConnectionFailed",
-    "ConnectionLost",
-    "ConnectionState",
-    "ConnectionUnsafe",
-    "DataError",
-    "DecryptionError",
-    "DecryptionFailed",
-    "Effect",
-    "EndpointResponse",
-    "Event",
-    "EventsDropped",
-    "Gap",
-    "GapNotClosed",
-    "InvalidName",
-    "LocalProtocolError",
-    "Member",
-    "MemberAdded",
-    "MemberRemoved",
-    "MemberUpdated",
-    "Members",
-    "Message",
-    "Metadata",
-    "NotConnected",
-    "NotSubscribed",
-    "OnProgress",
-    "OpenMessages",
-    "OpenTransport",
-    "Options",
-    "Outbox",
-    "OutboxFull",
-    "OwnKey",
-    "Progress",
-    "ProgressState",
-    "ProtocolViolation",
-    "PusherError",
-    "PusherTimeout",
-    "RateLimited",
-    "ReadingPaused",
-    "RetryScheduled",
-    "SendData",
-    "SendMessage",
-    "ServerError",
-    "Session",
-    "SignInError",
-    "SignInFailed",
-    "SignedIn",
-    "StartTls",
-    "StateChanged",
-    "Stats",
-    "StreamOverflow",
-    "Subscribed",
-    "SubscriptionCount",
-    "SubscriptionError",
-    "SubscriptionFailed",
-    "TypedEvent",
-    "Unsubscribed",
-    "UnsupportedFeature",
-    "UserEvent",
-    "UserSnapshot",
-    "UserState",
-    "WatchlistOffline",
-    "WatchlistOnline",
-    "__version__",
-    "proxy_from_env",
 ]
+__all__ += ["Effect", "OpenMessages", "OpenTransport", "SendData", "SendMessage", "StartTls"]
+__all__ += vocabulary.__all__

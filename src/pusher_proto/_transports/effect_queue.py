@@ -2,28 +2,9 @@
 
 from __future__ import annotations
 
-from ..effects import (
-    CloseMessages,
-    CloseTransport,
-    Effect,
-    OpenMessages,
-    OpenTransport,
-    SendData,
-    SendMessage,
-    StartTls,
-)
+from ..effects import Effect, SendData
 
 __all__ = ["EffectQueue"]
-
-_OF_A_TRANSPORT = (
-    OpenTransport
-    | SendData
-    | StartTls
-    | CloseTransport
-    | OpenMessages
-    | SendMessage
-    | CloseMessages
-)
 
 
 class EffectQueue(list[Effect]):
@@ -50,8 +31,4 @@ class EffectQueue(list[Effect]):
 
     def drop(self, transport: int) -> None:
         """Remove the effects of a stream that has ended: a driver gets none after it reported the end."""
-        self[:] = [
-            effect
-            for effect in self
-            if not (isinstance(effect, _OF_A_TRANSPORT) and effect.transport == transport)
-        ]
+        self[:] = [effect for effect in self if getattr(effect, "transport", None) != transport]
