@@ -144,6 +144,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             self, session, self._delivery, self._checks, Bindings(), driver, self._guard
         )
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
+        """Handles of other channels, as long as the program holds them."""
         self._kept: dict[str, ChannelT] = {}
         """Handles of channels that are wanted, or have a stream or a handler."""
         self._user = self._user_class(self._host)
@@ -279,7 +280,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         with self._guard:
             self._checks.open()
             check_channel(channel, strict=self._options.strict_names)
-            handle = self._handle(channel)
+            handle = self._known_handle(channel) or self._channel_class(self._host, channel)
             kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
             auth, decrypted_text = auth or kept.auth, decrypted_text or kept.decrypted_text
             if auth is not None:
@@ -346,7 +347,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     def _check_can_subscribe(self, channel: str) -> None:
         check_channel(channel, strict=self._options.strict_names)
-        handle = self._handles.get(channel)
+        handle = self._known_handle(channel)
         kept = None if handle is None else handle._subscribed_with.auth  # noqa: SLF001 - see above
         self._check_authorized(channel, kept)
 
@@ -432,8 +433,12 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
     def _is_wanted(self, name: str) -> bool:
         return is_wanted(self._session.channel(name).state)
 
+    def _known_handle(self, name: str) -> ChannelT | None:
+        handle = self._kept.get(name)
+        return self._handles.get(name) if handle is None else handle
+
     def _handle(self, name: str) -> ChannelT:
-        handle = self._handles.get(name)
+        handle = self._known_handle(name)
         if handle is None:
             if not isinstance(name, str):
                 raise TypeError(f"a channel name is a str, not {type(name).__name__}")
@@ -447,4 +452,6 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         if self._delivery.router.has(scope) or self._is_wanted(scope):
             self._kept.setdefault(scope, self._handle(scope))
         else:
-            self._kept.pop(scope, None)
+            handle = self._kept.pop(scope, None)
+            if handle is not None:
+                self._handles[scope] = handle

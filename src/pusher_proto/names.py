@@ -41,9 +41,10 @@ class ChannelKind(Enum):
     @property
     def needs_authorization(self) -> bool:
         """Whether subscribing needs an authorization."""
-        return self in (ChannelKind.PRIVATE, ChannelKind.PRESENCE, ChannelKind.ENCRYPTED)
+        return self not in _OPEN
 
 
+_OPEN = (ChannelKind.PUBLIC, ChannelKind.USER)
 USER_PREFIX = "#server-to-user-"
 
 _PREFIXES = (  # the longest first: an encrypted channel is a private one by its prefix too

@@ -21,7 +21,7 @@ from .roster import Roster
 __all__ = ["CatchingUp", "Channel", "ChannelSnapshot", "check_subscribed"]
 
 _NOBODY = Members()
-_RECEIVING = (ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT)
+_RECEIVING = frozenset((ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT))
 
 
 _NEVER = float("-inf")

@@ -359,7 +359,8 @@ class Delivery:
             (scope_of(event) or "", event.name) not in self.router.known
         )
         place = self.backlog.next_place()
-        claims, served = 0, list[Sink]()
+        claims = 0
+        served: list[Sink] = []
         for sink in self.router.route(event).sinks:
             if sink is about or (sink.picky and not sink.wants(event)) or sink.closed:
                 continue

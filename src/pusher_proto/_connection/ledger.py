@@ -48,7 +48,9 @@ class Asked(Enum):
     __hash__: ClassVar[Callable[[Asked], int]] = object.__hash__
 
 
-_SILENT = (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL, Asked.SUBSCRIBE_AGAIN)
+_SILENT = frozenset(
+    (Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE, Asked.USER_CHANNEL, Asked.SUBSCRIBE_AGAIN)
+)
 
 Key = tuple[Asked, str | None]
 """The kind of a request, and its channel."""
