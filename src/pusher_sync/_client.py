@@ -49,7 +49,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
         super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._calls = HandlerCalls(self._host)
         self._driver = self._driver_on(io, setup, io.fail)
-        io.start(self._driver, Weakly(self._ended))
+        io.start(self._driver, Weakly(self._ended), setup.release)
 
     def __enter__(self) -> Self:
         return self
@@ -239,7 +239,7 @@ def open_pusher(
         messages=connect_messages is not None,
     )
     try:
-        io = Loop(connect, connect_messages, options.host or options.key, setup.release)
+        io = Loop(connect, connect_messages, options.host or options.key)
         client = Client(setup.session(), io, setup)
     except BaseException:
         setup.release()

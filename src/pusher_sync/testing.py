@@ -69,7 +69,12 @@ class _Memory:
     def over(self) -> bool:
         return self.error is not None or self.driver.session.closed
 
-    def start(self, driver: Driver, ended: Callable[[], None]) -> None:
+    def start(
+        self,
+        driver: Driver,
+        ended: Callable[[], None],
+        released: Callable[[], None],  # noqa: ARG002 - in memory nothing has to be released
+    ) -> None:
         self.driver = driver
         self._ended = ended
 

@@ -121,10 +121,13 @@ def test_a_connection_on_an_io_written_by_hand() -> None:
     wire = hand.connected()
     assert ConnectionEstablished in map(type, hand.events)
     assert hand.attended[-1] is wire
+    assert hand.driver.rings_at == hand.rings[-1] < inf
     hand.command(hand.driver.session.close)
+    assert not hand.driver.ended
     assert sent(wire)  # the close frame
     wire.eof()
-    assert hand.driver.session.closed
+    assert hand.driver.ended
+    assert hand.driver.rings_at == inf
     assert hand.driver.wires == {}
     assert hand.rings[-1] == inf
     assert hand.errors == []

@@ -95,7 +95,7 @@ class Driver:
 
     __slots__ = (
         "_authorizer", "_broke", "_calls", "_carrying_out", "_context", "_deliver", "_io",
-        "_rings_at", "_tls", "_trace", "_without_context", "session", "wires",
+        "_tls", "_trace", "_without_context", "rings_at", "session", "wires",
     )  # fmt: skip
 
     def __init__(
@@ -117,10 +117,16 @@ class Driver:
         self._trace = None if progress is None else Trace(session, progress, io.time)
         self._deliver = deliver
         self._broke = broke
-        self._rings_at = inf
+        self.rings_at: float = inf
+        """When `ring` is to be called, the last argument of `IO.ring_at`: for an `IO` that looks at it in each turn."""
         self._carrying_out = False
         self._calls: dict[int, Callable[[], object]] = {}
         self._without_context: list[Wire] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session is closed and nothing follows: no goodbye is waited for."""
+        return self.session.closed and self.session.next_deadline() is None
 
     # Inputs
 
@@ -135,7 +141,7 @@ class Driver:
 
     def ring(self, now: float | None = None) -> None:
         """Fire the due timers, at the time that was given to `IO.ring_at`. `now` defaults to `IO.time()`."""
-        self._rings_at = inf
+        self.rings_at = inf
         try:
             self.session.handle_timeout(now=self._io.time() if now is None else now)
             self.settle()
@@ -157,11 +163,11 @@ class Driver:
                 self.wires.pop(wire.number, None)
         deadline = session.next_deadline()
         if deadline is None:
-            if self._rings_at != inf:
-                self._rings_at = inf
+            if self.rings_at != inf:
+                self.rings_at = inf
                 io.ring_at(inf)
-        elif deadline < self._rings_at:  # most deadlines are moved before they are reached
-            self._rings_at = deadline
+        elif deadline < self.rings_at:  # most deadlines are moved before they are reached
+            self.rings_at = deadline
             io.ring_at(deadline)
 
     def abort(self) -> None:

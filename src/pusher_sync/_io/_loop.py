@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import partial
-from math import inf
 from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
@@ -20,7 +19,7 @@ from pusher_proto.driving import Driver, MessageWire, Wire, WireSocket, call_pla
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import Connect, connect_tcp
-from ._messages import ConnectMessages, MessagePipe
+from ._messages import Closing, ConnectMessages, MessagePipe
 
 __all__ = ["IO", "Loop"]
 
@@ -50,8 +49,10 @@ class IO(DrivingIO, Protocol):
     def must_not_wait(self) -> bool:
         """Whether a wait would never end: this is the I/O's own thread, or this thread holds the guard."""
 
-    def start(self, driver: Driver, ended: Callable[[], None]) -> None:
-        """Begin. `ended` is called once, under the guard, when `over` becomes True."""
+    def start(
+        self, driver: Driver, ended: Callable[[], None], released: Callable[[], None]
+    ) -> None:
+        """Begin. `ended` is called once, under the guard, when `over` becomes True, and `released` at the very end."""
 
     def wake(self) -> None:
         """Call `Driver.settle` soon. Safe in any thread and in signal handlers."""
@@ -78,22 +79,15 @@ class Loop:
     """
 
     def __init__(
-        self,
-        connect: Connect | None,
-        connect_messages: ConnectMessages | None,
-        name: str,
-        released: Callable[[], None],
+        self, connect: Connect | None, connect_messages: ConnectMessages | None, name: str
     ) -> None:
         self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
         self.over = self.stopping = False
         self._connect = connect
         self._connect_messages = connect_messages
-        self._released = released
-        self._closing: list[tuple[threading.Thread, float]] = []
-        """Threads that close connections which carry messages, and for how many seconds the end waits for each."""
+        self._closing = Closing()
         self._posted: list[Callable[[], object]] = []
-        self._ring_at = inf
         self._woken = False
         self._asleep: object = None
         """This sleep; None while awake."""
@@ -106,9 +100,11 @@ class Loop:
         self._selector.register(self._ear, selectors.EVENT_READ, self._hear)
         self._thread = threading.Thread(target=self._run, name=f"pusher-io {name}", daemon=True)
 
-    def start(self, driver: Driver, ended: Callable[[], None]) -> None:
+    def start(
+        self, driver: Driver, ended: Callable[[], None], released: Callable[[], None]
+    ) -> None:
         """Begin. Raises RuntimeError when there are too many threads."""
-        self._driver, self._ended = driver, ended
+        self._driver, self._ended, self._released = driver, ended, released
         try:
             self._thread.start()
         except BaseException:
@@ -184,16 +180,15 @@ class Loop:
             wire.moved_by.attend()
 
     def ring_at(self, at: float) -> None:
-        """Call `Driver.ring` at `at`."""
-        self._ring_at = at
+        """Do nothing: each turn looks at `Driver.rings_at`."""
 
     def call(
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
-    ) -> Callable[[], None]:
+    ) -> Callable[[], object]:
         """Call a function of the application in a new thread. A call that is cancelled runs on."""
         name = getattr(function, "__qualname__", "application")
         self._begin(name, "call", call_plain, function, argument, done=done, failed=done)
-        return _nothing
+        return int  # nothing: a thread cannot be interrupted
 
     # The threads
 
@@ -250,21 +245,21 @@ class Loop:
             self.over = True
             self._release()
             self._ended()
-        self._wait_for_closing()
+        self._closing.wait()
         self._released()
 
     def _turn(self) -> bool:
         """Sleep, and carry out what is due; return whether to continue."""
         now = time.monotonic()
         self._asleep = object()
-        ready = self._select(0.0 if self._woken else self._ring_at - now)
+        ready = self._select(0.0 if self._woken else self._driver.rings_at - now)
         self._asleep = None
         driver = self._driver
         with self.guard:
             for key, mask in ready:
                 key.data(mask)
             # Only timers due before the sockets were checked: data received during a suspension counts first.
-            if self._ring_at <= now:
+            if driver.rings_at <= now:
                 driver.ring(now)
             if self._woken:
                 self._woken = False
@@ -274,9 +269,7 @@ class Loop:
                 if self.stopping:
                     driver.session.close(now=time.monotonic())
                 driver.settle()
-            session = driver.session
-            ended = session.closed and session.next_deadline() is None
-            return self.error is None and not ended
+            return self.error is None and not driver.ended
 
     def _select(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
         try:
@@ -307,13 +300,7 @@ class Loop:
         with self.guard:
             self._driver.session.close(now=time.monotonic())
             self._driver.settle()
-        self._wait_for_closing()
-
-    def _wait_for_closing(self) -> None:
-        """Wait until the connections that carry messages are closed."""
-        for thread, seconds in self._closing:
-            if thread.is_alive():
-                thread.join(seconds)
+        self._closing.wait()
 
     def after_fork(self) -> None:
         """Refuse everything: the thread and the connection belong to the process that this one was forked from."""
@@ -335,10 +322,6 @@ class _Forked:
         raise LocalProtocolError(_FORKED)
 
     def __exit__(self, *_: object) -> None: ...
-
-
-def _nothing() -> None:
-    """Cancel nothing: a thread cannot be interrupted."""
 
 
 def _each(act: Callable[[Loop], None]) -> None:

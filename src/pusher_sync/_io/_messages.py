@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from pusher_proto.driving import MessageWire, checked_connection, checked_message, connection_errors
 
-__all__ = ["ConnectMessages", "MessageConnection", "MessagePipe"]
+__all__ = ["Closing", "ConnectMessages", "MessageConnection", "MessagePipe"]
 
 _AT_ONCE = 64
 """Messages that one thread receives: as many may be ahead of the loop."""
@@ -39,12 +39,30 @@ ConnectMessages = Callable[[str, int, bool, str], MessageConnection]
 """Opens a connection to a host and port, with TLS or not, for a target such as `/app/KEY?protocol=7`."""
 
 
+class Closing:
+    """The threads of one client that close connections."""
+
+    def __init__(self) -> None:
+        self._threads: list[tuple[Thread, float]] = []
+
+    def add(self, thread: Thread, seconds: float) -> None:
+        """Let `wait` wait for a thread, for at most `seconds`."""
+        self._threads = [each for each in self._threads if each[0].is_alive()]
+        self._threads.append((thread, seconds))
+
+    def wait(self) -> None:
+        """Wait for the threads."""
+        for thread, seconds in self._threads:
+            if thread.is_alive():  # it may not have been started
+                thread.join(seconds)
+
+
 class MessagePipe:
     """A connection and its wire. Each call of the connection runs in another thread, as it blocks.
 
     `begin(what, function, *args, done=..., failed=...)` calls a function in a new thread, and then one of the other two
     with the result or the exception in the loop's thread; `post` calls a function in the loop's thread. The thread that
-    closes the connection is added to `closing`, with the seconds that the end of the client may wait for it.
+    closes the connection is added to `closing`.
     """
 
     def __init__(
@@ -53,7 +71,7 @@ class MessagePipe:
         connect: ConnectMessages,
         begin: Callable[..., Thread],
         post: Callable[..., None],
-        closing: list[tuple[Thread, float]],
+        closing: Closing,
     ) -> None:
         self._wire = wire
         self._begin = begin
@@ -131,6 +149,6 @@ class MessagePipe:
     def _close(self, connection: MessageConnection) -> None:
         """Close in another thread: the first two may be stuck in the connection."""
         self._connection, self._may_receive = None, False
-        thread = self._begin("close", connection.close, *self._wire.goodbye, done=bool, failed=bool)
-        self._closing[:] = [each for each in self._closing if each[0].is_alive()]
-        self._closing.append((thread, self._wire.effect.close_timeout))
+        close = partial(connection.close, *self._wire.goodbye)
+        thread = self._begin("close", close, done=bool, failed=bool)
+        self._closing.add(thread, self._wire.effect.close_timeout)
