@@ -14,6 +14,7 @@ FIXTURES = {
     "frozen": "freezes programs with PyInstaller",
     "java": "installs the official library of Java",
     "plant": "runs Redis, a relay and two workers",
+    "reverb_ready": "runs a real Laravel Reverb",
     "sockudo_ready": "runs a real Sockudo",
     "soketi_ready": "installs Soketi and pusher-js from npm",
 }
