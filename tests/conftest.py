@@ -33,8 +33,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watch(), "secrecy")
 
 
-FIRST = ("test_soak.py", "test_frozen.py", "test_weather.py", "test_autobahn.py", "test_site.py")
-"""Files that take long although they have few tests: they begin first, so that no worker is left alone with them."""
+FIRST = (
+    *("autobahn/test_autobahn.py", "cli/test_screens.py", "coming_from_pysher/test_differences.py"),
+    *(
+        "drivers/test_life.py",
+        "example_programs/test_examples.py",
+        "example_programs/test_redis.py",
+    ),
+    *("faults/test_memory_net.py", "faults/test_processes_net.py", "parity/test_page.py"),
+    *("proto/test_leaks.py", "proto/test_limits.py", "sockudo/test_failures.py"),
+    *("sockudo/test_restarts.py", "soketi/test_restarts.py", "test_frozen.py"),
+    *("test_reference.py", "test_site.py", "test_soak.py", "test_weather.py"),
+)
+"""The files that take longest. They begin first, so that no worker is left alone with one of them at the end."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,7 +64,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in FIRST)
+    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
 
 
 def pytest_collection_finish() -> None:
