@@ -2,7 +2,8 @@
 
 `python -m fuzz.weather --hours H --seed S` simulates H connection-hours. Everything happens at random and is decided by
 the seed: latency, chunking, connections lost at any byte, half-open links, refused ones, slow and wrong authorizations,
-restarts, key rotation, members who come and go, applications that subscribe, leave, stall, misuse and raise.
+restarts, key rotation, members who come and go, applications that subscribe, leave, catch up, trigger client events
+with an outbox, stall, misuse and raise.
 
 With `--cluster` the server behaves like several Sockudo nodes (`tests/cluster.py`), and the clients have
 `several_nodes`.
