@@ -54,7 +54,7 @@ class Body:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self.task = loop.current_task()
+        self.task: Any = loop.current_task()
 
     @property
     def is_here(self) -> bool:
