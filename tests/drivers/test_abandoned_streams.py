@@ -22,6 +22,7 @@ async def begun(channel: Channel, server: Any) -> Stream[ChannelEvent]:
     stream: Stream[ChannelEvent] = channel.events("count")
     for n in range(200):
         server.publish("room", "count", n)
+        server.publish("room", "padding", "x" * 5000)  # else one read may bring all events
     async for event in stream:
         assert event.data == 0
         break
