@@ -179,7 +179,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 OUTSIDE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
 """What only the `_io` of a driver imports."""
-BESIDE = {"testing", "__main__", "_in_memory", "_post", "_pytest_plugin"}
+BESIDE = {"testing", "__main__", "_pytest_plugin"}
 """Modules of a driver's package that are not part of the driver."""
 
 

@@ -128,7 +128,7 @@ def definitions(package: Any, module: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-OTHERS = ("testing", "__main__", "_post", "_pytest_plugin")
+OTHERS = ("testing", "__main__", "_pytest_plugin")
 """What is in the package besides the driver: a server for tests, and the command line."""
 
 

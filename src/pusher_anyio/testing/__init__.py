@@ -28,9 +28,9 @@ from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerReques
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Controls
 
+from .._io import current_loop
+from .._leaving import Leaving, Opening
 from ._in_memory import InMemory, InMemoryAwaited, InMemoryThere
-from ._io import current_loop
-from ._leaving import Leaving, Opening
 from ._post import post
 
 __all__ = ["AwaitedServer", "RunningServer", "ServerInThread", "serve", "serve_in_thread"]
