@@ -92,6 +92,25 @@ def test_messages_of_encrypted_channels_are_held_as_well() -> None:
     assert isinstance(failed, DecryptionFailed)
 
 
+def test_messages_of_the_subscription_before_a_refresh_are_not_held() -> None:
+    """They lie before the gap. The pong to the ping behind the unsubscribe tells them from later ones."""
+    world = World()
+    device = world.connected(world.options(auth=world.own_key(member={"user_id": "me"})))
+    device.subscribe("presence-room")
+    world.run(1)
+    world.act(world.server.delay, 5.0, "subscribe")
+    device.take()
+    device.do(device.session.refresh_members, "presence-room")
+    world.say("price", 7, "presence-room")
+    assert news(device) == [ChannelEvent("presence-room", "price", 7)]
+    world.run(1)
+    world.say("price", 8, "presence-room")
+    world.run(5)
+    subscribed, message = news(device)
+    assert gap(subscribed) > 4
+    assert message == ChannelEvent("presence-room", "price", 8)
+
+
 def test_a_channel_that_catches_up_holds_them_by_itself() -> None:
     world = World()
     device = world.connected()

@@ -261,13 +261,18 @@ class Channel:
 
     @property
     def _is_early(self) -> bool:
-        """Whether a message comes before the `Subscribed` that reports a gap."""
+        """Whether a message that comes now lies behind the gap that `Subscribed` will report."""
+        return self._will_report and (self.roster is None or self.roster.expects)
+
+    @property
+    def _will_report(self) -> bool:
+        """Whether `Subscribed` will report a gap, if the server confirms in time."""
         return self.state is ChannelState.SUBSCRIBING and self.lost_at is not None
 
     @property
     def _passes_received(self) -> bool:
         """Whether messages that are received go to the application as they are."""
-        return self._plain and self._catching_up is None and not self._is_early
+        return self._plain and self._catching_up is None and not self._will_report
 
     def renew(self, lost_at: float | None) -> None:
         """Leave the subscription, which counts as lost since `lost_at`, to make it again."""

@@ -81,6 +81,11 @@ class Roster:
         """Drop joins and leaves until `expect`: they belong to a subscription that was ended."""
         self._early = None
 
+    @property
+    def expects(self) -> bool:
+        """Whether messages belong to the subscription that is being made, not to the one that was ended."""
+        return self._early is not None
+
     def clear(self) -> None:
         """Empty the roster, as its subscription ended; keep its members to compute the differences later."""
         if self._by_id:
