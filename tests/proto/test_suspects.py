@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pusher_proto import (
 )
 from pusher_proto._channels.suspects import Suspects
 from pusher_proto.signing import sign_channel, sign_user
-from pusher_proto.testing import DEMO_APP
+from pusher_proto.testing import DEMO_APP, MessageRate, Server, ServerOptions
 from simulation import Device, Wire, World
 
 C = ChannelState
@@ -214,21 +215,63 @@ def test_ends_with_a_code_are_no_reason_to_suspect_a_channel() -> None:
 
 def test_suspects_are_found_one_by_one() -> None:
     suspects = Suspects()
-    assert suspects.ended(1006, ["a", "b"], None, None) is None
+    assert suspects.ended(1006, ["a", "b"], None, None, 0) is None
     assert not suspects.suspected("a")
-    assert suspects.ended(1006, ["a", "b"], "c", None) is None
+    assert suspects.ended(1006, ["a", "b"], "c", None, 0) is None
     assert [suspects.suspected(name) for name in "abcd"] == [True, True, True, False]
-    assert suspects.ended(1006, [], None, "a") is None  # it was lost after the answer
-    assert suspects.ended(1006, ["b"], None, "b") == "b"
+    assert suspects.ended(1006, [], None, "a", 0) is None  # it was lost after the answer
+    assert suspects.ended(1006, ["b"], None, "b", 0) == "b"
     assert (suspects.convicted("b"), suspects.convicted("a")) == (True, False)
     for name in "abc":
         suspects.cleared(name)
-    assert suspects.ended(1006, ["a", "d"], None, None) is None
-    assert suspects.ended(1006, [], None, None) is None
-    assert suspects.ended(1006, ["a", "d"], None, None) is None  # the first of a row again
+    assert suspects.ended(1006, ["a", "d"], None, None, 0) is None
+    assert suspects.ended(1006, [], None, None, 0) is None
+    assert suspects.ended(1006, ["a", "d"], None, None, 0) is None  # the first of a row again
     assert not suspects.suspected("a")
-    assert suspects.ended(1009, ["a"], None, None) == "a"
-    assert suspects.ended(4301, ["d"], None, None) is None
+    assert suspects.ended(1009, ["a"], None, None, 0) == "a"
+    assert suspects.ended(4301, ["d"], None, None, 0) is None
+
+
+def test_a_suspect_goes_first_where_a_limit_of_messages_may_be_the_reason() -> None:
+    suspects = Suspects()
+    for _ in range(2):
+        assert suspects.ended(1006, ["a", "b"], None, None, 5) is None
+    assert suspects.ended(1006, ["a"], None, "a", 5) is None
+    assert [suspects.goes_first(name) for name in "ab"] == [True, False]
+    assert [suspects.suspected(name) for name in "ab"] == [False, True]
+    assert suspects.ended(4200, ["a"], None, None, 0) is None
+    assert suspects.goes_first("a")
+    # It ends its connection again: then it is the reason, and there is no limit.
+    assert suspects.ended(1006, ["a", "c"], None, None, 0) == "a"
+    assert suspects.ended(1006, ["b"], None, "b", 5) == "b"
+    assert not suspects.limited
+
+
+def test_a_suspect_that_goes_first_and_is_answered_shows_a_limit_of_messages() -> None:
+    suspects = Suspects()
+    for _ in range(2):
+        assert suspects.ended(1006, ["a", "b"], None, None, 5) is None
+    assert suspects.ended(1006, ["a"], None, "a", 5) is None
+    suspects.answered("b")
+    suspects.answered("a")
+    for _ in range(6):
+        assert suspects.ended(1006, ["b"], None, None, 5) is None
+        assert suspects.limited
+        assert not suspects.suspected("b")
+    # The pace is at its slowest, so there is another reason.
+    for _ in range(2):
+        assert suspects.ended(1006, ["b"], None, None, 5) is None
+        assert not suspects.limited
+    assert suspects.suspected("b")
+
+
+def test_a_suspect_that_is_left_does_not_go_first() -> None:
+    suspects = Suspects()
+    for _ in range(2):
+        assert suspects.ended(1006, ["a", "b"], None, None, 5) is None
+    assert suspects.ended(1006, ["a"], None, "a", 5) is None
+    suspects.cleared("a")
+    assert not suspects.goes_first("a")
 
 
 def test_a_suspect_that_is_still_being_authorized_holds_the_next_one_back() -> None:
@@ -256,3 +299,29 @@ def test_a_suspect_that_is_still_being_authorized_holds_the_next_one_back() -> N
     assert script.asked == []
     script.send("pusher:pong")
     assert [one.details.channel for one in script.asked] == ["private-b"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "within"),
+    [
+        (MessageRate(messages=10, seconds=1, ends=True), 25, 30),
+        # The numbers that Reverb has by default.
+        (MessageRate(messages=60, seconds=60, ends=True), 80, 300),
+    ],
+)
+def test_F7_a_limit_of_messages_that_ends_connections_blames_no_channel(
+    rate: MessageRate, channels: int, within: float
+) -> None:
+    app = replace(DEMO_APP, message_rate=rate)
+    world = World(server=Server([app], options=ServerOptions(dialect="reverb")))
+    device = world.connected(Options.for_reverb("pusher.test", key=DEMO_APP.key, tls=False))
+    names = [f"channel-{n}" for n in range(channels)]
+    device.subscribe(*names)
+    world.run_until(lambda: up(device, names), within)
+    assert device.of(SubscriptionFailed) == []
+    losses = len(device.of(ConnectionLost))
+    world.run(600)
+    assert (up(device, names), len(device.of(ConnectionLost))) == (True, losses)
+    world.reset(device)
+    world.run_until(lambda: up(device, names), within)
+    assert len(device.of(ConnectionLost)) == losses + 1

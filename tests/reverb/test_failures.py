@@ -170,7 +170,7 @@ async def test_F6_a_full_app_is_tried_again_by_a_client_that_was_connected(
         await client.channel("news").wait_subscribed(TIMEOUT)
 
 
-@pytest.mark.parametrize("terminates", [False], ids=["refuses"])
+@pytest.mark.parametrize("terminates", [False, True], ids=["refuses", "terminates"])
 async def test_F7_a_limit_of_messages_delays_channels_and_loses_none(
     driver: Driver, start_server: StartServer, terminates: bool
 ) -> None:

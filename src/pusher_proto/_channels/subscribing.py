@@ -101,9 +101,10 @@ class Admission:
         without_data, self._without_data = self._without_data, {}
         if ended is None:
             return None
-        if ended.code == _RATE_LIMIT:
+        alone = probed.name if probed else None
+        found = self.suspects.ended(ended.code, unanswered, behind, alone, succeeded)
+        if ended.code == _RATE_LIMIT or self.suspects.limited:
             self._pace.slow_down(succeeded)
-        found = self.suspects.ended(ended.code, unanswered, behind, probed.name if probed else None)
         if found is None:
             return None
         text = f"the server ended the connection when {excerpt(found, 64)!r} was subscribed: {ended.reason}"
@@ -118,6 +119,13 @@ class Admission:
             and self.suspects.convicted(channel.name)
             and self._timers.is_set(Timer.REAUTHORIZE, channel.name)
         )
+
+    def turn(self, channel: Channel) -> tuple[bool, bool]:
+        """Return a key that sorts channels into the order in which a connection subscribes to them.
+
+        Presence channels are last: in a cluster the answer may take long, and the server's other answers wait for it.
+        """
+        return not self.suspects.goes_first(channel.name), channel.roster is not None
 
     def ask(self, channel: Channel, now: float) -> None:
         """Subscribe to a channel if it is pending, and drop what is left of an earlier try."""
@@ -204,6 +212,7 @@ class Admission:
     def succeeded(self, channel: Channel) -> None:
         """Note that a channel is subscribed."""
         self._succeeded += 1
+        self.suspects.answered(channel.name)
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
 
     def withdraw(self, channel: Channel, now: float) -> None:

@@ -160,12 +160,9 @@ class Subscriptions:
     # The connection
 
     def established(self, socket_id: str, now: float) -> None:
-        """Subscribe to all channels in the application's order, presence channels last.
-
-        In a cluster the answer for a presence channel may take long, and the server's other answers wait for it.
-        """
+        """Subscribe to all channels, each kind in the application's order."""
         self._admission.established(socket_id)
-        for channel in sorted(self.channels.values(), key=lambda one: one.roster is not None):
+        for channel in sorted(self.channels.values(), key=self._admission.turn):
             self._admission.ask(channel, now)
 
     @property

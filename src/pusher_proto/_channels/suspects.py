@@ -3,6 +3,9 @@
 Sockudo 5.2.0 does so for a presence channel without `channel_data`, Reverb for a subscribe above its limit, and this
 client itself for a cached event above `Options.max_message_size`. Such a channel must not cost the others their
 connection, again and again.
+
+Reverb with `terminate_on_limit` ends a connection in the same way for the number of its messages. Then no channel is
+the reason, and the subscribes have to be sent more slowly.
 """
 
 from __future__ import annotations
@@ -12,6 +15,10 @@ __all__ = ["Suspects"]
 _TOO_LARGE = 1009
 _BARE = (None, 1006, _TOO_LARGE)
 """Codes of ends that can have been caused by one subscribe: none, and "message too large"."""
+_LEAST_LIMIT = 5
+"""Subscribes that every server with a limit of messages answers on one connection."""
+_MOST_SLOWINGS = 6
+"""Ends that are attributed to a limit of messages, once there is one: then the pace is at its slowest."""
 
 
 class Suspects:
@@ -19,18 +26,41 @@ class Suspects:
 
     A channel whose subscribe is unanswered when the connection ends is a suspect from the second such end in a row
     on. The connections that follow subscribe suspects last and one by one, so that the next end convicts one.
+
+    Where so many others were answered before it that a limit of messages may be the reason, the suspect is subscribed
+    first on the next connection. If it is answered there, and the connection ends nevertheless, there is a limit.
     """
 
-    __slots__ = ("_convicted", "_ends", "_names")
+    __slots__ = (
+        "_convicted", "_ends", "_first", "_first_answered", "_names", "_no_limit", "_slowings", "limited",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
         self._ends = 0
         self._convicted: dict[str, None] = {}
+        self._first: str | None = None
+        """The suspect that the next connection subscribes first."""
+        self._first_answered = False
+        self._no_limit = False
+        """Whether a suspect that went first ended its connection, while there are suspects."""
+        self._slowings = 0
+        """Ends that were attributed to a limit of messages."""
+        self.limited: bool = False
+        """Whether the last end was one of them."""
 
     def suspected(self, name: str) -> bool:
         """Return whether the channel is to be subscribed alone."""
-        return name in self._names or name in self._convicted
+        return name != self._first and (name in self._names or name in self._convicted)
+
+    def goes_first(self, name: str) -> bool:
+        """Return whether the channel is to be subscribed before all others."""
+        return name == self._first
+
+    def answered(self, name: str) -> None:
+        """Note that a channel was subscribed."""
+        if name == self._first:
+            self._first_answered = True
 
     def convicted(self, name: str) -> bool:
         """Return whether the channel ended a connection and was not subscribed since."""
@@ -40,25 +70,43 @@ class Suspects:
         """Trust a channel again: the connection outlived its subscribe, or it was left."""
         self._names.pop(name, None)
         self._convicted.pop(name, None)
+        if name == self._first:
+            self._first = None
         if not self._names:
-            self._ends = 0
+            self._ends, self._no_limit = 0, False
 
     def ended(
-        self, code: int | None, unanswered: list[str], behind: str | None, alone: str | None
+        self,
+        code: int | None,
+        unanswered: list[str],
+        behind: str | None,
+        alone: str | None,
+        successes: int,
     ) -> str | None:
         """Take the end of a connection; return the channel that is found to be its reason, or None.
 
         `unanswered` are the channels whose subscribe was not answered, `behind` the one whose cached event may have
-        been about to come, `alone` the one that was being subscribed alone.
+        been about to come, `alone` the one that was being subscribed alone; `successes` counts the channels that were
+        subscribed.
         """
+        first_answered, self._first_answered, self.limited = self._first_answered, False, False
         present = unanswered if behind is None else [*unanswered, behind]
         if code not in _BARE or not present:
             if not present and alone is None:
                 self._ends = 0
             return None
-        if alone is None and len(present) == 1 and code == _TOO_LARGE:
+        first, self._first = self._first, None
+        if self._is_limit(first if first_answered else None, successes):
+            return None
+        if first is not None and first in present:
+            alone, self._no_limit = first, True
+        elif alone is None and len(present) == 1 and code == _TOO_LARGE:
             alone = present[0]
         if alone is not None and alone in present:
+            is_known = self._no_limit or alone in self._convicted
+            if successes >= _LEAST_LIMIT and not is_known:
+                self._first = alone
+                return None
             self._names.pop(alone, None)
             self._convicted[alone] = None
             return alone
@@ -66,3 +114,18 @@ class Suspects:
         if self._ends > 1:
             self._names.update(dict.fromkeys(present))
         return None
+
+    def _is_limit(self, innocent: str | None, successes: int) -> bool:
+        """Return whether an end is attributed to a limit of messages, and trust all suspects then.
+
+        `innocent` is the suspect that went first and was answered.
+        """
+        if successes < _LEAST_LIMIT or not (
+            innocent is not None or 0 < self._slowings < _MOST_SLOWINGS
+        ):
+            return False
+        self._slowings += 1
+        self.limited = True
+        self._names.clear()
+        self._ends = 0
+        return True
