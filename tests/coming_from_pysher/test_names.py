@@ -388,6 +388,6 @@ def test_the_list_of_members_and_what_follows_fit_together() -> None:
     # In the list already.
     assert messages.of(MemberAdded(room, bob)) is None
     assert messages.of(MemberAdded(room, Member("8", "else"))) is not None
-    gone = ("pusher_internal:member_removed", '{"user_id":"7"}', room)
+    gone = ("pusher_internal:member_removed", '{"user_id":"7"}')
     assert messages.of(MemberRemoved(room, ann)) == gone
     assert messages.of(MemberRemoved(room, ann)) is None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from threading import Thread, current_thread
 from typing import Any
 
@@ -13,7 +12,7 @@ import pusher_proto as proto
 from pusher_sync import Client, open_pusher
 
 from .channel import CallbackBase, Callbacks
-from .messages import ERROR, MADE, Messages
+from .messages import MADE, Messages
 from .settings import options_for
 
 __all__ = ["Connection"]
@@ -54,9 +53,9 @@ class Connection(CallbackBase, Thread):
         self.channels: dict[str, proto.Auth | None] = {}
         """The channels to subscribe to at each connection, each with the way to authorize it."""
         self._client: Client | None = None
-        # The state while no client is open, the last socket id, and the code of the last `pusher:error`.
+        """While it is open."""
         self._state, self._socket_id = "initialized", ""
-        self._code: int | None = -1
+        """The state while no client is open, and the last socket id."""
         Thread.__init__(self, **thread_kwargs)
         self.daemon = daemon
         self.name = "PysherEventLoop"
@@ -65,13 +64,13 @@ class Connection(CallbackBase, Thread):
     @property
     def state(self) -> str:
         """The state: initialized, connecting, connected, unavailable, failed or disconnected."""
-        client = self._open
+        client = self._client
         return self._state if client is None else str(client.state)
 
     @property
     def socket_id(self) -> str:
         """The id of the connection, or of the last one; empty before the first one."""
-        client = self._open
+        client = self._client
         return (client and client.socket_id) or self._socket_id
 
     def start(self) -> None:
@@ -83,7 +82,7 @@ class Connection(CallbackBase, Thread):
             raise RuntimeError("this connection is running already: call disconnect() first")
         if self.ident is not None:
             Thread.__init__(self, name=self.name, daemon=self.daemon)
-        self.disconnect_called, self._state, self._code = False, "disconnected", -1
+        self.disconnect_called, self._state = False, "disconnected"
         client = open_pusher(self._options())
         try:
             self._messages = Messages(lambda name: client.channel(name).members)
@@ -101,10 +100,15 @@ class Connection(CallbackBase, Thread):
 
     def run(self) -> None:
         """Call the callbacks until the client is closed."""
-        assert self._client is not None
-        # The client has logged why it gave up.
-        with suppress(proto.ConnectionFailed), self._client:
-            self._client.run()
+        if (client := self._client) is None:
+            return  # disconnected already
+        try:
+            client.run()
+        except proto.ConnectionFailed:  # the client has logged why
+            self._state = "failed"
+        finally:
+            self._client = None
+            client.close()
 
     def disconnect(self, timeout: float | None = None) -> None:
         """Disconnect for good; `start()` connects again. No callback is called after it.
@@ -112,26 +116,27 @@ class Connection(CallbackBase, Thread):
         Waits for a running callback, at most `timeout` seconds (5 by default), unless it is called in one.
         """
         self.disconnect_called = True
-        if self._client is not None:
-            self._client.close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
         if self.is_alive() and current_thread() is not self:
             self.join(_PATIENCE if timeout is None else timeout)
 
     def reconnect(self, reconnect_interval: float | None = None) -> None:  # noqa: ARG002 - of Pysher
         """End the connection and open another at once; `reconnect_interval` has no effect."""
-        if (client := self._open) is not None:
+        if (client := self._client) is not None:
             client.reconnect()
 
     def subscribe(self, channel_name: str, auth: proto.Auth | None = None) -> None:
         """Subscribe to a channel at this connection and at all later ones."""
-        if (client := self._open) is not None:
+        if (client := self._client) is not None:
             client.subscribe(channel_name, auth=auth)
         self.channels[channel_name] = auth
 
     def unsubscribe(self, channel_name: str) -> None:
         """Unsubscribe from a channel."""
         self.channels.pop(channel_name, None)
-        if (client := self._open) is not None:
+        if (client := self._client) is not None:
             client.unsubscribe(channel_name)
 
     def send_event(self, event_name: str, data: Any, channel_name: str | None = None) -> None:
@@ -142,7 +147,7 @@ class Connection(CallbackBase, Thread):
                 self.subscribe(data["channel"], ready if ready.auth else None)
             elif event_name == "pusher:unsubscribe":
                 self.unsubscribe(data["channel"])
-            elif (client := self._open) is None:
+            elif (client := self._client) is None:
                 raise proto.NotConnected("there is no connection: call connect() first")
             elif channel_name and event_name.startswith("client-"):
                 client.channel(channel_name).trigger(event_name, data)
@@ -150,11 +155,6 @@ class Connection(CallbackBase, Thread):
                 client.send_event(event_name, data, channel_name)
         except (proto.PusherError, TypeError, ValueError, LookupError, AttributeError) as error:
             self.logger.error("%r was not sent: %s", event_name, error)
-
-    @property
-    def _open(self) -> Client | None:
-        """The client while it is open."""
-        return None if self._client is None or self._client.closed else self._client
 
     def _options(self) -> proto.Options:
         pings = self.ping_interval, self.pong_timeout
@@ -167,25 +167,15 @@ class Connection(CallbackBase, Thread):
         if type(event) is proto.ChannelEvent:
             self.event_handler(event.name, event.wire_data, event.channel)
             return
-        made = self._messages.of(event)
         if isinstance(event, proto.ConnectionEstablished):
             self._socket_id = event.socket_id
             if event.offline_for is not None and self.reconnect_handler is not None:
                 self.reconnect_handler()
-        elif isinstance(event, proto.ServerError):
-            self._code = event.code
-        elif isinstance(event, proto.ConnectionLost) and not event.will_retry:
-            self._state = "failed"
-            # Servers of protocol 7 send no `pusher:error` before the end; some others do.
-            if event.code != self._code:
-                advice = f" ({event.hint})" if event.hint else ""
-                made = ERROR, {"code": event.code, "message": event.reason + advice}, None
-        if made is not None:
-            name, data, channel = made
-            if channel is None:
-                self.call(name, data)
-            else:
-                self.event_handler(name, data, channel)
+        name, data = self._messages.of(event) or ("", None)
+        if name in MADE:
+            self.call(name, data)
+        elif name:
+            self.event_handler(name, data, getattr(event, "channel", ""))
 
     def _take_message(self, message: proto.Message) -> None:
         """Process a message as it was received."""

@@ -47,12 +47,10 @@ class Pusher:
         subscribed again. `log_level` is the level of the connection's logger; messages are logged by the loggers below
         `pusher_proto`. `thread_kwargs` are for `threading.Thread`.
         """
-        for name, value, kind in (
-            ("cluster", cluster, str),
-            ("user_data", user_data or {}, Mapping),
-        ):
-            if not isinstance(value, kind):
-                raise TypeError(f"{name} is a {kind.__name__}, not {type(value).__name__}")
+        if not isinstance(cluster, str):
+            raise TypeError(f"cluster is a str, not {type(cluster).__name__}")
+        if not isinstance(user_data or {}, Mapping):
+            raise TypeError(f"user_data is a mapping, not {type(user_data).__name__}")
         if cluster:
             self.host = f"ws-{cluster}.pusher.com"
         self.key: str = _text(key)
