@@ -386,12 +386,12 @@ def test_no_file_is_too_long(path: Path) -> None:
 MOST_CODE = {
     "pusher_anyio/_io": 491,
     "pusher_anyio": 547,
-    "pusher_sync/_io": 267,
-    "pusher_sync": 362,
+    "pusher_sync/_io": 255,
+    "pusher_sync": 361,
     "pusher_anyio/_io/_messages.py": 45,
     "pusher_anyio/_merging.py": 45,
     "pusher_sync/_merging.py": 53,
-    "pusher_sync/_io/_messages.py": 96,
+    "pusher_sync/_io/_messages.py": 97,
     "pusher_sync/pysher": 390,
 }
 """The most lines of code of each room of a driver, without the rooms in it, the modules `BESIDE`, and those that have

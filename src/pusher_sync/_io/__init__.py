@@ -5,8 +5,7 @@ Knows `pusher_proto.driving` and itself, and nothing of the client.
 
 from threading import current_thread
 
-from ._dial import Connect
-from ._loop import IO, Loop
+from ._loop import IO, Connect, Loop
 from ._messages import ConnectMessages, MessageConnection
 
 __all__ = ["IO", "Connect", "ConnectMessages", "Loop", "MessageConnection", "current_thread"]

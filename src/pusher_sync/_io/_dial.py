@@ -7,6 +7,7 @@ import selectors
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from itertools import chain, repeat
 from typing import Any
 
 from pusher_proto.driving import STAGGER, Wire, in_turns
@@ -24,12 +25,10 @@ def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object])
     """
     infos: list[tuple[Any, ...]] = socket.getaddrinfo(wire.host, wire.port, type=socket.SOCK_STREAM)
     resolved(infos)
-    addresses = in_turns(infos)
     error = OSError(f"{wire.host} has no address")
     with selectors.DefaultSelector() as attempts, ExitStack() as opened:
-        while not wire.over:
-            info = next(addresses, None)
-            if info is None and not attempts.get_map():
+        for info in chain(in_turns(infos), repeat(None)):
+            if wire.over or not (info or attempts.get_map()):
                 break
             try:
                 if info is not None:
@@ -47,4 +46,4 @@ def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object])
                     return socket.socket(fileno=key.data.detach())  # all others are closed
             except OSError as failed:
                 error = failed
-        raise error
+    raise error

@@ -19,9 +19,9 @@ from pusher_proto.driving import Driver, MessageWire, Wire, WireSocket, call_pla
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import Connect, connect_tcp
-from ._messages import Closing, ConnectMessages, MessagePipe
+from ._messages import Closing, ConnectMessages, MessagePipe, Report
 
-__all__ = ["IO", "Loop"]
+__all__ = ["IO", "Connect", "Loop"]
 
 _NAP = 86400.0  # seconds; some systems cannot sleep longer than a few weeks
 
@@ -84,8 +84,7 @@ class Loop:
         self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
         self.over = self.stopping = False
-        self._connect = connect
-        self._connect_messages = connect_messages
+        self._connect, self._connect_messages = connect, connect_messages
         self._closing = Closing()
         self._posted: list[Callable[[], object]] = []
         self._woken = False
@@ -121,11 +120,10 @@ class Loop:
         if self.over or threading.current_thread() is self._thread:
             return not self.over
         guard: Any = self.guard
-        try:
+        with suppress(RuntimeError):  # the lock is not held by this thread
             threading.Condition(guard).notify(0)
-        except RuntimeError:  # the lock is not held by this thread
-            return False
-        return True
+            return True
+        return False
 
     def wake(self) -> None:
         """Settle the driver soon. Safe in any thread and in signal handlers: it takes no lock."""
@@ -172,7 +170,7 @@ class Loop:
             wire.moved_by = MessagePipe(wire, connect, begin, self._post, self._closing)
         else:
             opened = partial(WireSocket.opened, wire, self._selector)
-            begin("dial", self._dial, wire, done=opened, failed=wire.failed)
+            begin("dial", partial(self._dial, wire), opened, wire.failed)
 
     def attend(self, wire: Wire) -> None:
         """Write a wire's output, watch its socket, and close it when it is over."""
@@ -187,24 +185,18 @@ class Loop:
     ) -> Callable[[], object]:
         """Call a function of the application in a new thread. A call that is cancelled runs on."""
         name = getattr(function, "__qualname__", "application")
-        self._begin(name, "call", call_plain, function, argument, done=done, failed=done)
+        self._begin(name, "call", partial(call_plain, function, argument), done, done)
         return int  # nothing: a thread cannot be interrupted
 
     # The threads
 
     def _begin(
-        self,
-        name: str,
-        what: str,
-        function: Callable[..., object],
-        *args: object,
-        done: Callable[[Any], object],
-        failed: Callable[[BaseException], object],
+        self, name: str, what: str, function: Callable[[], object], done: Report, failed: Report
     ) -> threading.Thread:
-        """Call `function(*args)` in a new thread, then `done` or `failed` in the loop's thread."""
+        """Call `function` in a new thread, then `done` or `failed` in the loop's thread."""
 
         def work() -> None:
-            result = outcome_of(function, *args)
+            result = outcome_of(function)
             self._post(failed if isinstance(result, BaseException) else done, result)
 
         thread = threading.Thread(target=work, name=f"pusher-{what} {name}", daemon=True)
@@ -263,9 +255,8 @@ class Loop:
                 driver.ring(now)
             if self._woken:
                 self._woken = False
-                posted, self._posted = self._posted, []
-                for act in posted:
-                    act()
+                while self._posted:
+                    self._posted.pop(0)()
                 if self.stopping:
                     driver.session.close(now=time.monotonic())
                 driver.settle()
@@ -276,8 +267,7 @@ class Loop:
             return self._selector.select(min(max(seconds, 0.0), _NAP))
         except OSError:
             # `select` refuses all sockets because of one that the application closed: reading tells which.
-            keys = self._selector.get_map().values()
-            return [(key, selectors.EVENT_READ) for key in keys]
+            return [(key, selectors.EVENT_READ) for key in self._selector.get_map().values()]
 
     def _hear(self, _: int) -> None:
         with suppress(BlockingIOError):

@@ -9,10 +9,14 @@ from typing import Any, Protocol
 
 from pusher_proto.driving import MessageWire, checked_connection, checked_message, connection_errors
 
-__all__ = ["Closing", "ConnectMessages", "MessageConnection", "MessagePipe"]
+__all__ = ["Closing", "ConnectMessages", "MessageConnection", "MessagePipe", "Report"]
 
 _AT_ONCE = 64
 """Messages that one thread receives: as many may be ahead of the loop."""
+
+
+Report = Callable[[Any], object]
+"""Takes the result of a function that ran in another thread."""
 
 
 class MessageConnection(Protocol):
@@ -60,16 +64,16 @@ class Closing:
 class MessagePipe:
     """A connection and its wire. Each call of the connection runs in another thread, as it blocks.
 
-    `begin(what, function, *args, done=..., failed=...)` calls a function in a new thread, and then one of the other two
-    with the result or the exception in the loop's thread; `post` calls a function in the loop's thread. The thread that
-    closes the connection is added to `closing`.
+    `begin(what, function, done, failed)` calls a function in a new thread, and then one of the other two, with the
+    result or the exception, in the loop's thread; `post` calls a function in the loop's thread. The thread that closes
+    the connection is added to `closing`.
     """
 
     def __init__(
         self,
         wire: MessageWire,
         connect: ConnectMessages,
-        begin: Callable[..., Thread],
+        begin: Callable[[str, Callable[[], object], Report, Report], Thread],
         post: Callable[..., None],
         closing: Closing,
     ) -> None:
@@ -79,7 +83,7 @@ class MessagePipe:
         self._closing = closing
         self._connection: Any = None
         self._sending = self._receiving = self._may_receive = False
-        begin("dial", self._open, connect, done=self._opened, failed=wire.failed)
+        begin("dial", partial(self._open, connect), self._opened, wire.failed)
 
     def attend(self) -> None:
         """Read, write, or end, as the wire says."""
@@ -92,13 +96,13 @@ class MessagePipe:
         if wire.has_to_write and not self._sending:
             self._sending = True
             data = wire.to_write()
-            sent = partial(self._sent, len(data))
-            self._begin("send", self._send, connection, data, done=sent, failed=wire.write_failed)
+            send, sent = partial(self._send, connection, data), partial(self._sent, len(data))
+            self._begin("send", send, sent, wire.write_failed)
         self._may_receive = wire.wants_data
         if self._may_receive and not self._receiving:
             self._receiving = True
-            receive = partial(self._begin, "receive", self._receive, connection)
-            receive(done=self._received, failed=wire.failed)
+            receive = partial(self._receive, connection)
+            self._begin("receive", receive, self._received, wire.failed)
 
     # In other threads
 
@@ -150,5 +154,5 @@ class MessagePipe:
         """Close in another thread: the first two may be stuck in the connection."""
         self._connection, self._may_receive = None, False
         close = partial(connection.close, *self._wire.goodbye)
-        thread = self._begin("close", close, done=bool, failed=bool)
+        thread = self._begin("close", close, bool, bool)
         self._closing.add(thread, self._wire.effect.close_timeout)
