@@ -95,7 +95,7 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.PACE: lambda parts, _, now: parts.subscriptions.pace_due(now),
     Timer.SUBSCRIBE: lambda parts, name, now: parts.subscriptions.subscribe_due(name, now),
     Timer.SUBSCRIBE_AGAIN: lambda parts, name, now: parts.subscriptions.again_due(name, now),
-    Timer.GOODBYE: lambda parts, _, now: parts.reconnect(now),
+    Timer.LEAVE_ALL: lambda parts, _, now: parts.reconnect(now),
     Timer.SIGN_IN: lambda parts, _, now: parts.user.signin_due(now),
     Timer.SIGN_IN_RETRY: lambda parts, _, now: parts.user.retry_due(now),
     Timer.USER_CHANNEL: lambda _, __, ___: None,  # waits look after every input

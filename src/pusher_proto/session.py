@@ -155,7 +155,7 @@ class Session:
         self._advance_clock(now)
         if self._connector.ending:
             return
-        if self.options.several_nodes and self._subscriptions.say_goodbye(self._now):
+        if self.options.several_nodes and self._subscriptions.leave_all(self._now):
             return
         self._parts.reconnect(self._now)
 
@@ -193,7 +193,7 @@ class Session:
         """Leave a channel, and do not subscribe to it again."""
         self._advance_clock(now)
         if not self._connector.ending:
-            self._catch_ups.end(channel, self._connector.heard_at(self._now), self._now)
+            self._catch_ups.end(channel, self._connector.received_at(self._now), self._now)
             self._subscriptions.unsubscribe(channel, self._now)
             self.client_events.left(channel, self._now)
 
@@ -468,11 +468,11 @@ class Session:
         """Go on with presence channels that waited for the sign-in, which succeeded or failed."""
         self._subscriptions.user_settled(now)
 
-    def _lost(self, now: float, heard_at: float) -> None:
+    def _lost(self, now: float, received_at: float) -> None:
         self.client_events.lost()
         self._user.lost()
         self._catch_ups.connection_lost()
-        self._subscriptions.lost(now, heard_at)
+        self._subscriptions.lost(now, received_at)
 
     def _authorizing(self) -> bool:
         """Return whether an authorization is pending, or failed and will be asked for again."""

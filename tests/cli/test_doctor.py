@@ -468,8 +468,8 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (200, {"token": "x"}),
             (
-                "the answer of the auth endpoint has no `auth`; its keys are token. "
-                "AuthEndpoint(parse=...) can say where it is"
+                "the answer of the auth endpoint has no `auth`; its keys are token: "
+                "set AuthEndpoint(parse=...) to a function that returns an object with `auth`"
             ),
             """The endpoint must answer JSON such as {"auth": "KEY:SIGNATURE"}: look at what it answers.""",
         ),

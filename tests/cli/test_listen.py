@@ -195,7 +195,7 @@ def test_an_endpoint_that_fails_for_the_moment_is_no_refusal(
     running.auth_answer(503, "later")
     endpoint = ["--auth-url", running.auth_url]
     assert main(["listen", *address, *endpoint, "--timeout", "0.5", "private-x"]) == 5
-    assert "; asking again in " in capfd.readouterr().err
+    assert "; next request in " in capfd.readouterr().err
 
 
 def test_nothing_in_time_is_status_5(address: list[str], capfd: pytest.CaptureFixture[str]) -> None:

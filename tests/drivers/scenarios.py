@@ -729,7 +729,8 @@ async def tls_to_a_port_without_it_says_what_to_do(driver: Driver, server: Runni
     async with driver(replace(quick(server), tls=True)) as client:
         await until(lambda: client._session.last_loss)
         with pytest.raises(
-            PusherTimeout, match="does not speak TLS on this port: without it connects tls=False"
+            PusherTimeout,
+            match="does not speak TLS on this port: to connect without it set tls=False",
         ):
             await client.wait_connected(timeout=0)
 

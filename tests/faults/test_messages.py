@@ -157,7 +157,7 @@ def test_M8_an_internal_event_lacks_a_field(event: str, said: str, data: Any) ->
 def test_M10_a_binary_message_comes() -> None:
     """The protocol has no binary messages: it is reported and dropped, and the connection is kept."""
     script = listening().receive(frame(b"\x00\xff", BINARY))
-    assert violations(script) == ["a binary message of 2 bytes; the protocol has none"]
+    assert violations(script) == ["a binary message of 2 bytes: the protocol has none"]
     assert_kept(script)
 
 

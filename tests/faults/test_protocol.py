@@ -114,7 +114,7 @@ def test_P5b_the_app_takes_TLS_only(tls: bool) -> None:
     script.connect().open().upgrade().error(4000, "TLS only")
     failure = ended_for_good(script)
     assert failure.code == 4000
-    assert "leave tls=True" in str(failure)
+    assert "set tls=True" in str(failure)
 
 
 def test_P5c_a_client_error_is_sent() -> None:

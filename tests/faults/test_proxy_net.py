@@ -197,9 +197,9 @@ def says_too_much(peer: Peer) -> None:
         (drops, "reset by peer"),
         (ends, "it ended the connection"),
         (babbles, "does not answer in HTTP"),
-        (has_a_large_head, "too large a head"),
+        (has_a_large_head, "answered with a head of more than"),
         (is_overloaded, "answered CONNECT with 503 Service Unavailable"),
-        (says_too_much, "said more than it was asked"),
+        (says_too_much, "sent bytes before TLS had started"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -136,7 +136,7 @@ class World:
     def ask(
         self, channel: str | None = "private-x", auth: Auth | None = None
     ) -> int | AuthResponse | AuthorizationError:
-        asked = self.authorizations.ask(AuthRequest(SOCKET, channel), auth, self.now)
+        asked = self.authorizations.start(AuthRequest(SOCKET, channel), auth, self.now)
         self.call()
         return asked
 
@@ -217,7 +217,7 @@ def refused(result: object) -> tuple[str, str | None, bool, BaseException | None
 def test_an_own_key_that_cannot_sign_says_why() -> None:
     own = OwnKey("KEY", "secret")
     assert refused(World(own).ask(None)) == ("OwnKey has no `user` to sign in", None, False, None)
-    failed = World(own).authorizations.ask(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
+    failed = World(own).authorizations.start(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
     text, channel, temporary, cause = refused(failed)
     assert text == (
         "signing failed: ValueError: not a socket id that a server issues: '1.1:private-x'"
@@ -753,7 +753,7 @@ def test_an_authorization_for_another_key_is_used_and_warned_of(
     auth: Auth, channel: str | None, who: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert isinstance(World(auth).ask(channel), AuthResponse)
-    assert caplog.messages == [f"the authorization for {who} is not for the key of this client"]
+    assert caplog.messages == [f"the authorization for {who} has another app key than this client"]
 
 
 @pytest.mark.parametrize("source", ["application", "endpoint"])
@@ -765,7 +765,9 @@ def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixt
     else:
         world.authorized(number, AuthResponse("OTHER:hidden"))
     assert world.told() == [("private-x", "authorization")]
-    assert caplog.messages == ["the authorization for private-x is not for the key of this client"]
+    assert caplog.messages == [
+        "the authorization for private-x has another app key than this client"
+    ]
 
 
 def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -774,7 +776,9 @@ def test_where_the_key_is_not_known_nothing_is_warned_of(caplog: pytest.LogCaptu
     authorizations = AuthRequests(
         options, timers, random.Random(), Transports(timers, 2.0), print, many=False
     )
-    assert isinstance(authorizations.ask(AuthRequest(SOCKET, "private-x"), None, 0.0), AuthResponse)
+    assert isinstance(
+        authorizations.start(AuthRequest(SOCKET, "private-x"), None, 0.0), AuthResponse
+    )
     assert caplog.messages == []
 
 
@@ -947,7 +951,7 @@ def test_losing_the_connection_opens_no_other_to_the_endpoint() -> None:
             authorizations.retry_due(timer[1], now)
 
     for number in range(1, 101):
-        assert authorizations.ask(AuthRequest(SOCKET, f"private-{number}"), None, 0.0) == number
+        assert authorizations.start(AuthRequest(SOCKET, f"private-{number}"), None, 0.0) == number
     for _ in range(20):  # refused, all but the last of them, and asked again in a while
         for effect in effects():
             if isinstance(effect, OpenTransport):

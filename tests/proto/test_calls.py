@@ -126,17 +126,17 @@ def test_D1_it_is_logged_once_that_the_bound_is_reached(caplog: pytest.LogCaptur
     world = hanging(10, max_authorizing=1)
     for _ in range(20):
         world.passes(10)
-    said = [text for text in caplog.messages if "the most that are made" in text]
+    said = [text for text in caplog.messages if "which is the limit" in text]
     assert said == [
         (
-            "4 calls of the application's functions have not returned, the most that are made: "
+            "4 calls of the application's functions have not returned, which is the limit: "
             "further calls wait for one to return"
         )
     ]
     world.authorized(1, OSError())
     assert len(world.authorizations.hanging(world.now)) == 3
     world.passes(100)
-    assert len([text for text in caplog.messages if "the most that are made" in text]) == 2
+    assert len([text for text in caplog.messages if "which is the limit" in text]) == 2
 
 
 @pytest.mark.parametrize("end", ["time", "left", "connection", "close"])
@@ -225,7 +225,7 @@ def test_house_2_8_headers_and_params_are_called_where_they_may_take_their_time(
     ("result", "why"),
     [
         (LookupError("no token"), "AuthEndpoint.headers raised: LookupError: no token"),
-        (None, "AuthEndpoint.headers returned something wrong: TypeError: a mapping was expected, not NoneType"),
+        (None, "AuthEndpoint.headers returned an invalid value: TypeError: a mapping was expected, not NoneType"),
         ({"X-A": "x\n"}, ("the request for the auth endpoint cannot be made: ValueError: "
          "the value of the header 'X-A' ends in a newline: strip() it")),
     ],

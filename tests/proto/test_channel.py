@@ -188,7 +188,7 @@ def test_a_renounced_channel_keeps_nothing_of_its_wish() -> None:
     channel = channel_in(C.UNSUBSCRIBING, "presence-x")
     channel.auth = channel.held_authorization = AuthResponse("key:x")
     channel.lost_at = channel.key_asked_at = 5.0
-    channel.renounce()
+    channel.reset()
     kept = [channel.auth, channel.held_authorization, channel.key, channel.lost_at]
     assert kept == [None] * 4
     assert channel.key_asked_at == float("-inf")

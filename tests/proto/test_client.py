@@ -104,7 +104,7 @@ def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made
         (C.DISCONNECTED, C.CONNECTING, "connecting"),
         (C.CONNECTING, C.CONNECTED, ""),
         (C.CONNECTED, C.CONNECTING, "come back"),
-        (C.CONNECTING, C.UNAVAILABLE, "not connected for long"),
+        (C.CONNECTING, C.UNAVAILABLE, "no connection for 3 s"),
         (C.UNAVAILABLE, C.CONNECTED, ""),
         (C.CONNECTED, C.FAILED, "no such app: disconnected by the app"),
         (C.FAILED, C.DISCONNECTED, "close() was called"),
@@ -524,7 +524,7 @@ def test_waiting_for_a_sign_in_that_is_refused_or_was_not_asked_for_raises() -> 
     with client.no_time(), pytest.raises(LocalProtocolError, match=r"call signin\(\) first"):
         client.wait_signed_in()
     client.signin()
-    with pytest.raises(SignInError, match="no authorization to sign in with"):
+    with pytest.raises(SignInError, match="no authorization to sign in"):
         client.wait_signed_in()
     assert client.user.last_error is not None
 

@@ -501,7 +501,7 @@ def test_trying_for_ten_seconds_is_called_unavailable_once() -> None:
     for _ in range(12):
         script.fail().retry()
     changes = script.take(StateChanged)
-    assert changes == [StateChanged(CONNECTING, UNAVAILABLE, "not connected for long")]
+    assert changes == [StateChanged(CONNECTING, UNAVAILABLE, "no connection for 10 s")]
     script.greet()
     assert script.take(StateChanged) == [StateChanged(UNAVAILABLE, CONNECTED, "")]
 
@@ -530,7 +530,7 @@ def test_after_a_refusal_or_a_disconnect_the_name_begins_anew() -> None:
     script = forgetful(unavailable().connect().greet().close(4009, TERMINATED).connect())
     assert script.session.state is CONNECTING
     assert script.wait(10).take(StateChanged) == [
-        StateChanged(CONNECTING, UNAVAILABLE, "not connected for long")
+        StateChanged(CONNECTING, UNAVAILABLE, "no connection for 10 s")
     ]
 
 

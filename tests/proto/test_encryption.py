@@ -230,7 +230,7 @@ def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
 # In a session.
 
 
-class Asked:
+class RequestKind:
     """An application that authorizations with the secrets of the moment, and counts."""
 
     def __init__(self, world: World) -> None:
@@ -244,8 +244,8 @@ class Asked:
         return None if self.silent else self.refuses or self.world.authorization(request)
 
 
-def subscribed(world: World, *channels: str, **options: Any) -> tuple[Device, Asked]:
-    asked = Asked(world)
+def subscribed(world: World, *channels: str, **options: Any) -> tuple[Device, RequestKind]:
+    asked = RequestKind(world)
     device = world.connected(world.options(auth=None, **options), authorizer=asked)
     device.subscribe(*(channels or (ROOM,)))
     world.run(1)
@@ -451,7 +451,7 @@ def test_a_cached_event_from_before_a_rotation_fails_and_the_next_is_not_taken_f
     name = "private-encrypted-cache-x"
     world.publish(name, "price", 1)
     rotate(world)
-    asked = Asked(world)
+    asked = RequestKind(world)
     device = world.connected(world.options(auth=None), authorizer=asked)
     device.subscribe(name)
     world.run(1)
@@ -466,7 +466,7 @@ def test_a_cached_event_from_before_a_rotation_fails_and_the_next_is_not_taken_f
 def test_a_cached_event_that_waited_for_its_key_is_still_marked() -> None:
     world = World()
     name = "private-encrypted-cache-x"
-    asked = Asked(world)
+    asked = RequestKind(world)
     device = world.connected(world.options(auth=None), authorizer=asked)
     world.act(world.server.delay, 0.5, "subscribe")
     device.subscribe(name)
@@ -521,7 +521,7 @@ def test_the_key_is_forgotten_with_the_connection(end: str) -> None:
 
 def test_a_channel_left_and_wanted_again_while_its_subscribe_is_unanswered_gets_a_new_key() -> None:
     world = World()
-    asked = Asked(world)
+    asked = RequestKind(world)
     device = world.connected(world.options(auth=None), authorizer=asked)
     world.act(world.server.delay, 1.0, "subscribe")
     device.subscribe(ROOM)
@@ -587,7 +587,7 @@ def test_a_refresh_under_way_at_a_drop_comes_to_nothing_and_messages_flow_after_
 
 def test_a_refresh_under_way_when_the_server_refuses_the_channel_comes_to_nothing() -> None:
     world = World()
-    asked = Asked(world)
+    asked = RequestKind(world)
     device = world.connected(world.options(auth=None), authorizer=asked)
     world.server.mute(now=world.now)
     device.subscribe(ROOM)
@@ -614,7 +614,7 @@ def test_a_refresh_under_way_when_an_unanswered_channel_is_asked_for_anew_comes_
     None
 ):
     world = World()
-    asked = Asked(world)
+    asked = RequestKind(world)
     options = world.options(auth=None, subscribe_timeout=1.0)
     device = world.connected(options, authorizer=asked)
     world.server.mute(now=world.now)

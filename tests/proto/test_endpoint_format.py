@@ -232,7 +232,7 @@ def test_a_byte_order_mark_before_the_answer_is_looked_over() -> None:
     assert str(page) == LOGIN
 
 
-LOGIN = "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a token"
+LOGIN = "the auth endpoint answered with a page, not with JSON: a login page? Send a session cookie or a token"
 
 
 @pytest.mark.parametrize(
@@ -240,9 +240,9 @@ LOGIN = "the auth endpoint answered a page where JSON was expected: a login page
     [
         ("", "private-x",
          "the answer of the auth endpoint cannot be read: it is empty (status 200): return the authorization as JSON"),
-        ("null", "private-x", "the auth endpoint answered NoneType where an object with `auth` was expected"),
-        ('["auth"]', "private-x", "the auth endpoint answered list where an object with `auth` was expected"),
-        ('"KEY:5ec2e7"', "private-x", "the auth endpoint answered str where an object with `auth` was expected"),
+        ("null", "private-x", "the auth endpoint answered with NoneType, not with an object that has `auth`"),
+        ('["auth"]', "private-x", "the auth endpoint answered with list, not with an object that has `auth`"),
+        ('"KEY:5ec2e7"', "private-x", "the auth endpoint answered with str, not with an object that has `auth`"),
         ("KEY:5ec2e7", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
         ("[" * 100_000, "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
         (b"\xff\xfe", "private-x", "the answer of the auth endpoint cannot be read: BadMessage"),
@@ -272,10 +272,10 @@ def test_an_answer_that_lacks_something_is_told_what(
 @pytest.mark.parametrize(
     ("auth", "why"),
     [
-        ('{"auth": "KEY:5ec2e7"}', "holds JSON: return the object itself, not its text"),
+        ('{"auth": "KEY:5ec2e7"}', "is the text of a JSON object: return the object itself"),
         ("Some(KEY:5ec2e7)", "is wrapped in Some(...)"),
         ("Bearer KEY:5ec2e7", "begins with 'Bearer '"),
-        ("5ec2e7", "has no colon: perhaps it is the signature alone"),
+        ("5ec2e7", "has no colon: is it the signature only?"),
         ("KEY:5ec2e7:x", "has spaces, quotes or more than one colon"),
         ("KEY:5ec2e7\n", "has spaces, quotes or more than one colon"),
     ],
@@ -290,21 +290,22 @@ def test_W21_an_auth_of_another_shape_is_not_sent_and_named(auth: str, why: str)
 def test_W22_a_json_string_that_holds_the_answer_is_unwrapped_once() -> None:
     inner = json.dumps({"auth": TOKEN})
     assert read(json.dumps(inner)) == AuthResponse(TOKEN)
-    assert "answered str" in failure(read(json.dumps(json.dumps(inner))))[0]
+    assert "answered with str" in failure(read(json.dumps(json.dumps(inner))))[0]
 
 
 @pytest.mark.parametrize(
     ("body", "why"),
     [
         ({"status": "ok", "data": {"auth": "KEY:5ec2e7"}},
-         "has no `auth`; its keys are status, data. AuthEndpoint(parse=...) can say where it is"),
-        (b'callback({"auth":"KEY:5ec2e7"})', "cannot be read: 'callback(' is before the JSON object"),
-        (b'{"auth":"KEY:5ec2e7"}0', "cannot be read: '0' is behind the JSON object"),
+         ("has no `auth`; its keys are status, data: "
+          "set AuthEndpoint(parse=...) to a function that returns an object with `auth`")),
+        (b'callback({"auth":"KEY:5ec2e7"})', "cannot be read: 'callback(' precedes the JSON object"),
+        (b'{"auth":"KEY:5ec2e7"}0', "cannot be read: '0' follows the JSON object"),
         (b'Notice: x in y.php on line 3 {"auth":"KEY:5ec2e7"}',
-         "cannot be read: 'Notice: x in y.php on line 3 ' is before the JSON object"),
-        (b'{"auth":"KEY:5ec2e7', "cannot be read: it ended early, within the JSON object"),
+         "cannot be read: 'Notice: x in y.php on line 3 ' precedes the JSON object"),
+        (b'{"auth":"KEY:5ec2e7', "cannot be read: it ends in the middle of the JSON object"),
         (b'{"auth":KEY:5ec2e7}', "cannot be read: BadMessage"),
-        (b"\x1f\x8b\x08\0", "cannot be read: it is compressed (gzip), which was not asked for"),
+        (b"\x1f\x8b\x08\0", "cannot be read: it is compressed (gzip), although the request did not ask for that"),
     ],
 )  # fmt: skip
 def test_W22_an_answer_that_is_nearly_right_is_named(
@@ -395,12 +396,10 @@ def test_a_login_page_is_called_one_and_its_start_is_shown(body: str) -> None:
 
 
 ANONYMOUS = "the endpoint does not know the user: send the session cookie or a bearer token in AuthEndpoint.headers"
-FORBIDDEN = "the application does not let this user into the channel, or the token is wrong"
-NOT_THERE = (
-    "nothing answers there: check the path of the auth endpoint (Laravel: /broadcasting/auth)"
-)
+FORBIDDEN = "the application does not allow this channel for this user, or the token is wrong"
+NOT_THERE = "check the path of the auth endpoint (Laravel: /broadcasting/auth)"
 FORGED = (
-    "Laravel wants a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN"
+    "Laravel requires a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN"
 )
 
 
@@ -465,7 +464,7 @@ def test_a_redirect_is_an_error_that_names_the_location(
     text, *rest = failure(read({"auth": TOKEN}, status, location=location))
     assert text == (
         f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because they would "
-        "get the headers: give the right URL, or send Accept: application/json when it is a login page"
+        "get the headers: set the right URL, or send Accept: application/json when it is a login page"
     )
     assert rest[0:2] == ["private-x", status]
     assert rest[-1] is False
@@ -504,7 +503,7 @@ def test_a_parser_that_raises_concerns_this_channel_only(body: str, message: str
 
 @pytest.mark.parametrize("result", [None, TOKEN, [TOKEN], AuthResponse(TOKEN)])
 def test_a_parser_that_returns_no_mapping_is_told(result: Any) -> None:
-    message = f"the auth endpoint answered {type(result).__name__} where an object with `auth` was expected"
+    message = f"the auth endpoint answered with {type(result).__name__}, not with an object that has `auth`"
     assert failure(read("{}", parse=lambda _: result))[0] == message
 
 
@@ -533,10 +532,10 @@ NO_KEY = "the authorization has no shared_secret of 32 bytes in base64"
         (TOKEN, "private-x", "an authorizer returns an AuthResponse, not str"),
         (AuthResponse(""), "private-x", "the authorization has no `auth`"),
         (AuthResponse(None), "private-x", "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
-        (AuthResponse(7), "private-x", "the authorization has a `auth` that is int and not a string"),  # type: ignore[arg-type]  # wrong on purpose
+        (AuthResponse(7), "private-x", "the authorization has a `auth` of type int, not a string"),  # type: ignore[arg-type]  # wrong on purpose
         (AuthResponse("\ud800"), "private-x", "the authorization has a `auth` that is not Unicode"),
         (AuthResponse(TOKEN, {"user_id": 1}), "presence-x",  # type: ignore[arg-type]  # wrong on purpose
-         "the authorization has a `channel_data` that is dict and not a string"),
+         "the authorization has a `channel_data` of type dict, not a string"),
         (AuthResponse(TOKEN, '{"user_id":"\udfff"}'), "presence-x",
          "the authorization has a `channel_data` that is not Unicode"),
         (AuthResponse(TOKEN, "me"), "presence-x", "the authorization has no user_id in its channel_data"),
@@ -597,14 +596,16 @@ def test_several_answers_are_told_apart_by_their_order_or_by_their_channels() ->
     )
     first, second = each_of({"private-a": authorizations[0]}, SEVERAL)
     assert first == authorizations[0]
-    assert repr(second) == "LookupError('authorize_many gave no answer for this channel')"
+    assert repr(second) == "LookupError('authorize_many returned no answer for this channel')"
 
 
 @pytest.mark.parametrize(
     "result", [None, AuthResponse(TOKEN), [], [AuthResponse(TOKEN)], iter([1, 2]), "abc"]
 )
 def test_too_few_answers_and_what_is_none_are_refused(result: object) -> None:
-    with pytest.raises(ValueError, match="authorize_many returns 2 answers, one for each request"):
+    with pytest.raises(
+        ValueError, match="authorize_many has to return 2 answers, one for each request"
+    ):
         each_of(result, SEVERAL)
 
 

@@ -15,7 +15,7 @@ from pusher_proto._channels.error_attribution import (
     read_refusal,
     suspicion,
 )
-from pusher_proto._connection.link import ErrorReceived
+from pusher_proto._protocol.control import ErrorReceived
 
 
 def channels(*names: str, state: ChannelState = ChannelState.SUBSCRIBING) -> dict[str, Channel]:

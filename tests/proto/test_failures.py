@@ -248,7 +248,7 @@ def test_a_thousand_clients_do_not_come_back_together_from_a_fixed_delay() -> No
 
 
 def test_nothing_follows_what_is_final() -> None:
-    with pytest.raises(ValueError, match="nothing follows"):
+    with pytest.raises(ValueError, match="no attempt follows"):
         delay_after(C.REFUSED, S.FINAL, 1, options(), random.Random(0))
 
 

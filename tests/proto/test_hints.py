@@ -42,14 +42,18 @@ def test_other_codes_have_none(code: int | None) -> None:
     [
         (4001, "", "check the key and the cluster"),
         (4004, "", "wait until the server has noticed"),
-        (4009, "Connection not authorized within timeout.", "wants a sign-in or a private channel"),
+        (
+            4009,
+            "Connection not authorized within timeout.",
+            "requires a sign-in or a private channel",
+        ),
         (4009, "Origin not allowed", "Options(origin=...)"),
         (4009, "You got disconnected by the app.", "terminated by the application"),
-        (200, "", "no Pusher server"),
+        (200, "", "not a Pusher server"),
         (302, "", "captive portal"),
         (404, "", "check host, port and path"),
         (500, "", "drops the upgrade"),
-        (502, "", "is in trouble"),
+        (502, "", "in front of it, failed"),
     ],
 )
 def test_what_a_hint_says(code: int, text: str, words: str) -> None:
@@ -71,8 +75,8 @@ def test_what_a_hint_says(code: int, text: str, words: str) -> None:
         (20, None, "leaves out an intermediate"),
         (21, 0, "Install Certificates.command"),
         (23, 140, "revoked"),
-        (62, 140, "made for"),
-        (64, 140, "made for"),
+        (62, 140, "in the certificate"),
+        (64, 140, "in the certificate"),
         (85, 140, "VERIFY_X509_STRICT"),
         (92, 0, "VERIFY_X509_STRICT"),
     ],
@@ -90,7 +94,7 @@ def test_a_certificate_without_a_hint(code: int | None) -> None:
 def test_an_answer_that_is_no_tls_is_explained(name: str) -> None:
     words = f"SSLError: [SSL: {name}] (_ssl.c:1006)"
     assert explained(words) == (
-        f"the server does not speak TLS on this port: without it connects tls=False, or --no-tls ({words})"
+        f"the server does not speak TLS on this port: to connect without it set tls=False, or --no-tls ({words})"
     )
 
 

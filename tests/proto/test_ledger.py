@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusher_proto._connection.ledger import Asked, Ledger, Verdict
+from pusher_proto._connection.ledger import Ledger, RequestKind, Verdict
 from pusher_proto._protocol.control import ErrorReceived
 
-SUBSCRIBE, SIGN_IN, PING = Asked.SUBSCRIBE, Asked.SIGN_IN, Asked.PING
-TRIGGER, UNSUBSCRIBE = Asked.CLIENT_EVENT, Asked.UNSUBSCRIBE
+SUBSCRIBE, SIGN_IN, PING = RequestKind.SUBSCRIBE, RequestKind.SIGN_IN, RequestKind.PING
+TRIGGER, UNSUBSCRIBE = RequestKind.CLIENT_EVENT, RequestKind.UNSUBSCRIBE
 SILENT = (TRIGGER, UNSUBSCRIBE)
 WRONG = ErrorReceived(4009, "Connection is unauthorized", None)
 LIMIT = ErrorReceived(4301, "Rate limit exceeded", None)
@@ -24,7 +24,7 @@ both_orders = pytest.mark.parametrize("in_order", [True, False], ids=["in order"
 def ledger_with(*names: str, in_order: bool = True) -> Ledger:
     ledger = Ledger(in_order=in_order)
     for name in names:
-        ledger.asked(SUBSCRIBE, name)
+        ledger.sent(SUBSCRIBE, name)
     return ledger
 
 
@@ -42,7 +42,7 @@ def test_one_error_about_one_subscribe_refuses_it_once_the_server_has_answered_a
     ledger = ledger_with("a", in_order=in_order)
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.wants_ping
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert not ledger.wants_ping
     assert ledger.answered(PING) == [refusal("a")]
     assert (ledger.unanswered(), ledger.unplaced, ledger.wants_ping) == ([], None, False)
@@ -54,7 +54,7 @@ def test_F2_K4_two_wrong_signatures_beside_a_public_channel_are_both_refused(
 ) -> None:
     ledger = ledger_with("private-a", "private-b", "room", in_order=in_order)
     assert ledger.error(WRONG, 1.0) == []
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.error(WRONG, 1.0) == []
     found = ledger.answered(SUBSCRIBE, "room")
     # Without a known order the ping is unanswered as well, and an error may be about it.
@@ -72,7 +72,7 @@ def test_an_error_between_two_successes_is_about_the_request_between_them() -> N
 @both_orders
 def test_K5_an_error_beside_a_sign_in_that_succeeds_is_the_channel_s(in_order: bool) -> None:
     ledger = ledger_with("presence-a", in_order=in_order)
-    ledger.asked(SIGN_IN)
+    ledger.sent(SIGN_IN)
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(SIGN_IN) == [refusal("presence-a")]
 
@@ -81,7 +81,7 @@ def test_K5_an_error_beside_a_sign_in_that_succeeds_is_the_channel_s(in_order: b
 def test_F7_K10_a_rate_limit_that_refuses_the_ping_too_refuses_what_is_left(in_order: bool) -> None:
     ledger = ledger_with("a", "b", in_order=in_order)
     assert ledger.error(LIMIT, 1.0) == []
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.error(LIMIT, 1.0) == []
     found = ledger.error(LIMIT, 1.02)
     assert found == [refusal("a", LIMIT), refusal("b", LIMIT), Verdict(LIMIT)]
@@ -91,7 +91,7 @@ def test_F7_K10_a_rate_limit_that_refuses_the_ping_too_refuses_what_is_left(in_o
 def test_D4_the_same_error_twice_at_once_before_the_end_refuses_nothing() -> None:
     ledger = ledger_with("a")
     assert ledger.error(LIMIT, 1.0) == []
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.error(LIMIT, 1.0) == []
     assert ledger.lost() == [Verdict(LIMIT), Verdict(LIMIT)]
     assert ledger.unanswered() == []
@@ -100,10 +100,10 @@ def test_D4_the_same_error_twice_at_once_before_the_end_refuses_nothing() -> Non
 def test_an_error_after_client_events_of_one_channel_names_it_at_once() -> None:
     ledger = ledger_with()
     for _ in range(3):
-        ledger.asked(TRIGGER, "private-a")
+        ledger.sent(TRIGGER, "private-a")
     assert ledger.error(LIMIT, 1.0) == [Verdict(LIMIT, None, "private-a")]
     assert not ledger.wants_ping
-    ledger.asked(TRIGGER, "private-b")
+    ledger.sent(TRIGGER, "private-b")
     assert ledger.error(LIMIT, 1.0) == [Verdict(LIMIT)]
 
 
@@ -113,23 +113,23 @@ def test_D4_an_error_4200_after_a_client_event_is_about_it_once_the_connection_o
 ) -> None:
     invalid = ErrorReceived(4200, "Invalid message format", None)
     ledger = ledger_with(in_order=in_order)
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(UNSUBSCRIBE, "b")
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(UNSUBSCRIBE, "b")
     assert ledger.error(invalid, 1.0) == []
     assert ledger.wants_ping
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.answered(PING) == [Verdict(invalid, None, "private-a")]
-    ledger.asked(TRIGGER, "private-a")
+    ledger.sent(TRIGGER, "private-a")
     assert ledger.error(invalid, 2.0) == []
     assert ledger.lost() == [Verdict(invalid)]
 
 
 def test_client_events_are_closed_by_the_answer_to_something_sent_later() -> None:
     ledger = ledger_with()
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(SUBSCRIBE, "b")
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(SUBSCRIBE, "b")
     assert ledger.answered(SUBSCRIBE, "b") == []
-    ledger.asked(TRIGGER, "private-c")
+    ledger.sent(TRIGGER, "private-c")
     assert ledger.error(LIMIT, 1.0) == [Verdict(LIMIT, None, "private-c")]
 
 
@@ -137,18 +137,18 @@ def test_an_error_before_the_success_of_what_was_sent_after_a_client_event_is_th
     None
 ):
     ledger = ledger_with()
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(SUBSCRIBE, "b")
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(SUBSCRIBE, "b")
     assert ledger.error(LIMIT, 1.0) == []
     assert ledger.answered(SUBSCRIBE, "b") == [Verdict(LIMIT, None, "private-a")]
 
 
 def test_a_client_event_and_a_subscribe_that_are_both_refused() -> None:
     ledger = ledger_with()
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(SUBSCRIBE, "b")
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(PING, now=1.0)
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(SUBSCRIBE, "b")
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(PING, now=1.0)
     assert ledger.error(LIMIT, 1.0) == []
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(PING) == [Verdict(LIMIT, None, "private-a"), refusal("b")]
@@ -156,10 +156,10 @@ def test_a_client_event_and_a_subscribe_that_are_both_refused() -> None:
 
 def test_without_a_known_order_an_error_that_may_be_a_client_event_s_refuses_nothing() -> None:
     ledger = ledger_with(in_order=False)
-    ledger.asked(TRIGGER, "private-a")
-    ledger.asked(SUBSCRIBE, "b")
+    ledger.sent(TRIGGER, "private-a")
+    ledger.sent(SUBSCRIBE, "b")
     assert ledger.error(LIMIT, 1.0) == []
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.answered(PING) == [Verdict(LIMIT)]
     assert ledger.unplaced == ledger.suspected(SUBSCRIBE, "b") == LIMIT
     assert ledger.expired(SUBSCRIBE, "b") == LIMIT
@@ -174,9 +174,9 @@ def test_an_error_without_anything_to_be_about_is_reported_at_once() -> None:
 
 def test_an_error_while_a_ping_alone_is_unanswered_is_its_answer() -> None:
     ledger = ledger_with()
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.error(LIMIT, 1.0) == [Verdict(LIMIT)]
-    ledger.asked(SUBSCRIBE, "a")
+    ledger.sent(SUBSCRIBE, "a")
     assert ledger.error(WRONG, 2.0) == []
     assert ledger.wants_ping
 
@@ -191,9 +191,9 @@ def test_4302_refuses_nothing() -> None:
 def test_a_request_that_was_passed_over_is_not_refused_by_a_later_error() -> None:
     ledger = ledger_with("presence-a", "b")  # Sockudo answers a second subscribe of one never
     assert ledger.answered(SUBSCRIBE, "b") == []
-    ledger.asked(SUBSCRIBE, "c")
+    ledger.sent(SUBSCRIBE, "c")
     assert ledger.error(WRONG, 1.0) == []
-    ledger.asked(PING, now=1.0)
+    ledger.sent(PING, now=1.0)
     assert ledger.answered(PING) == [refusal("c")]
     assert ledger.expired(SUBSCRIBE, "presence-a") is None
 
@@ -215,15 +215,15 @@ def test_a_success_against_the_order_ends_its_use() -> None:
     ledger = ledger_with("a", "b")
     assert ledger.answered(SUBSCRIBE, "b") == []
     assert ledger.answered(SUBSCRIBE, "a") == []
-    ledger.asked(SUBSCRIBE, "c")
-    ledger.asked(SUBSCRIBE, "d")
-    ledger.asked(SUBSCRIBE, "e")
+    ledger.sent(SUBSCRIBE, "c")
+    ledger.sent(SUBSCRIBE, "d")
+    ledger.sent(SUBSCRIBE, "e")
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(SUBSCRIBE, "d") == [Verdict(WRONG)]  # by the order it would be c's
     assert ledger.answered(SUBSCRIBE, "e") == [refusal("c")]
     ledger.lost()
-    ledger.asked(SUBSCRIBE, "f")
-    ledger.asked(SUBSCRIBE, "g")
+    ledger.sent(SUBSCRIBE, "f")
+    ledger.sent(SUBSCRIBE, "g")
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(SUBSCRIBE, "g") == [refusal("f")]
 
@@ -233,9 +233,9 @@ def test_a_success_after_a_refusal_ends_the_use_of_the_order_too() -> None:
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(SUBSCRIBE, "b") == [refusal("a")]
     assert ledger.answered(SUBSCRIBE, "a") == []
-    ledger.asked(SUBSCRIBE, "c")
-    ledger.asked(SUBSCRIBE, "d")
-    ledger.asked(SUBSCRIBE, "e")
+    ledger.sent(SUBSCRIBE, "c")
+    ledger.sent(SUBSCRIBE, "d")
+    ledger.sent(SUBSCRIBE, "e")
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.answered(SUBSCRIBE, "d") == [Verdict(WRONG)]
 
@@ -244,7 +244,7 @@ def test_a_request_whose_time_is_over_may_have_been_refused_by_an_open_error() -
     ledger = ledger_with("a", "b", in_order=False)
     assert ledger.error(WRONG, 1.0) == []
     assert ledger.expired(SUBSCRIBE, "a") == WRONG
-    ledger.asked(PING, now=2.0)
+    ledger.sent(PING, now=2.0)
     assert ledger.answered(PING) == [Verdict(WRONG)]  # and b, which may be good, is not refused
     assert ledger.suspected(SUBSCRIBE, "b") == WRONG
 
@@ -279,17 +279,17 @@ class Server:
     in_order: bool
     names: bool
     now: float = 0.0
-    asked: list[tuple[Asked, str | None, bool]] = field(default_factory=list)
+    asked: list[tuple[RequestKind, str | None, bool]] = field(default_factory=list)
     """What has not been dealt with: kind, channel, and whether it is bad."""
-    bad: set[tuple[Asked, str | None]] = field(default_factory=set)
-    good: set[tuple[Asked, str | None]] = field(default_factory=set)
-    refused: list[tuple[Asked | None, str | None]] = field(default_factory=list)
+    bad: set[tuple[RequestKind, str | None]] = field(default_factory=set)
+    good: set[tuple[RequestKind, str | None]] = field(default_factory=set)
+    refused: list[tuple[RequestKind | None, str | None]] = field(default_factory=list)
     errors: int = 0
     reported: int = 0
 
-    def ask(self, kind: Asked, channel: str | None, bad: bool) -> None:
+    def ask(self, kind: RequestKind, channel: str | None, bad: bool) -> None:
         self.now += 1.0
-        self.ledger.asked(kind, channel, self.now)
+        self.ledger.sent(kind, channel, self.now)
         self.asked.append((kind, channel, bad))
         if kind in (SUBSCRIBE, SIGN_IN):
             (self.bad if bad else self.good).add((kind, channel))
@@ -327,7 +327,12 @@ seeds = st.integers(0, 2**32)
 
 
 def played(
-    plan: list[tuple[Asked, bool, int]], seed: int, *, known: bool, in_order: bool, names: bool
+    plan: list[tuple[RequestKind, bool, int]],
+    seed: int,
+    *,
+    known: bool,
+    in_order: bool,
+    names: bool,
 ) -> Server:
     """Ask in the order of the plan, with so many answers after each; return the server when all is answered."""
     server = Server(Ledger(in_order=known), random.Random(seed), in_order, names)
@@ -356,7 +361,7 @@ def played(
 
 @given(requests, seeds)
 def test_a_server_that_answers_in_order_and_names_nothing(
-    plan: list[tuple[Asked, bool, int]], seed: int
+    plan: list[tuple[RequestKind, bool, int]], seed: int
 ) -> None:
     server = played(plan, seed, known=True, in_order=True, names=False)
     assert set(server.refused) == server.bad
@@ -367,7 +372,7 @@ def test_a_server_that_answers_in_order_and_names_nothing(
 @pytest.mark.parametrize("known", [True, False])
 @given(requests, seeds)
 def test_a_server_that_names_channels_in_any_order(
-    known: bool, plan: list[tuple[Asked, bool, int]], seed: int
+    known: bool, plan: list[tuple[RequestKind, bool, int]], seed: int
 ) -> None:
     server = played(plan, seed, known=known, in_order=False, names=True)
     assert sorted(map(str, server.refused)) == sorted(map(str, server.bad))
@@ -375,7 +380,7 @@ def test_a_server_that_names_channels_in_any_order(
 
 @given(requests, seeds)
 def test_a_server_of_unknown_order_that_names_nothing(
-    plan: list[tuple[Asked, bool, int]], seed: int
+    plan: list[tuple[RequestKind, bool, int]], seed: int
 ) -> None:
     """Nothing good is refused, and where no client event can be meant everything bad is."""
     for in_order in (True, False):

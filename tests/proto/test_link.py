@@ -56,8 +56,8 @@ def subscribed(*channels: str, **options: Any) -> Script:
 
 
 BEHIND_UPGRADE = (
-    "the server took the upgrade and ended the connection before greeting ({}): Sockudo does so for a key it does not "
-    "know, a disabled app and an app over max_connections; check the key"
+    "the server accepted the upgrade and ended the connection before its greeting ({}): Sockudo does so for an unknown "
+    "key, a disabled app and an app over max_connections; check the key"
 )
 
 
@@ -271,7 +271,7 @@ def test_nonsense_for_an_activity_timeout_counts_as_absent_and_is_warned_of_once
     assert script.session.socket_id == "1.1"
     assert seconds_to_ping(script) == 120
     assert warnings(caplog) == [
-        "the server's activity_timeout is invalid; it is pinged after 120 s of silence"
+        "the server's activity_timeout is invalid: pinging it after 120 s of silence instead"
     ]
 
 
@@ -774,7 +774,7 @@ def test_bytes_that_make_no_message_keep_the_connection_for_a_limited_time() -> 
     trickle(script, b"x")
     assert script.acts() == [("close", 1008, ""), CloseTransport(1)]
     events = script.take()
-    reason = "the server takes too long to end a message"
+    reason = "the server takes too long to complete a message"
     assert events[:2] == [
         StateChanged(CONNECTED, CONNECTING, reason),
         ConnectionLost(1008, reason, True),
@@ -870,7 +870,7 @@ def test_a_binary_message_is_reported_and_ignored() -> None:
     script = subscribed("room")
     script.receive(frame(b"\x00\xff", BINARY)).send("next", "1", "room")
     assert script.take() == [
-        ProtocolViolation("a binary message of 2 bytes; the protocol has none", ""),
+        ProtocolViolation("a binary message of 2 bytes: the protocol has none", ""),
         NEXT,
     ]
     assert script.acts() == []

@@ -44,12 +44,12 @@ class Connection:
 
     def ping(self) -> None:
         self.told.append((self.now, "ping"))
-        self.life.asked(self.now)
+        self.life.ping_sent(self.now)
 
     def hears(self, *times: float) -> None:
         for at in times:
             self.until(at)
-            self.life.heard(at)
+            self.life.received(at)
 
     def reads(self, reads: bool, at: float) -> None:
         self.until(at)
@@ -198,7 +198,7 @@ def test_when_the_connection_is_gone_nothing_is_due() -> None:
         connection.until(silent)
         connection.life.stop()
         assert connection.timers.next() is None
-        connection.life.heard(200.0)
+        connection.life.received(200.0)
         assert connection.timers.next() is None
 
 
@@ -296,8 +296,8 @@ def answered(pong: float = PONG) -> tuple[Timers, Liveness]:
     """Return a connection whose server answered a ping at 1."""
     timers = Timers()
     life = Liveness(timers, activity=ACTIVITY, pong=pong, now=0.0)
-    life.asked(0.0)
-    life.heard(1.0)
+    life.ping_sent(0.0)
+    life.received(1.0)
     life.pong(1.0)
     return timers, life
 
@@ -305,32 +305,32 @@ def answered(pong: float = PONG) -> tuple[Timers, Liveness]:
 def test_a_missing_pong_is_looked_for_twice_its_time_after_the_first_unanswered_ping() -> None:
     timers, life = answered()
     assert timers.at(Timer.ONE_WAY) is None
-    life.asked(10.0)
+    life.ping_sent(10.0)
     assert timers.at(Timer.ONE_WAY) == 70.0
-    life.heard(11.0, 10)
-    life.asked(20.0)  # the way is not tried anew
+    life.received(11.0, 10)
+    life.ping_sent(20.0)  # the way is not tried anew
     assert timers.at(Timer.ONE_WAY) == 70.0
-    life.heard(21.0, 10)
+    life.received(21.0, 10)
     assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
     assert life.one_way_due(70.0)
 
 
 def test_a_ping_after_an_answered_one_is_looked_for_from_its_own_time() -> None:
     timers, life = answered()
-    life.asked(10.0)
-    life.heard(11.0)
+    life.ping_sent(10.0)
+    life.received(11.0)
     life.pong(11.0)
     assert timers.at(Timer.ONE_WAY) is None
-    life.asked(30.0)
+    life.ping_sent(30.0)
     assert timers.at(Timer.ONE_WAY) == 90.0
 
 
 def test_a_pong_may_wait_behind_a_whole_buffer_of_bytes_and_not_behind_one_less() -> None:
     for size, lost in ((BACKLOG - 1, True), (BACKLOG, False)):
         timers, life = answered()
-        life.asked(10.0)
-        life.heard(10.0, 5)  # it was under way before the ping
-        life.heard(12.0, size)
+        life.ping_sent(10.0)
+        life.received(10.0, 5)  # it was under way before the ping
+        life.received(12.0, size)
         assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
         assert life.one_way_due(70.0) is lost
         assert timers.at(Timer.ONE_WAY) == (None if lost else 130.0)
@@ -338,7 +338,7 @@ def test_a_pong_may_wait_behind_a_whole_buffer_of_bytes_and_not_behind_one_less(
 
 def test_no_way_is_looked_at_while_nothing_is_read() -> None:
     timers, life = answered()
-    life.asked(10.0)
+    life.ping_sent(10.0)
     life.reading(False, 20.0)
     assert timers.at(Timer.ONE_WAY) is None
     life.reading(True, 100.0)
@@ -355,15 +355,15 @@ def test_a_ping_within_a_read_does_not_start_the_wait_for_a_pong(
 ) -> None:
     timers = Timers()
     life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0)
-    life.heard(5.0)
-    life.asked(5.0, demanded=demanded)
+    life.received(5.0)
+    life.ping_sent(5.0, demanded=demanded)
     assert timers.is_set(Timer.PONG) is limited
 
 
 def test_pings_in_an_interval_come_that_long_after_the_last_ping() -> None:
     timers = Timers()
     life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0, interval=50.0)
-    life.heard(40.0)
+    life.received(40.0)
     assert timers.at(Timer.ACTIVITY) == 50.0
     assert not life.activity_due(49.0)
     assert timers.at(Timer.ACTIVITY) == 50.0
@@ -372,7 +372,7 @@ def test_pings_in_an_interval_come_that_long_after_the_last_ping() -> None:
 
 def test_an_end_takes_every_deadline_with_it() -> None:
     timers, life = answered()
-    life.asked(10.0)
+    life.ping_sent(10.0)
     assert timers.at(Timer.ONE_WAY) is not None
     life.stop()
     assert timers.next() is None
@@ -381,17 +381,17 @@ def test_an_end_takes_every_deadline_with_it() -> None:
 def test_a_ping_is_demanded_unless_it_says_otherwise() -> None:
     timers = Timers()
     life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0)
-    life.heard(5.0)
-    life.asked(5.0)
+    life.received(5.0)
+    life.ping_sent(5.0)
     assert timers.is_set(Timer.PONG)
 
 
 def test_the_first_ping_after_a_pause_in_reading_starts_the_one_way_check_again() -> None:
     timers, life = answered()
     life.reading(False, 5.0)
-    life.asked(6.0)
+    life.ping_sent(6.0)
     assert timers.at(Timer.ONE_WAY) is None  # nothing is read: no answer can be missed
     life.reading(True, 7.0)
     timers.stop(Timer.ONE_WAY)
-    life.asked(8.0)
+    life.ping_sent(8.0)
     assert timers.at(Timer.ONE_WAY) == 68.0

@@ -163,7 +163,7 @@ def test_a_binary_message_is_reported_and_costs_nothing_else() -> None:
     script.binary(b"12345")
     [violation] = script.take(ProtocolViolation)
     assert isinstance(violation, ProtocolViolation)
-    assert violation.reason == "a binary message of 5 bytes; the protocol has none"
+    assert violation.reason == "a binary message of 5 bytes: the protocol has none"
     assert script.session.state is ConnectionState.CONNECTED
 
 
@@ -270,7 +270,7 @@ def test_an_error_with_retry_after_can_be_pickled() -> None:
 
 def test_a_status_without_words_gets_some() -> None:
     script = MessageScript().connect().fail(ConnectionEnded(503, ""))
-    assert script.lost() == (503, "HTTP 503 in place of a connection", True)
+    assert script.lost() == (503, "the upgrade was answered with HTTP 503", True)
 
 
 def test_a_close_code_before_the_connection_is_open_is_a_failed_attempt() -> None:

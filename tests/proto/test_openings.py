@@ -134,7 +134,7 @@ def test_what_comes_behind_the_answer_is_an_error_with_tls(pieces: list[bytes]) 
     effects = [each for piece in pieces for each in way.do("receive_data", 1, piece)]
     assert effects == [StartTls(1, "ws.test"), CloseTransport(1, abort=True)]
     (lost,) = way.events(ConnectionLost)
-    assert (lost.reason, lost.will_retry) == ("the proxy said more than it was asked", True)
+    assert (lost.reason, lost.will_retry) == ("the proxy sent bytes before TLS had started", True)
     assert way.do("tls_started", 1) == []
     assert way.do("receive_data", 1, b"x") == []
     assert way.do("transport_closed", 1, "given up") == []

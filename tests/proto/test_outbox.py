@@ -31,7 +31,7 @@ from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._channels.channel import ChannelSnapshot
 from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto._connection.connector import Connector
-from pusher_proto._connection.ledger import Asked, Ledger
+from pusher_proto._connection.ledger import Ledger, RequestKind
 from pusher_proto.names import kind_of
 from pusher_proto.recording import replay
 from simulation import World
@@ -124,9 +124,9 @@ def test_an_event_that_waited_too_long_is_dropped_and_counted(
     assert (channel.waiting_events, client.stats.client_events_dropped) == (1, 1)
     back(world, client)
     assert heard.take() == [("client-step", 2)]
-    dropped = [text for text in caplog.messages if "they were too old" in text]
+    dropped = [text for text in caplog.messages if "too old" in text]
     assert dropped == [
-        "client events that waited were dropped, as they were too old or their channel was left: 1 until now"
+        "client events that waited were dropped, as too old or their channel was left: 1 until now"
     ]
 
 
@@ -172,10 +172,10 @@ def test_all_outboxes_together_keep_to_the_limit_of_bytes() -> None:
 
 def test_events_for_a_channel_that_was_not_asked_for_do_not_wait() -> None:
     _world, client, channel, _heard = away()
-    with pytest.raises(NotSubscribed, match=r"call subscribe\(\) first"):
+    with pytest.raises(NotSubscribed, match=r"call subscribe\(\) before"):
         client.channel("private-other").trigger("client-x", 1, queue=True)
     channel.unsubscribe()
-    with pytest.raises(NotSubscribed, match=r"call subscribe\(\) first"):
+    with pytest.raises(NotSubscribed, match=r"call subscribe\(\) before"):
         channel.trigger("client-x", 1, queue=True)
     with pytest.raises(UnsupportedFeature):
         client.subscribe("room").trigger("client-x", 1, queue=True)
@@ -445,8 +445,8 @@ class Wire:
     ledger: Ledger = field(default_factory=lambda: Ledger(in_order=False))
     sent: list[tuple[float, str, str, int]] = field(default_factory=list)
 
-    def request(self, frame: bytes, kind: Asked, channel: str, now: float) -> None:
-        assert kind is Asked.CLIENT_EVENT
+    def request(self, frame: bytes, kind: RequestKind, channel: str, now: float) -> None:
+        assert kind is RequestKind.CLIENT_EVENT
         message = msgspec.json.decode(frame)
         self.sent.append((now, channel, message["event"], message["data"]))
 

@@ -30,7 +30,7 @@ from pusher_proto import (
     Subscribed,
     UnsupportedFeature,
 )
-from pusher_proto._connection.ledger import Asked, Ledger
+from pusher_proto._connection.ledger import Ledger, RequestKind
 from pusher_proto._protocol.failures import Cause, delay_after, step_after
 
 ROOM = "presence-room"
@@ -147,10 +147,10 @@ def test_C2_no_more_channels_are_remembered_than_there_may_be() -> None:
 
 def test_a_pong_that_nobody_asked_for_is_not_counted() -> None:
     ledger = Ledger(in_order=True)
-    ledger.answered(Asked.PING)
-    ledger.asked(Asked.PING)
+    ledger.answered(RequestKind.PING)
+    ledger.sent(RequestKind.PING)
     assert (ledger.pings, ledger.pongs) == (1, 0)
-    ledger.answered(Asked.PING)
+    ledger.answered(RequestKind.PING)
     assert (ledger.pings, ledger.pongs) == (1, 1)
 
 
@@ -482,7 +482,7 @@ def test_a_connection_that_ends_closes_what_waited_for_a_pong() -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("Channel error: Missing user_id in channel_data", "takes user_id as text only"),
+        ("Channel error: Missing user_id in channel_data", "accepts user_id as a string only"),
         ("Invalid message format: Missing channel_data for presence channel", "sign channel_data"),
         ("Over capacity", ""),
     ],

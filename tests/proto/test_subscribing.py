@@ -158,18 +158,18 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
         (
             "private-a",
             AuthResponse(5),  # type: ignore[arg-type]  # wrong on purpose
-            "the authorization has a `auth` that is int and not a string",
+            "the authorization has a `auth` of type int, not a string",
         ),
         ("private-a", AuthResponse(None), "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
         (
             "presence-a",
             AuthResponse("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]  # wrong on purpose
-            "the authorization has a `channel_data` that is dict and not a string",
+            "the authorization has a `channel_data` of type dict, not a string",
         ),
         (
             "private-encrypted-a",
             AuthResponse("key:x", shared_secret=b"x" * 44),  # type: ignore[arg-type]  # wrong on purpose
-            "the authorization has a `shared_secret` that is bytes and not a string",
+            "the authorization has a `shared_secret` of type bytes, not a string",
         ),
         (
             "private-encrypted-a",
@@ -595,11 +595,11 @@ def test_a_failure_of_the_endpoint_is_tried_again_by_itself(status: int) -> None
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("<!doctype html><title>Log in</title>", "a page where JSON was expected"),
+        ("<!doctype html><title>Log in</title>", "a page, not with JSON"),
         ({}, "has no `auth`"),
         ({"auth": 5}, "`auth` in the answer of the auth endpoint is not a string"),
         ({"auth": "key:x", "channel_data": {}}, "`channel_data` in the answer"),
-        ([], "answered list where an object"),
+        ([], "answered with list, not with an object"),
         ("", "cannot be read"),
     ],
 )

@@ -213,7 +213,9 @@ def test_a_success_that_names_no_user_is_a_failure(data: Any) -> None:
     assert isinstance(violation, ProtocolViolation)
     assert violation.reason == "a signin_success without a user"
     assert device.session.user.state is UserState.FAILED
-    assert str(device.session.user.last_error) == "the server's answer to the sign-in names no user"
+    assert (
+        str(device.session.user.last_error) == "the server's answer to the sign-in has no user id"
+    )
     world.run(60)
     assert world.heard() == []  # until the next connection
 
@@ -387,7 +389,7 @@ def test_without_a_good_authorization_nothing_is_sent(answer: Any, why: str) -> 
     device = world.connected(world.options(auth=None), authorizer=lambda request: answer)
     device.do(device.session.signin)
     world.run(1)
-    assert failure(device) == f"no authorization to sign in with: {why}"
+    assert failure(device) == f"no authorization to sign in: {why}"
     assert isinstance(device.session.user.last_error, SignInError)
     assert isinstance(device.session.user.last_error.__cause__, AuthorizationError)
     assert world.heard() == []
@@ -400,7 +402,7 @@ def test_a_key_of_ones_own_without_a_user_signs_nobody_in() -> None:
     world.run(1)
     device.take()
     device.do(device.session.signin)
-    assert failure(device) == "no authorization to sign in with: OwnKey has no `user` to sign in"
+    assert failure(device) == "no authorization to sign in: OwnKey has no `user` to sign in"
 
 
 def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:

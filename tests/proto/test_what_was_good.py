@@ -41,7 +41,9 @@ from pusher_proto import (
 )
 
 CONNECTED, FAILED = ConnectionState.CONNECTED, ConnectionState.FAILED
-NOT_TLS = "the server does not speak TLS on this port: without it connects tls=False, or --no-tls"
+NOT_TLS = (
+    "the server does not speak TLS on this port: to connect without it set tls=False, or --no-tls"
+)
 TERMINATED = "You got disconnected by the app."
 
 
@@ -110,7 +112,7 @@ def test_W1_the_very_first_attempt_gets_three_tries(status: int) -> None:
 def test_W1_the_number_of_first_tries_is_an_option() -> None:
     script = upgrading(first_attempts=1).receive(answer("404 Not Found"))
     assert script.session.state is FAILED
-    assert "nothing answers at this path" in str(script.session.failure)
+    assert "there is no Pusher server at this path" in str(script.session.failure)
 
 
 def test_W1_a_proxy_that_wants_another_login_for_a_while() -> None:
@@ -233,7 +235,7 @@ def test_W4_4009_with_nothing_asked_is_final_within_ten_seconds(
     script = connected().wait(seconds).close(4009, "Connection not authorized within timeout.")
     lost = loss(script)
     assert lost.will_retry is will_retry
-    assert "wants a sign-in or a private channel" in lost.hint
+    assert "requires a sign-in or a private channel" in lost.hint
 
 
 def test_W4_4009_after_an_hour_comes_back_slowly() -> None:
@@ -337,7 +339,7 @@ def test_K2_an_end_behind_the_upgrade_names_key_disabled_app_and_quota(
     assert lost.retry_in <= 1
     assert lost.error is end or isinstance(lost.error, ConnectionEnded)
     for text in (lost.reason, script.session.last_loss, caplog.text):
-        for word in ("before greeting", "check the key", "disabled app", "max_connections"):
+        for word in ("before its greeting", "check the key", "disabled app", "max_connections"):
             assert word in text
 
 
@@ -706,7 +708,7 @@ def test_D6_a_link_that_loses_one_direction_is_left_and_a_slow_one_is_kept(
                 script.wait(left_at - script.now)
                 (lost,) = script.take(ConnectionLost)
                 assert isinstance(lost, ConnectionLost)
-                assert "the way to it is lost" in lost.reason
+                assert "it no longer receives" in lost.reason
                 assert lost.retry_in == 0
                 break
             script.wait(seconds).send("price", "x" * size, "room")
@@ -731,7 +733,7 @@ def test_D6_a_pong_may_wait_behind_much_data() -> None:
     while script.session.socket_id is not None:
         assert script.now < 400
         script.wait(20).send("price")
-    assert "the way to it is lost" in loss(script).reason
+    assert "it no longer receives" in loss(script).reason
 
 
 def test_D6_no_pong_is_missed_while_nothing_is_read() -> None:
@@ -766,7 +768,7 @@ def test_D8_what_mends_itself_is_a_warning_with_the_delay(caplog: pytest.LogCapt
     messages = [r.getMessage() for r in caplog.records if "no connection" in r.getMessage()]
     assert len(messages) == 4
     assert all("next attempt in " in message for message in messages)
-    assert "nothing answers at this path" in messages[2]
+    assert "there is no Pusher server at this path" in messages[2]
 
 
 def test_D8_a_refusal_that_is_final_is_an_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -198,7 +198,7 @@ async def test_K5_a_refused_channel_beside_a_sign_in_is_not_the_refusal_of_the_s
     async with driver(options, authorizer=authorizer) as client:
         client.signin()
         bad = client.subscribe(fresh("presence-room"))
-        with pytest.raises(SubscriptionError, match="user_id as text only"):
+        with pytest.raises(SubscriptionError, match="user_id as a string only"):
             await bad.wait_subscribed(TIMEOUT)
         assert await client.wait_signed_in(TIMEOUT) == user
         # Answered after the user's own channel.

@@ -1,4 +1,4 @@
-"""How an authorization is obtained: signing, requests to an endpoint, batches, and the application's own function.
+"""Obtains authorizations: by signing, by requests to an endpoint, in batches, or by the application's own function.
 
-Knows nothing of `_connection` and of what an authorization is used for.
+Knows neither `_connection` nor what an authorization is used for.
 """

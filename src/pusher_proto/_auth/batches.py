@@ -1,8 +1,8 @@
-"""Many channels in one request to an auth endpoint: its fields, and the part of the answer for each channel.
+"""Batch requests to an auth endpoint: the fields of a request for many channels, and how to split its answer.
 
-The form is that of pusher-js's batching plugin: `channel_name[0]`, `channel_name[1]` and so on (in JSON a list). The
-answer is an object from channel to authorization, or to `{"status": ..., "data": authorization}`; it may be wrapped
-in an object with the socket id as its key.
+The format is that of pusher-js's batching plugin: `channel_name[0]`, `channel_name[1]` and so on (in JSON a list). The
+answer maps each channel to its authorization, or to `{"status": ..., "data": authorization}`; it may be the value of
+the socket id in an outer object.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["batch_fields", "split_answer"]
 
 
 def batch_fields(endpoint: AuthEndpoint, wanted: Sequence[AuthRequest]) -> dict[str, Any]:
-    """Return the fields of the request for all of `wanted`, which are on one socket id."""
+    """Return the fields of one request for all of `wanted`, which have the same socket id."""
     fields: dict[str, Any] = {"socket_id": wanted[0].socket_id}
     if endpoint.body == "form":
         fields |= {f"channel_name[{n}]": one.channel for n, one in enumerate(wanted)}
@@ -32,15 +32,17 @@ def batch_fields(endpoint: AuthEndpoint, wanted: Sequence[AuthRequest]) -> dict[
 def split_answer(
     endpoint: AuthEndpoint, wanted: Sequence[AuthRequest], answer: HttpResponse | HttpFailed
 ) -> list[HttpResponse | HttpFailed]:
-    """Return the answer for each channel, as if each had been requested alone.
+    """Return an answer for each channel, as if each had been requested alone.
 
-    A failure, or an answer that is not an object, is the answer for all. A channel that is missing counts as 404.
+    A failure, or an answer that is not an object, is the answer for all of them. A channel that is missing gets 404.
     """
     if isinstance(answer, HttpFailed) or not 200 <= answer.status < 300:
         return [answer] * len(wanted)
     try:
         fields = fields_of(endpoint, answer)
-    except Exception:  # of the application's parser; reading the answer for one channel reports it
+    except (
+        Exception
+    ):  # raised by the application's parser: `read_answer` reports it for each channel
         fields = None
     if not isinstance(fields, Mapping):
         return [answer] * len(wanted)
@@ -51,6 +53,7 @@ def split_answer(
 
 
 def _one(found: object) -> HttpResponse:
+    """Return the answer for one channel from its part of the whole answer."""
     if not isinstance(found, Mapping):
         return HttpResponse(404, {}, b"")
     status, data = found.get("status", 200), found.get("data", found)

@@ -1,9 +1,9 @@
-"""The pending calls of the application's functions: bounded in number, whatever the functions do.
+"""Calls functions of the application, and limits how many calls are pending even when functions do not return.
 
-A plain function cannot be cancelled, so a call counts until it has returned: it holds one of `max_authorizing` slots,
-and no second call is made for the same channel. A call that is older than three times its timeout gives its slot
-back, so that one bad channel does not stop the others; four times `max_authorizing` calls is the most there ever are.
-Calls for authorizations and calls that fetch missed events do not share slots.
+A plain function cannot be cancelled, so a call counts until it returns: it occupies one of `max_authorizing` slots, and
+no second call is made for the same channel. A call that takes longer than three times its timeout frees its slot, so
+that one bad channel does not stop the others. There are never more than four times `max_authorizing` calls. Calls for
+authorizations and calls that fetch missed events have separate slots.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ __all__ = ["Call", "Calls", "Purpose"]
 S, G = CallState, CallInput
 
 PATIENCE = 3
-"""Multiples of its timeout after which a call gives its slot back."""
+"""A call frees its slot after this multiple of its timeout."""
 MOST = 4
-"""Multiples of `max_authorizing`: the most calls that may be pending."""
+"""At most this multiple of `max_authorizing` calls are pending."""
 
 _log = logger("auth")
 
 
 class Purpose(NamedTuple):
-    """Why a function is called: what no two calls may be made for at once, and what happens with its result."""
+    """What a call is for: what else must not be called at the same time, and where its result goes."""
 
     subjects: tuple[Hashable, ...]
-    """The channels (None: the sign-in)."""
+    """The channels that the call is about; None is the sign-in."""
     begun: Callable[[float], None]
-    """Takes the time at which the function is called: at once, or after other calls have ended."""
+    """Called with the time when the call starts: at once, or after other calls have ended."""
     ended: Callable[[int, object, float], None]
-    """Takes a number of the effect, the result or exception of the function, and the time."""
+    """Called with a number of the effect, the result or exception of the function, and the time."""
     endpoint: int | None = None
-    """The `id` of the endpoint of the function: its functions are called one at a time, because they share a token."""
+    """The `id` of the endpoint whose function is called: its functions share a token, so they are called one by one."""
 
     @property
     def excludes(self) -> set[Hashable]:
-        """What no other call may have at the same time."""
+        """The channels and endpoint of which no other call may be pending."""
         return {*self.subjects, *(() if self.endpoint is None else (self.endpoint,))}
 
 
@@ -59,20 +59,21 @@ class Call:
         numbers = effect.requests if isinstance(effect, AuthorizeMany) else (effect.request,)
         self.number = numbers[0]
         self.unanswered = set(numbers)
+        """The numbers of the effect that have no result yet."""
         self.state = S.WAITING
         self.began = 0.0
 
     def move(self, given: CallInput) -> bool:
-        """Advance the state; return whether the input counted."""
+        """Advance the state; return whether it changed."""
         before = self.state
         self.state = advance(CALL, before, given)
         return self.state is not before
 
 
 class Calls:
-    """Makes calls in the order of the requests, as far as the bounds allow.
+    """Makes calls in the order in which they were submitted, as far as the limits allow.
 
-    `what` is their purpose, for messages; `timer` has the deadline of each, `timeout` seconds after it began.
+    `what` describes them in messages; `timer` is the timer of each call, `timeout` seconds after its start.
     """
 
     __slots__ = (
@@ -100,32 +101,32 @@ class Calls:
         self._by_request: dict[int, Call] = {}
         self._busy: dict[Hashable, Call] = {}
         self._reported = False
-        """Whether the calls that hang now were logged."""
+        """Whether a warning about the calls that hang was logged."""
         self._full = False
-        """Whether it was logged that the bound is reached."""
+        """Whether a warning about the greatest number of calls was logged."""
 
-    def ask(
+    def submit(
         self, effect: Authorize | AuthorizeMany | CallApplication, purpose: Purpose, now: float
     ) -> Call:
-        """Call a function of the application when there is room. Its number must be new."""
+        """Call a function of the application, now or when a slot is free. The number of the effect must be new."""
         call = Call(effect, purpose)
         self._waiting[call.number] = call
-        self.go_on(now)
+        self.start_waiting(now)
         return call
 
-    def abandon(self, call: Call) -> None:
-        """Give up a call whose result is no longer needed: it is not made, or cancelled where that is possible.
+    def cancel(self, call: Call) -> None:
+        """Cancel a call whose result is no longer needed. A plain function that runs already cannot be stopped.
 
-        Call `go_on` afterwards.
+        Call `start_waiting` afterwards.
         """
         if self._waiting.pop(call.number, None) is None and call.move(G.ABANDON):
             self._put(CancelCall(call.number))
 
     def withdraw(self, call: Call, number: int, *, last: bool) -> None:
-        """Give up one request of a call: with the `last` one the call, else a part of a call that was not made yet."""
+        """Cancel one request of a call: the call itself if it is the `last` one, else its part of a call that waits."""
         effect = call.effect
         if last:
-            self.abandon(call)
+            self.cancel(call)
             return
         if call.number not in self._waiting or not isinstance(effect, AuthorizeMany):
             return
@@ -138,14 +139,14 @@ class Calls:
         call.number, call.unanswered = numbers[0], set(numbers)
         self._waiting = {each.number: each for each in self._waiting.values()}
 
-    def abandon_all(self) -> None:
-        """Give up all calls."""
+    def cancel_all(self) -> None:
+        """Cancel all calls."""
         self._waiting.clear()
         for call in self._out.values():
-            self.abandon(call)
+            self.cancel(call)
 
     def answered(self, number: int, result: object, now: float) -> None:
-        """Take a result, or the exception that a function raised; ignore one that no call is pending for."""
+        """Process the result of a function, or the exception that it raised. Ignores one without a pending call."""
         call = self._by_request.pop(number, None)
         if call is None:
             return
@@ -157,15 +158,15 @@ class Calls:
             call.purpose.ended(number, result, now)
         else:
             age = now - call.began
-            _log.debug("a call that was given up ended %.1f s after it began", age)
+            _log.debug("a cancelled call returned %.1f s after its start", age)
 
     def due(self, number: int, now: float) -> None:
-        """Give up the result of a call after its timeout, and its slot after three times as long."""
+        """Fail a call that did not return within its timeout; free its slot after three times as long."""
         call = self._out[number]
         hangs_at = call.began + PATIENCE * self._timeout
         if now >= hangs_at:
             call.move(G.HANG)
-            # Its channels, and the sign-in, wait for it to return.
+            # Its channels stay busy until it returns.
             self._release(call, call.purpose.excludes.difference(call.purpose.subjects))
             self._report(now)
             return
@@ -174,16 +175,16 @@ class Calls:
             late = TimeoutError(f"it did not return within {self._timeout:g} s")
             for one in sorted(call.unanswered):
                 call.purpose.ended(one, late, now)
-            self.abandon(call)
+            self.cancel(call)
 
     def hanging(self, now: float) -> list[float]:
-        """Return the ages of the calls that have not returned within their timeout, the oldest first."""
-        # Of a copy: `stats` may be read in any thread.
+        """Return the ages in seconds of the calls that did not return within their timeout, the oldest first."""
+        # Iterate over a copy: `stats` may be read in any thread.
         ages = (now - call.began for call in tuple(self._out.values()))
         return sorted((age for age in ages if age >= self._timeout), reverse=True)
 
     def hanging_text(self, now: float) -> str:
-        """Return what to say of calls that have not returned in time; an empty text for none."""
+        """Return a message about calls that did not return in time, or ""."""
         ages = self.hanging(now)
         if not ages:
             return ""
@@ -193,29 +194,30 @@ class Calls:
             f"{ages[0]:.0f} s: set a timeout in the HTTP client they use"
         )
 
-    def go_on(self, now: float) -> None:
-        """Make the calls for which there is room."""
+    def start_waiting(self, now: float) -> None:
+        """Start calls that wait, as far as slots are free."""
         if not self._waiting or not self._has_room():
             return
         for call in list(self._waiting.values()):
             if not self._has_room():
                 return
             if self._busy.keys().isdisjoint(call.purpose.excludes):
-                self._begin(call, now)
+                self._start(call, now)
 
     def _has_room(self) -> bool:
+        """Return whether a slot is free."""
         if len(self._out) >= MOST * self._limit:
             if not self._full:
                 self._full = True
                 _log.warning(
-                    "%d calls of the application's functions have not returned, the most that are made: "
-                    "further calls wait for one to return",
+                    "%d calls of the application's functions have not returned, which is the limit: "
+                    "further calls wait until one returns",
                     len(self._out),
                 )
             return False
         return sum(call.state is not S.HANGING for call in self._out.values()) < self._limit
 
-    def _begin(self, call: Call, now: float) -> None:
+    def _start(self, call: Call, now: float) -> None:
         del self._waiting[call.number]
         call.move(G.BEGIN)
         call.began = now
@@ -227,6 +229,7 @@ class Calls:
         self._put(call.effect)
 
     def _forget(self, call: Call) -> None:
+        """Remove a call that has returned, and free its slot."""
         call.move(G.END)
         del self._out[call.number]
         self._release(call, call.purpose.excludes)
@@ -235,12 +238,13 @@ class Calls:
         self._reported = self._reported and any(c.state is S.HANGING for c in self._out.values())
 
     def _release(self, call: Call, names: set[Any]) -> None:
+        """Allow other calls for these channels and endpoints."""
         for name in names:
             if self._busy.get(name) is call:
                 del self._busy[name]
 
     def _report(self, now: float) -> None:
-        """Log once that calls hang, until all of them have returned."""
+        """Log a warning about calls that hang; not again until all of them have returned."""
         if not self._reported:
             self._reported = True
             _log.warning("%s", self.hanging_text(now))

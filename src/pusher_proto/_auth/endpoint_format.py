@@ -1,4 +1,4 @@
-"""Requests to auth endpoints and the meaning of their answers: pure functions, no state.
+"""Builds requests to auth endpoints and reads their answers; keeps no state.
 
 The formats are those of the protocol's channel authorization and user authentication.
 """
@@ -37,7 +37,7 @@ __all__ = [
 
 
 def url_for(endpoint: AuthEndpoint, details: AuthRequest) -> str:
-    """Return the URL that a request goes to."""
+    """Return the URL of a request."""
     return endpoint.user_url if details.channel is None and endpoint.user_url else endpoint.url
 
 
@@ -56,9 +56,9 @@ def request_with(
     headers: Mapping[str, str],
     params: Mapping[str, Any],
 ) -> tuple[Address, HttpRequest]:
-    """Return the address of `url`, and the request that sends `fields` and `params` there, with `headers`.
+    """Return the address of `url`, and the request for it with `fields`, `params` and `headers`.
 
-    Raises TypeError or ValueError for a header or parameter that no request can carry.
+    Raises TypeError or ValueError for a header or parameter that is invalid in a request.
     """
     address = address_of(url)
     fields = {**fields, **params}
@@ -79,20 +79,20 @@ def request_with(
 
 _HINTS = {
     401: "the endpoint does not know the user: send the session cookie or a bearer token in AuthEndpoint.headers",
-    403: "the application does not let this user into the channel, or the token is wrong",
-    404: "nothing answers there: check the path of the auth endpoint (Laravel: /broadcasting/auth)",
-    419: "Laravel wants a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN",
+    403: "the application does not allow this channel for this user, or the token is wrong",
+    404: "check the path of the auth endpoint (Laravel: /broadcasting/auth)",
+    419: "Laravel requires a CSRF token: use a route with a bearer token (Sanctum), or send X-XSRF-TOKEN",
 }
 
 
 def read_answer(
     endpoint: AuthEndpoint, channel: str | None, answer: HttpResponse | HttpFailed
 ) -> AuthResponse | AuthorizationError:
-    """Return the authorization in an answer of the endpoint, or an error text."""
+    """Return the authorization in an answer of the endpoint, or the error."""
     if isinstance(answer, HttpFailed):
         return AuthorizationError(f"the auth endpoint: {answer}", channel=channel, temporary=True)
     status = answer.status
-    # The start of the page, never of JSON: an answer that is nearly right may hold a signature.
+    # The start of a page, never of JSON: an answer that is nearly valid may contain a signature.
     text = answer.body[:256].decode("utf-8-sig", "replace")
     body = excerpt(masked(text)) if not 200 <= status < 300 or text.lstrip().startswith("<") else ""
 
@@ -102,8 +102,8 @@ def read_answer(
     if 300 <= status < 400:
         location = shown_url(answer.headers.get("location", "")) or "an unknown place"
         return wrong(
-            f"the auth endpoint redirects ({status}) to {location}; redirects are not followed, because they would "
-            "get the headers: give the right URL, or send Accept: application/json when it is a login page"
+            f"the auth endpoint redirects ({status}) to {location}; redirects are not followed, because the target "
+            "would get the headers: set the right URL, or send Accept: application/json when it is a login page"
         )
     if not 200 <= status < 300:
         hint = endpoint.hints.get(status) or _HINTS.get(status, "")
@@ -112,17 +112,17 @@ def read_answer(
         )
     try:
         fields = fields_of(endpoint, answer)
-    except Exception as error:  # of the application's parser too: it concerns this channel only
+    except Exception as error:  # of the application's parser, too: it is about this channel only
         if body:
             return wrong(
-                "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a token"
+                "the auth endpoint answered with a page, not with JSON: a login page? Send a session cookie or a token"
             )
         return wrong(
             f"the answer of the auth endpoint cannot be read: {_why_unreadable(error, answer)}"
         )
     if not isinstance(fields, Mapping):
         return wrong(
-            f"the auth endpoint answered {type(fields).__name__} where an object with `auth` was expected"
+            f"the auth endpoint answered with {type(fields).__name__}, not with an object that has `auth`"
         )
     parts = {
         name: fields.get(name) for name in ("auth", "channel_data", "shared_secret", "user_data")
@@ -136,11 +136,11 @@ def read_answer(
 
 
 def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
-    """Return the content of a good answer. Raises what the application's parser raises, and ValueError for no JSON."""
+    """Return the fields of a 2xx answer. Raises ValueError for invalid JSON, or any error of the parser."""
     if endpoint.parse is None:
-        # PHP puts a byte order mark before everything when one of its files begins with one.
+        # PHP sends a byte order mark first when one of its files starts with one.
         fields = loads(answer.body.removeprefix(codecs.BOM_UTF8))
-        if isinstance(fields, str):  # FastAPI makes a JSON string of a str that holds JSON
+        if isinstance(fields, str):  # FastAPI encodes a str that already is JSON once more
             with contextlib.suppress(ValueError):
                 return loads(fields.encode())
         return fields
@@ -151,21 +151,22 @@ def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
     try:
         return endpoint.parse(response)
     except Exception:
-        # Some readers of JSON, such as orjson, take plain bytes alone.
+        # Some JSON parsers, such as orjson, accept plain bytes only.
         plain: Any = answer.body
         with contextlib.suppress(Exception):
             return endpoint.parse(plain)
         raise
 
 
-_ABBREVIATED = 64
+_EXCERPT = 64
+"""How many characters of an unexpected text a message shows."""
 
 
 def _why_unreadable(error: Exception, answer: HttpResponse) -> str:
-    """Return the reason why an answer is not JSON, as far as it can be recognized."""
+    """Return why an answer is not valid JSON, where the cause can be recognized."""
     encoding = answer.headers.get("content-encoding", "")
     if encoding not in ("", "identity") or answer.body.startswith(b"\x1f\x8b"):
-        return f"it is compressed ({excerpt(encoding, 32) or 'gzip'}), which was not asked for"
+        return f"it is compressed ({excerpt(encoding, 32) or 'gzip'}), although the request did not ask for that"
     text = answer.body.decode("utf-8-sig", "replace").strip()
     if not text:
         return f"it is empty (status {answer.status}): return the authorization as JSON"
@@ -173,29 +174,32 @@ def _why_unreadable(error: Exception, answer: HttpResponse) -> str:
     if begin < 0:
         return type(error).__name__
     if end < begin:
-        return "it ended early, within the JSON object"
+        return "it ends in the middle of the JSON object"
     if begin > 0:
-        before = excerpt(masked(text[:begin]), _ABBREVIATED)
-        return f"{before!r} is before the JSON object"
+        before = excerpt(masked(text[:begin]), _EXCERPT)
+        return f"{before!r} precedes the JSON object"
     if end + 1 < len(text):
-        behind = excerpt(masked(text[end + 1 :]), _ABBREVIATED)
-        return f"{behind!r} is behind the JSON object"
+        after = excerpt(masked(text[end + 1 :]), _EXCERPT)
+        return f"{after!r} follows the JSON object"
     return type(error).__name__
 
 
 def _keys_of(fields: Mapping[Any, Any]) -> str:
-    """Return a text about the keys that an answer has instead of `auth`."""
+    """Return a message about the keys that an answer has instead of `auth`."""
     if "auth" in fields:
         return ""
     names = ", ".join(excerpt(masked(str(name)), 32) for name in list(fields)[:6])
     if not names:
         return ""
-    return f"; its keys are {names}. AuthEndpoint(parse=...) can say where it is"
+    return f"; its keys are {names}: set AuthEndpoint(parse=...) to a function that returns an object with `auth`"
 
 
 def caused_by(error: BaseException, what: str, channel: str | None) -> AuthorizationError:
-    """Return the failure caused by an `error` of the application's code: temporary for errors of the network, for
-    OSError, and for the HTTP status 408, 425, 429 and 5xx in the error or its response."""
+    """Return the failure that an exception of the application's code causes; the message starts with `what`.
+
+    It is temporary for errors of the network, for OSError, and for the HTTP status 408, 425, 429 and 5xx in the
+    exception or its response.
+    """
     status = _status_of(error)
     temporary = _is_of_the_network(error) if status is None else may_pass(status)
     text = f"{what}: {type(error).__name__}: {excerpt(masked(str(error)))}"
@@ -205,7 +209,7 @@ def caused_by(error: BaseException, what: str, channel: str | None) -> Authoriza
 
 
 def _status_of(error: BaseException) -> int | None:
-    """Return the HTTP status that an error of a common HTTP library carries."""
+    """Return the HTTP status in an exception of a common HTTP library, or None."""
     response = getattr(error, "response", None)  # requests, httpx
     for holder, name in ((response, "status_code"), (error, "status"), (error, "code")):
         status = getattr(holder, name, None)  # aiohttp has `status`, urllib `code`
@@ -227,14 +231,13 @@ _TRANSPORT_ERRORS = {
     ("requests", "Timeout"),
     ("requests", "ChunkedEncodingError"),
 }
-"""Errors of HTTP libraries that say that the network or the server failed: the package and the name of a class."""
+"""Exceptions of HTTP libraries for a failure of the network or the server: package and name of the class."""
 
 
 def _is_of_the_network(error: BaseException) -> bool:
-    """Return whether another try may succeed, because it was the network that failed."""
-    if isinstance(
-        error, PermissionError | ValueError
-    ):  # requests makes one error of a bad URL and of OSError
+    """Return whether the exception is about the network, so that another attempt may succeed."""
+    # An exception of requests for a bad URL is both a ValueError and an OSError.
+    if isinstance(error, PermissionError | ValueError):
         return False
     if isinstance(error, OSError):
         return True
@@ -245,7 +248,7 @@ def _is_of_the_network(error: BaseException) -> bool:
 def check_authorization(
     authorization: object, channel: str | None
 ) -> AuthResponse | AuthorizationError:
-    """Return `authorization` if it is complete for this channel (None: signing in), or an error text."""
+    """Return `authorization` if it is complete for this channel (None: the sign-in), or the error."""
     if not isinstance(authorization, AuthResponse):
         return AuthorizationError(
             f"an authorizer returns an AuthResponse, not {type(authorization).__name__}",
@@ -260,15 +263,15 @@ def check_authorization(
 
 
 def _wrong(authorization: AuthResponse, channel: str | None) -> str:
-    """Return the error of an authorization, or an empty text."""
+    """Return what is wrong with an authorization, or ""."""
     for name in AuthResponse.__struct_fields__:
         value = getattr(authorization, name)
         if value is None:
             continue
         if not isinstance(value, str):
-            return f"has a `{name}` that is {type(value).__name__} and not a string"
+            return f"has a `{name}` of type {type(value).__name__}, not a string"
         if not _is_unicode(value):
-            return f"has a `{name}` that is not Unicode"
+            return f"has a `{name}` that is not valid Unicode"
     if not authorization.auth:
         return "has no `auth`"
     shape = _wrong_shape(authorization.auth)
@@ -295,23 +298,24 @@ _TOKEN = re.compile(r"[^\s:{}()\"']+:[^\s:{}()\"']+\Z")
 
 
 def _wrong_shape(auth: str) -> str:
-    """Return the error of an `auth` that is not of the form KEY:signature, or an empty text. Never shows it."""
+    """Return what is wrong with an `auth` that is not KEY:signature, or "". The text never contains it."""
     if _TOKEN.match(auth):
         return ""
     if auth.lstrip().startswith("{"):
-        what = "holds JSON: return the object itself, not its text"
+        what = "is the text of a JSON object: return the object itself"
     elif auth.lower().startswith("bearer "):
         what = "begins with 'Bearer '"
     elif "(" in auth:
         what = f"is wrapped in {excerpt(masked(auth.partition('(')[0]), 32)}(...)"
     elif ":" not in auth:
-        what = "has no colon: perhaps it is the signature alone"
+        what = "has no colon: is it the signature only?"
     else:
         what = "has spaces, quotes or more than one colon"
     return f"has an `auth` that {what}; KEY:signature is needed"
 
 
 def _is_unicode(text: str) -> bool:
+    """Return whether `text` can be encoded: it has no lone surrogates."""
     if text.isascii():
         return True
     try:
@@ -332,12 +336,15 @@ def _names(text: str | None, key: str) -> bool:
 
 
 def each_of(result: object, details: Sequence[AuthRequest]) -> list[object]:
-    """Return the answer of `authorize_many` to each request, from a list in their order or a mapping by channel."""
+    """Return the answer for each request from the result of `authorize_many`: a sequence, or a mapping by channel.
+
+    A sequence has the answers in the order of the requests. Raises ValueError for one of another length.
+    """
     if isinstance(result, Mapping):
-        missing = LookupError("authorize_many gave no answer for this channel")
+        missing = LookupError("authorize_many returned no answer for this channel")
         return [result.get(one.channel, missing) for one in details]
     if not isinstance(result, Sequence) or len(result) != len(details):
         raise ValueError(
-            f"authorize_many returns {len(details)} answers, one for each request, in order"
+            f"authorize_many has to return {len(details)} answers, one for each request, in order"
         )
     return list(result)

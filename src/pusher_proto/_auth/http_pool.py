@@ -1,7 +1,7 @@
-"""The connections to auth endpoints: a queue of requests over a few kept-alive streams.
+"""A pool of HTTP connections to auth endpoints: sends queued requests over a few kept-alive streams.
 
-Knows HTTP and streams, and nothing of authorizations. When a kept connection ends before the first byte of an answer,
-its request is repeated on a new connection: the server may have closed the idle one at the same time.
+Knows HTTP and streams, but not authorizations. When a kept connection ends before the first byte of a response, repeats
+the request on a new connection: the server may have closed the idle one just before the request.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ __all__ = ["HttpPool"]
 
 
 class _Job:
+    """One request."""
+
     __slots__ = ("address", "number", "request", "retried", "ssl_context")
 
     def __init__(
@@ -32,11 +34,13 @@ class _Job:
 
     @property
     def place(self) -> tuple[object, ...]:
-        """Jobs of the same place may use the same connection."""
+        """The key of the connections that can serve this job: host, port, TLS and SSL context."""
         return *self.address[:3], self.ssl_context
 
 
 class _Kept:
+    """One connection; `job` is None while it is idle."""
+
     __slots__ = ("http", "is_open", "job", "place", "used")
 
     def __init__(self, http: HttpConnection, job: _Job) -> None:
@@ -45,10 +49,11 @@ class _Kept:
         self.job: _Job | None = job
         self.is_open = False
         self.used = 0
+        """How many requests were sent on it."""
 
 
 class HttpPool:
-    """Sends requests over at most `auth_connections` streams. `answered` takes what became of each, by its number."""
+    """Sends requests over at most `auth_connections` streams; calls `answered` with the number and outcome of each."""
 
     __slots__ = ("_answered", "_kept", "_options", "_queue", "_timers", "_transports")
 
@@ -79,7 +84,7 @@ class HttpPool:
         self._fill(now)
 
     def cancel(self, number: int, now: float) -> None:
-        """Forget a request, and abort the connection that it was sent on."""
+        """Drop a request, and abort the connection on which it was sent."""
         self._queue = [job for job in self._queue if job.number != number]
         for transport, kept in list(self._kept.items()):
             if kept.job is not None and kept.job.number == number:
@@ -87,7 +92,7 @@ class HttpPool:
         self._fill(now)
 
     def cancel_all(self, now: float) -> None:
-        """Forget all requests, and keep the connections that are idle."""
+        """Drop all requests, and keep the idle connections."""
         self._queue.clear()
         for transport, kept in list(self._kept.items()):
             if kept.job is not None:
@@ -97,7 +102,7 @@ class HttpPool:
         """Send the request for which the stream was opened."""
         kept = self._kept[transport]
         kept.is_open = True
-        assert kept.job is not None  # cancelling it would have given the stream up
+        assert kept.job is not None  # cancelling the job would have closed the stream
         self._send(transport, kept, kept.job)
 
     def transport_closed(
@@ -122,9 +127,9 @@ class HttpPool:
             self._answered(job.number, self._at_end(kept, reason), now)
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:
-        """Take bytes of an answer."""
+        """Process bytes of a response."""
         kept = self._kept[transport]
-        if kept.job is None:  # an idle connection that talks is not to be trusted
+        if kept.job is None:  # bytes without a request would be taken for the next response
             self._drop(transport, now, abort=True)
             return
         number = kept.job.number
@@ -144,17 +149,17 @@ class HttpPool:
         self._answered(number, outcome, now)
 
     def idle_due(self, transport: int, now: float) -> None:
-        """End a connection that was not needed for long enough."""
+        """Close a connection that was idle for `auth_idle`."""
         self._drop(transport, now)
 
     def close(self, now: float) -> None:
-        """Forget all requests and end all connections."""
+        """Drop all requests and close all connections."""
         self._queue.clear()
         for transport, kept in list(self._kept.items()):
             self._drop(transport, now, abort=kept.job is not None)
 
     def _at_end(self, kept: _Kept, error: str) -> HttpResponse | HttpFailed:
-        """Return the outcome of a stream's end: an answer without a length ends with it."""
+        """Return the outcome of the request on a stream that ended: the end completes a response without a length."""
         if kept.is_open and kept.http.response_began:
             try:
                 return kept.http.receive_data(b"") or HttpFailed(
@@ -165,12 +170,12 @@ class HttpPool:
         return HttpFailed(excerpt(error) or "the connection ended without an answer")
 
     def _fill(self, now: float) -> None:
-        """Give queued requests to free connections, and open more up to the limit."""
-        begun = 0
+        """Send queued requests on idle connections, and open connections up to the limit."""
+        sent = 0
         for job in self._queue:
-            free = self._free(job)
-            if free is not None:
-                transport, kept = free
+            idle = self._idle_for(job)
+            if idle is not None:
+                transport, kept = idle
                 kept.job = job
                 self._timers.stop(Timer.IDLE, transport)
                 self._send(transport, kept, job)
@@ -181,11 +186,12 @@ class HttpPool:
                 self._kept[transport] = _Kept(http, job)
             else:
                 break
-            begun += 1
-        del self._queue[:begun]
+            sent += 1
+        del self._queue[:sent]
 
-    def _free(self, job: _Job) -> tuple[int, _Kept] | None:
-        if job.retried:  # a fresh connection, because a kept one died under it
+    def _idle_for(self, job: _Job) -> tuple[int, _Kept] | None:
+        """Return an idle connection for the job, or None."""
+        if job.retried:  # on a new connection only: a kept one has ended during this job
             return None
         for transport, kept in self._kept.items():
             if kept.job is None and kept.place == job.place:
@@ -193,7 +199,7 @@ class HttpPool:
         return None
 
     def _make_room(self, now: float) -> bool:
-        """End an idle connection in favour of a request that no free one serves."""
+        """Close an idle connection to another address, if there is one, and return whether it was closed."""
         for transport, kept in self._kept.items():
             if kept.job is None:
                 self._drop(transport, now)
@@ -205,6 +211,7 @@ class HttpPool:
         self._transports.send(transport, kept.http.send(job.request))
 
     def _drop(self, transport: int, now: float, *, abort: bool = False) -> None:
+        """Remove a connection and close its stream."""
         self._kept.pop(transport, None)
         self._timers.stop(Timer.IDLE, transport)
         self._transports.close(transport, now, abort=abort)

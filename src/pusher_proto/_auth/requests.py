@@ -1,8 +1,8 @@
-"""How an authorization is obtained: signed here, requested from an endpoint, or asked of the application.
+"""Obtains authorizations: signs them, requests them from an endpoint, or calls the application's function.
 
-Each request is for one channel (or the sign-in) on one socket id, and ends in one answer; losing the connection
-drops them all. Requests to an endpoint go out in jobs: one request, or as many as the endpoint takes together.
-At most `auth_connections` jobs are in progress at once, and the time of a request runs from when its job begins.
+Each request is for one channel (or the sign-in) on one socket id, and ends with one answer; the loss of the connection
+drops all of them. A job makes one request, or as many as the endpoint accepts together. At most `auth_connections` jobs
+to endpoints are in progress, and the timeout of a request starts with its job.
 """
 
 from __future__ import annotations
@@ -40,18 +40,20 @@ S, G = AuthState, AuthInput
 
 Result = AuthResponse | AuthorizationError
 
-_WHO = {
+_WAITS_FOR = {
     S.CALLING: "the authorizer",
-    S.PREPARING: "the function that gives headers or params to the auth endpoint",
+    S.PREPARING: "the function of AuthEndpoint.headers or params",
     S.ASKING: "the auth endpoint",
     S.REFRESHING: "AuthEndpoint.refresh",
 }
-"""Who did not answer in time, by the state of the request; otherwise the auth endpoint, which failed before."""
+"""What a request waits for, by its state; in other states the auth endpoint has failed before."""
 
 _log = logger("auth")
 
 
 class _Request:
+    """A pending request for one authorization."""
+
     __slots__ = ("attempt", "details", "job", "number", "refreshed", "source", "state")
 
     def __init__(
@@ -82,7 +84,7 @@ class _Job:
         self.headers: Any = None
         self.params: Any = None
         self.outdated = False
-        """Whether the token was refreshed, for another job, since this one was prepared."""
+        """Whether the token was refreshed for another job since this one was prepared."""
         for request in requests:
             request.job = self
 
@@ -101,7 +103,7 @@ class _Job:
 
 
 class AuthRequests:
-    """The pending requests. `deliver` takes the answer to each, unless `ask` returned it."""
+    """The pending requests. Calls `deliver` with the answer to each, unless `start` returned it."""
 
     __slots__ = (
         "_answers", "_at_endpoint", "_calls", "_deliver", "_gathered", "_last", "_many", "_options",
@@ -135,21 +137,19 @@ class AuthRequests:
         self._requests: dict[int, _Request] = {}
         self._gathered: list[_Request] = []
         self._queue: dict[int, _Job] = {}
-        """Jobs for an endpoint that have not begun."""
+        """Jobs for endpoints that wait."""
         self._at_endpoint: dict[int, _Job] = {}
         self._refreshing: dict[int, list[_Job]] = {}
-        """The jobs that wait for the refresh of a token, by the `id` of their endpoint."""
+        """The jobs that wait for a new token, by the `id` of their endpoint."""
         self._answers: list[tuple[_Request, Result]] = []
         self._last = 0
-
-    # Called by the machines that need authorizations
 
     def use(self, options: Options) -> None:
         """Use other options from the next request on."""
         self._options = options
 
-    def ask(self, details: AuthRequest, auth: Auth | None, now: float) -> int | Result:
-        """Begin to obtain an authorization; return the answer if it is known at once, or a number for `cancel`."""
+    def start(self, details: AuthRequest, auth: Auth | None, now: float) -> int | Result:
+        """Request an authorization; return the answer if it is known at once, else the number of the request."""
         source = auth if auth is not None else self._options.auth
         if isinstance(source, AuthResponse):
             return self._checked_key(details, check_authorization(source, details.channel))
@@ -167,55 +167,55 @@ class AuthRequests:
         request = self._requests.get(number)
         if request is not None:
             self._forget(request, now)
-            self._go_on(now)
-            if self._answers:  # a request that began in its place failed at once
+            self._start_waiting(now)
+            if self._answers:  # a request that started in its place failed at once
                 self._timers.set(Timer.GATHER, now)
 
     def drop_all(self, now: float) -> None:
-        """Drop all requests: they were for a connection that has ended. Refreshing a token continues."""
+        """Drop all requests, as their connection has ended. The refresh of a token continues."""
         self._pool.cancel_all(now)
         for request in list(self._requests.values()):
             self._forget(request, now)
-        self._calls.go_on(now)
+        self._calls.start_waiting(now)
 
     def close(self, now: float) -> None:
-        """Drop everything, and end the connections to endpoints."""
+        """Drop all requests and calls, and close the connections to endpoints."""
         self._pool.close(now)
         for request in list(self._requests.values()):
             self._forget(request, now)
-        self._calls.abandon_all()
+        self._calls.cancel_all()
 
-    # Inputs
+    # Inputs.
 
     def authorized(self, number: int, result: object, now: float) -> None:
-        """Take what a function of the application returned, or the exception that it raised."""
+        """Process the result of a function of the application, or the exception that it raised."""
         self._calls.answered(number, result, now)
-        self._go_on(now)
+        self._start_waiting(now)
         self._flush(now)
 
     def call_due(self, number: int, now: float) -> None:
-        """End the patience with a call of the application."""
+        """Handle a call of the application that did not return in time."""
         self._calls.due(number, now)
-        self._go_on(now)
+        self._start_waiting(now)
         self._flush(now)
 
     def request_due(self, number: int, now: float) -> None:
-        """Fail a request: auth_timeout is over."""
+        """Fail a request: `auth_timeout` has passed."""
         request = self._requests[number]
-        who = _WHO.get(request.state, "the auth endpoint")
-        message = f"{who} did not answer within {self._options.auth_timeout:g} s"
+        what = _WAITS_FOR.get(request.state, "the auth endpoint")
+        message = f"{what} did not answer within {self._options.auth_timeout:g} s"
         channel = request.details.channel
-        self._settle(request, AuthorizationError(message, channel=channel, temporary=True), now)
-        self._go_on(now)
+        self._finish(request, AuthorizationError(message, channel=channel, temporary=True), now)
+        self._start_waiting(now)
         self._flush(now)
 
     def retry_due(self, number: int, now: float) -> None:
-        """Make a request again: the delay after a temporary failure is over."""
+        """Repeat a request: the delay after a temporary failure is over."""
         self._enqueue(self._requests[number], now)
         self._flush(now)
 
     def gather_due(self, now: float) -> None:
-        """Make the requests together that were asked for in one turn."""
+        """Make the requests of one turn together, in batches."""
         gathered = [one for one in self._gathered if one.state is S.GATHERED]
         self._gathered = []
         groups: dict[int, list[_Request]] = {}
@@ -226,24 +226,24 @@ class AuthRequests:
             size = source.batch if isinstance(source, AuthEndpoint) else len(group)
             for start in range(0, len(group), size):
                 self._put(_Job(group[start : start + size]), now)
-        self._go_on(now)
+        self._start_waiting(now)
         self._flush(now)
 
     def idle_due(self, transport: int, now: float) -> None:
-        """End a connection to an endpoint that was not needed for long enough."""
+        """Close a connection to an endpoint that was idle for `auth_idle`."""
         self._pool.idle_due(transport, now)
 
-    # Look, changing nothing
+    # Queries.
 
     def hanging(self, now: float) -> list[float]:
-        """Return the ages of the calls that have not returned within `auth_timeout`, the oldest first."""
+        """Return the ages in seconds of the calls that did not return within `auth_timeout`, the oldest first."""
         return self._calls.hanging(now)
 
     def hanging_text(self, now: float) -> str:
-        """Return what to say of calls that hang; an empty text when none does."""
+        """Return a message about calls that did not return in time, or ""."""
         return self._calls.hanging_text(now)
 
-    # Jobs
+    # Jobs.
 
     def _enqueue(self, request: _Request, now: float) -> None:
         source = request.source
@@ -256,10 +256,10 @@ class AuthRequests:
             self._timers.set(Timer.GATHER, now)
             return
         self._put(_Job([request]), now)
-        self._go_on(now)
+        self._start_waiting(now)
 
     def _put(self, job: _Job, now: float) -> None:
-        """Queue a job; one for the application waits in `Calls`."""
+        """Queue a job for an endpoint, or submit the call of the application."""
         job.move(G.QUEUE)
         if isinstance(job.source, AuthEndpoint):
             self._queue[job.number] = job
@@ -270,7 +270,7 @@ class AuthRequests:
             )
         else:
             effect = Authorize(job.number, job.requests[0].details, job.source)
-        self._call(job, effect, partial(self._begun, job), self._authorized, now)
+        self._call(job, effect, partial(self._called, job), self._authorized, now)
 
     def _call(
         self,
@@ -282,15 +282,15 @@ class AuthRequests:
     ) -> None:
         subjects = tuple(details.channel for details in job.details)
         endpoint = id(job.source) if isinstance(job.source, AuthEndpoint) else None
-        job.call = self._calls.ask(effect, Purpose(subjects, begun, ended, endpoint), now)
+        job.call = self._calls.submit(effect, Purpose(subjects, begun, ended, endpoint), now)
 
-    def _begun(self, job: _Job, now: float) -> None:
-        """Note that the application is called: the time of the requests runs from here."""
+    def _called(self, job: _Job, now: float) -> None:
+        """Start the timeout of the requests: the application's function is called now."""
         job.move(G.CALL)
-        self._limit(job, now)
+        self._start_timeout(job, now)
 
     def _authorized(self, number: int, result: object, now: float) -> None:
-        """Take the answer of the application to one request."""
+        """Process the application's answer to one request."""
         request = self._requests.get(number)
         if request is None:
             return
@@ -303,40 +303,40 @@ class AuthRequests:
                 outcome = caused_by(result, "the authorizer raised", channel)
             case _:
                 outcome = check_authorization(result, channel)
-        self._settle(request, outcome, now)
+        self._finish(request, outcome, now)
 
-    def _go_on(self, now: float) -> None:
-        """Begin the jobs and calls for which there is room."""
+    def _start_waiting(self, now: float) -> None:
+        """Start jobs and calls that wait, as far as the limits allow."""
         while self._queue and len(self._at_endpoint) < self._options.auth_connections:
             job = self._queue.pop(next(iter(self._queue)))
             self._at_endpoint[job.number] = job
             self._prepare(job, now)
-        self._calls.go_on(now)
+        self._calls.start_waiting(now)
 
-    def _limit(self, job: _Job, now: float) -> None:
-        """Start the time of each request, if it does not run already."""
+    def _start_timeout(self, job: _Job, now: float) -> None:
+        """Set the timer of each request, unless it is set."""
         for request in job.requests:
             if not self._timers.is_set(Timer.AUTH, request.number):
                 self._timers.set(Timer.AUTH, now + self._options.auth_timeout, request.number)
 
     def _prepare(self, job: _Job, now: float) -> None:
-        """Begin with the functions that give headers and params, which may have a new token."""
+        """Get headers and params of the endpoint again: they may contain a new token."""
         job.outdated = False
         job.headers, job.params = job.endpoint.headers, job.endpoint.params
         job.move(G.PREPARE)
         self._prepare_next(job, now)
 
     def _prepare_next(self, job: _Job, now: float) -> None:
-        """Call the next of these functions, or send the request when none is left."""
+        """Call the next function that returns headers or params, or send the request when none is left."""
         for name in ("headers", "params"):
             function: Any = getattr(job, name)
             if callable(function):
                 effect = CallApplication(self.new_number(), function)
-                begun = partial(self._limit, job)
+                begun = partial(self._start_timeout, job)
                 self._call(job, effect, begun, partial(self._prepared, job, name), now)
                 return
         job.call = None
-        self._limit(job, now)
+        self._start_timeout(job, now)
         try:
             endpoint = job.endpoint
             single = job.requests[0].details
@@ -348,7 +348,7 @@ class AuthRequests:
             address, outgoing = request_with(
                 endpoint, url_for(endpoint, single), fields, job.headers, job.params
             )
-        except Exception as error:  # a header or parameter that no request can carry
+        except Exception as error:  # a header or parameter that is invalid in a request
             self._fail(job, error, "the request for the auth endpoint cannot be made", now)
             return
         job.move(G.SEND)
@@ -358,25 +358,25 @@ class AuthRequests:
         return job.endpoint.batch > 1 and job.requests[0].details.channel is not None
 
     def _prepared(self, job: _Job, name: str, _number: int, result: object, now: float) -> None:
-        """Take headers or params."""
+        """Process the result of a function that returns headers or params."""
         if isinstance(result, BaseException):
             self._fail(job, result, f"AuthEndpoint.{name} raised", now)
             return
         if not isinstance(result, Mapping):
             wrong = TypeError(f"a mapping was expected, not {type(result).__name__}")
-            self._fail(job, wrong, f"AuthEndpoint.{name} returned something wrong", now)
+            self._fail(job, wrong, f"AuthEndpoint.{name} returned an invalid value", now)
             return
         setattr(job, name, result)
         self._prepare_next(job, now)
 
     def _pool_answered(self, number: int, outcome: HttpResponse | HttpFailed, now: float) -> None:
-        """Take what the endpoint answered."""
         job = self._at_endpoint[number]
         self._answered(job, outcome, now)
-        self._go_on(now)
+        self._start_waiting(now)
         self._flush(now)
 
     def _answered(self, job: _Job, outcome: HttpResponse | HttpFailed, now: float) -> None:
+        """Process the answer of the endpoint to a job."""
         endpoint = job.endpoint
         refused = isinstance(outcome, HttpResponse) and outcome.status in (401, 403, 419)
         if refused and endpoint.refresh is not None and not any(r.refreshed for r in job.requests):
@@ -385,28 +385,28 @@ class AuthRequests:
         outcomes: list[HttpResponse | HttpFailed] = [outcome]
         if self._goes_as_batch(job):
             outcomes = split_answer(endpoint, job.details, outcome)
-            endpoint = replace(endpoint, parse=None)  # it has read the whole answer
+            endpoint = replace(endpoint, parse=None)  # it has parsed the whole answer
         for request, one in zip(list(job.requests), outcomes, strict=True):
             result = read_answer(endpoint, request.details.channel, one)
-            self._take(request, result, now)
+            self._finish_or_retry(request, result, now)
 
-    def _take(self, request: _Request, result: Result, now: float) -> None:
-        """Settle the request, or plan to make it again after a temporary failure."""
+    def _finish_or_retry(self, request: _Request, result: Result, now: float) -> None:
+        """Finish the request, or plan to repeat it after a temporary failure."""
         again = isinstance(result, AuthorizationError) and result.temporary
         if not again or request.attempt >= self._options.auth_attempts:
-            self._settle(request, result, now)
+            self._finish(request, result, now)
             return
         delay = delay_before(request.attempt, self._rng)
-        _log.info("%s; asking again in %.1f s", result, delay)
+        _log.info("%s; next request in %.1f s", result, delay)
         request.attempt += 1
         self._leave_job(request, now)
         request.move(G.PAUSE)
         self._timers.set(Timer.AUTH_RETRY, now + delay, request.number)
 
-    # Refreshing a token
+    # Refreshing a token.
 
     def _refresh(self, job: _Job, now: float) -> None:
-        """Have the token refreshed, once for all jobs that were refused with the old one; then do the job again."""
+        """Call the refresh function, once for all jobs refused with the old token, and then repeat the jobs."""
         endpoint = job.endpoint
         for request in job.requests:
             request.refreshed = True
@@ -420,9 +420,9 @@ class AuthRequests:
             waiting.append(job)
             return
         self._refreshing[key] = [job]
-        assert endpoint.refresh is not None  # looked at before
-        purpose = Purpose((), _nothing, partial(self._refreshed, endpoint), key)
-        self._calls.ask(CallApplication(self.new_number(), endpoint.refresh), purpose, now)
+        assert endpoint.refresh is not None  # checked by the caller
+        purpose = Purpose((), _ignore, partial(self._refreshed, endpoint), key)
+        self._calls.submit(CallApplication(self.new_number(), endpoint.refresh), purpose, now)
 
     def _refreshed(self, endpoint: AuthEndpoint, _number: int, result: object, now: float) -> None:
         waiting = self._refreshing.pop(id(endpoint))
@@ -436,7 +436,7 @@ class AuthRequests:
             if job.requests:
                 self._prepare(job, now)
 
-    # Ends
+    # Answers.
 
     def _signed(self, own: OwnKey, details: AuthRequest) -> Result:
         try:
@@ -449,10 +449,10 @@ class AuthRequests:
 
     def _fail(self, job: _Job, error: BaseException, what: str, now: float) -> None:
         for request in list(job.requests):
-            self._settle(request, caused_by(error, what, request.details.channel), now)
+            self._finish(request, caused_by(error, what, request.details.channel), now)
 
-    def _settle(self, request: _Request, result: Result, now: float) -> None:
-        """End a request with its answer, which is delivered when the input has done all the rest."""
+    def _finish(self, request: _Request, result: Result, now: float) -> None:
+        """End a request with its answer. `_flush` delivers it after the input is processed."""
         self._forget(request, now)
         self._answers.append((request, self._checked_key(request.details, result)))
 
@@ -462,11 +462,11 @@ class AuthRequests:
             self._deliver(request.details, result, now)
 
     def _checked_key(self, details: AuthRequest, result: Result) -> Result:
-        """Log it when an authorization is for another app; the server is left to judge it."""
+        """Log a warning when an authorization is for another app; the server decides about it."""
         ours = self._options.key
         if isinstance(result, AuthResponse) and ours and not result.auth.startswith(f"{ours}:"):
             who = "signing in" if details.channel is None else excerpt(details.channel, 64)
-            _log.warning("the authorization for %s is not for the key of this client", who)
+            _log.warning("the authorization for %s has another app key than this client", who)
         return result
 
     def _forget(self, request: _Request, now: float) -> None:
@@ -477,7 +477,7 @@ class AuthRequests:
         self._timers.stop(Timer.AUTH_RETRY, request.number)
 
     def _leave_job(self, request: _Request, now: float) -> None:
-        """Take a request out of its job; give the job up when it was the last one."""
+        """Remove a request from its job; cancel the job when it was the last one."""
         job, request.job = request.job, None
         if job is None:
             return
@@ -491,10 +491,10 @@ class AuthRequests:
             self._pool.cancel(job.number, now)
 
     def new_number(self) -> int:
-        """Return a number that no request and no call has yet."""
+        """Return a new number for a request or a call."""
         self._last += 1
         return self._last
 
 
-def _nothing(_now: float) -> None:
-    """Let a function begin whose requests have begun already."""
+def _ignore(_now: float) -> None:
+    """Do nothing: the timeout of the requests has started before."""

@@ -40,7 +40,9 @@ class Timer(Enum):
     IDLE = "an unused connection to the auth endpoint"
     SUBSCRIBE = "the server's answer to one subscribe"
     SUBSCRIBE_AGAIN = "the delay before a subscribe is repeated, or a channel joined again"
-    GOODBYE = "the pong after unsubscribing from all channels, before a reconnect to several nodes"
+    LEAVE_ALL = (
+        "the pong after unsubscribing from all channels, before a reconnect to several nodes"
+    )
     PACE = "the delay before the next subscribe, where their rate is limited"
     SIGN_IN = "the server's answer to a sign-in"
     SIGN_IN_RETRY = "the delay before a failed sign-in is tried again"

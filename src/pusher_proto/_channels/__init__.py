@@ -1,4 +1,4 @@
-"""Which channels and which user are wanted, and what became of each: subscriptions, members, keys, the sign-in.
+"""The channels and the user of a session: subscriptions, members, keys, client events, catching up, the sign-in.
 
-Builds on `_auth` and `_connection`; called by the session.
+Builds on `_auth` and `_connection`; the session calls it.
 """

@@ -1,8 +1,8 @@
-"""Missed events of channels: fetched by a function of the application, and delivered before the live ones.
+"""Catches up: fetches missed events of channels by a function of the application, and delivers them before live ones.
 
-Fetching begins when the server has confirmed a subscription, so that each event is fetched or received, or both. Until
-it has succeeded, received messages are held. A pause of reading is a gap as well, for
-some servers drop messages then: the pong to a ping after the pause shows that their buffers are empty.
+It starts to fetch when the server has confirmed the subscription, so that each event is fetched, received, or both.
+Received messages are held until the function has returned. A pause of reading is a gap, too, because some servers drop
+messages then; the pong to a ping after the pause shows that the server's buffers are empty.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = ["CatchUps"]
 S, G = CatchUpState, CatchUpInput
 
 Ended = Callable[[int, object, float], None]
-"""Takes the number of a call, what its function returned or raised, and the time."""
+"""Called with the number of a call, the result or exception of its function, and the time."""
 
 IsNew = Callable[[CatchUp, ChannelEvent, int], bool]
 """`CatchUp.is_new`, or what replaces it."""
 
 _HOLE: Final = None
-"""Marks a place among held messages where others may be missing."""
+"""Marks a place among the held messages where others may be missing."""
 
 _log = logger("session")
 
@@ -44,10 +44,10 @@ class Queue(Protocol):
     """The queue of events for the application."""
 
     held: int
-    """The bytes of messages that wait before the queue."""
+    """The bytes of messages that are held before the queue."""
 
     def append(self, event: Event, /) -> None:
-        """Queue a message that was received."""
+        """Queue a received message."""
 
     def emit(self, event: Event) -> None:
         """Queue another event."""
@@ -57,7 +57,7 @@ class Queue(Protocol):
 
 
 class CatchingUp:
-    """One channel that catches up."""
+    """Catches up on one channel."""
 
     __slots__ = (
         "_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size", "memory",
@@ -76,14 +76,15 @@ class CatchingUp:
         self._attempt = 0
         self._error: BaseException | None = None
 
-    # Inputs
+    # Inputs.
 
     def take(self, event: ChannelEvent | DecryptionFailed, now: float) -> None:
         """Deliver a message that was received, or hold it."""
         limit = self._all.options.catch_up_buffer
         if self.state is not S.LIVE and len(self._held) >= limit:
             self._give_up(
-                f"more than {limit} live events came while it was open (catch_up_buffer)", now
+                f"more than {limit} live events were received in the meantime (catch_up_buffer)",
+                now,
             )
         if self.state is S.LIVE:
             self._deliver(event, self._all.window)
@@ -95,7 +96,7 @@ class CatchingUp:
         self._all.events.held += size
 
     def confirmed(self, now: float) -> None:
-        """Begin to fetch: the server confirmed the subscription, or that its buffers are empty after a pause."""
+        """Start to fetch: the server confirmed the subscription, or answered the ping after a pause."""
         self.memory.begin_gap(None)
         self._note_time(now)
         self._limit_time(now)
@@ -107,7 +108,7 @@ class CatchingUp:
         self._fetch(now)
 
     def lost(self, since: float | None) -> None:
-        """Hold the messages received from now on: the subscription ended, and later events are missing."""
+        """Hold the messages received from now on: the subscription was lost, and events since then are missing."""
         self._interrupt(G.LOSE, since)
 
     def paused(self, seconds: float, now: float) -> None:
@@ -117,21 +118,21 @@ class CatchingUp:
             self._limit_time(now)
 
     def settled(self, now: float) -> None:
-        """Begin to fetch, after a pause of reading: the server drops no more messages."""
+        """Start to fetch after a pause of reading: the server no longer drops messages."""
         if self.state is S.LIVE and self.memory.open:
             self._interrupt(G.PAUSE, None)
         if self.state is S.PAUSED:
-            # Messages may have been dropped behind the last one that was in the server's buffers.
+            # Messages may have been dropped after the last one in the server's buffers.
             self._mark_hole()
             self.confirmed(now)
 
     def retry_due(self, now: float) -> None:
-        """Fetch again: the delay after an attempt that failed is over."""
+        """Fetch again: the delay after a failed attempt is over."""
         self._move(G.RETRY)
         self._fetch(now)
 
     def time_over(self, now: float) -> None:
-        """Give up the gap: catch_up_timeout is over."""
+        """Give up the gap: `catch_up_timeout` has passed."""
         within = f"within {self._all.options.catch_up_timeout:g} s (catch_up_timeout)"
         match self.state:
             case S.UNCONFIRMED:
@@ -146,25 +147,28 @@ class CatchingUp:
         self._give_up(why, now)
 
     def replaced(self, now: float) -> None:
-        """Give up the gap, if there is one: another `CatchUp` takes over."""
+        """Give up the gap, if there is one: another `CatchUp` replaces this one."""
         if self.memory.open:
-            self._give_up("another catch_up function was given", now)
+            self._give_up("another catch_up function replaced this one", now)
 
-    def left(self, heard_at: float) -> None:
-        """Forget the held messages: the channel was left, on a connection that received its last byte at `heard_at`."""
+    def left(self, received_at: float) -> None:
+        """Forget the held messages: the channel was unsubscribed. The last byte was received at `received_at`."""
         channel = self._channel
-        # Messages that wait for a new key are missing as well.
-        self.lost(heard_at if channel.request is None else min(heard_at, channel.key_asked_at))
+        # Messages that are held until a new key arrives are missing, too.
+        self.lost(
+            received_at if channel.request is None else min(received_at, channel.key_asked_at)
+        )
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._free()
         self._channel.catch_up(None)
 
-    # Parts
+    # Steps.
 
     def _move(self, given: CatchUpInput) -> None:
         self.state = advance(CATCH_UP, self.state, given)
 
     def _interrupt(self, given: CatchUpInput, since: float | None) -> None:
+        """Stop fetching, and begin a gap if there is none."""
         if self.state is S.LIVE:
             self.memory.begin_gap(since)
         self._stop()
@@ -172,21 +176,24 @@ class CatchingUp:
         self._mark_hole()
 
     def _mark_hole(self) -> None:
+        """Record that messages after the held ones may be missing."""
         if self._held and self._held[-1] is not _HOLE:
             self._held.append(_HOLE)
 
     def _limit_time(self, now: float) -> None:
-        """Begin the time in which the gap has to be closed, if it has not begun."""
+        """Set the timer for the whole gap, unless it is set."""
         if not self._all.timers.is_set(Timer.CATCH_UP, self._name):
             at = now + self._all.options.catch_up_timeout
             self._all.timers.set(Timer.CATCH_UP, at, self._name)
 
     def _note_time(self, now: float) -> None:
+        """Store the difference between wall clock and `now`, for `Gap.since`."""
         clock = self._all.wall_clock
         if clock is not None:
             self.memory.note_time(clock() - now)
 
     def _gap(self, now: float) -> Gap:
+        """Return the gap for the application."""
         memory = self.memory
         since, utc = memory.missing_since, memory.missing_since_utc
         return Gap(
@@ -199,12 +206,13 @@ class CatchingUp:
         )
 
     def _fetch(self, now: float) -> None:
+        """Call the application's function."""
         self._attempt += 1
         function = self.memory.call(self._gap(now))
         self._call = self._all.fetch(self._name, function, self._fetched, now)
 
     def _fetched(self, _number: int, result: object, now: float) -> None:
-        """Take the events that were fetched, or the exception that the function raised."""
+        """Process the result of the function, or the exception that it raised."""
         self._call = None
         if isinstance(result, list):
             self._close_gap(result, now)
@@ -224,10 +232,10 @@ class CatchingUp:
         )
 
     def _stop(self) -> None:
-        """Give up the call, or the delay before it."""
+        """Cancel the call, or the delay before it."""
         self._all.timers.stop(Timer.FETCH, self._name)
         if self._call is not None:
-            self._all.calls.abandon(self._call)
+            self._all.calls.cancel(self._call)
             self._call = None
 
     def _close_gap(self, found: list[ChannelEvent], now: float) -> None:
@@ -237,7 +245,7 @@ class CatchingUp:
         self._move(G.SUCCEED)
         self.memory.end_gap()
         count = 0
-        # So many that a held event which was fetched too is found, wherever it is among the fetched ones.
+        # Keep enough keys to find each held event among all fetched ones.
         window = every.window + len(found) + len(self._held)
         for event in found:
             if self._is_new(event, window):
@@ -251,7 +259,7 @@ class CatchingUp:
                 self._deliver(held, window)
 
     def _give_up(self, reason: str, now: float) -> None:
-        """Report that the gap is not closed, and deliver the held messages."""
+        """Emit `GapNotClosed`, and deliver the held messages."""
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._stop()
         self._report(reason, now)
@@ -259,7 +267,7 @@ class CatchingUp:
         self._move(G.GIVE_UP)
         held = self._free()
         if self.state is not S.LIVE and held and held[-1] is _HOLE:
-            held.pop()  # the gap behind it is still open
+            held.pop()  # the gap after the held messages is still open
         for event in held:
             if event is _HOLE:
                 self._report(reason, now)
@@ -276,7 +284,7 @@ class CatchingUp:
         self._all.events.emit(GapNotClosed(self._name, self._gap(now), reason, self._error))
 
     def _free(self) -> list[ChannelEvent | DecryptionFailed | None]:
-        """Return the held messages, and hold none."""
+        """Remove and return the held messages."""
         held, self._held = self._held, []
         size, self._size = self._size, 0
         if size:
@@ -288,18 +296,21 @@ class CatchingUp:
             self._all.events.append(event)
 
     def _is_new(self, event: ChannelEvent, window: int) -> bool:
-        """Return whether an event was not delivered before, and note that it is now; `window` keys are kept."""
+        """Return whether an event was not delivered before, and record it as delivered. `window` keys are kept."""
         try:
             new = self._all.is_new(self.memory, event, window)
         except Exception:
-            _log.exception("%s was delivered without a key: getting it raised", excerpt(event, 64))
+            _log.exception(
+                "%s was delivered, but may be a duplicate: the function for its key raised",
+                excerpt(event, 64),
+            )
             return True
         self._all.duplicates += not new
         return new
 
 
 class CatchUps:
-    """The channels of a session that catch up."""
+    """All channels of a session that catch up."""
 
     __slots__ = (
         "_calls", "_channels", "_new_number", "_pong", "_put", "duplicates", "events",
@@ -317,7 +328,7 @@ class CatchUps:
         new_number: Callable[[], int],
     ) -> None:
         self.options = options
-        # Otherwise a held event that was fetched too might not be found.
+        # Keep enough keys to find a held event that was fetched, too.
         self.window = max(options.catch_up_window, options.catch_up_buffer)
         self.timers = timers
         self.rng = rng
@@ -330,17 +341,17 @@ class CatchUps:
         """Asks the `key` of a channel. A recording notes the result, and a replay has it from there."""
         self.gaps_closed = self.gaps_not_closed = self.duplicates = 0
         self._calls: Calls | None = None
-        """The pending calls, once there was one: most clients have none, and memory is short."""
+        """The pending calls; None until the first one, to save memory in clients without any."""
         self._channels: dict[str, CatchingUp] = {}
         self.settling: bool = False
         """Whether reading was paused, and the server may still drop messages."""
         self._pong: int | None = None
-        """The number of the ping whose pong shows that it does not, once the ping was sent."""
+        """The number of the ping after the pause; None until it is sent."""
 
-    # Commands
+    # Commands.
 
     def begin(self, channel: Channel, memory: CatchUp, now: float) -> None:
-        """Let a channel that was just subscribed catch up, at once if it is confirmed."""
+        """Start to catch up on a channel, at once if it is subscribed."""
         before = self._channels.get(channel.name)
         if before is not None:
             if before.memory is memory:
@@ -351,19 +362,19 @@ class CatchUps:
         if channel.state is ChannelState.SUBSCRIBED:
             one.confirmed(now)
 
-    def end(self, name: str, heard_at: float, now: float) -> None:
-        """Note that a channel is left, on a connection that received its last byte at `heard_at`."""
+    def end(self, name: str, received_at: float, now: float) -> None:
+        """Stop for a channel that was unsubscribed. The last byte was received at `received_at`."""
         one = self._channels.pop(name, None)
         if one is not None:
-            one.left(heard_at)
-            self.calls.go_on(now)
+            one.left(received_at)
+            self.calls.start_waiting(now)
 
     def close(self) -> None:
-        """Give up all calls."""
+        """Cancel all calls."""
         if self._calls is not None:
-            self._calls.abandon_all()
+            self._calls.cancel_all()
 
-    # Calls and deadlines
+    # Calls and deadlines.
 
     @property
     def calls(self) -> Calls:
@@ -380,27 +391,27 @@ class CatchUps:
         return self._calls
 
     def fetch(self, channel: str, function: Callable[[], object], ended: Ended, now: float) -> Call:
-        """Call a function that fetches events, when there is room."""
+        """Call a function that fetches events, now or when a slot is free."""
         effect = CallApplication(self._new_number(), function)
-        return self.calls.ask(effect, Purpose((channel,), _nothing, ended), now)
+        return self.calls.submit(effect, Purpose((channel,), _ignore, ended), now)
 
     def call_ended(self, number: int, result: object, now: float) -> None:
-        """Take what a function returned, or the exception that it raised."""
+        """Process the result of a function, or the exception that it raised."""
         if self._calls is not None:
             self._calls.answered(number, result, now)
-            self._calls.go_on(now)
+            self._calls.start_waiting(now)
 
     def call_due(self, number: int, now: float) -> None:
-        """Free the slot of a call that does not return."""
+        """Free the slot of a call that did not return in time."""
         self.calls.due(number, now)
-        self.calls.go_on(now)
+        self.calls.start_waiting(now)
 
     def hanging(self, now: float) -> list[float]:
-        """Return the ages of the calls that have not returned in time, the oldest first."""
+        """Return the ages in seconds of the calls that did not return in time, the oldest first."""
         return [] if self._calls is None else self._calls.hanging(now)
 
     def hanging_text(self, now: float) -> str:
-        """Return what to say of these calls; an empty text for none."""
+        """Return a message about calls that did not return in time, or ""."""
         return "" if self._calls is None else self._calls.hanging_text(now)
 
     def retry_due(self, name: str, now: float) -> None:
@@ -410,12 +421,12 @@ class CatchUps:
     def time_over(self, name: str, now: float) -> None:
         """Give up the gap of a channel."""
         self._channels[name].time_over(now)
-        self.calls.go_on(now)
+        self.calls.start_waiting(now)
 
-    # Pauses of reading
+    # Pauses of reading.
 
     def reading_paused(self, seconds: float, now: float) -> None:
-        """Take a pause of reading that is over as a gap in all channels that are subscribed."""
+        """Begin a gap in all channels after a pause of reading of this many seconds."""
         if self._channels:
             self.settling, self._pong = True, None
             self.timers.set(Timer.PAUSED, now)
@@ -423,22 +434,22 @@ class CatchUps:
             one.paused(seconds, now)
 
     def pause_over(self, connector: Connector, now: float) -> None:
-        """Send the ping whose pong shows that the server's buffers are empty."""
+        """Send the ping after the pause. Its pong shows that the server's buffers are empty."""
         connector.ping(now)
         self._pong = connector.ledger.pings
 
     def ponged(self, pongs: int, now: float) -> None:
-        """Take a pong: all messages that the server had in its buffers were received before it."""
+        """Process a pong: the messages in the server's buffers were received before it."""
         if self.settling and self._pong is not None and self._pong <= pongs:
             self.settling = False
             for one in self._channels.values():
                 one.settled(now)
 
     def connection_lost(self) -> None:
-        """Note that no pong will come."""
+        """Reset at the end of the connection."""
         self.settling = False
         self.timers.stop(Timer.PAUSED)
 
 
-def _nothing(_now: float) -> None:
-    """Note nothing when a call begins."""
+def _ignore(_now: float) -> None:
+    """Do nothing when a call starts."""

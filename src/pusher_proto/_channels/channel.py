@@ -1,4 +1,4 @@
-"""One channel: its subscription, members and count."""
+"""The state of one channel: its subscription, members and subscription count."""
 
 from __future__ import annotations
 
@@ -28,52 +28,52 @@ _NEVER = float("-inf")
 
 
 class ChannelSnapshot(Struct, frozen=True):
-    """What is known of a channel now."""
+    """The state of a channel at one moment."""
 
     name: str
     """The name of the channel."""
     kind: ChannelKind
     """Its kind, which the prefix of the name decides."""
     state: ChannelState
-    """Whether it is subscribed, and how far a subscribe is."""
+    """The state of its subscription."""
     last_error: PusherError | None = None
-    """Why it failed last; None once it is subscribed."""
+    """Why the last subscribe failed; None when it succeeded."""
     subscription_count: int | None = None
-    """As the server said last, or None."""
+    """The last count that the server sent, or None."""
     members: Members = _NOBODY
     """The members of a presence channel; empty while it is not subscribed."""
     me: Member | None = None
-    """The member of this client on a presence channel; None while not subscribed."""
+    """This client's own member of a presence channel; None while it is not subscribed."""
     server_count: int | None = None
-    """The number of members that the server gave with the roster; `members.count` is the current number."""
+    """The number of members that the server sent with the roster; `members.count` is the current number."""
     retry_at: float | None = None
-    """When the client subscribes the channel again after a failure; None when that is not planned."""
+    """When the client subscribes to the channel again after a failure; None when that is not planned."""
 
 
 def check_subscribed(channel: ChannelSnapshot) -> None:
     """Raise `NotSubscribed` unless the channel is subscribed."""
     if channel.state is not ChannelState.SUBSCRIBED:
         raise NotSubscribed(
-            f"{excerpt(channel.name, 64)!r} is not subscribed ({channel.state.meaning}): wait for wait_subscribed() "
+            f"{excerpt(channel.name, 64)!r} is not subscribed ({channel.state.meaning}): call wait_subscribed() "
             "first"
         )
 
 
 class CatchingUp(Protocol):
-    """What fetches the missed events of a channel, and holds the live ones for so long."""
+    """Fetches the missed events of one channel, and holds its live events until then."""
 
     def take(self, event: ChannelEvent | DecryptionFailed, now: float) -> None:
         """Deliver a message that was received, or hold it."""
 
     def confirmed(self, now: float) -> None:
-        """Begin to fetch."""
+        """Start to fetch: the server has confirmed the subscription."""
 
     def lost(self, since: float | None) -> None:
-        """Hold the messages received from now on."""
+        """Hold the messages received from now on: messages since the time `since` are missing."""
 
 
 class Channel:
-    """The subscription of one channel, across connections. Sends nothing itself; only it writes its fields."""
+    """The subscription of one channel, across connections. Sends nothing; no other class writes its fields."""
 
     __slots__ = (
         "_awaits_cached",
@@ -113,26 +113,26 @@ class Channel:
         self.kind = kind = kind_of(name)
         self.auth: Auth | None = None
         self.decrypted_text: Callable[[bytes, str, str], str] | None = None
-        """Converts decrypted bytes to text, instead of `Options.decrypted_text`."""
+        """Converts decrypted bytes to text; it replaces `Options.decrypted_text`."""
         self.state = ChannelState.UNSUBSCRIBED if was_left else ChannelState.IDLE
         self.receives = False
-        """Whether messages are delivered: derived from the state, and kept because every message asks."""
+        """Whether messages are delivered: derived from the state, and stored as every message checks it."""
         self.passes = False
-        """Whether messages are delivered as they are: not decrypted, marked as cached, or held."""
+        """Whether messages are delivered unchanged: not decrypted, not marked as cached, not held."""
         self.request: int | None = None
         """The number of the pending authorization request."""
         self.failures = 0
-        """Failures in a row that are followed by another try."""
+        """Failures in a row that were followed by another attempt."""
         self.last_error: PusherError | None = None
         self.lost_at: float | None = None
-        """When the connection was lost on which it was subscribed last."""
+        """When the connection on which it was subscribed last was lost."""
         self.subscribed_at: float | None = None
-        """When the server confirmed the subscription last."""
+        """When the server last confirmed the subscription."""
         self.subscription_count: int | None = None
         self.roster = Roster(name, max_members) if kind is ChannelKind.PRESENCE else None
         self.key: Key | None = None
         self.key_asked_at = _NEVER
-        """When a new key was requested last because the present one failed."""
+        """When a new key was last requested because the current one failed."""
         self.unopened = 0
         """Messages that could not be decrypted since `subscribe()`."""
         self.held_authorization: AuthResponse | None = None
@@ -147,11 +147,11 @@ class Channel:
 
     @property
     def good(self) -> bool:
-        """Whether it was subscribed since `subscribe()`: then no failure is final."""
+        """Whether the subscription succeeded since `subscribe()`: then no failure is final."""
         return self.subscribed_at is not None
 
     def handle(self, given: ChannelInput) -> bool:
-        """Move by the table; return whether the state changed."""
+        """Advance the state by the table; return whether it changed."""
         before, catching_up = self.state, self._catching_up
         self.state = advance(CHANNEL, before, given)
         if self.state is before:
@@ -159,14 +159,14 @@ class Channel:
         self.receives = self.state in _RECEIVING
         self.passes = self.receives and self._passes_received
         if catching_up is not None and before is ChannelState.SUBSCRIBED:
-            # Messages that wait for a new key are missing as well.
+            # Messages that are held until a new key arrives are missing, too.
             waiting = self.request is not None
             catching_up.lost(self.key_asked_at if waiting else self.lost_at)
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
     def want(self, auth: Auth | None, decrypted_text: DecryptedText | None = None) -> None:
-        """Handle `subscribe()`. Without `auth` the channel keeps the one that it was given before, and so on."""
+        """Handle `subscribe()`. Arguments that are None keep their values of an earlier call."""
         if auth is not None:
             self.auth = auth
         if decrypted_text is not None:
@@ -179,8 +179,8 @@ class Channel:
         self.handle(ChannelInput.LEAVE)
         return before
 
-    def renounce(self) -> None:
-        """Forget what belongs to the subscription that was left; the channel may be subscribed again at once."""
+    def reset(self) -> None:
+        """Forget the data of the subscription after `leave`. The channel may be subscribed again at once."""
         self.auth = self.decrypted_text = self.key = self.lost_at = self.held_authorization = None
         self.key_asked_at = _NEVER
         self.unopened = self.failures = 0
@@ -189,7 +189,7 @@ class Channel:
             self.roster.forget()
 
     def requested(self, request: int | None) -> None:
-        """Note the number of the pending authorization request, None without one."""
+        """Set the number of the pending authorization request, or None."""
         self.request = request
 
     def withdraw(self) -> None:
@@ -201,7 +201,7 @@ class Channel:
         self.held_authorization = authorization
 
     def take_held(self) -> AuthResponse | None:
-        """Return the authorization that was kept for the sign-in, and forget it."""
+        """Return and forget the authorization that was kept for the sign-in."""
         held, self.held_authorization = self.held_authorization, None
         return held
 
@@ -210,28 +210,28 @@ class Channel:
         self.key = key
 
     def key_asked(self, now: float) -> None:
-        """Note that a new key was requested because the present one failed."""
+        """Record that a new key was requested because the current one failed."""
         self.key_asked_at = now
 
     def not_opened(self) -> int:
-        """Count a message that could not be decrypted; return how many there were."""
+        """Count a message that could not be decrypted; return how many there are."""
         self.unopened += 1
         return self.unopened
 
-    def lose(self, heard_at: float) -> None:
-        """Handle the loss of the connection, which received its last byte at `heard_at`."""
+    def lose(self, received_at: float) -> None:
+        """Handle the loss of the connection, which received its last byte at `received_at`."""
         if self.lost_at is not None:
-            # It was left to be joined again, or for a reconnect, when the connection was dead already.
-            self.lost_at = min(self.lost_at, heard_at)
+            # An unsubscribe was sent, to renew the subscription or before a reconnect, on a connection that was dead.
+            self.lost_at = min(self.lost_at, received_at)
         elif self.state is ChannelState.SUBSCRIBED:
-            self.lost_at = heard_at
+            self.lost_at = received_at
         self.handle(ChannelInput.LOSE)
         self.request = None
         if self.roster is not None:
             self.roster.clear()
 
     def succeed(self, now: float) -> float | None:
-        """Note that the channel is subscribed; return the seconds it was away, None for the first time."""
+        """Handle a success; return for how many seconds the subscription was lost, None for the first one."""
         offline_for = None if self.lost_at is None else now - self.lost_at
         self.last_error = self.lost_at = None
         self.subscribed_at = now
@@ -241,7 +241,7 @@ class Channel:
         return offline_for
 
     def catch_up(self, catching_up: CatchingUp | None) -> None:
-        """Pass the messages of the channel to `catching_up` from now on; None: to the application."""
+        """Pass the messages of the channel to `catching_up` from now on, or to the application if it is None."""
         self._catching_up = catching_up
         self.passes = self.receives and self._passes_received
 
@@ -251,7 +251,7 @@ class Channel:
         early: EarlyMessages,
         now: float,
     ) -> None:
-        """Emit a message, or pass it to what holds it: until `Subscribed` reports a gap, or the gap is closed."""
+        """Emit a message, or pass it to the object that holds it: until the gap is reported or closed."""
         if self._catching_up is not None:
             self._catching_up.take(event, now)
         elif self._is_early:
@@ -275,19 +275,19 @@ class Channel:
         return self._plain and self._catching_up is None and not self._will_report
 
     def renew(self, lost_at: float | None) -> None:
-        """Leave the subscription, which counts as lost since `lost_at`, to make it again."""
+        """End the subscription, to subscribe again on the same connection. It counts as lost since `lost_at`."""
         self.lost_at = lost_at
         self.handle(ChannelInput.RENEW)
         if self.roster is not None:
             self.roster.clear()
 
-    def said_goodbye(self, now: float) -> None:
-        """Note that an unsubscribe went out, before the connection ends: a subscription counts as lost from here."""
+    def unsubscribe_sent(self, now: float) -> None:
+        """Record that an unsubscribe was sent before a reconnect: the subscription counts as lost from now on."""
         if self.state is ChannelState.SUBSCRIBED:
             self.lost_at = now
 
     def fail(self, error: PusherError) -> None:
-        """Handle a refusal, or the want of an authorization."""
+        """Handle a refusal, or a failed authorization."""
         self.last_error = error
         self.handle(ChannelInput.REFUSE)
 
@@ -297,19 +297,19 @@ class Channel:
         self.handle(ChannelInput.EXPIRE)
 
     def failed_again(self) -> int:
-        """Count a failure that will be tried again; return how many there were in a row."""
+        """Count a failure after which the client tries again; return the number of such failures in a row."""
         self.failures += 1
         return self.failures
 
     def counted(self, count: int) -> None:
-        """Note how many connections the server says are subscribed."""
+        """Store the subscription count that the server sent."""
         self.subscription_count = count
 
     def is_cached(self, event: str) -> bool:
-        """Return whether this message is the last event that a cache channel begins with. Call it for each message.
+        """Return whether this message is the cached last event of a cache channel. Call it once for each message.
 
-        A success on a cache channel is followed by its last event or by a cache_miss (protocol: cache channels). On
-        Reverb that event can be a client event, or a member_removed.
+        The first message after a success on a cache channel is its last event, or a cache_miss (protocol: cache
+        channels). On Reverb that event can be a client event or a member_removed.
         """
         if not self._awaits_cached or event == "pusher_internal:member_added":
             return False
@@ -317,9 +317,9 @@ class Channel:
         return True
 
     def answered_again(self, now: float) -> None:
-        """Note that the subscribe was sent and confirmed a second time, as events may be missing since the first.
+        """Handle the confirmation of a repeated subscribe: events may be missing since the first one.
 
-        On a cache channel its last event follows again.
+        On a cache channel the cached event follows again.
         """
         self._awaits_cached = self._caches
         if self._catching_up is not None:
@@ -327,11 +327,11 @@ class Channel:
             self._catching_up.confirmed(now)
 
     def cache_missed(self) -> None:
-        """Note that the server has no last event: the next message is a new one."""
+        """Handle that the server has no cached event: the next message is a new one."""
         self._awaits_cached = False
 
     def snapshot(self, retry_at: float | None = None) -> ChannelSnapshot:
-        """Return a snapshot."""
+        """Return the current state. `retry_at` is the time of the next attempt after a failure."""
         roster = self.roster
         return ChannelSnapshot(
             self.name,

@@ -1,12 +1,12 @@
-"""Client events and messages for extensions of servers: their checks, their rate, and the outboxes.
+"""Client events, and messages for extensions of servers: checks them, limits their rate, and queues them in outboxes.
 
-Protocol: client events. A server that refuses one says so in an error that may name no channel, or keeps
-silent, so what can be known here is refused here.
+Protocol: client events. A server refuses an invalid event by an error that may name no channel, or silently. So
+`trigger` raises for each event that is known to be invalid.
 
-An event that cannot go out yet waits: for the rate, and with an `Outbox` also for the subscription of its channel.
-Waiting events are numbered in the order of `trigger`. Events that wait for the rate alone are in the heap `_ready`:
-all events of a subscribed channel and none of another. So the events of a channel go out in the order of their
-numbers, and none overtakes an older one.
+An event that cannot be sent yet waits: for the rate, and with an `Outbox` also for the subscription of its channel.
+Waiting events are numbered in the order of `trigger`. The heap `_ready` has the events that wait for the rate only:
+all waiting events of subscribed channels, and no others. So the events of a channel are sent in the order of their
+numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from msgspec import Struct
 from .._base.logs import log_seldom, logger
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
-from .._connection.ledger import Asked
+from .._connection.ledger import RequestKind
 from .._wire.envelope import encode
 from ..errors import (
     InvalidName,
@@ -51,30 +51,30 @@ _OURS = {
     "pusher:ping": "ping()",
     "pusher:pong": "nothing: pings are answered by the client",
 }
-"""Messages that the client sends itself: one from the application would contradict its state."""
+"""Messages that only the client may send, as they change its state, and what to call instead."""
 
 _log = logger("session")
 
 
 class _Waiting(Struct):
-    """An event that waits."""
+    """An event that waits to be sent."""
 
     number: int
     channel: str | None
     event: str
     frame: bytes
     queued: bool
-    """Whether it may wait for the subscription of its channel, and survives the loss of the connection."""
+    """Whether it is in an outbox: it may wait for the subscription of its channel, and outlives the connection."""
     too_old_at: float
     ready: bool = False
-    """Whether its number is in the heap of events that wait for the rate alone."""
+    """Whether its number is in the heap of events that wait for the rate only."""
 
 
 class ClientEvents:
-    """Sends client events, keeps to a rate if one is set, and keeps what has to wait."""
+    """Sends client events, at most `client_event_rate` per second, and keeps the events that wait."""
 
     __slots__ = (
-        "_connector", "_counted_at", "_drops", "_options", "_outboxes", "_ready", "_sent_behind",
+        "_connector", "_counted_at", "_drops", "_options", "_outboxes", "_pings_before", "_ready",
         "_state_of", "_timers", "_tokens", "_waiting", "_waiting_bytes", "dropped", "last",
         "losses", "replaced",
     )  # fmt: skip
@@ -97,24 +97,24 @@ class ClientEvents:
         self._waiting_bytes = 0
         self._ready: list[int] = []
         self._outboxes: dict[str, dict[int, _Waiting]] = {}
-        """The queued events of each channel that has any."""
-        self._sent_behind: int | None = None
-        """How many pings went out on this connection before the last event; None without an event."""
+        """The events in outboxes, by channel."""
+        self._pings_before: int | None = None
+        """How many pings were sent on this connection before the last event; None when no event was sent."""
         self.last: int = 0
-        """The number of the last event that had to wait."""
+        """The number of the last event that was queued."""
         self._drops = 0
         self.dropped: int = 0
-        """How many events waited too long, or their channel was left."""
+        """How many waiting events were dropped: they were too old, or their channel was unsubscribed."""
         self.replaced: int = 0
-        """How many events were replaced by a newer one of the same name."""
+        """How many waiting events were replaced by a newer one of the same name."""
         self.losses: int = 0
-        """How many connections ended before the server had confirmed all events that were sent or waited on them."""
+        """How many connections ended with events that had not been sent, or not been confirmed by a pong."""
 
-    # Questions
+    # Queries.
 
     @property
     def waiting(self) -> int:
-        """How many events wait until the rate allows them, or until their channel is subscribed."""
+        """How many events wait for the rate or for the subscription of their channel."""
         return len(self._waiting)
 
     def waiting_on(self, channel: str) -> int:
@@ -125,44 +125,46 @@ class ClientEvents:
         """Return whether an event waits whose number is at most `number`."""
         return bool(self._waiting) and next(iter(self._waiting)) <= number
 
-    # Commands
+    # Commands.
 
     def trigger(
         self, channel: ChannelSnapshot, event: str, data: Any, queue: Outbox | None, now: float
     ) -> None:
-        """Send a client event on a channel, or let it wait. Raises for an invalid event, before anything changes."""
+        """Send or queue a client event. Raises for an invalid event, and then changes nothing."""
         check_client_event(event, strict=self._options.strict_names)
         if channel.kind not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
             raise UnsupportedFeature(
-                f"client events go to private and presence channels, and {excerpt(channel.name, 64)!r} is "
-                f"{channel.kind.value}"
+                "client events can be sent on private and presence channels only, and "
+                f"{excerpt(channel.name, 64)!r} is {channel.kind.value}"
             )
         if queue is None:
             check_subscribed(channel)
         elif not is_wanted(channel.state):
             raise NotSubscribed(
-                f"{excerpt(channel.name, 64)!r} is not subscribed ({channel.state.meaning}): call subscribe() first, "
-                "then client events can wait for it"
+                f"{excerpt(channel.name, 64)!r} is not subscribed ({channel.state.meaning}): call subscribe() before "
+                "events can wait in its outbox"
             )
         self._send(event, data, channel.name, queue, now)
 
     def send(self, event: str, data: Any, channel: str | None, now: float) -> None:
-        """Send any message. Raises, before anything changes, when it cannot be right."""
+        """Send any message. Raises for an invalid one, and then changes nothing."""
         shown = excerpt(event, 64)
         if not 0 < len(event) <= _LONGEST_NAME:
             raise InvalidName(
-                f"the name of an event is a text of 1 to {_LONGEST_NAME} characters, not {shown!r}"
+                f"the name of an event has 1 to {_LONGEST_NAME} characters, unlike {shown!r}"
             )
         if event in _OURS:
-            raise LocalProtocolError(f"{shown!r} is sent by the client itself: use {_OURS[event]}")
+            raise LocalProtocolError(f"only the client sends {shown!r}: use {_OURS[event]}")
         if self._connector.socket_id is None:
-            raise NotConnected(f"there is no connection to send {shown!r} on")
+            raise NotConnected(
+                f"{shown!r} cannot be sent without a connection: wait for wait_connected()"
+            )
         self._send(event, data, channel, None, now)
 
-    # What happens
+    # Inputs.
 
     def subscribed(self, channel: str, now: float) -> None:
-        """Send the events that waited for the subscription of a channel, as far as the rate allows."""
+        """Send the events that wait for the subscription of a channel, as far as the rate allows."""
         outbox = self._outboxes.get(channel)
         if outbox is not None:
             for waiting in outbox.values():
@@ -170,15 +172,15 @@ class ClientEvents:
             self.due(now)
 
     def left(self, channel: str, now: float) -> None:
-        """Drop the events that wait for a channel, unless it is subscribed again at once."""
+        """Drop the events of a channel that was unsubscribed, unless it is subscribed again at the same time."""
         if channel in self._outboxes:
             self._timers.set(Timer.OUTBOX, now, channel)
 
     def lost(self) -> None:
-        """Note the loss of the connection: events without an outbox that waited are lost, and sent ones may be."""
-        behind, self._sent_behind = self._sent_behind, None
+        """Handle the loss of the connection: drop waiting events that are not in an outbox."""
+        before, self._pings_before = self._pings_before, None
         unqueued = [waiting for waiting in self._waiting.values() if not waiting.queued]
-        if unqueued or (behind is not None and self._connector.ledger.pongs <= behind):
+        if unqueued or (before is not None and self._connector.ledger.pongs <= before):
             self.losses += 1
         if unqueued:
             _log.log(
@@ -194,7 +196,7 @@ class ClientEvents:
         self._timers.stop(Timer.TRIGGER)
 
     def closed(self) -> None:
-        """Log that events still wait: the client is being closed."""
+        """Log a warning when the client is closed while events wait."""
         if self._waiting:
             _log.warning(
                 "the client was closed while %d client events waited: call flush() before close()",
@@ -214,12 +216,12 @@ class ClientEvents:
             if waiting.too_old_at <= now:
                 self._count_dropped(1)
             else:
-                self._go(waiting.frame, waiting.channel, now)
+                self._send_now(waiting.frame, waiting.channel, now)
         if self._ready:
             self._timers.set(Timer.TRIGGER, now + self._seconds_left(now))
 
     def outbox_due(self, of: int | str) -> None:
-        """Drop an event that is too old, by its number, or the events of a channel that was left."""
+        """Drop an event that is too old, given by its number, or all events of a channel that was unsubscribed."""
         if isinstance(of, int):
             dropped = [self._waiting[of]]
         elif is_wanted(self._state_of(of)):
@@ -230,7 +232,7 @@ class ClientEvents:
             self._remove(waiting)
         self._count_dropped(len(dropped))
 
-    # Within
+    # Steps.
 
     def _send(
         self, event: str, data: Any, channel: str | None, queue: Outbox | None, now: float
@@ -245,7 +247,7 @@ class ClientEvents:
             ahead = sum(number in self._waiting for number in self._ready)
             raise RateLimited(
                 f"more than {rate:g} client events in a second (Options.client_event_rate); Pusher refuses more than "
-                '10; client_event_overflow="wait" sends them later',
+                '10: send fewer, or set client_event_overflow="wait" to send them later',
                 retry_after=seconds + ahead / rate,
             )
         replaced = self._replaced_by(event, channel, queue) if waits else []
@@ -253,7 +255,7 @@ class ClientEvents:
         if waits:
             self._wait(event, frame, channel, queue, now, replaced)
         else:
-            self._go(frame, channel, now)
+            self._send_now(frame, channel, now)
 
     def _replaced_by(self, event: str, channel: str | None, queue: Outbox | None) -> list[_Waiting]:
         """Return the waiting events that a new one replaces."""
@@ -268,15 +270,18 @@ class ClientEvents:
     def _check_room(
         self, frame: bytes, channel: str | None, queue: Outbox | None, replaced: list[_Waiting]
     ) -> None:
+        """Raise OutboxFull when the event exceeds `Options.outbox_limit` or the limit of the outbox."""
         unsent = self._connector.unsent + self._waiting_bytes
         unsent -= sum(len(waiting.frame) for waiting in replaced)
         if unsent + len(frame) > self._options.outbox_limit:
-            raise OutboxFull(f"{unsent} bytes wait to be sent already (Options.outbox_limit)")
+            raise OutboxFull(
+                f"{unsent} bytes wait to be sent already (Options.outbox_limit): try later"
+            )
         if queue is not None:
             count = self.waiting_on(channel or "") - len(replaced)
             if count >= queue.limit:
                 raise OutboxFull(
-                    f"{count} client events wait for {excerpt(channel, 64)!r} already (outbox(limit=...))"
+                    f"{count} client events wait for {excerpt(channel, 64)!r} already: see outbox(limit=...)"
                 )
 
     def _wait(
@@ -288,6 +293,7 @@ class ClientEvents:
         now: float,
         replaced: list[_Waiting],
     ) -> None:
+        """Queue an event."""
         self.replaced += len(replaced)
         for each in replaced:
             self._remove(each)
@@ -306,20 +312,21 @@ class ClientEvents:
             self._timers.set(Timer.TRIGGER, now + self._seconds_left(now))
 
     def _make_ready(self, waiting: _Waiting) -> None:
+        """Add an event to the heap of events that wait for the rate only."""
         if not waiting.ready:
             waiting.ready = True
             heappush(self._ready, waiting.number)
 
     def _may_go(self, waiting: _Waiting) -> bool:
-        """Return whether the event waits for the rate alone."""
+        """Return whether the event waits for the rate only."""
         return (
             not waiting.queued or self._state_of(waiting.channel or "") is ChannelState.SUBSCRIBED
         )
 
-    def _go(self, frame: bytes, channel: str | None, now: float) -> None:
+    def _send_now(self, frame: bytes, channel: str | None, now: float) -> None:
         self._tokens -= self._options.client_event_rate is not None
-        self._connector.request(frame, Asked.CLIENT_EVENT, channel, now)
-        self._sent_behind = self._connector.ledger.pings
+        self._connector.request(frame, RequestKind.CLIENT_EVENT, channel, now)
+        self._pings_before = self._connector.ledger.pings
 
     def _remove(self, waiting: _Waiting) -> None:
         del self._waiting[waiting.number]
@@ -334,10 +341,11 @@ class ClientEvents:
     def _count_dropped(self, count: int) -> None:
         self.dropped += count
         self._drops += 1
-        text = "client events that waited were dropped, as they were too old or their channel was left: %d until now"
+        text = "waiting client events were dropped (too old, or their channel was unsubscribed): %d so far"
         log_seldom(_log, logging.WARNING, self._drops, text, self.dropped)
 
     def _frame(self, event: str, data: Any, channel: str | None) -> bytes:
+        """Return the text of the message. Raises LocalProtocolError when it is too large for servers."""
         frame, limit = encode(event, data, channel), self._options.max_client_event
         size = len(frame) - len(encode(event, 0, channel)) + 1
         if size > limit:
@@ -347,17 +355,17 @@ class ClientEvents:
         largest = self._options.max_frame
         if largest is not None and len(frame) > largest:
             raise LocalProtocolError(
-                f"the message with {excerpt(event, 64)!r} has {len(frame)} bytes; the server takes {largest} "
-                "(Options.max_frame)"
+                f"the message with {excerpt(event, 64)!r} has {len(frame)} bytes; the server takes {largest}"
+                " (Options.max_frame)"
             )
         return frame
 
     def _seconds_left(self, now: float) -> float:
-        """Return how long the next event has to wait for a bucket that fills at the rate and holds a second's worth."""
+        """Return for how many seconds the rate delays the next event: a token bucket with the tokens of one second."""
         rate = self._options.client_event_rate
         if rate is None:
             return 0.0
         filled = self._tokens + (now - self._counted_at) * rate
         self._tokens, self._counted_at = min(float(rate), filled), now
-        # By rounding a float may be slightly less than a token.
+        # A sum of floats may be slightly less than 1.
         return 0.0 if self._tokens > 1 - 1e-9 else (1 - self._tokens) / rate

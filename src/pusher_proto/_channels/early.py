@@ -1,8 +1,8 @@
-"""Messages that the server sends on a channel before it confirms that the channel is subscribed again.
+"""Holds messages that the server sends on a channel before it confirms that the channel is subscribed again.
 
-Sockudo counts a connection as subscribed a moment before it sends the success. The gap that `Subscribed` reports lies
-before such a message: an application that fetches what follows the last event that it has would fetch too little. So
-these messages are held, and emitted behind `Subscribed`.
+Sockudo subscribes a connection a moment before it sends the success, and messages can arrive between the two. The gap
+that `Subscribed` reports is before such a message: an application that fetches the events after its last one would
+fetch too few. So these messages are held, and emitted after `Subscribed`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ..events import ChannelEvent, DecryptionFailed, Event, size_of
 __all__ = ["EarlyMessages"]
 
 _SHARE = 16
-"""The part of `Options.receive_buffer` that may be held. Reading cannot pause for it: the success has to be read."""
+"""A 16th of `Options.receive_buffer` may be held. Reading cannot pause for it, since the success has to be read."""
 
 
 class EarlyMessages:
-    """The messages that wait for the success of their channel's subscribe."""
+    """The messages of all channels that wait for the success of a subscribe."""
 
     __slots__ = ("_held", "_limit", "_size", "emit")
 
@@ -33,20 +33,20 @@ class EarlyMessages:
         return sum(map(len, self._held.values()))
 
     def hold(self, event: ChannelEvent | DecryptionFailed) -> None:
-        """Hold a message until `release`; emit it, behind the earlier ones of its channel, if that is too much."""
+        """Hold a message until `release`. Beyond the limit emit it, after the earlier messages of its channel."""
         self._held.setdefault(event.channel, []).append(event)
         self._size += size_of(event)
         if self._size > self._limit:
             self.release(event.channel)
 
     def release(self, channel: str) -> None:
-        """Emit the messages of a channel: it is subscribed, or the server does not say so in time."""
+        """Emit the messages of a channel: its subscribe succeeded, or was not answered in time."""
         if channel in self._held:
             for event in self._take(channel):
                 self.emit(event)
 
     def forget(self, channel: str) -> None:
-        """Drop the messages of a channel, as the subscribe failed: they lie in the gap that is reported later."""
+        """Drop the messages of a channel whose subscribe failed: the gap that is reported later includes them."""
         if channel in self._held:
             self._take(channel)
 

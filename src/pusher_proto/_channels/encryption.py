@@ -1,8 +1,8 @@
-"""Messages of encrypted channels: decrypted in order, with one request for a new key when the present key fails.
+"""Decrypts the messages of encrypted channels in order, and requests a new key when the current key fails.
 
-While the key is requested, later messages of the channel are held, up to a limit. Then the message that failed is
-tried once more. A key can have been rotated on the server; or a publisher without the key sends nonsense, which is why
-a key is requested at most once in `Options.key_refresh` seconds.
+Until the key arrives, later messages of the channel are held, up to a limit. Then the message that failed is tried once
+more. Either the key was rotated on the server, or a publisher without the key sends invalid messages; because of the
+latter a key is requested at most once in `Options.key_refresh` seconds.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Sealed:
         self._held: dict[str, deque[tuple[ChannelEvent, bool]]] = {}
 
     def receive(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Deliver a message decrypted, hold it until a new key arrives, or emit `DecryptionFailed`."""
-        # The place of a message decides this, whether it can be decrypted or not.
+        """Decrypt and deliver a message, hold it until a new key arrives, or deliver `DecryptionFailed`."""
+        # Call this for each message, even for one that cannot be decrypted: the position decides.
         cached = channel.is_cached(event.name)
         held, limit = self._held.get(channel.name), self._options.encrypted_backlog_limit
         if held is None:
@@ -59,13 +59,15 @@ class Sealed:
         elif len(held) < limit:
             held.append((event, cached))
         else:
-            why = DecryptionError(f"more than {limit} messages wait for a new key")
+            why = DecryptionError(
+                f"more than {limit} messages wait for a new key (Options.encrypted_backlog_limit)"
+            )
             self._fail(channel, event, why, now)
 
     def refreshed(
         self, channel: Channel, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
-        """Take the answer to `refresh` and deliver the held messages. No message is tried a third time."""
+        """Process the answer to `refresh`, and deliver the held messages. No message is tried a third time."""
         if isinstance(result, AuthResponse):
             channel.use_key(read_key(result.shared_secret))
         for event, cached in self._held.pop(channel.name, ()):
@@ -81,14 +83,15 @@ class Sealed:
         self._held.pop(channel.name, None)
 
     def _may_refresh(self, channel: Channel, now: float) -> bool:
+        """Return whether the last request for a new key was long enough ago."""
         return now - channel.key_asked_at >= self._options.key_refresh
 
     def _open(
         self, channel: Channel, event: ChannelEvent, cached: bool, now: float
     ) -> DecryptionError | None:
-        """Deliver a message decrypted, or return why it cannot be."""
+        """Decrypt and deliver a message, or return the error."""
         if channel.key is None:
-            # The channel was left and subscribed again before the server answered the first subscribe.
+            # The channel was unsubscribed and subscribed again before the server answered the first subscribe.
             return WrongKey("there is no key for the channel")
         try:
             make = channel.decrypted_text or self._decrypted_text
@@ -109,4 +112,5 @@ class Sealed:
 
 
 def _text(make: Callable[[bytes, str, str], str], channel: str, event: str, data: bytes) -> str:
+    """Call the application's function with the decrypted bytes and the names."""
     return make(data, channel, event)

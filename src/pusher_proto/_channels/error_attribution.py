@@ -1,7 +1,7 @@
-"""Read what an error of the server names: a channel, the sign-in, or nothing.
+"""Finds out what an error of the server names: a channel, the sign-in, or nothing.
 
-Protocol: subscribing. Only some servers name the channel in the envelope; Pusher names it in the text, Reverb and
-Sockudo nowhere. The ledger of the connection finds the request of an error that names nothing.
+Protocol: subscribing. Some servers name the channel in the envelope; Pusher names it in the text of the error; Reverb
+and Sockudo do not name it. The ledger of the connection finds the request of an error that names nothing.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ def named_channel(error: ErrorReceived, channels: Mapping[str, Channel]) -> str 
     if found["quoted"] is not None:
         return found["quoted"]
     names = list(_beginnings(found["surely"] or found["perhaps"]))
-    # A name in this place is the name of a channel, even of one that was unsubscribed since.
+    # A name in this position is the name of a channel, even if that was unsubscribed since.
     guess = names[-1] if found["surely"] else None
     return next((name for name in names if name in channels), guess)
 
 
 def says_not_subscribed(error: ErrorReceived) -> bool:
-    """Return whether an error says that the server does not count the channel of a client event as subscribed."""
+    """Return whether the server rejected a client event because it does not count the channel as subscribed."""
     return error.code == _CLIENT_EVENT and "not subscribed" in error.message.lower()
 
 
 def names_sign_in(error: ErrorReceived) -> bool:
-    """Return whether the text of an error says that it is about signing in."""
+    """Return whether the text of an error names the sign-in."""
     return _SIGN_IN.search(error.message) is not None
 
 
@@ -70,11 +70,11 @@ def may_refuse_subscribe(error: ErrorReceived) -> bool:
 
 
 def suspicion(error: ErrorReceived | None) -> str:
-    """Return the end of a timeout's message that gives the error which may have been the answer."""
+    """Return an addition to the message of a timeout: the error that may have been the answer, or ""."""
     if error is None:
         return ""
     code = "" if error.code is None else f" ({error.code})"
-    return f"; an error came that may be about it: {excerpt(error.message)!r}{code}"
+    return f"; this error of the server may be about it: {excerpt(error.message)!r}{code}"
 
 
 def refusal_of(name: str, error: ErrorReceived) -> SubscriptionError:
@@ -88,7 +88,7 @@ def refusal_of(name: str, error: ErrorReceived) -> SubscriptionError:
 
 
 def read_refusal(event: ChannelEvent) -> ErrorReceived:
-    """Read a subscription_error: Soketi's {type, error, status}, a bare text, or nothing."""
+    """Return the error in a subscription_error, whose data is Soketi's {type, error, status}, a text, or nothing."""
     data = value_of(event.wire_data)
     fields = data if isinstance(data, dict) else {}
     status = fields.get("status", fields.get("code"))
@@ -98,9 +98,9 @@ def read_refusal(event: ChannelEvent) -> ErrorReceived:
 
 
 def _beginnings(text: str) -> Iterator[str]:
-    """Yield what the name at the start of `text` may be, the longest first.
+    """Yield each possible name of a channel at the start of `text`, the longest first.
 
-    A colon ends it, unless the server allows colons in names; punctuation after it may be part of it.
+    A colon ends the name, unless the server allows colons in names; punctuation at its end may be part of it.
     """
     ends = [at for at, character in enumerate(text) if character == ":"]
     for end in (len(text), *reversed(ends)):

@@ -1,10 +1,10 @@
-"""The roster of a presence channel, kept equal to the server's.
+"""The roster: the members of a presence channel, kept equal to the server's list.
 
-Servers differ in what they send (protocol: presence): ids may be integers, `hash` a list or `[]` where PHP saw
-consecutive keys or none, info null or missing, `count` wrong. All ids become str.
+Servers send different formats (protocol: presence): ids may be integers; PHP writes a `hash` with consecutive keys or
+none as a list; info may be null or missing; `count` may be wrong. All ids are converted to str.
 
-Sockudo puts a newcomer on the channel before it makes the list, so joins and leaves of others can arrive before
-the success and be missing from its list. They are kept and applied to the list.
+Sockudo adds a client to the channel before it builds the list, so joins and leaves of others can arrive before the
+success and be missing from its list. They are kept, and applied to the list.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["BadPresence", "Roster"]
 
 
 class BadPresence(ValueError):
-    """The server's message about members is invalid; the text says why."""
+    """A message about members is invalid; the exception says why."""
 
 
 class Roster:
-    """The members of one channel. `members` is a snapshot that is rebuilt only after a change."""
+    """The members of one channel. `members` is a snapshot that is built again only after a change."""
 
     __slots__ = (
         "_by_id",
@@ -45,15 +45,16 @@ class Roster:
         self._limit = limit
         self._by_id: dict[str, Member] = {}
         self._early: dict[str, Member | None] | None = None
-        """Joins, and leaves as None, that arrived between the subscribe and its success; None: not kept."""
+        """Joins and leaves (as None) between the subscribe and its success, by user id; None: they are dropped."""
         self._previous: dict[str, Member] | None = None
+        """The members when the last subscription ended, to report the differences."""
         self._snapshot: Members | None = None
         self._me_id: str | None = None
         self.server_count: int | None = None
         self.own_removed = False
         """Whether this client's own member was removed between the subscribe and its success."""
         self.drifts = 0
-        """Messages that contradicted the roster: a join of a member that was listed, a leave of one that was not."""
+        """How many messages contradicted the roster: joins of listed members, and leaves of unlisted ones."""
 
     @property
     def members(self) -> Members:
@@ -68,13 +69,13 @@ class Roster:
         return self._by_id.get(self._me_id) if self._me_id is not None else None
 
     def introduce(self, channel_data: str | None, user_id: str | None) -> None:
-        """Note this client's own id: from the data of the authorization, or the signed-in user's."""
+        """Store this client's own id, from the `channel_data` of the authorization or else from the sign-in."""
         data = value_of(channel_data)
         found = _id_of(data.get("user_id")) if isinstance(data, dict) else None
         self._me_id = found if found is not None else user_id
 
     def expect(self) -> None:
-        """Keep joins and leaves from now on, until the success and its list arrive."""
+        """Keep joins and leaves from now on, until the success arrives."""
         self._early = {}
 
     def ignore(self) -> None:
@@ -87,20 +88,20 @@ class Roster:
         return self._early is not None
 
     def clear(self) -> None:
-        """Empty the roster, as its subscription ended; keep its members to compute the differences later."""
+        """Empty the roster at the end of a subscription; keep its members, to report the differences later."""
         if self._by_id:
             self._previous = self._by_id
         self._by_id = {}
         self._early = self._snapshot = self.server_count = None
 
     def forget(self) -> None:
-        """Forget the members from before: the channel was left, so there are no differences to report."""
+        """Forget the members of the last subscription: after an unsubscribe no differences are reported."""
         self._previous = None
 
     def replace(self, data: Any) -> Iterator[Event]:
-        """Take the list of a success; return the differences to the roster before the subscription ended.
+        """Use the list of a success; return the differences to the members of the last subscription, as events.
 
-        Raises `BadPresence`, and then the roster is empty.
+        Raises `BadPresence` for an invalid list; then the roster is empty.
         """
         before, self._previous = self._previous, None
         early, self._early = self._early or {}, None
@@ -130,7 +131,7 @@ class Roster:
         self._early[user_id] = member if joined else None
 
     def add(self, data: Any) -> Event | None:
-        """Apply a member_added; return its event, or None if nothing changed. Raises `BadPresence`."""
+        """Apply a member_added; return its event, or None if it changes nothing. Raises `BadPresence`."""
         user_id, member = _member_of(data, joined=True)
         known = self._by_id.get(user_id)
         if known is None and len(self._by_id) >= self._limit:
@@ -147,8 +148,8 @@ class Roster:
     def remove(self, data: Any) -> Event | None:
         """Apply a member_removed; return its event, or None for a member that was not listed. Raises `BadPresence`.
 
-        This client's own member stays: the server sends the removal to the other connections only, after the last
-        connection of the member ended.
+        Keeps this client's own member: a server sends its removal only when the member's last connection has ended,
+        and this client is connected.
         """
         user_id, _ = _member_of(data, joined=False)
         if user_id not in self._by_id:
@@ -169,13 +170,14 @@ class Roster:
         return f"more than {self._limit} members (Options.max_members)"
 
     def _edit(self) -> dict[str, Member]:
-        """Return the members, for changes; snapshots that were returned before stay unchanged."""
+        """Return the members for editing; snapshots returned before stay unchanged."""
         if self._snapshot is not None:
             self._by_id = dict(self._by_id)
             self._snapshot = None
         return self._by_id
 
     def _differences(self, before: dict[str, Member]) -> Iterator[Event]:
+        """Yield the events that lead from the members `before` to the current ones."""
         now = self._by_id
         for user_id, member in before.items():
             if user_id not in now:
@@ -189,7 +191,7 @@ class Roster:
 
 
 def _member_of(data: Any, *, joined: bool) -> tuple[str, Member]:
-    """Return the id and the member that a member_added or member_removed is about."""
+    """Return the user id and the member in a member_added or member_removed. Raises `BadPresence`."""
     value = value_of(data)
     user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
     if user_id is None:
@@ -198,7 +200,7 @@ def _member_of(data: Any, *, joined: bool) -> tuple[str, Member]:
 
 
 def _read(data: Any) -> tuple[dict[str, Member], int | None]:
-    """Return the members in the data of a success, and the count that the server gives."""
+    """Return the members and the count in the data of a success. Raises `BadPresence`."""
     value = value_of(data)
     presence = value.get("presence") if isinstance(value, dict) else None
     if not isinstance(presence, dict):
@@ -223,7 +225,7 @@ def _read(data: Any) -> tuple[dict[str, Member], int | None]:
 
 
 def _id_of(value: object) -> str | None:
-    """Return a user id as text, or None for what cannot be one."""
+    """Return a user id as text, or None if it is invalid."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     return str(value) or None

@@ -1,7 +1,7 @@
-"""The way to a subscribe: its authorization, the member, the key; and the next try after a failure.
+"""Sends subscribes: gets the authorization, member and key of each channel first, and tries again after a failure.
 
-Protocol: authorization. An authorization is for one channel on one connection. One that was requested on another
-connection, or for a channel that has been left since, is not used.
+Protocol: authorization. An authorization is for one channel on one connection. It is not used if it was requested on
+another connection, or if the channel was unsubscribed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from .._auth.requests import AuthRequests
 from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
-from .._connection.ledger import Asked
+from .._connection.ledger import RequestKind
 from .._protocol.control import ErrorReceived
 from .._protocol.failures import Cause, cause_of_authorization, retry_in
 from .._wire.envelope import encode
@@ -65,30 +65,29 @@ class Admission:
         self.renewals = Renewals(options, timers, connector)
         self._pace = Pace(options.subscribe_rate)
         self._queue: dict[str, Channel] = {}
-        """Pending channels that the pace holds back, in their order."""
+        """Pending channels that wait for the rate, in their order."""
         self._alone: dict[str, Channel] = {}
-        """Suspects that have to be subscribed one by one."""
+        """Suspects, which are subscribed one by one."""
         self._without_data: dict[str, None] = {}
-        """Presence channels that were subscribed on this connection as the signed-in user, without `channel_data`."""
+        """Presence channels that were subscribed on this connection without `channel_data`, as the signed-in user."""
         self._probed: Channel | None = None
         """The suspect that is being subscribed alone."""
         self._succeeded = 0
-        """Successes on this connection."""
+        """How many subscribes have succeeded on this connection."""
         self.suspects = Suspects()
         self.early = EarlyMessages(options.receive_buffer, self._emit)
         self.sealed = Sealed(options, self.early, self._refresh_key)
 
     def established(self, socket_id: str) -> None:
-        """Begin with a new connection."""
+        """Use a new connection."""
         self._socket_id = socket_id
 
     def lost(
         self, unanswered: list[str], behind: str | None, now: float
     ) -> SubscriptionError | None:
-        """Forget the requests of the connection.
+        """Reset at the end of the connection; return the error of the channel that ended it, if that is certain.
 
         `unanswered` are the channels whose subscribe may have ended it, `behind` the one whose cached event may have.
-        Return the error of the one that did, if it is found.
         """
         self._socket_id = None
         self.renewals.lost()
@@ -109,11 +108,13 @@ class Admission:
             return None
         text = f"the server ended the connection when {excerpt(found, 64)!r} was subscribed: {ended.reason}"
         if found in without_data:
-            text += " (this server does not take a member from the sign-in: sign channel_data)"
+            text += (
+                " (this server does not use the signed-in user as the member: sign channel_data)"
+            )
         return SubscriptionError(text, channel=found, code=ended.code)
 
     def holds_back(self, channel: Channel) -> bool:
-        """Return whether the channel ended a connection and is tried again later, on whatever connection there is."""
+        """Return whether the channel ended a connection and waits for its next attempt, even across connections."""
         return (
             channel.state is C.FAILED
             and self.suspects.convicted(channel.name)
@@ -123,18 +124,18 @@ class Admission:
     def turn(self, channel: Channel) -> tuple[bool, bool]:
         """Return a key that sorts channels into the order in which a connection subscribes to them.
 
-        Presence channels are last: in a cluster the answer may take long, and the server's other answers wait for it.
+        Presence channels are last: in a cluster a server may take long to answer for them, and delays its other answers.
         """
         return not self.suspects.goes_first(channel.name), channel.roster is not None
 
-    def ask(self, channel: Channel, now: float) -> None:
-        """Subscribe to a channel if it is pending, and drop what is left of an earlier try."""
+    def begin(self, channel: Channel, now: float) -> None:
+        """Start to subscribe to a channel if it is pending, and cancel an earlier attempt."""
         if self._socket_id is not None and channel.state is C.PENDING:
-            self.withdraw(channel, now)
-            self.ask_first(channel, now)
+            self.cancel(channel, now)
+            self.begin_first(channel, now)
 
-    def ask_first(self, channel: Channel, now: float) -> None:
-        """Subscribe to a new channel: at once, when its turn has come, or when it is authorized."""
+    def begin_first(self, channel: Channel, now: float) -> None:
+        """Start to subscribe to a pending channel without an earlier attempt, as soon as the rate allows."""
         if self._socket_id is None:
             return
         if self.suspects.suspected(channel.name):
@@ -144,19 +145,19 @@ class Admission:
             self._queue[channel.name] = channel
             self._timers.set(Timer.PACE, self._pace.due())
         else:
-            self._ask(channel, now)
+            self._begin(channel, now)
 
     def pace_due(self, now: float) -> None:
-        """Subscribe to the channels whose turn has come."""
+        """Start with the waiting channels that the rate allows."""
         while self._queue and self._pace.take(now):
-            self._ask(self._queue.pop(next(iter(self._queue))), now)
+            self._begin(self._queue.pop(next(iter(self._queue))), now)
         if self._queue:
             self._timers.set(Timer.PACE, self._pace.due())
         else:
             self.proceed(now)
 
     def proceed(self, now: float) -> None:
-        """Subscribe to the next suspect, when everything else is answered."""
+        """Start with the next suspect if no other request is unanswered."""
         if not self._alone and self._probed is None:
             return
         while not (self._queue or self._connector.ledger.waiting or self._socket_id is None):
@@ -169,14 +170,15 @@ class Admission:
             if not self._alone:
                 return
             self._probed = channel = self._alone.pop(next(iter(self._alone)))
-            self._ask(channel, now)
+            self._begin(channel, now)
 
-    def _ask(self, channel: Channel, now: float) -> None:
+    def _begin(self, channel: Channel, now: float) -> None:
+        """Request the authorization of the channel, or subscribe when it needs none."""
         if not channel.kind.needs_authorization:
             self._subscribe(channel, None, now)
             return
         channel.handle(G.ASK)
-        result = self._get(channel, now)
+        result = self._authorize(channel, now)
         if result is not None:
             self._use(channel, result, now)
 
@@ -187,7 +189,7 @@ class Admission:
         result: AuthResponse | AuthorizationError,
         now: float,
     ) -> None:
-        """Take the answer to a request, unless the channel does not wait for it any longer."""
+        """Process the answer to a request for an authorization. Ignores it if the channel no longer needs it."""
         if channel.request is None or details.socket_id != self._socket_id:
             return
         channel.requested(None)
@@ -197,7 +199,7 @@ class Admission:
             self.sealed.refreshed(channel, result, now)
 
     def user_settled(self, channel: Channel, now: float) -> None:
-        """Go on with a presence channel whose authorization needs a user: the sign-in succeeded or failed."""
+        """Continue with a presence channel whose authorization needs a user, after the sign-in succeeded or failed."""
         authorization = channel.take_held()
         if authorization is None:
             return
@@ -205,18 +207,18 @@ class Admission:
             self._use(channel, authorization, now)
         elif self._user.id is not None:  # it failed before, without a user
             channel.want(None)
-            self.ask(channel, now)
+            self.begin(channel, now)
         else:
             channel.hold(authorization)
 
     def succeeded(self, channel: Channel) -> None:
-        """Note that a channel is subscribed."""
+        """Count a success."""
         self._succeeded += 1
         self.suspects.answered(channel.name)
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
 
-    def withdraw(self, channel: Channel, now: float) -> None:
-        """Cancel the channel's outstanding authorization request; forget its key and its early messages."""
+    def cancel(self, channel: Channel, now: float) -> None:
+        """Cancel the channel's pending requests; forget its key and its early messages."""
         request = channel.request
         channel.withdraw()
         if request is not None:
@@ -229,14 +231,14 @@ class Admission:
         self.early.forget(channel.name)
 
     def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:
-        """Fail a channel; try it again after a delay where the table of failures has one for `cause`."""
-        self.withdraw(channel, now)
+        """Fail a channel; try again after a delay if the table of failures has one for `cause`."""
+        self.cancel(channel, now)
         channel.fail(error)
         self._emit(SubscriptionFailed(channel.name, error, self._retry(channel, cause, now)))
         self.proceed(now)
 
     def unanswered(self, channel: Channel, suspect: ErrorReceived | None, now: float) -> None:
-        """Report a subscribe that was not answered in time, and send it again after a delay."""
+        """Handle a subscribe that was not answered in time, and send it again after a delay."""
         text = f"the server did not answer the subscribe to {excerpt(channel.name, 64)!r} within "
         text += f"{self._options.subscribe_timeout:g} s{suspicion(suspect)}"
         error = SubscriptionError(text, channel=channel.name)
@@ -247,7 +249,7 @@ class Admission:
         self.proceed(now)
 
     def _retry(self, channel: Channel, cause: Cause | None, now: float) -> float | None:
-        """Return the seconds until the channel is tried again, and set its timer; None: at the next connection."""
+        """Set the timer of the next attempt, and return the seconds until then; None: at the next connection."""
         if cause is None:
             return None
         failures = channel.failed_again()
@@ -259,20 +261,22 @@ class Admission:
         return delay
 
     def _refresh_key(self, channel: Channel, now: float) -> None:
-        result = self._get(channel, now)
+        """Request a new authorization for the key of a subscribed channel."""
+        result = self._authorize(channel, now)
         if result is not None:
             self.sealed.refreshed(channel, result, now)
 
-    def _get(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
-        """Request an authorization; return it, or why there is none, or None when the answer comes later."""
+    def _authorize(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
+        """Request an authorization; return the answer if it is known at once, else None."""
         assert self._socket_id is not None  # an authorization is for a connection
-        asked = self._auth_requests.ask(
+        answer = self._auth_requests.start(
             AuthRequest(self._socket_id, channel.name), channel.auth, now
         )
-        channel.requested(asked if isinstance(asked, int) else None)
-        return None if isinstance(asked, int) else asked
+        channel.requested(answer if isinstance(answer, int) else None)
+        return None if isinstance(answer, int) else answer
 
     def _use(self, channel: Channel, result: AuthResponse | AuthorizationError, now: float) -> None:
+        """Subscribe with an authorization, or fail the channel."""
         if isinstance(result, AuthorizationError):
             self.fail(channel, result, cause_of_authorization(result), now)
             return
@@ -287,7 +291,7 @@ class Admission:
                 )
                 error = AuthorizationError(why, channel=channel.name)
                 self.fail(channel, error, None, now)
-                # A sign-in that succeeds later is a reason to ask again.
+                # `user_settled` tries again when a sign-in succeeds later.
                 channel.hold(result)
                 return
             if result.channel_data is None:
@@ -298,6 +302,7 @@ class Admission:
         self._subscribe(channel, result, now)
 
     def _subscribe(self, channel: Channel, authorization: AuthResponse | None, now: float) -> None:
+        """Send the subscribe."""
         data: dict[str, str] = {"channel": channel.name}
         if authorization is not None:
             data["auth"] = authorization.auth
@@ -312,7 +317,7 @@ class Admission:
         channel.handle(G.SEND)
         self._timers.set(Timer.SUBSCRIBE, now + self._options.subscribe_timeout, channel.name)
         self.renewals.subscribing(channel, frame, now)
-        self._connector.request(frame, Asked.SUBSCRIBE, channel.name, now)
+        self._connector.request(frame, RequestKind.SUBSCRIBE, channel.name, now)
         if channel is self._probed:
-            # Its pong comes after the success and what follows that, so it shows that the connection outlived both.
+            # The pong follows the success and the cached event, so it shows that the connection outlived both.
             self._connector.ping(now)

@@ -1,6 +1,6 @@
-"""The channels of a session, their requests and the server's answers. The session calls `Subscriptions`.
+"""The channels of a session: processes commands about them, and the server's messages and answers.
 
-Called by the session. The connector's ledger says which request an error is about; `Admission` sends subscribes.
+The session calls it. The connector's ledger decides which request an error is about; `Admission` sends subscribes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
-from .._connection.ledger import Asked, Verdict
+from .._connection.ledger import RequestKind, Verdict
 from .._protocol.control import ErrorReceived, read_error
 from .._protocol.failures import Cause, cause_of_refusal
 from .._wire.envelope import encode, text_of, value_of
@@ -54,15 +54,15 @@ __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
 
-_LEFT = 256  # channels that were left and count as UNSUBSCRIBED; all others are IDLE
-_GOODBYE = 1.0
-"""Seconds in which the server has to answer the goodbyes before a reconnect."""
+_LEFT = 256  # how many unsubscribed channels keep the state UNSUBSCRIBED; all others are IDLE
+_LEAVE_TIMEOUT = 1.0
+"""How many seconds a reconnect waits for the pong after unsubscribing from all channels."""
 
 _UNANSWERED = (C.SUBSCRIBING, C.TIMED_OUT, C.UNSUBSCRIBING)
 
 
 class Subscriptions:
-    """The channels in the order in which they were subscribed by the application."""
+    """All channels of a session, in the order in which the application subscribed to them."""
 
     def __init__(
         self,
@@ -81,32 +81,33 @@ class Subscriptions:
         self._user = user
         self._admission = admission
         self._renewals = admission.renewals
-        self._goodbye: int | None = None
-        """The number of the ping behind the goodbyes to all channels; None: none were said."""
+        self._leave_ping: int | None = None
+        """The number of the ping after `leave_all`; None before it was called."""
         self._unsettled: dict[str, None] = {}
         """The encrypted cache channels that were subscribed since the last pong."""
         self.drifts = 0
-        """Messages about members that contradicted a roster."""
+        """How many messages about members contradicted a roster."""
         self._abandoned: dict[str, int] = {}
-        """Subscribes that were left without an answer, by channel: a late success is undone."""
+        """How many subscribes of removed channels are unanswered: a late success is followed by an unsubscribe."""
         self._last_success: str | None = None
         """The cache channel that was subscribed last on this connection, until a pong follows."""
         self._lately_left: dict[str, None] = {}
+        """The channels that were unsubscribed last, at most `_LEFT`."""
         self.channels: dict[str, Channel] = {}
 
-    # Commands
+    # Commands.
 
     def subscribe(
         self, name: str, auth: Auth | None, decrypted_text: DecryptedText | None, now: float
     ) -> None:
-        """Subscribe to a channel, on this connection and on each later one."""
+        """Subscribe to a channel, on this connection and on all later ones."""
         channel = self.channels.get(name)
-        ask = self._admission.ask
+        begin = self._admission.begin
         if channel is None:
-            channel, ask = self._new(name), self._admission.ask_first
+            channel, begin = self._new(name), self._admission.begin_first
         self._lately_left.pop(name, None)
         channel.want(auth, decrypted_text)
-        ask(channel, now)
+        begin(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
         """Unsubscribe from a channel."""
@@ -114,9 +115,9 @@ class Subscriptions:
         if channel is None or channel.state is C.UNSUBSCRIBING:
             return
         before = channel.leave()
-        self._admission.withdraw(channel, now)
+        self._admission.cancel(channel, now)
         self._admission.suspects.cleared(name)
-        channel.renounce()
+        channel.reset()
         if channel.state is C.UNSUBSCRIBED:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
             if before in (C.SUBSCRIBED, C.TIMED_OUT):
@@ -127,73 +128,73 @@ class Subscriptions:
         self._emit(Unsubscribed(name))
 
     def refresh_members(self, name: str, now: float) -> None:
-        """Leave a presence channel and join it again, for a new list. Raises `UnsupportedFeature`, `NotSubscribed`."""
+        """Renew a presence channel, to get a new list of members. Raises `UnsupportedFeature` or `NotSubscribed`."""
         if kind_of(name) is not ChannelKind.PRESENCE:
             raise UnsupportedFeature(
-                f"{excerpt(name, 64)!r} has no members: it is no presence channel"
+                f"{excerpt(name, 64)!r} has no members: it is not a presence channel"
             )
         check_subscribed(self.snapshot(name))
         self._renew(self.channels[name], now, now)
 
-    def say_goodbye(self, now: float) -> bool:
-        """Leave all channels before a reconnect; return whether the reconnect waits for the server to answer."""
-        if self._goodbye is None:
+    def leave_all(self, now: float) -> bool:
+        """Unsubscribe from all channels before a reconnect; return whether the reconnect has to wait for a pong."""
+        if self._leave_ping is None:
             left = [channel for channel in self.channels.values() if channel.receives]
             if not left:
                 return False
             for channel in left:
-                channel.said_goodbye(now)
+                channel.unsubscribe_sent(now)
                 self._send_unsubscribe(channel.name, now)
             self._connector.ping(now)
-            self._goodbye = self._connector.ledger.pings
-            self._timers.set(Timer.GOODBYE, now + _GOODBYE)
+            self._leave_ping = self._connector.ledger.pings
+            self._timers.set(Timer.LEAVE_ALL, now + _LEAVE_TIMEOUT)
         return True
 
     def snapshot(self, name: str) -> ChannelSnapshot:
-        """Return a snapshot of a channel, subscribed to or not."""
+        """Return the current state of a channel, known or not."""
         channel = self.channels.get(name)
         if channel is None:
             state = C.UNSUBSCRIBED if name in self._lately_left else C.IDLE
             return ChannelSnapshot(name, kind_of(name), state)
         return channel.snapshot(self._timers.at(Timer.REAUTHORIZE, name))
 
-    # The connection
+    # The connection.
 
     def established(self, socket_id: str, now: float) -> None:
-        """Subscribe to all channels, each kind in the application's order."""
+        """Subscribe to all channels, each kind in the order of `subscribe`."""
         self._admission.established(socket_id)
         for channel in sorted(self.channels.values(), key=self._admission.turn):
-            self._admission.ask(channel, now)
+            self._admission.begin(channel, now)
 
     @property
     def authorizing(self) -> bool:
-        """Whether an authorization is pending, or failed and will be asked for again."""
+        """Whether an authorization is pending, or has failed and will be requested again."""
         return any(
             channel.state is C.AUTHORIZING or self._timers.is_set(Timer.REAUTHORIZE, channel.name)
             for channel in self.channels.values()
         )
 
-    def lost(self, now: float, heard_at: float) -> None:
-        """Forget the requests of the connection, and drop the channels that were being left.
+    def lost(self, now: float, received_at: float) -> None:
+        """Handle the loss of the connection: reset requests, and remove channels that were being unsubscribed.
 
-        `heard_at` is when the connection received its last byte.
+        `received_at` is when the connection received its last byte.
         """
         ledger = self._connector.ledger
         unanswered = [name for name in ledger.unanswered() if name in self.channels]
-        # A cached event that is too large to be read ends the connection behind a success.
+        # A cached event above the size limit ends the connection after a success.
         behind = self._last_success if self._last_success in self.channels else None
         self._last_success = None
         self._conclude(ledger.lost(), now)
         found = self._admission.lost(unanswered, behind, now)
         self._abandoned.clear()
-        self._goodbye = None
+        self._leave_ping = None
         self._unsettled.clear()
-        self._timers.stop(Timer.GOODBYE)
+        self._timers.stop(Timer.LEAVE_ALL)
         for channel in list(self.channels.values()):
             if self._admission.holds_back(channel):
                 continue
-            channel.lose(heard_at)
-            self._admission.withdraw(channel, now)
+            channel.lose(received_at)
+            self._admission.cancel(channel, now)
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
@@ -201,40 +202,40 @@ class Subscriptions:
             channel = self.channels[found.channel]
             self._admission.fail(channel, found, Cause.CHANNEL_ENDS_CONNECTION, now)
 
-    # Authorizations
+    # Authorizations.
 
     def authorized(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
-        """Take the answer to the authorization request of a channel."""
+        """Process the answer to a channel's request for an authorization."""
         channel = self.channels.get(details.channel or "")
         if channel is not None:
             self._admission.authorized(channel, details, result, now)
 
     def user_settled(self, now: float) -> None:
-        """Continue with the presence channels that waited for the sign-in."""
+        """Continue with the presence channels that wait for the sign-in."""
         for channel in list(self.channels.values()):
             self._admission.user_settled(channel, now)
 
-    # Deadlines
+    # Deadlines.
 
     def pace_due(self, now: float) -> None:
-        """Send the subscribes whose turn has come."""
+        """Start with the waiting channels that the rate allows."""
         self._admission.pace_due(now)
 
     def reauthorize_due(self, name: str, now: float) -> None:
-        """Try a channel again after its delay."""
+        """Subscribe to a channel again: the delay after a failure is over."""
         channel = self.channels[name]
         channel.want(None)
-        self._admission.ask(channel, now)
+        self._admission.begin(channel, now)
 
     def subscribe_due(self, name: str, now: float) -> None:
-        """Give up waiting for the answer to a subscribe: subscribe_timeout is over."""
+        """Handle a subscribe without an answer: `subscribe_timeout` has passed."""
         limit = self._options.subscribe_timeout
         if self._connector.postponed(Timer.SUBSCRIBE, name, limit, now):
             return
         channel = self.channels[name]
-        suspect = self._connector.ledger.expired(Asked.SUBSCRIBE, name)
+        suspect = self._connector.ledger.expired(RequestKind.SUBSCRIBE, name)
         if channel.state is C.UNSUBSCRIBING:
             channel.handle(G.EXPIRE)
             self._left(channel, now, answered=False)
@@ -242,14 +243,14 @@ class Subscriptions:
         self._admission.unanswered(channel, suspect, now)
 
     def again_due(self, name: str, now: float) -> None:
-        """Send a subscribe a second time, or leave the channel and join it again, as it was planned."""
+        """Send a subscribe again, or renew the channel, whichever was planned."""
         if not self._renewals.send_again(self.channels[name], now):
             self._renew(self.channels[name], now, now)
 
-    # Messages
+    # Messages.
 
     def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
-        """Take a message of an encrypted channel, a cache channel, or one that catches up."""
+        """Process a message of an encrypted channel, of a cache channel, or of one that catches up."""
         if channel.sealed:
             self._admission.sealed.receive(channel, event, now)
         else:
@@ -257,7 +258,7 @@ class Subscriptions:
             channel.deliver(event, self._admission.early, now)
 
     def control(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
-        """Take a `pusher:` or `pusher_internal:` message that names a channel: this one, or an unknown one (None)."""
+        """Process a `pusher:` or `pusher_internal:` message of a channel; `channel` is None for an unknown one."""
         name = event.channel
         match event.name:
             case "pusher:error":
@@ -267,7 +268,7 @@ class Subscriptions:
                 if channel is not None:
                     self._succeed(channel, event.wire_data, now)
                 elif self._abandoned.get(name):
-                    # Each subscribe has one answer: a success that is repeated is undone once.
+                    # Each unanswered subscribe gets one answer.
                     self._abandoned[name] -= 1
                     self._send_unsubscribe(name, now)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
@@ -284,29 +285,29 @@ class Subscriptions:
                 if channel is not None and channel.roster is not None:
                     self._member(channel, channel.roster, event, now)
             case _:
-                pass  # a name of the protocol that this client does not know
+                pass  # an event of the protocol that this client does not know
 
-    # Answers
+    # Answers.
 
     def signed_in(self, now: float) -> None:
-        """Put a success of the sign-in into the ledger, before it is acted on."""
-        self._answered(Asked.SIGN_IN, None, now)
+        """Record a success of the sign-in in the ledger. Call it before the message is processed."""
+        self._answered(RequestKind.SIGN_IN, None, now)
 
     def ponged(self, now: float) -> None:
-        """Put a pong into the ledger, and continue with the channels that waited for it."""
+        """Record a pong in the ledger, and continue with the channels that wait for it."""
         self._last_success = None
-        self._answered(Asked.PING, None, now)
+        self._answered(RequestKind.PING, None, now)
         self._renewals.ponged(self.channels)
         for name in self._unsettled:
-            # The server has answered something else since: the next message is a new one.
+            # The server has sent no cached event before its pong: the next message is a new one.
             self.channels[name].cache_missed()
         self._unsettled.clear()
-        if self._goodbye is not None and self._connector.ledger.pongs >= self._goodbye:
-            # As a deadline, because the rest of the read still belongs to this connection.
-            self._timers.set(Timer.GOODBYE, now)
+        if self._leave_ping is not None and self._connector.ledger.pongs >= self._leave_ping:
+            # Use the timer, because the rest of the read still belongs to this connection.
+            self._timers.set(Timer.LEAVE_ALL, now)
 
     def error(self, error: ErrorReceived, now: float) -> bool:
-        """Take a `pusher:error`; return whether it is, or may be, about a request."""
+        """Process a `pusher:error`; return whether it is, or may be, about a request."""
         name = named_channel(error, self.channels)
         if name is not None:
             channel = self.channels.get(name)
@@ -317,11 +318,11 @@ class Subscriptions:
             ):
                 self._report(error, name, now)
             else:
-                self._answered(Asked.SUBSCRIBE, name, now)
+                self._answered(RequestKind.SUBSCRIBE, name, now)
                 self._refuse(name, error, now)
             return True
         if names_sign_in(error):
-            self._answered(Asked.SIGN_IN, None, now)
+            self._answered(RequestKind.SIGN_IN, None, now)
             self._refuse_sign_in(error, now)
             return True
         ledger = self._connector.ledger
@@ -333,37 +334,38 @@ class Subscriptions:
             self._connector.ping(now)
         return ledger.undecided
 
-    def _answered(self, kind: Asked, name: str | None, now: float) -> None:
+    def _answered(self, kind: RequestKind, name: str | None, now: float) -> None:
+        """Record an answer in the ledger, and act on the errors that it attributes."""
         verdicts = self._connector.ledger.answered(kind, name)
         if verdicts:
             self._conclude(verdicts, now)
         self._admission.proceed(now)
 
     def _conclude(self, verdicts: list[Verdict], now: float) -> None:
-        """Act on what the ledger found out about errors that name nothing."""
+        """Act on the errors that the ledger has attributed."""
         for verdict in verdicts:
             error = verdict.error
-            if verdict.refused is Asked.SUBSCRIBE:
+            if verdict.refused is RequestKind.SUBSCRIBE:
                 self._refuse(verdict.channel or "", error, now)
-            elif verdict.refused is Asked.SIGN_IN:
+            elif verdict.refused is RequestKind.SIGN_IN:
                 self._refuse_sign_in(error, now)
             else:
                 self._report(error, verdict.channel, now)
 
     def _report(self, error: ErrorReceived, name: str | None, now: float) -> None:
-        """Emit an error that refuses no request; wake a channel that the server does not count as subscribed."""
+        """Emit an error that refuses no request; renew a channel that the server does not count as subscribed."""
         self._emit(ServerError(error.code, excerpt(error.message), name))
         channel = self.channels.get(name or "")
-        if channel is None or channel.state is not C.SUBSCRIBED or self._goodbye is not None:
+        if channel is None or channel.state is not C.SUBSCRIBED or self._leave_ping is not None:
             return
-        if says_not_subscribed(error) and self._renewals.may_wake(channel.name, now):
+        if says_not_subscribed(error) and self._renewals.may_renew(channel.name, now):
             self._renew(channel, channel.subscribed_at, now)
 
     def _renew(self, channel: Channel, lost_at: float | None, now: float) -> None:
-        """Leave a channel and join it again, on the same connection."""
+        """Unsubscribe from a channel and subscribe to it again, on the same connection."""
         channel.renew(lost_at)
         self._send_unsubscribe(channel.name, now)
-        self._admission.ask(channel, now)
+        self._admission.begin(channel, now)
 
     def _refuse_sign_in(self, error: ErrorReceived, now: float) -> None:
         if not self._user.refused(error, now):
@@ -372,7 +374,7 @@ class Subscriptions:
     def _succeed(self, channel: Channel, data: Any, now: float) -> None:
         leaving = channel.state is C.UNSUBSCRIBING
         if not channel.handle(G.SUCCEED):
-            if channel.state is C.SUBSCRIBED and self._renewals.was_deaf(channel, now):
+            if channel.state is C.SUBSCRIBED and self._renewals.confirmed_again(channel, now):
                 self._renew(channel, channel.subscribed_at, now)
             return
         self._timers.stop(Timer.SUBSCRIBE, channel.name)
@@ -380,7 +382,7 @@ class Subscriptions:
             self._left(channel, now, answered=True)
             return
         self._admission.succeeded(channel)
-        # Sockudo and Soketi look for the word anywhere in the name.
+        # For Sockudo and Soketi the word may be anywhere in the name.
         self._last_success = channel.name if "cache" in channel.name else None
         offline_for = channel.succeed(now)
         self._renewals.subscribed(channel, now)
@@ -398,11 +400,11 @@ class Subscriptions:
             self._emit(change)
         self._admission.early.release(channel.name)
         self._client_events.subscribed(channel.name, now)
-        if roster is not None and self._renewals.is_dropped(channel.name, roster, now):
+        if roster is not None and self._renewals.lost_own_member(channel.name, roster, now):
             self._renew(channel, now, now)
 
     def _refuse(self, name: str, error: ErrorReceived, now: float) -> None:
-        """Handle a refusal of a subscribe; report it as an error when no subscribe is unanswered."""
+        """Handle the refusal of a subscribe; emit it as an error of the server when no subscribe is unanswered."""
         channel = self.channels.get(name)
         if channel is None or channel.state not in _UNANSWERED:
             self._emit(ServerError(error.code, excerpt(error.message), name))
@@ -410,7 +412,7 @@ class Subscriptions:
         leaving, already = channel.state is C.UNSUBSCRIBING, "xisting subscription" in error.message
         if already and (leaving or channel.roster is None):
             self._succeed(channel, None, now)
-            # The server gave the last event when it subscribed the channel.
+            # The server sent the cached event after its first success.
             channel.cache_missed()
             return
         self._timers.stop(Timer.SUBSCRIBE, name)
@@ -419,20 +421,20 @@ class Subscriptions:
             self._forget(channel, answered=False)
             return
         if already:
-            # The answer has no roster: leave the channel, and join it again after a delay.
+            # The answer has no roster: unsubscribe, and subscribe again after a delay.
             self._send_unsubscribe(name, now)
         cause = Cause.SUBSCRIBE_DELAYED if already else cause_of_refusal(error.code, error.message)
         self._admission.fail(channel, refusal_of(name, error), cause, now)
 
-    # Parts
+    # Steps.
 
     def _new(self, name: str) -> Channel:
-        """Make a channel. Raises, before anything changes, where there can be none of this name."""
+        """Add a channel. Raises for an invalid name or too many channels, and then changes nothing."""
         options = self._options
         check_channel(name, strict=options.strict_names)
         if len(self.channels) >= options.max_channels:
             raise LocalProtocolError(
-                f"no more than {options.max_channels} channels (Options.max_channels)"
+                f"there are {options.max_channels} channels already (Options.max_channels)"
             )
         channel = Channel(
             name,
@@ -452,7 +454,7 @@ class Subscriptions:
                 roster.note(event.wire_data, joined=joined)
                 return
             if not joined and channel.is_cached(event.name):
-                return  # Reverb keeps it as the last event of presence-cache channels
+                return  # on Reverb it can be the cached event of a presence-cache channel
             before = roster.drifts
             change = roster.add(event.wire_data) if joined else roster.remove(event.wire_data)
             self.drifts += roster.drifts - before
@@ -478,12 +480,12 @@ class Subscriptions:
             self._emit(SubscriptionCount(channel.name, count))
 
     def _left(self, channel: Channel, now: float, *, answered: bool) -> None:
-        """Unsubscribe from a channel that was left before its subscribe was answered."""
+        """Remove a channel that was unsubscribed before its subscribe was answered, and send the unsubscribe."""
         self._forget(channel, answered=answered)
         self._send_unsubscribe(channel.name, now)
 
     def _forget(self, channel: Channel, *, answered: bool) -> None:
-        """Drop a channel. One without an answer may yet be subscribed by the server, and is left then."""
+        """Remove a channel. If its subscribe is not `answered`, a late success will be followed by an unsubscribe."""
         del self.channels[channel.name]
         self._unsettled.pop(channel.name, None)
         if not answered and len(self._abandoned) < self._options.max_channels:
@@ -494,4 +496,4 @@ class Subscriptions:
         if kind_of(name) is ChannelKind.PRESENCE:
             self._renewals.left(name)
         frame = encode("pusher:unsubscribe", {"channel": name})
-        self._connector.request(frame, Asked.UNSUBSCRIBE, name, now)
+        self._connector.request(frame, RequestKind.UNSUBSCRIBE, name, now)

@@ -1,8 +1,8 @@
-"""The search for channels that make the server end the connection when they are subscribed.
+"""Finds channels that end the connection when they are subscribed.
 
-Sockudo 5.2.0 does so for a presence channel without `channel_data`, Reverb for a subscribe above its limit, and this
-client itself for a cached event above `Options.max_message_size`. Such a channel must not cost the others their
-connection, again and again.
+Sockudo 5.2.0 closes the connection for a presence channel without `channel_data`, Reverb for a subscribe above its
+limit, and this client for a cached event above `Options.max_message_size`. Such a channel must not cost the other
+channels their connection again and again.
 
 Reverb with `terminate_on_limit` ends a connection in the same way for the number of its messages. Then no channel is
 the reason, and the subscribes have to be sent more slowly.
@@ -14,21 +14,21 @@ __all__ = ["Suspects"]
 
 _TOO_LARGE = 1009
 _BARE = (None, 1006, _TOO_LARGE)
-"""Codes of ends that can have been caused by one subscribe: none, and "message too large"."""
+"""Close codes of ends that one subscribe can cause: no code, and "message too large"."""
 _LEAST_LIMIT = 5
-"""Subscribes that every server with a limit of messages answers on one connection."""
+"""How many subscribes each server with a limit on messages answers on one connection."""
 _MOST_SLOWINGS = 6
-"""Ends that are attributed to a limit of messages, once there is one: then the pace is at its slowest."""
+"""How many ends are attributed to a limit on messages once there is one: after that the rate is at its lowest."""
 
 
 class Suspects:
-    """The channels that may be the reason for the last ends, and the convicted ones.
+    """The channels that may be the reason for the last ends of connections, and the convicted ones.
 
-    A channel whose subscribe is unanswered when the connection ends is a suspect from the second such end in a row
-    on. The connections that follow subscribe suspects last and one by one, so that the next end convicts one.
+    A channel whose subscribe is unanswered when the connection ends becomes a suspect at the second such end in a row.
+    Later connections subscribe suspects last and one by one, so that the next end convicts one of them.
 
-    Where so many others were answered before it that a limit of messages may be the reason, the suspect is subscribed
-    first on the next connection. If it is answered there, and the connection ends nevertheless, there is a limit.
+    If so many others were answered before it that a limit on messages may be the reason, the next connection subscribes
+    the suspect first. If it is answered there, and the connection still ends, there is such a limit.
     """
 
     __slots__ = (
@@ -50,24 +50,24 @@ class Suspects:
         """Whether the last end was one of them."""
 
     def suspected(self, name: str) -> bool:
-        """Return whether the channel is to be subscribed alone."""
+        """Return whether to subscribe the channel alone."""
         return name != self._first and (name in self._names or name in self._convicted)
 
     def goes_first(self, name: str) -> bool:
-        """Return whether the channel is to be subscribed before all others."""
+        """Return whether to subscribe the channel before all others."""
         return name == self._first
 
     def answered(self, name: str) -> None:
-        """Note that a channel was subscribed."""
+        """Record the success of a channel."""
         if name == self._first:
             self._first_answered = True
 
     def convicted(self, name: str) -> bool:
-        """Return whether the channel ended a connection and was not subscribed since."""
+        """Return whether the channel ended a connection and has not been subscribed since."""
         return name in self._convicted
 
     def cleared(self, name: str) -> None:
-        """Trust a channel again: the connection outlived its subscribe, or it was left."""
+        """Remove a channel: the connection outlived its subscribe, or it was unsubscribed."""
         self._names.pop(name, None)
         self._convicted.pop(name, None)
         if name == self._first:
@@ -83,11 +83,10 @@ class Suspects:
         alone: str | None,
         successes: int,
     ) -> str | None:
-        """Take the end of a connection; return the channel that is found to be its reason, or None.
+        """Process the end of a connection with `code`; return the channel that caused it, if that is certain.
 
-        `unanswered` are the channels whose subscribe was not answered, `behind` the one whose cached event may have
-        been about to come, `alone` the one that was being subscribed alone; `successes` counts the channels that were
-        subscribed.
+        `unanswered` are the channels whose subscribe was not answered, `behind` the one whose cached event was next,
+        `alone` the one that was being subscribed alone; `successes` is the number of successes.
         """
         first_answered, self._first_answered, self.limited = self._first_answered, False, False
         present = unanswered if behind is None else [*unanswered, behind]

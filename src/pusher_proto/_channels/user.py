@@ -1,8 +1,8 @@
-"""The signed-in user: the sign-in of each connection, messages for the user, and the watchlist.
+"""Signs the user in on each connection, and processes messages for the user and the watchlist.
 
-Protocol: user authentication. A connection signs in once; there is no sign-out. Servers without the feature keep
-silent (Soketi) or call it an invalid message (Reverb), so there is a time limit. A failure that can pass is
-followed by another try on the same connection.
+Protocol: user authentication. A connection signs in once; there is no sign-out. Servers without the feature do not
+answer (Soketi) or report an invalid message (Reverb), so there is a timeout. After a temporary failure the client tries
+again on the same connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .._auth.requests import AuthRequests
 from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
-from .._connection.ledger import Asked
+from .._connection.ledger import RequestKind
 from .._protocol.control import ErrorReceived
 from .._protocol.failures import PROMPT_ATTEMPTS, Cause, cause_of_sign_in_authorization, retry_in
 from .._wire.envelope import Envelope, encode, text_of, value_of
@@ -41,13 +41,13 @@ __all__ = ["SIGNED_IN", "USER_MESSAGES", "User", "UserSnapshot"]
 U, G = UserState, UserInput
 
 PROMPT_FOR = 30.0
-"""Seconds of failing in which no delay is longer than 8 s: some servers end the connection of a user who is late."""
+"""Seconds after the first failure in which attempts are prompt: some servers close connections without a sign-in."""
 
 _CONFIRMED_WITHIN = 1.0
 """Seconds in which a server has to confirm the user's own channel: the known ones do, and others may not."""
 
 _HELD = 1000
-"""Watchlist messages that are kept while the sign-in is unanswered."""
+"""How many watchlist messages are kept while the sign-in is unanswered."""
 
 SIGNED_IN = "pusher:signin_success"
 _WATCHLIST = "pusher_internal:watchlist_events"
@@ -58,24 +58,24 @@ _NOBODY: frozenset[str] = frozenset()
 
 
 class UserSnapshot(Struct, frozen=True):
-    """What is known of the user at one moment."""
+    """The state of the user at one moment."""
 
     state: UserState
-    """Whether the user is signed in, and how far a sign-in is."""
+    """The state of the sign-in."""
     id: str | None = None
-    """The id of the signed-in user; None while not signed in."""
+    """The id of the signed-in user, or None."""
     data: Any = None
-    """The user's data as signed; None while not signed in."""
+    """The signed-in user's data, or None."""
     last_error: PusherError | None = None
     """Why the last sign-in failed; None after a success."""
     online: frozenset[str] = _NOBODY
-    """The users of the watchlist who are online."""
+    """The ids of the users of the watchlist that are online."""
     retry_at: float | None = None
     """When the client signs in again after a failure; None when that is not planned."""
 
 
 class User:
-    """The sign-in. `settled` is called whenever it succeeded or failed."""
+    """The sign-in of a session. Calls `settled` after each success or failure."""
 
     __slots__ = (
         "_auth_requests", "_connector", "_data", "_emit", "_failing_since", "_failures", "_held",
@@ -102,9 +102,9 @@ class User:
         self._state = U.SIGNED_OUT
         self._wanted = False
         self._was_good = False
-        """Whether a sign-in succeeded before: then no failure is final."""
+        """Whether a sign-in has succeeded: then no failure is final."""
         self._failures = 0
-        """Failures in a row on this connection, as the table of failures counts them."""
+        """Failures in a row on this connection, as `_count_failure` counts them."""
         self._failing_since = 0.0
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
@@ -112,7 +112,7 @@ class User:
         self._online: frozenset[str] = _NOBODY
         self._watched: frozenset[str] = _NOBODY
         self._held: list[tuple[str, Any]] = []
-        """Watchlist messages that came before the success: Sockudo sends them first."""
+        """Watchlist messages that were received before the success: Sockudo sends them first."""
         self.id: str | None = None
 
     @property
@@ -132,11 +132,11 @@ class User:
 
     @property
     def authorizing(self) -> bool:
-        """Whether an authorization to sign in is pending, or failed and will be asked for again."""
+        """Whether an authorization to sign in is pending, or has failed and will be requested again."""
         return self._state is U.AUTHORIZING or self._timers.is_set(Timer.SIGN_IN_RETRY)
 
     def snapshot(self) -> UserSnapshot:
-        """Return a snapshot."""
+        """Return the current state."""
         retry_at = self._timers.at(Timer.SIGN_IN_RETRY)
         return UserSnapshot(
             self._state, self.id, self._data, self._last_error, self._online, retry_at
@@ -145,10 +145,10 @@ class User:
     def signin(self, now: float) -> None:
         """Sign the user in, on this connection and on all later ones."""
         self._wanted = True
-        self._ask(now)
+        self._begin(now)
 
     def signout(self, now: float) -> bool:
-        """Withdraw the sign-in; return whether it was sent, so that only the end of the connection ends it."""
+        """Cancel the sign-in; return whether it was sent before, so that only a reconnect ends it."""
         self._wanted = self._was_good = False
         self._timers.stop(Timer.SIGN_IN_RETRY)
         if self._state in (U.SIGNING_IN, U.SIGNED_IN):
@@ -162,10 +162,10 @@ class User:
         """Sign in on a new connection, if `signin` was called."""
         self._socket_id = socket_id
         if self._wanted:
-            self._ask(now)
+            self._begin(now)
 
     def lost(self) -> None:
-        """Forget the sign-in of the connection that ended. The next connection repeats it."""
+        """Reset at the end of the connection. The next connection signs in again."""
         self._move(G.LOSE)
         self._timers.stop(Timer.SIGN_IN)
         self._timers.stop(Timer.SIGN_IN_RETRY)
@@ -178,25 +178,25 @@ class User:
     def authorized(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
-        """Take the answer to the request for an authorization; ignore one for an earlier connection."""
+        """Process the answer to the request for an authorization. Ignores one for an earlier connection."""
         if self._state is U.AUTHORIZING and details.socket_id == self._socket_id:
             self._use(result, now)
 
     def signin_due(self, now: float) -> None:
-        """Fail the sign-in: signin_timeout is over, and no answer can be waiting to be read."""
+        """Fail the sign-in: `signin_timeout` has passed, unless the answer may be unread."""
         if self._connector.postponed(Timer.SIGN_IN, None, self._options.signin_timeout, now):
             return
-        suspect = self._connector.ledger.expired(Asked.SIGN_IN)
+        suspect = self._connector.ledger.expired(RequestKind.SIGN_IN)
         why = f"the server did not answer the sign-in within {self._options.signin_timeout:g} s: "
-        why += "it may not have the feature, or have it switched off"
+        why += "check that it supports user authentication, and that the feature is enabled"
         self._refuse(SignInError(why + suspicion(suspect)), Cause.SIGN_IN_UNANSWERED, now)
 
     def retry_due(self, now: float) -> None:
-        """Try again after a failure."""
-        self._ask(now)
+        """Sign in again: the delay after a failure is over."""
+        self._begin(now)
 
     def refused(self, error: ErrorReceived, now: float) -> bool:
-        """Take an error that is the answer to the sign-in; return whether one is in progress."""
+        """Process an error that answers the sign-in; return False if no sign-in is unanswered."""
         if self._state is not U.SIGNING_IN:
             return False
         refusal = SignInError(f"the server refused the sign-in: {excerpt(error.message)}")
@@ -204,20 +204,20 @@ class User:
         return True
 
     def receive(self, envelope: Envelope, now: float) -> bool:
-        """Take a message that names no channel; return whether it was about the user."""
+        """Process a message that names no channel; return whether it was about the user."""
         name = envelope.event
-        if name in ("online", "offline"):  # Sockudo's shape
+        if name in ("online", "offline"):  # Sockudo's format
             self._take_watchlist(name, envelope.data)
             return True
         return self._control(name, envelope.data, now)
 
     def receive_on_channel(self, event: ChannelEvent, now: float) -> bool:
-        """Take a message of a channel that the application does not have; return whether it was for the user."""
+        """Process a message of a channel that is not subscribed; return whether it was for the user."""
         if self.id is None or event.channel != USER_PREFIX + self.id:
             return self._control(event.name, event.wire_data, now)
         self._timers.stop(Timer.USER_CHANNEL)
         if event.name.endswith(":subscription_error"):
-            return False  # reported as an error of the server
+            return False  # the session emits it as an error of the server
         if not event.name.startswith(("pusher:", "pusher_internal:")):
             user_event = UserEvent(event.channel, event.name, event.wire_data, None, event.extra)
             self._emit(user_event)
@@ -226,7 +226,7 @@ class User:
         return True
 
     def _control(self, name: str, data: Any, now: float) -> bool:
-        """Take the answer to a sign-in or a change of the watchlist; return whether it was one of these."""
+        """Process a success of the sign-in or a change of the watchlist; return whether it was one of these."""
         if name == SIGNED_IN:
             self._succeed(data, now)
         elif name == _WATCHLIST:
@@ -235,17 +235,19 @@ class User:
             return False
         return True
 
-    def _ask(self, now: float) -> None:
+    def _begin(self, now: float) -> None:
+        """Request an authorization, if there is a connection and no sign-in is in progress."""
         if self._socket_id is None or not self._move(G.ASK):
             return
         self._timers.stop(Timer.SIGN_IN_RETRY)
-        asked = self._auth_requests.ask(AuthRequest(self._socket_id), None, now)
-        if not isinstance(asked, int):
-            self._use(asked, now)
+        answer = self._auth_requests.start(AuthRequest(self._socket_id), None, now)
+        if not isinstance(answer, int):
+            self._use(answer, now)
 
     def _use(self, result: AuthResponse | AuthorizationError, now: float) -> None:
+        """Send the sign-in with an authorization, or fail it."""
         if isinstance(result, AuthorizationError):
-            error = SignInError(f"no authorization to sign in with: {result}")
+            error = SignInError(f"no authorization to sign in: {result}")
             error.__cause__ = result
             self._refuse(error, cause_of_sign_in_authorization(result), now)
             return
@@ -259,10 +261,10 @@ class User:
             )
             self._refuse(SignInError(why), Cause.SIGN_IN_REFUSED, now)
             return
-        self._connector.request(frame, Asked.SIGN_IN, None, now)
+        self._connector.request(frame, RequestKind.SIGN_IN, None, now)
 
     def _succeed(self, sent: Any, now: float) -> None:
-        """Take a success; also one that follows a failure, which then was attributed to the sign-in wrongly."""
+        """Process a success; even after a failure, which then was attributed to the sign-in wrongly."""
         if self._state in (U.SIGNED_OUT, U.SIGNED_IN):
             return
         data = value_of(sent)
@@ -272,7 +274,7 @@ class User:
             why = "a signin_success without a user"
             self._emit(ProtocolViolation(why, excerpt(text_of(sent))))
             if self._state is U.SIGNING_IN:
-                error = SignInError("the server's answer to the sign-in names no user")
+                error = SignInError("the server's answer to the sign-in has no user id")
                 self._refuse(error, Cause.SIGN_IN_REFUSED, now)
             return
         self._timers.stop(Timer.SIGN_IN)
@@ -285,7 +287,7 @@ class User:
         self._watched = frozenset(_ids_in(watchlist) if isinstance(watchlist, list) else ())
         own = USER_PREFIX + user_id
         frame = encode("pusher:subscribe", {"channel": own})
-        self._connector.request(frame, Asked.USER_CHANNEL, own, now)
+        self._connector.request(frame, RequestKind.USER_CHANNEL, own, now)
         self._timers.set(Timer.USER_CHANNEL, now + _CONFIRMED_WITHIN)
         self._emit(SignedIn(user_id, user))
         held, self._held = self._held, []
@@ -294,7 +296,7 @@ class User:
         self._settled(now)
 
     def _refuse(self, error: SignInError, cause: Cause, now: float) -> None:
-        """Fail the sign-in; try again later as the table of failures says."""
+        """Fail the sign-in; try again after a delay if the table of failures has one for `cause`."""
         self._timers.stop(Timer.SIGN_IN)
         self._move(G.REFUSE)
         self._last_error = error
@@ -312,7 +314,7 @@ class User:
         self._settled(now)
 
     def _count_failure(self, now: float) -> None:
-        """Count a failure; the prompt tries of the table continue for half a minute."""
+        """Count a failure; in the first `PROMPT_FOR` seconds the count stays among the prompt attempts."""
         if not self._failures:
             self._failing_since = now
         self._failures += 1
@@ -320,7 +322,7 @@ class User:
             self._failures = min(self._failures, PROMPT_ATTEMPTS)
 
     def _take_watchlist(self, name: str, sent: Any) -> None:
-        """Take a message of the watchlist, in Pusher's shape or in Sockudo's; keep it until the sign-in succeeds."""
+        """Process a message of the watchlist, in Pusher's or Sockudo's format; keep it until the sign-in succeeds."""
         if self._state is U.SIGNED_IN:
             if name == _WATCHLIST:
                 self._watch(sent)
@@ -330,6 +332,7 @@ class User:
             self._held.append((name, sent))
 
     def _watch(self, sent: Any) -> None:
+        """Apply the changes in a message in Pusher's format."""
         data = value_of(sent)
         events = data.get("events") if isinstance(data, dict) else None
         if not isinstance(events, list):
@@ -340,19 +343,19 @@ class User:
         )
 
     def _watch_each(self, changes: list[tuple[object, Any]], sent: Any) -> None:
-        """Apply the changes of one message; report once if something is wrong with them."""
+        """Apply the changes in one message; emit one `ProtocolViolation` if some are invalid."""
         wrong = [why for name, data in changes if (why := self._watch_one(name, data))]
         if wrong:
             self._emit(ProtocolViolation(wrong[0], excerpt(text_of(sent))))
 
     def _watch_one(self, name: object, data: Any) -> str:
-        """Apply one change; return an error text, or an empty one."""
+        """Apply one change; return an error message, or ""."""
         ids = data.get("user_ids") if isinstance(data, dict) else None
         if name not in ("online", "offline") or not isinstance(ids, list):
             return "a watchlist event without users"
         users = tuple(one for one in _ids_in(ids) if one != self.id or one in self._watched)
         if ids and not users:
-            return ""  # Sockudo reports the user's own connections to the user
+            return ""  # Sockudo sends the user's own connections, too
         if name == "online":
             limit = self._options.max_members
             online = self._online | set(users)
@@ -366,6 +369,7 @@ class User:
         return ""
 
     def _move(self, given: UserInput) -> bool:
+        """Advance the state by the table; return whether it changed."""
         before = self._state
         self._state = advance(USER, before, given)
         return self._state is not before
@@ -379,5 +383,5 @@ def _id_of(value: object) -> str | None:
 
 
 def _ids_in(values: list[object]) -> list[str]:
-    """Return the user ids in a list, as text."""
+    """Return the valid user ids in a list, as text."""
     return [one for one in map(_id_of, values) if one is not None]

@@ -1,4 +1,4 @@
-"""One connection to the server, and the one that follows it: link, liveness, reconnecting.
+"""The connection to the server: one link at a time, its liveness, and reconnecting.
 
-Knows no channel and nothing of `_auth`.
+Knows neither channels nor `_auth`.
 """

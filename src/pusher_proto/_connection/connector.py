@@ -1,7 +1,7 @@
-"""The connection of a session and what follows its end: the state, the attempts, the events about them.
+"""Connects a session and reconnects it: owns the state, the attempts, and the events about both.
 
-One connection at a time; it is a `Link`, which nothing outside of this module sees. What follows a failure is decided
-by the table in `_protocol/failures`, when it follows by `Attempts`.
+There is one connection at a time: a `Link`, which no other module uses. The table in `_protocol/failures` decides which
+step follows a failure, and `Attempts` decides when.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..events import (
 from ..options import Options
 from ..states import SESSION, SessionInput, SessionState, Watcher, advance, unwatched
 from .attempts import Attempts
-from .ledger import Asked, Ledger
+from .ledger import Ledger, RequestKind
 from .link import Link
 from .wording import in_words
 
@@ -54,28 +54,28 @@ _PHASES = {
     S.GREETING: "the greeting",
 }
 _NOT_YET_VALID = 9
-"""OpenSSL's number for a certificate whose time has not come (X509_V_ERR_CERT_NOT_YET_VALID)."""
+"""OpenSSL's code for a certificate that is not valid yet (X509_V_ERR_CERT_NOT_YET_VALID)."""
 
 _log = logger("connection")
 
 
 class Reports(NamedTuple):
-    """What the connector calls: the rest of the session."""
+    """Functions of the session that the connector calls."""
 
     emit: Callable[[Event], None]
-    """Takes events for the application."""
+    """Emits an event for the application."""
     established: Callable[[str, float], None]
-    """Takes the socket id of a new connection, and the time."""
+    """Called with the socket id of a new connection, and the time."""
     lost: Callable[[float, float], None]
-    """Takes the time when a connection or attempt is over, and when the last byte was received."""
+    """Called at the end of a connection or attempt, with the time of the end and of the last received byte."""
     received: Callable[[Iterator[Run | LinkItem], float], None]
-    """Takes what a link received, item by item."""
+    """Called with the items that a link received, and the time."""
     authorizing: Callable[[], bool]
-    """Returns whether an authorization is pending, or failed and is requested again."""
+    """Returns whether an authorization is pending, or has failed and will be requested again."""
 
 
 class Connector:
-    """Opens links, one at a time, and decides what follows the end of one."""
+    """Opens one link at a time, and decides what follows its end."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Connector:
         self._timers = timers
         self._transports = transports
         self._randbytes = None if messages else rng.randbytes
-        """Draws keys and masks; None where connections carry whole messages."""
+        """Draws keys and masks; None for connections that carry whole messages."""
         self._reports = reports
         self.emit: Callable[[Event], None] = reports.emit
         self.link_received: Callable[[Iterator[Run | LinkItem], float], None] = reports.received
@@ -100,37 +100,37 @@ class Connector:
         self._attempts = Attempts(options, rng)
         self._link: Link | None = None
         self._ended_transport: int | None = None
-        """The transport of the connection that the application ended last."""
+        """The transport of the connection that the application closed last."""
         self._where = ""
         """Host and port of the current or last attempt."""
         self._established_at = 0.0
         self._lost_at: float | None = None
         """When the last byte of the last established connection was received."""
         self.wants_texts = False
-        """Whether every message is to be reported as it was received, too."""
+        """Whether the link also reports the raw text of each message."""
         self.reading_paused: bool = False
-        """Whether the session wants no data of the current connection."""
+        """Whether reading of the current connection is paused."""
         self._paused_at = 0.0
         self.pauses: int = 0
         self._inflated = 0
         self.ledger: Ledger = Ledger(in_order=options.answers_in_order)
-        """What was asked on the connection and not answered yet."""
+        """The unanswered requests of the connection."""
         self.socket_id: str | None = None
         self.failure: ConnectionFailed | None = None
         self.last_loss: str = ""
         self.last_error: BaseException | None = None
-        """Why there is no connection; None at first and while there is one."""
+        """Why there is no connection; None before the first failure and while connected."""
         self.last_end: Ended | None = None
-        """How the last connection or attempt ended; None when the application ended it."""
+        """How the last connection or attempt ended; None when the application closed it."""
         self.connections: int = 0
         self._watcher: Watcher = unwatched
         self._good_from = 0
-        """How many connections there were before the current options."""
+        """The value of `connections` when the current options were set."""
         _log.info("pusher-proto %s, %r", __version__, options)
 
     @property
     def public_state(self) -> ConnectionState:
-        """The state as the application sees it. Trying is called UNAVAILABLE once its timer has fired."""
+        """The state for the application: CONNECTING becomes UNAVAILABLE when that timer fires."""
         if self._state in _TRYING:
             fresh = self._timers.is_set(Timer.UNAVAILABLE)
             return ConnectionState.CONNECTING if fresh else ConnectionState.UNAVAILABLE
@@ -138,35 +138,33 @@ class Connector:
 
     @property
     def ending(self) -> bool:
-        """Whether close() was called: commands have no effect any longer."""
+        """Whether close() was called: commands no longer have an effect."""
         return self._state in (S.CLOSING, S.CLOSED)
 
     @property
     def closed(self) -> bool:
-        """Whether the end is reached."""
+        """Whether close() was called and all transports have ended."""
         return self._state is S.CLOSED
 
     @property
     def attempts(self) -> int:
-        """How often a connection was tried."""
+        """How many attempts to connect were started."""
         return self._attempts.total
 
     @property
     def disconnected(self) -> bool:
-        """Whether the application ended the connection, and its transport has ended."""
-        if self.closed:
-            return True
+        """Whether the application closed the connection, and its transport has ended."""
         gone = self._ended_transport is None or self._ended_transport not in self._transports
-        return self._state is S.DISCONNECTED and gone
+        return self.closed or (self._state is S.DISCONNECTED and gone)
 
     def watch(self, watcher: Watcher) -> None:
         """Call `watcher` at every change of the state."""
         self._watcher = watcher
 
-    # Commands
+    # Commands.
 
     def connect(self, now: float) -> None:
-        """Begin an attempt, unless one is in progress or has succeeded: now, or when the floor of delays allows it."""
+        """Start an attempt now or when the limit on their rate allows; do nothing while connecting or connected."""
         if (self._state, G.CONNECT) not in SESSION:
             return
         at = self._attempts.earliest(now)
@@ -183,20 +181,20 @@ class Connector:
         self._move(G.CONNECT_LATER, "connecting")
 
     def use(self, options: Options) -> None:
-        """Use other options from the next attempt on. What was good with the old ones says nothing about these."""
+        """Use other options from the next attempt on. Until it succeeds, the client counts as never connected."""
         self._options = options
         self._attempts.use(options)
         self._good_from = self.connections
 
     def disconnect(self, now: float) -> None:
-        """End the connection, or the attempts."""
+        """Close the connection, or cancel the attempts."""
         if (self._state, G.DISCONNECT) in SESSION:
-            self._leave(now)
+            self._stop(now)
             self._move(G.DISCONNECT, "disconnect() was called")
 
     def close(self, now: float) -> None:
-        """End for good, unless `ending`; call `finish_closing` after each end of a transport."""
-        self._leave(now)
+        """Close permanently. Do not call it when `ending`; call `finish_closing` after each end of a transport."""
+        self._stop(now)
         self._move(G.CLOSE, "close() was called")
 
     def finish_closing(self) -> None:
@@ -206,26 +204,26 @@ class Connector:
             self._timers.clear()
             self.emit(Closed())
 
-    # The current connection
+    # The current connection.
 
-    def request(self, frame: bytes, kind: Asked, channel: str | None, now: float) -> None:
-        """Send a message that the server may answer or refuse, and note it in the ledger."""
+    def request(self, frame: bytes, kind: RequestKind, channel: str | None, now: float) -> None:
+        """Send a message that the server may answer or refuse, and record it in the ledger."""
         assert self._link is not None  # a message belongs to a connection
-        self.ledger.asked(kind, channel, now)
+        self.ledger.sent(kind, channel, now)
         self._link.send(frame)
 
     @property
     def unsent(self) -> int:
-        """How many bytes the driver has still to write to the current connection."""
+        """How many bytes of the current connection the driver has not written yet."""
         return 0 if self._link is None else self._transports.unsent(self._link.transport)
 
     def ping(self, now: float, *, demanded: bool = False) -> None:
-        """Send a ping, if there is a connection. `demanded`: by the application, not because of a message."""
+        """Send a ping, if there is a connection. `demanded` is false for a ping that a received message caused."""
         if self._link is not None:
             self._link.ping(now, demanded=demanded)
 
     def pause_reading(self, now: float) -> None:
-        """Stop asking for data. Data that belongs to connecting is still read."""
+        """Pause reading, unless the connection is not established yet."""
         if not self.reading_paused and self._link is not None and self.socket_id is not None:
             self.reading_paused = True
             self._paused_at = now
@@ -233,38 +231,35 @@ class Connector:
             self._link.reading(False, now)
 
     def resume_reading(self, now: float) -> float:
-        """Want data again. Return for how long reading of this connection was paused."""
+        """Resume reading; return for how many seconds it was paused."""
         if not self.reading_paused:
             return 0.0
-        assert self._link is not None  # each connection begins with reading
+        assert self._link is not None  # reading is paused on a connection only
         self.reading_paused = False
         self._link.reading(True, now)
         return now - self._paused_at
 
     def take_inflated(self) -> int:
-        """Return how many bytes compressed messages had after inflating, since the last call."""
+        """Return the size of compressed messages after inflating, in bytes, since the last call."""
         now = 0 if self._link is None else self._link.inflated
         new, self._inflated = now - self._inflated, now
         return max(new, 0)
 
     def wants_data(self, transport: int) -> bool:
         """Return whether the driver should read from this stream now."""
-        paused = self.reading_paused and self._link is not None
-        return not (paused and self._link.transport == transport)  # type: ignore[union-attr]  # not None when paused
+        link = self._link
+        return link is None or not self.reading_paused or link.transport != transport
 
     def postponed(self, timer: Timer, of: str | None, limit: float, now: float) -> bool:
-        """Give an answer that is due now more time if it may have come and was not read, as reading was paused.
-
-        Return whether it may.
-        """
-        assert self._link is not None  # a question is forgotten with its connection
+        """Set `timer` again if the answer due now, after `limit` seconds, may be unread; return whether it was set."""
+        assert self._link is not None  # requests are dropped with their connection
         missing_at = self._link.missing_at(limit, now)
         if missing_at > now:
             self._timers.set(timer, missing_at, of)
         return missing_at > now
 
     def forget_error(self) -> None:
-        """Note that the last error was about a channel: it cannot stand for a close code."""
+        """Forget the last error: it was about a channel, so it does not explain the end of the connection."""
         assert self._link is not None  # it reported the error
         self._link.forget_error()
 
@@ -273,27 +268,27 @@ class Connector:
         """Seconds from the last answered ping of the current connection to its pong."""
         return None if self._link is None else self._link.round_trip
 
-    # Reported by the link
+    # Reports of the link.
 
     def ping_refused(self, now: float) -> None:
-        """Note that the server has answered a ping by an error: the way to it is good."""
+        """Count an error that answered a ping as its pong."""
         assert self._link is not None  # it sent the ping
         self._link.ping_refused(now)
 
     def link_pinged(self, now: float) -> None:
-        """Note that the link sent a ping."""
-        self.ledger.asked(Asked.PING, now=now)
+        """Record in the ledger that the link sent a ping."""
+        self.ledger.sent(RequestKind.PING, now=now)
 
     def link_opened(self) -> None:
-        """Note that the transport of the link is open."""
+        """Advance the state: the transport is open."""
         self._move(G.OPENED)
 
     def upgraded(self) -> None:
-        """Note that the WebSocket is open."""
+        """Advance the state: the WebSocket is open."""
         self._move(G.UPGRADED)
 
     def greeted(self, socket_id: str, now: float) -> None:
-        """Note that the connection is established."""
+        """Handle the greeting: the connection is established."""
         self.socket_id = socket_id
         self.connections += 1
         self.last_error = None
@@ -307,7 +302,7 @@ class Connector:
         self._reports.established(socket_id, now)
 
     def ended(self, ended: Ended, now: float) -> None:
-        """Handle an end by the server, or a breach of the protocol after which the connection must end."""
+        """Handle a close by the server, or a violation of the protocol that ends the connection."""
         link = self._link
         assert link is not None  # it reported the end
         self._end(ended, now)
@@ -316,7 +311,7 @@ class Connector:
     def link_closed(
         self, link: Link, error: BaseException | str | None, reason: str, now: float
     ) -> None:
-        """Decide what follows the end of the link's transport; nothing, after its `close`."""
+        """Handle the end of the link's transport. Does nothing when this connector closed the link."""
         if link is not self._link:
             return
         match error:
@@ -328,81 +323,81 @@ class Connector:
             case ProxyFailed():
                 cause = Cause.PROXY_REFUSED if error.refused else Cause.NO_NETWORK
                 ended = Ended(error.status, reason, cause, hint=error.hint)
-            case ConnectionEnded():  # of a connection that carries messages
+            case ConnectionEnded():  # from a connection that carries whole messages
                 ended = link.closed_by_server(error, now)
             case BaseException():
                 opening = self._state is S.OPENING
                 proxy = None if self._randbytes is None else self._options.parsed_proxy()
-                ended = link.gone(in_words(error, self._where, proxy, opening=opening))
+                ended = link.stream_ended(in_words(error, self._where, proxy, opening=opening))
             case _:
-                ended = link.gone(reason)
+                ended = link.stream_ended(reason)
         self._end(ended, now, error if isinstance(error, BaseException) else None)
 
-    # Deadlines
+    # Deadlines.
 
     def open_due(self, now: float) -> None:
-        """Give up an attempt: connect_timeout is over."""
+        """Fail the attempt: `connect_timeout` has passed."""
         limit, phase = self._options.connect_timeout, _PHASES[self._state]
         reason = f"no connection within {limit:g} s: {phase} did not end"
-        hint = f"check that a server is at {self._where}, and that it speaks TLS where tls=True says so"
+        hint = f"check that a server listens at {self._where}, and that it speaks TLS if tls=True"
         self._abort(Ended(None, reason, Cause.NO_NETWORK, hint=hint), now)
 
     def activity_due(self, now: float) -> None:
-        """Ping a server that was silent for long."""
+        """Ping the server if it was silent for the activity timeout."""
         assert self._link is not None  # the deadline ends with the link
         self._link.activity_due(now)
 
     def pong_due(self, now: float) -> None:
-        """Give up a connection that was silent after a ping."""
+        """End the connection: it was silent for `pong_timeout` after a ping."""
         self._abort(Ended(1006, "the server did not answer a ping", Cause.SILENCE), now)
 
     def one_way_due(self, now: float) -> None:
-        """Give up a connection on which the server sends and does not receive."""
+        """End the connection if the server sends data but does not answer pings."""
         assert self._link is not None  # the deadline ends with the link
         if self._link.one_way_due(now):
             limit = 2 * self._options.pong_timeout
-            reason = f"the server sends, and did not answer a ping within {limit:g} s: the way to it is lost"
+            reason = f"the server sends data, but did not answer a ping within {limit:g} s: it no longer receives"
             self._abort(Ended(1006, reason, Cause.SILENCE), now)
 
     def retry_due(self, now: float) -> None:
-        """Begin the next attempt: the delay is over."""
+        """Start the next attempt: the delay is over."""
         self._open(G.RETRY, now)
 
     def stable_due(self) -> None:
-        """Count from the first again: the connection has lasted long enough."""
+        """Count attempts from 0 again: the connection was established for `stable_after`."""
         self._attempts.stable()
 
     def unavailable_due(self) -> None:
-        """Report UNAVAILABLE: trying has taken long."""
-        self._report_state(ConnectionState.CONNECTING, "not connected for long")
-
-    # Within
+        """Report UNAVAILABLE: there was no connection for `unavailable_after`."""
+        limit = self._options.unavailable_after
+        self._report_state(ConnectionState.CONNECTING, f"no connection for {limit:g} s")
 
     def _open(self, by: SessionInput, now: float) -> None:
+        """Start an attempt: open a link to the address of the options."""
         self._timers.stop(Timer.RETRY)
         self._attempts.begin(now)
         self._begin_trying(now)
         self._move(by, "connecting")
         try:
             address = self._options.address()
-        except Exception as error:  # Options.resolve_url is the application's
+        except Exception as error:  # Options.resolve_url is a function of the application
             reason = f"no URL to connect to: {describe(error)}"
             self._end(Ended(None, reason, Cause.NO_URL), now, error)
             return
         self._where = f"{address.host}:{address.port}"
-        # Everything is drawn from the session's own rng, so that the same inputs give the same bytes.
+        # The link draws from the session's own rng, so that the same inputs give the same bytes.
         draw = self._randbytes
         self._link = Link(self._options, address, self._transports, self._timers, self, draw)
         self._timers.set(Timer.OPEN, now + self._options.connect_timeout)
         self._watcher(self._state, self._link.transport)
 
     def _begin_trying(self, now: float) -> None:
-        """Start the timer of UNAVAILABLE, unless it runs or has fired for this spell already."""
+        """Start the timer of UNAVAILABLE, unless the client is already trying to connect."""
         if self._state not in _TRYING:
             self._timers.set(Timer.UNAVAILABLE, now + self._options.unavailable_after)
 
     def _end(self, ended: Ended, now: float, error: BaseException | None = None) -> None:
-        """Decide what follows the end of the connection, or of the attempt."""
+        """Handle the end of the connection or attempt: plan the next attempt, or fail."""
         before = self.public_state
         cause, good = self._judge(ended, now)
         unstable = self._timers.is_set(Timer.STABLE)
@@ -410,10 +405,10 @@ class Connector:
         self._forget_link(now)
         reason = self.last_loss = excerpt(ended.reason, 256)
         hint = ended.hint or hint_for(ended.code, reason)
-        if error is None or isinstance(error, ConnectionEnded):  # a driver's lacks the hint
-            below = None if error is None else error.__cause__
+        if error is None or isinstance(error, ConnectionEnded):  # the driver's has no hint
+            cause_of_error = None if error is None else error.__cause__
             error = ConnectionEnded(ended.code, reason, hint, ended.retry_after)
-            error.__cause__ = below
+            error.__cause__ = cause_of_error
         self.last_error = error
         delay = self._attempts.failed(
             cause, now, good=good, unstable=unstable, retry_after=ended.retry_after
@@ -437,7 +432,7 @@ class Connector:
         self.emit(RetryScheduled(self._attempts.failures, delay))
 
     def _judge(self, ended: Ended, now: float) -> tuple[Cause, bool]:
-        """Return the cause of an end, and whether a connection was good before."""
+        """Return the cause of an end, and whether the client was connected before with the current options."""
         connected = self._state is S.CONNECTED
         cause = ended.cause or cause_of_close(
             ended.code,
@@ -445,12 +440,12 @@ class Connector:
             connected_for=now - self._established_at if connected else None,
             authorizing=self._reports.authorizing(),
         )
-        # A 4009 within seconds of the greeting says that the connection was never good.
+        # A 4009 within seconds of the greeting: this connection does not count as a success.
         counted = self.connections - (connected and cause is Cause.UNAUTHORIZED)
         return cause, counted > self._good_from
 
-    def _leave(self, now: float) -> None:
-        """End the connection or the attempt, and plan no other: the application wants none."""
+    def _stop(self, now: float) -> None:
+        """Close the connection or cancel the attempt, and plan no other."""
         link, self.last_end = self._link, None
         self._forget_link(now)
         self.failure = self.last_error = None
@@ -460,31 +455,34 @@ class Connector:
             link.close(now)
 
     def _abort(self, ended: Ended, now: float) -> None:
+        """Handle the end of the connection, and abort its transport."""
         link = self._link
-        assert link is not None  # its deadline has come
+        assert link is not None  # the deadline ends with the link
         self._end(ended, now)
         link.close(now, abort=True)
 
-    def heard_at(self, now: float) -> float:
-        """Return when the last byte was received: messages of the server since then may be unread or lost."""
+    def received_at(self, now: float) -> float:
+        """Return when the last byte was read: messages that the server sent since then may be unread or lost."""
         at = self._paused_at if self.reading_paused else now
-        return at if self._link is None else min(at, self._link.heard_at(now))
+        return at if self._link is None else min(at, self._link.received_at(now))
 
     def _forget_link(self, now: float) -> None:
-        heard_at = self.heard_at(now)
+        """Reset the state of the connection, and notify the rest of the session."""
+        received_at = self.received_at(now)
         if self._link is not None:
             self._link.stop()
         if self._state is S.CONNECTED:
-            self._lost_at = heard_at
+            self._lost_at = received_at
         self._link = self.socket_id = None
         self.reading_paused = False
         self._timers.stop(Timer.OPEN)
         self._timers.stop(Timer.STABLE)
-        self._reports.lost(now, heard_at)
+        self._reports.lost(now, received_at)
 
     def _move(
         self, given: SessionInput, reason: str = "", before: ConnectionState | None = None
     ) -> None:
+        """Advance the state, and emit its change. `before` is the public state that the change starts from."""
         before = before if before is not None else self.public_state
         self._state = advance(SESSION, self._state, given)
         if self._state not in _TRYING:
@@ -493,6 +491,7 @@ class Connector:
         self._report_state(before, reason)
 
     def _report_state(self, before: ConnectionState, reason: str) -> None:
+        """Log and emit a change of the public state, if it changed."""
         if self.public_state is not before:
             _log.info(
                 "%s, was %s%s", self.public_state.value, before.value, reason and f": {reason}"

@@ -1,7 +1,7 @@
-"""One connection to the server, from the request for its transport to its end.
+"""One connection to the server, from opening its transport to its end.
 
-Turns bytes, or whole messages, into items: messages for the rest of the session, and the few things that concern the
-connection itself (the upgrade, the greeting, errors, the end). Answers pings. What follows an end is decided elsewhere.
+Converts bytes, or whole messages, into items: messages for the rest of the session, and items about the connection
+itself (the upgrade, the greeting, errors, the end). Answers pings. The connector decides what follows an end.
 """
 
 from __future__ import annotations
@@ -49,16 +49,7 @@ from ..errors import ConnectionEnded, excerpt
 from ..options import Options
 from .liveness import Liveness
 
-__all__ = [
-    "Ended",
-    "ErrorReceived",
-    "Greeted",
-    "Link",
-    "LinkItem",
-    "Malformed",
-    "Upgraded",
-    "read_error",
-]
+__all__ = ["Link"]
 
 _ESTABLISHED = "pusher:connection_established"
 _PONG = encode("pusher:pong", {})
@@ -68,26 +59,26 @@ _log = logger("connection")
 _frames = logger("protocol")
 
 _STANDS_FOR_A_CODE = range(4100, 4300)
-"""Errors that stand for the close code of an end without one, when nothing follows them (Reverb, Soketi)."""
+"""Codes of errors that replace a missing close code when they are the last message (Reverb, Soketi)."""
 
 
 class LinkOwner(Protocol):
-    """The machine that a link reports to, also after `close`."""
+    """The machine that a link reports to, even after `close`."""
 
     wants_texts: bool
-    """Whether every message is to be reported as it was received, too."""
+    """Whether the link also reports the raw text of each message."""
 
     def link_opened(self) -> None:
-        """Note that the transport is open."""
+        """Handle that the transport is open."""
 
     def upgraded(self) -> None:
-        """Note that a connection that carries messages is open: it has no upgrade."""
+        """Handle that a connection that carries whole messages is open: it has no upgrade."""
 
     def link_pinged(self, now: float) -> None:
-        """Note that a ping was sent."""
+        """Handle that a ping was sent."""
 
     def link_received(self, items: Iterator[Run | LinkItem], now: float) -> None:
-        """Handle each item before asking for the next."""
+        """Process received items. Process each one before getting the next."""
 
     def link_closed(
         self, link: Link, error: BaseException | str | None, reason: str, now: float
@@ -96,11 +87,21 @@ class LinkOwner(Protocol):
 
 
 class Link:
-    """One attempt, and the connection that it becomes."""
+    """One attempt to connect, and the connection that it results in."""
 
     __slots__ = (
-        "_began", "_closing", "_error", "_goodbye", "_liveness", "_options", "_owner", "_second",
-        "_timers", "_transports", "_websocket", "transport",
+        "_began",
+        "_close_frame",
+        "_closing",
+        "_error",
+        "_liveness",
+        "_options",
+        "_owner",
+        "_second",
+        "_timers",
+        "_transports",
+        "_websocket",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -112,7 +113,7 @@ class Link:
         owner: LinkOwner,
         randbytes: Callable[[int], bytes] | None,
     ) -> None:
-        """`randbytes` draws what a WebSocket needs; without it the connection carries whole messages."""
+        """`randbytes` draws the key and the masks of a WebSocket; None for a connection that carries whole messages."""
         self._options = options
         self._owner = owner
         self._transports = transports
@@ -127,14 +128,14 @@ class Link:
             self.transport = transports.open(address, self)
         self._liveness: Liveness | None = None
         self._error: ErrorReceived | None = None
-        """The error that was received last, with no message after it."""
+        """The last error, unless another message followed it."""
         self._closing = False
         self._second = 0.0
-        """When the limit on pings last started to count from zero."""
+        """When the current second of the limit on pings and pongs started."""
         self._began: tuple[int | None, float] = (None, 0.0)
-        """The incomplete message, and when its first bytes were seen."""
-        self._goodbye = 1000, ""
-        """Code and reason of our close frame, where a violation or a refusal decided it."""
+        """The number of the incomplete message, and when its first bytes were received."""
+        self._close_frame = 1000, ""
+        """Code and reason of our close frame."""
 
     @property
     def round_trip(self) -> float | None:
@@ -143,11 +144,11 @@ class Link:
 
     @property
     def inflated(self) -> int:
-        """How many bytes compressed messages had after inflating."""
+        """The total size of compressed messages after inflating, in bytes."""
         return self._websocket.inflated
 
     def transport_opened(self, transport: int) -> None:
-        """Send the request for the upgrade, if there is one."""
+        """Send the request for the upgrade; a connection that carries whole messages has none."""
         self._owner.link_opened()
         request = self._websocket.open()
         if request:
@@ -156,11 +157,11 @@ class Link:
             self._owner.upgraded()
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:  # noqa: ARG002 - the signature of Owner
-        """Hand the meaning of received bytes to the owner."""
+        """Pass the items in received bytes to the owner."""
         self._owner.link_received(self._items(data, now), now)
 
     def receive_message(self, message: str | bytes, now: float) -> None:
-        """Hand the meaning of a received message to the owner."""
+        """Pass the items of a received message to the owner."""
         self._owner.link_received(self._items(message, now), now)
 
     def transport_closed(
@@ -170,14 +171,14 @@ class Link:
         reason: str,
         now: float,
     ) -> None:
-        """Report the end of the stream."""
+        """Report the end of the stream to the owner."""
         self._owner.link_closed(self, error, reason, now)
 
     def _items(self, data: Any, now: float) -> Iterator[Run | LinkItem]:
-        """Take bytes, or a whole message, and yield their meaning, in order. Nothing follows `Ended`.
+        """Process received bytes, or a whole message, and yield the items in order. `Ended` is the last one.
 
-        Consecutive messages that name a channel are yielded together, as one `Run`: a step for each would dominate
-        their cost. Handle each item before asking for the next, so that joining reads changes nothing.
+        Yields consecutive messages of channels together, as one `Run`: a step for each would dominate their cost.
+        Process each item before getting the next, so that the result does not depend on how bytes were split.
         """
         if self._closing:
             self._await_end(data, now)
@@ -206,13 +207,13 @@ class Link:
             self._flush()
         incomplete = self._websocket.incomplete
         if incomplete is not None and self._takes_too_long(incomplete, now):
-            self._say_goodbye(1008)
-            yield Ended(1008, "the server takes too long to end a message", Cause.VIOLATION)
+            self._send_close(1008)
+            yield Ended(1008, "the server takes too long to complete a message", Cause.VIOLATION)
 
     def _received(self, data: Any, now: float) -> Iterable[object]:
-        """Return the items of the WebSocket; plain messages as events, unless each text is wanted."""
+        """Return the items of the WebSocket: plain messages as events, or as texts if texts are logged or reported."""
         if self._liveness is not None:
-            self._liveness.heard(now, len(data))
+            self._liveness.received(now, len(data))
         if now - self._second >= 1.0:
             self._second = now
             self._websocket.another_second()
@@ -223,7 +224,7 @@ class Link:
         return self._watched(items, logs) if whole else items
 
     def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
-        """Log messages, and put a `TextReceived` before each if it is selected."""
+        """Log texts, and insert a `TextReceived` before each if the owner wants it."""
         found: list[object] = []
         for item in items:
             if type(item) is bytes:
@@ -234,8 +235,8 @@ class Link:
             found.append(item)
         return found
 
-    def gone(self, reason: str) -> Ended:
-        """Return the meaning of a stream that ended or broke, or could not be opened."""
+    def stream_ended(self, reason: str) -> Ended:
+        """Return the item for the end of a stream, or for the failure to open it, without a close code."""
         was_open, answer_began = self._websocket.is_open, self._websocket.answer_began
         if self._liveness is not None:  # the WebSocket forgets what is incomplete
             self._liveness.heard_at = self.heard_at(self._liveness.heard_at)
@@ -243,48 +244,48 @@ class Link:
         if not was_open:
             where = "within the answer to the upgrade" if answer_began else "before it was open"
             return Ended(None, reason or f"the connection ended {where}", Cause.NO_NETWORK)
-        return self._bare_end(1006, reason or "the connection ended without a close frame")
+        return self._end_without_code(1006, reason or "the connection ended without a close frame")
 
     def closed_by_server(self, error: ConnectionEnded, now: float) -> Ended:
-        """Return the meaning of the end of a connection that carries messages, by a close code or an HTTP status."""
+        """Return the item for the end of a connection that carries whole messages, by close code or HTTP status."""
         code, reason = error.code, error.reason
         was_open = self._websocket.is_open
         if code is None or code == 1006 or not (was_open or 100 <= code < 600):
-            return self.gone(shown(reason))
+            return self.stream_ended(shown(reason))
         self._websocket.receive_eof()
         if was_open:
             if self._liveness is not None:
-                self._liveness.heard(now)  # a close frame is a sign of life
+                self._liveness.received(now)  # a close frame shows that the server is alive
             return self._closed(code, reason)
-        reason = shown(reason) or f"HTTP {code} in place of a connection"
+        reason = shown(reason) or f"the upgrade was answered with HTTP {code}"
         return Ended(code, reason, cause_of_status(code), error.retry_after)
 
-    def heard_at(self, now: float) -> float:
-        """Return when the last byte of an established connection was received; else `now`.
+    def received_at(self, now: float) -> float:
+        """Return when the last byte was received; `now` before the connection is established.
 
-        An incomplete message counts from its first bytes: it and everything behind it are missing.
+        During an incomplete message return when it began: the message and all later ones are missing.
         """
         if self._liveness is None:
             return now
-        heard_at, incomplete = self._liveness.heard_at, self._websocket.incomplete
-        return heard_at if incomplete is None else min(heard_at, self._began[1])
+        received_at, incomplete = self._liveness.received_at, self._websocket.incomplete
+        return received_at if incomplete is None else min(received_at, self._began[1])
 
     def send(self, text: bytes) -> None:
-        """Send one message; do nothing once either side has begun to close."""
+        """Send one message. Does nothing once either side has begun to close."""
         if self._websocket.is_open:
             if _frames.isEnabledFor(logging.DEBUG):
                 _frames.debug("-> %s", shown_frame(text))
             self._transports.send(self.transport, self._websocket.send_text(text))
 
     def ping(self, now: float, *, demanded: bool = True) -> None:
-        """Send a ping and expect a pong. `demanded` is False for a ping that a message caused."""
+        """Send a ping and expect a pong. `demanded` is false for a ping that a received message caused."""
         if self._liveness is not None:
             self.send(_PING)
             self._owner.link_pinged(now)
-            self._liveness.asked(now, demanded=demanded)
+            self._liveness.ping_sent(now, demanded=demanded)
 
     def ping_refused(self, now: float) -> None:
-        """Note that an error was the answer to a ping."""
+        """Count an error that answered a ping as its pong."""
         assert self._liveness is not None  # before the greeting no ping is sent
         self._liveness.pong(now)
 
@@ -294,17 +295,17 @@ class Link:
             self.ping(now)
 
     def one_way_due(self, now: float) -> bool:
-        """Return whether the way to the server is lost: a pong is missing, and nothing can have held it up."""
+        """Return whether the server no longer receives: a pong is missing, and nothing can have delayed it."""
         return self._liveness is not None and self._liveness.one_way_due(now)
 
     def reading(self, reads: bool, now: float) -> None:
-        """Suspend the deadlines while the session wants no data, or resume them."""
+        """Suspend the deadlines while reading is paused, or resume them."""
         assert self._liveness is not None  # before the greeting everything is read
         self._liveness.reading(reads, now)
         self._began = (None, now)
 
     def missing_at(self, limit: float, now: float) -> float:
-        """Return when an answer that was due by now counts as missing: later, if it may not have been read yet."""
+        """Return when an answer that is due now counts as missing: later, if it may be among unread data."""
         assert self._liveness is not None  # before the greeting nothing is requested
         return self._liveness.missing_at(limit, now)
 
@@ -314,7 +315,7 @@ class Link:
             self._liveness.stop()
 
     def close(self, now: float, *, abort: bool = False) -> None:
-        """End the connection; in order, by close frames of both sides, once the WebSocket is open."""
+        """Close the connection: by a closing handshake if the WebSocket is open, else by closing the transport."""
         if abort or not self._websocket.is_open or isinstance(self._websocket, Messages):
             self._transports.close(self.transport, now, abort=abort)
             return
@@ -323,27 +324,27 @@ class Link:
         self._transports.linger(self.transport, now)
 
     def dropped(self, now: float, *, abort: bool) -> None:
-        """End the stream of a connection that the server has ended."""
-        code, reason = self._goodbye
+        """Close the stream of a connection that the server has closed."""
+        code, reason = self._close_frame
         self._transports.close(self.transport, now, abort=abort, code=code, reason=reason)
 
     def forget_error(self) -> None:
-        """Forget the last error: it was about a channel, and cannot stand for a close code."""
+        """Forget the last error: it was about a channel, so it does not explain the end of the connection."""
         self._error = None
 
     def _takes_too_long(self, incomplete: int, now: float) -> bool:
-        """Return whether the incomplete message is too old. Bytes keep a connection alive, but must make messages."""
+        """Return whether the incomplete message is too old: parts of one must not keep a connection alive for ever."""
         if incomplete != self._began[0]:
             self._began = (incomplete, now)
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
 
-    def _bare_end(self, code: int, reason: str) -> Ended:
-        """Return the meaning of an end without a code of Pusher's.
+    def _end_without_code(self, code: int, reason: str) -> Ended:
+        """Return the item for an end without one of Pusher's close codes.
 
-        Never final once the connection is established, whatever was said before: errors close nothing on most servers.
+        Such an end is never final once the connection is established: on most servers errors do not close it.
         """
         if self._liveness is None:
-            why = "the server took the upgrade and ended the connection before greeting"
+            why = "the server accepted the upgrade and ended the connection before its greeting"
             why += f" ({reason})" if reason else ""
             return Ended(code, f"{why}: {UNGREETED}", Cause.UNGREETED)
         error = self._error
@@ -352,14 +353,14 @@ class Link:
         return Ended(error.code, error.message or reason)
 
     def _await_end(self, data: bytes, now: float) -> None:
-        """Wait for the server's close frame after our own, and ignore everything else."""
+        """Close the stream when the server's close frame arrives, after our own; ignore everything else."""
         if any(isinstance(i, PeerClosed | Violation) for i in self._websocket.receive_data(data)):
             self._transports.close(self.transport, now)
 
-    def _say_goodbye(self, code: int) -> None:
-        """Send our close frame, after the pongs that are due; nothing waits for the server's."""
+    def _send_close(self, code: int) -> None:
+        """Send the pongs that are due and our close frame. The caller does not wait for the server's."""
         self._flush()
-        self._goodbye = code, ""
+        self._close_frame = code, ""
         self._transports.send(self.transport, self._websocket.send_close(code))
 
     def _flush(self) -> None:
@@ -370,11 +371,11 @@ class Link:
 
     @property
     def _clogged(self) -> bool:
-        """Whether so much is unsent that pongs are left out: a server that reads nothing misses none."""
+        """Whether more than `outbox_limit` is unsent: then pongs are left out, as the server does not read them."""
         return self._transports.unsent(self.transport) > self._options.outbox_limit
 
     def _read(self, item: object) -> Run | None:
-        """Return a plain message that the fast lane did not take."""
+        """Return a plain message that the fast lane did not decode, or None."""
         if type(item) is bytes and self._liveness is not None:
             event = read_plain(item)
             if event is not None:
@@ -382,12 +383,11 @@ class Link:
         return None
 
     def _text(self, text: bytes, now: float) -> Run | LinkItem | None:
-        """Handle a message that is not plain, or that came before the greeting."""
+        """Process a message that is not plain, or that was received before the greeting."""
         try:
             envelope = decode(text)
         except BadMessage as error:
-            start = text[:256].decode(errors="replace")
-            return Malformed(f"not a message: {error}", shown(start))
+            return Malformed(f"not a message: {error}", shown(text[:256].decode(errors="replace")))
         # Errors and pings of the connection have no channel.
         if envelope.channel is None or self._liveness is None:
             return self._control(envelope, now)
@@ -395,6 +395,7 @@ class Link:
         return Run([event_of(envelope.channel, envelope)], alike=True)
 
     def _other(self, item: object) -> LinkItem | None:
+        """Process an item of the WebSocket that is not a text."""
         match item:
             case UpgradeAccepted():
                 return Upgraded()
@@ -403,27 +404,27 @@ class Link:
             case PeerClosed():
                 return self._closed(item.code, item.reason)
             case Violation():
-                fault = item.code is None
-                self._goodbye = item.code or 1000, item.reason
-                return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=fault)
+                self._close_frame = item.code or 1000, item.reason
+                return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=item.code is None)
             case TextReceived():
                 return item
             case BinaryReceived():
-                what = f"a binary message of {item.size} bytes; the protocol has none"
-                return Malformed(what, "")
-            case _:  # a WebSocket pong, which was noted as a sign of life
+                return Malformed(
+                    f"a binary message of {item.size} bytes: the protocol has none", ""
+                )
+            case _:  # a WebSocket pong: `_received` counted its bytes for liveness
                 return None
 
     def _closed(self, code: int, reason: str) -> Ended:
-        """Return the meaning of a close frame."""
+        """Return the item for a close frame."""
         reason = shown(reason)
         if code < 4000:
-            return self._bare_end(code, reason)
-        # Soketi says why in the error, and closes with the code alone.
+            return self._end_without_code(code, reason)
+        # Soketi sends the reason in an error, and closes with the code only.
         return Ended(code, reason or (self._error.message if self._error else ""))
 
     def _control(self, envelope: Envelope, now: float) -> LinkItem | None:
-        """Handle a message that has no channel, or that came before the greeting."""
+        """Process a message that has no channel, or that was received before the greeting."""
         event, liveness = envelope.event, self._liveness
         if event == "pusher:ping":
             if not self._clogged:
@@ -434,8 +435,8 @@ class Link:
             self._error = error
             if liveness is not None:
                 return error
-            # The verdict on this attempt; Reverb sends it and leaves the socket open.
-            self._say_goodbye(1000)
+            # An error before the greeting refuses the connection. Reverb sends it and leaves the stream open.
+            self._send_close(1000)
             return Ended(error.code, error.message)
         self._error = None
         if liveness is None:
@@ -448,37 +449,40 @@ class Link:
         return envelope
 
     def _greeting(self, envelope: Envelope, now: float) -> Greeted | Ended:
+        """Process the first message, which has to be the greeting."""
         read = read_greeting(envelope) if envelope.event == _ESTABLISHED else None
         if read is None:
             what = envelope.event
             if what == _ESTABLISHED:
                 what = "a greeting without a socket id"
-            self._say_goodbye(1002)
+            self._send_close(1002)
             reason = f"expected a greeting, got {excerpt(what, 64)}"
             return Ended(1002, reason, Cause.NO_GREETING, hint=NO_GREETING)
-        socket_id, said = read
-        activity, pong = self._activity(said), self._options.pong_timeout
+        socket_id, server_timeout = read
+        activity, pong = self._activity(server_timeout), self._options.pong_timeout
         interval = self._options.ping_interval
         self._liveness = Liveness(
             self._timers, activity=activity, pong=pong, now=now, interval=interval
         )
         return Greeted(socket_id)
 
-    def _activity(self, said: Any) -> float:
-        """Return the smaller one of the server's activity_timeout and ours; ours, if the server's is invalid."""
+    def _activity(self, server_timeout: Any) -> float:
+        """Return the smaller of the server's activity_timeout and ours, in seconds; ours if the server's is invalid."""
         ours = self._options.activity_timeout
         if self._options.activity_override is not None:
             return self._options.activity_override
-        if isinstance(said, bool) or not isinstance(said, int | float) or not said > 0:
+        valid = isinstance(server_timeout, int | float) and not isinstance(server_timeout, bool)
+        if not valid or not server_timeout > 0:
             _log.warning(
-                "the server's activity_timeout is invalid; it is pinged after %g s of silence",
+                "the server's activity_timeout is invalid: pinging it after %g s of silence instead",
                 ours,
             )
             return ours
-        return min(ours, max(1.0, float(min(said, ours))))
+        return min(ours, max(1.0, float(min(server_timeout, ours))))
 
 
 def _websocket(options: Options, address: Address, randbytes: Callable[[int], bytes]) -> WebSocket:
+    """Return the WebSocket for a connection with these options."""
     return WebSocket(
         UpgradeRequest(
             address.authority,
@@ -492,7 +496,7 @@ def _websocket(options: Options, address: Address, randbytes: Callable[[int], by
             options.max_fragments,
             options.control_frame_rate,
             options.max_head,
-            body=0,  # a refusal is known by its status, and its body may never come
+            body=0,  # the status is enough, and the body of a refusal may never be complete
         ),
         randbytes=randbytes,
     )

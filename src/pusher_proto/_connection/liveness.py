@@ -1,10 +1,10 @@
-"""Whether the server is still there: pings, and limits on the silence after them.
+"""Detects a server that no longer answers: sends pings, and limits the silence after them.
 
-Any byte is a sign of life. `pusher:ping` works on every server; a WebSocket ping would not keep Soketi awake (its idle
-timer looks at its own sends, which only answers to `pusher:ping` are).
+Any received byte shows that the server is alive. Pings are `pusher:ping`, which every server answers; WebSocket pings
+would not keep a connection to Soketi open, whose idle timer counts only what it sends, pongs of the WebSocket excepted.
 
-A connection can also lose one direction: the client's messages vanish while the server's arrive. A pong that is missing
-shows it, on a server that has answered a ping before.
+A connection can also lose one direction: the client's messages are lost while the server's arrive. A missing pong shows
+that, on a server that has answered a ping before.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from .._base.timers import Timer, Timers
 __all__ = ["Liveness"]
 
 BACKLOG = 256 * 1024
-"""Bytes that a pong may have to wait behind, in the buffers of the server, the network and this machine."""
+"""The most bytes that may precede a pong, in the buffers of the server, the network and this machine."""
 
 
 class Liveness:
-    """The deadlines of one connection. ACTIVITY is moved lazily, so that a received byte costs nothing."""
+    """The deadlines of one connection. A received byte does not move ACTIVITY, which is checked when it is due."""
 
     __slots__ = (
         "_activity", "_asked_at", "_interval", "_pinged_at", "_pong", "_reading", "_reading_since",
-        "_received", "_timers", "heard_at", "round_trip",
+        "_received", "_timers", "received_at", "round_trip",
     )  # fmt: skip
 
     def __init__(
@@ -34,34 +34,34 @@ class Liveness:
         now: float,
         interval: float | None = None,
     ) -> None:
-        """`activity` is the silence before a ping, `interval` the time between pings whatever is received."""
+        """`activity` is the silence before a ping; `interval` is the longest time between pings, silent or not."""
         self.round_trip: float | None = None
-        """Seconds between the last answered ping and its pong."""
-        self.heard_at = now
-        """When the last byte came."""
+        """Seconds from the last answered ping to its pong."""
+        self.received_at = now
+        """When the last byte was received."""
         self._timers = timers
         self._activity = activity
         self._interval = interval
         self._pong = pong
         self._pinged_at = now
         self._asked_at: float | None = None
-        """When the ping was sent whose pong is missing."""
+        """When the unanswered ping was sent, or None."""
         self._received = 0
-        """Bytes since then."""
+        """How many bytes were received since then."""
         self._reading = True
         self._reading_since: float | None = now
-        """Since when everything is read; None: since reading went on, at a time that is not known yet."""
+        """Since when all data is read; None after a pause, until `missing_at` finds that reading has resumed."""
         self._plan_ping(now)
 
     @property
     def message_limit(self) -> float:
-        """Seconds in which a message that began must end, although its bytes keep the connection alive."""
+        """Seconds within which a message must be complete after its first byte."""
         return 2 * self._activity + self._pong
 
-    def heard(self, now: float, size: int = 0) -> None:
-        """Note that `size` bytes came."""
-        self.heard_at = now
-        # Most reads expect no pong: one comparison instead of look-ups.
+    def received(self, now: float, size: int = 0) -> None:
+        """Record that `size` bytes were received."""
+        self.received_at = now
+        # No pong is expected at most reads: then this is one comparison.
         if self._asked_at is not None:
             self._received += size if now > self._asked_at else 0
             if self._timers.is_set(Timer.PONG):
@@ -69,38 +69,38 @@ class Liveness:
                 self._plan_ping(now)
 
     def pong(self, now: float) -> None:
-        """Note the answer to a ping."""
+        """Record a pong."""
         if self._asked_at is not None:
             self.round_trip = now - self._asked_at
             self._asked_at = None
             self._timers.stop(Timer.ONE_WAY)
 
-    def asked(self, now: float, *, demanded: bool = True) -> None:
-        """Note that a ping is sent. `demanded` is False for a ping that a received message caused."""
+    def ping_sent(self, now: float, *, demanded: bool = True) -> None:
+        """Record that a ping is sent. `demanded` is false for a ping that a received message caused."""
         self._pinged_at = now
         if self._timers.is_set(Timer.PONG):
-            return  # the one before it is still unanswered, and its limit holds
+            return  # an earlier ping is unanswered, and its deadline applies
         if self._asked_at is None or not self._timers.is_set(Timer.ONE_WAY):
             self._expect_pong(now)
         self._asked_at = now
-        # A ping within a read says nothing about silence: the rest of the read may be received separately, after it.
-        if self._reading and (demanded or self.heard_at < now):
+        # A ping in the middle of a read must not start PONG: the rest of the read could also arrive later and end it.
+        if self._reading and (demanded or self.received_at < now):
             self._timers.stop(Timer.ACTIVITY)
             self._timers.set(Timer.PONG, now + self._pong)
         else:
             self._plan_ping(now)
 
     def activity_due(self, now: float) -> bool:
-        """Return whether a ping is due, now that the ACTIVITY deadline passed; else plan the next look."""
+        """Return whether a ping is due when the ACTIVITY timer fires; if not, set the timer again."""
         if now < self._ping_due():
             self._timers.set(Timer.ACTIVITY, self._ping_due())
             return False
         return True
 
     def one_way_due(self, now: float) -> bool:
-        """Return whether the way to the server is lost, now that the ONE_WAY deadline passed; else wait on.
+        """Return whether the server no longer receives, when the ONE_WAY timer fires; if not, set the timer again.
 
-        The pong is missing, although so little was received that it cannot be waiting behind it.
+        It no longer receives if the pong is missing and fewer than `BACKLOG` bytes arrived that could delay it.
         """
         at = self.missing_at(2 * self._pong, now)
         if at > now:
@@ -112,10 +112,10 @@ class Liveness:
         return False
 
     def reading(self, reads: bool, now: float) -> None:
-        """Suspend the deadlines while nothing is read, as no answer can be missed then; or resume them."""
+        """Suspend the deadlines while reading is paused, since no answer can be read then; or resume them."""
         self._reading = reads
         if reads:
-            self.heard_at, self._reading_since = now, None
+            self.received_at, self._reading_since = now, None
             if self._asked_at is not None:
                 self._expect_pong(now)
             return
@@ -125,7 +125,7 @@ class Liveness:
             self._plan_ping(now)
 
     def missing_at(self, limit: float, now: float) -> float:
-        """Return when an answer that was due by now, `limit` seconds after it was asked for, counts as missing."""
+        """Return when an answer counts as missing that is due now, `limit` seconds after its request."""
         if not self._reading:
             return now + limit
         if self._reading_since is None:
@@ -133,19 +133,20 @@ class Liveness:
         return self._reading_since + limit
 
     def stop(self) -> None:
-        """Forget all deadlines, as the connection has ended."""
+        """Remove all deadlines."""
         self._timers.stop(Timer.ACTIVITY)
         self._timers.stop(Timer.PONG)
         self._timers.stop(Timer.ONE_WAY)
 
     def _expect_pong(self, now: float) -> None:
-        """Give the pong its time; never on a server that has not answered a ping yet."""
+        """Set the ONE_WAY timer, unless the server has never answered a ping."""
         self._received = 0
         if self._reading and self.round_trip is not None:
             self._timers.set(Timer.ONE_WAY, now + 2 * self._pong)
 
     def _ping_due(self) -> float:
-        silent_at = self.heard_at + self._activity
+        """Return when the next ping is due."""
+        silent_at = self.received_at + self._activity
         return (
             silent_at
             if self._interval is None
@@ -153,6 +154,7 @@ class Liveness:
         )
 
     def _plan_ping(self, now: float) -> None:
+        """Set the ACTIVITY timer."""
         activity_at = now + self._activity
         if self._interval is not None:
             activity_at = min(activity_at, max(now, self._pinged_at + self._interval))

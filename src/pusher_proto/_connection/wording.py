@@ -1,4 +1,4 @@
-"""Words for what went wrong below the protocol."""
+"""Describes errors of the operating system and of TLS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["in_words"]
 
 
 def in_words(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:
-    """Return what the system says, with the place that it is about, and the proxy in errors of opening."""
+    """Return a description of an error with the address `where`, and with the proxy if the error is about opening."""
     said = getattr(error, "strerror", None) or str(error)
     if isinstance(error, TimeoutError) and not said:
         said = "timed out"

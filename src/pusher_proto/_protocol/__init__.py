@@ -1,4 +1,4 @@
-"""What Pusher's messages and close codes mean.
+"""Interprets Pusher's messages, close codes and errors.
 
-Turns envelopes into the events and control messages of the vocabulary; keeps no state.
+Converts envelopes into events and control messages; keeps no state.
 """

@@ -1,6 +1,6 @@
-"""The items that a connection yields, and readers for the messages that concern the connection itself.
+"""The items that a connection emits, and functions that read the messages about the connection itself.
 
-Pure functions. Servers write these messages differently; every shape that was seen is read here.
+Servers write these messages in different formats; this module reads every format that is known.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class TextReceived(Struct, frozen=True):
-    """A message as it was received, before anything is made of it: for `Message` events."""
+    """The raw text of a received message, for `Message` events."""
 
     text: bytes
 
@@ -46,7 +46,7 @@ class Upgraded(Struct, frozen=True):
 
 
 class Greeted(Struct, frozen=True):
-    """The server gave a socket id: the connection is established."""
+    """The server sent its greeting with a socket id: the connection is established."""
 
     socket_id: str
 
@@ -67,36 +67,37 @@ class Malformed(Struct, frozen=True):
 
 
 class Ponged(Struct, frozen=True):
-    """A `pusher:pong`: the server has dealt with a ping."""
+    """A `pusher:pong`: the server has processed a `pusher:ping`."""
 
 
 class Ended(Struct, frozen=True):
-    """The connection is over: nothing more comes."""
+    """The connection ended. This is its last item."""
 
     code: int | None
     reason: str
     cause: Cause | None = None
-    """What went wrong; None: what the code says."""
+    """Why it ended; None when the code says why."""
     retry_after: float | None = None
-    """Seconds that the server asked to wait (Retry-After)."""
+    """Seconds to wait before the next attempt, from the header Retry-After."""
     at_fault: bool = False
-    """Whether the stream must be dropped without ceremony."""
+    """Whether to abort the stream instead of closing it in an orderly way."""
     hint: str = ""
-    """What a person can do; an empty text where the code says it."""
+    """What the user can do; empty when `hint_for` has a hint for the code."""
 
 
 LinkNews = TextReceived | Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended
-"""What concerns the connection itself."""
+"""An item about the connection itself."""
 
 LinkItem = Envelope | LinkNews
+"""An item that a connection emits: an envelope is a message of a channel or of the user."""
 
 
 def shown(text: str, limit: int = 128) -> str:
-    """Return the start of what a server wrote, without the signatures that errors quote (Pusher: "but got KEY:...")."""
+    """Return the start of a server's text, without the signatures that errors quote (Pusher: "but got KEY:...")."""
     return excerpt(masked(text[: 2 * limit]), limit)
 
 
-# In a message, or in a string within one.
+# In a message, or in a string inside it, where the quotes are escaped.
 _AUTH = re.compile(r'(\\*"auth\\*"\s*:\s*\\*")[^"\\]*')
 _NAMES = ("channel_data", "hash", "user_info")
 _WHO = re.compile(rf'(\\*"(?:{"|".join(_NAMES)})\\*"\s*:\s*).*', re.DOTALL)
@@ -120,10 +121,13 @@ _read_socket_id = msgspec.json.Decoder(_SocketId).decode
 
 
 def read_greeting(envelope: Envelope) -> tuple[str, Any] | None:
-    """Return socket id and activity_timeout of a greeting, the latter as it stands there; None without a socket id."""
+    """Return socket id and activity_timeout of a greeting, or None without a socket id.
+
+    The activity_timeout is the value in the message, unchecked.
+    """
     data = value_of(envelope.data)
     if isinstance(data, str):
-        try:  # a number that no float can hold is no reason to stay away
+        try:  # JSON that `value_of` cannot decode, for example a number too large for a float
             data = {"socket_id": _read_socket_id(data).socket_id}
         except (ValueError, RecursionError):
             return None
@@ -136,9 +140,10 @@ def read_greeting(envelope: Envelope) -> tuple[str, Any] | None:
 
 
 def read_error(sent: object, channel: str | None) -> ErrorReceived:
-    """Return the meaning of a `pusher:error` that has `sent` as its data, in every shape seen.
+    """Return code, message and channel of a `pusher:error` whose data is `sent`.
 
-    The data is an object or a string; the code is a number, a numeral or null. `channel` is the message's own.
+    The data may be an object or a string; its code a number, a string of digits or null. `channel` is the channel of
+    the message itself.
     """
     data = value_of(sent)
     if not isinstance(data, dict):
@@ -151,14 +156,14 @@ def read_error(sent: object, channel: str | None) -> ErrorReceived:
     channel = channel if channel is not None else data.get("channel")
     return ErrorReceived(
         code,
-        # Kept long enough to find the channel's name in it; cut where it is shown.
+        # Long enough to find a channel's name in it; logs and events show less.
         shown(text_of(data.get("message") or data.get("error") or data), 512),
         channel if isinstance(channel, str) else None,
     )
 
 
 def read_refused_upgrade(item: UpgradeRefused) -> Ended:
-    """Return the meaning of an HTTP answer to the upgrade that is not 101."""
+    """Return the end of a connection whose upgrade was answered with an HTTP status other than 101."""
     headers = dict(item.headers)
     reason = f"the upgrade was answered with HTTP {item.status} {item.reason}".rstrip()
     if 300 <= item.status < 400:

@@ -1,12 +1,12 @@
-"""What follows a failure: one table for connections, channels and the sign-in.
+"""Decides what follows a failure, by one table for connections, channels and the sign-in.
 
-The rule behind it: after a success no failure is final. A client that was connected, a channel that was subscribed, a
-user who was signed in is retried, slowly if need be, until it is back or the application ends it. Final
-at once are only failures before the first success that are not temporary. `docs/reconnecting.md` shows the table; a
-script draws it from here.
+The rule of the table: no failure is final after a success. A client that was connected, a channel that was subscribed
+and a user who was signed in are retried, in the end rarely, until they succeed or the application stops them. Only
+permanent failures before the first success are final at once. `docs/reconnecting.md` shows the table;
+`tests/failure_table.py` writes it from this module.
 
-A failure is classified first (`cause_of_close`, `cause_of_status`, `cause_of_refusal`, ...); `FAILURES` then names the
-step that follows, and `delay_after` turns a step into seconds.
+`cause_of_close`, `cause_of_status`, `cause_of_refusal` and the like classify a failure. `step_after` looks up in
+`FAILURES` which step follows, and `delay_after` converts the step into seconds.
 """
 
 from __future__ import annotations
@@ -36,19 +36,21 @@ __all__ = [
 ]
 
 AUTHORIZE_WITHIN = 10.0
-"""Seconds after the greeting in which a 4009 means that the application never authorized itself at all."""
+"""Seconds after the greeting within which a 4009 means that this client never tried to authorize."""
 
 _PATIENT = 1.0
-"""Seconds that `Step.WAIT` waits at least."""
+"""The least delay of `Step.WAIT`, in seconds."""
 _PROMPT_CAP = 8.0
+"""The longest delay of `Step.PROMPT` in its first attempts, in seconds."""
 PROMPT_ATTEMPTS = 6
-"""Delays of 1, 2, 4, 8, 8 and 8 s at most: half a minute. Then servers close connections without a sign-in."""
+"""How many attempts are prompt. With at most 1, 2, 4, 8, 8 and 8 s between them they take half a minute: then servers
+close connections without a sign-in."""
 _SPREAD = 0.1
-"""The part of a fixed delay that is added at random, so that a thousand clients do not reconnect at once."""
+"""The largest random part that is added to a fixed delay, relative to it: a thousand clients must not retry at once."""
 
 
 class Subject(Enum):
-    """What failed."""
+    """The kind of thing that failed."""
 
     CONNECTION = "the connection"
     CHANNEL = "a channel"
@@ -71,7 +73,7 @@ class Step(Enum):
 
 
 class Row(NamedTuple):
-    """A line of the table: what follows at first, what follows once it was good, and why."""
+    """A line of the table: the step before the first success, the step after it, and the reason for both."""
 
     subject: Subject
     at_first: Step
@@ -80,7 +82,7 @@ class Row(NamedTuple):
 
 
 class Cause(Enum):
-    """What went wrong. The value is its description in the documentation."""
+    """The cause of a failure. The value is its description in the documentation."""
 
     NO_NETWORK = "no network, a name that is not found, a refused or reset connection, a timeout"
     ENDED = "an end without a close code, or with one below 4000 or above 4399"
@@ -90,22 +92,26 @@ class Cause(Enum):
     RATE_LIMITED = "close codes 4300 to 4399"
     UNGREETED = "an end after the upgrade and before the greeting"
     NO_GREETING = "something other than a greeting after the upgrade"
-    VIOLATION = "what HTTP, WebSocket or a limit of `Options` does not allow"
+    VIOLATION = "a violation of HTTP, WebSocket or a limit of `Options`"
     NO_URL = "`resolve_url` raised"
     UPGRADE_BUSY = "the upgrade is answered with 408, 425, 429 or 5xx"
     UPGRADE_ASTRAY = "the upgrade is answered with 2xx or 3xx"
     UPGRADE_REFUSED = "the upgrade is answered with another 4xx"
-    PROXY_REFUSED = "the proxy wants a login, or another one"
+    PROXY_REFUSED = "the proxy requires a login, or rejects the login"
     QUOTA = "close code 4004"
-    UNAUTHORIZED_SO_FAR = "close code 4009 while an authorization is pending or fails for now"
-    UNAUTHORIZED = "close code 4009 within 10 s of the greeting, nothing being asked for"
+    UNAUTHORIZED_SO_FAR = (
+        "close code 4009 while an authorization is pending or has failed temporarily"
+    )
+    UNAUTHORIZED = (
+        "close code 4009 within 10 s of the greeting, without any authorization requested"
+    )
     UNAUTHORIZED_LATE = "close code 4009 later"
     TERMINATED = 'close code 4009 "disconnected by the app"'
     REFUSED = "other close codes from 4000 to 4099"
     CERTIFICATE = "a certificate that cannot be verified"
     CERTIFICATE_EARLY = "a certificate that is not valid yet"
 
-    AUTH_DELAYED = "no authorization for now: 408, 429, 5xx, no network, no answer"
+    AUTH_DELAYED = "no authorization, temporarily: 408, 429, 5xx, no network, no answer"
     AUTH_REFUSED = "no authorization: another status, or an answer without one"
     SUBSCRIBE_UNANSWERED = "the server does not answer the subscribe"
     SUBSCRIBE_DELAYED = "the server refuses with 408, 429, 5xx, 4301 or an internal error"
@@ -114,7 +120,7 @@ class Cause(Enum):
     SUBSCRIBE_REFUSED = "the server refuses for another reason"
 
     SIGN_IN_AUTH_DELAYED = (
-        "no authorization to sign in for now: 408, 429, 5xx, no network, no answer"
+        "no authorization to sign in, temporarily: 408, 429, 5xx, no network, no answer"
     )
     SIGN_IN_AUTH_REFUSED = "no authorization to sign in: another status, or an answer without one"
     SIGN_IN_UNANSWERED = "the server does not answer the sign-in"
@@ -125,9 +131,11 @@ S = Step
 _LINK, _CHANNEL, _USER = Subject
 
 FAILURES: dict[Cause, Row] = {
-    Cause.NO_NETWORK: Row(_LINK, S.BACK_OFF, S.BACK_OFF, "networks come back"),
-    Cause.ENDED: Row(_LINK, S.BACK_OFF, S.BACK_OFF, "a crash, a restart, or a proxy that cuts"),
-    Cause.SILENCE: Row(_LINK, S.AT_ONCE, S.AT_ONCE, "the time-out was delay enough"),
+    Cause.NO_NETWORK: Row(_LINK, S.BACK_OFF, S.BACK_OFF, "networks recover"),
+    Cause.ENDED: Row(
+        _LINK, S.BACK_OFF, S.BACK_OFF, "a crash, a restart, or a proxy that ends connections"
+    ),
+    Cause.SILENCE: Row(_LINK, S.AT_ONCE, S.AT_ONCE, "the timeout was delay enough"),
     Cause.RESTARTING: Row(_LINK, S.AT_ONCE, S.AT_ONCE, "the server asks for a reconnect"),
     Cause.OVER_CAPACITY: Row(_LINK, S.WAIT, S.WAIT, "the server asks for a delay"),
     Cause.RATE_LIMITED: Row(_LINK, S.WAIT, S.WAIT, "the server limits messages"),
@@ -135,59 +143,71 @@ FAILURES: dict[Cause, Row] = {
         _LINK,
         S.BACK_OFF,
         S.BACK_OFF,
-        "Sockudo ends so for an unknown key, a disabled app and a full one; the last passes",
+        "Sockudo does so for an unknown key, a disabled app and a full one; the last is temporary",
     ),
-    Cause.NO_GREETING: Row(_LINK, S.WAIT, S.WAIT, "a proxy or another server in the way"),
-    Cause.VIOLATION: Row(_LINK, S.WAIT, S.WAIT, "a fault of the server or of something in the way"),
+    Cause.NO_GREETING: Row(_LINK, S.WAIT, S.WAIT, "another server answers, or a proxy in between"),
+    Cause.VIOLATION: Row(_LINK, S.WAIT, S.WAIT, "a fault of the server or of a proxy in between"),
     Cause.NO_URL: Row(_LINK, S.WAIT, S.WAIT, "the application may know the URL later"),
     Cause.UPGRADE_BUSY: Row(_LINK, S.WAIT, S.WAIT, "an overload or a restart"),
-    Cause.UPGRADE_ASTRAY: Row(_LINK, S.WAIT, S.WAIT, "a captive portal or a proxy in the way"),
+    Cause.UPGRADE_ASTRAY: Row(_LINK, S.WAIT, S.WAIT, "a captive portal or a proxy in between"),
     Cause.UPGRADE_REFUSED: Row(
-        _LINK, S.A_FEW, S.WAIT, "reverse proxies answer so for seconds during a deploy"
+        _LINK, S.A_FEW, S.WAIT, "reverse proxies do so for seconds during a deploy"
     ),
     Cause.PROXY_REFUSED: Row(
         _LINK, S.FINAL, S.WAIT, "a wrong login may lock an account; logins expire and are renewed"
     ),
     Cause.QUOTA: Row(
-        _LINK, S.FINAL, S.WAIT, "the client's own lost connection may fill the place for minutes"
+        _LINK, S.FINAL, S.WAIT, "the client's lost connection may still count for minutes"
     ),
     Cause.UNAUTHORIZED_SO_FAR: Row(
         _LINK, S.WAIT, S.WAIT, "the auth endpoint may answer on the next connection"
     ),
     Cause.UNAUTHORIZED: Row(
-        _LINK, S.FINAL, S.SLOW, "this app wants a sign-in or a private channel, or another Origin"
+        _LINK,
+        S.FINAL,
+        S.SLOW,
+        "this app requires a sign-in or a private channel, or another Origin",
     ),
     Cause.UNAUTHORIZED_LATE: Row(
-        _LINK, S.SLOW, S.SLOW, "this app wants a sign-in or a private channel in time"
+        _LINK,
+        S.SLOW,
+        S.SLOW,
+        "this app requires a sign-in or a private channel soon after the greeting",
     ),
-    Cause.TERMINATED: Row(_LINK, S.FINAL, S.FINAL, "the application wants this user gone"),
+    Cause.TERMINATED: Row(_LINK, S.FINAL, S.FINAL, "the application disconnected this user"),
     Cause.REFUSED: Row(
         _LINK, S.FINAL, S.SLOW, "a wrong key, path or protocol; apps are disabled and enabled again"
     ),
     Cause.CERTIFICATE: Row(
-        _LINK, S.FINAL, S.SLOW, "nothing was sent; certificates are renewed, portals go away"
+        _LINK,
+        S.FINAL,
+        S.SLOW,
+        "no secret was sent; certificates are renewed, captive portals are temporary",
     ),
     Cause.CERTIFICATE_EARLY: Row(
-        _LINK, S.SLOW, S.SLOW, "the clock of this machine may be wrong, and is set later"
+        _LINK, S.SLOW, S.SLOW, "the clock of this machine may be wrong and set later"
     ),
     Cause.AUTH_DELAYED: Row(_CHANNEL, S.WAIT, S.WAIT, "the endpoint is down or overloaded"),
     Cause.AUTH_REFUSED: Row(
-        _CHANNEL, S.FINAL, S.RARE, "deploys, expired sessions and login pages pass"
+        _CHANNEL, S.FINAL, S.RARE, "deploys, expired sessions and login pages are temporary"
     ),
     Cause.SUBSCRIBE_UNANSWERED: Row(_CHANNEL, S.WAIT, S.WAIT, "the answer was lost"),
     Cause.SUBSCRIBE_DELAYED: Row(_CHANNEL, S.WAIT, S.WAIT, "an overload, or a limit on messages"),
     Cause.CHANNEL_FULL: Row(_CHANNEL, S.WHEN_FREE, S.WHEN_FREE, "members leave"),
     Cause.CHANNEL_ENDS_CONNECTION: Row(
-        _CHANNEL, S.WHEN_FREE, S.WHEN_FREE, "one channel costs no other channel its connection"
+        _CHANNEL, S.WHEN_FREE, S.WHEN_FREE, "one channel must not cost the others their connection"
     ),
     Cause.SUBSCRIBE_REFUSED: Row(
         _CHANNEL, S.FINAL, S.RARE, "a wrong secret or name; secrets are rotated"
     ),
     Cause.SIGN_IN_AUTH_DELAYED: Row(
-        _USER, S.PROMPT, S.PROMPT, "some servers end the connection of a user who is late"
+        _USER, S.PROMPT, S.PROMPT, "some servers end the connection of a user that signs in late"
     ),
     Cause.SIGN_IN_AUTH_REFUSED: Row(
-        _USER, S.FINAL, S.PROMPT_THEN_RARE, "deploys, expired sessions and login pages pass"
+        _USER,
+        S.FINAL,
+        S.PROMPT_THEN_RARE,
+        "deploys, expired sessions and login pages are temporary",
     ),
     Cause.SIGN_IN_UNANSWERED: Row(
         _USER, S.FINAL, S.PROMPT_THEN_RARE, "servers without the feature do not answer"
@@ -196,15 +216,16 @@ FAILURES: dict[Cause, Row] = {
         _USER, S.FINAL, S.PROMPT_THEN_RARE, "a wrong secret; secrets are rotated"
     ),
 }
-"""The table. "Final" of a channel or a sign-in ends at the next connection, which retries both."""
+"""The table. A final failure of a channel or a sign-in ends with the connection: the next one tries again."""
 
 _REFUSALS = {S.FINAL, S.A_FEW, S.SLOW, S.RARE, S.PROMPT_THEN_RARE}
+"""The steps that follow refusals: `give_up="at_refusal"` makes them final."""
 
 
 def step_after(cause: Cause, *, good: bool, failures: int, options: Options) -> Step:
-    """Return what follows the failure number `failures` in a row; FINAL is "no further attempt".
+    """Return the step that follows failure number `failures` in a row.
 
-    `good` is whether the same thing was good before on this client: connected, subscribed, signed in.
+    `good` is whether the connection, channel or sign-in succeeded before on this client.
     """
     row = FAILURES[cause]
     if options.give_up == "at_refusal" and {row.at_first, row.once_good} & _REFUSALS:
@@ -220,10 +241,10 @@ def step_after(cause: Cause, *, good: bool, failures: int, options: Options) -> 
 def delay_after(
     cause: Cause, step: Step, failures: int, options: Options, rng: Rng, *, at_least: float = 0.0
 ) -> float:
-    """Return the seconds until the next attempt: those of `step` after failure number `failures` in a row.
+    """Return the delay of `step` in seconds, after failure number `failures` in a row.
 
-    No delay is shorter than `at_least` or `Options.retry_floor`, but the first after a server's own restart (4200 to
-    4299), unless the server has several nodes.
+    It is at least `at_least` and `Options.retry_floor`. The exception is the first attempt after 4200 to 4299, where
+    the server asks for a reconnect: it follows at once, unless the server has several nodes.
     """
     if step is S.AT_ONCE and options.several_nodes:
         step = S.BACK_OFF
@@ -251,7 +272,7 @@ def delay_after(
         case S.WHEN_FREE:
             return _fixed(options.capacity_retry, failures, at_least, rng)
         case S.FINAL:
-            raise ValueError("nothing follows a final failure")
+            raise ValueError("no attempt follows a final failure")
         case _:
             assert_never(step)
 
@@ -259,32 +280,32 @@ def delay_after(
 def retry_in(
     cause: Cause, *, good: bool, failures: int, options: Options, rng: Rng
 ) -> float | None:
-    """Return the seconds until a channel or the sign-in is tried again, or None: not on this connection."""
+    """Return the seconds until a channel or sign-in is tried again; None: no attempt on this connection."""
     step = step_after(cause, good=good, failures=failures, options=options)
     return None if step is S.FINAL else delay_after(cause, step, failures, options, rng)
 
 
 def _fixed(delays: tuple[float, ...], failures: int, at_least: float, rng: Rng) -> float:
-    """Return the delay number `failures`, the last one from there on, a little later at random."""
+    """Return delay number `failures`, or the last one beyond the end, plus a random part of up to a tenth."""
     delay = delays[min(failures, len(delays)) - 1]
     return max(at_least, delay + rng.uniform(0.0, _SPREAD * delay))
 
 
-# From an observation to its cause.
+# Classify failures.
 
 
 def cause_of_close(
     code: int | None, text: str, *, connected_for: float | None = None, authorizing: bool = False
 ) -> Cause:
-    """Return the cause of an end with `code` (of the close frame, or of the error that stood for one).
+    """Return the cause of an end with `code`, from the close frame or from a `pusher:error` before the end.
 
-    `connected_for` is the age of the connection in seconds, None before its greeting; `authorizing`: an authorization
-    is pending or failed for now. Codes are classified by range, as the protocol document says.
+    `connected_for` is the age of the connection in seconds, None before its greeting; `authorizing` is whether an
+    authorization is pending or has failed temporarily. Classifies codes by range, as Pusher's protocol document does.
     """
     if code is None or not 4000 <= code < 4400:
         return Cause.ENDED
     if code >= 4300:
-        # They belong in pusher:error and close nothing on Pusher; only servers that limit something close with them.
+        # Pusher sends these in pusher:error only; other servers close with them when a client exceeds a limit.
         return Cause.RATE_LIMITED
     if code >= 4200:
         return Cause.RESTARTING
@@ -304,29 +325,29 @@ def cause_of_close(
 
 
 def says_terminated(text: str) -> bool:
-    """Return whether a 4009 with these words means that the application terminated the user."""
+    """Return whether a 4009 with this text means that the application terminated the user's connections."""
     return any(words in text.lower() for words in ("disconnected by the app", "terminated by"))
 
 
 def cause_of_status(status: int) -> Cause:
-    """Return the cause of an upgrade that was answered with the HTTP `status` instead of 101."""
+    """Return the cause of an upgrade answered with this HTTP status instead of 101."""
     if status >= 500 or status in (408, 425, 429):
         return Cause.UPGRADE_BUSY
     return Cause.UPGRADE_REFUSED if status >= 400 else Cause.UPGRADE_ASTRAY
 
 
 def cause_of_authorization(error: AuthorizationError) -> Cause:
-    """Return why a channel got no authorization."""
+    """Return the cause for a channel whose authorization failed."""
     return Cause.AUTH_DELAYED if error.temporary else Cause.AUTH_REFUSED
 
 
 def cause_of_sign_in_authorization(error: AuthorizationError) -> Cause:
-    """Return why the sign-in got no authorization."""
+    """Return the cause for a sign-in whose authorization failed."""
     return Cause.SIGN_IN_AUTH_DELAYED if error.temporary else Cause.SIGN_IN_AUTH_REFUSED
 
 
 def cause_of_refusal(code: int | None, text: str) -> Cause:
-    """Return why the server refused a subscribe, from its code or status and its words."""
+    """Return the cause of a refused subscribe, from the server's code or status and its text."""
     words = text.lower()
     if code == 4100 or "over capacity" in words or "over quota" in words:
         return Cause.CHANNEL_FULL

@@ -1,4 +1,4 @@
-"""Numbered byte streams: opening, tunnels through proxies, TLS, and the queue of effects for the driver.
+"""Numbered byte streams: opens them, tunnels through proxies, starts TLS, and queues effects for the driver.
 
-Knows nothing of the protocol on a stream, nor which machine owns it beyond the three calls of `Owner`.
+Knows neither the protocol on a stream nor its owner, beyond the three calls of `Owner`.
 """

@@ -1,4 +1,4 @@
-"""The queue of effects that a driver takes from."""
+"""The queue of effects for the driver."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ __all__ = ["EffectQueue"]
 
 
 class EffectQueue(list[Effect]):
-    """Effects in the order in which they are to be carried out. A list: an empty deque takes 700 bytes."""
+    """Effects in the order in which the driver carries them out. A list: an empty deque takes 700 bytes."""
 
     __slots__ = ()
 
     def next(self) -> Effect | None:
-        """Remove and return the next effect, or None. Writes to one stream that follow each other are joined."""
+        """Remove and return the next effect, or None. Joins consecutive writes to one stream."""
         if not self:
             return None
         effect, count = self[0], 1
@@ -30,5 +30,5 @@ class EffectQueue(list[Effect]):
         return effect
 
     def drop(self, transport: int) -> None:
-        """Remove the effects of a stream that has ended: a driver gets none after it reported the end."""
+        """Remove the effects of a stream that has ended: the driver gets none after it reported the end."""
         self[:] = [effect for effect in self if getattr(effect, "transport", None) != transport]

@@ -1,9 +1,8 @@
-"""The numbered byte streams of a session: each is opened, tunnelled through the proxy, secured, used and closed here.
+"""The numbered byte streams of a session: opens each one, tunnels through the proxy, starts TLS, writes and closes.
 
-The owner of a stream gets three calls: when the stream leads to its server, for received bytes, and when it
-ends. A stream may also be a connection that carries whole messages: then its driver does everything below messages,
-proxy and TLS included. Answers of the driver for unknown or finished numbers are ignored here, once for the whole
-session.
+The owner of a stream gets three calls: when the stream leads to its server, for received bytes, and when it ends. A
+stream can also be a connection that carries whole messages: then its driver does everything below messages, proxy and
+TLS included. Ignores reports of the driver about unknown and ended streams, so that no other module has to.
 """
 
 from __future__ import annotations
@@ -35,25 +34,27 @@ class Owner(Protocol):
     """The machine that uses a stream. It gets no call after it closed the stream, nor after `transport_closed`."""
 
     def transport_opened(self, transport: int) -> None:
-        """Begin: the stream leads to the server, with TLS where the address wants it."""
+        """Start to use the stream, which now leads to the server, with TLS if the address requires it."""
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:
-        """Take bytes of the server, at least one."""
+        """Process bytes from the server, at least one."""
 
     def transport_closed(
         self, transport: int, error: BaseException | str | None, reason: str, now: float
     ) -> None:
-        """Handle the end of the stream, or that it could not be opened. `reason` describes `error`, for people."""
+        """Handle the end of the stream, or the failure to open it. `reason` is a description of `error`."""
 
 
 class MessageOwner(Owner, Protocol):
-    """The machine that uses a connection which carries whole messages."""
+    """The machine that uses a connection that carries whole messages."""
 
     def receive_message(self, message: str | bytes, now: float) -> None:
-        """Take one message of the server: text, or the bytes of a binary one."""
+        """Process one message from the server: text, or the bytes of a binary message."""
 
 
 class _Stream:
+    """One numbered stream."""
+
     __slots__ = ("address", "messages_for", "owner", "ssl_context", "state", "tunnel", "unsent")
 
     def __init__(
@@ -65,11 +66,12 @@ class _Stream:
         self.ssl_context = ssl_context
         self.state = S.OPENING
         self.unsent = 0
+        """How many bytes the driver has not reported as written."""
         self.messages_for: MessageOwner | None = None
-        """The owner, where the stream carries whole messages."""
+        """The owner, if the stream carries whole messages."""
 
     def move(self, given: TransportInput) -> bool:
-        """Advance the state; return whether the input counted."""
+        """Advance the state; return False, and change nothing, when the table has no transition for the input."""
         if (self.state, given) not in TRANSPORT:
             return False
         self.state = advance(TRANSPORT, self.state, given)
@@ -77,7 +79,7 @@ class _Stream:
 
 
 class Transports:
-    """Numbers streams, knows their owners, and ends each stream within `close_timeout` of its `close`."""
+    """All streams of a session, by number. Each one ends at most `close_timeout` seconds after its `close`."""
 
     __slots__ = (
         "_close_timeout", "_last", "_proxy", "_streams", "_timers", "bytes_received", "bytes_sent",
@@ -87,9 +89,9 @@ class Transports:
     def __init__(self, timers: Timers, close_timeout: float, proxy: Proxy | None = None) -> None:
         self.effects: EffectQueue = EffectQueue()
         self.bytes_received: int = 0
-        """Bytes that owners received. What a proxy says is not counted."""
+        """Bytes received for owners, without a proxy's answers."""
         self.bytes_sent: int = 0
-        """Bytes that the driver reported as written, of streams that still exist."""
+        """Bytes that the driver reported as written, on streams that had not ended."""
         self._proxy = proxy
         self._timers = timers
         self._close_timeout = close_timeout
@@ -97,7 +99,7 @@ class Transports:
         self._last = 0
 
     def use(self, proxy: Proxy | None) -> None:
-        """Use another proxy, or none, for the next streams."""
+        """Use this proxy, or none, for streams that are opened from now on."""
         self._proxy = proxy
 
     def __len__(self) -> int:
@@ -106,10 +108,10 @@ class Transports:
     def __contains__(self, transport: int) -> bool:
         return transport in self._streams
 
-    # Called by owners
+    # Calls of owners.
 
     def open(self, address: Address, owner: Owner, ssl_context: Any = None) -> int:
-        """Ask for a stream to `address` and return its number. `ssl_context` replaces the driver's for its TLS."""
+        """Open a stream to `address` and return its number. `ssl_context` replaces the driver's SSL context."""
         self._last += 1
         proxy, to, tunnel = self._proxy, address, None
         if proxy is not None:
@@ -120,7 +122,7 @@ class Transports:
         return self._last
 
     def open_messages(self, address: Address, owner: MessageOwner) -> int:
-        """Ask for a connection to `address` that carries whole messages, and return its number."""
+        """Open a connection to `address` that carries whole messages, and return its number."""
         self._last += 1
         stream = self._streams[self._last] = _Stream(owner, address, None, None)
         stream.messages_for = owner
@@ -137,18 +139,18 @@ class Transports:
         return self._last
 
     def send(self, transport: int, data: bytes) -> None:
-        """Ask for `data` to be written; do nothing for a stream that is not open or was closed."""
+        """Write `data`. Does nothing when the stream is not open."""
         stream = self._streams.get(transport)
         if data and stream is not None and stream.state is S.OPEN:
             self._write(transport, stream, data)
 
     def unsent(self, transport: int) -> int:
-        """Return how many bytes the driver has still to write to this stream."""
+        """Return how many bytes of this stream the driver has not reported as written."""
         stream = self._streams.get(transport)
         return stream.unsent if stream else 0
 
     def linger(self, transport: int, now: float) -> None:
-        """Give the stream `close_timeout` from now to end; after that it is aborted."""
+        """Abort the stream if it has not ended `close_timeout` seconds from now."""
         if transport in self._streams and not self._timers.is_set(Timer.CLOSE, transport):
             self._timers.set(Timer.CLOSE, now + self._close_timeout, transport)
 
@@ -161,9 +163,10 @@ class Transports:
         code: int = 1000,
         reason: str = "",
     ) -> None:
-        """Ask for the end of a stream; its owner gets no further call about it.
+        """Close a stream; its owner gets no further call about it.
 
-        A connection that carries messages is closed by a close frame with `code` and `reason`.
+        A stream that is not open yet is aborted. `code` and `reason` are for the close frame of a connection that
+        carries whole messages.
         """
         stream = self._streams[transport]
         abort = abort or stream.state not in (S.OPEN, S.CLOSING)
@@ -175,14 +178,14 @@ class Transports:
         self.linger(transport, now)
 
     def close_due(self, transport: int) -> None:
-        """Give up on an orderly end: abort, and forget the stream whatever the driver still reports."""
+        """Abort a stream that did not end in time, and ignore all further reports about it."""
         del self._streams[transport]
         self.effects.append(CloseTransport(transport, abort=True))
 
-    # Reported by the driver
+    # Reports of the driver.
 
     def transport_opened(self, transport: int) -> None:
-        """Begin with a stream that is open: speak to the proxy, or tell the owner."""
+        """Start the tunnel through the proxy, or notify the owner when there is no proxy."""
         stream = self._streams.get(transport)
         if stream is None:
             return
@@ -192,26 +195,26 @@ class Transports:
             self._write(transport, stream, stream.tunnel.open())
 
     def tls_started(self, transport: int) -> None:
-        """Tell the owner of a stream that TLS has begun behind the proxy."""
+        """Notify the owner that TLS has started on a tunnel through the proxy."""
         stream = self._streams.get(transport)
         if stream is not None:
             self._advance(transport, stream, G.SECURED)
 
     def receive_data(self, transport: int, data: bytes, now: float) -> None:
-        """Hand received bytes to the owner; those of a proxy's answer end here."""
+        """Pass received bytes to the owner, or to the tunnel while there is one."""
         stream = self._streams.get(transport)
         if stream is None or not data:
             return
         if stream.state is S.TUNNELING:
             data = self._through_proxy(transport, stream, data, now)
-        elif stream.state is S.SECURING:  # in TLS the client speaks first
+        elif stream.state is S.SECURING:  # no server sends before the client in TLS
             self._refuse_surplus(transport, stream, now)
         if data and stream.state is S.OPEN:
             self.bytes_received += len(data)
             stream.owner.receive_data(transport, data, now)
 
     def receive_message(self, transport: int, message: str | bytes, now: float) -> int:
-        """Hand a received message to the owner, and return its size in bytes."""
+        """Pass a received message to the owner, and return its size in bytes."""
         stream = self._streams.get(transport)
         if stream is None or stream.messages_for is None or stream.state is not S.OPEN:
             return 0
@@ -224,7 +227,7 @@ class Transports:
         return size
 
     def data_sent(self, transport: int, size: int) -> None:
-        """Note that the driver wrote `size` bytes."""
+        """Count `size` bytes as written."""
         stream = self._streams.get(transport)
         if stream is not None:
             self.bytes_sent += size
@@ -233,7 +236,7 @@ class Transports:
     def transport_closed(
         self, transport: int, error: BaseException | str | None, now: float
     ) -> None:
-        """Forget a stream that ended or failed to open, void its effects, and tell its owner."""
+        """Remove a stream that ended or failed to open, with its effects, and notify its owner."""
         stream = self._streams.pop(transport, None)
         self.effects.drop(transport)
         self._timers.stop(Timer.CLOSE, transport)
@@ -244,8 +247,6 @@ class Transports:
             reason = f"{self._proxy}: {reason or 'it ended the connection'}"
         stream.owner.transport_closed(transport, error, reason, now)
 
-    # Within
-
     def _write(self, transport: int, stream: _Stream, data: bytes) -> None:
         stream.unsent += len(data)
         if stream.messages_for is None:
@@ -254,14 +255,14 @@ class Transports:
             self.effects.append(SendMessage(transport, data.decode()))
 
     def _advance(self, transport: int, stream: _Stream, given: TransportInput) -> None:
-        """Tell the owner when `given` makes the stream usable."""
+        """Advance the state to open, and notify the owner."""
         if stream.move(given):
             stream.owner.transport_opened(transport)
 
     def _through_proxy(self, transport: int, stream: _Stream, data: bytes, now: float) -> bytes:
-        """Take bytes of the proxy's answer; return those behind it, which are the server's."""
+        """Pass bytes to the tunnel; return the bytes that follow the proxy's last answer, which are the server's."""
         tunnel = stream.tunnel
-        assert tunnel is not None  # the state says so
+        assert tunnel is not None  # as the state is TUNNELING
         try:
             following = tunnel.receive_data(data)
         except ProxyFailed as failed:
@@ -282,9 +283,11 @@ class Transports:
         return b""
 
     def _refuse_surplus(self, transport: int, stream: _Stream, now: float) -> None:
-        self._fail(transport, stream, ProxyFailed("the proxy said more than it was asked"), now)
+        self._fail(
+            transport, stream, ProxyFailed("the proxy sent bytes before TLS had started"), now
+        )
 
     def _fail(self, transport: int, stream: _Stream, failed: ProxyFailed, now: float) -> None:
-        """Abort a stream that the proxy does not let through, and tell its owner."""
+        """Abort a stream whose tunnel failed, and notify its owner."""
         self.close(transport, now, abort=True)
         stream.owner.transport_closed(transport, failed, describe(str(failed)), now)
