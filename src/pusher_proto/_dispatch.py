@@ -1,4 +1,4 @@
-"""Dispatch of the server's messages to the machines, and the queue of events for the application."""
+"""Dispatches the server's messages to channels and user, and queues events for the application."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ __all__ = ["Dispatch", "EventQueue"]
 
 _log = logger("session")
 
-# Between these are the names of the protocol, and few others: to compare costs a quarter of what a call does.
+# The protocol's names, and few others, are between these two. A comparison takes a quarter of the time of a call.
 _FIRST, _LAST = "pusher:", "pusher_internal;"
 _FAILURES = (SubscriptionFailed, SignInFailed)
 
 
 class EventQueue(deque[Event]):
-    """The queue of events. `changes` counts the events other than messages.
+    """The queue of events for the application.
 
-    Nothing is counted for each message: `bytes` grows with each read, and `look` is called once it has reached
-    `look_at`, to count what really waits.
+    It counts nothing for each message: `bytes` increases with each read, and when it reaches `look_at` the queue calls
+    `look`, which counts the bytes of the waiting events.
     """
 
     __slots__ = ("_look", "alike", "bytes", "changes", "held", "look_at", "violations")
@@ -58,19 +58,20 @@ class EventQueue(deque[Event]):
     def __init__(self, look_at: int, look: Callable[[], None]) -> None:
         super().__init__()
         self.bytes: int = 0
-        """At least the bytes of all events so far."""
+        """The bytes of all events so far, or more."""
         self.look_at: int = look_at
+        """The value of `bytes` at which `look` is called."""
         self.alike: int = 0
-        """How many messages at the left have the same channel and name; see `fast_lane.Run`."""
+        """How many messages at the left end have the same channel and name; see `fast_lane.Run`."""
         self.changes: int = 0
-        """How many events were emitted that are not messages."""
+        """How many events other than messages were queued."""
         self.violations: int = 0
         self.held: int = 0
-        """The bytes of messages that wait before the queue, while missed ones are fetched."""
+        """The bytes of messages that are held before the queue, while missed events are fetched."""
         self._look = look
 
     def emit(self, event: Event) -> None:
-        """Queue an event."""
+        """Queue and count an event, and log failures of subscriptions and sign-ins."""
         if isinstance(event, _FAILURES):
             _log_failure(event)
         self.changes += 1
@@ -81,13 +82,13 @@ class EventQueue(deque[Event]):
             self._look()
 
     def add(self, run: Run) -> None:
-        """Queue messages. Call `check` after the last one."""
+        """Queue messages. Call `check` after the last run of a read."""
         if run.alike and self.alike == len(self) and (not self or run.is_like(self[0])):
             self.alike += len(run.events)
         self.extend(run.events)
 
     def check(self) -> None:
-        """Call `look` if enough was received for it: after each read."""
+        """Call `look` if enough was received since the last time. Call this after each read."""
         if self.bytes >= self.look_at:
             self._look()
 
@@ -97,11 +98,12 @@ class EventQueue(deque[Event]):
         self._look()
 
     def waiting(self) -> int:
-        """Count the bytes of the events in the queue, and of the held ones."""
+        """Return the bytes of the events in the queue and of the held messages."""
         return sum(map(size_of, self)) + self.held
 
 
 def _log_failure(event: SubscriptionFailed | SignInFailed) -> None:
+    """Log a failure: as a warning if another attempt is planned, else as an error."""
     if isinstance(event, SignInFailed):
         what = "the user is not signed in"
     else:
@@ -113,7 +115,7 @@ def _log_failure(event: SubscriptionFailed | SignInFailed) -> None:
 
 
 class Dispatch:
-    """Hands what a link received to the machine that handles it."""
+    """Passes the items of a link to the parts of the session that process them."""
 
     __slots__ = ("_catch_ups", "_connector", "_events", "_subscriptions", "_user", "messages")
 
@@ -132,24 +134,24 @@ class Dispatch:
         self._catch_ups = catch_ups
         self.messages = 0
 
-    def take(self, items: Iterable[Run | LinkItem], now: float) -> None:
-        """Handle the items of one read, each before asking for the next."""
+    def dispatch(self, items: Iterable[Run | LinkItem], now: float) -> None:
+        """Process the items of one read, each before getting the next."""
         for item in items:
             if isinstance(item, Run):
-                self._take_messages(item, now)
+                self._messages_of(item, now)
             elif isinstance(item, Envelope):
                 self.messages += 1
                 if item.event == SIGNED_IN:
                     self._subscriptions.signed_in(now)
                 if not self._user.receive(item, now):
                     _log.debug(
-                        "dropped %s: unknown, and no channel is named", excerpt(item.event, 64)
+                        "dropped %s: unknown, and without a channel", excerpt(item.event, 64)
                     )
             else:
-                self._take_control(item, now)
+                self._control(item, now)
 
-    def _take_messages(self, run: Run, now: float) -> None:
-        """Take messages that name a channel: one look-up for a run of messages that are alike."""
+    def _messages_of(self, run: Run, now: float) -> None:
+        """Process messages of channels. A run of messages that are alike needs one look-up."""
         find = self._subscriptions.channels.get
         events: list[ChannelEvent] = run.events
         self.messages += len(events)
@@ -166,12 +168,13 @@ class Dispatch:
             self._events.add(run)
             return
         for event in events:
-            self._take_message(event, now)
+            self._message(event, now)
 
-    def _take_message(self, event: ChannelEvent, now: float) -> None:
+    def _message(self, event: ChannelEvent, now: float) -> None:
+        """Process one message of a channel."""
         channel, name = self._subscriptions.channels.get(event.channel), event.name
         if channel is None or name.startswith(("pusher:", "pusher_internal:")):
-            self._take_special(channel, event, now)
+            self._special(channel, event, now)
         elif channel.passes:
             self._events.append(event)
         elif channel.receives:
@@ -179,8 +182,8 @@ class Dispatch:
         else:
             _log.debug("dropped %s: its channel is not subscribed", excerpt(name, 64))
 
-    def _take_special(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
-        """Handle a message of the protocol, or of a channel that the application does not have."""
+    def _special(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
+        """Process a message of the protocol, or of a channel that is not subscribed."""
         if event.name == SIGNED_IN:
             self._subscriptions.signed_in(now)
         for_user = channel is None or event.name in USER_MESSAGES
@@ -192,7 +195,7 @@ class Dispatch:
             _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 
     def _emit_message(self, text: bytes) -> None:
-        """Emit a message as it was received; what cannot be read is reported as a `ProtocolViolation` later."""
+        """Emit a `Message`. Does nothing for an invalid text, for which the link emits a `Malformed`."""
         try:
             found = decode(text)
         except BadMessage:
@@ -203,7 +206,8 @@ class Dispatch:
         )
         self._events.emit(message)
 
-    def _take_control(self, item: LinkNews, now: float) -> None:
+    def _control(self, item: LinkNews, now: float) -> None:
+        """Process an item about the connection itself."""
         connector = self._connector
         match item:
             case TextReceived():

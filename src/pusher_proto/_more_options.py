@@ -1,6 +1,6 @@
-"""The options that every way to make `Options` takes by keyword, so that type checkers and editors know them.
+"""The types of the options that every constructor of `Options` accepts by keyword, for type checkers and editors.
 
-`options` documents their meaning and defaults; a test compares the two.
+`options` documents their meaning and defaults; a test compares the two modules.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["MoreOptions"]
 
 
 class MoreOptions(TypedDict, total=False):
-    """Fields of `Options`, without the fields that choose the server."""
+    """The fields of `Options`, except the ones that select the server."""
 
     auth: Auth | None
     headers: Mapping[str, str]

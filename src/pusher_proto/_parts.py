@@ -1,4 +1,4 @@
-"""The parts of a session: the functions that their timers call, and their counts."""
+"""The parts of a session: the functions that timers call, and the counts of `Stats`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DUE", "Parts", "fire"]
 
 
 class Parts(NamedTuple):
-    """The parts of a session that have deadlines and counts."""
+    """The parts of a session that have timers or counts."""
 
     transports: Transports
     connector: Connector
@@ -30,12 +30,12 @@ class Parts(NamedTuple):
     catch_ups: CatchUps
 
     def reconnect(self, now: float) -> None:
-        """End the connection and open another."""
+        """Close the connection and open another."""
         self.connector.disconnect(now)
         self.connector.connect(now)
 
     def stats(self, messages: int, violations: int, now: float) -> Stats:
-        """Return the counts of all parts, with those of messages."""
+        """Return the counts of all parts; `messages` and `violations` are the counts of the dispatch."""
         connector, catch_ups = self.connector, self.catch_ups
         hanging = self.auth_requests.hanging(now) + catch_ups.hanging(now)
         return Stats(
@@ -58,13 +58,13 @@ class Parts(NamedTuple):
         )
 
     def hanging_text(self, now: float) -> str:
-        """Return what to say of calls that do not return; an empty text for none."""
+        """Return a message about calls that did not return in time, or ""."""
         texts = self.auth_requests.hanging_text(now), self.catch_ups.hanging_text(now)
         return "; ".join(filter(None, texts))
 
 
 def fire(parts: Parts, timer: Timer, of: Any, now: float) -> None:
-    """Call what a timer is for, which is due; `of` is its channel, request or transport."""
+    """Call the function of a timer that is due; `of` is its channel, request or transport."""
     DUE[timer](parts, of, now)
 
 
@@ -79,7 +79,7 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.CLOSE: lambda parts, transport, _: parts.transports.close_due(transport),
     Timer.TRIGGER: lambda parts, _, now: parts.client_events.due(now),
     Timer.OUTBOX: lambda parts, of, _: parts.client_events.outbox_due(of),
-    Timer.LOOK: lambda _, __, ___: None,  # the client looks after every input
+    Timer.LOOK: lambda _, __, ___: None,  # the client checks its consumers after each input
     Timer.IDLE: lambda parts, transport, now: parts.auth_requests.idle_due(transport, now),
     Timer.AUTH: lambda parts, request, now: parts.auth_requests.request_due(request, now),
     Timer.AUTH_RETRY: lambda parts, request, now: parts.auth_requests.retry_due(request, now),
@@ -100,4 +100,4 @@ DUE: dict[Timer, Callable[[Parts, Any, float], None]] = {
     Timer.SIGN_IN_RETRY: lambda parts, _, now: parts.user.retry_due(now),
     Timer.USER_CHANNEL: lambda _, __, ___: None,  # waits look after every input
 }
-"""What each timer calls, with its channel, request or transport. A test proves that none is missing."""
+"""The function of each timer; it gets the channel, request or transport. A test checks that none is missing."""

@@ -1,4 +1,4 @@
-"""The bound on received messages that wait for the application: beyond it reading pauses."""
+"""Limits the received messages that wait for the application: reading pauses when there are too many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .events import ReadingPaused
 __all__ = ["REPORTED_AFTER", "ReceiveBuffer"]
 
 REPORTED_AFTER = 1.0
-"""Seconds after which a pause is reported: servers that drop messages do so once their own buffers are full."""
+"""A pause longer than this many seconds is reported: some servers drop messages when their buffers are full."""
 
 
 class Reading(Protocol):
@@ -21,15 +21,15 @@ class Reading(Protocol):
         """Stop reading from the connection."""
 
     def resume_reading(self, now: float) -> float:
-        """Continue; return the seconds of the pause."""
+        """Resume reading; return the duration of the pause in seconds."""
 
 
 class ReceiveBuffer:
-    """Decides when reading pauses and when it continues.
+    """Decides when to pause and to resume reading.
 
-    A message waits in the queue of the session or, once taken from there, in the consumers of a client, which report
-    what they hold by `hold`. Counting takes a step for each message, so it is done once at least a sixteenth of the
-    limit was received since the last count, and reading pauses when less than a sixteenth is free.
+    A message waits in the queue of the session, and then in the consumers of a client, which report their bytes by
+    `hold`. To count takes a step for each message, so the bytes are counted when at least a sixteenth of the limit was
+    received since the last count, and reading pauses when less than a sixteenth is free.
     """
 
     __slots__ = (
@@ -43,7 +43,7 @@ class ReceiveBuffer:
         limit: int,
         report: Callable[[float, float], None],
     ) -> None:
-        """`report` is called with the seconds of a pause that is reported, and the time."""
+        """`report` is called with the duration of each reported pause in seconds, and the time."""
         self._events = events
         self._reading = reading
         self._report = report
@@ -51,20 +51,20 @@ class ReceiveBuffer:
         self._step = max(limit // 16, 1)
         self._queued = self._held = 0
         self.low: int = limit // 2
-        """Bytes that may wait when reading continues."""
+        """Reading resumes when at most this many bytes wait."""
         self.full: bool = False
-        """Whether reading has to pause. It does where there is an established connection."""
+        """Whether too many bytes wait: reading is paused, if there is an established connection."""
 
     def room(self, waiting: int) -> int:
-        """Return how many bytes may be received until they have to be counted again."""
+        """Return how many bytes may be received before the next count."""
         return max(self._limit - waiting, self._step)
 
     def is_high(self, waiting: int) -> bool:
-        """Return whether so many bytes are too many for reading on."""
+        """Return whether reading has to pause when `waiting` bytes wait."""
         return waiting > self._limit - self._step
 
     def look(self, now: float) -> None:
-        """Count the bytes of the events in the queue; pause reading when there are too many."""
+        """Count the bytes in the queue; pause or resume reading."""
         self._queued = self._events.waiting()
         self._events.look_at = self._events.bytes + self.room(self._queued)
         self._decide(now)
@@ -75,17 +75,18 @@ class ReceiveBuffer:
         self.look(now)
 
     def took(self, size: int | None, now: float) -> None:
-        """Report, while `full`, that events of `size` bytes left the queue; None for an unknown size."""
+        """Report that events of `size` bytes were taken from the queue, or None if unknown. Call it while `full`."""
         self._queued -= self._queued if size is None else size
         if self._queued + self._held <= self.low:
             self.look(now)
 
     def established(self, now: float) -> None:
-        """Pause reading from a new connection, if too much waits."""
+        """Pause reading from a new connection, if too many bytes wait."""
         if self.full:
             self._reading.pause_reading(now)
 
     def _decide(self, now: float) -> None:
+        """Pause or resume reading."""
         waiting = self._queued + self._held
         if self.full and waiting <= self.low:
             self.full = False

@@ -1,4 +1,4 @@
-"""What follows the end of a connection, and what a person can do about it."""
+"""What follows the end of a connection, and hints for the user. Public path of `failures` and `hints`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The members of a presence channel as an application sees them: immutable snapshots."""
+"""The members of a presence channel, as immutable snapshots for the application."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Member(Struct, frozen=True):
     """A member of a presence channel."""
 
     id: str
-    """The id of the user, as text."""
+    """The user id, as text."""
     info: Any = None
-    """The `user_info` that the application gave when it authorized the subscription, or None."""
+    """The `user_info` with which the application authorized the subscription, or None."""
 
 
 class Members(Mapping[str, Member]):
-    """The members at one moment, by their id as a str; iteration is over the ids."""
+    """The members at one moment, by user id. Iteration yields the ids."""
 
     __slots__ = ("_members",)
 

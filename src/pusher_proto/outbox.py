@@ -1,4 +1,4 @@
-"""How client events wait while their channel is not subscribed."""
+"""The settings of the queue for client events of one channel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _KEEP: Final = ("all", "latest")
 
 
 class Outbox(Struct, frozen=True, kw_only=True):
-    """How long, which and how many client events of one channel wait.
+    """The settings of the queue for client events of one channel.
 
-    Raises ValueError and TypeError for settings that are wrong.
+    Raises ValueError or TypeError for invalid settings.
     """
 
     max_age: float | None = 60.0
-    """Seconds after which an event that still waits is dropped, and counted in `Stats.client_events_dropped`.
-    None: it waits until it goes out or its channel is left."""
+    """Seconds after which a waiting event is dropped, and counted in `Stats.client_events_dropped`. None: it waits
+    until it is sent or its channel is unsubscribed."""
     keep: Keep = "all"
     """Whether all events wait, or only the latest one of each name: for positions and other values that replace
     each other."""
     limit: int = 100
-    """How many events wait at most; one more raises `OutboxFull`."""
+    """How many events may wait; `trigger` raises `OutboxFull` for another one."""
 
     def __post_init__(self) -> None:
         if self.max_age is not None:
@@ -38,4 +38,4 @@ class Outbox(Struct, frozen=True, kw_only=True):
         if isinstance(self.limit, bool) or not isinstance(self.limit, int):
             raise TypeError(f"limit is a number of events, not {self.limit!r}")
         if self.limit < 1:
-            raise ValueError(f"limit is a number of events, at least 1, not {self.limit!r}")
+            raise ValueError(f"limit is a number of events and at least 1, not {self.limit!r}")

@@ -11,30 +11,30 @@ __all__ = ["ConnectStep", "OnProgress", "Progress", "ProgressState"]
 
 
 class ConnectStep(StrEnum):
-    """A step of an attempt to connect, in this order."""
+    """A step of an attempt to connect. The steps have this order."""
 
     LOOKUP = "name lookup"
-    """The addresses of the host, or of the proxy, are looked up."""
+    """Look up the addresses of the host or the proxy."""
     TCP = "TCP"
-    """The host or the proxy is dialed: all addresses, until the first one answers."""
+    """Connect to the host or the proxy: try its addresses until one answers."""
     PROXY = "proxy"
-    """The proxy opens the way to the host. Only with a proxy."""
+    """Open a tunnel through the proxy. Only with a proxy."""
     TLS = "TLS"
-    """TLS is established and the certificate is checked."""
+    """Establish TLS and verify the certificate."""
     UPGRADE = "upgrade"
-    """The server is asked for a WebSocket."""
+    """Upgrade the connection to WebSocket."""
     GREETING = "greeting"
-    """The server checks the key and sends the socket id."""
+    """Wait for the greeting of the server, which has the socket id."""
 
 
 class ProgressState(StrEnum):
-    """What became of a step."""
+    """The state of a step."""
 
     BEGAN = "began"
     ENDED = "ended"
     FAILED = "failed"
     SKIPPED = "skipped"
-    """There is nothing to do: TLS that is not wanted, the name lookup where `connect` opens the stream."""
+    """The step is not needed: TLS with `tls=False`, or the name lookup when `connect` opens the stream."""
 
 
 class Progress(Struct, frozen=True):
@@ -43,14 +43,14 @@ class Progress(Struct, frozen=True):
     step: ConnectStep
     """The step."""
     state: ProgressState
-    """What became of it."""
+    """Its state."""
     seconds: float = 0.0
-    """How long the step took; 0 when it began or was skipped."""
+    """The duration of the step; 0 when it began or was skipped."""
     detail: str = ""
-    """The result, for people: addresses, the address that answered, the certificate, the socket id."""
+    """A description of the result: the addresses, the address that answered, the certificate, the socket id."""
     error: BaseException | None = None
-    """Why the step failed; None also when the application ended the attempt."""
+    """Why the step failed; None if the application canceled the attempt."""
 
 
 OnProgress = Callable[[Progress], object]
-"""Called for each step at once. It must not wait; its exceptions are logged."""
+"""Called immediately for each change. It must return quickly; its exceptions are logged."""

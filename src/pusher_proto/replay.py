@@ -1,4 +1,4 @@
-"""`python -m pusher_proto.replay FILE`: run a recording again, and print its inputs, effects and events."""
+"""`python -m pusher_proto.replay FILE`: replay a recording, and print its inputs, effects and events."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .errors import excerpt
 from .events import Event
 from .recording import replay
 
-__all__ = ["main", "told"]
+__all__ = ["described", "main"]
 
 
-def told(lines: Iterable[str]) -> Iterator[str]:
-    """Run recorded lines again; yield one line of text for each input, with its time, and for its effects and events.
+def described(lines: Iterable[str]) -> Iterator[str]:
+    """Replay recorded lines; yield a line of text for each input, with its time, and for each effect and event.
 
     Raises ValueError if the file is not a recording.
     """
@@ -29,16 +29,16 @@ def told(lines: Iterable[str]) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the inputs, effects and events of the recording that `argv` names; return the exit status."""
+    """Print the inputs, effects and events of the recording named in `argv`; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m pusher_proto.replay",
-        description="Run a recording (open_pusher(record=...)) through the core again.",
+        description="Replay a recording (open_pusher(record=...)) through the core.",
     )
     parser.add_argument("file", help="the recording, JSON lines")
     arguments = parser.parse_args(argv)
     try:
         with open(arguments.file, encoding="utf-8") as lines:
-            for line in told(lines):
+            for line in described(lines):
                 print(line)  # noqa: T201 - a command that prints
     except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog}: {error}\n")

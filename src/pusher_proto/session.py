@@ -1,26 +1,26 @@
-"""The session: everything that a driver sees, and everything that decides.
+"""The session: the interface of the core for drivers.
 
-A driver calls an input for everything that happens, carries out every effect, hands out the events, and calls
-`handle_timeout` when `next_deadline` has come. The contract, each line of it a property in the tests:
+A driver calls an input for each thing that happens, carries out each effect, delivers the events, and calls
+`handle_timeout` at `next_deadline`. This is the contract; the tests check each line of it as a property:
 
-1.  Drain. After any input call `next_effect` until None, then read `next_deadline` again.
-2.  One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
-    `transport_closed`; no effect concerns it afterwards. A StartTls is answered by `tls_started` or by that end. Every
-    Authorize and CallApplication gets exactly one answer, also after a CancelCall.
+1.  Drain. After any input call `next_effect` until it returns None, then read `next_deadline` again.
+2.  One answer. Every OpenTransport ends exactly once: by `transport_failed`, or by `transport_opened` and later one
+    `transport_closed`; no effect is about it afterwards. A StartTls is answered by `tls_started` or by that end. Every
+    Authorize and CallApplication gets exactly one answer, even after a CancelCall.
 3.  Late is harmless. Answers for finished or unknown numbers are ignored; numbers are never reused.
-4.  Order. Effects of one transport are carried out in order; a close without `abort` comes after what was queued.
-5.  Time. `now` is monotonic seconds; going backwards is clamped. Only `handle_timeout` fires timers, all that are
-    due, in deadline order; afterwards no deadline is `<= now`.
-6.  Bytes in any shape. Splitting or joining received data changes no event and no effect.
-7.  Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything changes.
-8.  Bounded. Messages, HTTP heads and bodies, bytes of messages that wait, channels, members, requests for
+4.  Order. Effects of one transport are carried out in order; a close without `abort` follows all queued data.
+5.  Time. `now` is monotonic seconds; a smaller value than before is replaced by the largest one so far. Only
+    `handle_timeout` fires timers: all that are due, in the order of their deadlines; then no deadline is `<= now`.
+6.  Bytes split anywhere. How received data is split into calls changes no event and no effect.
+7.  Peers cannot raise. Nothing that a server sends makes an input raise. Wrong local use raises, and changes nothing.
+8.  Bounded. Messages, HTTP heads and bodies, bytes of waiting messages, channels, members, requests for
     authorizations, calls of the application: each has a limit in Options.
-9.  Reading pauses, living does not. `wants_data` of the WebSocket is False when `receive_buffer` bytes of messages
-    wait and True when half as many do; while it is False pings still go out, and the deadlines of what the server is
-    to answer are suspended: pong, subscribe, sign-in. Auth transports always want data.
-10. An authorization belongs to one socket_id. Losing the connection drops every pending request.
-11. Closed is the end. After `Closed`: no effects, no deadline, every input does nothing.
-12. Deterministic. Same options, rng and inputs: same effects (decoded frames) and events.
+9.  Reading pauses, pings do not. `wants_data` of the WebSocket becomes False when `receive_buffer` bytes of messages
+    wait, and True when half of them are left. While it is False, pings are sent, and the deadlines of the server's
+    answers are suspended: pong, subscribe, sign-in. Auth transports always want data.
+10. An authorization belongs to one socket_id. The loss of the connection drops all pending requests.
+11. Closed is the end. After `Closed` there are no effects and no deadline, and inputs do nothing.
+12. Deterministic. The same options, rng and inputs give the same effects (decoded frames) and events.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = ["PingCounts", "Session"]
 
 
 class Session:
-    """One client of one app, across all its connections. See the contract at the head of this module."""
+    """One client of one app, across all its connections. The docstring of this module has the contract."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class Session:
         messages: bool = False,
         wall_clock: Callable[[], float] | None = None,
     ) -> None:
-        """`rng` draws delays and masks. `authorize_many`: the application answers several requests at once.
-        `messages`: connections to the server carry whole messages instead of bytes (`OpenMessages`).
+        """`rng` draws delays and masks. `authorize_many` is whether the application answers several requests at once,
+        `messages` whether connections to the server carry whole messages instead of bytes (`OpenMessages`).
         `wall_clock` returns seconds since the epoch, for `Gap.since`.
         """
         self.options: Options = options
@@ -81,8 +81,8 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events: EventQueue = EventQueue(options.receive_buffer, self._look)
-        """The queue that `next_event` takes from. Code that takes from its left itself reports that to `took`."""
+        self.events: EventQueue = EventQueue(options.receive_buffer, self._count_buffer)
+        """The queue of `next_event`. Code that takes events from its left end directly reports that to `took`."""
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
         )
@@ -91,11 +91,13 @@ class Session:
             self._timers,
             self._transports,
             draws,
-            Reports(self.events.emit, self._established, self._lost, self._take, self._authorizing),
+            Reports(
+                self.events.emit, self._established, self._lost, self._received, self._authorizing
+            ),
             messages=messages,
         )
         self.watch: Callable[[Watcher], None] = connector.watch
-        """Have a function called at every change of the state."""
+        """Call a function at each change of the state."""
         self._catch_ups = catch_ups = CatchUps(
             options,
             self._timers,
@@ -114,7 +116,7 @@ class Session:
         self.client_events: ClientEvents = ClientEvents(
             options, self._timers, connector, self._channel_state
         )
-        """The client events, the waiting ones included: for `flush` of the client."""
+        """The client events, for `flush` of the client."""
         self._subscriptions = Subscriptions(
             options, self._timers, connector, self._user, admission, self.client_events
         )
@@ -131,26 +133,26 @@ class Session:
             catch_ups,
         )
 
-    # Called for the application
+    # Commands of the application.
 
     def connect(self, *, now: float) -> None:
-        """Connect: also while waiting to retry, and again after a final failure or a `disconnect`.
+        """Start an attempt to connect, even during the delay before one, after a final failure, or after `disconnect`.
 
-        The attempt begins now, unless the last ones failed within the last second: a handler that connects at each
-        failure makes no storm.
+        It starts now, or a second after the last one if the application started that one, too: so a handler that
+        connects at each failure does not flood the server.
         """
         self._advance_clock(now)
         self._connector.connect(self._now)
 
     def disconnect(self, *, now: float) -> None:
-        """End the connection, or the attempts; subscriptions are kept and `connect` may follow."""
+        """Close the connection, or cancel the attempts. Subscriptions are kept for the next `connect`."""
         self._advance_clock(now)
         self._connector.disconnect(self._now)
 
     def reconnect(self, *, now: float) -> None:
-        """End the connection and open another at once.
+        """Close the connection and open another at once.
 
-        With `Options.several_nodes` the channels are left first, for which the server has a second to answer.
+        With `Options.several_nodes` unsubscribe from all channels first, and wait up to a second for the server.
         """
         self._advance_clock(now)
         if self._connector.ending:
@@ -160,7 +162,7 @@ class Session:
         self._parts.reconnect(self._now)
 
     def close(self, *, now: float) -> None:
-        """End everything for good. `Closed` follows within close_timeout."""
+        """Close the session permanently. `Closed` is emitted within `close_timeout` seconds."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._connector.close(self._now)
@@ -190,7 +192,7 @@ class Session:
                 self._catch_ups.begin(self._subscriptions.channels[channel], catch_up, self._now)
 
     def unsubscribe(self, channel: str, *, now: float) -> None:
-        """Leave a channel, and do not subscribe to it again."""
+        """Unsubscribe from a channel, on this connection and on all later ones."""
         self._advance_clock(now)
         if not self._connector.ending:
             self._catch_ups.end(channel, self._connector.received_at(self._now), self._now)
@@ -198,10 +200,10 @@ class Session:
             self.client_events.left(channel, self._now)
 
     def refresh_members(self, channel: str, *, now: float) -> None:
-        """Leave a presence channel and join it again, which gives a new list of members.
+        """Unsubscribe from a presence channel and subscribe to it again, to get a new list of members.
 
-        The differences are emitted; events between the two are missed, as `Subscribed.offline_for` says. Raises
-        `UnsupportedFeature` for another kind of channel, `NotSubscribed`.
+        The differences are emitted. Events between the two are missed; `Subscribed.offline_for` is the duration of this
+        gap. Raises `UnsupportedFeature` for another kind of channel, or `NotSubscribed`.
         """
         self._advance_clock(now)
         if not self._connector.ending:
@@ -210,10 +212,11 @@ class Session:
     def trigger(
         self, channel: str, event: str, data: Any, queue: Outbox | None = None, *, now: float
     ) -> None:
-        """Send a client event; with `queue` it waits until the channel is subscribed and the rate allows it.
+        """Send a client event. With `queue` it waits until the channel is subscribed and the rate allows it.
 
-        Raises `InvalidName`, `UnsupportedFeature` for a kind of channel without any, `NotSubscribed`, `OutboxFull`,
-        `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then nothing was sent.
+        Raises `InvalidName`, `UnsupportedFeature` for a kind of channel without client events, `NotSubscribed`,
+        `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too large or not JSON. Then the event is
+        neither sent nor queued.
         """
         self._advance_clock(now)
         if not self._connector.ending:
@@ -223,7 +226,7 @@ class Session:
         """Send any message, for extensions of servers.
 
         Raises `InvalidName`, `NotConnected`, `OutboxFull`, `RateLimited`, and `LocalProtocolError` for data that is too
-        large or not JSON, and for messages that the session sends itself. Then nothing was sent.
+        large or not JSON, and for messages that only the session may send. Then nothing is sent.
         """
         self._advance_clock(now)
         if not self._connector.ending:
@@ -236,17 +239,17 @@ class Session:
             self._user.signin(self._now)
 
     def signout(self, *, now: float) -> None:
-        """Withdraw the sign-in. A connection that carries it is replaced by one without."""
+        """Sign the user out. A connection on which the sign-in was sent is replaced by a new one."""
         self._advance_clock(now)
         if not self._connector.ending and self._user.signout(self._now):
             self._parts.reconnect(self._now)
 
     def ping(self, *, now: float) -> None:
-        """Ask the server for a sign of life now: for programs that notice a change of network."""
+        """Send a ping now: for programs that notice a change of the network."""
         self._advance_clock(now)
         self._connector.ping(self._now, demanded=True)
 
-    # Called by the driver
+    # Reports of the driver.
 
     def transport_opened(self, transport: int, *, now: float) -> None:
         """Report that a stream is open, with TLS if the effect asks for it."""
@@ -259,90 +262,90 @@ class Session:
         self._transports.tls_started(transport)
 
     def transport_failed(self, transport: int, error: BaseException | str, *, now: float) -> None:
-        """Report that a stream could not be opened, and why; `ConnectionUnsafe` for a bad certificate."""
+        """Report that a stream could not be opened. `error` is `ConnectionUnsafe` for an invalid certificate."""
         self.transport_closed(transport, error, now=now)
 
     def transport_closed(
         self, transport: int, error: BaseException | str | None = None, *, now: float
     ) -> None:
-        """Report that a stream ended: by the other side (`error` None), by an error, or by `CloseTransport`."""
+        """Report that a stream ended: closed by the peer (`error` None), by an error, or by `CloseTransport`."""
         self._advance_clock(now)
         self._transports.transport_closed(transport, error, self._now)
         self._connector.finish_closing()
 
     def receive_data(self, transport: int, data: bytes, *, now: float) -> None:
-        """Take received bytes. Pings are answered before this returns."""
+        """Process received bytes. The effects include the answers to pings."""
         self._advance_clock(now)
         self._transports.receive_data(transport, data, self._now)
         self.events.bytes += len(data) + self._connector.take_inflated()
         self.events.check()
 
     def receive_message(self, transport: int, message: str | bytes, *, now: float) -> None:
-        """Take a message of an `OpenMessages`: text, or the bytes of a binary one. Pings are answered at once."""
+        """Process a message received on an `OpenMessages`: text, or the bytes of a binary message."""
         self._advance_clock(now)
         self.events.bytes += self._transports.receive_message(transport, message, self._now)
         self.events.check()
 
     def data_sent(self, transport: int, size: int, *, now: float) -> None:
-        """Report that `size` bytes of a SendData were written, which frees as much of `Options.outbox_limit`."""
+        """Report that `size` bytes of SendData were written; they no longer count towards `Options.outbox_limit`."""
         self._advance_clock(now)
         self._transports.data_sent(transport, size)
 
     def authorized(self, request: int, authorization: object, *, now: float) -> None:
-        """Take the `AuthResponse` with which the application answered an Authorize."""
+        """Process the `AuthResponse` with which the application answered an Authorize."""
         self._advance_clock(now)
         self._auth_requests.authorized(request, authorization, self._now)
 
     def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
-        """Take what the application's authorizer raised."""
+        """Process the exception that the application's authorizer raised."""
         self._advance_clock(now)
         self._auth_requests.authorized(request, error, self._now)
 
     def call_ended(self, request: int, result: object, *, now: float) -> None:
-        """The function of a `CallApplication` returned `result`, or raised it when it is an exception."""
+        """Process the result of the function of a `CallApplication`, or the exception that it raised."""
         self._advance_clock(now)
         self._auth_requests.authorized(request, result, self._now)
         self._catch_ups.call_ended(request, result, self._now)
 
     def handle_timeout(self, *, now: float) -> None:
-        """Fire all timers that are due, in the order of their deadlines. Harmless when none is."""
+        """Fire all timers that are due, in the order of their deadlines. Does nothing when none is due."""
         self._advance_clock(now)
         while (due := self._timers.pop_due(self._now)) is not None:
             fire(self._parts, *due, self._now)
             self._connector.finish_closing()
 
     def report_messages(self, wanted: bool) -> None:
-        """Say whether `Message` events are wanted, which cost time for each message."""
+        """Set whether to emit `Message` events, which cost time for each message."""
         self._connector.wants_texts = wanted
 
     def use(self, options: Options) -> None:
-        """Use another server, proxy and `Options.auth`, from the next connection on. Limits and times stay."""
+        """Use the server, proxy and `auth` of other options from the next connection on. Limits and times are kept."""
         self.options = options
         self._transports.use(options.parsed_proxy())
         self._connector.use(options)
         self._auth_requests.use(options)
 
     def hold(self, size: int, *, now: float) -> None:
-        """Report that consumers hold `size` bytes of the events that were taken: these bytes count as waiting."""
+        """Report that consumers hold `size` bytes of taken events: they count towards `Options.receive_buffer`."""
         self._advance_clock(now)
         self.buffer.hold(size, self._now)
 
     def call_again(self, at: float) -> None:
-        """Have `handle_timeout` called at `at` or earlier, because the client has to look at its consumers then."""
+        """Set a deadline not later than `at`, because the client has to check its consumers then."""
         planned = self._timers.at(Timer.LOOK)
         if not self._connector.closed and (planned is None or at < planned):
             self._timers.set(Timer.LOOK, at)
 
-    # Pull until None
+    # Outputs. Call `next_effect` and `next_event` until they return None.
 
     def next_effect(self) -> Effect | None:
-        """Return the next thing for the driver to do, or None."""
+        """Return the next effect for the driver to carry out, or None."""
         return self._transports.effects.next()
 
     def next_event(self, *, now: float | None = None) -> Event | None:
         """Return the next event for the application, or None.
 
-        When it ends a pause of reading, the pause is measured up to `now`; without it up to the last input.
+        If that ends a pause of reading, the pause is measured up to `now`, or without `now` up to the last input.
         """
         if not self.events:
             return None
@@ -353,15 +356,15 @@ class Session:
         return event
 
     def took(self, count: int, size: int | None = None) -> None:
-        """Report that `count` events were taken from the left of `events`, of `size` bytes together if known."""
+        """Report that `count` events were taken from the left end of `events`; `size` is their total size, if known."""
         self.events.alike = max(0, self.events.alike - count)
         if count and self.buffer.full:
             self.buffer.took(size, self._now)
 
-    # Questions, which change nothing
+    # Queries.
 
     def next_deadline(self) -> float | None:
-        """Return when `handle_timeout` is to be called, in the seconds of `now`, or None."""
+        """Return when to call `handle_timeout`, on the clock of `now`, or None."""
         return self._timers.next()
 
     def wants_data(self, transport: int) -> bool:
@@ -375,18 +378,18 @@ class Session:
 
     @property
     def socket_id(self) -> str | None:
-        """The id of the current connection, or None: an old one is of no use."""
+        """The socket id of the current connection, or None."""
         return self._connector.socket_id
 
     @property
     def pings(self) -> PingCounts:
-        """The number of the current connection, and of pings that were sent and answered on it."""
+        """The number of the current connection, and how many pings were sent and answered on it."""
         ledger = self._connector.ledger
         return PingCounts(self._connector.connections, ledger.pings, ledger.pongs)
 
     @property
     def waiting_events(self) -> int:
-        """How many client events wait: for `Options.client_event_rate`, or for the subscription of their channel."""
+        """How many client events wait for `Options.client_event_rate` or for the subscription of their channel."""
         return self.client_events.waiting
 
     @property
@@ -396,7 +399,7 @@ class Session:
 
     @property
     def closed(self) -> bool:
-        """Whether the session is at its end."""
+        """Whether the session is closed, and `Closed` was emitted."""
         return self._connector.closed
 
     @property
@@ -406,37 +409,37 @@ class Session:
 
     @property
     def unplaced_error(self) -> str:
-        """The end of a timeout's message: an error of the server that may belong to the request, or nothing."""
+        """An addition to the message of a timeout: an error of the server that may be about the request, or ""."""
         return suspicion(self._connector.ledger.unplaced)
 
     @property
     def last_loss(self) -> str:
-        """Why the connection, or the last attempt at one, ended; an empty text at first."""
+        """Why the last connection or attempt ended; "" before the first end."""
         return self._connector.last_loss
 
     @property
     def last_error(self) -> BaseException | None:
-        """Why there is no connection: what the system raised, `ConnectionEnded` or `ConnectionFailed`; else None."""
+        """Why there is no connection: an error of the system, `ConnectionEnded` or `ConnectionFailed`; else None."""
         return self._connector.last_error
 
     @property
     def retry_at(self) -> float | None:
-        """When the next attempt begins, or None."""
+        """When the next attempt starts, or None."""
         return self._timers.at(Timer.RETRY)
 
     @property
     def stats(self) -> Stats:
-        """Counts since the session began."""
+        """Counts since the session was created."""
         return self._parts.stats(self._dispatch.messages, self.events.violations, self._now)
 
     @property
     def hanging_calls(self) -> str:
-        """A sentence about calls of the application's functions that do not return; an empty text for none."""
+        """A message about calls of the application's functions that did not return in time, or ""."""
         return self._parts.hanging_text(self._now)
 
     @property
     def user(self) -> UserSnapshot:
-        """A snapshot of the user who signs in."""
+        """The current state of the user."""
         return self._user.snapshot()
 
     @property
@@ -450,14 +453,14 @@ class Session:
         return self._user.reachable
 
     def channel(self, name: str) -> ChannelSnapshot:
-        """Return a snapshot of a channel, subscribed to or not."""
+        """Return the current state of a channel, subscribed or not."""
         return self._subscriptions.snapshot(name)
 
     def channels(self) -> tuple[str, ...]:
-        """Return the names of the channels that are wanted or being left, in the order of wanting."""
+        """Return the names of subscribed, pending and unsubscribing channels, in the order of `subscribe`."""
         return tuple(self._subscriptions.channels)
 
-    # Within
+    # Reports of the parts.
 
     def _established(self, socket_id: str, now: float) -> None:
         self.buffer.established(now)
@@ -465,7 +468,7 @@ class Session:
         self._subscriptions.established(socket_id, now)
 
     def _signed(self, now: float) -> None:
-        """Go on with presence channels that waited for the sign-in, which succeeded or failed."""
+        """Continue with presence channels that wait for the sign-in, after it succeeded or failed."""
         self._subscriptions.user_settled(now)
 
     def _lost(self, now: float, received_at: float) -> None:
@@ -475,20 +478,20 @@ class Session:
         self._subscriptions.lost(now, received_at)
 
     def _authorizing(self) -> bool:
-        """Return whether an authorization is pending, or failed and will be asked for again."""
+        """Return whether an authorization is pending, or has failed and will be requested again."""
         return self._user.authorizing or self._subscriptions.authorizing
 
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
 
-    def _look(self) -> None:
+    def _count_buffer(self) -> None:
         self.buffer.look(self._now)
 
     def _channel_state(self, name: str) -> ChannelState:
         return self.channel(name).state
 
-    def _take(self, items: Iterator[Run | LinkItem], now: float) -> None:
-        self._dispatch.take(items, now)
+    def _received(self, items: Iterator[Run | LinkItem], now: float) -> None:
+        self._dispatch.dispatch(items, now)
 
     def _answer(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float

@@ -1,7 +1,7 @@
-"""HMAC signatures: of channels and users for the server that checks them (and of requests to its HTTP API).
+"""Signs channels and users with the secret of the app, by HMAC.
 
-Pure functions of strings. `OwnKey` signs with them here; the server in `testing` checks with them. A `Secret` is
-revealed within one expression only, so that no traceback with local variables shows it.
+Pure functions of strings. `OwnKey` signs with them, and the test server checks signatures with them. A `Secret` is
+revealed inside one expression only, so that no traceback with local variables shows it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ __all__ = [
     "sign_user",
 ]
 
-# A socket id with a colon once let an attacker get a signature for another channel (the 2015 Pusher
-# advisory): every signer since checks the form first. ASCII digits only, and \Z rather than $.
-# Pusher's are digits.digits; Slanger and Garufa issue UUIDs.
+# With a colon in the socket id an attacker could get a signature for another channel (Pusher's advisory of
+# 2015), so check the format before signing. Pusher's ids are digits.digits; Slanger and Garufa issue UUIDs.
 _SOCKET_ID = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 
 
 def check_socket_id(socket_id: str) -> None:
-    """Raise ValueError unless `socket_id` has a form that servers issue: ASCII letters, digits, `.`, `_` and `-`."""
+    """Raise ValueError unless `socket_id` has 1 to 128 ASCII letters, digits, `.`, `_` and `-`."""
     if not _SOCKET_ID.match(socket_id):
-        raise ValueError(f"not a socket id that a server issues: {socket_id[:64]!r}")
+        raise ValueError(f"not a valid socket id: {socket_id[:64]!r}")
 
 
 def sign(secret: Secret | str, text: str) -> str:
@@ -51,9 +50,9 @@ def sign_channel(
 ) -> str:
     """Return the token `KEY:signature` with which `socket_id` may subscribe to `channel`.
 
-    `channel_data` is the JSON text of a presence member, sent along byte for byte. `strict_names=False` allows names
-    that only self-hosted servers take; with a colon in it, a name can read like another and its data.
-    Raises ValueError for a socket id that no server issues, and for a name that is not allowed.
+    `channel_data` is the JSON text of a presence member, which has to be sent unchanged. `strict_names=False` allows
+    names that only self-hosted servers accept; a name with a colon can look like another name and its data. Raises
+    ValueError for an invalid socket id or name.
     """
     check_socket_id(socket_id)
     check_channel(channel, strict=strict_names)
@@ -71,14 +70,14 @@ def channel_token(
 
 
 def shared_secret(channel: str, master_key: bytes) -> str:
-    """Return the key of an encrypted channel under the app's master key, in base64, as an authorization carries it."""
+    """Return the key of an encrypted channel, from the app's master key, in base64 as in an authorization."""
     return base64.b64encode(hashlib.sha256(channel.encode() + master_key).digest()).decode()
 
 
 def sign_user(key: str, secret: Secret | str, socket_id: str, user_data: str) -> str:
     """Return the token `KEY:signature` with which `socket_id` may sign in as the user of `user_data`.
 
-    Raises ValueError when `socket_id` has not the form digits.digits.
+    Raises ValueError for an invalid socket id.
     """
     check_socket_id(socket_id)
     return f"{key}:{sign(secret, f'{socket_id}::user::{user_data}')}"

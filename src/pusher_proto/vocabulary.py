@@ -1,4 +1,4 @@
-"""The names that programs use: options, authorizations, events, errors. Both clients export them as their own."""
+"""The names that programs use: options, authorizations, events, errors. Both clients export all of them."""
 
 from __future__ import annotations
 

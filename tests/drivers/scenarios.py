@@ -708,7 +708,7 @@ async def waits_end_after_their_timeout(driver: Driver, server: RunningServer) -
                 await client.wait_connected(0.01)
             with pytest.raises(PusherTimeout, match=r"'room' was not subscribed within 0\.01 s"):
                 await room.wait_subscribed(timeout=0.01)
-            with pytest.raises(PusherTimeout, match="no 'price' came within 0 s"):
+            with pytest.raises(PusherTimeout, match="no 'price' was received within 0 s"):
                 await room.wait_for("price", timeout=0)
             with pytest.raises(PusherTimeout):
                 await client.wait_for("price", timeout=-1)
@@ -1023,7 +1023,7 @@ async def a_flush_ends_when_the_server_has_everything(
             room.trigger("client-x", n)
         await client.flush(5)
         assert [(await stream.next(5)).data for _ in range(25)] == [*range(25)]
-        with pytest.raises(PusherTimeout, match="no event came within"):
+        with pytest.raises(PusherTimeout, match="no event was received within"):
             await stream.next(0.01)
         client.disconnect()
         with pytest.raises(NotConnected):
@@ -1076,7 +1076,7 @@ async def a_merged_stream_survives_the_loss_of_either_server(
                 if n % 3 == 2:  # the stream is read a little later than the events come
                     got += [(await ticks.next(5)).data["n"] for _ in range(3)]
             got += [(await ticks.next(5)).data["n"] for _ in range(40 - len(got))]
-            with pytest.raises(PusherTimeout, match="no event came within"):
+            with pytest.raises(PusherTimeout, match="no event was received within"):
                 await ticks.next(0.01)
             await here.close()
             await there.wait_subscribed(timeout=5)

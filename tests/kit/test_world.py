@@ -44,7 +44,7 @@ def test_a_wait_ends_when_its_virtual_time_is_over(world: World) -> None:
     with world.open_pusher() as client:
         room = client.subscribe("room")
         began = world.now
-        with pytest.raises(PusherTimeout, match="no 'price' came within 60 s"):
+        with pytest.raises(PusherTimeout, match="no 'price' was received within 60 s"):
             room.wait_for("price", timeout=60)
         assert world.now == began + 60
 
@@ -170,7 +170,7 @@ def test_client_events_wait_for_the_connection_and_merged_streams_for_any_client
             world.publish("private-room", "n", {"n": 3})
             assert [both.next(timeout=5).data["n"] for _ in range(2)] == [2, 3]
             began = world.now
-            with pytest.raises(PusherTimeout, match="no event came within 60 s"):
+            with pytest.raises(PusherTimeout, match="no event was received within 60 s"):
                 both.next(timeout=60)
             assert world.now == began + 60
 

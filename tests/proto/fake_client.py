@@ -337,7 +337,7 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
                     if at > limit:
                         world.now = limit
                         if timeout is None:
-                            raise Stuck(goal.what or "no event came")
+                            raise Stuck(goal.what or "no event was received")
                         with self._guard:
                             raise PusherTimeout(self._checks.why_not(goal.what, timeout))
                     world.now = max(world.now, at)

@@ -112,7 +112,7 @@ def test_signing_in_without_a_user_is_an_authorization_error() -> None:
 @pytest.mark.parametrize("channel", ["private-x", None])
 def test_a_socket_id_that_no_server_issues_is_not_signed(channel: str | None) -> None:
     own = OwnKey(KEY, SECRET, user={"id": "1"})
-    with pytest.raises(ValueError, match="not a socket id"):
+    with pytest.raises(ValueError, match="not a valid socket id"):
         own.authorization(AuthRequest("1.1:private-x", channel))
 
 

@@ -294,7 +294,7 @@ def test_when_the_buffer_is_full_the_consumer_is_told_and_nothing_that_was_recei
     story.log.add(2)
     assert story.run().said() == ["gap", 4, 5, 6, 7, 8]
     [told] = story.of(GapNotClosed)
-    assert told.reason == "more than 3 live events came while it was open (catch_up_buffer)"
+    assert told.reason == "more than 3 live events were received in the meantime (catch_up_buffer)"
     assert story.run(100).said() == []
 
 

@@ -331,7 +331,7 @@ def test_W29_a_stream_that_is_not_read_and_does_not_pause_reading_is_not_named(
         ("client", "pusher_internal:watchlist_events", "'online'"),
         ("room", "pusher_internal:nonsense", "there is no event for it"),
         ("room", "pusher:pong", "no event has the name 'pusher:pong'"),
-        ("client", "pusher:ping", "Message is every message of the server"),
+        ("client", "pusher:ping", "select Message to get each message of the server"),
         ("room", ("price", "pusher_internal:member_removed"), "'pusher:member_removed'"),
         ("room", "pusher:signin_success", "SignedIn concerns no channel: use it on the client"),
         ("room", StateChanged, "StateChanged concerns no channel: use it on the client"),
@@ -621,7 +621,7 @@ def test_a_timed_step_of_a_stream() -> None:
     stream = channel.events("e")
     world.at(1, lambda: publish(world, 1))
     assert stream.next(timeout=5).data == 1
-    with pytest.raises(PusherTimeout, match="no event came within 2 s"):
+    with pytest.raises(PusherTimeout, match="no event was received within 2 s"):
         stream.next(timeout=2)
     stream.close()
     with pytest.raises(ClientClosed, match="the stream was closed"):
@@ -818,7 +818,7 @@ def test_r5_a_flush_that_cannot_be_answered_is_an_error() -> None:
     world, client, channel = private_room()
     world.at(0.001, lambda: world.act(world.server.drop, 4200, "again"))
     channel.trigger("client-e", 1)
-    with pytest.raises(ConnectionEnded, match="some of it may be lost"):
+    with pytest.raises(ConnectionEnded, match="some of them may be lost"):
         flush(client)
     client.disconnect()
     with pytest.raises(NotConnected, match="no connection to flush"):

@@ -544,7 +544,7 @@ def test_a_wait_for_a_change_gets_the_next_one() -> None:
 def test_a_wait_ends_with_a_timeout_that_says_what_did_not_come() -> None:
     world, client, channel = room()
     began = world.now
-    with pytest.raises(PusherTimeout, match=r"^no 'price' came within 2.5 s$"):
+    with pytest.raises(PusherTimeout, match=r"^no 'price' was received within 2.5 s$"):
         channel.wait_for("price", timeout=2.5)
     assert world.now == began + 2.5
     assert [sink for sink in client._delivery.router if sink.claims] == []

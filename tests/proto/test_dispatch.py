@@ -143,7 +143,7 @@ def test_a_message_for_nobody_is_dropped(
     caplog.clear()
     script.send(event, "1", channel).send("next", "2", "room")
     assert script.take() == [ChannelEvent("room", "next", "2")]
-    why = "unknown, and no channel is named" if channel is None else "its channel is unknown"
+    why = "unknown, and without a channel" if channel is None else "its channel is unknown"
     assert debug_lines(caplog) == [f"dropped {event}: {why}"]
 
 

@@ -164,8 +164,8 @@ def test_no_more_than_a_bounded_number_waits() -> None:
     for name in "abcd":
         alone.receive(name, box(name, NEW))
     assert alone.told() == [
-        ("c", "more than 2 messages wait for a new key"),
-        ("d", "more than 2 messages wait for a new key"),
+        ("c", "more than 2 messages wait for a new key (Options.encrypted_backlog_limit)"),
+        ("d", "more than 2 messages wait for a new key (Options.encrypted_backlog_limit)"),
     ]
     alone.refreshed(NEW)
     assert alone.told() == [("a", "a"), ("b", "b")]

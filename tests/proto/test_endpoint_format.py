@@ -533,11 +533,11 @@ NO_KEY = "the authorization has no shared_secret of 32 bytes in base64"
         (AuthResponse(""), "private-x", "the authorization has no `auth`"),
         (AuthResponse(None), "private-x", "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
         (AuthResponse(7), "private-x", "the authorization has a `auth` of type int, not a string"),  # type: ignore[arg-type]  # wrong on purpose
-        (AuthResponse("\ud800"), "private-x", "the authorization has a `auth` that is not Unicode"),
+        (AuthResponse("\ud800"), "private-x", "the authorization has a `auth` that is not valid Unicode"),
         (AuthResponse(TOKEN, {"user_id": 1}), "presence-x",  # type: ignore[arg-type]  # wrong on purpose
          "the authorization has a `channel_data` of type dict, not a string"),
         (AuthResponse(TOKEN, '{"user_id":"\udfff"}'), "presence-x",
-         "the authorization has a `channel_data` that is not Unicode"),
+         "the authorization has a `channel_data` that is not valid Unicode"),
         (AuthResponse(TOKEN, "me"), "presence-x", "the authorization has no user_id in its channel_data"),
         (AuthResponse(TOKEN, "[]"), "presence-x", "the authorization has no user_id in its channel_data"),
         (AuthResponse(TOKEN, '{"user_id":null}'), "presence-x", "the authorization has no user_id in its channel_data"),

@@ -142,8 +142,8 @@ def test_an_error_that_names_a_channel_may_refuse_its_subscribe(
 
 def test_an_error_ends_the_message_of_a_time_out() -> None:
     assert suspicion(None) == ""
-    assert suspicion(error("no")) == "; an error came that may be about it: 'no'"
-    assert suspicion(error("no", 4009)) == "; an error came that may be about it: 'no' (4009)"
+    assert suspicion(error("no")) == "; this error of the server may be about it: 'no'"
+    assert suspicion(error("no", 4009)) == "; this error of the server may be about it: 'no' (4009)"
 
 
 # subscription_error.

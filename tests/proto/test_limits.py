@@ -273,7 +273,7 @@ def test_exactly_max_channels_may_be_wanted() -> None:
     script = on(max_channels=3)
     script.subscribe("a", "b", "c").subscribe("a")
     with pytest.raises(
-        LocalProtocolError, match=r"no more than 3 channels \(Options.max_channels\)"
+        LocalProtocolError, match=r"there are 3 channels already \(Options.max_channels\)"
     ):
         script.subscribe("d")
     assert script.session.channels() == ("a", "b", "c")
@@ -327,7 +327,10 @@ def test_exactly_max_held_messages_wait_for_a_new_key() -> None:
         script.send("ev", json.dumps(box(str(number), NEW)), room)
     (failed,) = script.take()
     assert isinstance(failed, DecryptionFailed)
-    assert str(failed.error) == "more than 3 messages wait for a new key"
+    assert (
+        str(failed.error)
+        == "more than 3 messages wait for a new key (Options.encrypted_backlog_limit)"
+    )
     (asked,) = script.asked[1:]
     script.do(
         script.session.authorized, asked.request, AuthResponse("key:x", shared_secret=key_of(NEW))

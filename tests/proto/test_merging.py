@@ -52,7 +52,7 @@ class Merged(MergedBase[Any]):
                 while not woken:
                     at = world._next()
                     if at > limit:
-                        raise Stuck("no event came")
+                        raise Stuck("no event was received")
                     world.now = max(world.now, at)
                     world._step()
         if event is END:
@@ -336,7 +336,7 @@ def test_data_that_does_not_fit_is_raised_and_the_stream_continues() -> None:
     ("make", "error", "text"),
     [
         (lambda _: Merged([]), ValueError, "at least one stream"),
-        (lambda site: Merged([cast("Any", site)]), TypeError, "merge takes streams and channels"),
+        (lambda site: Merged([cast("Any", site)]), TypeError, "merge needs streams or channels"),
         (lambda site: merged(site, key=cast("Any", 5)), TypeError, "key is the name of a field"),
         (lambda site: merged(site, window=0), ValueError, "window is a number of keys"),
     ],
@@ -350,7 +350,7 @@ def test_wrong_arguments_say_what_is_wrong(
 
 def test_the_message_of_a_timeout_names_each_reason_once(sites: tuple[Site, Site]) -> None:
     both = merged(*sites)
-    assert both._why_not(2) == "no event came within 2 s"
+    assert both._why_not(2) == "no event was received within 2 s"
     sites[0].world.act(sites[0].world.server.drop, 4200, "again")
     sites[0].world.run(0.02)
     text = both._why_not(2)

@@ -126,7 +126,7 @@ def test_an_event_that_waited_too_long_is_dropped_and_counted(
     assert heard.take() == [("client-step", 2)]
     dropped = [text for text in caplog.messages if "too old" in text]
     assert dropped == [
-        "client events that waited were dropped, as too old or their channel was left: 1 until now"
+        "waiting client events were dropped (too old, or their channel was unsubscribed): 1 so far"
     ]
 
 
@@ -399,7 +399,7 @@ def test_a_flush_says_when_the_connection_ended_before_the_server_confirmed() ->
         flushing.check()
     world.run_until(lambda: not channel.waiting_events)
     client.world.reset(client.device)
-    with pytest.raises(ConnectionEnded, match="some of it may be lost"):
+    with pytest.raises(ConnectionEnded, match="some of them may be lost"):
         client._wait(flushing, 60)
 
 

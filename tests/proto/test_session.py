@@ -255,7 +255,7 @@ def test_client_events_are_refused_while_too_many_bytes_wait_to_be_sent() -> Non
     typing(script)
     typing(script)
     assert len(script.acts()) == 3
-    full = r"^\d+ bytes wait to be sent already \(Options.outbox_limit\)$"
+    full = r"^\d+ bytes wait to be sent already \(Options.outbox_limit\): try later$"
     for _ in range(2):
         with pytest.raises(OutboxFull, match=full):
             typing(script)

@@ -141,7 +141,9 @@ def test_a_name_that_is_not_allowed_is_refused_and_changes_nothing(name: str) ->
 
 def test_there_are_no_more_channels_than_the_options_allow() -> None:
     world, device = world_with("a", "b", max_channels=2)
-    with pytest.raises(LocalProtocolError, match=r"no more than 2 channels \(Options.max_channels"):
+    with pytest.raises(
+        LocalProtocolError, match=r"there are 2 channels already \(Options.max_channels"
+    ):
         device.subscribe("c")
     device.subscribe("b")
     device.unsubscribe("a")
@@ -719,7 +721,7 @@ def test_an_error_that_names_nothing_is_put_down_to_none_of_several() -> None:
     for told in device.take():
         assert isinstance(told, SubscriptionFailed)
         assert str(told.error).endswith(
-            "an error came that may be about it: 'Connection is unauthorized' (4009)"
+            "this error of the server may be about it: 'Connection is unauthorized' (4009)"
         )
 
 

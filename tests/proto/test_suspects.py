@@ -91,7 +91,7 @@ def test_K3_the_error_of_a_presence_channel_without_channel_data_says_what_to_si
     world.run(60)
     assert str(device.of(SubscriptionFailed)[0].error) == (
         "the server ended the connection when 'presence-room' was subscribed: the connection ended without a close "
-        "frame (this server does not take a member from the sign-in: sign channel_data)"
+        "frame (this server does not use the signed-in user as the member: sign channel_data)"
     )
 
 

@@ -302,7 +302,7 @@ def test_silence_is_a_failure_after_signin_timeout() -> None:
     assert world.now - began == pytest.approx(10.0)
     assert failure(device) == (
         "the server did not answer the sign-in within 10 s: "
-        "it may not have the feature, or have it switched off"
+        "check that it supports user authentication, and that the feature is enabled"
     )
     world.say("pusher:signin_success", {"user_data": '{"id":"ada"}'})  # late, and it counts
     assert device.take() == [SignedIn("ada", {"id": "ada"})]

@@ -114,7 +114,7 @@ def test_too_many_parameters_are_refused() -> None:
         ({**EVENT, "name": ""}, 400, "The name of an event has 1 to 200"),
         ({**EVENT, "name": "e" * 201}, 400, "The name of an event has 1 to 200"),
         ({**EVENT, "data": "ü" * 5121}, 413, "The data content of this event exceeds"),
-        ({**EVENT, "socket_id": "1:2"}, 400, "not a socket id"),
+        ({**EVENT, "socket_id": "1:2"}, 400, "not a valid socket id"),
         (
             {"name": "e", "data": "1", "channels": ["private-encrypted-x", "room"]},
             400,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pusher_proto.errors import excerpt
-from pusher_proto.replay import told
+from pusher_proto.replay import described
 
 from ._arguments import Arguments, Exit, UsageError
 from ._output import give_up_stdout, print_line, printable
@@ -15,7 +15,7 @@ def run(arguments: Arguments) -> int:
     """Print what happens in the recording, and return the exit status. Raises `UsageError`."""
     try:
         with open(arguments.file, encoding="utf-8") as lines:
-            for line in told(lines):
+            for line in described(lines):
                 print_line(printable(line))
     except BrokenPipeError:
         give_up_stdout()

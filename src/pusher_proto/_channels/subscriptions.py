@@ -264,7 +264,7 @@ class Subscriptions:
             case "pusher:error":
                 self.error(read_error(event.wire_data, name), now)
             case "pusher_internal:subscription_succeeded":
-                self._answered(Asked.SUBSCRIBE, name, now)
+                self._answered(RequestKind.SUBSCRIBE, name, now)
                 if channel is not None:
                     self._succeed(channel, event.wire_data, now)
                 elif self._abandoned.get(name):
@@ -272,7 +272,7 @@ class Subscriptions:
                     self._abandoned[name] -= 1
                     self._send_unsubscribe(name, now)
             case "pusher:subscription_error" | "pusher_internal:subscription_error":
-                self._answered(Asked.SUBSCRIBE, name, now)
+                self._answered(RequestKind.SUBSCRIBE, name, now)
                 self._refuse(name, read_refusal(event), now)
             case "pusher_internal:subscription_count":
                 if channel is not None and channel.receives:

@@ -1,4 +1,4 @@
-"""What applications hold: handles, streams, bindings, and the delivery of events to them.
+"""The objects that applications use: handles, streams, bindings; and the delivery of events to them.
 
-Shared by both clients; knows the session by its public methods only.
+Both clients share it. It uses the session by its public methods only.
 """

@@ -1,4 +1,4 @@
-"""Events of channels that no consumer has asked for yet: a bounded number for each channel, kept for the first one."""
+"""Keeps events of channels that no consumer has selected yet, a limited number for each channel."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .sinks import Sink
 
 __all__ = ["Backlog"]
 
-_Kept = list[tuple[int, Event]]  # an empty deque would take 700 bytes for each channel
+_Kept = list[tuple[int, Event]]  # an empty deque takes 700 bytes for each channel
 
 _log = logger("client")
 
 
 class Backlog:
-    """Keeps messages, and apart from them the other events of a channel, so that neither pushes out the other.
+    """Keeps messages, and in another list the other events of a channel, so that neither displaces the other.
 
-    Each event has a place, a number that grows, so that the order is known across channels. Of the first success of a
-    channel, which every idle channel keeps, there is only the place: 32 bytes in place of 250.
+    Each event has a place, an increasing number, which gives the order across channels. Of the first success of a
+    channel, which every idle channel has, only the place is kept: that takes 32 bytes, the event 250.
     """
 
     __slots__ = ("_limit", "_messages", "_others", "_scopes", "_warned", "last")
@@ -28,12 +28,12 @@ class Backlog:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._scopes: dict[str, int] = {}
-        """The channels, each with the place of its first success while that is kept, or 0."""
+        """The channels, each with the place of its first success, or 0 when that is not kept."""
         self._messages: dict[str, _Kept] = {}
         self._others: dict[str, _Kept] = {}
         self._warned: dict[str, None] = {}
         self.last: int = 0
-        """The place that was given last."""
+        """The place of the last event."""
 
     def begin(self, scope: str) -> None:
         """Keep events of this channel from now on."""
@@ -51,7 +51,7 @@ class Backlog:
         return self.last
 
     def keep(self, event: Event, place: int) -> bool:
-        """Keep an event of a channel. Return whether a message was dropped that no warning was logged about."""
+        """Keep an event. Return whether to call `warn`, because a message was dropped for the first time."""
         scope = scope_of(event)
         if scope is None or scope not in self._scopes:
             return False
@@ -67,7 +67,7 @@ class Backlog:
         return dropping and is_message and scope not in self._warned
 
     def warn(self, scope: str) -> None:
-        """Log once that messages of this channel are dropped."""
+        """Log a warning that messages of this channel are dropped; `keep` asks for it once."""
         self._warned[scope] = None
         _log.warning(
             "%s has no stream and no handler: only its last %d messages are kept (Options.backlog_limit)",
@@ -76,7 +76,7 @@ class Backlog:
         )
 
     def give_back(self, event: Event, place: int) -> None:
-        """Keep an event again that was claimed and not taken, at its old place."""
+        """Keep an event again, at its old place, that a consumer got but did not take."""
         scope = scope_of(event)
         if scope is None or scope not in self._scopes:
             return
@@ -89,11 +89,11 @@ class Backlog:
             table[scope] = entries[-self._limit :]
 
     def find(self, sink: Sink) -> tuple[int, Event] | None:
-        """Return the first kept event that `sink` wants, with its place. It stays kept until `take`."""
+        """Return the first kept event that `sink` wants, with its place. It is kept until `take`."""
         return next((entry for entry in self._entries(sink) if _wants(sink, entry[1])), None)
 
     def take(self, event: Event, place: int) -> bool:
-        """Forget the event at this place; return whether it was kept."""
+        """Remove the event at this place; return whether it was kept."""
         scope = scope_of(event) or ""
         if self._scopes.get(scope) == place:
             self._scopes[scope] = 0
@@ -107,7 +107,7 @@ class Backlog:
         return False
 
     def serve(self, sink: Sink) -> None:
-        """Give `sink` all kept events that it wants, in order."""
+        """Move all kept events that `sink` wants to it, in order."""
         taken = set()
         for place, event in self._entries(sink):
             if _wants(sink, event):
@@ -119,7 +119,7 @@ class Backlog:
             if self._scopes.get(scope) in taken:
                 self._scopes[scope] = 0
         for table in (self._messages, self._others):
-            # Looked up again: a predicate may have unsubscribed.
+            # Look up again: a predicate may have unsubscribed.
             for scope in list(table) if sink.channel is None else [sink.channel]:
                 left = [entry for entry in table.get(scope, ()) if entry[0] not in taken]
                 self._put_back(table, scope, left)
@@ -136,12 +136,13 @@ class Backlog:
         return kept[0].copy() if len(kept) == 1 else list(merge(*kept, key=_place_of))
 
     def _is_first_success(self, event: Event, scope: str) -> bool:
-        """Return whether the place says all of an event: a success without a gap, where none is kept."""
+        """Return whether the place is enough to keep this event: it is a first success, and none is kept."""
         is_first = type(event) is Subscribed and event.offline_for is None
         return is_first and not self._scopes[scope]
 
     @staticmethod
     def _put_back(table: dict[str, _Kept], scope: str, left: _Kept) -> None:
+        """Replace the kept events of a channel."""
         if left:
             table[scope] = left
         else:
@@ -149,7 +150,7 @@ class Backlog:
 
 
 def _wants(sink: Sink, event: Event) -> bool:
-    """Return whether `sink` gets a kept event. A predicate that may expect messages is not asked about other events."""
+    """Return whether `sink` wants a kept event. Calls predicates with messages only, which is what they may expect."""
     return (isinstance(event, ChannelEvent) or sink.choice.asks_for(event)) and sink.wants(event)
 
 

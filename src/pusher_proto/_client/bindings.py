@@ -1,4 +1,4 @@
-"""Handlers and the events that are buffered for them. A driver adds the calling."""
+"""Handlers, with the events that are buffered for them. A driver adds the calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from .sinks import Sink
 
 __all__ = ["SLOW", "BindingBase"]
 
-SLOW = 1.0  # seconds; asyncio's own debug mode warns from 0.1
+SLOW = 1.0
+"""Seconds after which a call of a handler is logged. asyncio's debug mode logs calls from 0.1 s on."""
 
 _log = logger("client")
 
 
 class BindingBase(Sink):
-    """A handler that `bind` made known; `cancel()` ends it."""
+    """A handler that was bound to events."""
 
     def __init__(
         self, host: Host, choice: Choice, fn: Callable[..., object], *, once: bool = False
@@ -33,17 +34,17 @@ class BindingBase(Sink):
         """What the handler is called in."""
 
     def cancel(self) -> None:
-        """Stop calling the handler, also for events that are buffered for it. May be called in the handler itself."""
+        """Stop calling the handler, even for buffered events. May be called in the handler itself."""
         with self._host.guard:
             self._host.bindings.discard(self)
             self._host.delivery.remove(self)
 
     def served(self) -> None:
-        """Forget a handler for one event: its event is in the queue."""
+        """Unbind a handler with `once`: its event is in the queue."""
         self._host.bindings.discard(self)
 
     def predicate_raised(self, event: Event, error: Exception) -> None:
-        """Log the exception of the selector: it chose nothing."""
+        """Log the exception of a predicate; the event is not selected."""
         _log.error(
             "the selector of the handler %s raised for %s on %s",
             self.handler,
@@ -53,27 +54,28 @@ class BindingBase(Sink):
 
     @property
     def handler(self) -> str:
-        """The handler's name, for messages."""
+        """The name of the function in log messages."""
         return str(getattr(self.fn, "__qualname__", None) or type(self.fn).__qualname__)
 
     @property
     def name(self) -> str:
-        """What this consumer is, for messages."""
+        """The name of this consumer in log messages."""
         return f"the handler {self.handler}"
 
     def took(self, seconds: float) -> None:
-        """Log a warning if a call took long: nothing else can be read or answered during a call."""
+        """Log a warning about a call that took longer than `SLOW`: during a call the event loop does nothing else."""
         if seconds > SLOW:
             _log.warning("the handler %s held up the event loop for %.1f s", self.handler, seconds)
 
     def failed(self, event: Event) -> None:
-        """Log the exception that the handler raised for `event`. Call this where it is caught."""
+        """Log the exception that the handler raised for `event`. Call it in the `except` block."""
         _log.exception(
             "the handler %s raised for %s on %s", self.handler, *_event_and_channel(event)
         )
 
 
 def _event_and_channel(event: Event) -> tuple[str, str]:
+    """Return the names of the event and its channel for log messages."""
     return (
         excerpt(getattr(event, "name", type(event).__name__), 64),
         excerpt(getattr(event, "channel", None) or "the client", 64),

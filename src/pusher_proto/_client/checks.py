@@ -1,7 +1,7 @@
-"""The checks behind each wait: has it happened, and can it still happen?
+"""The checks of each wait: is the result there, and can it still arrive?
 
-A check returns the awaited result, or `PENDING`, or raises the reason why there will be none. Nothing here waits. Final
-failures are raised; failures that will be retried are waited for. Streams follow the same rules.
+A check returns the result, or `PENDING`, or raises the reason why there will be no result. Nothing here waits. A check
+raises final failures; during failures that will be retried it returns `PENDING`. Streams follow the same rules.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Checks:
         if refused is not None:
             raise fresh(refused)
         if not self._session.wants_user:
-            raise LocalProtocolError("no sign-in was asked for: call signin() first")
+            raise LocalProtocolError("no sign-in was requested: call signin() first")
         return PENDING
 
     def disconnected(self) -> bool | Pending:
@@ -57,7 +57,7 @@ class Checks:
         return True if self._session.disconnected else PENDING
 
     def all_subscribed(self, names: Iterable[str]) -> bool | Pending:
-        """Return True when all these channels are subscribed. Raises why one of them will not be."""
+        """Return True when all these channels are subscribed. Raises the reason if one of them will not be."""
         found = [self.subscribed(name) for name in names]
         return PENDING if PENDING in found else True
 
@@ -86,14 +86,14 @@ class Checks:
             raise ClientClosed("this client is closed: open another with open_pusher")
 
     def alive(self) -> None:
-        """Raise if nothing can arrive any longer: the reason rather than the end that followed it."""
+        """Raise if no event can arrive any longer: the final failure, or else `ClientClosed`."""
         error = self._delivery.terminal_error
         if error is not None:
             raise fresh(error)
         self.open()
 
     def scope(self, scope: str | None) -> None:
-        """Raise when events of a channel, of the user, or of the client (None) cannot come."""
+        """Raise the reason if events of a channel, of the user, or of the client (None) cannot arrive."""
         if scope == USER_SCOPE:
             self.signed_in()
             return
@@ -107,15 +107,15 @@ class Checks:
             raise fresh(refused)
 
     def awaited(self, scope: str | None) -> None:
-        """Raise when an event of this scope cannot come, for a wait that began while the client was open."""
+        """Do the same as `scope` for a wait that started while the client was open."""
         if self._session.closed and self._delivery.terminal_error is None:
-            raise ClientClosed("the client was closed while an event was waited for")
+            raise ClientClosed("the client was closed during the wait for an event")
         self.scope(scope)
 
     def end_of(self, scope: str | None) -> bool:
-        """Return whether a stream of this scope is at its end. Raise when that is an error.
+        """Return whether a stream of this scope has ended. Raises the reason if that is an error.
 
-        A channel that is not wanted, and a user who does not sign in, are no end: that may change.
+        It has not ended while the channel is unsubscribed or the user is signed out: that may change.
         """
         error = self._delivery.terminal_error
         if error is not None:
@@ -128,20 +128,20 @@ class Checks:
         return False
 
     def why_not(self, what: str, timeout: float | None) -> str:
-        """Return the message of a timeout, with its probable reason."""
+        """Return the message of a timeout, with the probable reason."""
         session = self._session
         text = f"{what} within {timeout or 0:g} s"
         for name in session.channels():
             error = session.channel(name).last_error if what.startswith(repr(name)) else None
             if error is not None:
-                text += f"; it failed, and is tried again: {error}"
+                text += f"; it failed and will be tried again: {error}"
         if session.last_loss:
             text += f"; the last attempt: {session.last_loss}"
         text += session.unplaced_error
         return f"{text}; {session.hanging_calls}" if session.hanging_calls else text
 
     def _refused(self, scope: str) -> PusherError | None:
-        """Return why a channel or the user was refused, unless another attempt is planned."""
+        """Return the error of a channel or of the sign-in if no further attempt is planned, else None."""
         if scope == USER_SCOPE:
             user = self._session.user
             failed = user.state is UserState.FAILED and user.retry_at is None

@@ -1,8 +1,8 @@
-"""From the session to the sinks: the part of a client that moves events.
+"""Moves events from the session to the sinks of a client.
 
-All events are moved at once: a consumer that is not read holds up no other. What the consumers with the policy "wait"
-hold is counted now and then, each event once, and reported to the session, which pauses reading when it is too much.
-While reading is paused each of these consumers says when half of what it held was taken (`Sink.look_at`).
+It moves all events at once, so a consumer that is not read does not delay others. From time to time it counts the
+events in sinks with the policy "wait", each event once, and reports their size to the session, which pauses reading
+when it is too large. While reading is paused, such a sink reports when half of its events were taken (`Sink.look_at`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .waits import Trace, Traces
 __all__ = ["HELD_UP_FOR", "Delivery", "DriverCalls"]
 
 HELD_UP_FOR = 10.0
-"""Seconds of a pause of reading after which the consumers that cause it are named in the log."""
+"""After a pause of reading of this many seconds, a warning names the consumers that cause it."""
 
 _FAILURES = (SubscriptionFailed, SignInFailed)
 
@@ -45,22 +45,22 @@ _log = logger("client")
 
 
 class DriverCalls(NamedTuple):
-    """What the client asks of its driver."""
+    """Functions of the driver that the client calls."""
 
     now: Callable[[], float]
     """Return monotonic seconds."""
     changed: Callable[[], None]
-    """Carry out the session's effects, deliver its events and set its deadline."""
+    """Carry out the session's effects, deliver its events and set its timer."""
     usable: Callable[[], None]
     """Raise the error that ended the driver, if there was one."""
     wake: Callable[[], None]
-    """Arrange for a call of `changed` soon. May be called in any thread, at any point of the program."""
+    """Schedule a call of `changed`. May be called in any thread, and while any other code runs."""
 
 
 class Delivery:
-    """The sinks of a client, and the events on their way to them. Everything here is called under the client's guard.
+    """The sinks of a client, and the delivery of events to them. Enter the client's guard before each call.
 
-    `scope_changed` is called with a channel whose first sink came or whose last one went.
+    `scope_changed` is called with the name of a channel when a sink of it is added or removed.
     """
 
     __slots__ = (
@@ -83,17 +83,17 @@ class Delivery:
         self.backlog.begin(USER_SCOPE)
         self.traces: Traces = Traces(options.backlog_limit)
         self.lifecycle: Signal = Signal()
-        """Notified when what a wait for a state looks at may have changed."""
+        """Notified when the condition of a wait for a state may have changed."""
         self.turns: Signal = Signal()
-        """Notified whenever something may have changed that no event reports."""
+        """Notified whenever anything may have changed, including changes without an event."""
         self.waits: dict[Sink, None] = {}
         self._driver = driver
         self._on_event = on_event
         self._scope_changed = scope_changed
         self._look_at = options.receive_buffer
-        """The total of received bytes at which the waiting events are counted again."""
+        """The total of received bytes at which the buffered events are counted again."""
         self._charged = 0
-        """About how many bytes wait, while reading is paused."""
+        """About how many bytes are buffered, while reading is paused."""
         self._paused_at: float | None = None
         self._abandoned: list[Sink] = []
         self._dropped: list[tuple[Sink, EventsDropped]] = []
@@ -103,15 +103,15 @@ class Delivery:
         self._delivering = False
 
     def wake_all(self) -> None:
-        """Wake all waits: the driver has ended, and each raises why."""
+        """Wake all waits: the driver has ended, and each wait raises the reason."""
         self.lifecycle.notify()
         for sink in tuple(self.router):
             sink.signal.notify()
 
-    # Sinks come and go
+    # Adding and removing sinks.
 
     def add(self, sink: Sink) -> None:
-        """Give events to `sink` from now on, and first the kept ones that it wants."""
+        """Deliver the kept events that `sink` wants, and then all later ones."""
         swept = self.sweep()
         self._route_to(sink)
         before, self._delivering = self._delivering, True
@@ -126,9 +126,9 @@ class Delivery:
             self._driver.changed()
 
     def begin_wait(self, sink: Sink, who: object, *, fresh: bool) -> None:
-        """Give `sink` the first event that it wants: since the last wait of `who`, from the backlog, or from now on.
+        """Deliver the first event that `sink` wants: since the last wait of `who`, from the backlog, or a later one.
 
-        With `fresh` only from now on.
+        With `fresh` deliver a later one only.
         """
         self.sweep()
         trace = self.traces.begin(sink.choice)
@@ -150,8 +150,8 @@ class Delivery:
             self._driver.changed()
 
     def end_wait(self, sink: Sink, who: object) -> None:
-        """Stop a wait; a later one of `who` continues behind the event that this one took."""
-        # Without the events that were delivered and not taken yet.
+        """End a wait. The next one of `who` continues after the event that this one took."""
+        # Do not count an event that was delivered but not taken.
         seen = self.backlog.last if sink.seen is None else sink.seen - bool(sink.queue)
         now = self._driver.now()
         self.traces.end(sink.choice, who, seen, now)
@@ -161,7 +161,7 @@ class Delivery:
             self.session.call_again(ends_at)
 
     def remove(self, sink: Sink) -> None:
-        """Stop delivering events to `sink`, free its events, and wake its consumer."""
+        """Remove a sink, drop its events, and wake its consumer."""
         if not sink.closed:
             full = self.session.buffer.full
             self._forget(sink)
@@ -169,22 +169,22 @@ class Delivery:
                 self._driver.changed()
 
     def abandon(self, sink: Sink) -> None:
-        """Close a sink whose consumer was garbage-collected. May be called in any thread, at any point."""
+        """Close a sink whose consumer was garbage-collected. May be called in any thread, and without the guard."""
         sink.close()
         self._abandoned.append(sink)
         self._driver.wake()
 
     def sweep(self) -> bool:
-        """Remove the sinks that were abandoned; return whether there were any."""
-        any_there = bool(self._abandoned)
+        """Remove the abandoned sinks; return whether there were any."""
+        found = bool(self._abandoned)
         while self._abandoned:
             self._forget(self._abandoned.pop())
-        return any_there
+        return found
 
     def took(self, sink: Sink) -> None:
-        """Continue reading if enough was taken, and report what `sink` dropped.
+        """Resume reading if enough events were taken, and report the events that `sink` dropped.
 
-        Call it when at most `look_at` events are left in it; at other times it does nothing.
+        Call it when at most `look_at` events are left in the sink; at other times it does nothing.
         """
         if len(sink.queue) <= sink.look_at:
             sink.look_at = -1
@@ -196,16 +196,17 @@ class Delivery:
                 self._driver.changed()
 
     def forget(self, channel: str) -> None:
-        """Forget the events that are kept of a channel, because it was left."""
+        """Drop the kept events of a channel that was unsubscribed."""
         self.backlog.end(channel)
         self.traces.forget(channel)
 
     @property
     def dropped(self) -> int:
-        """How many events consumers lost because they did not read fast enough."""
+        """How many events were dropped because consumers did not read fast enough."""
         return self._dropped_before + sum(sink.dropped for sink in self.router)
 
     def _route_to(self, sink: Sink) -> None:
+        """Add a sink to the router."""
         self.router.add(sink)
         if Message in sink.choice.types:
             self._report_messages()
@@ -213,6 +214,7 @@ class Delivery:
             self._scope_changed(sink.channel)
 
     def _unroute(self, sink: Sink) -> None:
+        """Remove a sink from the router."""
         self.router.remove(sink)
         if Message in sink.choice.types:
             self._report_messages()
@@ -220,10 +222,11 @@ class Delivery:
             self._scope_changed(sink.channel)
 
     def _report_messages(self) -> None:
-        """Have the session emit `Message` events as long as a sink wants them."""
+        """Tell the session whether to emit `Message` events: only while a sink wants them."""
         self.session.report_messages(any(Message in sink.choice.types for sink in self.router))
 
     def _forget(self, sink: Sink) -> None:
+        """Remove a sink, and give an event that it did not take back to the backlog."""
         self._unroute(sink)
         self.waits.pop(sink, None)
         self._dropped_before += sink.dropped
@@ -236,6 +239,7 @@ class Delivery:
             self._took_from(sink, 0)
 
     def _serve_once(self, sink: Sink, found: tuple[int, Event] | None) -> None:
+        """Deliver a kept event to a sink with `once`."""
         if found is None:
             return
         place, event = found
@@ -246,22 +250,22 @@ class Delivery:
         self._unroute(sink)
         sink.served()
 
-    # Events move
+    # Moving events.
 
     @property
     def is_over(self) -> bool:
-        """Whether the session in its current state will emit nothing further."""
+        """Whether the session will emit no further events in its current state."""
         return self.session.closed or self.session.failure is not None
 
     @property
     def terminal_error(self) -> ConnectionFailed | None:
-        """Why nothing more will come. It stays when the client is closed after it: not every consumer has looked."""
+        """The final failure, or None. It is kept when the client is closed later, for consumers that did not see it."""
         return self._failed if self.session.closed else self.session.failure
 
     def deliver(self) -> None:
-        """Move all events into sinks, and wake the consumers."""
+        """Move all events to sinks, and wake the consumers."""
         if self._delivering:
-            return  # a predicate gave a command: the call that asked it continues
+            return  # a predicate gave a command: the call of `deliver` that runs it continues
         if self._abandoned:
             self.sweep()
         session = self.session
@@ -277,7 +281,7 @@ class Delivery:
         finally:
             self._delivering = False
         if session.buffer.full or self._paused_at is not None:
-            self._look_at_pause()
+            self._check_pause()
         if self.turns.waiters:
             self.turns.notify()
         changes = session.events.changes
@@ -290,6 +294,7 @@ class Delivery:
                 sink.signal.notify()  # the awaited event may no longer arrive
 
     def _move(self) -> None:
+        """Move the events of the session's queue to sinks."""
         session = self.session
         events, on_event = session.events, self._on_event
         find = self.router.known.get
@@ -312,8 +317,8 @@ class Delivery:
                     for sink in route.sinks:
                         sink.put(event)
                 else:
-                    # Before functions of the application, which may give commands. Where the size is known, what
-                    # remains is not counted for each event of a pause.
+                    # Report the taken events before functions of the application run, which may give commands. Give
+                    # the size where it is known: then the session does not count the rest of the queue again.
                     known = session.buffer.full and taken == 1
                     session.took(taken, size_of(event) if known else None)
                     taken = 0
@@ -325,9 +330,9 @@ class Delivery:
                 session.took(taken)
 
     def _move_run(self, events: deque[Event], alike: int) -> int:
-        """Move the messages at the head that go to one sink alone; return how many.
+        """Move the first messages of the queue if only one sink gets them all; return how many were moved.
 
-        With one look-up for a run of events known to be `alike` (see `fast_lane.Run`), and one for each other event.
+        The first `alike` events need one look-up together (see `fast_lane.Run`), all others one each.
         """
         first = events[0]
         if type(first) is not ChannelEvent:
@@ -354,7 +359,7 @@ class Delivery:
         return count
 
     def _offer(self, event: Event, about: Sink | None = None) -> None:
-        """Give an event to the sinks that want it, but not to the one that it is `about`; keep one that none wants."""
+        """Deliver an event to the sinks that want it, except the one that it is `about`; or keep it."""
         fresh = isinstance(event, ChannelEvent) and (
             (scope_of(event) or "", event.name) not in self.router.known
         )
@@ -375,16 +380,16 @@ class Delivery:
                 self._unroute(sink)
                 sink.served()
         if not claims:
-            self._unheard(event, place, fresh=fresh)
+            self._keep(event, place, fresh=fresh)
         elif claims == len(served) == 1:
             served[0].place = place
-        if isinstance(event, _FAILURES):  # streams look whether it is final
+        if isinstance(event, _FAILURES):  # streams check whether it is final
             scope = USER_SCOPE if isinstance(event, SignInFailed) else event.channel
             for sink in self.router.of(scope):
                 sink.signal.notify()
 
-    def _unheard(self, event: Event, place: int, *, fresh: bool) -> None:
-        """Keep an event that no sink wanted. Log a message at INFO once, until sinks change."""
+    def _keep(self, event: Event, place: int, *, fresh: bool) -> None:
+        """Keep an event that no sink wanted. Logs a message, at INFO if `fresh`: the first one since sinks changed."""
         if isinstance(event, EventsDropped | Message):
             return
         scope = scope_of(event)
@@ -402,21 +407,22 @@ class Delivery:
             self.backlog.warn(scope)
 
     def _end_traces(self) -> None:
+        """Remove traces that no wait needs any longer."""
         for trace in self.traces.over(self._driver.now()):
             self._forget(trace)
         ends_at = self.traces.ends_at()
         if ends_at is not None:
             self.session.call_again(ends_at)
 
-    # Consumers that are too slow
+    # Slow consumers.
 
     def _count(self) -> None:
-        """Count the bytes that consumers hold, each event once, and report them if reading pauses or may continue."""
+        """Count the buffered bytes, each event once, and report them if reading has to pause or may resume."""
         buffer, charged = self.session.buffer, 0
         seen: set[int] = set()
         sinks = [sink for sink in self.router if sink.waits]
         for sink in sinks:
-            held = sink.queue.copy()  # the application may take from it in another thread
+            held = sink.queue.copy()  # another thread may take events from it
             sink.counted, sink.charged = len(held), 0
             for event in held:
                 if id(event) not in seen:
@@ -432,7 +438,7 @@ class Delivery:
                 sink.look_at = sink.counted // 2 if sink.counted else -1
 
     def _took_from(self, sink: Sink, left: int) -> None:
-        """Report that `left` of the counted events of `sink` are left, while reading is paused."""
+        """Handle that `left` of the counted events of `sink` are left, while reading is paused."""
         charged = sink.charged * left // max(sink.counted, 1)
         self._charged -= sink.charged - charged
         sink.counted, sink.charged = left, charged
@@ -440,8 +446,8 @@ class Delivery:
         if self._charged <= self.session.buffer.low:
             self._count()
 
-    def _look_at_pause(self) -> None:
-        """Log once a pause, after `HELD_UP_FOR` seconds, which consumers hold the most."""
+    def _check_pause(self) -> None:
+        """Log a warning about the consumers that hold the most, once for each pause, after `HELD_UP_FOR` seconds."""
         if not self.session.buffer.full or self.is_over:
             self._paused_at = None
             return
@@ -458,24 +464,26 @@ class Delivery:
             most = max(held.values(), default=0)
             names = ", ".join(sink.name for sink, size in held.items() if size and 2 * size >= most)
             _log.warning(
-                "%s is not read, and no message was read from the server for %g s: read it, close it, or give it "
+                "%s is not read, so no message was read from the server for %g s: read it, close it, or set "
                 'overflow="drop_oldest" (Options.receive_buffer is full)',
                 names,
                 HELD_UP_FOR,
             )
 
     def _report_dropped(self, sink: Sink) -> None:
-        """Emit `EventsDropped` at the end of an episode of dropping."""
+        """Queue `EventsDropped` at the end of an episode of dropping."""
         if sink.episode:
             self._dropped.append((sink, EventsDropped(sink.channel, sink.episode)))
             sink.episode = 0
 
     def _announce(self, about: Sink, dropped: EventsDropped) -> None:
+        """Deliver `EventsDropped`."""
         if self._on_event is not None:
             self._call_hook(self._on_event, dropped)
         self._offer(dropped, about)
 
     def _call_hook(self, on_event: Callable[[Event], object], event: Event) -> None:
+        """Call the application's `on_event`, and log an exception."""
         try:
             on_event(event)
         except Exception:

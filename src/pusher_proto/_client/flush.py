@@ -1,4 +1,4 @@
-"""Waiting until the server has received all triggered events."""
+"""Waits until the server has received all triggered events."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from .pending import PENDING, Pending
 
 __all__ = ["Flush"]
 
-_LOST = "the connection ended before the server answered the ping behind what was sent: some of it may be lost"
+_LOST = "the connection ended before the server answered a ping after the events: some of them may be lost"
 
 
 class Flush:
-    """Waits until all triggered events were sent, sends a ping behind them, and waits for its pong."""
+    """Waits until all triggered events are sent, then sends a ping, and waits for its pong."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._upto: int | None = None
-        """The number of the last event that waited when the flush began."""
+        """The number of the last event that was queued before the flush; None before the first check."""
         self._losses = self._dropped = 0
         self._pinged: tuple[int, int] | None = None
-        """The connection of the ping, and its number there."""
+        """The number of the ping's connection, and of the ping on it."""
 
     def check(self) -> bool | Pending:
-        """Return True when the server has answered.
+        """Return True when the server has answered the ping.
 
-        Raises `NotConnected`, `ConnectionEnded` when something may be lost, and `PusherTimeout` when events waited too
-        long.
+        Raises `NotConnected`, `ConnectionEnded` when events may be lost, and `PusherTimeout` when events were dropped.
         """
         session, events = self._host.session, self._host.session.client_events
         if self._upto is None:
             self._host.checks.alive()
             if session.socket_id is None and not events.waiting:
-                raise NotConnected("there is no connection to flush")
+                raise NotConnected("there is no connection to flush: wait for wait_connected()")
             self._upto, self._losses, self._dropped = events.last, events.losses, events.dropped
         counts = session.pings
         gone = session.socket_id is None
@@ -41,8 +40,8 @@ class Flush:
             raise ConnectionEnded(None, _LOST)
         if events.dropped != self._dropped:
             raise PusherTimeout(
-                f"{events.dropped - self._dropped} client events were dropped while they waited: they were older than "
-                "max_age of their outbox, or their channel was left"
+                f"{events.dropped - self._dropped} waiting client events were dropped: they were older than "
+                "max_age of their outbox, or their channel was unsubscribed"
             )
         if events.waits(self._upto):
             self._host.checks.alive()

@@ -1,4 +1,4 @@
-"""What the calls that wait look at. A driver adds the waiting."""
+"""The conditions that the client's waiting calls check. A driver adds the waiting."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 class Goal(NamedTuple, Generic[T]):
-    """What one call waits for."""
+    """The condition of one waiting call."""
 
     check: Callable[[], T | Pending]
-    """Returns the result of the call, or `PENDING`. Raises if there can be none."""
+    """Returns the result of the call, or `PENDING`. Raises if there will be no result."""
     signal: Signal
     """Notified when it is time to check again."""
     what: str = ""
@@ -27,7 +27,7 @@ class Goal(NamedTuple, Generic[T]):
 
 
 class Goals:
-    """The goals of a client's own waits."""
+    """The goals of the waiting methods of a client."""
 
     __slots__ = ("_host",)
 
@@ -35,33 +35,33 @@ class Goals:
         self._host = host
 
     def connected(self) -> Goal[str]:
-        """Wait for a connection: its socket id."""
+        """Return the goal of a wait for a connection; the result is the socket id."""
         return Goal(self._host.checks.connected, self._host.delivery.lifecycle, "not connected")
 
     def subscribed(self, name: str) -> Goal[bool]:
-        """Wait for the subscription of one channel."""
+        """Return the goal of a wait for the subscription of one channel."""
         check, what = self._host.checks.subscribed, f"{name!r} was not subscribed"
         return Goal(lambda: check(name), self._host.delivery.lifecycle, what)
 
     def all_subscribed(self, names: Iterable[str] | None) -> Goal[bool]:
-        """Wait for the subscription of all these channels; by default of all that are wanted."""
+        """Return the goal of a wait for the subscriptions of these channels; by default of all of the client's."""
         names = list(self._host.client.channels if names is None else names)
         check = self._host.checks.all_subscribed
         what = "not all channels were subscribed"
         return Goal(lambda: check(names), self._host.delivery.lifecycle, what)
 
     def disconnected(self) -> Goal[bool]:
-        """Wait for the end of the connection after `disconnect` or `close`."""
+        """Return the goal of a wait for the end of the connection after `disconnect` or `close`."""
         return Goal(self._host.checks.disconnected, self._host.delivery.turns, "not disconnected")
 
     def flushed(self) -> Goal[bool]:
-        """Wait until the server has received all triggered events."""
+        """Return the goal of a wait until the server has received all triggered events."""
         return Goal(Flush(self._host).check, self._host.delivery.turns, "not flushed")
 
     def signed_in(self) -> Goal[str]:
-        """Wait for the sign-in: the user's id."""
+        """Return the goal of a wait for the sign-in; the result is the user's id."""
         return Goal(self._host.checks.signed_in, self._host.delivery.turns, "not signed in")
 
     def closed(self) -> Goal[bool]:
-        """Wait until the client was closed. Raises why it failed."""
+        """Return the goal of a wait until the client is closed. Raises the error of a client that failed."""
         return Goal(self._host.checks.run, self._host.delivery.lifecycle)

@@ -1,4 +1,4 @@
-"""Handles of channels and of the user: what can be asked of them without waiting."""
+"""Handles of channels and of the user: the part without waiting."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NO_ARGUMENTS = Arguments()
 
 
 class _Client(Protocol):
-    """The commands of a client that its handles pass on."""
+    """The commands of a client that its handles call."""
 
     def subscribe(
         self,
@@ -69,7 +69,7 @@ class _Client(Protocol):
 
 
 class SourceBase(Generic[BindingT_co]):
-    """Where events come from: a channel, or the client with all its channels."""
+    """A source of events: a channel, or the client with all its channels."""
 
     _host: Host
     _scope: str | None
@@ -89,11 +89,11 @@ class SourceBase(Generic[BindingT_co]):
         self, selector: Selector = None, fn: None = None, *, once: bool = False
     ) -> Callable[[Handler], Handler]: ...
     def bind(self, selector: Selector = None, fn: Any = None, *, once: bool = False) -> Any:
-        """Call `fn(event)` for each event that `selector` means, of this channel or, on the client, of all.
+        """Call `fn(event)` for each event of this channel that `selector` selects; on the client, of all channels.
 
-        Without `fn`: a decorator. With it: returns a `Binding`, whose `cancel()` ends it. Events come to one handler
-        in order and one at a time; an exception is logged and the next event still comes. With `once` the handler is
-        called for the first event alone.
+        Returns a `Binding`, whose `cancel()` unbinds the handler; without `fn`, a decorator. A handler gets events in
+        order and one at a time; an exception is logged, and the handler is called for the next event. With `once` it
+        is called for the first event only.
         """
         if fn is None:
 
@@ -105,13 +105,14 @@ class SourceBase(Generic[BindingT_co]):
         return self._bind(selector, fn, once)
 
     def unbind(self, selector: Selector = None, fn: Callable[..., object] | None = None) -> None:
-        """Cancel handlers that were bound here: those for this selector, those with this function, or all."""
+        """Unbind the handlers of this source that have this selector and this function; None means any."""
         choice = None if selector is None else Choice(selector, self._scope)
         with self._host.guard:
             for binding in self._host.bindings.find(self._scope, choice, fn):
                 binding.cancel()
 
     def _bind(self, selector: Selector, fn: object, once: bool) -> BindingT_co:
+        """Bind a handler. Raises TypeError if `fn` is not a function."""
         if not callable(fn):
             raise TypeError(f"a handler is a function of the event, not {fn!r}")
         host = self._host
@@ -130,17 +131,17 @@ class SourceBase(Generic[BindingT_co]):
 
 
 class ChannelBase(SourceBase[BindingT_co]):
-    """The handle of one channel: the same object for the same name, across unsubscribing and reconnecting."""
+    """The handle of one channel: the same object for the same name, even after `unsubscribe` and reconnects."""
 
     _scope: str
     _outbox: Outbox | None = None
-    """Set by `outbox` alone: thousands of handles have none."""
+    """Set by `outbox` only, to save memory: there may be thousands of handles."""
 
     def __init__(self, host: Host, name: str) -> None:
         self._host = host
         self._scope = name
         self._subscribed_with = NO_ARGUMENTS
-        """The arguments of `subscribe`, which the client keeps here for the life of the handle."""
+        """The arguments of `subscribe`, which the client keeps for the life of the handle."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._scope!r} {self.state.name}>"
@@ -152,7 +153,7 @@ class ChannelBase(SourceBase[BindingT_co]):
 
     @property
     def kind(self) -> ChannelKind:
-        """The kind of channel, by its name."""
+        """The kind of the channel, from the prefix of its name."""
         return kind_of(self._scope)
 
     @property
@@ -162,17 +163,17 @@ class ChannelBase(SourceBase[BindingT_co]):
 
     @property
     def last_error(self) -> PusherError | None:
-        """Why the channel was refused last; None once it is subscribed."""
+        """Why the last subscribe failed; None when it succeeded."""
         return self._snapshot.last_error
 
     @property
     def subscription_count(self) -> int | None:
-        """The number of subscribed connections that the server reported last; None when it never did."""
+        """The last number of subscribed connections that the server reported, or None."""
         return self._snapshot.subscription_count
 
     @property
     def members(self) -> Members:
-        """The members of this presence channel, by id; empty while it is not subscribed. A snapshot never changes."""
+        """A snapshot of the members of this presence channel, by id; empty while it is not subscribed."""
         return self._snapshot.members
 
     @property
@@ -182,34 +183,35 @@ class ChannelBase(SourceBase[BindingT_co]):
 
     @property
     def server_count(self) -> int | None:
-        """The number of members that the server gave with the roster, where it gave one."""
+        """The number of members that the server sent with the roster, or None."""
         return self._snapshot.server_count
 
     def trigger(self, event: str, data: Any, *, queue: bool | None = None) -> None:
         """Send a client event to the other subscribers.
 
-        `event` starts with `client-`, `data` is anything that JSON can hold. With `queue=True` the event waits while
-        the channel is not subscribed, and while `Options.client_event_rate` does not allow it; `outbox` says how, and
-        once it was called events wait unless `queue=False` is given.
+        `event` starts with `client-`; `data` is any value that JSON can represent. With `queue=True` the event waits
+        while the channel is not subscribed, and while `Options.client_event_rate` does not allow it. `outbox` changes
+        the settings of the queue; after it was called, `queue=True` is the default.
 
-        Raises `InvalidName`, `NotSubscribed` (with `queue` only when `subscribe` was not called), `UnsupportedFeature`
+        Raises `InvalidName`, `NotSubscribed` (with `queue` only if `subscribe` was not called), `UnsupportedFeature`
         for a channel that is neither private nor presence, `RateLimited`, `OutboxFull` when too much waits,
-        `LocalProtocolError` for data that is too large, and `ClientClosed`. Then nothing was sent and nothing waits.
+        `LocalProtocolError` for data that is too large, and `ClientClosed`. Then the event is neither sent nor queued.
         """
         waits = self._outbox is not None if queue is None else queue
         settings = (self._outbox or Outbox()) if waits else None
         self._host.command(self._host.session.trigger, self._scope, event, data, settings)
 
     def outbox(self, *, max_age: float | None = 60.0, keep: Keep = "all", limit: int = 100) -> Self:
-        """Let client events wait while the channel is not subscribed; return the handle.
+        """Queue client events while the channel is not subscribed; return the handle.
 
-        They go out in order as soon as the channel is subscribed. An event older than `max_age` seconds is dropped and
-        counted in `stats.client_events_dropped`; None is no limit. `keep="latest"` keeps only the latest event of each
-        name: for positions and other values that replace each other. With `limit` events waiting `trigger` raises
-        `OutboxFull`. `client.flush` waits until all have gone out. Events that still wait when the channel is left
+        They are sent in order as soon as the channel is subscribed. An event older than `max_age` seconds is dropped
+        and counted in `stats.client_events_dropped`; None means no limit. `keep="latest"` keeps only the latest event
+        of each name: for positions and other values that replace each other. When `limit` events wait, `trigger` raises
+        `OutboxFull`. `client.flush` waits until all events are sent. Events that wait when the channel is unsubscribed
         or the client is closed are dropped.
 
-        The settings are kept for the life of the handle, for later calls of `trigger`. Raises TypeError and ValueError.
+        The settings are kept for the life of the handle, and apply to later calls of `trigger`. Raises TypeError or
+        ValueError for invalid settings.
         """
         settings = Outbox(max_age=max_age, keep=keep, limit=limit)
         with self._host.guard:
@@ -218,17 +220,17 @@ class ChannelBase(SourceBase[BindingT_co]):
 
     @property
     def waiting_events(self) -> int:
-        """The number of client events that wait until the channel is subscribed, or until the rate allows them."""
+        """The number of client events that wait for the subscription or for `Options.client_event_rate`."""
         with self._host.guard:
             return self._host.session.client_events.waiting_on(self._scope)
 
     def refresh_members(self) -> None:
-        """Leave this presence channel and join it again, which gives a new list of members.
+        """Unsubscribe from this presence channel and subscribe to it again, to get a new list of members.
 
-        For clusters whose nodes can lose joins and leaves; `client.stats.roster_drifts` is a hint. The differences are
-        emitted as `MemberAdded`, `MemberUpdated` and `MemberRemoved`. Others see a leave and a join, and events between
-        the two are missed, as `Subscribed.offline_for` says. Raises `UnsupportedFeature` for another kind of channel,
-        `NotSubscribed`, and `ClientClosed`.
+        For clusters whose nodes can lose joins and leaves; an increase of `client.stats.roster_drifts` is a sign of
+        that. The differences are emitted as `MemberAdded`, `MemberUpdated` and `MemberRemoved`. Other members see a
+        leave and a join. Events between the two are missed; `Subscribed.offline_for` is the duration of this gap.
+        Raises `UnsupportedFeature` for another kind of channel, `NotSubscribed`, and `ClientClosed`.
         """
         self._host.command(self._host.session.refresh_members, self._scope)
 
@@ -240,9 +242,9 @@ class ChannelBase(SourceBase[BindingT_co]):
         catch_up: Fetch | None = None,
         key: EventKey | None = None,
     ) -> Self:
-        """Subscribe to the channel, also again after `unsubscribe`, as `client.subscribe` does; return the handle.
+        """Subscribe to the channel, as `client.subscribe` does, for example after `unsubscribe`; return the handle.
 
-        Arguments of earlier calls are kept. With `catch_up` the events since `unsubscribe` are fetched too.
+        Arguments of earlier calls are kept. With `catch_up` the events since `unsubscribe` are fetched.
         """
         self._commands.subscribe(
             self._scope, auth=auth, decrypted_text=decrypted_text, catch_up=catch_up, key=key
@@ -250,9 +252,9 @@ class ChannelBase(SourceBase[BindingT_co]):
         return self
 
     def resubscribe(self) -> Self:
-        """Ask the server for the subscription again, whatever its state is; return the handle.
+        """Unsubscribe, if the channel is subscribed, and subscribe again; return the handle.
 
-        A channel that is subscribed is left first; events between the two are missed, unless `catch_up` fetches them.
+        Events between the two are missed, unless `catch_up` fetches them.
         """
         with self._host.guard:
             self._host.checks.open()
@@ -260,18 +262,18 @@ class ChannelBase(SourceBase[BindingT_co]):
             return self.subscribe()
 
     def members_as(self, type: type[T]) -> dict[str, T]:  # noqa: A002 - the word of msgspec, as in `events`
-        """Return the info of all members as `type`, anything that msgspec knows, by the member's id.
+        """Return the info of all members, converted to `type`, by the member's id. msgspec has to support the type.
 
-        Raises `DataError` that names the member whose info does not fit.
+        Raises `DataError`, which names the member whose info does not match the type.
         """
         return {user_id: self._info(member, type) for user_id, member in self.members.items()}
 
     def unsubscribe(self) -> None:
-        """Leave the channel. Its streams and handlers are silent until it is subscribed again."""
+        """Unsubscribe from the channel. Its streams and handlers get no events until it is subscribed again."""
         self._commands.unsubscribe(self._scope)
 
     def _leave(self) -> None:
-        """Unsubscribe at the end of a block, where a client that is closed already is no error."""
+        """Unsubscribe at the end of a block, unless the client is closed."""
         with self._host.guard:
             if not self._host.session.closed:
                 self._commands.unsubscribe(self._scope)
@@ -297,7 +299,7 @@ class ChannelBase(SourceBase[BindingT_co]):
 
 
 class UserBase(SourceBase[BindingT_co]):
-    """The user who signs in: its state, and the messages for this user."""
+    """The handle of the user: the state of the sign-in, and the messages for this user."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -305,12 +307,12 @@ class UserBase(SourceBase[BindingT_co]):
 
     @property
     def id(self) -> str | None:
-        """The id of the user who is signed in, or None."""
+        """The id of the signed-in user, or None."""
         return self._snapshot.id
 
     @property
     def data(self) -> Any:
-        """The data of the user as it was signed, or None."""
+        """The data of the signed-in user, or None."""
         return self._snapshot.data
 
     @property
@@ -320,7 +322,7 @@ class UserBase(SourceBase[BindingT_co]):
 
     @property
     def last_error(self) -> PusherError | None:
-        """Why the last sign-in failed; None once one succeeded."""
+        """Why the last sign-in failed; None when it succeeded."""
         return self._snapshot.last_error
 
     @property
@@ -330,13 +332,13 @@ class UserBase(SourceBase[BindingT_co]):
 
 
 class Watchlist:
-    """The users on the watchlist of the signed-in user; `client.bind(WatchlistOnline, ...)` reports changes."""
+    """The watchlist of the signed-in user. Bind `WatchlistOnline` and `WatchlistOffline` to get changes."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
     @property
     def online(self) -> frozenset[str]:
-        """The ids of the watched users who are online now, as far as the server reported."""
+        """The ids of the users on the watchlist that are online, as far as the server reported."""
         with self._host.guard:
             return self._host.session.user.online

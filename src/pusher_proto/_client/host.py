@@ -1,4 +1,4 @@
-"""What streams, handlers and handles know of their client."""
+"""The parts of a client that streams, handlers and handles use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Host"]
 
 @dataclass(slots=True)
 class Host:
-    """The parts of a client, for what applications hold of it."""
+    """The parts of a client, for the objects that applications use."""
 
     client: Any
     """The client itself, for its driver."""
@@ -27,10 +27,10 @@ class Host:
     bindings: Bindings
     driver: DriverCalls
     guard: AbstractContextManager[object]
-    """Held while any of these is used: nothing on one event loop, a lock between threads."""
+    """Entered around each use of these parts: a lock in the blocking client, without effect in the async one."""
 
     def command(self, command: Callable[..., None], *args: object) -> None:
-        """Call an input of the session and carry out what follows. Raises `ClientClosed`, and what the input raises."""
+        """Call an input of the session and carry out its effects. Raises `ClientClosed`, and errors of the input."""
         with self.guard:
             self.checks.open()
             command(*args, now=self.driver.now())

@@ -1,9 +1,9 @@
-"""One stream from several that carry the same events: each event once. A driver adds the waiting.
+"""Merges several streams with the same events into one that returns each event once. A driver adds the waiting.
 
-A program that opens two connections reads from one as long as it gives events, and from the other when it does not. So
-events are given in the order of one connection, and a change of the connection shows neither a gap nor a duplicate as
-long as one of them was there. From the streams that are not read, duplicates are dropped all the time, and the first
-other event of each is held.
+A program that opens two connections reads from one while it returns events, and from the other when it does not. So
+events are in the order of one connection, and there is neither a gap nor a duplicate as long as one of them was up.
+The streams that are not being read are checked all the time: duplicates are dropped, and the first other event of each
+is held.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["MergedBase"]
 T = TypeVar("T")
 
 _FINAL = (ConnectionFailed, SubscriptionError, SignInError)
-"""Why a stream has no more events, for now or for good, while others may have."""
+"""Errors after which a stream has no events for now or permanently, while other streams may have some."""
 
 _log = logger("client")
 
@@ -46,16 +46,16 @@ class _Part(Generic[T]):
 
     def __init__(self, stream: StreamBase[T]) -> None:
         self.stream = stream
-        self.host: Host = stream._host  # noqa: SLF001 - a merged stream is made of the parts of others
+        self.host: Host = stream._host  # noqa: SLF001 - a merged stream uses the parts of other streams
         self.step: Callable[[], T | Pending | End] = stream._next  # noqa: SLF001 - see above
         self.held: list[T] = []
-        """The first event that no other stream has given; empty when none is known."""
+        """The first event that no other stream has returned, or nothing."""
         self.key: Hashable = None
-        """Its key."""
+        """The key of that event."""
         self.ended = False
         """Whether the stream or its client was closed."""
         self.error: PusherError | None = None
-        """Why there are no events now."""
+        """Why it has no events now, or None."""
 
 
 class MergedBase(Generic[T]):
@@ -66,10 +66,10 @@ class MergedBase(Generic[T]):
         for each in found:
             if not isinstance(each, StreamBase):
                 raise TypeError(
-                    f"merge takes streams and channels of clients of this kind, not {each!r}"
+                    f"merge needs streams or channels of this kind of client, not {each!r}"
                 )
         self._parts = [_Part(stream) for stream in found]
-        """The streams; the one that is read comes first."""
+        """The streams; the one that is being read is first."""
         if not self._parts:
             raise ValueError("merge needs at least one stream")
         if not isinstance(key, str) and not callable(key):
@@ -77,13 +77,13 @@ class MergedBase(Generic[T]):
                 f"key is the name of a field of the data, or a function of the event, not {key!r}"
             )
         if window < 1:
-            raise ValueError(f"window is a number of keys, at least 1, not {window!r}")
+            raise ValueError(f"window is a number of keys and at least 1, not {window!r}")
         self._key = key
         self._recent = RecentKeys(window)
         self._failures = 0
-        """How often the key of an event could not be had."""
+        """How many events had no usable key."""
         self.duplicates: int = 0
-        """How many events were dropped because they had been given already."""
+        """How many events were dropped because they had been returned before."""
 
     def close(self) -> None:
         """Close all streams, which ends the iteration."""
@@ -92,7 +92,7 @@ class MergedBase(Generic[T]):
             part.held.clear()
 
     def _next(self) -> T | Pending | End:
-        """Return the next event, `PENDING`, or `END`. Raises why no stream can give one."""
+        """Return the next event, `PENDING`, or `END`. Raises the reason if no stream can have one."""
         for part in self._parts:
             self._look(part)
         for number, part in enumerate(self._parts):
@@ -111,7 +111,7 @@ class MergedBase(Generic[T]):
         return END
 
     def _next_now(self) -> T | Pending:
-        """Return what `_next` does. Raises `ClientClosed` at the end."""
+        """Do the same as `_next`, but raise `ClientClosed` at the end."""
         event = self._next()
         if event is END:
             raise ClientClosed("the streams or their clients were closed: no event follows")
@@ -119,7 +119,7 @@ class MergedBase(Generic[T]):
 
     @contextmanager
     def _listening(self, wake: Callable[[], object]) -> Iterator[None]:
-        """Have `wake` called, perhaps several times, when one of the streams may have an event."""
+        """Call `wake`, perhaps several times, when one of the streams may have an event."""
         parts = tuple(self._parts)
         try:
             for part in parts:
@@ -136,11 +136,11 @@ class MergedBase(Generic[T]):
         reasons = []
         for part in self._parts:
             with part.host.guard:
-                reasons.append(part.host.checks.why_not("no event came", timeout))
+                reasons.append(part.host.checks.why_not("no event was received", timeout))
         return "; ".join(dict.fromkeys(reasons))
 
     def _look(self, part: _Part[T]) -> None:
-        """Drop duplicates until an event is held that no stream has given."""
+        """Drop duplicates until an event is held that no stream has returned."""
         while not part.ended:
             if not part.held:
                 event = self._take(part)
@@ -154,7 +154,7 @@ class MergedBase(Generic[T]):
             self.duplicates += 1
 
     def _take(self, part: _Part[T]) -> T | Pending | End:
-        """Return the next event of one stream. What ends that stream alone is noted and logged."""
+        """Return the next event of one stream. Stores and logs an error that ends this stream only."""
         with part.host.guard:
             part.host.driver.usable()
             try:
@@ -162,7 +162,8 @@ class MergedBase(Generic[T]):
             except _FINAL as error:
                 if part.error is None:
                     _log.warning(
-                        "a merged stream has no more events, others may have: %s", describe(error)
+                        "a merged stream has no more events, but others may have: %s",
+                        describe(error),
                     )
                 part.error = error
                 return PENDING
@@ -171,7 +172,7 @@ class MergedBase(Generic[T]):
         return event
 
     def _key_of(self, event: object) -> Hashable:
-        """Return the key of an event; None for one without, which is never a duplicate."""
+        """Return the key of an event, or None. An event without a key is never a duplicate."""
         if not isinstance(event, ChannelEvent):
             return None
         try:
@@ -184,7 +185,7 @@ class MergedBase(Generic[T]):
             hash(key)
         except Exception as error:
             self._failures += 1
-            text = "an event has no usable key, and may be given twice: %s"
+            text = "an event has no usable key, and may be returned twice: %s"
             log_seldom(_log, logging.WARNING, self._failures, text, describe(error))
             return None
         return key

@@ -1,4 +1,4 @@
-"""What a check answers when there is nothing to return, and copies of errors that are raised in several places."""
+"""Results of checks that have nothing to return, and copies of errors that are raised in several places."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ ErrorT = TypeVar("ErrorT", bound=BaseException)
 
 
 class Nothing(Enum):
-    """What a check answers when there is nothing to return."""
+    """The result of a check that has nothing to return."""
 
-    PENDING = "not yet"
-    END = "nothing more follows"
+    PENDING = "there is no result yet"
+    END = "no further result follows"
 
 
 PENDING: Final = Nothing.PENDING
@@ -25,7 +25,7 @@ End = Literal[Nothing.END]
 
 
 def fresh(error: ErrorT) -> ErrorT:
-    """Return a copy of `error`: it may be raised in many places, and each needs its own traceback."""
+    """Return a copy of `error`. An error that is raised in several places needs a traceback for each."""
     copied = copy.copy(error)
     copied.__cause__ = error.__cause__
     return copied

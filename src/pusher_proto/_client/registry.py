@@ -1,4 +1,4 @@
-"""The handlers of a client: found for `unbind`, and noticed when one is bound twice."""
+"""The handlers of a client: finds them for `unbind`, and warns when one is bound twice."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Bindings:
         self._by_scope: dict[str | None, dict[object, list[_Binding]]] = {}
 
     def add(self, binding: _Binding) -> None:
-        """Note a handler. Logs a warning if the same function is bound twice to the same events."""
+        """Add a handler. Logs a warning if the same function is bound twice to the same events."""
         scope = binding.choice.scope
         alike = self._by_scope.setdefault(scope, {}).setdefault(_key(binding), [])
         alike.append(binding)
         if len(alike) == 2:
             _log.warning(
-                "the handler %s is bound twice to %s on %s and is called twice for each event: bind it once, outside "
-                "of handlers that are called at each connection",
+                "the handler %s is bound twice to %s on %s and is called twice for each event: bind it once, not in a "
+                "handler that is called at each connection",
                 binding.handler,
                 ", ".join(binding.choice.shown),
                 shown_scope(scope),
             )
 
     def discard(self, binding: _Binding) -> None:
-        """Forget a handler, if it is known."""
+        """Remove a handler, if it is known."""
         scope, key = binding.choice.scope, _key(binding)
         known = self._by_scope.get(scope, {})
         if binding in known.get(key, ()):
@@ -60,7 +60,7 @@ class Bindings:
                 del self._by_scope[scope]
 
     def find(self, scope: str | None, choice: Choice | None, fn: object) -> list[_Binding]:
-        """Return the handlers of a scope: those with an equal selector and function; None means any."""
+        """Return the handlers of a scope that have this selector and this function; None means any."""
         return [
             binding
             for alike in self._by_scope.get(scope, {}).values()
@@ -71,6 +71,7 @@ class Bindings:
 
 
 def _key(binding: _Binding) -> Any:
+    """Return a key that is equal for handlers with the same selector and function."""
     key = (binding.choice.key, binding.fn)
     try:
         hash(key)

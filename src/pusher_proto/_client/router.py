@@ -1,4 +1,4 @@
-"""Which sinks get which events."""
+"""Decides which sinks get an event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .sinks import Sink
 
 __all__ = ["Route", "Router"]
 
-# Names come from the server: the number of routes that are remembered is bounded, and so is the length of a name.
+# Names come from the server, so the number of cached routes and the length of their names are limited.
 _CACHED_ROUTES = 32768
 _CACHED_NAME = 256
 
@@ -20,30 +20,30 @@ class Route(NamedTuple):
 
     sinks: tuple[Sink, ...]
     plain: bool
-    """Whether there are any, and each takes the event by `put` alone."""
+    """Whether there are sinks, and none needs more than `put` for the event."""
 
 
 class Router:
-    """Finds the sinks of an event. A message costs one look-up; the routes are built again when sinks change."""
+    """Finds the sinks for an event. A message costs one look-up in a cache, which is cleared when sinks change."""
 
     __slots__ = ("_by_class", "_sinks", "alone", "known")
 
     def __init__(self) -> None:
         self._sinks: dict[str | None, dict[Sink, None]] = {}
         self.known: dict[tuple[str, str], Route] = {}
-        """The routes of messages seen since the sinks changed last, by channel and name."""
+        """The cached routes, by channel and name of the message."""
         self.alone: dict[tuple[str, str], Sink] = {}
         """Routes with exactly one sink whose `put` is a plain append: the fast path of delivery."""
         self._by_class: dict[type[Event], Route] = {}
         """The routes of other events to the sinks of the client alone, by class."""
 
     def __iter__(self) -> Iterator[Sink]:
-        # Over copies: `stats` may be read in any thread.
+        # Iterate over copies: `stats` may be read in any thread.
         for sinks in tuple(self._sinks.values()):
             yield from tuple(sinks)
 
     def add(self, sink: Sink) -> None:
-        """Give events to `sink` from now on."""
+        """Deliver events to `sink` from now on."""
         self._sinks.setdefault(sink.channel, {})[sink] = None
         self._forget_routes()
 
@@ -57,7 +57,7 @@ class Router:
             self._forget_routes()
 
     def of(self, scope: str | None) -> tuple[Sink, ...]:
-        """Return the sinks of this scope alone."""
+        """Return the sinks of exactly this scope."""
         return tuple(self._sinks.get(scope, ()))
 
     def has(self, scope: str | None) -> bool:
@@ -65,7 +65,7 @@ class Router:
         return scope in self._sinks and any(sink.claims for sink in self._sinks[scope])
 
     def asked_for(self, scope: str | None) -> str:
-        """Return what the sinks of this scope ask for, for messages."""
+        """Return the selectors of this scope's sinks, for log messages."""
         asked = dict.fromkeys(
             each for sink in self._sinks.get(scope, ()) if sink.claims for each in sink.choice.shown
         )
@@ -94,11 +94,13 @@ class Router:
         return found
 
     def _forget_routes(self) -> None:
+        """Clear the cache."""
         self.known.clear()
         self.alone.clear()
         self._by_class.clear()
 
     def _find(self, event: Event) -> Route:
+        """Return the route of an event without the cache."""
         scope = scope_of(event)
         sinks = tuple(
             sink

@@ -1,4 +1,4 @@
-"""Selectors: which events an application asked for, checked when they are given."""
+"""Selectors: the events that an application wants. They are checked when they are passed in."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ __all__ = ["Choice", "Selector"]
 
 _One = str | type[Event] | Pattern[str] | Callable[[Any], bool]
 Selector = _One | tuple[_One, ...] | None
-"""An event's name, an event class, a compiled regular expression for names of messages, a predicate, several of these,
-or None for all."""
+"""An event's name, an event class, a compiled regular expression for names of messages, a predicate, a tuple of these,
+or None for all events."""
 
 _INTERNAL = {
     "subscription_succeeded": "pusher:subscription_succeeded",
@@ -35,17 +35,17 @@ _INTERNAL = {
     "member_removed": "pusher:member_removed",
     "watchlist_events": "online",
 }
-"""Names for applications of the messages that servers send as `pusher_internal:`."""
+"""The names for applications of messages that servers send as `pusher_internal:`."""
 
 _STATES = {*ConnectionState}
 
 
 class Choice:
-    """What a selector means in one scope: a channel's name, `USER_SCOPE`, or None for the client.
+    """The meaning of a selector in one scope: a channel's name, `USER_SCOPE`, or None for the client.
 
-    With `typed` data is to be decoded: None means all messages then, and predicates see messages alone. With `gaps`,
-    as streams have it, a selector of messages means `GapNotClosed` as well.
-    Raises TypeError if it is not a selector, and ValueError for a name or class that can never match in this scope.
+    With `typed`, for consumers that decode data, None selects all messages, and predicates are called with messages
+    only. With `gaps`, for streams, a selector of messages also selects `GapNotClosed`. Raises TypeError for an invalid
+    selector, and ValueError for a name or class that can never match in this scope.
     """
 
     __slots__ = (
@@ -102,26 +102,26 @@ class Choice:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Return a key that is equal for selectors with the same meaning in the same scope."""
+        """A key that is equal for selectors with the same meaning in the same scope."""
         return self.scope, self.names, frozenset(self.types), self.patterns, self.predicates
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """Return the parts of the selector, for messages."""
+        """The parts of the selector, for log messages."""
         return tuple(map(_shown, self._asked))
 
     def may_choose(self, event: Event) -> bool:
-        """Return whether events with this scope and this name, or of this class, can be chosen."""
+        """Return whether the selector can select this event. Does not call predicates."""
         if self.scope is not None and scope_of(event) != self.scope:
             return False
-        if type(event) is Message:  # as many as all other events together
+        if type(event) is Message:  # only a selector of Message: they repeat all other events
             return Message in self.types
         if self._all or self._names(event):
             return True
         return bool(self.predicates) and (not self.typed or isinstance(event, ChannelEvent))
 
     def chooses(self, event: Event) -> bool:
-        """Return whether this very event is chosen. What a predicate raises comes out."""
+        """Return whether the selector selects this event. Raises exceptions of predicates."""
         if type(event) is Message:
             return self.may_choose(event)
         return self.may_choose(event) and (
@@ -131,7 +131,7 @@ class Choice:
         )
 
     def asks_for(self, event: Event) -> bool:
-        """Return whether the event is chosen by its name or class, or because everything is, and not by a predicate."""
+        """Return whether the event is selected by its name or class, or by None, without calling predicates."""
         return self._all or self._names(event)
 
     def _names(self, event: Event) -> bool:
@@ -143,6 +143,7 @@ class Choice:
 
 
 def _shown(selector: _One | None) -> str:
+    """Return one part of a selector for log messages."""
     if selector is None:
         return "everything"
     if isinstance(selector, str):
@@ -163,13 +164,13 @@ def _check_name(name: str, scope: str | None) -> None:
         if name not in WIRE_NAMES:
             known = ", ".join(sorted(each for each in WIRE_NAMES if each.startswith("pusher:")))
             raise ValueError(
-                f"no event has the name {shown!r}; those of the protocol are {known}; Message is every message of the "
-                "server as it was received"
+                f"no event has the name {shown!r}; the events of the protocol are {known}; select Message to get each "
+                "message of the server as it was received"
             )
         _check_class(WIRE_NAMES[name], scope)
     if scope is None and name in _STATES:
         raise ValueError(
-            f"{shown!r} is a state of the connection, not an event: use bind(StateChanged, ...) and look at "
+            f"{shown!r} is a state of the connection, not an event: use bind(StateChanged, ...) and check "
             "event.current; for a message of that name, bind it on its channel"
         )
 
@@ -180,13 +181,13 @@ def _check_class(cls: type, scope: str | None) -> None:
     if not issubclass(cls, Event):
         raise TypeError(f"{name} is not an event class of pusher_proto")
     if issubclass(cls, TypedEvent):
-        raise ValueError(f"{name} is what events(type=...) gives: select ChannelEvent or a name")
+        raise ValueError(f"{name} is the class of events(type=...): select ChannelEvent or a name")
     if scope is None or cls is Event:
         return
     if scope == USER_SCOPE:
         if not issubclass(UserEvent, cls):
             raise ValueError(f"{name} is not a message for the user: use it on the client")
     elif "channel" not in cls.__struct_fields__:
-        raise ValueError(f"{name} concerns no channel: use it on the client")
+        raise ValueError(f"{name} is not about a channel: use it on the client")
     elif issubclass(cls, UserEvent):
         raise ValueError(f"{name} is a message for the user: use it on client.user")

@@ -1,4 +1,4 @@
-"""What a client is opened with."""
+"""The arguments of `open_pusher`, and the session that they give."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Setup:
     on_event: Callable[[Event], object] | None = None
     on_progress: OnProgress | None = None
     file: TextIO | None = None
-    """Where the session is recorded."""
+    """The file that the session is recorded to."""
     wall_clock: Callable[[], float] | None = None
     """Returns seconds since the epoch."""
     where: str = ""
-    """Where in the program `open_pusher` was called."""
+    """The file and line of the program that called `open_pusher`."""
     tls: bool = True
-    """Whether streams are to be encrypted; there is no need for it in memory."""
+    """Whether the I/O establishes TLS; False for I/O in memory, which needs none."""
     messages: bool = False
     """Whether connections carry whole messages."""
 
     def session(self) -> Session:
-        """Return the session: recorded, if there is a file."""
+        """Return a new session, which is recorded if there is a file."""
         make: Callable[..., Session] = partial(Session, self.options)
         if self.file is not None:
             make = partial(recording_session, self.options, self.file.write)
@@ -51,6 +51,6 @@ class Setup:
         )
 
     def release(self) -> None:
-        """Close the file."""
+        """Close the file of the recording."""
         if self.file is not None:
             self.file.close()

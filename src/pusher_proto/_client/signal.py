@@ -1,4 +1,4 @@
-"""Wake-up calls: how a waiting task or thread learns that it should look again."""
+"""Wakes a waiting task or thread when it should check its condition again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Signal"]
 
 
 class Signal:
-    """Functions to call once when something may have changed. A driver adds one and looks again when it is called."""
+    """Functions to call once when a condition may have changed. A driver adds one, and checks when it is called."""
 
     __slots__ = ("waiters",)
 
@@ -20,12 +20,12 @@ class Signal:
         self.waiters.append(waiter)
 
     def discard(self, waiter: Callable[[], object]) -> None:
-        """Take back an `add` that no `notify` has served yet."""
+        """Remove a function that was added and not called yet."""
         if waiter in self.waiters:
             self.waiters.remove(waiter)
 
     def notify(self) -> None:
-        """Call and forget all functions that were added."""
+        """Call and remove all functions."""
         if self.waiters:
             waiters, self.waiters = self.waiters, []
             for waiter in waiters:

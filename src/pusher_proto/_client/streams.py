@@ -36,14 +36,14 @@ Invalid = Literal["raise", "skip"]
 Decode = Callable[[ChannelEvent], Any]
 
 TURN = 0.005
-"""Seconds of handlers, or of steps of a stream, without a wait, after which other tasks get a turn.
+"""How many seconds handlers, or the steps of a stream, run without a wait before other tasks get a turn.
 
-As long as Python lets a thread run (sys.getswitchinterval), and as a large read takes. A turn costs 30 µs and more
-under load: with one each millisecond an event of 1 or 10 KB takes 3 % more.
+The value is that of sys.getswitchinterval, for threads, and the duration of a large read. A turn takes 30 µs, and more
+under load: with one each millisecond an event of 1 or 10 KB takes 3 % more time.
 """
 
 AT_ONCE = 63
-"""How many events a stream gives, after one, before it looks again whether the client has something else to do."""
+"""How many further events a stream returns before it checks again whether the client has other work."""
 
 _log = logger("client")
 
@@ -72,11 +72,11 @@ class StreamOptions(NamedTuple):
     invalid: Invalid = "raise"
 
     def decode(self) -> Decode | None:
-        """Return what decodes the data of an event, or None. Raises ValueError for options that contradict."""
+        """Return the function that decodes the data of an event, or None. Raises ValueError for conflicting options."""
         if self.invalid not in ("raise", "skip"):
             raise ValueError(f"invalid is 'raise' or 'skip', not {self.invalid!r}")
         if sum(each is not None for each in (self.type, self.types, self.decoder)) > 1:
-            raise ValueError("give only one of type, types and decoder")
+            raise ValueError("only one of type, types and decoder can be set")
         if self.type is not None:
             return partial(decode_as, decoder=msgspec.json.Decoder(self.type))
         if self.decoder is not None:
@@ -88,17 +88,17 @@ class StreamOptions(NamedTuple):
 
 
 class StreamBase(Generic[T]):
-    """The events that one consumer iterates over. Made by `events`; opened at that call.
+    """A stream of events, returned by `events`. It receives events from that call on.
 
-    The client holds the stream's sink and not the stream: a stream that is no longer referenced is closed.
+    The client references the stream's sink only, so a stream that is no longer referenced is closed.
     """
 
     _ready = 0
-    """How many events a driver may take from the sink's queue directly, as in nearly all steps."""
+    """How many events a driver may take directly from the sink's queue."""
     _at_once = AT_ONCE
-    """How many that are at most."""
+    """The upper limit of `_ready`."""
     _left = AT_ONCE + 1
-    """How many steps until the next look at the clock, on an event loop."""
+    """How many steps are left until the next check of the clock, on an event loop."""
     _turn_began = 0.0
 
     def __init__(
@@ -114,42 +114,42 @@ class StreamBase(Generic[T]):
         sink = Sink(choice, options.buffer, options.overflow)
         self.signal: Signal = sink.signal
         self.skipped: int = 0
-        """How many events did not fit the type, with `invalid="skip"`."""
+        """How many events were skipped with `invalid="skip"`, because their data did not match the type."""
         with host.guard:
             host.checks.open()
             host.delivery.add(sink)
         self._sink = sink
 
     def __del__(self) -> None:
-        sink = getattr(self, "_sink", None)  # there is none when the construction failed
+        sink = getattr(self, "_sink", None)  # missing when __init__ raised
         if sink is not None and not sink.closed:
             self._host.delivery.abandon(sink)
 
     @property
     def dropped(self) -> int:
-        """How many events this stream lost because it was not read fast enough."""
+        """How many events were dropped because this stream was not read fast enough."""
         return self._sink.dropped
 
     def close(self) -> None:
-        """End the iteration and free the buffered events."""
+        """End the iteration and drop the buffered events."""
         with self._host.guard:
             self._host.delivery.remove(self._sink)
 
     def _turn_is_over(self, now: float) -> bool:
-        """Return whether the consumer has taken so long that other tasks get a turn, and plan the next look."""
+        """Return whether the consumer has run for `TURN`, so that other tasks get a turn; plan the next check."""
         took = now - self._turn_began
         if took < TURN:
             self._at_once = min(AT_ONCE, 2 * self._at_once + 1)
-        else:  # look sooner where each step takes long: a look after 64 steps of 20 ms comes late
+        else:  # check sooner when each step is slow: after 64 steps of 20 ms it would be late
             self._at_once = min(AT_ONCE, int((self._at_once + 1) * TURN / took))
         self._left = self._at_once + 1
         return took >= TURN
 
     def _next(self) -> T | Pending | End:
-        """Return the next element, `PENDING`, or `END`. Raises the error that is final for this scope."""
+        """Return the next element, `PENDING`, or `END`. Raises the final error of this scope."""
         delivery, sink = self._host.delivery, self._sink
         if len(sink.queue) <= sink.look_at:
-            delivery.took(sink)  # the events that were taken directly
+            delivery.took(sink)  # for the events that the driver took directly
         while True:
             event: Any = sink.take()
             if event is None:
@@ -162,17 +162,17 @@ class StreamBase(Generic[T]):
                 delivery.took(sink)
             self._ready = min(self._at_once, len(sink.queue) - sink.look_at - 1)
             if self._decode is None:
-                return event  # type: ignore[no-any-return]  # a `cast` is a call, and that for each event
+                return event  # type: ignore[no-any-return]  # a `cast` would be a call for each event
             typed = self._typed(event)
             if typed is not PENDING:
                 return typed
 
     def _goal(self) -> Goal[T]:
         """Return the goal of a wait for the next element."""
-        return Goal(self._next_now, self.signal, "no event came")
+        return Goal(self._next_now, self.signal, "no event was received")
 
     def _next_now(self) -> T | Pending:
-        """Return what `_next` does. Raises `ClientClosed` at the end."""
+        """Do the same as `_next`, but raise `ClientClosed` at the end."""
         event = self._next()
         if event is END:
             what = "stream" if self._sink.closed else "client"
@@ -180,7 +180,7 @@ class StreamBase(Generic[T]):
         return event
 
     def _typed(self, event: Any) -> T | Pending:
-        """Return a message with its data decoded, another event unchanged, or `PENDING` for one that is skipped."""
+        """Return a message with decoded data, any other event unchanged, or `PENDING` for a message that is skipped."""
         assert self._decode is not None
         if not isinstance(event, ChannelEvent):
             return event  # type: ignore[no-any-return]  # as above
@@ -206,7 +206,7 @@ class StreamBase(Generic[T]):
 
 
 class Wait:
-    """A wait of `who`, a task or thread, for one event. Made by `wait_for`, for the length of a block."""
+    """A wait of `who`, a task or thread, for one event, made by `wait_for`. Use it as a context manager."""
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class Wait:
         self._who = who
         self._sink = Sink(choice, once=True, where=predicate)
         self.signal: Signal = self._sink.signal
-        self.what: str = f"no {', '.join(choice.shown)} came"
+        self.what: str = f"no {', '.join(choice.shown)} was received"
         """The start of the message of a timeout."""
         with host.guard:
             host.checks.open()
@@ -235,7 +235,7 @@ class Wait:
         self.close()
 
     def check(self) -> Any:
-        """Return the event, or `PENDING`. Raises if it can no longer arrive."""
+        """Return the event, or `PENDING`. Raises the reason if it can no longer arrive."""
         sink, delivery = self._sink, self._host.delivery
         event = sink.take()
         if event is not None:
@@ -248,13 +248,13 @@ class Wait:
         return PENDING
 
     def close(self) -> None:
-        """End the wait. An event that was claimed and not returned is given back."""
+        """End the wait. An event that was delivered to it and not returned goes back to the backlog."""
         with self._host.guard:
             self._host.delivery.end_wait(self._sink, self._who)
 
 
 def _decode_by(decoder: Callable[[str], Any], event: ChannelEvent) -> Any:
-    """Return the data of `event` by a function of the application; those of pydantic raise ValueErrors."""
+    """Return the data of `event`, decoded by a function of the application. Raises `DataError`."""
     try:
         return decoder(event.raw_data)
     except Exception as error:
@@ -265,6 +265,6 @@ def _decode_by(decoder: Callable[[str], Any], event: ChannelEvent) -> Any:
 
 
 def _decode_by_name(decoders: Mapping[str, msgspec.json.Decoder[Any]], event: ChannelEvent) -> Any:
-    """Return the data of `event` by the type for its name; of a name without one as plain JSON."""
+    """Return the data of `event`, decoded as the type for its name, or as plain JSON without one."""
     decoder = decoders.get(event.name)
     return event.data if decoder is None else decode_as(event, decoder)

@@ -1,8 +1,8 @@
-"""Waits for one event, and what makes several of them in a row a loop that loses nothing.
+"""Keeps events between the waits of a task, so that a loop of `wait_for` misses no event.
 
-While a task waits for an event, and for ten seconds after it got one, a `Trace` remembers the events of the same
-selector. The next `wait_for` of that task looks there first, so it does not matter that other consumers have taken
-the events between. A trace is shared by all tasks that wait with an equal selector; each task has its own place in it.
+While a task waits for an event, and for ten seconds after it got one, a `Trace` records the events of the same
+selector. The next `wait_for` of that task looks there first, even for events that other consumers have taken. Tasks
+that wait with an equal selector share a trace; each task has its own place in it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ KEPT_FOR = 10.0
 """Seconds for which events are kept for the next wait of a task."""
 
 _MOST = 64
-"""How many selectors are remembered at once: one that is a new function for each call would never be found again."""
+"""How many selectors are recorded at once: a selector that is a new lambda in each call is never found again."""
 
 Key = tuple[object, ...]
 
 
 class Trace(Sink):
-    """Keeps the events of one selector for some seconds. It claims none of them."""
+    """Records the events of one selector for `KEPT_FOR` seconds. The backlog keeps them as well."""
 
     claims: bool = False
 
@@ -42,11 +42,11 @@ class Trace(Sink):
         """Ignore the exception: the wait itself raises it."""
 
     def note(self, place: int, event: Event, now: float) -> None:
-        """Remember an event."""
+        """Record an event."""
         self.noted.append((place, now, event))
 
     def find(self, sink: Sink, after: int, now: float) -> tuple[int, Event] | None:
-        """Return the first remembered event behind the place `after` that `sink` wants, with its place."""
+        """Return the first recorded event after the place `after` that `sink` wants, with its place; or None."""
         while self.noted and self.noted[0][1] < now - KEPT_FOR:
             self.noted.popleft()
         for place, _, event in tuple(self.noted):
@@ -61,11 +61,11 @@ class Traces:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.known: dict[Key, Trace] = {}
-        """The traces by the keys of their selectors, the one that was used last at the end."""
+        """The traces by the keys of their selectors, the most recently used one last."""
 
     @cached_property
     def _places(self) -> WeakKeyDictionary[object, dict[Key, int]]:
-        """Made by the first wait: it takes 0.8 KB."""
+        """The places, by task or thread and key. Made on first use, since it takes 0.8 KB."""
         return WeakKeyDictionary()
 
     def begin(self, choice: Choice) -> Trace | None:
@@ -75,21 +75,21 @@ class Traces:
         fresh = trace is None
         if trace is None:
             trace = Trace(choice, max(1, self._limit))
-        self.known[key] = trace  # the one that was used last is the last one
+        self.known[key] = trace  # at the end, as the most recently used one
         trace.waiting += 1
         return trace if fresh else None
 
     def find(self, sink: Sink, who: object, now: float) -> tuple[int, Event] | None:
-        """Return the first event for `sink` since the last wait of `who` with an equal selector, with its place."""
+        """Return the first event for `sink` since the last wait of `who` with an equal selector; or None."""
         key = sink.choice.key
         after = self._places.get(who, {}).get(key)
         return None if after is None else self.known[key].find(sink, after, now)
 
     def end(self, choice: Choice, who: object, place: int, now: float) -> None:
-        """Note that a wait of `who` ended, having seen the events up to `place`."""
+        """Record the end of a wait of `who`, which has seen the events up to `place`."""
         key = choice.key
         places = self._places.setdefault(who, {})
-        # Never back: an older event, from the backlog, may have come after a newer one.
+        # Never move back: an older event may come from the backlog after a newer one.
         places[key] = max(place, places.pop(key, 0))
         if len(places) > _MOST:
             del places[next(iter(places))]
@@ -98,13 +98,13 @@ class Traces:
         trace.ends_at = now + KEPT_FOR
 
     def forget(self, scope: str) -> None:
-        """Forget the events of a channel that was left."""
+        """Drop the events of a channel that was unsubscribed."""
         for trace in self.known.values():
             left = [entry for entry in trace.noted if scope_of(entry[2]) != scope]
             trace.noted = deque(left, trace.noted.maxlen)
 
     def over(self, now: float) -> list[Trace]:
-        """Forget the traces that no wait will need, and return them, to be removed from the router."""
+        """Remove and return the traces that no wait needs any longer. Remove them from the router, too."""
         idle = [key for key, trace in self.known.items() if not trace.waiting]
         surplus = len(self.known) - _MOST
         ended = [
@@ -118,12 +118,12 @@ class Traces:
         return [self.known.pop(key) for key in ended]
 
     def ends_at(self) -> float | None:
-        """Return when a trace ends first, or None."""
+        """Return the earliest time at which a trace ends, or None."""
         return min((t.ends_at for t in self.known.values() if not t.waiting), default=None)
 
 
 def check_predicate(predicate: object) -> None:
-    """Raise TypeError for a second argument of `wait_for` that is no predicate."""
+    """Raise TypeError if the second argument of `wait_for` is not a predicate."""
     if predicate is not None and not callable(predicate):
         raise TypeError(
             f"the second argument of wait_for is a predicate, not {predicate!r}; for a timeout write "
