@@ -1,8 +1,8 @@
-"""How a client is authorized: the request, the response, and the ways to get one.
+"""Authorizations: the request, the response, and the sources of responses.
 
-Private channels and signing in need an authorization made for the current socket id (protocol: user authentication
-and channel authorization). `OwnKey` signs it here, an `AuthEndpoint` is asked over HTTP, and an application may
-answer with its own function.
+Private channels and signing in need an authorization for the current socket id (protocol: user authentication and
+channel authorization). `OwnKey` signs it in the client, `AuthEndpoint` requests it over HTTP, and an application can
+return it from its own function.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ __all__ = [
 
 
 class AuthRequest(Struct, frozen=True):
-    """The question that an authorization answers."""
+    """A request for an authorization."""
 
     socket_id: str
-    """The connection that will use it; an authorization is valid on no other."""
+    """The socket id of the connection. An authorization is valid on this connection only."""
     channel: str | None = None
-    """The channel, or None for signing in the user."""
+    """The channel; None for the sign-in of the user."""
 
 
 class AuthResponse(Struct, frozen=True, repr_omit_defaults=True):
-    """A permission to subscribe to one channel, or to sign in, on one connection."""
+    """An authorization to subscribe to one channel, or to sign in, on one connection."""
 
     auth: str
     """`KEY:signature`."""
@@ -63,7 +63,7 @@ class AuthResponse(Struct, frozen=True, repr_omit_defaults=True):
 
 
 class EndpointResponse(bytes):
-    """The response of an auth endpoint with a status of 200 to 299, for `AuthEndpoint.parse`. It is its body."""
+    """The response of an auth endpoint with a status of 200 to 299, for `AuthEndpoint.parse`: the bytes of its body."""
 
     status: int
     """The HTTP status."""
@@ -71,7 +71,7 @@ class EndpointResponse(bytes):
     """All values of each header, by its name in lower case."""
 
     def __new__(cls, body: bytes, status: int, headers: Mapping[str, list[str]]) -> Self:
-        """Make a response, for tests of a `parse` function."""
+        """Create a response, for tests of a `parse` function."""
         response = super().__new__(cls, body)
         response.status = status
         response.headers = dict(headers)
@@ -87,28 +87,28 @@ class EndpointResponse(bytes):
 
     @property
     def text(self) -> str:
-        """The body as text; bytes that are not UTF-8 are replaced."""
+        """The body as text; invalid UTF-8 is replaced by U+FFFD."""
         return self.decode("utf-8-sig", "replace")
 
     def json(self) -> Any:
-        """Return what the body says as JSON. Raises ValueError when it is not JSON."""
+        """Return the body decoded as JSON. Raises ValueError when it is not JSON."""
         return msgspec.json.decode(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnKey:
-    """Sign authorizations here, with the secret of the app: for programs that may hold it, never for devices.
+    """Signs authorizations in the client, with the secret of the app: for servers only, never for devices of users.
 
     `member` is the presence member, `{"user_id": ..., "user_info": ...}`, or a function of the channel's name, which
-    must be pure and quick. `user` is the user to sign in, `{"id": ..., "user_info": ...}`; presence channels are
-    joined as this user when there is no `member`. Ids are signed as text, because some servers take no numbers.
-    `master_key` has the 32 bytes of the app's encryption master key.
+    must be pure and quick. `user` is the user to sign in, `{"id": ..., "user_info": ...}`; without `member` it is also
+    the presence member. Ids are signed as text, because some servers reject numbers. `master_key` has the 32 bytes of
+    the app's encryption master key.
     """
 
     key: str
     """The key of the app."""
     secret: Secret | str = field(repr=False)
-    """The secret of the app. It is kept as a `Secret`, which no repr shows."""
+    """The secret of the app. It is stored as a `Secret`, whose repr does not show it."""
     member: Mapping[str, Any] | Callable[[str], Mapping[str, Any]] | None = field(
         default=None, repr=False
     )
@@ -128,21 +128,20 @@ class OwnKey:
             if not isinstance(self.master_key, bytes):
                 raise TypeError(f"a master key is bytes, not {type(self.master_key).__name__}")
             if len(self.master_key) != 32:
-                raise ValueError("a master key has 32 bytes; the dashboard shows it in base64")
+                raise ValueError("a master key has 32 bytes: decode the dashboard's base64")
         object.__setattr__(self, "secret", Secret(self.secret))
 
     def authorization(self, request: AuthRequest, *, strict_names: bool = True) -> AuthResponse:
         """Return the signed answer to `request`.
 
-        Raises ValueError, before anything is signed, for a socket id that no server issues and for a channel's name
-        that is not allowed (`strict_names` as in `Options`), and `AuthorizationError` when the user or the master
-        key that the request needs was not given.
+        Raises ValueError for an invalid socket id or name of a channel (`strict_names` as in `Options`), and
+        `AuthorizationError` when the user or the master key that the request needs is not set.
         """
-        # First what may be wrong: an exception must not show a local variable that holds something secret.
+        # Check first: a traceback must not show a local variable that contains a secret.
         check_socket_id(request.socket_id)
         if request.channel is None:
             if self.user is None:
-                raise AuthorizationError("OwnKey has no `user` to sign in", channel=None)
+                raise AuthorizationError("OwnKey has no `user` to sign in: set it", channel=None)
             user_data = msgspec.json.encode(_with_text_id(self.user, "id")).decode()
             token = sign_user(self.key, self.secret, request.socket_id, user_data)
             return AuthResponse(auth=token, user_data=user_data)
@@ -166,7 +165,7 @@ class OwnKey:
             member = {"user_id": self.user["id"], "user_info": self.user.get("user_info")}
         if member is None:
             return None
-        # A member without user_info breaks the channel on Reverb for all who join later.
+        # On Reverb, a member without user_info breaks the channel for all later members.
         signed = _with_text_id(member, "user_id")
         signed.setdefault("user_info", None)
         return msgspec.json.encode(signed).decode()
@@ -178,20 +177,20 @@ GivesHeaders = Callable[[], Headers | Awaitable[Headers]]
 
 @dataclass(frozen=True, slots=True)
 class AuthEndpoint:
-    """Ask an HTTP endpoint of the application for each authorization (Laravel: `/broadcasting/auth`).
+    """Requests authorizations from an HTTP endpoint of the application (Laravel: `/broadcasting/auth`).
 
-    `url` is absolute, http or https; `user_url` is the endpoint for signing in when it is another one.
-    `headers` and `params` are mappings, or functions without arguments that are called for each request, so that a
-    token may change. `refresh` is called when the answer is 401, 403 or 419, once for all requests with the old
-    token, and then each request is repeated once. These three functions may be slow, and in the async client
-    they may be coroutine functions; one that does not return within `Options.auth_timeout` fails the request.
-    `body` says how the fields are sent. `parse` turns a good response into a mapping with `auth` (and `channel_data`,
-    `shared_secret`, `user_data`): it gets an `EndpointResponse`, which is also the bytes of the body, and must be
-    pure and quick; the default reads JSON.
-    `batch` is how many channels may go into one request; more than 1 needs an endpoint that knows the form
-    (`channel_name[0]` and so on, answered by an object from channel to authorization). `hints` says by HTTP status
-    what errors tell a person to do about a refusal. `ssl_context` is for the endpoint alone, such as one that trusts
-    your own certificate authority; it replaces that of the client.
+    `url` is absolute, http or https; `user_url` is the URL for signing in, if it is different. `headers` and `params`
+    are mappings, or functions without arguments that are called for each request, so that a token can change.
+    `refresh` is called when the answer is 401, 403 or 419, once for all requests with the old token; then each request
+    is repeated once. These three functions may be slow, and in the async client they may be coroutine functions; a
+    request fails when one of them does not return within `Options.auth_timeout`. `body` is the format of the fields.
+    `parse` converts a response to a mapping with `auth` (and `channel_data`, `shared_secret`, `user_data`): it gets an
+    `EndpointResponse`, which is also the bytes of the body, and must be pure and quick; by default JSON is decoded.
+
+    `batch` is the most channels in one request; more than 1 needs an endpoint that supports the format
+    (`channel_name[0]` and so on, answered by an object from channel to authorization). `hints` maps an HTTP status to
+    advice for the error message. `ssl_context` is for the endpoint only, for example to trust your own certificate
+    authority; it replaces the SSL context of the client.
     """
 
     url: str
@@ -201,15 +200,15 @@ class AuthEndpoint:
     params: Headers | GivesHeaders = field(default_factory=dict, repr=False)
     """Fields of each request in addition to the protocol's, or a function that returns them."""
     body: Literal["form", "json"] = "form"
-    """How the fields are sent: as a form, or as a JSON object."""
+    """The format of the fields: a form, or a JSON object."""
     parse: Callable[[EndpointResponse], Mapping[str, Any]] | None = field(default=None, repr=False)
-    """A pure and quick function that turns a good response into a mapping with `auth`; None reads JSON."""
+    """A pure and quick function that converts a response to a mapping with `auth`; None decodes JSON."""
     refresh: Callable[[], object] | None = field(default=None, repr=False)
-    """Called once after 401, 403 or 419, before the requests are repeated; None: no second request."""
+    """Called once after 401, 403 or 419, before the requests are repeated; None: they are not repeated."""
     user_url: str | None = None
-    """The URL for signing in; None: the same as `url`."""
+    """The URL for signing in; None: `url`."""
     batch: int = 1
-    """The largest number of channels in one request."""
+    """The most channels in one request."""
     hints: Mapping[int, str] = field(default_factory=dict, repr=False)
     """Advice for errors, by HTTP status."""
     ssl_context: Any = field(default=None, repr=False)
@@ -217,7 +216,7 @@ class AuthEndpoint:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise ValueError(f"AuthEndpoint(batch=...) is 1 at least, not {self.batch!r}")
+            raise ValueError(f"AuthEndpoint(batch=...) is at least 1, not {self.batch!r}")
         if self.body not in ("form", "json"):
             raise ValueError(f"AuthEndpoint(body=...) is 'form' or 'json', not {self.body!r}")
         for url in (self.url,) if self.user_url is None else (self.url, self.user_url):
@@ -246,11 +245,11 @@ class AuthEndpoint:
 
 
 Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
-"""What `subscribe(auth=...)` takes: any way to get an authorization, or a ready one."""
+"""The type of `subscribe(auth=...)`: a source of authorizations, or an authorization."""
 
 
 def check_plain_functions(auth: object) -> None:
-    """Raise TypeError when `auth` or one of its functions is a coroutine function: for clients without event loops."""
+    """Raise TypeError when `auth` or one of its functions is a coroutine function: for the blocking client."""
     functions: dict[str, object] = {"auth": auth}
     if isinstance(auth, AuthEndpoint):
         functions = {
@@ -260,7 +259,7 @@ def check_plain_functions(auth: object) -> None:
 
 
 def check_plain(**functions: object) -> None:
-    """Raise TypeError when one of these is a coroutine function; the names are those of arguments."""
+    """Raise TypeError when one of these functions is a coroutine function. The names are for the message."""
     for name, function in functions.items():
         called = vars(type(function)).get("__call__")
         if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
@@ -268,7 +267,7 @@ def check_plain(**functions: object) -> None:
 
 
 def _with_text_id(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return `data` with its id as text."""
+    """Return a copy of `data` with an integer id converted to text."""
     user_id = data.get(key)
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         return {**data, key: str(user_id)}

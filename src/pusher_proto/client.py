@@ -1,7 +1,7 @@
-"""The vocabulary of both clients: everything that needs no waiting, written once.
+"""The base classes of both clients: everything that does not wait.
 
-A driver derives from these classes and adds `_changed`, `_now`, and the few calls that wait for a `Goal`. All that
-is here runs under `_guard`: nothing on one event loop, a lock between threads.
+A driver derives from these classes and adds `_changed`, `_now`, and the calls that wait for a `Goal`. All methods run
+inside `_guard`, which is a lock in the blocking client and does nothing in the async one.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ UserT = TypeVar("UserT", bound=UserBase[Any])
 
 
 class Weakly(Generic[P]):
-    """Calls a bound method, and does nothing once its object was collected.
+    """Calls a bound method without keeping its object alive. Does nothing once the object was garbage-collected.
 
-    What a driver's I/O keeps must not keep the client: a client that is forgotten is closed.
+    The driver's I/O must not keep the client alive: a client that is no longer referenced is closed.
     """
 
     __slots__ = ("_function", "_object")
@@ -116,7 +116,7 @@ class Weakly(Generic[P]):
 
 
 class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT]):
-    """One client of one app. Made by `open_pusher` of `pusher_anyio` or `pusher_sync`."""
+    """One client of one app, returned by `open_pusher` of `pusher_anyio` or `pusher_sync`."""
 
     _channel_class: type[ChannelT]
     _user_class: type[UserT]
@@ -146,10 +146,10 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._handles: WeakValueDictionary[str, ChannelT] = WeakValueDictionary()
         """Handles of other channels, as long as the program holds them."""
         self._kept: dict[str, ChannelT] = {}
-        """Handles of channels that are wanted, or have a stream or a handler."""
+        """The handles of channels that are subscribed or have a stream or a handler."""
         self._user = self._user_class(self._host)
 
-    # What a driver adds
+    # Methods of the driver.
 
     @abstractmethod
     def _now(self) -> float:
@@ -157,21 +157,22 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @abstractmethod
     def _changed(self) -> None:
-        """Carry out the session's effects, deliver its events and set its deadline."""
+        """Carry out the session's effects, deliver its events and set its timer."""
 
     def _wake(self) -> None:
-        """Arrange for a call of `_changed` soon. Called in any thread, at any point of the program.
+        """Schedule a call of `_changed`. May be called in any thread, and while any other code runs.
 
-        A driver may do without: what an abandoned stream held up continues with the next command, step or deadline.
+        A driver may leave this out: then events that an abandoned stream delays are delivered at the next command,
+        input or deadline.
         """
 
     def _check_usable(self) -> None:
         """Raise the error that ended the driver, if there was one."""
 
-    # What a driver calls
+    # Methods for the driver.
 
     def _driver_on(self, io: IO, setup: Setup, broke: Callable[[BaseException], None]) -> Driver:
-        """Return what runs the session on `io`. It does not keep the client; `broke` gets its bugs."""
+        """Return a driver that runs the session on `io`. It does not keep the client alive. `broke` gets bugs."""
         return Driver(
             self._session,
             io,
@@ -187,11 +188,11 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def _goals(self) -> Goals:
-        """What the waits of the client look at."""
+        """The goals of the client's waiting methods."""
         return Goals(self._host)
 
     def _warn_not_closed(self, where: str, block: str) -> None:
-        """Warn that the client is collected while it is open."""
+        """Emit a ResourceWarning: the client is garbage-collected while it is open."""
         warnings.warn(
             f"a client{where and ' opened at '}{where} was not closed: call close(), or use `{block}`",
             ResourceWarning,
@@ -203,23 +204,23 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """Move events from the session to streams and handlers, and wake them."""
         self._delivery.deliver()
 
-    # Commands
+    # Commands.
 
     def connect(self) -> None:
-        """Connect now: after `disconnect`, after a refusal, or instead of waiting for the next attempt."""
+        """Connect now: after `disconnect`, after a final failure, or during the delay before the next attempt."""
         self._command(self._session.connect)
 
     def disconnect(self) -> None:
-        """End the connection. Subscriptions and the sign-in are resumed by `connect`."""
+        """Close the connection. `connect` resumes subscriptions and the sign-in."""
         self._command(self._session.disconnect)
 
     def reconnect(self, *, options: Options | None = None) -> None:
-        """End the connection and open another at once, by new `options` if they are given.
+        """Close the connection and open another at once, with new `options` if they are given.
 
-        Of these the server, the proxy, the upgrade and `auth` count; limits and times stay as they were. Channels,
+        The new server, proxy, `auth` and settings of the upgrade are used; limits and times stay unchanged. Channels,
         streams, handlers and the sign-in are kept.
 
-        With `Options.several_nodes` the channels are left first, for which the server has a second to answer.
+        With `Options.several_nodes` unsubscribe from all channels first, and wait up to a second for the server.
         """
         with self._guard:
             self._checks.open()
@@ -230,26 +231,26 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             self._command(self._session.reconnect)
 
     def signin(self) -> None:
-        """Sign the user in, now and on each later connection. `wait_signed_in` waits for it.
+        """Sign the user in, on this connection and on all later ones. `wait_signed_in` waits for it.
 
-        Raises `UnsupportedFeature` when no way to get an authorization is known.
+        Raises `UnsupportedFeature` without a source of authorizations.
         """
         if self._authorizer is None and self._options.auth is None:
             raise UnsupportedFeature(
-                "signing in needs an authorization: set Options.auth, or give open_pusher(authorizer=...)"
+                "signing in needs an authorization: set Options.auth or open_pusher(authorizer=...)"
             )
         self._command(self._session.signin)
 
     def signout(self) -> None:
-        """Sign the user out: the sign-in is withdrawn, and a connection that carries it is replaced by another."""
+        """Sign the user out. A connection on which the sign-in was sent is replaced by a new one."""
         self._command(self._session.signout)
 
     def ping(self) -> None:
-        """Send a ping now, when the network may have changed; without a pong the connection is replaced."""
+        """Send a ping now, for example when the network has changed. Without a pong the client reconnects."""
         self._command(self._session.ping)
 
     def unsubscribe(self, channel: str) -> None:
-        """Leave a channel, now or as soon as the server has answered the subscribe."""
+        """Unsubscribe from a channel, now or as soon as the server has answered the subscribe."""
         with self._guard:
             self._checks.open()
             self._session.unsubscribe(channel, now=self._now())
@@ -266,16 +267,17 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         catch_up: Fetch | None = None,
         key: EventKey | None = None,
     ) -> ChannelT:
-        """Subscribe to a channel, on this connection and all later ones until `unsubscribe`; return its handle at once.
+        """Subscribe to a channel, on this connection and on all later ones; return its handle at once.
 
         `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns an
-        `AuthResponse`, or a ready `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. `catch_up`
-        fetches events that may have been missed: it is called with a `Gap` whenever the channel was subscribed, and
-        returns events that consumers get before the live ones. `key` tells events apart, so that none is delivered
-        twice: the name of a field of the data, or a function of the event. All are kept for the life of the handle.
+        `AuthResponse`, or an `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. `catch_up` is a
+        function that fetches events that may have been missed: it is called with a `Gap` after each success, and
+        consumers get the events that it returns before the live ones. `key` identifies events, so that none is
+        delivered twice: the name of a field of the data, or a function of the event. All arguments are kept for the
+        life of the handle.
 
-        Raises `InvalidName`, `UnsupportedFeature` for a channel that needs an authorization when no way to get one is
-        known, TypeError and ValueError for a `catch_up` or `key` that cannot be used, and `ClientClosed`.
+        Raises `InvalidName`, `UnsupportedFeature` for a channel that needs an authorization without a source of
+        authorizations, TypeError or ValueError for an invalid `catch_up` or `key`, and `ClientClosed`.
         """
         with self._guard:
             self._checks.open()
@@ -286,7 +288,8 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             if auth is not None:
                 self._check_auth(auth)
             self._check_authorized(channel, auth)
-            made = self._made(catch_up, key) if catch_up is not None or key is not None else None
+            has_catch_up = catch_up is not None or key is not None
+            made = self._catch_up_of(catch_up, key) if has_catch_up else None
             memory = kept.catch_up or made
             self._session.subscribe(
                 channel,
@@ -305,7 +308,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             return handle
 
     def subscribe_many(self, channels: Iterable[str]) -> dict[str, ChannelT]:
-        """Subscribe to channels; return their handles by name. Raises what `subscribe` raises, before any changes."""
+        """Subscribe to channels; return their handles by name. Raises as `subscribe` does, before any changes."""
         with self._guard:
             names = list(dict.fromkeys(channels))
             for name in names:
@@ -313,7 +316,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             return {name: self.subscribe(name) for name in names}
 
     def unsubscribe_all(self) -> None:
-        """Leave all channels."""
+        """Unsubscribe from all channels."""
         with self._guard:
             for name in self.channels:
                 self.unsubscribe(name)
@@ -322,20 +325,22 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """Send any message, for extensions of a server: `{"event": ..., "data": ..., "channel": ...}`.
 
         Raises `InvalidName`, `NotConnected`, `OutboxFull`, `RateLimited`, `LocalProtocolError` for data that is too
-        large and for messages that the client sends itself, and `ClientClosed`.
+        large and for messages that only the client may send, and `ClientClosed`.
         """
         self._host.command(self._session.send_event, event, data, channel)
 
     def _check_auth(self, auth: Auth | None) -> None:
-        """Raise TypeError for a way to get authorizations that this client cannot call."""
+        """Raise TypeError for a source of authorizations that this client cannot call."""
         if not self._awaits:
             check_plain_functions(auth)
 
-    def _made(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp | None:
-        """Return what the arguments of `subscribe` mean. Raises TypeError and ValueError."""
+    def _catch_up_of(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp | None:
+        """Return the `CatchUp` for the arguments of `subscribe`. Raises TypeError or ValueError."""
         if fetch is None:
             if key is not None:
-                raise ValueError("key tells fetched events from live ones: give catch_up as well")
+                raise ValueError(
+                    "key needs catch_up: it identifies events that were both fetched and received"
+                )
             return None
         made = CatchUp(fetch, key)
         if made.is_async and not self._awaits:
@@ -355,15 +360,15 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         known = auth or self._authorizer or self._options.auth
         if known is None and kind_of(channel).needs_authorization:
             raise UnsupportedFeature(
-                f"{excerpt(channel, 64)!r} needs an authorization: set Options.auth to OwnKey or AuthEndpoint, or "
-                "give open_pusher(authorizer=...) or subscribe(auth=...)"
+                f"{excerpt(channel, 64)!r} needs an authorization: set Options.auth to OwnKey or AuthEndpoint, "
+                "open_pusher(authorizer=...) or subscribe(auth=...)"
             )
 
-    # Looks
+    # Queries.
 
     @property
     def closed(self) -> bool:
-        """Whether the client is closed: no command works any longer."""
+        """Whether the client is closed. Commands of a closed client raise `ClientClosed`."""
         with self._guard:
             return self._session.closed
 
@@ -375,22 +380,22 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def socket_id(self) -> str | None:
-        """The id of the current connection, or None. (Laravel: send it as X-Socket-ID for `toOthers()`.)"""
+        """The socket id of the current connection, or None. (Laravel: send it as X-Socket-ID for `toOthers()`.)"""
         with self._guard:
             return self._session.socket_id
 
     @property
     def last_error(self) -> BaseException | None:
-        """Why there is no connection: what the system raised, `ConnectionEnded` or `ConnectionFailed`.
+        """Why there is no connection: an error of the system, `ConnectionEnded` or `ConnectionFailed`.
 
-        None at first, and while the client is connected.
+        None before the first failure, and while the client is connected.
         """
         with self._guard:
             return self._session.last_error
 
     @property
     def retry_at(self) -> float | None:
-        """When the next attempt to connect begins, by the client's clock; None when none is planned.
+        """When the next attempt to connect starts, on the client's clock; None when none is planned.
 
         The clock is `time.monotonic` in `pusher_sync`, and `anyio.current_time` in `pusher_anyio`.
         """
@@ -399,12 +404,12 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def user(self) -> UserT:
-        """The user who signs in, and the messages for this user."""
+        """The handle of the user: the state of the sign-in, and the messages for this user."""
         return self._user
 
     @property
     def watchlist(self) -> Watchlist:
-        """The users that the signed-in user watches."""
+        """The watchlist of the signed-in user."""
         return Watchlist(self._host)
 
     @property
@@ -415,7 +420,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def options(self) -> Options:
-        """The options that the client was opened with."""
+        """The current options."""
         return self._options
 
     def channel(self, name: str) -> ChannelT:
@@ -425,7 +430,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     @property
     def channels(self) -> dict[str, ChannelT]:
-        """The channels that are subscribed to, or will be, by name, in the order of `subscribe`."""
+        """The handles of all subscribed and pending channels, by name, in the order of `subscribe`."""
         with self._guard:
             wanted = [n for n in self._session.channels() if self._is_wanted(n)]
             return {name: self._handle(name) for name in wanted}
@@ -446,7 +451,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         return handle
 
     def _scope_changed(self, scope: str) -> None:
-        """Keep the handle of a channel while it is subscribed to, or has a stream or a handler."""
+        """Keep the handle of a channel alive while it is subscribed or has a stream or a handler."""
         if scope == USER_SCOPE:
             return
         if self._delivery.router.has(scope) or self._is_wanted(scope):

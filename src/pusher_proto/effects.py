@@ -1,8 +1,8 @@
-"""What the session asks of a driver. Each is carried out at once, in the order in which it was pulled.
+"""The effects of a session: what a driver has to do. It carries out each one when it gets it, in their order.
 
-A driver knows byte streams and nothing of what goes over them: it opens, writes, closes, and asks the
-application's authorizer. In a `Session(messages=True)` the connection carries whole messages instead of bytes. Numbers
-of transports and of requests are never reused within a session.
+A driver handles byte streams without knowing their contents: it opens, writes and closes them, and calls functions of
+the application. In a `Session(messages=True)` a connection carries whole messages instead of bytes. A session never
+uses the number of a transport or request again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
 class OpenTransport(Struct, frozen=True):
     """Open a TCP stream, with TLS when `tls` is true.
 
-    Ends exactly once: with `transport_failed`, or with `transport_opened` and later one `transport_closed`.
-    No time limit is the driver's: when one passes the session says `CloseTransport(abort=True)`.
+    Answer exactly once: by `transport_failed`, or by `transport_opened` and later one `transport_closed`. A driver
+    needs no timeouts: when time is up, the session emits `CloseTransport(abort=True)`.
     """
 
     transport: int
@@ -50,7 +50,7 @@ class OpenTransport(Struct, frozen=True):
 
 
 class SendData(Struct, frozen=True):
-    """Write all of `data`, after everything asked for before, and then say `data_sent`."""
+    """Write all of `data` after all earlier effects of this stream, and then call `data_sent`."""
 
     transport: int
     """The number of the stream."""
@@ -59,35 +59,35 @@ class SendData(Struct, frozen=True):
 
 
 class StartTls(Struct, frozen=True):
-    """Begin TLS on an open stream, after everything asked for before, and then say `tls_started`.
+    """Start TLS on an open stream after all earlier effects of this stream, and then call `tls_started`.
 
-    What goes wrong with it ends the stream: `transport_closed`. Read nothing in the clear until then.
+    An error ends the stream: call `transport_closed`. Do not pass on any bytes received without TLS.
     """
 
     transport: int
     """The number of the stream."""
     host: str
-    """The name that the certificate must carry."""
+    """The host name for which the certificate must be valid."""
     ssl_context: Any = None
     """As in `OpenTransport`."""
 
 
 class CloseTransport(Struct, frozen=True):
-    """Close the stream after the data queued for it, or with `abort` at once and without waiting for anything.
+    """Close the stream after all queued data is written, or with `abort` immediately.
 
-    On a stream that is still opening: give up and answer `transport_failed`.
+    If the stream is still being opened, cancel that and call `transport_failed`.
     """
 
     transport: int
     """The number of the stream."""
     abort: bool = False
-    """Whether to close at once, without writing queued data."""
+    """Whether to close immediately, without writing queued data."""
 
 
 class OpenMessages(Struct, frozen=True):
     """Open a connection that carries whole messages, such as a WebSocket of another library.
 
-    Answered as `OpenTransport` is. A `ConnectionEnded` as the error has the close code of the server, or the HTTP
+    Answer it like `OpenTransport`. Pass a `ConnectionEnded` as the error, with the close code of the server or the HTTP
     status of its answer.
     """
 
@@ -98,15 +98,15 @@ class OpenMessages(Struct, frozen=True):
     port: int
     """The port, from 1 to 65535."""
     tls: bool
-    """Whether the connection is to use TLS."""
+    """Whether to use TLS."""
     target: str
     """The path of the URL with its query, such as `/app/KEY?protocol=7`."""
     close_timeout: float = 2.0
-    """Seconds that an orderly end may take (`Options.close_timeout`)."""
+    """The limit for the closing handshake, in seconds (`Options.close_timeout`)."""
 
 
 class SendMessage(Struct, frozen=True):
-    """Send one text message, after everything asked for before, and then say `data_sent` with its bytes in UTF-8."""
+    """Send one text message after all earlier effects, and then call `data_sent` with its size in bytes of UTF-8."""
 
     transport: int
     """The number of the connection."""
@@ -115,9 +115,10 @@ class SendMessage(Struct, frozen=True):
 
 
 class CloseMessages(Struct, frozen=True):
-    """Close a connection that carries messages, after the messages queued for it, by a close frame with this code.
+    """Close a connection that carries whole messages, after all queued messages are sent, with this close frame.
 
-    A connection that is still opening, or that has to end at once, gets a `CloseTransport(abort=True)` instead.
+    For a connection that is still being opened, or that has to end immediately, the session emits
+    `CloseTransport(abort=True)` instead.
     """
 
     transport: int
@@ -129,19 +130,18 @@ class CloseMessages(Struct, frozen=True):
 
 
 class Authorize(Struct, frozen=True):
-    """Ask the application for an authorization; answer with `authorized` or `authorization_failed`, exactly once."""
+    """Call the application's authorizer; answer exactly once, by `authorized` or `authorization_failed`."""
 
     request: int
     """The number of the call, for the answer."""
     details: AuthRequest
     """The socket id and the channel to sign."""
     authorizer: Callable[..., object] | None = None
-    """The function given to `subscribe(auth=...)`; None asks the one given to `open_pusher`."""
+    """The function of `subscribe(auth=...)`; None: the one of `open_pusher`."""
 
 
 class AuthorizeMany(Struct, frozen=True):
-    """Ask the application's `authorize_many` for several authorizations; each request is answered for itself,
-    exactly once."""
+    """Call the application's `authorize_many` for several authorizations; answer each request exactly once."""
 
     requests: tuple[int, ...]
     """The numbers of the requests, for the answers."""
@@ -150,10 +150,9 @@ class AuthorizeMany(Struct, frozen=True):
 
 
 class CallApplication(Struct, frozen=True):
-    """Call `function()`, a function of the application, where it may take its time: it may wait for a network, and
-    it may be a coroutine function.
+    """Call `function()`, a function of the application, which may be slow and may be a coroutine function.
 
-    Answer with `call_ended`, exactly once, with its result or its exception.
+    Answer exactly once, by `call_ended` with its result or its exception.
     """
 
     request: int
@@ -165,8 +164,8 @@ class CallApplication(Struct, frozen=True):
 class CancelCall(Struct, frozen=True):
     """Cancel the call of a `CallApplication`, `Authorize` or `AuthorizeMany`: its result is no longer needed.
 
-    A coroutine function is cancelled; a plain function cannot be, and runs to its end. In both cases the call is
-    still answered once, when the function has ended, because the session counts the calls that have not.
+    Cancel a coroutine function; a plain function cannot be cancelled and runs to its end. Answer the call in both
+    cases, when the function has ended, because the session counts pending calls.
     """
 
     request: int

@@ -1,8 +1,8 @@
-"""The exceptions that public calls raise and that events carry.
+"""The exceptions of the library: raised by calls, or contained in events.
 
-A `LocalProtocolError` is raised at once and changes nothing. A fault of the server is never raised by an input of the
-session: an event carries it, or the wait or the iteration that it ends raises it. Messages never hold a secret, a
-signature or a whole payload.
+A call that raises `LocalProtocolError` has changed nothing. Inputs of the session never raise for a fault of the
+server: an event contains the error, or the wait or the iteration that it ends raises it. Messages never contain a
+secret, a signature or a whole payload.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def excerpt(value: object, limit: int = 128) -> str:
-    """Return `value` as one line of text of at most `limit` characters, for messages and logs."""
+    """Return `value` as one line of text with at most `limit` characters, for messages and logs."""
     text = (value if isinstance(value, str) else repr(value))[: limit + 1]
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " for c in text)
@@ -41,7 +41,7 @@ def excerpt(value: object, limit: int = 128) -> str:
 
 
 def describe(error: BaseException | str | None) -> str:
-    """Return `error` as one line of text; an empty text for None."""
+    """Return `error` as one line of text; "" for None."""
     if error is None or isinstance(error, str):
         return excerpt(error or "", 200)
     text = str(error)
@@ -49,20 +49,20 @@ def describe(error: BaseException | str | None) -> str:
 
 
 def may_pass(status: int | None) -> bool:
-    """Return whether a request that was answered with this HTTP status may succeed later."""
+    """Return whether a request with this status of the response may succeed later: 408, 425, 429 and 5xx."""
     return status is not None and (status in (408, 425, 429) or 500 <= status < 600)
 
 
 class PusherError(Exception):
-    """The base class of all exceptions of this library about the protocol."""
+    """The base class of the library's exceptions about the protocol."""
 
 
 class LocalProtocolError(PusherError):
-    """The call is not allowed, now or at any time. Nothing was changed and nothing was sent."""
+    """The call is not allowed, now or at any time. It has changed nothing and sent nothing."""
 
 
 class InvalidName(LocalProtocolError, ValueError):
-    """The protocol does not allow this name of a channel or an event. The message has the wrong character."""
+    """The protocol does not allow this name of a channel or an event. The message names the invalid character."""
 
 
 class NotSubscribed(LocalProtocolError):
@@ -70,7 +70,7 @@ class NotSubscribed(LocalProtocolError):
 
 
 class OutboxFull(LocalProtocolError):
-    """More than `Options.outbox_limit` bytes wait to be sent: the network is slower than the program."""
+    """Too much waits to be sent: the network is slower than the program, or the limit of an outbox is reached."""
 
 
 class NotConnected(LocalProtocolError):
@@ -78,7 +78,7 @@ class NotConnected(LocalProtocolError):
 
 
 class RateLimited(LocalProtocolError):
-    """More client events than `Options.client_event_rate` allows; `retry_after` seconds later one may be sent."""
+    """More client events than `Options.client_event_rate` allows; the next one can be sent in `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
@@ -93,10 +93,10 @@ class UnsupportedFeature(LocalProtocolError):
 
 
 class ConnectionEnded(PusherError):
-    """A connection, or an attempt at one, ended; for `ConnectionLost.error` where the system raised nothing.
+    """A connection or an attempt to connect ended. It is `ConnectionLost.error` when the system raised no error.
 
-    `code` and `reason` are those of the event, `hint` says what a person can do. `retry_after` are the seconds that the
-    server asked to wait when it refused the attempt (the HTTP header Retry-After), or None.
+    `code` and `reason` are the same as in the event; `hint` says what the user can do. `retry_after` is the delay in
+    seconds that the server asked for when it refused the attempt (the HTTP header Retry-After), or None.
     """
 
     def __init__(
@@ -116,11 +116,11 @@ class ConnectionEnded(PusherError):
 
 
 class ConnectionFailed(PusherError):
-    """There is no connection, and no further attempt: a final refusal, or no attempt is left (`Options.max_attempts`).
+    """There is no connection, and no further attempt: after a final failure, or after `Options.max_attempts`.
 
-    `code` is the close code, the code of the `pusher:error` that stood for it, or the HTTP status that answered the
-    upgrade; None where there was none. `reason` is the server's text, cut short, or what went wrong on the way;
-    `__cause__` the last error. docs/reconnecting.md lists the final errors.
+    `code` is the close code, the code of a `pusher:error` before the end, or the HTTP status of the upgrade; None
+    without any of them. `reason` is the server's text, cut to 256 characters, or the error below the protocol;
+    `__cause__` is the last error. docs/reconnecting.md lists the final failures.
     """
 
     def __init__(self, code: int | None, reason: str, hint: str = "") -> None:
@@ -142,10 +142,10 @@ class ConnectionFailed(PusherError):
 
 
 class ConnectionUnsafe(PusherError):
-    """The certificate of the other side was not accepted, and nothing was sent.
+    """The server's certificate was not accepted. Nothing was sent.
 
-    A driver gives it to `transport_failed`, with OpenSSL's number of the error (`verify_code`) and how many
-    authorities its SSL context knows (`authorities`). At the first start it ends the session as `ConnectionFailed`.
+    A driver passes it to `transport_failed`, with OpenSSL's error code (`verify_code`) and the number of authorities in
+    its SSL context (`authorities`). Before the first connection it is final: the session fails with `ConnectionFailed`.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class ConnectionUnsafe(PusherError):
 class SubscriptionError(PusherError):
     """The server refused a channel, or did not answer the subscribe in time.
 
-    `channel` is its name, `code` the server's code or status where it gave one.
+    `channel` is its name; `code` is the server's code or status, or None.
     """
 
     def __init__(self, message: str, *, channel: str | None, code: int | None = None) -> None:
@@ -175,11 +175,11 @@ class SubscriptionError(PusherError):
 
 
 class AuthorizationError(SubscriptionError):
-    """There is no authorization for a channel, or for signing in (then `channel` is None).
+    """An authorization failed: for a channel, or for signing in (then `channel` is None).
 
-    `status` is the HTTP status of the auth endpoint and `body` the start of its answer, where there was one. When
-    `temporary` is true the client asks again after a delay; by default it is true for the status 408, 425, 429 and
-    5xx. An authorizer raises this error too: `raise AuthorizationError("busy", temporary=True)` means "try again".
+    `status` is the HTTP status of the auth endpoint, and `body` the start of its answer, if there was one. With
+    `temporary` the client requests the authorization again after a delay; by default it is true for the status 408,
+    425, 429 and 5xx. Authorizers can raise it: `raise AuthorizationError("busy", temporary=True)` means "try again".
     """
 
     def __init__(
@@ -202,11 +202,11 @@ class SignInError(PusherError):
 
 
 class DecryptionError(PusherError):
-    """An event of an encrypted channel could not be opened."""
+    """An event of an encrypted channel could not be decrypted."""
 
 
 class DataError(PusherError):
-    """The data of an event does not fit the requested type."""
+    """The data of an event does not match the requested type."""
 
 
 class StreamOverflow(PusherError):
@@ -214,14 +214,15 @@ class StreamOverflow(PusherError):
 
 
 class ClientClosed(PusherError):
-    """The client is closed: it takes no commands and delivers no events."""
+    """The client is closed: it accepts no commands and delivers no events."""
 
 
 class PusherTimeout(PusherError, TimeoutError):
-    """The timeout of a wait is over."""
+    """The timeout of a wait has passed."""
 
 
 def _rebuild(cls: type[PusherError], args: tuple[object, ...], state: dict[str, object]) -> object:
+    """Return an unpickled exception whose `__init__` has further parameters."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)

@@ -1,7 +1,7 @@
-"""The events that an application receives: frozen, complete when built, named in the past tense.
+"""The events that an application receives. They are immutable.
 
-Each event has a name for selectors (see `WIRE_NAMES`), so that `bind("pusher:member_added", ...)` and
-`bind(MemberAdded, ...)` mean the same.
+Several events have a name for selectors (see `WIRE_NAMES`): `bind("pusher:member_added", ...)` is the same as
+`bind(MemberAdded, ...)`.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ USER_SCOPE = "#server-to-user"
 """The scope of messages for the signed-in user."""
 
 SMALL = 64
-"""The bytes that an event counts for which is no message."""
+"""The bytes that an event other than a message counts for in `Options.receive_buffer`."""
 
 _ENVELOPE = len('{"event":"","channel":"","data":""}')
 
 
 class ConnectionState(StrEnum):
-    """The state of the connection as an application sees it, with the values of pusher-js."""
+    """The state of the connection for the application. The values are those of pusher-js."""
 
     INITIALIZED = "initialized"
     """`connect` has not been called."""
     CONNECTING = "connecting"
-    """An attempt is running, or the next one is scheduled."""
+    """An attempt is in progress, or the next one is scheduled."""
     CONNECTED = "connected"
-    """The server has greeted; events are received."""
+    """The server has sent its greeting; events are received."""
     UNAVAILABLE = "unavailable"
-    """Still trying, for longer than `Options.unavailable_after`."""
+    """Trying to connect for longer than `Options.unavailable_after`."""
     FAILED = "failed"
-    """The server refused for good. `connect()` starts over."""
+    """A failure was final. `connect()` starts again."""
     DISCONNECTED = "disconnected"
     """After `disconnect()` or `close()`."""
 
@@ -82,44 +82,44 @@ class Event(Struct, frozen=True):
 
 
 class StateChanged(Event, frozen=True):
-    """The state of the connection changed. The session was in `current` before this event was emitted."""
+    """The state of the connection changed. The new state is set before this event is emitted."""
 
     previous: ConnectionState
     """The state before."""
     current: ConnectionState
     """The state now."""
     reason: str = ""
-    """Why it changed; empty where there is nothing to say."""
+    """Why it changed, or ""."""
 
 
 class ConnectionEstablished(Event, frozen=True):
-    """Connected, with a new socket id."""
+    """The client is connected, with a new socket id."""
 
     socket_id: str
-    """The id of the connection, given by the server."""
+    """The id that the server gave to the connection."""
     offline_for: float | None = None
-    """Seconds since the connection before this one was lost: events in between were missed. None at first."""
+    """Seconds since the last connection was lost: events since then were missed. None for the first connection."""
 
 
 class ConnectionLost(Event, frozen=True, eq=False):
     """The connection ended, or an attempt to connect failed.
 
-    Equal to another one with the same code, reason and `will_retry`.
+    Two are equal if code, reason and `will_retry` are equal.
     """
 
     code: int | None
-    """The WebSocket close code, the HTTP status of a refused upgrade, or the code of the error before an end without a
-    close frame; 1006 for an end without any of these; None when no connection was reached."""
+    """The WebSocket close code, the HTTP status of a refused upgrade, or the code of an error before an end without a
+    close frame; 1006 for an end without any of these; None when there was no connection."""
     reason: str
-    """Why, in words of the server or the operating system."""
+    """The reason, as the server or the operating system gave it."""
     will_retry: bool
     """Whether the client tries again."""
     retry_in: float | None = None
     """Seconds until the next attempt, or None when none follows."""
     error: BaseException | None = None
-    """What the system raised, with its traceback; a `ConnectionEnded` where the server ended the connection."""
+    """The error of the system, with its traceback; a `ConnectionEnded` when the server ended the connection."""
     hint: str = ""
-    """What a person can do about it, or an empty text."""
+    """What the user can do about it, or ""."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConnectionLost):
@@ -134,23 +134,23 @@ class ConnectionLost(Event, frozen=True, eq=False):
 
 
 class RetryScheduled(Event, frozen=True):
-    """The next attempt starts in `delay` seconds. `attempt` counts from the last stable connection."""
+    """The next attempt to connect is scheduled."""
 
     attempt: int
-    """The number of the next attempt, from 1, since the last stable connection."""
+    """The number of the next attempt since the last stable connection, from 1."""
     delay: float
-    """Seconds until it begins."""
+    """Seconds until it starts."""
 
 
 class ServerError(Event, frozen=True):
-    """The server sent a `pusher:error`. By itself it does not end the connection."""
+    """The server sent a `pusher:error`. It does not end the connection by itself."""
 
     code: int | None
-    """The code of the protocol; None if the server sent none."""
+    """The error code, or None."""
     message: str
-    """The text of the server, as it was sent."""
+    """The server's text, cut to 128 characters."""
     channel: str | None = None
-    """The channel that the error is about, where that is known."""
+    """The channel that the error is about, if that is known."""
 
 
 class Subscribed(Event, frozen=True):
@@ -159,41 +159,41 @@ class Subscribed(Event, frozen=True):
     channel: str
     """The name of the channel."""
     offline_for: float | None = None
-    """Seconds since this channel was subscribed before: events published in between were missed. None at first.
+    """Seconds since the subscription was lost: events since then were missed. None for the first subscription.
 
-    Messages that the server sends before it confirms are emitted behind this event, as the gap lies before them.
+    Messages that the server sends before it confirms are emitted after this event, as the gap is before them.
     """
 
 
 class SubscriptionFailed(Event, frozen=True):
-    """A channel was refused, or the server did not answer in time. Other channels are not affected."""
+    """A subscription failed: it was refused, or not answered in time. Other channels are not affected."""
 
     channel: str
     """The name of the channel."""
     error: PusherError
-    """`AuthorizationError` when there is no authorization, else `SubscriptionError`."""
+    """`AuthorizationError` when the authorization failed, else `SubscriptionError`."""
     retry_in: float | None = None
-    """Seconds until the next attempt, if the failure may be temporary; None: at the next connection."""
+    """Seconds until the next attempt; None: at the next connection."""
 
 
 class Unsubscribed(Event, frozen=True):
-    """The channel was left, by `unsubscribe`."""
+    """The channel was unsubscribed by `unsubscribe`."""
 
     channel: str
     """The name of the channel."""
 
 
 class SubscriptionCount(Event, frozen=True):
-    """The number of connections that are subscribed to the channel, as the server reports it."""
+    """The server reported the number of connections that are subscribed to the channel."""
 
     channel: str
     """The name of the channel."""
     count: int
-    """The number of its subscribers, all clients of the app together."""
+    """The number of subscribed connections of all clients."""
 
 
 class CacheMiss(Event, frozen=True):
-    """A cache channel has no cached event."""
+    """The cache channel has no cached event."""
 
     channel: str
     """The name of the channel."""
@@ -209,23 +209,23 @@ class MemberAdded(Event, frozen=True):
 
 
 class MemberUpdated(Event, frozen=True):
-    """A member of the channel was announced again, with other info."""
+    """The info of a member changed."""
 
     channel: str
     """The name of the channel."""
     member: Member
     """The member after the change."""
     previous: Member
-    """The member as it was before."""
+    """The member before the change."""
 
 
 class MemberRemoved(Event, frozen=True):
-    """A member left; `member` has the info last known."""
+    """A member left."""
 
     channel: str
     """The name of the channel."""
     member: Member
-    """The member that left, as it was known last."""
+    """The member that left, with its last known info."""
 
 
 class ChannelEvent(
@@ -238,8 +238,8 @@ class ChannelEvent(
 ):
     """A message on a channel.
 
-    Nearly every message is decoded to it in one step. Hence the names of the wire, and that a message with further keys
-    or deeply nested data does not fit.
+    msgspec decodes nearly every message to it in one step. So the fields have the names of the wire, and a message with
+    further keys or deeply nested data does not match.
     """
 
     channel: str
@@ -248,17 +248,17 @@ class ChannelEvent(
     """The name of the event."""
     if TYPE_CHECKING:
         wire_data: Any = None
-        """The data as it was decoded with the envelope: nearly always a string, mostly of JSON."""
+        """The data in the message: nearly always a string, which usually contains JSON."""
     else:
         wire_data: Shallow = None
     user_id: str | None = None
-    """The user id of the sender of a client event on a presence channel, or None. Pusher and Soketi set it themselves,
-    and Reverb where it takes client events from members only; otherwise it is what the sender wrote."""
+    """The user id of the sender of a client event on a presence channel, or None. Pusher and Soketi set it, and Reverb
+    when it accepts client events from members only; on other servers the sender itself sets it."""
     if TYPE_CHECKING:
         extra: dict[str, Any] | None = None
         """Further keys of the message, from servers that extend protocol 7."""
         cached: bool = False
-        """Whether this is the cached event of a cache channel, sent on subscribing; on Reverb also a client event."""
+        """Whether this is the cached event that a cache channel sends first; on Reverb it can be a client event."""
         _data: Any = UNSET
         caught_up: bool = False
         """Whether the application fetched this event (`subscribe(catch_up=...)`)."""
@@ -270,13 +270,13 @@ class ChannelEvent(
 
     @property
     def raw_data(self) -> str:
-        """The data as text: the string that was received, or another value as JSON."""
+        """The data as text: the received string, or another value encoded as JSON."""
         data = self.wire_data
         return data if type(data) is str else text_of(data)
 
     @property
     def data(self) -> Any:
-        """The data, decoded on first use and kept. Text that is not JSON stays text."""
+        """The data, decoded on first use. Text that is not JSON is returned unchanged."""
         data = self._data
         if data is UNSET:
             data = self.wire_data
@@ -289,7 +289,7 @@ class ChannelEvent(
         return data
 
     def decode(self, type: type[T]) -> T:  # noqa: A002 - the word of msgspec, and of `events(type=...)`
-        """Return the data as `type`: anything msgspec knows. Raises `DataError` when it does not fit."""
+        """Return the data decoded as `type`, which msgspec has to support. Raises `DataError` if it does not match."""
         return decode_as(self, msgspec.json.Decoder(type))
 
     def __eq__(self, other: object) -> bool:
@@ -297,7 +297,7 @@ class ChannelEvent(
             return NotImplemented
         return self._key() == other._key()
 
-    def __ne__(self, other: object) -> bool:  # or it would be the one of Struct, which looks at all
+    def __ne__(self, other: object) -> bool:  # Struct's own compares all fields
         return not self == other
 
     def __hash__(self) -> int:
@@ -316,7 +316,7 @@ class ChannelEvent(
 
 
 class UserEvent(ChannelEvent, frozen=True, eq=False, gc=False):
-    """A message for the signed-in user alone."""
+    """A message for the signed-in user."""
 
 
 def scope_of(event: Event) -> str | None:
@@ -325,7 +325,7 @@ def scope_of(event: Event) -> str | None:
 
 
 def size_of(event: Event) -> int:
-    """Return the bytes that `event` counts for in `Options.receive_buffer`: at most its size on the wire."""
+    """Return how many bytes `event` counts for in `Options.receive_buffer`: at most its size on the wire."""
     if isinstance(event, ChannelEvent):
         return _ENVELOPE + len(event.channel) + len(event.name) + _bytes_of(event.raw_data)
     if isinstance(event, Message):
@@ -348,9 +348,10 @@ class TypedEvent(ChannelEvent, Generic[T], frozen=True, eq=False, gc=False):
 
 
 class Message(Event, frozen=True):
-    """A message of the server as it was received, of whatever kind: emitted before the event that it becomes.
+    """A message of the server as it was received, of any kind. It is emitted before the event for the same message.
 
-    Selected by this class alone: `client.events(Message)`, `client.bind(Message, fn)`. Without a consumer none is made.
+    Only this class selects it: `client.events(Message)`, `client.bind(Message, fn)`. Without such a consumer it is not
+    emitted.
     """
 
     event: str
@@ -358,9 +359,9 @@ class Message(Event, frozen=True):
     channel: str | None = None
     """The name of the channel; None for messages about the connection."""
     data: Any = None
-    """The data in the form of the message: mostly text with JSON."""
+    """The data in the message: usually text that contains JSON."""
     user_id: str | None = None
-    """The id of the member that sent a client event, if the server gives it."""
+    """The user id of the sender of a client event, if the server sends it."""
     extra: dict[str, Any] | None = None
     """Further keys of the message."""
     raw: str = ""
@@ -368,7 +369,7 @@ class Message(Event, frozen=True):
 
 
 class DecryptionFailed(Event, frozen=True):
-    """A message of an encrypted channel could not be opened and was dropped."""
+    """A message of an encrypted channel could not be decrypted and was dropped."""
 
     channel: str
     """The name of the channel."""
@@ -384,50 +385,50 @@ class SignedIn(Event, frozen=True):
     user_id: str
     """The id of the user."""
     user_data: Any = None
-    """The user's data as signed, decoded."""
+    """The user's data, decoded."""
 
 
 class SignInFailed(Event, frozen=True):
     """Signing in failed."""
 
     error: PusherError
-    """Why: `AuthorizationError` without an authorization, else `SignInError`."""
+    """Why it failed. Its `__cause__` is the `AuthorizationError` when the authorization failed."""
     retry_in: float | None = None
-    """Seconds until the next try on this connection; None: at the next connection, or with the next `signin`."""
+    """Seconds until the next attempt on this connection; None: at the next connection or the next `signin`."""
 
 
 class WatchlistOnline(Event, frozen=True):
     """Users of the watchlist came online."""
 
     user_ids: tuple[str, ...]
-    """The ids of the users who came online."""
+    """The ids of these users."""
 
 
 class WatchlistOffline(Event, frozen=True):
     """Users of the watchlist went offline."""
 
     user_ids: tuple[str, ...]
-    """The ids of the users who went offline."""
+    """The ids of these users."""
 
 
 class EventsDropped(Event, frozen=True):
     """A stream or binding dropped `count` events in one episode, because it was not read fast enough."""
 
     channel: str | None
-    """The channel of the stream; None for a stream of the whole client."""
+    """The channel of the stream; None for a stream of all channels."""
     count: int
     """How many events were dropped."""
 
 
 class ReadingPaused(Event, frozen=True):
-    """Reading continues after a pause of more than a second, because `Options.receive_buffer` was full.
+    """Reading was paused for more than a second, because `Options.receive_buffer` was full, and was resumed.
 
-    Emitted in its place in the order of events. Soketi and Sockudo silently drop messages that a client does not read
-    for seconds: treat this event like a lost connection, for every channel. Reverb sends all of them later.
+    It is emitted between the events before and after the pause. Soketi and Sockudo silently drop messages that a client
+    does not read for seconds: treat this event like a lost connection, for all channels. Reverb sends them later.
     """
 
     seconds: float
-    """How long nothing was read."""
+    """The duration of the pause."""
 
 
 class ProtocolViolation(Event, frozen=True):
@@ -460,7 +461,7 @@ WIRE_NAMES: dict[str, type[Event]] = {
     "online": WatchlistOnline,
     "offline": WatchlistOffline,
 }
-"""The names of these events in other clients, for selectors."""
+"""The names of these events in other clients. Selectors accept them."""
 
 
 def decode_as(event: ChannelEvent, decoder: msgspec.json.Decoder[T]) -> T:
@@ -469,6 +470,6 @@ def decode_as(event: ChannelEvent, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(event.raw_data or "null")
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"the data of {excerpt(event.name, 64)!r} on {excerpt(event.channel, 64)!r} does not fit: "
+            f"the data of {excerpt(event.name, 64)!r} on {excerpt(event.channel, 64)!r} does not match the type: "
             f"{excerpt(str(error))}"
         ) from error

@@ -19,89 +19,90 @@ __all__ = ["CatchUp", "CaughtUp", "EventKey", "Fetch", "Fetched", "Gap", "GapNot
 
 
 class Gap(Struct, frozen=True):
-    """A time in which events of a channel may have been missed: the argument of a `catch_up` function."""
+    """A period in which events of a channel may have been missed: the argument of a `catch_up` function."""
 
     channel: str
     """The name of the channel."""
     first: bool
-    """Whether no event was delivered yet: the place for a snapshot or a history."""
+    """Whether no event was delivered before: return a snapshot or the history."""
     last: ChannelEvent | None
-    """The last event that was delivered before the gap, or None; where `key` is given, the last one with a key."""
+    """The last event that was delivered before the gap, or None; with `key`, the last one that has a key."""
     offline_for: float | None
-    """Seconds since the last byte was heard on the subscription before this one; None: there was none."""
+    """Seconds since the last byte was received on the last subscription; None if there was none."""
     since: datetime | None
-    """The time in UTC at which the last byte was heard, or earlier; None without `offline_for` or without a clock.
+    """When the last byte was received, in UTC, or earlier; None without `offline_for` or without a clock.
 
-    A time in which the machine slept is included, other than in `offline_for`.
+    Unlike `offline_for`, it includes the time that the machine was asleep.
     """
     attempt: int
-    """1, and 2 and more after attempts that failed."""
+    """The number of the attempt to fetch, from 1."""
 
 
 class CaughtUp(Event, frozen=True):
-    """The events of a gap were fetched: emitted behind them, and before the live events that were held."""
+    """The events of a gap were fetched. It is emitted after them, and before the held live events."""
 
     channel: str
     """The name of the channel."""
     gap: Gap
     """The gap that was closed."""
     fetched: int
-    """How many events were delivered that the application fetched."""
+    """How many fetched events were delivered."""
     duplicates: int
-    """How many of the fetched events were dropped, because they had been delivered already."""
+    """How many fetched events were dropped, because they had been delivered before."""
 
 
 class GapNotClosed(Event, frozen=True, eq=False):
-    """The events of a gap could not be fetched: at this place in the order, events may be missing.
+    """The events of a gap could not be fetched: events may be missing at this place in the order of events.
 
-    Live events follow. Every stream of messages of the channel gives it, whatever names it selects; handlers and waits
-    get it by `bind(GapNotClosed, ...)` or a selector of everything.
+    Live events follow. All streams of messages of the channel return it, whichever names they select; handlers and
+    waits get it by `bind(GapNotClosed, ...)` or by a selector of all events.
     """
 
     channel: str
     """The name of the channel."""
     gap: Gap
-    """What is missing: events after `gap.last`."""
+    """The gap: events after `gap.last` may be missing."""
     reason: str
-    """Why it was given up, in words."""
+    """Why it was given up."""
     error: BaseException | None = None
-    """What the `catch_up` function raised last, if it did."""
+    """The last exception of the `catch_up` function, or None."""
 
 
 FetchedEvent = ChannelEvent | Mapping[str, Any] | tuple[str, Any]
-"""An event that was fetched: a `ChannelEvent`, a mapping with "event" and "data", or a pair of the two."""
+"""A fetched event: a `ChannelEvent`, a mapping with "event" and "data", or a pair of event and data."""
 Fetched = Iterable[FetchedEvent] | AsyncIterable[FetchedEvent]
 Fetch = Callable[[Gap], Fetched | Awaitable[Fetched]]
-"""A `catch_up` function. Returns the events that were published since `gap.last`, in their order, as an iterable or an
-async iterable. It may take its time: a plain function runs in its own thread."""
+"""A `catch_up` function. It returns the events that were published since `gap.last`, in their order, as an iterable or
+an async iterable. It may be slow: a plain function runs in its own thread."""
 EventKey = str | Callable[[Any], Hashable]
-"""What tells one event from another: the name of a field of the data, or a pure and quick function of the event.
+"""The key of an event: the name of a field of the data, or a pure and quick function of the event.
 
-The function returns a value that can be hashed, or None for an event that is never a duplicate.
+Events with equal keys are duplicates. The function returns a hashable value, or None for an event that is never a
+duplicate.
 """
 
 
 class CatchUp:
-    """How one channel catches up, and the events that it has delivered.
+    """The functions with which one channel catches up, and a record of the delivered events.
 
-    A channel that is subscribed again with the same object continues behind the last delivered event.
+    A channel that is subscribed again with the same object continues after the last delivered event.
     """
 
     def __init__(self, fetch: Fetch, key: EventKey | None = None) -> None:
         self.fetch: Fetch
         self.key: EventKey | None = None
         self.last: ChannelEvent | None = None
-        """The last event that was delivered; where there is a key, the last one with a key."""
+        """The last delivered event; with `key`, the last one that has a key."""
         self._seen: RecentKeys | None = None
-        """The keys of the events that were delivered last."""
+        """The keys of the last delivered events."""
         self.open: bool = False
         """Whether there is a gap that is not closed."""
         self.missing_since: float | None = None
-        """When it began, in monotonic seconds; None: there is none, or it has no beginning."""
+        """When the gap began, in monotonic seconds; None without a gap, or for the first subscription."""
         self.missing_since_utc: float | None = None
         """The same in seconds since the epoch."""
         self._utc_offset: float | None = None
-        """The difference between the two clocks when the server confirmed the subscription last."""
+        """The difference between the two clocks when the server last confirmed the subscription."""
         self.use(fetch, key)
 
     def use(self, fetch: Fetch, key: EventKey | None) -> None:
@@ -127,15 +128,16 @@ class CatchUp:
         )
 
     def begin_gap(self, since: float | None) -> None:
-        """Note that events are missing since a time in monotonic seconds, unless an earlier gap is open."""
+        """Begin a gap at a time in monotonic seconds, unless a gap is open."""
         if not self.open:
             self.open = True
             self.missing_since, self.missing_since_utc = since, None
 
     def note_time(self, utc_offset: float) -> None:
-        """Take the difference between the clocks, and use the earlier of two: the last one, and that of before the gap.
+        """Store the difference between the clocks, and compute the beginning of the gap on the wall clock.
 
-        So the gap never seems to begin too late, neither after a sleep of the machine nor when its clock was set back.
+        Of the current difference and the last one before the gap, use the one that gives the earlier time: so the gap
+        never seems to begin too late, even if the machine was asleep or its clock was set back.
         """
         if self.missing_since is not None and self.missing_since_utc is None:
             before = utc_offset if self._utc_offset is None else self._utc_offset
@@ -143,14 +145,14 @@ class CatchUp:
         self._utc_offset = utc_offset
 
     def end_gap(self) -> None:
-        """Note that no event is missing, or that the application knows."""
+        """End the gap: it was closed, or the application was notified."""
         self.open = False
         self.missing_since = self.missing_since_utc = None
 
     def is_new(self, event: ChannelEvent, window: int) -> bool:
-        """Return whether no event with the same key was delivered, and note that this one is.
+        """Return whether no event with the same key was delivered before, and record this one as delivered.
 
-        What the function of the application raises comes out; the event is then one without a key.
+        Raises exceptions of the application's `key` function; the event then counts as one without a key.
         """
         if self.key is None:
             self.last = event
@@ -162,7 +164,7 @@ class CatchUp:
             self._seen = RecentKeys(window)
         if key in self._seen:
             if self.last is not None and self.last.caught_up and event.caught_up:
-                self.last = event  # it follows the last one in the order of what was fetched
+                self.last = event  # it follows the last one in the order of the fetched events
             return False
         self._seen.window = window
         self._seen.add(key)
@@ -177,9 +179,9 @@ class CatchUp:
         return data.get(key) if isinstance(data, dict) else None
 
     def call(self, gap: Gap) -> Callable[[], object]:
-        """Return a function that fetches the events of `gap`; its result is a list of `ChannelEvent`.
+        """Return a function that fetches the events of `gap` and returns a list of `ChannelEvent`.
 
-        It is a coroutine function if the function of the application needs an event loop. A plain one may return an
+        It is a coroutine function if the application's function needs an event loop. A plain function may return an
         awaitable.
         """
         fetch: Any = self.fetch
@@ -197,7 +199,7 @@ class CatchUp:
 
 
 async def _read_later(result: Any, channel: str) -> list[ChannelEvent]:
-    """Wait for what the function of the application returned, and read it."""
+    """Await the result of the application's function, and convert it."""
     if inspect.isawaitable(result):
         result = await result
     if isinstance(result, AsyncIterable):
@@ -206,16 +208,17 @@ async def _read_later(result: Any, channel: str) -> list[ChannelEvent]:
 
 
 def _read(result: Any, channel: str) -> list[ChannelEvent]:
-    """Return fetched events as events of `channel`. Raises TypeError or ValueError with the reason."""
+    """Convert fetched events to events of `channel`. Raises TypeError or ValueError with the reason."""
     if isinstance(result, str | bytes | Mapping) or not isinstance(result, Iterable):
         what = "None" if result is None else type(result).__name__
         raise TypeError(
-            f"a catch_up function returns an iterable of events (an empty one for none), not {what}"
+            f"a catch_up function has to return an iterable of events (empty without events), not {what}"
         )
     return [_event(one, channel, number) for number, one in enumerate(result)]
 
 
 def _event(one: object, channel: str, number: int) -> ChannelEvent:
+    """Convert one fetched event. Raises TypeError or ValueError with its number and the reason."""
     name: object
     data: object
     user_id: object = None
@@ -232,13 +235,11 @@ def _event(one: object, channel: str, number: int) -> ChannelEvent:
         name, data = one
     else:
         raise TypeError(
-            f"the fetched event {number} is a {type(one).__name__}: a ChannelEvent, a mapping with 'event' and "
-            "'data', or a pair (event, data) is needed"
+            f"the fetched event {number} is a {type(one).__name__}: return a ChannelEvent, a mapping with 'event' and "
+            "'data', or a pair (event, data)"
         )
     if not isinstance(name, str) or name.startswith(("pusher:", "pusher_internal:")):
-        raise ValueError(
-            f"the fetched event {number} has no name of an event: {excerpt(repr(name), 64)}"
-        )
+        raise ValueError(f"the fetched event {number} has no valid name: {excerpt(repr(name), 64)}")
     try:
         text = data if data is None or isinstance(data, str) else text_of(data)
     except (TypeError, ValueError, RecursionError) as error:

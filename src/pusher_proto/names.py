@@ -1,4 +1,4 @@
-"""Names of channels and events: the kind of a channel by its name, and the names that the protocol allows."""
+"""Names of channels and events: checks them, and finds the kind of a channel."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = [
     "kind_of",
 ]
 
-# https://pusher.com/docs/channels/using_channels/channels: the set of characters; 164 characters are
-# documented, the HTTP libraries, Soketi and Sockudo take 200, and so do we.
+# The characters are those of https://pusher.com/docs/channels/using_channels/channels. It documents 164 characters as
+# the limit; Pusher's HTTP libraries, Soketi and Sockudo accept 200, and so does this client.
 _ALLOWED = "-a-zA-Z0-9_=@,.;"
 MAX_NAME = 200
 _FORBIDDEN = re.compile(f"[^{_ALLOWED}]")
@@ -25,10 +25,10 @@ _is_right = re.compile(f"[{_ALLOWED}]{{1,{MAX_NAME}}}").fullmatch
 
 
 class ChannelKind(Enum):
-    """The kind of a channel, which its prefix decides. Prefixes are exact and case-sensitive."""
+    """The kind of a channel, from the prefix of its name. Prefixes are case-sensitive."""
 
     PUBLIC = "public"
-    """No prefix: every client may subscribe."""
+    """No prefix: any client may subscribe."""
     PRIVATE = "private"
     """`private-`: needs an authorization."""
     PRESENCE = "presence"
@@ -36,7 +36,7 @@ class ChannelKind(Enum):
     ENCRYPTED = "encrypted"
     """`private-encrypted-`: needs an authorization with a key."""
     USER = "user"
-    """`#server-to-user-<id>`: subscribed by the session itself after signing in."""
+    """`#server-to-user-<id>`: the session subscribes to it after signing in."""
 
     @property
     def needs_authorization(self) -> bool:
@@ -47,7 +47,7 @@ class ChannelKind(Enum):
 _OPEN = (ChannelKind.PUBLIC, ChannelKind.USER)
 USER_PREFIX = "#server-to-user-"
 
-_PREFIXES = (  # the longest first: an encrypted channel is a private one by its prefix too
+_PREFIXES = (  # the longest first: the prefix of encrypted channels starts with that of private channels
     ("private-encrypted-", ChannelKind.ENCRYPTED),
     ("private-", ChannelKind.PRIVATE),
     ("presence-", ChannelKind.PRESENCE),
@@ -69,15 +69,15 @@ _CACHE = ("cache-", "private-cache-", "private-encrypted-cache-", "presence-cach
 
 
 def is_cache(channel: str) -> bool:
-    """Return whether the server sends the last event of this channel on subscribing."""
+    """Return whether this is a cache channel: the server sends its last event after a success."""
     return channel.startswith(_CACHE)
 
 
 def check_channel(channel: str, *, strict: bool = True) -> None:
-    """Raise `InvalidName` unless `channel` may be subscribed to.
+    """Raise `InvalidName` unless `channel` is valid as the name of a channel.
 
-    With `strict` false only what can never work is refused: an empty name, control characters and text that
-    is not valid Unicode (some self-hosted servers allow more than Pusher does).
+    With `strict=False` allow any name but an empty one, control characters and invalid Unicode, since some self-hosted
+    servers allow more than Pusher does.
     """
     # Programs without type checks may pass anything.
     if isinstance(channel, str) and _is_right(channel):  # type: ignore[redundant-expr]  # see above
@@ -87,7 +87,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
         return
     if channel.startswith("#"):
         raise InvalidName(
-            f"channel names that start with # are the server's own: {excerpt(channel)!r}"
+            f"channel names that start with # are reserved for the server: {excerpt(channel)!r}"
         )
     wrong = _FORBIDDEN.search(channel)
     if wrong:
@@ -99,7 +99,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
 
 
 def check_client_event(event: str, *, strict: bool = True) -> None:
-    """Raise `InvalidName` unless clients may trigger `event`: `client-` followed by a name."""
+    """Raise `InvalidName` unless `event` is valid as the name of a client event: `client-` and a name."""
     _check_text("an event", event)
     if event == "client-":
         raise InvalidName("a client event's name starts with 'client-' and has something after it")
@@ -112,6 +112,7 @@ def check_client_event(event: str, *, strict: bool = True) -> None:
 
 
 def _check_text(what: str, name: str) -> None:
+    """Raise TypeError or `InvalidName` for an empty name, control characters and invalid Unicode."""
     if not isinstance(name, str):
         raise TypeError(f"{what} name is a str, not {type(name).__name__}")
     if not name:

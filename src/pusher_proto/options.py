@@ -1,4 +1,4 @@
-"""All that can be set, in one frozen object, and the addresses that follow from it."""
+"""The options of a client, in one immutable object, and the address that they give."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ __all__ = [
 ]
 
 PROTOCOL = 7
-"""The version of the protocol that is spoken."""
+"""The version of the protocol."""
 CLIENT = "pusher-proto-python"
-"""How this client introduces itself."""
+"""The name of this client for servers."""
 
 
 DecryptedText = Callable[[bytes], str] | Callable[[bytes, str, str], str]
-"""Makes text of the bytes of a decrypted event. It takes the bytes, or the bytes, the channel and the event's name. The
-client calls it inline: it has to be pure and quick."""
+"""A function that converts the bytes of a decrypted event to text. Its arguments are the bytes, or the bytes, the
+channel and the event's name. It has to be pure and quick."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The argument of `Options.resolve_url`: everything that belongs to the URL of a server."""
+    """The argument of `Options.resolve_url`: the parts of a server's URL that the client knows."""
 
     key: str
     """The key of the app."""
@@ -64,154 +64,155 @@ class Metadata:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Options:
-    """The settings of a session. Made by `from_cluster`, `from_host`, `from_url`, `from_env`, or with `resolve_url`.
+    """The options of a client. Made by `from_cluster`, `from_host`, `from_url`, `from_env` or with `resolve_url`.
 
-    Times are in seconds, sizes in bytes. Wrong values raise ValueError or TypeError here, not later.
+    Times are in seconds, sizes in bytes. Invalid values raise ValueError or TypeError.
     """
 
     key: str = ""
-    """The key of the app. It is public."""
+    """The key of the app, which is not secret."""
     host: str = ""
     """The host name or address of the server; not needed with `resolve_url`."""
     port: int | None = None
-    """443 with TLS and 80 without, when None."""
+    """The port; None: 443 with TLS and 80 without."""
     tls: bool = True
     """Whether the connection uses TLS (wss)."""
     path: str = ""
     """The part of the path before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
     resolve_url: Callable[[Metadata], str] | None = None
-    """Called before each attempt instead of host, port, tls and path; returns the whole ws or wss URL."""
+    """Called before each attempt, in place of host, port, tls and path; returns the ws or wss URL."""
 
     auth: Auth | None = None
-    """How authorizations are got: a function is asked as the `authorizer` of `open_pusher` is, which None
-    leaves it to."""
+    """The source of authorizations: `OwnKey`, `AuthEndpoint`, an `AuthResponse`, or a function like the `authorizer` of
+    `open_pusher`. None: that authorizer."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Further headers of the upgrade."""
+    """Additional headers of the upgrade."""
     origin: str | None = None
-    """The Origin header; Reverb may demand one."""
+    """The Origin header; Reverb may require one."""
     query: Mapping[str, str] = field(default_factory=dict)
-    """Further query parameters of the upgrade; they win over those of `metadata`."""
+    """Additional query parameters of the upgrade; they override those of `metadata`."""
     metadata: bool = True
-    """Whether `protocol`, `client` and `version` are in the URL; Pusher refuses connections without them."""
+    """Whether to add `protocol`, `client` and `version` to the URL; Pusher refuses connections without them."""
     subprotocols: tuple[str, ...] = ()
     """WebSocket subprotocols to offer."""
     compression: bool = False
-    """Whether the server may compress messages (permessage-deflate), if it can: less traffic for more work and
-    32 KiB a connection. `max_message_size` counts decompressed bytes."""
+    """Whether to offer permessage-deflate, so that the server may compress messages: less traffic, but more work and
+    32 KiB for each connection. `max_message_size` is the limit after inflating."""
     proxy: Secret | str | None = None
-    """`http://user:password@host:port` (CONNECT) or `socks5://...`: the way to the server and to auth endpoints."""
+    """A proxy for the server and auth endpoints: `http://user:password@host:port` (CONNECT) or `socks5://...`."""
 
     connect_timeout: float = 15.0
-    """Name lookup, TCP, TLS, upgrade and greeting together."""
+    """The limit for name lookup, TCP, TLS, upgrade and greeting together."""
     activity_timeout: float = 120.0
-    """Silence before a ping; the server's own number counts when it is smaller."""
+    """Silence before a ping; the server's activity_timeout is used if it is smaller."""
     activity_override: float | None = None
-    """Silence before a ping whatever the server says, for networks that need more or less; None: see above."""
+    """Silence before a ping, whatever the server's activity_timeout is; None: see `activity_timeout`."""
     ping_interval: float | None = None
-    """A ping each so many seconds whatever is received, for servers that drop connections which only receive
+    """The longest time between pings, even while data is received, for servers that close connections that only receive
     (laravel-websockets: 30). None: pings after silence only."""
     pong_timeout: float = 30.0
     """Silence after a ping before the connection counts as lost."""
     close_timeout: float = 2.0
-    """An orderly end takes no longer."""
+    """The limit for an orderly end of each stream."""
     auth_timeout: float = 10.0
-    """One request for an authorization."""
+    """The limit for one request for an authorization, all attempts together."""
     auth_attempts: int = 3
-    """How often an authorization is requested if the answer is 5xx, 408 or 429, or the network fails."""
+    """Attempts for one authorization, if the answer is 5xx, 408 or 429, or the network fails."""
     subscribe_timeout: float = 30.0
-    """The server's answer to a subscribe."""
+    """The limit for the server's answer to a subscribe."""
     signin_timeout: float = 10.0
-    """The server's answer to a sign-in; Soketi gives none when sign-in is switched off."""
+    """The limit for the server's answer to a sign-in; Soketi does not answer when the feature is disabled."""
     catch_up_timeout: float = 60.0
-    """All attempts of a `catch_up` function to close one gap; live events are held for so long."""
+    """The limit for all attempts of a `catch_up` function to close one gap. Live events are held until then."""
     key_refresh: float = 10.0
-    """At most one new key of an encrypted channel is requested in this time."""
+    """The least time between two requests for a new key of an encrypted channel."""
     unavailable_after: float = 10.0
-    """Trying for longer than this is called UNAVAILABLE."""
+    """The state becomes UNAVAILABLE after trying to connect for this long."""
 
     auto_connect: bool = True
-    """Whether a client connects when it is opened. Otherwise it waits for `connect()`."""
+    """Whether a client connects when it is opened. If not, call `connect()`."""
     reconnect: bool = True
-    """Whether a lost connection, or an attempt that failed, is followed by another."""
+    """Whether another attempt follows after a lost connection or a failed attempt."""
     max_attempts: int | None = None
-    """Attempts in a row without a stable connection before giving up; None never gives up."""
+    """Attempts without a stable connection after which the client fails; None: no limit."""
     give_up: Literal["at_first", "never", "at_refusal"] = "at_first"
-    """When a refusal is final: "at_first", before the same thing was ever good (connected, subscribed, signed in);
-    "at_refusal", always; "never", so that a refusal at the very start is followed by slow attempts as well."""
+    """When a refusal is final: "at_first", only before the first success (connected, subscribed, signed in);
+    "at_refusal", always; "never": slow attempts follow even after a refusal at the start."""
     first_attempts: int = 3
-    """Attempts before an upgrade that is answered with 4xx is final, where no connection was good before."""
+    """Attempts until an upgrade that is answered with 4xx is final, before the first connection."""
     retry_base: float = 1.0
-    """The first delay is uniform between 0 and this; each further one doubles the upper end."""
+    """The upper limit of the first random delay; it doubles with each further attempt."""
     retry_cap: float = 30.0
-    """No delay after a failure is longer, but those of the three options below."""
+    """The longest delay after a failure, except those of the three options below."""
     retry_floor: float = 0.0
-    """No delay is shorter, but the first after the close codes 4200 to 4299."""
+    """The shortest delay after a failure, except the first one after the close codes 4200 to 4299."""
     slow_retry: tuple[float, ...] = (30.0, 60.0, 120.0, 300.0)
-    """Delays before a connection is tried again that was good once and is refused now; the last one repeats."""
+    """Delays between attempts when a server refuses a client that was connected before; the last one repeats."""
     refused_retry: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
-    """The same for a channel that was subscribed once, and for a user who was signed in."""
+    """The same for a channel that was subscribed before, and for a user that was signed in before."""
     capacity_retry: tuple[float, ...] = (60.0, 120.0, 240.0, 480.0, 900.0)
-    """The same for a channel that is full, or that makes the server end the connection."""
+    """The same for a channel that is full or that makes the server end the connection."""
     stable_after: float = 30.0
-    """Being connected this long makes the delays start again from the first."""
+    """Delays start again with the first one after a connection of this duration."""
 
     max_message_size: int = 1024 * 1024
-    """Of one message, all its frames together, before decoding; a longer one ends the connection with 1009."""
+    """The limit for one message, in bytes; a longer one ends the connection with 1009."""
     max_fragments: int = 65536
-    """Frames of one message; more end the connection with 1009."""
+    """The limit for the frames of one message; more end the connection with 1009."""
     control_frame_rate: int = 10_000
-    """WebSocket pings and pongs in a second; more end the connection with 1008."""
+    """The limit for WebSocket pings and pongs per second; more end the connection with 1008."""
     max_head: int = 16 * 1024
-    """The head of an HTTP answer: to the upgrade, and of an auth endpoint."""
+    """The limit for the head of an HTTP response: to the upgrade, and of an auth endpoint."""
     max_auth_body: int = 64 * 1024
-    """The answer of an auth endpoint without its head."""
+    """The limit for the body of an auth endpoint's response."""
     max_channels: int = 10_000
-    """How many channels may be subscribed at once."""
+    """The limit for channels."""
     max_members: int = 100_000
-    """Of one presence channel, and users of the watchlist who are online."""
+    """The limit for members of one presence channel, and for online users of the watchlist."""
     encrypted_backlog_limit: int = 1000
-    """Messages of one encrypted channel that wait while its key is refreshed."""
+    """The limit for messages of one encrypted channel that wait for a new key."""
     catch_up_buffer: int = 1000
-    """Live events of one channel that are held while the application fetches the missed ones."""
+    """The limit for live events of one channel that are held while missed events are fetched."""
     catch_up_window: int = 10_000
-    """Keys of delivered events of one channel that are kept, to drop duplicates; `catch_up_buffer` if that is more."""
+    """How many keys of delivered events are kept for each channel, to drop duplicates; at least `catch_up_buffer`."""
     max_client_event: int = 10 * 1024
-    """The data of a client event, as JSON. Pusher takes 10 KB; Reverb 10,000 bytes for the whole message."""
+    """The limit for the data of a client event, as JSON. Pusher accepts 10 KB; Reverb 10,000 bytes for the message."""
     client_event_rate: int | None = None
-    """Client events in a second; Pusher refuses more than 10. None: no limit here."""
+    """The limit for client events per second; Pusher refuses more than 10. None: no limit."""
     client_event_overflow: Literal["raise", "wait"] = "raise"
-    """What `trigger` does past that rate: "raise" raises `RateLimited`, "wait" sends the event as soon as it may go,
-    in order; up to `outbox_limit` bytes wait."""
+    """What `trigger` does beyond that rate: "raise" raises `RateLimited`; "wait" sends the event later, in order, while
+    at most `outbox_limit` bytes wait."""
     subscribe_rate: float | None = None
-    """Subscribes in a second, where the server limits messages; more wait. None: no limit."""
+    """The limit for subscribes per second, for servers that limit messages; further ones wait. None: no limit."""
     max_frame: int | None = None
-    """The largest message that the server takes: a larger one is not sent, and raises or fails. None: no limit."""
+    """The limit for a message to the server: a larger one is not sent; the call raises, or the subscription or sign-in
+    fails. None: no limit."""
     backlog_limit: int = 1000
-    """Messages that a channel keeps until a stream or a handler asks for them."""
+    """How many messages of a channel are kept until a stream or a handler selects them."""
     outbox_limit: int = 1024 * 1024
-    """Bytes that may wait to be sent before `trigger` raises `OutboxFull`."""
+    """The limit for bytes that wait to be sent; beyond it `trigger` raises `OutboxFull`."""
     receive_buffer: int = 64 * 1024 * 1024
-    """Bytes of messages that may wait for streams and handlers, each message counted once. When as much waits, reading
-    pauses, until half of it is taken; some servers then drop messages (`ReadingPaused`)."""
+    """The limit for bytes of messages that wait for streams and handlers, each message counted once. Beyond it reading
+    pauses until half of them are taken; some servers drop messages then (`ReadingPaused`)."""
     max_authorizing: int = 8
-    """Calls of the application's authorizer at the same time, and of `catch_up` functions."""
+    """The limit for concurrent calls of the application's authorizer, and for those of `catch_up` functions."""
     auth_connections: int = 6
-    """Connections to an auth endpoint at once."""
+    """The limit for connections to auth endpoints."""
     auth_idle: float = 15.0
-    """A connection to the auth endpoint is kept this long for the next request."""
+    """An idle connection to an auth endpoint is closed after this time."""
     answers_in_order: bool = False
-    """Whether the server is known to answer in the order of asking, as Reverb and Sockudo do. An error that names no
-    channel is then put down by its place."""
+    """Whether the server answers requests in order, as Reverb and Sockudo do. Then an error that names no channel is
+    attributed to a request by its position."""
     encrypted_caches: bool = True
     """Whether the server keeps the last event of `private-encrypted-cache-` channels; Reverb does not."""
     several_nodes: bool = False
-    """Whether the server is a cluster that needs a moment to forget a connection, as Sockudo on several nodes: no
-    attempt follows a connection at once, `reconnect` leaves the channels first, and each subscribe is repeated a second
-    after its success."""
+    """Whether the server is a cluster that takes a moment to remove an ended connection, such as Sockudo on several
+    nodes: no attempt follows at once after a connection, `reconnect` unsubscribes from all channels first, and each
+    subscribe is sent again a second after its success."""
     strict_names: bool = True
     """Whether channel names must follow Pusher's rules; self-hosted servers may allow more."""
     decrypted_text: Callable[[bytes], str] | Callable[[bytes, str, str], str] | None = None
-    """Makes text of the bytes of a decrypted event; UTF-8 when None."""
+    """Converts the bytes of a decrypted event to text; None: UTF-8."""
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
@@ -237,9 +238,9 @@ class Options:
                 )
             object.__setattr__(self, "host", check_host(self.host))
             if not self.key or not self.key.isprintable() or " " in self.key:
-                raise ValueError(f"not the key of an app: {excerpt(self.key, 64)!r}")
+                raise ValueError(f"not a valid key of an app: {excerpt(self.key, 64)!r}")
         elif self.host:
-            raise ValueError("give either resolve_url or a host, cluster or URL")
+            raise ValueError("set either resolve_url, or a host, cluster or URL")
         if self.port is not None and not (0 < self.port < 65536):
             raise ValueError(f"a port is a number from 1 to 65535, not {self.port!r}")
         if (
@@ -248,16 +249,16 @@ class Options:
             or " " in self.path
             or "?" in self.path
         ):
-            raise ValueError(f"not the path of a URL: {excerpt(self.path, 64)!r}")
+            raise ValueError(f"not a valid path of a URL: {excerpt(self.path, 64)!r}")
         for name, value in self.upgrade_headers():
             check_header(name, value)
         for name in self.subprotocols:
             if not is_token(name):
-                raise ValueError(f"not a subprotocol: {excerpt(name, 64)!r}")
+                raise ValueError(f"not a valid subprotocol: {excerpt(name, 64)!r}")
         try:
             app_target("", "", self.query)
         except UnicodeEncodeError:
-            raise ValueError("Options(query=...) holds text that is not Unicode") from None
+            raise ValueError("Options(query=...) contains text that is not valid Unicode") from None
 
     def _hide_proxy(self, proxy: Secret | str) -> None:
         if not isinstance(proxy, str | Secret):
@@ -276,7 +277,7 @@ class Options:
         tls: bool = True,
         **more: Unpack[MoreOptions],
     ) -> Self:
-        """Return options for a cluster of Pusher's own, such as "eu" or "us2" (the host `ws-{cluster}.{domain}`)."""
+        """Return options for a cluster of Pusher, such as "eu" or "us2" (the host `ws-{cluster}.{domain}`)."""
         if not re.fullmatch(r"[a-z0-9-]+", cluster):
             raise ValueError(
                 f"a cluster is a short name such as 'eu' or 'mt1', not {excerpt(cluster, 64)!r}"
@@ -299,7 +300,7 @@ class Options:
 
     @classmethod
     def from_url(cls, url: str, *, key: str | None = None, **more: Unpack[MoreOptions]) -> Self:
-        """Return options for `wss://host:port/prefix/app/KEY`; query parameters in it are kept. `key` wins over it."""
+        """Return options for `wss://host:port/prefix/app/KEY?query`. `key` overrides the key in the URL."""
         host, port, tls, path, in_url, query = split_app_url(url)
         more["query"] = query | dict(more.get("query", {}))
         key = in_url if key is None else key
@@ -318,9 +319,9 @@ class Options:
     ) -> Self:
         """Return options for Laravel Reverb: REVERB_HOST, _APP_KEY, _PORT, _SCHEME and _SERVER_PATH of its `.env`.
 
-        On this machine it is taken to speak without TLS on port 8080, elsewhere with TLS on 443. `origin` is needed
-        where `allowed_origins` names any, such as "https://example.com". Client events are held to Reverb's limit of
-        10,000 bytes for a whole message; it has no rules for the names of channels.
+        Defaults: on this machine no TLS and port 8080, elsewhere TLS and port 443. Set `origin` if `allowed_origins` in
+        Reverb's configuration is not "*". Client events are limited to 10,000 bytes for the whole message, as in
+        Reverb; names of channels are not checked.
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("strict_names", False)
@@ -344,8 +345,8 @@ class Options:
     ) -> Self:
         """Return options for Soketi; `path` is its `pathPrefix`.
 
-        On this machine it is taken to speak without TLS on port 6001, elsewhere with TLS on 443. Client events may be
-        as large as Soketi takes them, 100 KB.
+        Defaults: on this machine no TLS and port 6001, elsewhere TLS and port 443. The data of client events is limited
+        to 100 KB, as in Soketi.
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("max_client_event", 100 * 1024)
@@ -363,10 +364,10 @@ class Options:
         path: str = "",
         **more: Unpack[MoreOptions],
     ) -> Self:
-        """Return options for Sockudo; `path` is what a proxy in front of it adds.
+        """Return options for Sockudo; `path` is the prefix that a proxy in front of it adds.
 
-        On this machine it is taken to speak without TLS on port 6001, elsewhere with TLS on 443. Client events may be
-        as large as the server is configured to take them. Set `several_nodes=True` for more than one node.
+        Defaults: on this machine no TLS and port 6001, elsewhere TLS and port 443. The data of client events is limited
+        to 1 MiB; the server may have a lower limit. Set `several_nodes=True` for more than one node.
         """
         tls = not _is_here(host) if tls is None else tls
         more.setdefault("strict_names", False)
@@ -381,14 +382,13 @@ class Options:
     def from_env(cls, env: Mapping[str, str], **more: Unpack[MoreOptions]) -> Self:
         """Return options from `REVERB_*` or `PUSHER_*` variables of `env`, as Laravel names them.
 
-        REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) are read when REVERB_APP_KEY is
-        set, for `for_reverb`; else PUSHER_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH, and PUSHER_APP_CLUSTER
-        where there is no PUSHER_HOST. Where both are set, BROADCAST_CONNECTION decides. Without either,
-        SOCKUDO_DEFAULT_APP_KEY and _SECRET name the app of a Sockudo on this machine. A scheme that is not set means
-        https. A secret becomes `OwnKey`.
+        Reads REVERB_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _SERVER_PATH (or _PATH) when REVERB_APP_KEY is set,
+        for `for_reverb`; else PUSHER_APP_KEY, _APP_SECRET, _HOST, _PORT, _SCHEME, _PATH, and PUSHER_APP_CLUSTER without
+        PUSHER_HOST. If both keys are set, BROADCAST_CONNECTION decides. Without either, SOCKUDO_DEFAULT_APP_KEY and
+        _SECRET name the app of a Sockudo on this machine. The default scheme is https. A secret becomes an `OwnKey`.
 
-        Raises ValueError for a variable that is missing, and for a value that cannot be right: quotes kept by docker,
-        a `${VAR}` that was not expanded, a URL or a pattern instead of a host.
+        Raises ValueError for a missing variable, and for an invalid value: quotes kept by docker, a `${VAR}` that was
+        not expanded, a URL or a pattern instead of a host.
         """
         found = service_of(env)
         if found.secret is not None:
@@ -408,16 +408,16 @@ class Options:
 
     @property
     def url(self) -> str:
-        """The URL of the next attempt, with the key of the app, which is public, and the query.
+        """The URL of the next attempt, with the key of the app, which is not secret, and the query.
 
-        The port is in it when it was given. `resolve_url` is called where there is one.
+        It has the port if `port` is set. Calls `resolve_url` if that is set.
         """
         if self.resolve_url is not None:
             return url_of(self.resolve_url(Metadata(self.key)))
         return self.address().url(with_port=self.port is not None)
 
     def address(self) -> Address:
-        """Return where the next attempt goes. Asks `resolve_url` where there is one; what that raises comes out."""
+        """Return the address of the next attempt. Calls `resolve_url` if that is set, and raises its exceptions."""
         if self.resolve_url is not None:
             return address_of(self.resolve_url(Metadata(self.key)))
         query: dict[str, str] = {}
@@ -428,11 +428,11 @@ class Options:
         return Address(self.host, port, self.tls, app_target(self.path, self.key, query))
 
     def parsed_proxy(self) -> Proxy | None:
-        """Return the proxy that all streams go through, or None."""
+        """Return the proxy, or None."""
         return None if self.proxy is None else proxy_of(Secret(self.proxy), self.max_head)
 
     def upgrade_headers(self) -> list[tuple[str, str]]:
-        """Return the headers of the upgrade beyond those of the handshake itself."""
+        """Return the headers of the upgrade in addition to those of the handshake."""
         headers = list(self.headers.items())
         if self.origin is not None:
             headers.append(("Origin", self.origin))
@@ -463,22 +463,22 @@ class Options:
 
 
 def _is_here(host: str) -> bool:
-    """Return whether a host is this machine, for which there are no certificates."""
+    """Return whether the host is this machine, where servers usually have no certificate."""
     return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
 
 
 def with_names(function: DecryptedText | None) -> Callable[[bytes, str, str], str] | None:
-    """Return `function` as one that takes the bytes, the channel and the event's name."""
+    """Return `function` with three parameters: the bytes, the channel and the event's name."""
     if function is None or _takes_names(function):
         return function  # type: ignore[return-value]  # it takes the names
     return lambda data, _, __: function(data)  # type: ignore[call-arg]  # it takes the bytes alone
 
 
 def _takes_names(function: Callable[..., object]) -> bool:
-    """Return whether a function takes three arguments; classes and built-ins are called with one."""
+    """Return whether a function has three required parameters, or `*args`. Built-ins without a signature have one."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # some built-in functions have none
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return False
     if any(each.kind is each.VAR_POSITIONAL for each in parameters):
         return True

@@ -1,14 +1,14 @@
-"""All states, all inputs that can change one, and all transitions.
+"""All states, all inputs, and all transitions.
 
-There are seven machines: the session, one channel's subscription, the fetching of its missed events, the sign-in, one
-byte stream, one request for an authorization, and one call of a function of the application. Each is a table from
-(state, input) to the next state. A pair in no table is in the IGNORED set of its machine, with its reason: a test
-proves that the tables are total. Only `advance` assigns a state. Effects of a transition are written in its machine.
+There are seven machines: the session, a channel's subscription, the fetching of its missed events, the sign-in, a byte
+stream, a request for an authorization, and a call of a function of the application. Each is a table from (state, input)
+to the next state. A pair without a transition is in the IGNORED set of its machine, with the reason; a test checks that
+the tables are total. Only `advance` computes a state. Effects of a transition are in the module of the machine.
 
-Some states are implicit. A set timer is one: UNAVAILABLE (its timer has fired while the session is trying), STABLE (its
-timer has fired while it is connected), a silent server and a missing pong (ACTIVITY, PONG and ONE_WAY in
+Some states are implicit. Timers represent UNAVAILABLE (its timer has fired while the session tries to connect), STABLE
+(its timer has fired while it is connected), a silent server and a missing pong (ACTIVITY, PONG and ONE_WAY in
 `_connection/liveness`), a channel or a sign-in to be tried again (REAUTHORIZE, SIGN_IN_RETRY), a user whose channel is
-not confirmed (USER_CHANNEL), a kept connection to an auth endpoint (IDLE). Attempts are counted.
+not confirmed (USER_CHANNEL), and an idle connection to an auth endpoint (IDLE). Attempts are counted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class _State(StrEnum):
-    """A state. It equals its name in lower case; `meaning` is its row in docs/states.md."""
+    """A state. It is equal to its name in lower case. `meaning` is its description in docs/states.md."""
 
     meaning: str
 
@@ -66,37 +66,37 @@ class _State(StrEnum):
 
 
 class _Input(Enum):
-    # The one of Enum is a function in Python, and each input is looked up in a table.
+    # Enum's own is a function in Python, and each input is looked up in a table.
     __hash__: ClassVar[Callable[[_Input], int]] = object.__hash__
 
 
 class SessionState(_State):
-    """Where the session is. The public `ConnectionState` is derived from it."""
+    """The state of the session. The public `ConnectionState` is derived from it."""
 
-    IDLE = "idle", "not asked to connect yet"
+    IDLE = "idle", "`connect` was not called yet"
     OPENING = "opening", "a transport is being opened"
-    UPGRADING = "upgrading", "the upgrade was asked for"
-    GREETING = "greeting", "a WebSocket, and no connection_established yet"
-    CONNECTED = "connected", "a socket id"
-    WAITING = "waiting", "a delay before the next attempt"
+    UPGRADING = "upgrading", "the upgrade was requested"
+    GREETING = "greeting", "the WebSocket is open; connection_established was not received yet"
+    CONNECTED = "connected", "the server has sent a socket id"
+    WAITING = "waiting", "the delay before the next attempt"
     DISCONNECTED = "disconnected", "the application disconnected"
-    FAILED = "failed", "the server refused for good"
-    CLOSING = "closing", "closed by the application, transports still ending"
-    CLOSED = "closed", "the end"
+    FAILED = "failed", "a failure was final"
+    CLOSING = "closing", "the application closed the session; transports are still ending"
+    CLOSED = "closed", "all transports have ended"
 
 
 class SessionInput(_Input):
-    """What can move the session."""
+    """The inputs of the session."""
 
     CONNECT = "the application connects"
-    CONNECT_LATER = "the application connects, sooner than the floor of delays allows"
+    CONNECT_LATER = "the application connects, sooner than the limit on attempts allows"
     DISCONNECT = "the application disconnects"
     CLOSE = "the application closes"
     OPENED = "the transport is open"
     UPGRADED = "the upgrade was accepted"
     GREETED = "connection_established"
-    LOST = "the connection, or the attempt, ended and another will follow"
-    REFUSED = "the connection, or the attempt, ended for good"
+    LOST = "the connection or attempt ended, and another attempt will follow"
+    REFUSED = "the connection or attempt ended, and no other follows"
     RETRY = "the delay is over"
     GONE = "no transport is left"
 
@@ -107,7 +107,7 @@ SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
     (S.IDLE, G.CONNECT): S.OPENING,
     (S.DISCONNECTED, G.CONNECT): S.OPENING,
     (S.FAILED, G.CONNECT): S.OPENING,  # the reason of the refusal may have been fixed
-    (S.WAITING, G.CONNECT): S.OPENING,  # connecting while waiting means now
+    (S.WAITING, G.CONNECT): S.OPENING,  # `connect` during a delay means now
     **{(s, G.CONNECT_LATER): S.WAITING for s in (S.DISCONNECTED, S.FAILED)},
     (S.WAITING, G.RETRY): S.OPENING,
     (S.OPENING, G.OPENED): S.UPGRADING,
@@ -124,11 +124,11 @@ SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
 }
 
 SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
-    # Already so, or on the way to it.
+    # The session is in that state already, or about to be.
     *((s, G.CONNECT) for s in (S.OPENING, S.UPGRADING, S.GREETING, S.CONNECTED)),
     (S.IDLE, G.DISCONNECT),
     (S.DISCONNECTED, G.DISCONNECT),
-    # The first attempt comes at once, and a delay runs already or is not needed.
+    # The first attempt starts at once; in the other states a delay is running or not needed.
     *(
         (s, G.CONNECT_LATER)
         for s in (S.IDLE, S.OPENING, S.UPGRADING, S.GREETING, S.CONNECTED, S.WAITING)
@@ -139,53 +139,53 @@ SESSION_IGNORED: set[tuple[SessionState, SessionInput]] = {
     *((s, G.OPENED) for s in S if s not in (S.OPENING, S.CLOSING, S.CLOSED)),
     *((s, G.UPGRADED) for s in S if s not in (S.UPGRADING, S.CLOSING, S.CLOSED)),
     *((s, G.GREETED) for s in S if s not in (S.GREETING, S.CLOSING, S.CLOSED)),
-    # Without a connection there is nothing to lose.
+    # There is no connection that could end.
     *((s, i) for s in (S.IDLE, S.WAITING, S.DISCONNECTED, S.FAILED) for i in (G.LOST, G.REFUSED)),
-    # The delay runs in WAITING alone, and only a closing session counts its transports.
+    # The delay runs in WAITING only, and only a closing session waits for its transports.
     *((s, G.RETRY) for s in S if s not in (S.WAITING, S.CLOSING, S.CLOSED)),
     *((s, G.GONE) for s in S if s not in (S.CLOSING, S.CLOSED)),
 }
 
 
 Watcher = Callable[[SessionState, int | None], None]
-"""Gets each new state of the session, and the number of the transport as soon as an attempt has one."""
+"""Called with each new state of the session, and with the transport's number as soon as an attempt has one."""
 
 
 def unwatched(_: SessionState, __: int | None) -> None:
-    """Take a state that no one watches."""
+    """Do nothing: the watcher of a session without one."""
 
 
 class ChannelState(_State):
-    """Where the subscription of one channel is."""
+    """The state of a channel's subscription."""
 
-    IDLE = "idle", "never subscribed to"
-    UNSUBSCRIBED = "unsubscribed", "left, by `unsubscribe`"
-    PENDING = "pending", "wanted, and there is no connection to ask on"
-    AUTHORIZING = "authorizing", "an authorization is being got"
+    IDLE = "idle", "never subscribed"
+    UNSUBSCRIBED = "unsubscribed", "`unsubscribe` was called"
+    PENDING = "pending", "`subscribe` was called; waiting for a connection or for the rate"
+    AUTHORIZING = "authorizing", "an authorization was requested"
     SUBSCRIBING = "subscribing", "the subscribe was sent"
-    SUBSCRIBED = "subscribed", "the server confirmed"
+    SUBSCRIBED = "subscribed", "the server confirmed the subscription"
     TIMED_OUT = (
         "timed_out",
         "the subscribe was sent and not answered in time; an answer still counts",
     )
-    FAILED = "failed", "refused; asked again later, after a reconnect, or by subscribe()"
+    FAILED = "failed", "refused; tried again later, after a reconnect, or by subscribe()"
     UNSUBSCRIBING = (
         "unsubscribing",
-        "left while the subscribe was unanswered; the unsubscribe follows the answer",
+        "`unsubscribe` was called before the subscribe was answered; the unsubscribe follows the answer",
     )
 
 
 class ChannelInput(_Input):
-    """What can move a channel."""
+    """The inputs of a channel."""
 
     WANT = "subscribe()"
     LEAVE = "unsubscribe()"
     ASK = "an authorization is requested"
-    SEND = "the subscribe goes out"
-    SUCCEED = "the server confirmed"
-    REFUSE = "no authorization, or the server refused"
-    EXPIRE = "subscribe_timeout is over"
-    RENEW = "the subscription is left, to be made again on the same connection"
+    SEND = "the subscribe is sent"
+    SUCCEED = "the server confirmed the subscription"
+    REFUSE = "the authorization failed, or the server refused the subscribe"
+    EXPIRE = "subscribe_timeout has passed"
+    RENEW = "the subscription is ended, to subscribe again on the same connection"
     LOSE = "the connection was lost"
 
 
@@ -193,7 +193,7 @@ C, J = ChannelState, ChannelInput
 
 
 def is_wanted(state: ChannelState) -> bool:
-    """Return whether the application has subscribed to a channel in this state and not left it."""
+    """Return whether `subscribe` was called for a channel in this state, and not `unsubscribe` after it."""
     return state not in (C.IDLE, C.UNSUBSCRIBED, C.UNSUBSCRIBING)
 
 
@@ -203,7 +203,7 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.PENDING, J.ASK): C.AUTHORIZING,
     (C.PENDING, J.SEND): C.SUBSCRIBING,
     (C.PENDING, J.LEAVE): C.UNSUBSCRIBED,
-    # Its subscribe is too large, or made the server end the connection.
+    # The subscribe is too large, or made the server end the connection.
     (C.PENDING, J.REFUSE): C.FAILED,
     (C.AUTHORIZING, J.SEND): C.SUBSCRIBING,
     (C.AUTHORIZING, J.REFUSE): C.FAILED,
@@ -212,7 +212,7 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.SUBSCRIBING, J.SUCCEED): C.SUBSCRIBED,
     (C.SUBSCRIBING, J.REFUSE): C.FAILED,
     (C.SUBSCRIBING, J.EXPIRE): C.TIMED_OUT,
-    # Soketi answers asynchronously and would keep a subscription that was left before its answer.
+    # Soketi answers asynchronously, and would keep a subscription that was unsubscribed before its answer.
     (C.SUBSCRIBING, J.LEAVE): C.UNSUBSCRIBING,
     (C.SUBSCRIBING, J.LOSE): C.PENDING,
     (C.SUBSCRIBED, J.LEAVE): C.UNSUBSCRIBED,
@@ -224,11 +224,11 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
     (C.TIMED_OUT, J.LEAVE): C.UNSUBSCRIBED,
     (C.TIMED_OUT, J.LOSE): C.PENDING,
     (C.FAILED, J.WANT): C.PENDING,
-    # An error that names no channel was attributed to it wrongly (Reverb names none).
+    # An error that names no channel was attributed to this one wrongly (Reverb names none).
     (C.FAILED, J.SUCCEED): C.SUBSCRIBED,
     (C.FAILED, J.LEAVE): C.UNSUBSCRIBED,
     (C.FAILED, J.LOSE): C.PENDING,
-    (C.UNSUBSCRIBING, J.WANT): C.SUBSCRIBING,  # the pending subscribe serves; nothing is sent
+    (C.UNSUBSCRIBING, J.WANT): C.SUBSCRIBING,  # the unanswered subscribe is used; nothing is sent
     (C.UNSUBSCRIBING, J.SUCCEED): C.UNSUBSCRIBED,
     (C.UNSUBSCRIBING, J.REFUSE): C.UNSUBSCRIBED,
     (C.UNSUBSCRIBING, J.EXPIRE): C.UNSUBSCRIBED,
@@ -236,16 +236,16 @@ CHANNEL: dict[tuple[ChannelState, ChannelInput], ChannelState] = {
 }
 
 CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
-    # Not wanted: there is nothing to leave or lose, and no answer counts.
+    # There is no subscription that could be ended or lost, and answers do not matter.
     *((s, j) for s in (C.IDLE, C.UNSUBSCRIBED) for j in J if j is not J.WANT),
-    # Wanted already.
+    # `subscribe` was called before.
     *((s, J.WANT) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBING, C.SUBSCRIBED)),
-    # Left already.
+    # `unsubscribe` was called before.
     (C.UNSUBSCRIBING, J.LEAVE),
-    # Asking and sending begin where something was wanted.
+    # Only a pending channel is authorized, and only a pending or authorized one is subscribed.
     *((s, J.ASK) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING)),
     *((s, J.SEND) for s in C if s not in (C.IDLE, C.UNSUBSCRIBED, C.PENDING, C.AUTHORIZING)),
-    # Answers to requests that were not made on this connection, or were answered (protocol: "second ignored").
+    # There is no request on this connection, or it was answered before (protocol: "second ignored").
     *((s, J.SUCCEED) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED)),
     *((s, J.REFUSE) for s in (C.SUBSCRIBED, C.FAILED)),
     *((s, J.EXPIRE) for s in (C.PENDING, C.AUTHORIZING, C.SUBSCRIBED, C.TIMED_OUT, C.FAILED)),
@@ -256,25 +256,25 @@ CHANNEL_IGNORED: set[tuple[ChannelState, ChannelInput]] = {
 
 
 class UserState(_State):
-    """Where the sign-in is."""
+    """The state of the sign-in."""
 
     SIGNED_OUT = "signed_out", "no sign-in on this connection"
-    AUTHORIZING = "authorizing", "an authorization is being got"
+    AUTHORIZING = "authorizing", "an authorization was requested"
     SIGNING_IN = "signing_in", "the sign-in was sent"
-    SIGNED_IN = "signed_in", "signed in"
+    SIGNED_IN = "signed_in", "the server confirmed the sign-in"
     FAILED = (
         "failed",
-        "failed; tried again after a delay, at the next connection, or when signed in again",
+        "failed; tried again after a delay, at the next connection, or by signin()",
     )
 
 
 class UserInput(_Input):
-    """What can move the sign-in."""
+    """The inputs of the sign-in."""
 
     ASK = "an authorization is requested"
-    SEND = "the sign-in goes out"
-    SUCCEED = "the server confirmed"
-    REFUSE = "no authorization, a refusal, or no answer in time"
+    SEND = "the sign-in is sent"
+    SUCCEED = "the server confirmed the sign-in"
+    REFUSE = "the authorization failed, or the server refused or did not answer in time"
     LOSE = "the connection was lost"
 
 
@@ -283,7 +283,7 @@ U, K = UserState, UserInput
 USER: dict[tuple[UserState, UserInput], UserState] = {
     (U.SIGNED_OUT, K.ASK): U.AUTHORIZING,
     (U.FAILED, K.ASK): U.AUTHORIZING,
-    # An error that names nothing was attributed to it wrongly, or the answer came late.
+    # An error that names nothing was attributed to the sign-in wrongly, or the answer was late.
     (U.FAILED, K.SUCCEED): U.SIGNED_IN,
     (U.AUTHORIZING, K.SUCCEED): U.SIGNED_IN,
     (U.AUTHORIZING, K.SEND): U.SIGNING_IN,
@@ -294,36 +294,36 @@ USER: dict[tuple[UserState, UserInput], UserState] = {
 }
 
 USER_IGNORED: set[tuple[UserState, UserInput]] = {
-    # Nothing is pending that could be answered.
+    # No request is unanswered.
     *((U.SIGNED_OUT, k) for k in K if k is not K.ASK),
     *((U.FAILED, k) for k in (K.SEND, K.REFUSE)),
-    # One sign-in a connection: a second request is the same one.
+    # There is one sign-in for each connection.
     *((s, K.ASK) for s in (U.AUTHORIZING, U.SIGNING_IN, U.SIGNED_IN)),
     (U.SIGNING_IN, K.SEND),
-    # Signed in is final on this connection.
+    # The sign-in lasts until the connection ends.
     *((U.SIGNED_IN, k) for k in (K.SEND, K.SUCCEED, K.REFUSE)),
 }
 
 
 class TransportState(_State):
-    """Where one byte stream is."""
+    """The state of a byte stream."""
 
-    OPENING = "opening", "asked for; not open yet"
-    TUNNELING = "tunneling", "open to the proxy, which has not let it through yet"
-    SECURING = "securing", "through the proxy; TLS with the server begins"
-    OPEN = "open", "its owner uses it"
+    OPENING = "opening", "the driver was asked to open it"
+    TUNNELING = "tunneling", "open to the proxy; the tunnel is not open yet"
+    SECURING = "securing", "the tunnel through the proxy is open; TLS is being established"
+    OPEN = "open", "open to the server"
     CLOSING = "closing", "closed by its owner; the driver has not reported the end yet"
 
 
 class TransportInput(_Input):
-    """What can move a byte stream. Its end removes it in every state."""
+    """The inputs of a byte stream. Its end removes it in each state."""
 
     OPENED = "the stream to the server is open"
     REACHED_PROXY = "the stream to the proxy is open"
-    PASSED_PROXY = "the proxy let it through"
-    PASSED_PROXY_FOR_TLS = "the proxy let it through, and TLS follows"
-    SECURED = "TLS has begun"
-    CLOSE = "its owner closes it, or the proxy refused"
+    PASSED_PROXY = "the proxy opened the tunnel"
+    PASSED_PROXY_FOR_TLS = "the proxy opened the tunnel, and TLS follows"
+    SECURED = "TLS is established"
+    CLOSE = "its owner closes it, or the proxy refused the tunnel"
 
 
 T, H = TransportState, TransportInput
@@ -338,40 +338,40 @@ TRANSPORT: dict[tuple[TransportState, TransportInput], TransportState] = {
 }
 
 TRANSPORT_IGNORED: set[tuple[TransportState, TransportInput]] = {
-    # A driver that reports twice, or late, changes nothing.
+    # A late or repeated report of the driver changes nothing.
     *((s, i) for s in T if s is not T.OPENING for i in (H.OPENED, H.REACHED_PROXY)),
     *((s, H.SECURED) for s in T if s is not T.SECURING),
-    # The proxy's answer is read in TUNNELING alone.
+    # The proxy's answer is read in TUNNELING only.
     *((s, i) for s in T if s is not T.TUNNELING for i in (H.PASSED_PROXY, H.PASSED_PROXY_FOR_TLS)),
     (T.CLOSING, H.CLOSE),
 }
 
 
 class AuthState(_State):
-    """Where one request for an authorization is."""
+    """The state of a request for an authorization."""
 
-    NEW = "new", "made"
-    GATHERED = "gathered", "waits for the end of this turn, to go out together with others"
+    NEW = "new", "created"
+    GATHERED = "gathered", "waits for the end of the turn, to be sent together with others"
     QUEUED = "queued", "waits until fewer requests or calls are in progress"
-    CALLING = "calling", "the application's authorizer is called"
-    PREPARING = "preparing", "the functions for headers and params are called"
-    ASKING = "asking", "the auth endpoint is asked"
-    REFRESHING = "refreshing", "the token is refreshed, then the endpoint is asked again"
-    PAUSED = "paused", "a delay after a temporary failure"
+    CALLING = "calling", "the application's authorizer runs"
+    PREPARING = "preparing", "the functions for headers and params run"
+    ASKING = "asking", "the request was sent to the auth endpoint"
+    REFRESHING = "refreshing", "the token is being refreshed; then the request is sent again"
+    PAUSED = "paused", "the delay after a temporary failure"
     ENDED = "ended", "answered or dropped"
 
 
 class AuthInput(_Input):
-    """What can move a request for an authorization."""
+    """The inputs of a request for an authorization."""
 
-    GATHER = "it goes together with others"
-    QUEUE = "it is complete and waits for its turn"
+    GATHER = "it will be sent together with others"
+    QUEUE = "it is put into the queue"
     CALL = "the application is called"
-    PREPARE = "the request to the endpoint is made, from current headers and params"
-    SEND = "the request goes out"
+    PREPARE = "the request to the endpoint is built from current headers and params"
+    SEND = "the request is sent"
     REFRESH = "the endpoint refused the token"
-    PAUSE = "the endpoint failed, and may answer later"
-    END = "an answer, auth_timeout, or no longer wanted"
+    PAUSE = "the endpoint failed temporarily"
+    END = "it was answered, auth_timeout has passed, or it is no longer needed"
 
 
 A, B = AuthState, AuthInput
@@ -380,7 +380,7 @@ AUTH_REQUEST: dict[tuple[AuthState, AuthInput], AuthState] = {
     **{(s, B.GATHER): A.GATHERED for s in (A.NEW, A.PAUSED)},
     **{(s, B.QUEUE): A.QUEUED for s in (A.NEW, A.GATHERED, A.PAUSED)},
     (A.QUEUED, B.CALL): A.CALLING,
-    # Asking again without a refresh: the token was refreshed for another request.
+    # From ASKING: the token was refreshed for another request.
     **{(s, B.PREPARE): A.PREPARING for s in (A.QUEUED, A.ASKING, A.REFRESHING)},
     (A.PREPARING, B.SEND): A.ASKING,
     (A.ASKING, B.REFRESH): A.REFRESHING,
@@ -389,10 +389,10 @@ AUTH_REQUEST: dict[tuple[AuthState, AuthInput], AuthState] = {
 }
 
 AUTH_REQUEST_IGNORED: set[tuple[AuthState, AuthInput]] = {
-    # Only a request that is new, or paused, joins others or the queue.
+    # Only a new or paused request is gathered or queued.
     *((s, B.GATHER) for s in A if s not in (A.NEW, A.PAUSED)),
     *((s, B.QUEUE) for s in A if s not in (A.NEW, A.GATHERED, A.PAUSED)),
-    # Each step follows from the one before it.
+    # Each step follows the one before it.
     *((s, B.CALL) for s in A if s is not A.QUEUED),
     *((s, B.PREPARE) for s in A if s not in (A.QUEUED, A.ASKING, A.REFRESHING)),
     *((s, B.SEND) for s in A if s is not A.PREPARING),
@@ -402,24 +402,24 @@ AUTH_REQUEST_IGNORED: set[tuple[AuthState, AuthInput]] = {
 
 
 class CallState(_State):
-    """Where one call of a function of the application is, which obtains authorizations or a token."""
+    """The state of a call of a function of the application."""
 
     WAITING = (
         "waiting",
         "waits for a slot, or until an earlier call for the same channel has returned",
     )
-    RUNNING = "running", "the function runs, and its result is wanted"
-    ABANDONED = "abandoned", "the function still runs, and its result is no longer wanted"
-    HANGING = "hanging", "the function has run for so long that its slot was given to another call"
+    RUNNING = "running", "the function runs, and its result is needed"
+    ABANDONED = "abandoned", "the function still runs, but its result is no longer needed"
+    HANGING = "hanging", "the function has run for so long that its slot was freed"
     ENDED = "ended", "the function has returned"
 
 
 class CallInput(_Input):
-    """What can move a call."""
+    """The inputs of a call."""
 
-    BEGIN = "there is room"
-    ABANDON = "auth_timeout is over, the connection was lost, or the channel was left"
-    HANG = "three times auth_timeout are over"
+    BEGIN = "a slot is free"
+    ABANDON = "its timeout has passed, the connection was lost, or the channel was unsubscribed"
+    HANG = "three times its timeout have passed"
     END = "the function returned or raised"
 
 
@@ -433,35 +433,35 @@ CALL: dict[tuple[CallState, CallInput], CallState] = {
 }
 
 CALL_IGNORED: set[tuple[CallState, CallInput]] = {
-    # A call begins and ends once.
+    # A call starts and ends once.
     *((s, M.BEGIN) for s in L if s is not L.WAITING),
     *((s, M.END) for s in (L.WAITING, L.ENDED)),
-    # A call that waits is forgotten when its result is no longer wanted; one that has ended has nothing to cancel.
+    # A waiting call is removed when its result is no longer needed; an ended one cannot be cancelled.
     *((s, M.ABANDON) for s in L if s is not L.RUNNING),
     *((s, M.HANG) for s in L if s is not L.ABANDONED),
 }
 
 
 class CatchUpState(_State):
-    """Where a channel with a `catch_up` function is. Except when LIVE, received messages are held."""
+    """The state of a channel with a `catch_up` function. Received messages are held in all states but LIVE."""
 
     UNCONFIRMED = "unconfirmed", "the server has not confirmed the subscription"
-    PAUSED = "paused", "reading was paused; the server has not answered the ping after it"
-    FETCHING = "fetching", "the application fetches the missed events"
-    RETRYING = "retrying", "an attempt failed, and another one follows"
+    PAUSED = "paused", "reading was paused; the server has not answered the ping after the pause"
+    FETCHING = "fetching", "the application's function runs"
+    RETRYING = "retrying", "the delay after a failed attempt"
     LIVE = "live", "messages are delivered as they are received"
 
 
 class CatchUpInput(_Input):
-    """What can move it."""
+    """The inputs of a channel with a `catch_up` function."""
 
     CONFIRM = "the server confirmed the subscription, or answered the ping"
     SUCCEED = "the missed events were fetched"
     FAIL = "the function raised"
     RETRY = "the delay is over"
-    GIVE_UP = "catch_up_timeout is over, or catch_up_buffer is full"
+    GIVE_UP = "catch_up_timeout has passed, or catch_up_buffer is full"
     PAUSE = "reading was paused, so the server may have dropped messages"
-    LOSE = "the subscription was lost or left"
+    LOSE = "the subscription was lost or ended"
 
 
 Y, Z = CatchUpState, CatchUpInput
@@ -477,16 +477,16 @@ CATCH_UP: dict[tuple[CatchUpState, CatchUpInput], CatchUpState] = {
 }
 
 CATCH_UP_IGNORED: set[tuple[CatchUpState, CatchUpInput]] = {
-    # A subscription that is confirmed again counts as lost first.
+    # A subscription that is confirmed again was counted as lost before.
     *((s, Z.CONFIRM) for s in (Y.FETCHING, Y.RETRYING, Y.LIVE)),
-    # A call that was given up has no result, and a delay that was stopped has no end.
+    # A cancelled call has no result, and the timer of a cancelled delay does not fire.
     *((s, given) for s in Y if s is not Y.FETCHING for given in (Z.SUCCEED, Z.FAIL)),
     *((s, Z.RETRY) for s in Y if s is not Y.RETRYING),
-    # What is held is delivered, and fetching begins with the confirmation.
+    # The held messages are delivered, and fetching starts with the confirmation.
     (Y.UNCONFIRMED, Z.GIVE_UP),
     # There is no gap.
     (Y.LIVE, Z.GIVE_UP),
-    # The gap has begun already.
+    # A gap is open already.
     (Y.PAUSED, Z.PAUSE),
     (Y.UNCONFIRMED, Z.LOSE),
 }
@@ -496,5 +496,5 @@ Input = TypeVar("Input", bound=Enum)
 
 
 def advance(table: dict[tuple[State, Input], State], state: State, given: Input) -> State:
-    """Return the state after `given`; the same state when the pair is ignored."""
+    """Return the next state after the input `given`; the same state if the pair is ignored."""
     return table.get((state, given), state)

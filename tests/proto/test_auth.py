@@ -143,7 +143,7 @@ def test_what_is_signed_is_the_member_as_json_byte_for_byte(member: Mapping[str,
         ("", SECRET, None, ValueError, "OwnKey needs the key and the secret of the app"),
         (KEY, "", None, ValueError, "OwnKey needs the key and the secret of the app"),
         (KEY, Secret(""), None, ValueError, "OwnKey needs the key and the secret of the app"),
-        (KEY, SECRET, b"short", ValueError, "a master key has 32 bytes; the dashboard shows it in base64"),
+        (KEY, SECRET, b"short", ValueError, "a master key has 32 bytes: decode the dashboard's base64"),
         (KEY, SECRET, "x" * 32, TypeError, "a master key is bytes, not str"),
     ],
 )  # fmt: skip
@@ -208,7 +208,7 @@ def test_a_body_is_a_form_or_json() -> None:
 def test_a_request_is_for_one_channel_at_least(batch: int) -> None:
     with pytest.raises(ValueError) as raised:
         AuthEndpoint("https://app.test", batch=batch)
-    assert str(raised.value) == f"AuthEndpoint(batch=...) is 1 at least, not {batch}"
+    assert str(raised.value) == f"AuthEndpoint(batch=...) is at least 1, not {batch}"
 
 
 def test_headers_that_no_request_may_carry_are_refused_at_once_where_they_are_known() -> None:

@@ -216,12 +216,15 @@ def refused(result: object) -> tuple[str, str | None, bool, BaseException | None
 
 def test_an_own_key_that_cannot_sign_says_why() -> None:
     own = OwnKey("KEY", "secret")
-    assert refused(World(own).ask(None)) == ("OwnKey has no `user` to sign in", None, False, None)
+    assert refused(World(own).ask(None)) == (
+        "OwnKey has no `user` to sign in: set it",
+        None,
+        False,
+        None,
+    )
     failed = World(own).authorizations.start(AuthRequest("1.1:private-x", "private-x"), None, 0.0)
     text, channel, temporary, cause = refused(failed)
-    assert text == (
-        "signing failed: ValueError: not a socket id that a server issues: '1.1:private-x'"
-    )
+    assert text == ("signing failed: ValueError: not a valid socket id: '1.1:private-x'")
     assert (channel, temporary) == ("private-x", False)
     assert isinstance(cause, ValueError)
 
@@ -793,7 +796,7 @@ def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     world.passes(1)
     world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden","channel_data":{}}'))
     assert len(world.told()) == 1
-    assert caplog.messages[0].startswith("the auth endpoint answered 503; asking again in ")
+    assert caplog.messages[0].startswith("the auth endpoint answered 503; next request in ")
     assert "hidden" not in caplog.text
 
 

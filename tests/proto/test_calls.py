@@ -130,7 +130,7 @@ def test_D1_it_is_logged_once_that_the_bound_is_reached(caplog: pytest.LogCaptur
     assert said == [
         (
             "4 calls of the application's functions have not returned, which is the limit: "
-            "further calls wait for one to return"
+            "further calls wait until one returns"
         )
     ]
     world.authorized(1, OSError())
@@ -280,9 +280,7 @@ def test_D1_headers_that_hang_fail_the_request_and_are_bounded() -> None:
     world.number()
     (call,) = world.calls()
     world.passes(10)
-    why = (
-        "the function that gives headers or params to the auth endpoint did not answer within 10 s"
-    )
+    why = "the function of AuthEndpoint.headers or params did not answer within 10 s"
     assert world.told() == [("private-x", why)]
     assert world.cancelled == [call.request]
     world.number()

@@ -670,7 +670,10 @@ def test_fetched_events_keep_what_they_were_given() -> None:
     ("arguments", "message"),
     [
         ({"catch_up": 7}, "catch_up is a function of a Gap, not int"),
-        ({"key": "id"}, "key tells fetched events from live ones: give catch_up as well"),
+        (
+            {"key": "id"},
+            "key needs catch_up: it identifies events that were both fetched and received",
+        ),
         (
             {"catch_up": lambda _: [], "key": 7},
             "key is the name of a field of the data, or a function of the event, not int",

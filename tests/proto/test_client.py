@@ -237,7 +237,7 @@ def raises(request: object) -> AuthResponse:
             lambda world, requests: [world.authorization(requests[0]), KeyError("no"), "nonsense"],
             [None, "KeyError: 'no'", "AuthResponse"],
         ),
-        (lambda world, requests: [], ["returns 3 answers"] * 3),
+        (lambda world, requests: [], ["return 3 answers"] * 3),
         (lambda world, requests: raises(requests), ["ValueError: not you"] * 3),
     ],
     ids=["all", "a mapping", "some", "none", "raises"],

@@ -168,7 +168,7 @@ def test_a_channel_that_is_not_subscribed_takes_none(state: ChannelState) -> Non
 
 
 def test_a_channel_that_nobody_wants_takes_none() -> None:
-    with pytest.raises(NotSubscribed, match="never subscribed to"):
+    with pytest.raises(NotSubscribed, match="never subscribed"):
         guards().frame(ROOM, None, "client-x", {}, 0.0)
 
 

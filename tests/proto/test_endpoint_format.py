@@ -463,8 +463,8 @@ def test_a_redirect_is_an_error_that_names_the_location(
 ) -> None:
     text, *rest = failure(read({"auth": TOKEN}, status, location=location))
     assert text == (
-        f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because they would "
-        "get the headers: set the right URL, or send Accept: application/json when it is a login page"
+        f"the auth endpoint redirects ({status}) to {shown}; redirects are not followed, because the target "
+        "would get the headers: set the right URL, or send Accept: application/json when it is a login page"
     )
     assert rest[0:2] == ["private-x", status]
     assert rest[-1] is False

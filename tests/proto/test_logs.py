@@ -101,7 +101,7 @@ def test_a_sign_in_without_an_authorization_is_an_error(heard: Heard) -> None:
     script = script_connected()
     script.do(script.session.signin)
     assert lines(heard, "session", logging.ERROR) == [
-        "the user is not signed in: no authorization to sign in with: OwnKey has no `user` to sign in"
+        "the user is not signed in: no authorization to sign in: OwnKey has no `user` to sign in: set it"
     ]
 
 

@@ -247,7 +247,7 @@ def test_C4_only_subscribed_presence_channels_have_members_to_refresh() -> None:
     with pytest.raises(NotSubscribed, match="'presence-other' is not subscribed"):
         script.do(script.session.refresh_members, "presence-other")
     script.subscribe("presence-other")
-    with pytest.raises(NotSubscribed, match="wait for wait_subscribed"):
+    with pytest.raises(NotSubscribed, match="call wait_subscribed"):
         script.do(script.session.refresh_members, "presence-other")
     script.end()
     script.do(script.session.refresh_members, "presence-other")

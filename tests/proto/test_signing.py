@@ -114,7 +114,7 @@ def test_a_socket_id_that_no_server_issues_is_never_signed(socket_id: str) -> No
 
 
 def test_of_a_socket_id_that_is_refused_the_start_is_shown() -> None:
-    with pytest.raises(ValueError, match=f"issues: '{64 * '1'}'$"):
+    with pytest.raises(ValueError, match=f"socket id: '{64 * '1'}'$"):
         check_socket_id(200 * "1")
 
 

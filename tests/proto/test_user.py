@@ -402,7 +402,7 @@ def test_a_key_of_ones_own_without_a_user_signs_nobody_in() -> None:
     world.run(1)
     device.take()
     device.do(device.session.signin)
-    assert failure(device) == "no authorization to sign in: OwnKey has no `user` to sign in"
+    assert failure(device) == "no authorization to sign in: OwnKey has no `user` to sign in: set it"
 
 
 def test_an_answer_for_a_sign_in_that_has_timed_out_is_dropped() -> None:
