@@ -1,8 +1,8 @@
-"""Laravel's names over a client, asyncio, trio or blocking: the vocabulary of Laravel Echo, and nothing else.
+"""The interface of Laravel Echo for a client (asyncio, trio or blocking): translates the names of events and channels.
 
 Laravel publishes the event class `App\\Events\\OrderShipped` under that name, and a private channel `orders.1` as
-`private-orders.1`; who subscribes by hand has to know both. `Echo(client)` knows them. What it hands out is the
-client's own: handlers get the client's events, and `EchoChannel.channel` is the client's handle.
+`private-orders.1`. `Echo(client)` converts these names. Everything else is the client's: handlers get the client's
+events, and `EchoChannel.channel` is the client's handle.
 """
 
 from __future__ import annotations
@@ -47,27 +47,27 @@ NAMESPACE = "App.Events"
 _ALL = "*"
 """The key of the handlers of `listen_to_all`."""
 NOTIFICATION = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"
-"""The event of every notification that is broadcast; its data has `id`, `type` and what the notification adds."""
+"""The event of each broadcast notification; its data has `id`, `type` and the fields of the notification."""
 
 _KINDS = ("", "private-", "private-encrypted-", "presence-")
 
 _HINTS = {
     401: "Laravel recognizes no user: the token or the session is wrong or has expired, or the route uses "
     "another guard (for Sanctum: Broadcast::routes(['middleware' => ['auth:sanctum']]))",
-    403: "the callback for this channel in routes/channels.php returned nothing true, or there is none whose pattern "
-    "fits (patterns there have no private- or presence- in front); with sessions, 403 may also mean: not logged in",
+    403: "the callback for this channel in routes/channels.php did not return true, or no pattern there matches "
+    "(patterns have no prefix private- or presence-); with sessions, 403 can also mean: not logged in",
     404: "no such route: see `php artisan route:list --path=broadcasting`; it is /broadcasting/auth, or "
-    "/api/broadcasting/auth where Broadcast::routes() has the prefix api",
-    419: "Laravel wants a CSRF token: use a route with auth:sanctum and a bearer token, or give session_auth the "
-    "cookies of a visit that was made just now, XSRF-TOKEN among them",
+    "/api/broadcasting/auth if Broadcast::routes() has the prefix api",
+    419: "Laravel requires a CSRF token: use a route with auth:sanctum and a bearer token, or pass current cookies "
+    "with XSRF-TOKEN to session_auth",
 }
 
 
 def event_name(event: str, namespace: str | None = NAMESPACE) -> str:
-    """Return the name on the wire of an event of Echo.
+    """Return the name on the wire for the name of an event in Echo.
 
-    `OrderShipped` is in the namespace, and dots stand for backslashes; a leading dot or backslash means the rest
-    as it is (what `broadcastAs` returns). Without a namespace only the dots are replaced.
+    `OrderShipped` is in the namespace, and dots are replaced by backslashes. After a leading dot or backslash the rest
+    is used unchanged (the name that `broadcastAs` returns). Without a namespace only the dots are replaced.
     """
     if event.startswith((".", "\\")):
         return event[1:]
@@ -75,22 +75,22 @@ def event_name(event: str, namespace: str | None = NAMESPACE) -> str:
 
 
 def short_name(name: str, namespace: str | None = NAMESPACE) -> str:
-    """Return what to listen for to get the events of this name: the other way round."""
+    """Return the name for `listen` of an event with this name on the wire: the inverse of `event_name`."""
     prefix = namespace.replace(".", "\\") + "\\" if namespace else ""
     rest = name.removeprefix(prefix)
     return f".{name}" if rest == name or rest.startswith("\\") or "." in rest else rest
 
 
 class EchoChannel(Generic[ChannelT]):
-    """One channel with Laravel's names for its events. Made by `Echo`.
+    """One channel with Laravel's names for its events, returned by `Echo`.
 
-    A handler is a function such as the client calls, plain or, for the asynchronous client, async. Methods that take
-    one return this object, so that calls can be chained; `stop_listening` and the like cancel handlers.
+    A handler is a function as for the client's `bind`: plain, or in the async client a coroutine function. Methods with
+    a handler return this object, so that calls can be chained; `stop_listening` and the like unbind handlers.
     """
 
     def __init__(self, channel: ChannelT, namespace: str | None) -> None:
         self.channel = channel
-        """The client's own handle: waits, members, state."""
+        """The client's handle of the channel: waits, members, state."""
         self._namespace = namespace
         self._bindings: list[tuple[object, Handler, BindingBase]] = []
 
@@ -98,7 +98,7 @@ class EchoChannel(Generic[ChannelT]):
         return f"<{type(self).__name__} {self.channel.name!r} {self.channel.state.name}>"
 
     def named(self, event: str) -> str:
-        """Return the name of an event on the wire, for calls that need it: `channel.events(orders.named(...))`."""
+        """Return the name of an event on the wire, for example for `channel.events(orders.named(...))`."""
         return event_name(event, self._namespace)
 
     @overload
@@ -118,7 +118,7 @@ class EchoChannel(Generic[ChannelT]):
         return self._add(_ALL, fn, lambda event: fn(short_name(event.name, namespace), event))
 
     def notification(self, fn: Handler) -> Self:
-        """Call `fn(event)` for each notification of the user whose channel this is (`App.Models.User.{id}`)."""
+        """Call `fn(event)` for each notification, on the channel of a user (`App.Models.User.{id}`)."""
         return self._add(NOTIFICATION, fn)
 
     @overload
@@ -126,7 +126,7 @@ class EchoChannel(Generic[ChannelT]):
     @overload
     def listen_for_whisper(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
     def listen_for_whisper(self, event: str, fn: Any = None) -> Any:
-        """Call `fn(event)` for whispers of other clients. Without `fn`: a decorator."""
+        """Call `fn(event)` for each whisper of other clients. Without `fn`: a decorator."""
         return self._bind(f"client-{event}", fn)
 
     @overload
@@ -134,52 +134,52 @@ class EchoChannel(Generic[ChannelT]):
     @overload
     def on(self, event: str, fn: None = None) -> Callable[[HandlerT], HandlerT]: ...
     def on(self, event: str, fn: Any = None) -> Any:
-        """Call `fn(event)` for an event by its exact name on the wire. Without `fn`: a decorator."""
+        """Call `fn(event)` for an event with this exact name on the wire. Without `fn`: a decorator."""
         return self._bind(event, fn)
 
     def whisper(self, event: str, data: Mapping[str, Any] | list[Any] | None = None) -> Self:
-        """Send a client event `client-{event}` to the other subscribers, without Laravel.
+        """Send a client event `client-{event}` to the other subscribers. It does not pass through Laravel.
 
-        Raises what `channel.trigger` raises, and TypeError for data that is no object or list: Reverb refuses it.
+        Raises as `channel.trigger` does, and TypeError for data that is not an object or a list, which Reverb refuses.
         """
         if not isinstance(data, Mapping | list | None):
             raise TypeError(
-                f"the data of a whisper is a mapping or a list, not {type(data).__name__}: Reverb takes nothing else"
+                f"the data of a whisper is a mapping or a list, not {type(data).__name__}: Reverb accepts nothing else"
             )
         self.channel.trigger(f"client-{event}", {} if data is None else data)
         return self
 
     def subscribed(self, fn: Handler) -> Self:
-        """Call `fn(event)` whenever the server has confirmed the subscription, also after each reconnect."""
+        """Call `fn(event)` each time the server confirms the subscription, including after reconnects."""
         return self._add(Subscribed, fn)
 
     def error(self, fn: Handler) -> Self:
-        """Call `fn(event)` whenever the channel is refused; `event.error` says why."""
+        """Call `fn(event)` each time the subscription fails; `event.error` is the reason."""
         return self._add(SubscriptionFailed, fn)
 
     def stop_listening(self, event: str | None = None, fn: Handler | None = None) -> Self:
-        """Cancel handlers that were given here: those for an event, named as in `listen`, or all; or `fn` alone."""
+        """Unbind handlers of this object: those for an event, named as in `listen`, or all; with `fn` only that one."""
         return self._cancel(None if event is None else self.named(event), fn)
 
     def stop_listening_to_all(self, fn: Handler | None = None) -> Self:
-        """Cancel the handlers of `listen_to_all`, or `fn` alone."""
+        """Unbind the handlers of `listen_to_all`; with `fn` only that one."""
         return self._cancel(_ALL, fn)
 
     def stop_listening_for_whisper(self, event: str, fn: Handler | None = None) -> Self:
-        """Cancel the handlers for a whisper, or `fn` alone."""
+        """Unbind the handlers for a whisper; with `fn` only that one."""
         return self._cancel(f"client-{event}", fn)
 
     def stop_listening_for_notification(self, fn: Handler | None = None) -> Self:
-        """Cancel the handlers for notifications, or `fn` alone."""
+        """Unbind the handlers for notifications; with `fn` only that one."""
         return self._cancel(NOTIFICATION, fn)
 
     def subscribe(self) -> Self:
-        """Subscribe again to a channel that was left."""
+        """Subscribe to the channel again after `unsubscribe`."""
         self.channel.subscribe()
         return self
 
     def unsubscribe(self) -> Self:
-        """Leave the channel and keep the handlers."""
+        """Unsubscribe from the channel, and keep the handlers."""
         self.channel.unsubscribe()
         return self
 
@@ -194,7 +194,7 @@ class EchoChannel(Generic[ChannelT]):
         return self._add(selector, fn)
 
     def _add(self, selector: str | type[Event], fn: Handler, called: Handler | None = None) -> Self:
-        """Bind `called`, which calls `fn` in its way, under the name of `fn`."""
+        """Bind `fn`, or the function `called` that calls it, under the name of `fn`."""
         own: Any = ChannelEvent if selector == _ALL else selector
         binding: BindingBase = self.channel.bind(own, fn if called is None else wraps(fn)(called))
         self._bindings = [each for each in self._bindings if not each[2].closed]
@@ -212,22 +212,22 @@ class EchoPresence(EchoChannel[ChannelT]):
     """A presence channel: `Echo.join`."""
 
     def here(self, fn: Handler) -> Self:
-        """Call `fn(members)` with all members, whenever the channel is subscribed."""
+        """Call `fn(members)` with all members, each time the server confirms the subscription."""
         return self._add(Subscribed, fn, lambda _event: fn(self.channel.members))
 
     def joining(self, fn: Handler) -> Self:
-        """Call `fn(member)` for each member who joins."""
+        """Call `fn(member)` for each member that joins."""
         return self._add(MemberAdded, fn, lambda event: fn(event.member))
 
     def leaving(self, fn: Handler) -> Self:
-        """Call `fn(member)` for each member who leaves."""
+        """Call `fn(member)` for each member that leaves."""
         return self._add(MemberRemoved, fn, lambda event: fn(event.member))
 
 
 class Echo(Generic[ChannelT]):
-    """A client of either kind with Laravel's names for its channels. It adds no connection.
+    """Laravel's names for the channels of a client. It uses the client's connection.
 
-    `namespace` is where the application's events are, with dots; None for none.
+    `namespace` is the namespace of the application's events, with dots in place of backslashes, or None.
     """
 
     def __init__(
@@ -238,7 +238,7 @@ class Echo(Generic[ChannelT]):
         self._channels: dict[str, EchoChannel[ChannelT]] = {}
 
     def channel(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Subscribe to a public channel, or to one by its whole name on the wire. Raises what `subscribe` raises."""
+        """Subscribe to a public channel, or to any channel by its name on the wire. Raises as `subscribe` does."""
         known = self._channels.get(name)
         if known is None or not is_wanted(known.channel.state):
             channel = self.client.subscribe(name, auth=auth)
@@ -248,48 +248,48 @@ class Echo(Generic[ChannelT]):
         return known
 
     def private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Subscribe to the private channel that Laravel calls `name`."""
+        """Subscribe to the private channel with this name in Laravel."""
         return self.channel(f"private-{name}", auth=auth)
 
     def encrypted_private(self, name: str, *, auth: Auth | None = None) -> EchoChannel[ChannelT]:
-        """Subscribe to the encrypted private channel that Laravel calls `name`."""
+        """Subscribe to the encrypted private channel with this name in Laravel."""
         return self.channel(f"private-encrypted-{name}", auth=auth)
 
     def join(self, name: str, *, auth: Auth | None = None) -> EchoPresence[ChannelT]:
-        """Subscribe to the presence channel that Laravel calls `name`."""
+        """Subscribe to the presence channel with this name in Laravel."""
         joined = self.channel(f"presence-{name}", auth=auth)
-        assert isinstance(joined, EchoPresence)  # by its name
+        assert isinstance(joined, EchoPresence)  # because of the prefix
         return joined
 
     def leave(self, name: str) -> None:
-        """Leave the channel that Laravel calls `name`: the public one, the private, the encrypted and the presence."""
+        """Unsubscribe from the channels with this name in Laravel: public, private, encrypted and presence."""
         for kind in _KINDS:
             self.leave_channel(kind + name)
 
     def leave_channel(self, name: str) -> None:
-        """Leave the one channel with this name on the wire, and cancel the handlers that it was given here."""
+        """Unsubscribe from the channel with this name on the wire, and unbind the handlers of its `EchoChannel`."""
         channel = self._channels.pop(name, None)
         if channel is not None:
             channel.stop_listening()
             self.client.unsubscribe(name)
 
     def leave_all(self) -> None:
-        """Leave all channels that were subscribed to here."""
+        """Unsubscribe from all channels of this object."""
         for name in list(self._channels):
             self.leave_channel(name)
 
     def listen(self, channel: str, event: str, fn: Handler) -> EchoChannel[ChannelT]:
-        """Call `fn(event)` for an event of a public channel, which is subscribed to."""
+        """Subscribe to a public channel, and call `fn(event)` for an event of it."""
         return self.channel(channel).listen(event, fn)
 
     @property
     def socket_id(self) -> str | None:
-        """The id of the current connection, or None."""
+        """The socket id of the current connection, or None."""
         return self.client.socket_id
 
     @property
     def connection_status(self) -> str:
-        """One of "connected", "connecting", "reconnecting", "disconnected", "failed", as Echo names them."""
+        """The state as in Echo: "connected", "connecting", "reconnecting", "disconnected" or "failed"."""
         state = self.client.state
         if state in (ConnectionState.CONNECTING, ConnectionState.UNAVAILABLE):
             return "reconnecting" if self.client.stats.connections else "connecting"
@@ -298,7 +298,7 @@ class Echo(Generic[ChannelT]):
         return str(state)
 
     def headers(self) -> dict[str, str]:
-        """Return headers for requests to Laravel, so that `toOthers()` leaves this client out; none while offline."""
+        """Return headers for requests to Laravel, so that `toOthers()` excludes this client; {} while offline."""
         socket_id = self.client.socket_id
         return {} if socket_id is None else {"X-Socket-ID": socket_id}
 
@@ -310,11 +310,12 @@ Cookies = Mapping[str, str] | Callable[[], Mapping[str, str] | Awaitable[Mapping
 def bearer_auth(
     app_url: str, token: Token, *, path: str = "/broadcasting/auth", **more: Any
 ) -> AuthEndpoint:
-    """Return the auth endpoint of a Laravel application, asked with a bearer token (Sanctum, Passport).
+    """Return the auth endpoint of a Laravel application that authenticates by a bearer token (Sanctum, Passport).
 
-    `token` is text, or a function that is called for each request, so that it may change; in the async client it
-    may be a coroutine function. `app_url` is the application's, such as "https://example.com"; `path` is often
-    "/api/broadcasting/auth". `more` is for `AuthEndpoint`: with `refresh` a token that is refused is renewed once.
+    `token` is a str, or a function that is called for each request, so that the token can change; in the async client
+    it may be a coroutine function. `app_url` is the URL of the application, such as "https://example.com"; `path` is
+    often "/api/broadcasting/auth". `more` are arguments of `AuthEndpoint`, for example `refresh` to renew a refused
+    token.
     """
 
     def headers(token: str) -> dict[str, str]:
@@ -332,11 +333,11 @@ def session_auth(
     csrf_token: Token | None = None,
     **more: Any,
 ) -> AuthEndpoint:
-    """Return the auth endpoint of a Laravel application, asked with the cookies of a logged-in user.
+    """Return the auth endpoint of a Laravel application that authenticates by the cookies of a logged-in user.
 
-    `cookies` is a mapping, or a function called for each request, which in the async client may be a coroutine
-    function. Its XSRF-TOKEN is sent as X-XSRF-TOKEN; a page's `csrf_token` is sent as X-CSRF-TOKEN where one is given.
-    The Origin is that of the application, as Sanctum requires of its first-party clients.
+    `cookies` is a mapping, or a function that is called for each request, which in the async client may be a coroutine
+    function. The cookie XSRF-TOKEN is sent as X-XSRF-TOKEN, and `csrf_token`, from a page, as X-CSRF-TOKEN. The Origin
+    is that of the application, as Sanctum requires.
     """
 
     def headers(jar: Mapping[str, str], csrf: str | None) -> dict[str, str]:
@@ -370,9 +371,9 @@ def _endpoint(
 
 
 def _from_current(make: Callable[..., dict[str, str]], sources: list[Any]) -> Any:
-    """Return `make(*sources)`, or a function that first calls the sources that are functions and then `make`.
+    """Return `make(*sources)`, or a function that calls `make` with the results of sources that are functions.
 
-    It is a coroutine function when one of them is.
+    It is a coroutine function if one of the sources is.
     """
     if not any(callable(source) for source in sources):
         return make(*sources)

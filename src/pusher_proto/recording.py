@@ -1,14 +1,14 @@
-"""Recordings: the inputs of a session as JSON lines, so that a user's session can be run again as a test.
+"""Records the inputs of a session as JSON lines, and replays them, for example as a test.
 
-`recording_session` makes a session that writes every input with its time before it acts on it; `replay` runs such lines
-through a new session. The core depends on nothing but its inputs, so the effects and events are the same again.
+`recording_session` returns a session that writes each input with its time before processing it; `replay` passes such
+lines to a new session. The core depends on its inputs only, so the effects and events are the same.
 
 Secrets are masked: keys and tokens in the options; signatures, keys and user data except ids in authorizations of the
-application (so messages of encrypted channels cannot be opened in a replay). The bytes of a server or an auth endpoint
-are written unchanged, in base64 (whole messages as text), because they are replayed: they hold the application's
-messages, signatures for connections that have ended, and the keys of encrypted channels that an endpoint returned.
-Events that the application fetched to catch up are written too. Of its functions that are called within an input only
-the outcome is written, behind the input: which events were new by their `key`, and the times of `wall_clock`.
+application (so a replay cannot decrypt messages of encrypted channels). The bytes from a server or an auth endpoint are
+written unchanged, in base64 (whole messages as text), because the replay needs them: they contain the application's
+messages, signatures for connections that have ended, and keys of encrypted channels that an endpoint returned. Events
+that the application fetched to catch up are written, too. Of its functions that an input calls directly, only the
+outcome is written, after the input: which events were new by their `key`, and the times of `wall_clock`.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ INPUTS = (
     "handle_timeout",
     "hold",
 )
-"""The inputs of a session: everything that changes it, besides pulling events."""
+"""The inputs of a session: all methods that change it, except those that take events."""
 
 LIMIT = 64 * 1024 * 1024
-"""Bytes after which a recording ends, with a line that marks it as truncated."""
+"""The limit for a recording, in bytes. It ends there with a line that marks it as truncated."""
 
 _log = logger("session")
 
@@ -82,7 +82,7 @@ _NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origi
 
 
 class _Outcome(Enum):
-    """What `CatchUp.is_new` returned for an event, and whether it then was the last one of its channel."""
+    """The result of `CatchUp.is_new` for an event, and whether the event became the last one of its channel."""
 
     NEW = "n"
     WITHOUT_KEY = "w"
@@ -92,14 +92,14 @@ class _Outcome(Enum):
 
     @classmethod
     def of(cls, new: bool, *, was_last: bool) -> _Outcome:
-        """Return the member for these two."""
+        """Return the outcome for a result of `is_new`."""
         if new:
             return cls.NEW if was_last else cls.WITHOUT_KEY
         return cls.LAST_DUPLICATE if was_last else cls.DUPLICATE
 
 
 class RecordingSession(Session):
-    """A session that records its inputs. Made by `recording_session`."""
+    """A session that records its inputs, returned by `recording_session`."""
 
     def __init__(
         self,
@@ -125,12 +125,12 @@ class RecordingSession(Session):
         self._note({"pusher_proto": __version__, **kept})
 
     def next_event(self, *, now: float | None = None) -> Event | None:
-        """Note the time, up to which a pause of reading is measured."""
+        """Return the next event, and store the time, up to which a pause of reading is measured."""
         self._pulled_at = self._pulled_at if now is None else now
         return super().next_event(now=now)
 
     def took(self, count: int, size: int | None = None) -> None:
-        """Count the pulled events: they decide when reading resumes."""
+        """Count the taken events: they decide when reading resumes."""
         self._pulled += count
         super().took(count, size)
 
@@ -138,7 +138,7 @@ class RecordingSession(Session):
         self, name: str, args: tuple[Any, ...], more: Mapping[str, Any], now: float
     ) -> None:
         if self.closed:
-            return  # it has no effect, and the file may be closed
+            return  # the input has no effect, and the file may be closed
         line: dict[str, Any] = {"now": now, "input": name}
         if self._pulled:
             line["pulled"], self._pulled = self._pulled, 0
@@ -156,7 +156,7 @@ class RecordingSession(Session):
         self._note(line)
 
     def _is_new(self, memory: CatchUp, event: ChannelEvent, window: int) -> bool:
-        """Ask the `key` of a channel, and keep the outcome until the input is over."""
+        """Call `CatchUp.is_new`, and store the outcome, which is written after the input."""
         outcome = _Outcome.RAISED
         try:
             new = memory.is_new(event, window)
@@ -171,7 +171,7 @@ class RecordingSession(Session):
         return now
 
     def _record_outcomes(self) -> None:
-        """Note what the application's functions returned within the input that is over."""
+        """Write the outcomes of the application's functions that the last input called."""
         line: dict[str, Any] = {}
         if self._keys:
             line["keys"], self._keys = "".join(self._keys), []
@@ -189,12 +189,13 @@ class RecordingSession(Session):
             self._write(text + "\n")
             if self._room <= 0:
                 self._write('{"truncated":true}\n')
-        except (OSError, ValueError) as error:  # a full disk; a file that is closed
+        except (OSError, ValueError) as error:  # a full disk, or a closed file
             self._room = 0
-            _log.warning("the recording ends here: %s", describe(error))
+            _log.warning("the recording ends here, as it cannot be written: %s", describe(error))
 
 
 def _recorded(name: str) -> Callable[..., None]:
+    """Return the input `name` of a session as a method that records the call first."""
     original: Callable[..., None] = getattr(Session, name)
 
     @functools.wraps(original)
@@ -221,14 +222,14 @@ def recording_session(
     messages: bool = False,
     wall_clock: Callable[[], float] | None = None,
 ) -> Session:
-    """Return a session that gives `write` one line of JSON for each input, until `limit` bytes are written."""
-    seed = random.Random().getrandbits(64)  # noqa: S311 - it must be told, not kept
+    """Return a session that calls `write` with a line of JSON for each input, until `limit` bytes are written."""
+    seed = random.Random().getrandbits(64)  # noqa: S311 - the recording contains it
     settings = {"authorize_many": authorize_many, "messages": messages}
     return RecordingSession(options, write, seed, limit, wall_clock=wall_clock, **settings)
 
 
 def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]:
-    """Run recorded lines again; yield each input as (time, what), and the effects and events that follow from it.
+    """Replay recorded lines; yield each input as (time, name), and the effects and events that follow from it.
 
     Raises ValueError if the file is not a recording.
     """
@@ -246,7 +247,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
             if event is not None:
                 yield event
         yield now, name
-        # A wrong call in the recording is wrong in the replay as well: the application got the exception and went on.
+        # A call that raised in the recorded session raises again: the application got the exception and continued.
         with contextlib.suppress(PusherError, TypeError, ValueError):
             getattr(session, name)(*args, now=now, **more)
         while (effect := session.next_effect()) is not None:
@@ -256,7 +257,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
 
 
 class _ReplayedSession(Session):
-    """A session whose functions of the application return what the recording says."""
+    """A session that uses the recorded outcomes in place of calls of the application's functions."""
 
     def __init__(self, options: Options, **settings: Any) -> None:
         super().__init__(options, wall_clock=None, **settings)
@@ -265,12 +266,12 @@ class _ReplayedSession(Session):
         self._times: deque[float] = deque()
 
     def use_outcomes(self, line: Mapping[str, Any]) -> None:
-        """Take the outcomes of the functions that are called within the next input."""
+        """Set the outcomes of the functions that the next input calls."""
         try:
             self._keys = deque(map(_Outcome, line.get("keys", "")))
             self._times = deque(map(float, line.get("times", ())))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"not the outcomes of functions: {describe(error)}") from error
+            raise ValueError(f"not valid outcomes of functions: {describe(error)}") from error
         self._catch_ups.wall_clock = self._times.popleft if self._times else None
 
     def _is_new(self, memory: CatchUp, event: ChannelEvent, window: int) -> bool:
@@ -285,7 +286,7 @@ class _ReplayedSession(Session):
 
 
 def _with_outcomes(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield the lines; the outcomes that follow an input are put into its line."""
+    """Yield the decoded lines, with the outcomes after an input merged into its line."""
     before: dict[str, Any] = {}
     for text in lines:
         try:
@@ -305,7 +306,7 @@ def _with_outcomes(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 
 def _begun(line: Mapping[str, Any]) -> _ReplayedSession:
-    """Return the session that the first line describes."""
+    """Return the session for the first line of a recording."""
     try:
         return _ReplayedSession(
             _rebuilt(line["options"]),
@@ -315,7 +316,7 @@ def _begun(line: Mapping[str, Any]) -> _ReplayedSession:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"the first line of a recording names its options ({describe(error)})"
+            f"the first line of a recording has to contain its options ({describe(error)})"
         ) from error
 
 
@@ -325,9 +326,9 @@ def _input(
     """Return an input, its time and its arguments."""
     name, now = line.get("input"), line.get("now")
     if name not in INPUTS:
-        raise ValueError(f"not an input of a session: {name!r}")
+        raise ValueError(f"not a valid input of a session: {name!r}")
     if isinstance(now, bool) or not isinstance(now, int | float):
-        raise ValueError(f"not the time of an input: {now!r}")
+        raise ValueError(f"not a valid time of an input: {now!r}")
     try:
         args = [_value(value) for value in line.get("args", [])]
         more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
@@ -335,7 +336,7 @@ def _input(
             more["catch_up"] = CatchUp(_not_called, line["catch_up"])
         inspect.signature(getattr(session, name)).bind(*args, now=now, **more)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"not the arguments of {name}: {describe(error)}") from error
+        raise ValueError(f"not valid arguments of {name}: {describe(error)}") from error
     return name, now, args, more
 
 
@@ -343,9 +344,9 @@ def _read(text: str) -> dict[str, Any]:
     try:
         line = msgspec.json.decode(text)
     except ValueError as error:
-        raise ValueError(f"not a line of a recording: {error}") from None
+        raise ValueError(f"not a valid line of a recording: {error}") from None
     if not isinstance(line, dict):
-        raise ValueError("not a line of a recording: an object was expected")
+        raise ValueError("not a valid line of a recording: an object was expected")
     return line
 
 
@@ -356,7 +357,9 @@ def _options(options: Options) -> dict[str, Any]:
         if field.name not in _NOT_KEPT and getattr(options, field.name) != field.default
     }
     kept["auth"] = _auth(options.auth)
-    if options.proxy is not None:  # with a login if there was one: a replay asks for it too
+    if (
+        options.proxy is not None
+    ):  # with a masked login if there was one, because the tunnel depends on it
         kept["proxy"] = _LOGIN.sub(f"{_MASK}:{_MASK}@", Secret(options.proxy).reveal())
     if options.resolve_url is not None:
         kept["host"] = "resolved.invalid"
@@ -428,7 +431,7 @@ def _authorization(authorization: AuthResponse) -> dict[str, Any]:
 
 
 def _who(data: object) -> dict[str, Any] | None:
-    """Return the id of a user, without their other data."""
+    """Return the id of a user or member, without the other data."""
     if not isinstance(data, Mapping):
         return None
     return {name: data[name] for name in ("id", "user_id") if name in data}
@@ -442,6 +445,7 @@ def _read_json(text: str) -> object:
 
 
 def _plain(value: Any) -> Any:
+    """Return an argument for the recording, in a form that JSON can represent."""
     match value:
         case bytes():
             return {"b64": base64.b64encode(value).decode()}
@@ -455,13 +459,13 @@ def _plain(value: Any) -> Any:
             return {"outbox": msgspec.to_builtins(value)}
     try:
         encode("", value)
-    except LocalProtocolError:  # data that cannot be sent; the session is about to raise
+    except LocalProtocolError:  # data that cannot be sent: the session will raise
         return {"unknown": type(value).__name__}
     return {"value": value}
 
 
 def _shape_of(result: object) -> dict[str, Any]:
-    """Return the kind of a function's result, without its content."""
+    """Return the result of a function for the recording, without its content if it may be secret."""
     if isinstance(result, BaseException):
         return {"error": describe(result)}
     if isinstance(result, Mapping):
@@ -486,7 +490,7 @@ def _value(kept: Any) -> Any:
         case {"value": value}:
             return value
         case {"unknown": "str"}:
-            return "\ud800"  # another text that is not Unicode
+            return "\ud800"  # another invalid Unicode text
         case {"events": events}:
             return [
                 ChannelEvent(channel, name, data, user_id, extra, caught_up=True)
@@ -495,4 +499,4 @@ def _value(kept: Any) -> Any:
         case {"unknown": _}:
             return object()
         case _:
-            raise ValueError(f"not an argument of a recording: {kept!r}")
+            raise ValueError(f"not a valid argument of a recording: {kept!r}")

@@ -206,7 +206,7 @@ def test_what_cannot_be_written_ends_the_recording_and_nothing_else(
     assert session.channels() == ("a", "b")
     assert len(lines) == 2
     assert [record.getMessage() for record in caplog.records] == [
-        f"the recording ends here: {type(error).__name__}: {error}"
+        f"the recording ends here, as it cannot be written: {type(error).__name__}: {error}"
     ]
 
 
@@ -302,7 +302,7 @@ def test_the_command_says_what_is_wrong_with_a_file(
     with pytest.raises(SystemExit) as ended:
         pusher_proto.replay.main([str(file)])
     assert ended.value.code == 2
-    assert "not a line of a recording" in capsys.readouterr().err
+    assert "not a valid line of a recording" in capsys.readouterr().err
 
 
 def test_what_was_used_wrongly_changes_nothing_when_it_is_replayed() -> None:
@@ -437,7 +437,7 @@ def test_outcomes_that_no_function_has_are_an_error(line: str) -> None:
 def test_the_input_before_a_line_that_was_cut_off_is_replayed() -> None:
     steps = replay([BEGUN, '{"input":"connect","now":1}', '{"input":"conn'])
     assert next(steps) == (1, "connect")
-    with pytest.raises(ValueError, match="not a line of a recording"):
+    with pytest.raises(ValueError, match="not a valid line of a recording"):
         list(steps)
 
 

@@ -426,8 +426,6 @@ class Subscriptions:
         cause = Cause.SUBSCRIBE_DELAYED if already else cause_of_refusal(error.code, error.message)
         self._admission.fail(channel, refusal_of(name, error), cause, now)
 
-    # Steps.
-
     def _new(self, name: str) -> Channel:
         """Add a channel. Raises for an invalid name or too many channels, and then changes nothing."""
         options = self._options
