@@ -270,7 +270,7 @@ def test_W33_a_channel_that_was_left_keeps_nothing() -> None:
 
 
 UNREAD = (
-    "{} is not read, and no message was read from the server for 10 s: read it, close it, or give it "
+    "{} is not read, so no message was read from the server for 10 s: read it, close it, or set "
     'overflow="drop_oldest" (Options.receive_buffer is full)'
 )
 
@@ -333,8 +333,8 @@ def test_W29_a_stream_that_is_not_read_and_does_not_pause_reading_is_not_named(
         ("room", "pusher:pong", "no event has the name 'pusher:pong'"),
         ("client", "pusher:ping", "select Message to get each message of the server"),
         ("room", ("price", "pusher_internal:member_removed"), "'pusher:member_removed'"),
-        ("room", "pusher:signin_success", "SignedIn concerns no channel: use it on the client"),
-        ("room", StateChanged, "StateChanged concerns no channel: use it on the client"),
+        ("room", "pusher:signin_success", "SignedIn is not about a channel: use it on the client"),
+        ("room", StateChanged, "StateChanged is not about a channel: use it on the client"),
         ("room", UserEvent, "UserEvent is a message for the user: use it on client.user"),
         ("user", MemberAdded, "MemberAdded is not a message for the user: use it on the client"),
         ("user", SignedIn, "SignedIn is not a message for the user: use it on the client"),
@@ -395,7 +395,7 @@ def test_W41_a_handler_that_is_bound_twice_is_named_once(caplog: pytest.LogCaptu
     assert warnings(caplog) == [
         (
             "the handler handler is bound twice to 'price' on room and is called twice for each event: bind it once, "
-            "outside of handlers that are called at each connection"
+            "not in a handler that is called at each connection"
         )
     ]
 
@@ -728,7 +728,11 @@ def test_8_5_any_message_can_be_sent_within_limits() -> None:
     world.run(1)
     assert world.heard() == [("pusher:history", "room"), ("sockudo:x", None)]
     for event, error, text in (
-        ("pusher:subscribe", LocalProtocolError, "sent by the client itself: use subscribe()"),
+        (
+            "pusher:subscribe",
+            LocalProtocolError,
+            "only the client sends 'pusher:subscribe': use subscribe()",
+        ),
         ("", InvalidName, "1 to 200 characters"),
         ("x" * 201, InvalidName, "1 to 200 characters"),
     ):

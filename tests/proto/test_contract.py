@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(600)
 @tried
 @given(sequences)
 def test_1_once_drained_there_is_nothing_until_the_next_input(sequence: Sequence) -> None:
-    """Drain. After any input call `next_effect` until None, then read `next_deadline` again."""
+    """Drain. After any input call `next_effect` until it returns None, then read `next_deadline` again."""
 
     def after(play: Play) -> None:
         deadline = play.session.next_deadline()
@@ -61,9 +61,9 @@ def test_1_once_drained_there_is_nothing_until_the_next_input(sequence: Sequence
 @tried
 @given(sequences)
 def test_2_each_number_has_one_beginning_and_one_end(sequence: Sequence) -> None:
-    """One answer. Every OpenTransport ends exactly once: `transport_failed`, or `transport_opened` then one
-    `transport_closed`; no effect concerns it afterwards. A StartTls is answered by `tls_started` or by that end. Every
-    Authorize and CallApplication gets exactly one answer, also after a CancelCall.
+    """One answer. Every OpenTransport ends exactly once: by `transport_failed`, or by `transport_opened` and later one
+    `transport_closed`; no effect is about it afterwards. A StartTls is answered by `tls_started` or by that end. Every
+    Authorize and CallApplication gets exactly one answer, even after a CancelCall.
     """
     begun: set[int] = set()
     asked: set[int] = set()
@@ -105,7 +105,7 @@ def test_3_stray_answers_change_nothing(sequence: Sequence) -> None:
 @tried
 @given(sequences)
 def test_4_what_is_done_with_a_transport_comes_in_order(sequence: Sequence) -> None:
-    """Order. Effects of one transport are carried out in order; a close without `abort` comes after what was queued."""
+    """Order. Effects of one transport are carried out in order; a close without `abort` follows all queued data."""
     play = Play(sequence)
     acts = [act for step in play.run() for act in step.acts]
     of: dict[int, list[Any]] = defaultdict(list)
@@ -133,8 +133,8 @@ def test_4_what_is_done_with_a_transport_comes_in_order(sequence: Sequence) -> N
 @tried
 @given(sequences)
 def test_5_only_handle_timeout_fires_and_it_fires_all_that_is_due(sequence: Sequence) -> None:
-    """Time. `now` is monotonic seconds; going backwards is clamped. Only `handle_timeout` fires timers, all that are
-    due, in deadline order; afterwards no deadline is `<= now`.
+    """Time. `now` is monotonic seconds; a smaller value than before is replaced by the largest one so far. Only
+    `handle_timeout` fires timers: all that are due, in the order of their deadlines; then no deadline is `<= now`.
     """
 
     def after(play: Play) -> None:
@@ -152,7 +152,7 @@ def test_5_only_handle_timeout_fires_and_it_fires_all_that_is_due(sequence: Sequ
 @tried
 @given(sequences, st.integers(0, 2**32))
 def test_6_splitting_what_is_received_changes_nothing(sequence: Sequence, cut: int) -> None:
-    """Bytes in any shape. Splitting or joining received data changes no event and no effect."""
+    """Bytes split anywhere. How received data is split into calls changes no event and no effect."""
     whole = played(sequence, stalls=False)
     split = played(sequence, stalls=False, cut=random.Random(cut))
     assert [comparable(step) for step in split] == [comparable(step) for step in whole]
@@ -175,8 +175,8 @@ def letter(act: Any) -> str:
 @tried
 @given(sequences)
 def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Sequence) -> None:
-    """Peers cannot raise. Nothing a server sends makes an input raise. Wrong local use raises before anything
-    changes.
+    """Peers cannot raise. Nothing that a server sends makes an input raise. Wrong local use raises, and changes
+    nothing.
     """
     play = Play(
         sequence, hostile=True
@@ -188,7 +188,7 @@ def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Seq
 @tried
 @given(sequences)
 def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
-    """Bounded. Messages, HTTP heads and bodies, bytes of messages that wait, channels, members, requests for
+    """Bounded. Messages, HTTP heads and bodies, bytes of waiting messages, channels, members, requests for
     authorizations, calls of the application: each has a limit in Options.
     """
 
@@ -228,9 +228,9 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
 @tried
 @given(sequences)
 def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence: Sequence) -> None:
-    """Reading pauses, living does not. `wants_data` of the WebSocket is False when `receive_buffer` bytes of messages
-    wait and True when half as many do; while it is False pings still go out, and the deadlines of what the server is
-    to answer are suspended: pong, subscribe, sign-in. Auth transports always want data.
+    """Reading pauses, pings do not. `wants_data` of the WebSocket becomes False when `receive_buffer` bytes of messages
+    wait, and True when half of them are left. While it is False, pings are sent, and the deadlines of the server's
+    answers are suspended: pong, subscribe, sign-in. Auth transports always want data.
     """
     wanted, unanswered = True, 0
 
@@ -269,7 +269,7 @@ def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence
 def test_10_an_authorization_is_used_on_the_connection_that_it_was_made_for(
     sequence: Sequence,
 ) -> None:
-    """An authorization belongs to one socket_id. Losing the connection drops every pending request."""
+    """An authorization belongs to one socket_id. The loss of the connection drops all pending requests."""
 
     def after(play: Play) -> None:
         session = play.session
@@ -300,7 +300,7 @@ def expected(sequence: Sequence, socket_id: str, channel: str | None, data: dict
 @tried
 @given(sequences)
 def test_11_after_closed_nothing_is_done_and_nothing_told(sequence: Sequence) -> None:
-    """Closed is the end. After `Closed`: no effects, no deadline, every input does nothing."""
+    """Closed is the end. After `Closed` there are no effects and no deadline, and inputs do nothing."""
     play = Play(sequence)
     play.run()
     play.finish()
@@ -323,7 +323,7 @@ def test_11_after_closed_nothing_is_done_and_nothing_told(sequence: Sequence) ->
 @tried
 @given(sequences)
 def test_12_the_same_inputs_bring_about_the_same(sequence: Sequence) -> None:
-    """Deterministic. Same options, rng and inputs: same effects (decoded frames) and events."""
+    """Deterministic. The same options, rng and inputs give the same effects (decoded frames) and events."""
     assert played(sequence) == played(sequence)
 
 

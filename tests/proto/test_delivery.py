@@ -156,7 +156,7 @@ def test_what_is_dropped_is_counted_exactly_and_told_once_an_episode(
         logging.getLogger("pusher_proto.streams").removeHandler(handler)
     assert told.ready() == [EventsDropped("room", many) for many in model.episodes]
     assert handler.messages == (
-        ["a stream of 'price' on room does not keep up: events are dropped"] * model.began
+        ["a stream of 'price' on room is not read fast enough: events are dropped"] * model.began
     )
     assert client.stats.dropped == model.dropped
     assert client.reads
@@ -185,8 +185,8 @@ def test_the_oldest_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     assert told.ready() == [EventsDropped("room", 2), EventsDropped(None, 2)]
     assert (stream.dropped, client.stats.dropped) == (2, 4)
     assert warnings(caplog) == [
-        "a stream of 'price' on room does not keep up: events are dropped",
-        "a stream of 'price' on the client does not keep up: events are dropped",
+        "a stream of 'price' on room is not read fast enough: events are dropped",
+        "a stream of 'price' on the client is not read fast enough: events are dropped",
     ]
 
 

@@ -160,12 +160,12 @@ def test_data_that_does_not_fit_is_an_error_with_channel_event_and_path(
 ) -> None:
     with pytest.raises(DataError) as raised:
         event(came).decode(Struct)
-    assert str(raised.value) == f"the data of 'price' on 'room' does not fit: {why}"
+    assert str(raised.value) == f"the data of 'price' on 'room' does not match the type: {why}"
     assert isinstance(raised.value.__cause__, ValueError)
 
 
 def test_data_that_is_too_deep_for_the_interpreter_does_not_fit() -> None:
-    with pytest.raises(DataError, match="does not fit"):
+    with pytest.raises(DataError, match="does not match the type"):
         event("[" * 100_000 + "]" * 100_000).decode(list[Any])
 
 

@@ -209,7 +209,7 @@ def test_one_client_that_is_closed_or_fails_leaves_the_other(
     first.fail()
     other.publish(1)
     assert both.ready() == [1]
-    text = "a merged stream has no more events, others may have: ConnectionFailed"
+    text = "a merged stream has no more events, but others may have: ConnectionFailed"
     assert len([line for line in caplog.messages if line.startswith(text)]) == 1
     first.world.network.refuse = False
     first.client.connect()

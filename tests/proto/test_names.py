@@ -113,7 +113,7 @@ def test_every_other_name_is_refused(name: str) -> None:
         ("\ud800", "the character '\\ud800' at position 0 of a channel name is not allowed"),
         (
             "#server-to-user-1",
-            "channel names that start with # are the server's own: '#server-to-user-1'",
+            "channel names that start with # are reserved for the server: '#server-to-user-1'",
         ),
         ("x" * 201, "a channel name has at most 200 characters, not 201"),
     ],

@@ -430,7 +430,7 @@ def test_the_outcome_for_a_duplicate_that_moves_the_last_event_is_kept() -> None
 
 @pytest.mark.parametrize("line", ['{"keys":"x"}', '{"keys":3}', '{"times":["x"]}', '{"times":3}'])
 def test_outcomes_that_no_function_has_are_an_error(line: str) -> None:
-    with pytest.raises(ValueError, match="not the outcomes of functions"):
+    with pytest.raises(ValueError, match="not valid outcomes of functions"):
         list(replay([BEGUN, '{"input":"connect","now":1}', line]))
 
 

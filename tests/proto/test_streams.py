@@ -154,7 +154,9 @@ def test_an_overflow_is_raised_where_the_gap_is_and_then_it_goes_on() -> None:
     assert one.take() is second
     with pytest.raises(StreamOverflow) as raised:
         one.take()
-    assert str(raised.value) == "more than 2 events came before they were read (buffer=)"
+    assert (
+        str(raised.value) == "more than 2 events were received before they were read (buffer=...)"
+    )
     assert one.take() is None
     one.put(fifth)
     assert (taken(one), one.dropped) == ([4], 2)
@@ -169,8 +171,8 @@ def test_what_is_dropped_is_warned_of_once_an_episode(caplog: pytest.LogCaptureF
         for event in numbered(5):
             one.put(event)
     assert caplog.messages == [
-        "a stream of everything on room does not keep up: events are dropped",
-        "a stream of everything on the client does not keep up: events are dropped",
+        "a stream of everything on room is not read fast enough: events are dropped",
+        "a stream of everything on the client is not read fast enough: events are dropped",
     ]
     mine.episode = 0  # as it is when that was told
     mine.put(message())
@@ -200,8 +202,8 @@ def test_a_closed_buffer_keeps_nothing() -> None:
 @pytest.mark.parametrize(
     ("buffer", "overflow", "text"),
     [
-        (0, "wait", "buffer is a number of events, at least 1, not 0"),
-        (-1, "wait", "buffer is a number of events, at least 1, not -1"),
+        (0, "wait", "buffer is a number of events and at least 1, not 0"),
+        (-1, "wait", "buffer is a number of events and at least 1, not -1"),
         (1, "drop", "overflow is one of wait, drop_oldest, drop_newest, raise, not 'drop'"),
     ],
 )
