@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pusher_proto import ChannelState, Outbox, PusherError
-from pusher_proto._connection.ledger import Asked
+from pusher_proto._connection.ledger import RequestKind
 from pusher_proto._wire.envelope import decode
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class Outgoing:
         request = connector.request
 
         # A method would lead from the session to the whole world.
-        def watched(frame: bytes, kind: Asked, channel: str | None, now: float) -> None:
-            if kind is Asked.CLIENT_EVENT:
+        def watched(frame: bytes, kind: RequestKind, channel: str | None, now: float) -> None:
+            if kind is RequestKind.CLIENT_EVENT:
                 self._sent(decode(frame).data, connector.connections, now)
             request(frame, kind, channel, now)
 

@@ -112,7 +112,7 @@ def old_authorization(patch: pytest.MonkeyPatch) -> None:
 
 def pong_ignored(patch: pytest.MonkeyPatch) -> None:
     """What comes after a ping does not count as an answer."""
-    patch.setattr(Liveness, "heard", lambda self, *_: None)
+    patch.setattr(Liveness, "received", lambda self, *_: None)
 
 
 def silence_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -411,18 +411,18 @@ def loss_uncounted(patch: pytest.MonkeyPatch) -> None:
 
 def confirmed_by_an_old_pong(patch: pytest.MonkeyPatch) -> None:
     """Any pong on the connection counts as the confirmation of all events."""
-    original = ClientEvents._go
+    original = ClientEvents._send_now
 
     def go(self: ClientEvents, *args: Any) -> None:
         original(self, *args)
-        self._sent_behind = 0
+        self._pings_before = 0
 
-    patch.setattr(ClientEvents, "_go", go)
+    patch.setattr(ClientEvents, "_send_now", go)
 
 
 def sent_again(patch: pytest.MonkeyPatch) -> None:
     """An event that was sent is sent again on the next connection."""
-    original, lost = ClientEvents._go, ClientEvents.lost
+    original, lost = ClientEvents._send_now, ClientEvents.lost
     last: dict[ClientEvents, Any] = {}
 
     def go(self: ClientEvents, frame: bytes, channel: str | None, now: float) -> None:
@@ -436,7 +436,7 @@ def sent_again(patch: pytest.MonkeyPatch) -> None:
         if self in last:
             last[self] = last[self][0], "lost"
 
-    patch.setattr(ClientEvents, "_go", go)
+    patch.setattr(ClientEvents, "_send_now", go)
     patch.setattr(ClientEvents, "lost", note)
 
 
@@ -459,7 +459,7 @@ def sent_too_early(patch: pytest.MonkeyPatch) -> None:
         events: Any = self._connector._reports.lost.__self__.client_events  # type: ignore[attr-defined]  # the session
         for waiting in list(events._outboxes.get(channel.name, {}).values()):
             events._remove(waiting)
-            events._go(waiting.frame, waiting.channel, now)
+            events._send_now(waiting.frame, waiting.channel, now)
 
     patch.setattr(Admission, "_subscribe", subscribe)
 

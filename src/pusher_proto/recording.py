@@ -68,7 +68,7 @@ INPUTS = (
     "handle_timeout",
     "hold",
 )
-"""The inputs of a session: all methods that change it, except those that take events."""
+"""The inputs of a session: all methods that change it, except `next_event` and `took`."""
 
 LIMIT = 64 * 1024 * 1024
 """The limit for a recording, in bytes. It ends there with a line that marks it as truncated."""
@@ -431,7 +431,6 @@ def _authorization(authorization: AuthResponse) -> dict[str, Any]:
 
 
 def _who(data: object) -> dict[str, Any] | None:
-    """Return the id of a user or member, without the other data."""
     if not isinstance(data, Mapping):
         return None
     return {name: data[name] for name in ("id", "user_id") if name in data}
@@ -445,7 +444,6 @@ def _read_json(text: str) -> object:
 
 
 def _plain(value: Any) -> Any:
-    """Return an argument for the recording, in a form that JSON can represent."""
     match value:
         case bytes():
             return {"b64": base64.b64encode(value).decode()}

@@ -238,8 +238,8 @@ class Link:
     def stream_ended(self, reason: str) -> Ended:
         """Return the item for the end of a stream, or for the failure to open it, without a close code."""
         was_open, answer_began = self._websocket.is_open, self._websocket.answer_began
-        if self._liveness is not None:  # the WebSocket forgets what is incomplete
-            self._liveness.heard_at = self.heard_at(self._liveness.heard_at)
+        if self._liveness is not None:  # `receive_eof` drops an incomplete message
+            self._liveness.received_at = self.received_at(self._liveness.received_at)
         self._websocket.receive_eof()
         if not was_open:
             where = "within the answer to the upgrade" if answer_began else "before it was open"
@@ -265,10 +265,9 @@ class Link:
 
         During an incomplete message return when it began: the message and all later ones are missing.
         """
-        if self._liveness is None:
-            return now
-        received_at, incomplete = self._liveness.received_at, self._websocket.incomplete
-        return received_at if incomplete is None else min(received_at, self._began[1])
+        if self._liveness is None or self._websocket.incomplete is None:
+            return now if self._liveness is None else self._liveness.received_at
+        return min(self._liveness.received_at, self._began[1])
 
     def send(self, text: bytes) -> None:
         """Send one message. Does nothing once either side has begun to close."""
@@ -339,10 +338,7 @@ class Link:
         return self._liveness is not None and now - self._began[1] > self._liveness.message_limit
 
     def _end_without_code(self, code: int, reason: str) -> Ended:
-        """Return the item for an end without one of Pusher's close codes.
-
-        Such an end is never final once the connection is established: on most servers errors do not close it.
-        """
+        """Return the item for an end without one of Pusher's close codes, never final once connected."""
         if self._liveness is None:
             why = "the server accepted the upgrade and ended the connection before its greeting"
             why += f" ({reason})" if reason else ""
