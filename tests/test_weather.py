@@ -103,10 +103,10 @@ def old_authorization(patch: pytest.MonkeyPatch) -> None:
             channel.requested(None)
             self._use(channel, result, now)
 
-    def withdraw(self: Admission, channel: Channel, now: float) -> None:
+    def cancel(self: Admission, channel: Channel, now: float) -> None:
         pass
 
-    for function in (lost, authorized, withdraw):
+    for function in (lost, authorized, cancel):
         patch.setattr(Admission, function.__name__, function)
 
 
@@ -118,10 +118,10 @@ def pong_ignored(patch: pytest.MonkeyPatch) -> None:
 def silence_ignored(patch: pytest.MonkeyPatch) -> None:
     """A missing pong is not noticed."""
 
-    def asked(self: Liveness, now: float, **_: bool) -> None:
+    def ping_sent(self: Liveness, now: float, **_: bool) -> None:
         self._timers.set(Timer.ACTIVITY, now + self._activity)
 
-    patch.setattr(Liveness, "asked", asked)
+    patch.setattr(Liveness, "ping_sent", ping_sent)
 
 
 def roster_merged(patch: pytest.MonkeyPatch) -> None:
