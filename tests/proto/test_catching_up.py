@@ -613,7 +613,7 @@ def test_a_function_may_be_plain_or_async_and_return_any_iterable(kind: str) -> 
 
 
 NOT_EVENTS = (
-    "TypeError: a catch_up function returns an iterable of events (an empty one for none), not"
+    "TypeError: a catch_up function has to return an iterable of events (empty without events), not"
 )
 
 
@@ -627,14 +627,14 @@ NOT_EVENTS = (
         (
             [("a", 1), 7],
             (
-                "TypeError: the fetched event 1 is a int: a ChannelEvent, a mapping with 'event' and 'data', or a "
-                "pair (event, data) is needed"
+                "TypeError: the fetched event 1 is a int: return a ChannelEvent, a mapping with 'event' and 'data', "
+                "or a pair (event, data)"
             ),
         ),
-        ([{"data": 1}], "ValueError: the fetched event 0 has no name of an event: None"),
+        ([{"data": 1}], "ValueError: the fetched event 0 has no valid name: None"),
         (
             [("pusher:error", 1)],
-            "ValueError: the fetched event 0 has no name of an event: 'pusher:error'",
+            "ValueError: the fetched event 0 has no valid name: 'pusher:error'",
         ),
         (
             [("a", object())],
