@@ -124,7 +124,7 @@ class Admission:
     def turn(self, channel: Channel) -> tuple[bool, bool]:
         """Return a key that sorts channels into the order in which a connection subscribes to them.
 
-        Presence channels are last: in a cluster a server may take long to answer for them, and delays its other answers.
+        Presence channels are last: in a cluster a server may take long to answer for them, and delays others.
         """
         return not self.suspects.goes_first(channel.name), channel.roster is not None
 

@@ -43,9 +43,9 @@ class Suspects:
         """The suspect that the next connection subscribes first."""
         self._first_answered = False
         self._no_limit = False
-        """Whether a suspect that went first ended its connection, while there are suspects."""
+        """Whether a suspect that was subscribed first ended its connection; reset when there are no suspects."""
         self._slowings = 0
-        """Ends that were attributed to a limit of messages."""
+        """How many ends were attributed to a limit on messages."""
         self.limited: bool = False
         """Whether the last end was one of them."""
 
@@ -115,9 +115,9 @@ class Suspects:
         return None
 
     def _is_limit(self, innocent: str | None, successes: int) -> bool:
-        """Return whether an end is attributed to a limit of messages, and trust all suspects then.
+        """Return whether the end is attributed to a limit on messages; if so, remove all suspects.
 
-        `innocent` is the suspect that went first and was answered.
+        `innocent` is the suspect that was subscribed first and answered.
         """
         if successes < _LEAST_LIMIT or not (
             innocent is not None or 0 < self._slowings < _MOST_SLOWINGS
