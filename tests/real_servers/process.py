@@ -1,6 +1,7 @@
 """A real server as a subprocess of the tests: its apps, its port, its ends, and what is particular about it.
 
-`RealServer` is the base of `soketi.harness.Soketi` and `sockudo.harness.Sockudo`. It does not know our own clients.
+`RealServer` is the base of `soketi.harness.Soketi`, `sockudo.harness.Sockudo` and `reverb.harness.Reverb`. It does not
+know our own clients.
 """
 
 from __future__ import annotations

@@ -117,7 +117,8 @@ def _about_upgrade(lost: ConnectionLost, timed_out: bool) -> str:
     code = lost.code
     if timed_out:
         return (
-            "The program on this port does not answer HTTP requests: check the host and the port."
+            "The program on this port does not answer HTTP requests: check the host and the port. A proxy must pass "
+            "the upgrade on with its Connection header, in HTTP/1.1 (nginx: proxy_http_version 1.1)."
         )
     if code is None or code >= 1000:
         return "The program on this port is no WebSocket server, or expects TLS (leave out --no-tls): check the port."
