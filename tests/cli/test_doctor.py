@@ -664,8 +664,8 @@ def test_who_never_answers_is_status_5(running: ServerInThread, address: list[st
             5,
             "upgrade",
             (
-                "The program on this port does not answer HTTP requests: check the host and the port. A proxy must pass "
-                "the upgrade on with its Connection header, in HTTP/1.1 (nginx: proxy_http_version 1.1)."
+                "The program on this port does not answer HTTP requests: check the host and the port. A proxy must "
+                "pass the upgrade on with its Connection header, in HTTP/1.1 (nginx: proxy_http_version 1.1)."
             ),
         ),
         (
