@@ -95,6 +95,8 @@ class ClusterRealm(Realm):
         """Make the list now, and write the success later."""
         held: list[str] = []
         probe = Socket(socket.connection, self, socket.id, socket.serial)
+        # Without them no cached event would follow.
+        probe.channels = socket.channels
         probe.send = held.append  # type: ignore[method-assign, assignment]  # what the realm would send is kept
         super().confirm(probe, channel, now)
         assert isinstance(socket, ClusterSocket)
