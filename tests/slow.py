@@ -13,7 +13,7 @@ FIXTURES = {
     "browser": "runs Chromium",
     "frozen": "freezes programs with PyInstaller",
     "java": "installs the official library of Java",
-    "plant": "runs Redis, a relay and two workers",
+    "redis_ready": "runs Redis, a relay and two workers",
     "reverb_ready": "runs a real Laravel Reverb",
     "sockudo_ready": "runs a real Sockudo",
     "soketi_ready": "installs Soketi and pusher-js from npm",

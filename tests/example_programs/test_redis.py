@@ -128,9 +128,14 @@ class Plant:
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    """A plant; without a Redis the test is skipped, or fails if PUSHER_PROTO_REQUIRE_REDIS=1."""
+def redis_ready() -> None:
+    """Skip the test where there is no Redis, or fail it if PUSHER_PROTO_REQUIRE_REDIS=1."""
     require("Redis", redis.prepare())
+
+
+@pytest.fixture
+def plant(redis_ready: None, tmp_path: Path) -> Iterator[Plant]:
+    """Return a server, a relay and two workers with a Redis of their own."""
     with ExitStack() as stack:
         yield Plant(tmp_path, stack)
 
