@@ -50,9 +50,26 @@ SPELLED = {
     "UTF8": "UTF-8",
     "sign in": "sign-in",
     "raised shown or": "raised, shown or",
-    "Established": "The greeting",
+    "established never comes": "the greeting never arrives",
+    "answer of the endpoint drips": "answer of the endpoint arrives slowly",
+    "huge message drips": "huge message arrives slowly",
+    "network swallows": "network drops",
+    "server speaks and": "server sends data and",
+    "certificate behind a proxy is not good": "certificate behind a proxy is invalid",
+    "certificate is not good": "certificate is invalid",
+    "certificate is good": "certificate is valid",
+    "answers temporarily instead": "answers with a temporary error instead",
+    "accepted wrongly": "accepted incorrectly",
+    "closes in form": "closes cleanly",
+    "goes on and on": "never ends",
+    "has no good key": "has no valid key",
+    "is no message": "is not a message",
+    "triggered wrongly": "triggered incorrectly",
 }
-"""What the name of a test cannot spell."""
+"""Titles that differ from the words in the name of a test."""
+
+ARRIVING = re.compile(r" (come|comes)(?! and go)\b")
+"""The verb of test names, which titles replace."""
 
 _NAME = re.compile(r"test_([A-Z])([0-9]+)([a-z]?)_(\w+)")
 
@@ -92,6 +109,10 @@ def _faults_of(path: Path) -> Iterator[Fault]:
         what = words.replace("_", " ")
         for plain, written in SPELLED.items():
             what = what.replace(plain, written)
+        what = re.sub(r" comes( that .+)", r"\1 is received", what)
+        what = ARRIVING.sub(
+            lambda verb: " are received" if verb[1] == "come" else " is received", what
+        )
         yield Fault(
             list(AREAS).index(area), int(number), letter, what[0].upper() + what[1:], outcome
         )

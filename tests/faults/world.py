@@ -67,7 +67,7 @@ WORLD = {
         "The attempt fails at once, with the reason.",
     ),
     15: (
-        "close_notify comes with data, and TCP stays open",
+        "close_notify arrives with data, and TCP stays open",
         "The end is noticed at once.",
     ),
     16: (
@@ -139,7 +139,7 @@ WORLD = {
         "The error names host, port and failure, and does not speak of a refusal.",
     ),
     33: (
-        "An event of a channel comes before its consumer",
+        "An event of a channel arrives before its consumer",
         "It is kept until the first consumer takes it.",
     ),
     34: (
