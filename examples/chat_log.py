@@ -45,7 +45,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
     parser.add_argument("--url", required=True, help="ws://host:port/app/KEY")
     parser.add_argument("--api", required=True, help="URL of the messages")
-    parser.add_argument("--count", type=int, help="end after so many messages")
+    parser.add_argument("--count", type=int, help="end after this number of messages")
     given = parser.parse_args()
     try:
         main(given.url, given.api, given.count)

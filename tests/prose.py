@@ -84,6 +84,14 @@ RULES: list[tuple[str, str]] = [
     (r"\bno longer of use\b", "no longer needed"),
     (r"\AT?o be called\b|[.:;]\s+To be called\b", "Call it ..."),
     (r"\b(somebody|anybody)\b", "someone; better: name the person or the thing"),
+    (r"(?<!there )\b(is|are) no (?!longer\b|more\b)\w", "is not a ..., is not"),
+    (r"\bin (the )?place of\b", "instead of"),
+    (r"\bso many\b(?! (that|as))", "this number of"),
+    (
+        r"\b(bytes?|signals?|answers?|messages?|errors?|an event) (comes|came)\b(?! from)",
+        "is received, arrives",
+    ),
+    (r"\b(is|are|being) got\b", "is requested, is obtained"),
 ]
 
 PATTERNS = [

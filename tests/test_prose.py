@@ -41,6 +41,14 @@ def test_quantities_are_no_findings(tmp_path: Path) -> None:
     assert [finding.line for finding in findings(page)] == [3]
 
 
+def test_words_that_are_right_elsewhere_are_no_findings(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "There is no key, and it is no longer JSON.\n\nThis is no JSON.\n\nIt has so many that one fails.\n"
+    )
+    assert [finding.line for finding in findings(page)] == [3]
+
+
 def test_the_command_fails_on_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(ROOT / "README.md")]) == 0
     assert capsys.readouterr().out == "0 findings in 1 files\n"

@@ -391,7 +391,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
         status, step, _, advice = last_step(*at(port), capfd=capfd)
     assert (status, step) == (1, "upgrade")
     assert advice == (
-        "The program on this port is no WebSocket server, or expects TLS (leave out --no-tls): check the port."
+        "This port has no WebSocket server, or expects TLS (leave out --no-tls): check the port."
     )
 
 

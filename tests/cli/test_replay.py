@@ -30,8 +30,11 @@ def test_what_was_recorded_is_printed(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("no\n", "is no recording: not a line of a recording"),
-        ('{"options":{},"seed":1}\n', "is no recording: the first line of a recording names its"),
+        ("no\n", "is not a recording: not a line of a recording"),
+        (
+            '{"options":{},"seed":1}\n',
+            "is not a recording: the first line of a recording names its",
+        ),
         (None, "No such file or directory"),
     ],
 )

@@ -71,7 +71,7 @@ def raised(run: Play) -> None:
 
 
 def unreadable(run: Play) -> None:
-    """Send a message that is no JSON."""
+    """Send a message that is not JSON."""
     run.subscribed("news")
     run.repeat("news", "before")
     run.server.send_raw(None, "no JSON")
@@ -135,7 +135,7 @@ DIFFERENCES: list[Difference] = [
         [["n", "before"]], [["n", "before"], ["n", "after"]],
     ),
     Difference(
-        "half_open", muted, "A link that is dead without an end", "stays connected for five minutes",
+        "half_open", muted, "A connection that died silently", "stays connected for five minutes",
         "is replaced after `ping_interval` and `pong_timeout` of the connection (120 s and 30 s)",
         [*STATES], [*STATES, ["connected"], ["subscribed"], ["n", "after"]],
     ),
@@ -146,7 +146,7 @@ DIFFERENCES: list[Difference] = [
         [], [["n", "{}", "connected"]],
     ),
     Difference(
-        "malformed", unreadable, "A message that is no JSON", "makes the state failed while it is connected",
+        "malformed", unreadable, "A message that is not JSON", "makes the state failed while it is connected",
         "is logged and dropped", [*STATES, ["failed"]], [*STATES, ["connected"]],
     ),
     Difference(
@@ -182,7 +182,7 @@ DIFFERENCES: list[Difference] = [
         [], [["AuthorizationError", 403], ["n", "a"]],
     ),
     Difference(
-        "refused", one_without_json, "An endpoint that answers with a page in place of JSON",
+        "refused", one_without_json, "An endpoint that answers with a page instead of JSON",
         "the same", "the same",
         [], [["AuthorizationError", 200], ["n", "a"]],
     ),

@@ -70,7 +70,7 @@ def test_A8_an_event_is_triggered_wrongly(
     channel: str, event: str, data: Any, error: type[Exception]
 ) -> None:
     """A channel that is not subscribed, public or encrypted, a name without `client-`, data of more than 10 KB or
-    that is no JSON: each raises its specific error at once, and nothing is sent.
+    that is not JSON: each raises its specific error at once, and nothing is sent.
     """
     script = listening()
     with pytest.raises(error) as raised:

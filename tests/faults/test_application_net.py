@@ -115,7 +115,7 @@ async def test_A1_a_callback_raises(driver: Driver, server: RunningServer) -> No
 async def test_A1_a_callback_ends_the_program(
     driver: Driver, server: RunningServer, raised: BaseException
 ) -> None:
-    """A BaseException that is no Exception leaves the block as it was raised, and the client ends."""
+    """A BaseException that is not an Exception leaves the block as it was raised, and the client ends."""
 
     def ends(event: ChannelEvent) -> None:
         raise raised

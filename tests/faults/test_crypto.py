@@ -191,7 +191,7 @@ def raw_box(data: bytes) -> dict[str, str]:
     }
 
 
-def test_C6_decrypted_data_is_no_JSON_or_no_text() -> None:
+def test_C6_decrypted_data_is_not_JSON_or_not_text() -> None:
     """Text that is not JSON is delivered as text; bytes that are not UTF-8 are reported by `DecryptionFailed`."""
     script = sealed()
     for data in (b"plain", b"\xff\xfe", b"", b'{"a":1}'):

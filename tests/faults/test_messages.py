@@ -80,7 +80,7 @@ def test_M2_JSON_comes_that_is_no_message(text: bytes) -> None:
 
 def test_M4_JSON_comes_nested_a_hundred_thousand_levels_deep() -> None:
     """More than 512 levels are refused, the same on every interpreter; the connection is kept. In a string of data
-    they are no JSON, and the data stays text."""
+    they are not JSON, and the data stays text."""
     nested = "[" * 100_000 + "]" * 100_000
     text = b'{"event":"ev","channel":"room","data":%s}' % nested.encode()
     assert_no_message(text, "nested more than 512 levels deep")

@@ -121,7 +121,7 @@ def _about_upgrade(lost: ConnectionLost, timed_out: bool) -> str:
             "the upgrade on with its Connection header, in HTTP/1.1 (nginx: proxy_http_version 1.1)."
         )
     if code is None or code >= 1000:
-        return "The program on this port is no WebSocket server, or expects TLS (leave out --no-tls): check the port."
+        return "This port has no WebSocket server, or expects TLS (leave out --no-tls): check the port."
     if 300 <= code < 400:
         return "Redirects are not followed: give their target in --host, --port and --path."
     if code < 300 or code == 404:

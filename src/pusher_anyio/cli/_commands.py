@@ -250,7 +250,7 @@ def demo() -> None:
     help="Write PUSHER_*, REVERB_* and VITE_* variables here.",
 )
 def serve() -> None:
-    """Run a development server in place of Pusher.
+    """Run a development server instead of Pusher.
 
     Prints one line of JSON when it is ready: host, port, URLs and apps. The app is that of --app, of REVERB_APP_* or
     PUSHER_APP_*, of --config, or else 1:demo:demo-secret.

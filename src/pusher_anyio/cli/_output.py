@@ -132,7 +132,7 @@ def _next_attempt(seconds: float | None) -> str:
 
 
 def tell(text: str) -> None:
-    """Print a line on stderr; a closed stderr is no error."""
+    """Print a line on stderr; a closed stderr is not an error."""
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 

@@ -22,5 +22,5 @@ def run(arguments: Arguments) -> int:
     except OSError as error:
         raise UsageError(f"{arguments.file}: {error.strerror or error}") from error
     except ValueError as error:
-        raise UsageError(f"{arguments.file} is no recording: {excerpt(str(error))}") from error
+        raise UsageError(f"{arguments.file} is not a recording: {excerpt(str(error))}") from error
     return Exit.DONE

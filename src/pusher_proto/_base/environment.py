@@ -1,7 +1,7 @@
 """Reads the address of a server from environment variables, as Laravel names them, and a proxy from `HTTPS_PROXY`.
 
 The variables are passed in as a mapping; this module does not read the environment of the process. Values from a broken
-`.env` file (quotes kept, a variable that was not expanded, a whole URL in place of a host) raise ValueError with the
+`.env` file (quotes kept, a variable that was not expanded, a whole URL instead of a host) raise ValueError with the
 name of the variable and the likely cause: the error that a server returns for them points elsewhere.
 """
 

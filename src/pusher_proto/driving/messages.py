@@ -42,7 +42,7 @@ class MessageWire(Wire):
         self.close(abort=False)
 
     def received(self, data: str | bytes) -> None:
-        """A message came: text, or the bytes of a binary message."""
+        """Process a message: text, or the bytes of a binary message."""
         if self.state is not WireState.OVER:
             self._tell(self._session.receive_message, self.number, data)
 

@@ -202,7 +202,7 @@ class Wire:
             self._tell_opened()
 
     def received(self, data: bytes) -> None:
-        """Bytes came."""
+        """Process received bytes."""
         tls = self._tls
         if tls is not None:
             self._decrypt(tls, data)

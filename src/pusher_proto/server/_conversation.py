@@ -96,7 +96,7 @@ class Conversation:
     dialect: ClassVar[Dialect] = Dialect(name="pusher")
 
     malformed: ClassVar[tuple[int, str]] = (4200, "Invalid message format")
-    """The error for a message that is no event. Pusher documents none; this is Reverb's."""
+    """The error for a message that is not an event. Pusher documents none; this is Reverb's."""
 
     def __init__(self, limits: ServerLimits, faults: Faults) -> None:
         self._limits = limits

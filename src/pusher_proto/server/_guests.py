@@ -50,7 +50,7 @@ class Guests(World):
         has joined already.
         """
         if self._dialect.kind(channel) is not Kind.PRESENCE:
-            raise ValueError(f"{channel!r} is no presence channel: it has no members")
+            raise ValueError(f"{channel!r} is not a presence channel: it has no members")
         realm = self._realm(app)
         key = (realm.app.key, channel, user_id)
         if key in self._guests:

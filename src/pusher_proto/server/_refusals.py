@@ -29,7 +29,7 @@ class Refusals:
         self._spoke_tls: set[str | None] = set()
 
     def bytes_(self, peer: str | None, response: HttpResponse, is_tls: bool, now: float) -> None:
-        """Report bytes that are no request; TLS once for each address."""
+        """Report bytes that are not a request; TLS once for each address."""
         if not is_tls:
             text = f"a request was refused with status {response.status}: {_sentence(response)}"
             self._reports.refusal("request refused", text, now, status=response.status)

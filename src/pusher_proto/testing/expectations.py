@@ -141,7 +141,7 @@ class Expectations(_Sent):
     def expect_webhook(
         self, name: str, channel: str | None = None, *, times: int = 1, timeout: float = 5.0
     ) -> SentWebhook:
-        """Wait until the server has sent a webhook event so many times; return the last one.
+        """Wait until the server has sent a webhook event `times` times; return the last one.
 
         The server needs `webhooks` for it; what the receiver answers does not matter.
         """
@@ -188,7 +188,7 @@ class AsyncExpectations(_Sent):
     async def expect_webhook(
         self, name: str, channel: str | None = None, *, times: int = 1, timeout: float = 5.0
     ) -> SentWebhook:
-        """Wait until the server has sent a webhook event so many times; return the last one.
+        """Wait until the server has sent a webhook event `times` times; return the last one.
 
         The server needs `webhooks` for it; what the receiver answers does not matter.
         """

@@ -46,7 +46,7 @@ def machine(settings: Settings) -> Server:
                 webhooks=settings.webhooks,
                 control=settings.control,
             ),
-            rng=random.Random(),  # noqa: S311 - socket ids are no secrets
+            rng=random.Random(),  # noqa: S311 - socket ids are not secret
             wall_clock=time.time,
         )
     except ValueError as wrong:
