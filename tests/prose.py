@@ -86,7 +86,7 @@ RULES: list[tuple[str, str]] = [
     (r"\b(somebody|anybody)\b", "someone; better: name the person or the thing"),
     (r"(?<!there )\b(is|are) no (?!longer\b|more\b)\w", "is not a ..., is not"),
     (r"\bin (the )?place of\b", "instead of"),
-    (r"\bso many\b(?! (that|as))", "this number of"),
+    (r"\b(after|of|each|every|for|in) so many\b", "this number of"),
     (
         r"\b(bytes?|signals?|answers?|messages?|errors?|an event) (comes|came)\b(?! from)",
         "is received, arrives",

@@ -44,7 +44,7 @@ def test_quantities_are_no_findings(tmp_path: Path) -> None:
 def test_words_that_are_right_elsewhere_are_no_findings(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "There is no key, and it is no longer JSON.\n\nThis is no JSON.\n\nIt has so many that one fails.\n"
+        "There is no key, and it is no longer JSON.\n\nThis is no JSON.\n\nIt has so many others that one fails.\n"
     )
     assert [finding.line for finding in findings(page)] == [3]
 

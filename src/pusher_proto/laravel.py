@@ -227,7 +227,7 @@ class EchoPresence(EchoChannel[ChannelT]):
 class Echo(Generic[ChannelT]):
     """Laravel's names for the channels of a client. It uses the client's connection.
 
-    `namespace` is the namespace of the application's events, with dots in place of backslashes, or None.
+    `namespace` is the namespace of the application's events, with dots instead of backslashes, or None.
     """
 
     def __init__(

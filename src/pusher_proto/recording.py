@@ -257,7 +257,7 @@ def replay(lines: Iterable[str]) -> Iterator[Effect | Event | tuple[float, str]]
 
 
 class _ReplayedSession(Session):
-    """A session that uses the recorded outcomes in place of calls of the application's functions."""
+    """A session that uses the recorded outcomes instead of calls of the application's functions."""
 
     def __init__(self, options: Options, **settings: Any) -> None:
         super().__init__(options, wall_clock=None, **settings)
