@@ -12,13 +12,12 @@ from typing import Any, TypeVar, overload
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import AuthRequest, Event, LocalProtocolError, OnProgress, Options, Session
-from pusher_proto.client import ClientBase, HandlerErrors, Setup, Weakly
+from pusher_proto.client import ClientBase, HandlerErrors, Opening, Setup, Weakly
 from pusher_proto.driving import Driver, SSLContext
 
 from ._bindings import Binding, Caller
 from ._channel import Channel, Source, User
 from ._io import Connect, ConnectMessages, Loop, current_loop
-from ._leaving import Opening
 from ._waiting import Waiting
 
 __all__ = ["Authorizer", "Client", "open_pusher"]
@@ -221,6 +220,7 @@ def open_pusher(
     where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
     async def open_() -> Client:
+        await checkpoint()
         setup = Setup(
             options=options,
             authorizer=authorizer,

@@ -1,22 +1,18 @@
-"""Opening something with or without a block, and leaving the block: which of several exceptions comes out."""
+"""Entering and leaving the block of a client or of the test server: which of several exceptions comes out."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Generic, Self, TypeVar
+from contextlib import suppress
+from typing import Self
 
 import anyio
-from anyio.lowlevel import checkpoint
 
-from pusher_proto import LocalProtocolError
 from pusher_proto.client import is_cut_short, raise_breakage
 
 from ._io import Body, Loop
 
-__all__ = ["Leaving", "Opening"]
-
+__all__ = ["Leaving"]
 
 TURNS_TO_HEAR = 3
 """Turns of the event loop that a body has to hear from its own wait what went wrong, before it is interrupted."""
@@ -80,38 +76,3 @@ class Leaving:
             await self._end()
         if not cut_short:
             raise_breakage(self._errors, error)
-
-
-OpenedT = TypeVar("OpenedT", bound=Leaving)
-
-
-class Opening(AbstractAsyncContextManager[OpenedT], Generic[OpenedT]):
-    """What `open_pusher` and `serve` return: await it to open, or enter it to open for the length of a block."""
-
-    def __init__(self, name: str, open_: Callable[[], Awaitable[OpenedT]]) -> None:
-        self._name = name
-        self._open: Callable[[], Awaitable[OpenedT]] | None = open_
-        self._opened: OpenedT | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{self._name}(...) has no {name!r} yet: `await` it, or enter it with `async with`"
-        )
-
-    def __await__(self) -> Generator[Any, Any, OpenedT]:
-        return self._begin().__await__()
-
-    async def _begin(self) -> OpenedT:
-        open_, self._open = self._open, None
-        if open_ is None:
-            raise LocalProtocolError(f"this {self._name}(...) was opened before: call it again")
-        await checkpoint()
-        return await open_()
-
-    async def __aenter__(self) -> OpenedT:
-        self._opened = await self._begin()
-        return await self._opened.__aenter__()
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        assert self._opened is not None  # it was entered
-        await self._opened.__aexit__(_, error, __)

@@ -25,6 +25,7 @@ from ._client.goals import Goal, Goals
 from ._client.handles import Arguments, ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
 from ._client.host import Host
 from ._client.merging import MergedBase
+from ._client.opening import Opening
 from ._client.pending import END, PENDING, End, Nothing, Pending
 from ._client.registry import Bindings
 from ._client.selectors import Choice, Selector
@@ -75,6 +76,7 @@ __all__ = [
     "MergedBase",
     "NotAClass",
     "Nothing",
+    "Opening",
     "Overflow",
     "Pending",
     "Selector",

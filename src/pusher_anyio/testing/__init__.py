@@ -24,12 +24,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
 from anyio.streams.tls import TLSStream
 
+from pusher_proto.client import Opening
 from pusher_proto.testing import Server, ServerClose, ServerEffect, ServerRequest, ServerSend
 from pusher_proto.testing.expectations import AsyncExpectations, Expectations
 from pusher_proto.testing.running import Controls
 
 from .._io import current_loop
-from .._leaving import Leaving, Opening
+from .._leaving import Leaving
 from ._in_memory import InMemory, InMemoryAwaited, InMemoryThere
 from ._post import post
 
