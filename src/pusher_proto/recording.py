@@ -22,7 +22,6 @@ import random
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import Enum
 from typing import Any
 
 import msgspec
@@ -81,21 +80,10 @@ _LOGIN = re.compile(r"(?<=//)[^/]*@")
 _NOT_KEPT = ("auth", "headers", "query", "resolve_url", "decrypted_text", "origin", "proxy")
 
 
-class _Outcome(Enum):
-    """The result of `CatchUp.is_new` for an event, and whether the event became the last one of its channel."""
-
-    NEW = "n"
-    WITHOUT_KEY = "w"
-    DUPLICATE = "d"
-    LAST_DUPLICATE = "l"
-    RAISED = "r"
-
-    @classmethod
-    def of(cls, new: bool, *, was_last: bool) -> _Outcome:
-        """Return the outcome for a result of `is_new`."""
-        if new:
-            return cls.NEW if was_last else cls.WITHOUT_KEY
-        return cls.LAST_DUPLICATE if was_last else cls.DUPLICATE
+_LETTERS = {(True, True): "n", (True, False): "w", (False, False): "d", (False, True): "l"}
+"""Letters for the result of `CatchUp.is_new` for an event, and whether the event became the last one of its channel."""
+_OUTCOMES = {letter: outcome for outcome, letter in _LETTERS.items()} | {"r": None}
+"""Their meaning; None: the key function raised an exception."""
 
 
 class RecordingSession(Session):
@@ -117,6 +105,8 @@ class RecordingSession(Session):
         self._catch_ups.is_new = self._is_new
         self._keys: list[str] = []
         self._times: list[float] = []
+        self._memories: dict[CatchUp, int] = {}
+        """The numbers of the `CatchUp` objects: one that is given again continues."""
         self._write = write
         self._room = limit
         self._pulled = 0
@@ -153,16 +143,17 @@ class RecordingSession(Session):
         if more.get("catch_up") is not None:
             key = more["catch_up"].key
             line["catch_up"] = key if isinstance(key, str) else None
+            line["memory"] = self._memories.setdefault(more["catch_up"], len(self._memories))
         self._note(line)
 
     def _is_new(self, memory: CatchUp, event: ChannelEvent, window: int) -> bool:
         """Call `CatchUp.is_new`, and store the outcome, which is written after the input."""
-        outcome = _Outcome.RAISED
+        letter = "r"
         try:
             new = memory.is_new(event, window)
-            outcome = _Outcome.of(new, was_last=memory.last is event)
+            letter = _LETTERS[new, memory.last is event]
         finally:
-            self._keys.append(outcome.value)
+            self._keys.append(letter)
         return new
 
     def _time_of(self, wall_clock: Callable[[], float]) -> float:
@@ -262,15 +253,16 @@ class _ReplayedSession(Session):
     def __init__(self, options: Options, **settings: Any) -> None:
         super().__init__(options, wall_clock=None, **settings)
         self._catch_ups.is_new = self._is_new
-        self._keys: deque[_Outcome] = deque()
+        self._keys: deque[tuple[bool, bool] | None] = deque()
         self._times: deque[float] = deque()
+        self._memories: dict[object, CatchUp] = {}
 
     def use_outcomes(self, line: Mapping[str, Any]) -> None:
         """Set the outcomes of the functions that the next input calls."""
         try:
-            self._keys = deque(map(_Outcome, line.get("keys", "")))
+            self._keys = deque(_OUTCOMES[letter] for letter in line.get("keys", ""))
             self._times = deque(map(float, line.get("times", ())))
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not valid outcomes of functions: {describe(error)}") from error
         self._catch_ups.wall_clock = self._times.popleft if self._times else None
 
@@ -278,11 +270,20 @@ class _ReplayedSession(Session):
         if not self._keys:  # the recording ends here, or is an older one
             return memory.is_new(event, window)
         outcome = self._keys.popleft()
-        if outcome is _Outcome.RAISED:
+        if outcome is None:
             raise RuntimeError("the key function raised an exception when this was recorded")
-        if outcome in (_Outcome.NEW, _Outcome.LAST_DUPLICATE):
+        new, is_last = outcome
+        if is_last:
             memory.last = event
-        return outcome in (_Outcome.NEW, _Outcome.WITHOUT_KEY)
+        return new
+
+    def memory(self, number: object, key: Any) -> CatchUp:
+        """Return the `CatchUp` with this number; a new one without a number."""
+        if number is None:
+            return CatchUp(_not_called, key)
+        if number not in self._memories:
+            self._memories[number] = CatchUp(_not_called, key)
+        return self._memories[number]
 
 
 def _with_outcomes(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -321,7 +322,7 @@ def _begun(line: Mapping[str, Any]) -> _ReplayedSession:
 
 
 def _input(
-    session: Session, line: Mapping[str, Any]
+    session: _ReplayedSession, line: Mapping[str, Any]
 ) -> tuple[str, float, list[Any], dict[str, Any]]:
     """Return an input, its time and its arguments."""
     name, now = line.get("input"), line.get("now")
@@ -333,7 +334,7 @@ def _input(
         args = [_value(value) for value in line.get("args", [])]
         more = {"auth": _rebuilt_auth(line["auth"])} if "auth" in line else {}
         if "catch_up" in line:
-            more["catch_up"] = CatchUp(_not_called, line["catch_up"])
+            more["catch_up"] = session.memory(line.get("memory"), line["catch_up"])
         inspect.signature(getattr(session, name)).bind(*args, now=now, **more)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not valid arguments of {name}: {describe(error)}") from error
