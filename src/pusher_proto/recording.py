@@ -279,11 +279,8 @@ class _ReplayedSession(Session):
 
     def memory(self, number: object, key: Any) -> CatchUp:
         """Return the `CatchUp` with this number; a new one without a number."""
-        if number is None:
-            return CatchUp(_not_called, key)
-        if number not in self._memories:
-            self._memories[number] = CatchUp(_not_called, key)
-        return self._memories[number]
+        new = CatchUp(_not_called, key)
+        return new if number is None else self._memories.setdefault(number, new)
 
 
 def _with_outcomes(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
