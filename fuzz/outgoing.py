@@ -1,4 +1,4 @@
-"""Client events that an application triggers with an outbox: what became of each, and what the client said of it."""
+"""Client events that an application triggers with an outbox: the fate of each, and what the client reported."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Trip:
     name: str
     too_old_at: float
     left: bool = False
-    """Whether its channel was left before it was sent: the client may drop it."""
+    """Whether its channel was unsubscribed before it was sent: the client may drop it."""
     replaced: bool = False
     """Whether a newer event replaces it: the client must drop it."""
     sent_on: int | None = None
@@ -67,7 +67,7 @@ class Outgoing:
     """The connections whose end counted as a loss."""
 
     def watch_sending(self) -> None:
-        """Note every event that the session sends from now on."""
+        """Record every event that the session sends from now on."""
         connector = self.device.session._connector
         request = connector.request
 
@@ -77,7 +77,7 @@ class Outgoing:
                 self._sent(decode(frame).data, connector.connections, now)
             request(frame, kind, channel, now)
 
-        connector.request = watched  # type: ignore[method-assign]  # to see what goes out
+        connector.request = watched  # type: ignore[method-assign]  # to record sent events
 
     def counts(self) -> Counter[str]:
         """Return how many events were sent, arrived, and did not."""

@@ -68,7 +68,7 @@ class Reader:
         )
 
     def take(self, event: Event) -> str:
-        """Check an event of the application; return what is wrong with it, or an empty text."""
+        """Check an event of the application; return what is wrong with it, or ""."""
         match event:
             case GapNotClosed() | DecryptionFailed() if event.channel in LOGS:
                 self._told.add(event.channel)
@@ -88,7 +88,7 @@ class Reader:
         return self.wrong
 
     def lacks(self, name: str) -> str:
-        """Return what is missing of a log at rest, or an empty text."""
+        """Return what is missing of a log at rest, or ""."""
         due, stored = self._next[name], self._weather.counts[name]
         if due == stored or self._may_miss(name):
             return ""

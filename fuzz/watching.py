@@ -43,7 +43,7 @@ class WatchedServer(Server):
             realm.confirm = partial(self._confirm, realm.confirm)  # type: ignore[method-assign]  # the realm is made by the server
         self._asked_at: dict[tuple[str | None, str], float] = {}
         self.repeats: set[tuple[str | None, str]] = set()
-        """Subscriptions that were asked for a second time, to wake subscriptions that get nothing."""
+        """Subscriptions that were requested a second time, to wake subscriptions that get nothing."""
 
     def _confirm(
         self, confirm: Callable[..., None], socket: Socket, channel: Channel, now: float
@@ -52,7 +52,7 @@ class WatchedServer(Server):
         confirm(socket, channel, now)
 
     def _may_repeat(self, ask: tuple[str | None, str]) -> bool:
-        """Return whether a subscription may be asked for again."""
+        """Return whether a subscription may be requested again."""
         return False
 
     def _log(self, connection: Any, message: Any) -> None:

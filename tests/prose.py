@@ -84,14 +84,39 @@ RULES: list[tuple[str, str]] = [
     (r"\bno longer of use\b", "no longer needed"),
     (r"\AT?o be called\b|[.:;]\s+To be called\b", "Call it ..."),
     (r"\b(somebody|anybody)\b", "someone; better: name the person or the thing"),
-    (r"(?<!there )\b(is|are) no (?!longer\b|more\b)\w", "is not a ..., is not"),
     (r"\bin (the )?place of\b", "instead of"),
     (r"\b(after|of|each|every|for|in) so many\b", "this number of"),
     (
         r"\b(bytes?|signals?|answers?|messages?|errors?|an event) (comes|came)\b(?! from)",
         "is received, arrives",
     ),
-    (r"\b(is|are|being) got\b", "is requested, is obtained"),
+    (
+        (
+            r"(?<!\bthere )\b(is|are|was|were) no "
+            r"(?!longer\b|more\b|less\b|better\b|worse\b|different\b|such\b|need\b|doubt\b)(?=[a-z])"
+        ),
+        "is not a ..., are not ...",
+    ),
+    (r"\A\s*Note (?!that\b)(?=[a-z])", "Record ..., Store ..., Handle ..."),
+    (
+        r"\ATake (received )?(bytes|messages?|the (end|answer)|what|an? (message|answer|error|pong))\b",
+        "Process ...",
+    ),
+    (r"\bempty text\b", 'empty string, ""'),
+    (r"\bfor good\b", "permanently, final"),
+    (r"\b(go|goes|going|went) on\b(?! the)", "continue, resume"),
+    (r"\b(go|goes|going|went) out\b(?! of)", "is sent"),
+    (r"\b(ends?|answers?|closes?) so\b", "does so"),
+    (r"\bin words\b", "as text"),
+    (r"\b(is|are|was|were|be|been) asked for\b", "is requested"),
+    (r"\bas [A-Za-z' ]{1,30} (has|have|wants?) it\b", "as in ..., as ... requires"),
+    (r"\b(are|is|was|were|being) got\b", "is obtained, is requested"),
+    (r"\bchannels? (that )?(was|were|is|are|has been) left\b", "is unsubscribed"),
+    (r"\bsigns? of life\b", "name what was received"),
+    (r"\bbehind (each|the (answer|success|ping|pong|event|message|greeting))\b", "after"),
+    (r"\bwhat a person can do\b", "what the user can do"),
+    (r"\bwhat became of\b", "the result of, the state of"),
+    (r"\bkeeps? silent\b", "does not answer"),
 ]
 
 PATTERNS = [

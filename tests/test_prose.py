@@ -29,6 +29,37 @@ def test_each_kind_of_prose_in_a_module_is_read(text: str, tmp_path: Path) -> No
     assert findings(module)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("The text is no number.", "There is no number, and it is no longer used."),
+        ("Note the time.", "Note that it raises."),
+        ("Take bytes that were received.", "Take a snapshot."),
+        ("Return the error, or an empty text.", "Return the text, or an empty list."),
+        ("The server refused for good.", "It stays for hours."),
+        ("Reading goes on.", "The message goes on the wire."),
+        ("The subscribe goes out.", "It goes out of scope."),
+        ("Sockudo ends so.", "The line ends, so read on."),
+        ("Say why in words.", "Count in seconds."),
+        ("A key is asked for.", "It asks for a key."),
+        ("Format it as browsers have it.", "It is as old as it looks."),
+        ("An authorization is being got.", "It has got a name."),
+        ("The channel was left.", "It is left alone."),
+        ("Any byte is a sign of life.", "It is a sign of an error."),
+        ("It follows behind the ping.", "It is behind a proxy."),
+        ("Say what a person can do.", "Say what the user can do."),
+        ("Report what became of it.", "It became slow."),
+        ("Soketi keeps silent.", "It keeps the order."),
+    ],
+)
+def test_each_pattern_finds_what_it_is_for(wrong: str, right: str, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(f'"""{wrong}"""\n')
+    assert findings(module)
+    module.write_text(f'"""{right}"""\n')
+    assert findings(module) == []
+
+
 def test_code_is_not_prose(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Call `anew`.\n\n```python\nmeanwhile = 1\n```\n\nConnect\nanew.\n")

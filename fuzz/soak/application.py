@@ -53,7 +53,7 @@ _NO_MESSAGES = (
 """Events besides messages that a channel keeps for its first listener."""
 SLOW = (1.0, 5.0, 8.0)
 _PATIENCE = 12.0
-"""Seconds after which the service asks again for a channel that was refused for good."""
+"""Seconds after which the service asks again for a channel that was refused permanently."""
 _REFUSED_FOR_GOOD = re.compile(r"no subscription to ([^:]+):")
 _ACTS = (
     *("join", "join", "leave", "trigger", "trigger", "ping", "bind", "flap"),

@@ -232,7 +232,7 @@ class Proxy:
             self._passed(link)
 
     def _passed(self, link: Link) -> None:
-        """Note how long the oldest data was held: it was passed on, or is lost."""
+        """Record how long the oldest data was held: it was passed on, or is lost."""
         read, _ = link.waiting.popleft()
         now = time.time()
         if now - read > _HELD:

@@ -209,7 +209,7 @@ def open_pusher(
     another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
     `run` and comes out of it. `record` names a file for all inputs of the session, for `python -m
     pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it. `on_event` is called with every event
-    at once, whether or not it is asked for: for metrics. It must not wait; what it raises is logged. `on_progress` gets
+    at once, whether or not it is selected: for metrics. It must not wait; what it raises is logged. `on_progress` gets
     each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each when it begins and
     when it ends, with the seconds that it took.
     `wall_clock` returns seconds since the epoch, for `Gap.since`.

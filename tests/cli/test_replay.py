@@ -30,10 +30,10 @@ def test_what_was_recorded_is_printed(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("no\n", "is not a recording: not a line of a recording"),
+        ("no\n", "is not a recording: not a valid line of a recording"),
         (
             '{"options":{},"seed":1}\n',
-            "is not a recording: the first line of a recording names its",
+            "is not a recording: the first line of a recording has to contain its",
         ),
         (None, "No such file or directory"),
     ],

@@ -256,7 +256,7 @@ def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
 
 
 def test_U8_the_endpoint_answers_compressed() -> None:
-    """The client did not ask for compression, so the bytes are taken as they are, and are not JSON: a decompression
+    """The client did not ask for compression, so the bytes are used unchanged, and are not JSON: a decompression
     bomb has no effect.
     """
     bomb = gzip.compress(bytes(10 * MEGABYTE))

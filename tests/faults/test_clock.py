@@ -77,7 +77,7 @@ def test_K4_the_clock_jumps_back(back: float) -> None:
     assert_kept(script)
 
 
-def test_K4_the_time_of_day_is_asked_for_nowhere() -> None:
+def test_K4_the_time_of_day_is_used_nowhere() -> None:
     """Only the server of the command line reads it, and `wall_clock` for `Gap.since`."""
     asked = re.compile(
         r"\b(?:time|datetime|date)\.(?:time|time_ns|now|utcnow|today|localtime|gmtime)\b"

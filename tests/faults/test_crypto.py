@@ -163,7 +163,7 @@ def keys_alive() -> int:
 
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close", "loss"])
-def test_C5_a_channel_is_left_and_its_key_remains(end: str) -> None:
+def test_C5_a_channel_is_unsubscribed_and_its_key_remains(end: str) -> None:
     """It does not: after unsubscribe, disconnect, close and a loss nothing holds the key. While it is held, no repr
     shows it, and it cannot be pickled.
     """

@@ -73,7 +73,7 @@ def test_M1_text_that_is_not_JSON_comes(text: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", [b"[]", b'"s"', b"null", b"42", b"true", b"{}", b'{"event":1}'])
-def test_M2_JSON_comes_that_is_no_message(text: bytes) -> None:
+def test_M2_JSON_that_is_not_a_message(text: bytes) -> None:
     """It is reported by a `ProtocolViolation`, and the connection is kept."""
     assert_no_message(text)
 

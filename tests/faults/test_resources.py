@@ -46,7 +46,7 @@ def test_R1_an_event_of_a_hundred_megabytes_comes(megabytes: int) -> None:
     assert_returns(script)
 
 
-def test_R2_an_event_of_a_hundred_megabytes_goes_on_and_on() -> None:
+def test_R2_an_event_of_a_hundred_megabytes_does_not_end() -> None:
     """The rest of it is not kept. With a larger `max_message_size` an event of 10 MB is delivered."""
     script = listening()
     script.answers = False  # the driver has not closed yet, and goes on to read

@@ -98,7 +98,7 @@ class Dropping:
 async def test_R5_the_server_drops_what_is_not_read(
     driver: Driver, server: RunningServer, receive_buffer: int
 ) -> None:
-    """Reading goes on while the consumer is busy, so the server drops nothing; beyond `receive_buffer` the pause is
+    """Reading continues while the consumer is busy, so the server drops nothing; beyond `receive_buffer` the pause is
     reported."""
     script = Dropping()
     with FaultServer(script) as dropping:

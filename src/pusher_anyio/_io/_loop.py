@@ -114,7 +114,7 @@ class Loop(IO):
 
     @abstractmethod
     def why_not_here(self) -> str:
-        """Return why commands cannot be given from here: another thread, another event loop; or an empty text."""
+        """Return why commands cannot be given from here: another thread, another event loop; or "" if they can."""
 
     @abstractmethod
     async def check_cancelled(self) -> None:

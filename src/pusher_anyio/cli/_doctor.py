@@ -102,20 +102,20 @@ class _Chart:
         self.status = Exit.DONE
 
     def end(self, name: str, seconds: float, detail: str = "") -> None:
-        """Note a step that has succeeded."""
+        """Record a step that has succeeded."""
         self._note(_Step(name, "ok", round(seconds, 6), printable(detail)))
 
     def skip(self, name: str, detail: str) -> None:
-        """Note a step in which there is nothing to do."""
+        """Record a step in which there is nothing to do."""
         self._note(_Step(name, "skipped", None, detail))
 
     def fail(self, name: str, seconds: float, detail: str, advice: str, status: Exit) -> None:
-        """Note a step that has failed. The first failure decides the exit status."""
+        """Record a step that has failed. The first failure decides the exit status."""
         self._note(_Step(name, "failed", round(seconds, 6), printable(detail), advice))
         self.status = self.status or status
 
     def leave_out(self, name: str) -> None:
-        """Note a step that is not reached, because one before it has failed."""
+        """Record a step that is not reached, because one before it has failed."""
         self._note(_Step(name, "not reached"))
 
     def say(self, text: str, colour: str = "") -> None:

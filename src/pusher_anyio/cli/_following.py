@@ -89,7 +89,7 @@ def follow(
 
 
 class _Refused(Exception):
-    """A channel was refused for good."""
+    """A channel was refused permanently."""
 
 
 def _followed(

@@ -70,7 +70,7 @@ Sections: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 """Titles, each with the names of the options below it."""
 
 _ALL = f"{__name__}.all"
-"""The key in the context of a command whose whole help is asked for."""
+"""The key in the context of a command whose whole help is requested."""
 
 
 def _help_all(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

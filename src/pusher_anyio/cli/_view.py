@@ -137,7 +137,7 @@ class Rates:
         self._samples: deque[tuple[float, int, int]] = deque([(now, 0, 0)])
 
     def seen(self, now: float, events: int, size: int) -> tuple[float, float]:
-        """Note the current counts; return events and bytes in a second."""
+        """Store the current counts; return events and bytes in a second."""
         samples = self._samples
         if now - samples[-1][0] >= _FRESH:
             samples.append((now, events, size))

@@ -261,7 +261,7 @@ class Channel:
 
     @property
     def _is_early(self) -> bool:
-        """Whether a message received now is after the gap that `Subscribed` will report."""
+        """Whether a message that is received now follows the gap that `Subscribed` will report."""
         return self._will_report and (self.roster is None or self.roster.expects)
 
     @property

@@ -174,5 +174,5 @@ def read_refused_upgrade(item: UpgradeRefused) -> Ended:
 
 
 def read_retry_after(value: str) -> float | None:
-    """Return the seconds of a Retry-After header; None for a date, and for anything else."""
+    """Return the seconds of a Retry-After header; None for a date or an invalid value."""
     return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None

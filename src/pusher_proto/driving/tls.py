@@ -45,7 +45,7 @@ def default_context() -> SSLContext:
 class Tls:
     """The client's side of one TLS connection. After every call there may be something to send.
 
-    `end` is None until the connection is over: then the error, or an empty text after the server's close_notify.
+    `end` is None until the connection is over: then the error, or "" after the server's close_notify.
     """
 
     def __init__(self, context: SSLContext, host: str) -> None:
@@ -67,7 +67,7 @@ class Tls:
             self._read()  # the first step of the handshake: the server waits for it
 
     def decrypt(self, data: bytes) -> bytes:
-        """Take bytes that were received, and return the data of all complete records in them."""
+        """Process received bytes, and return the data of all complete records in them."""
         if self.end is not None:
             return b""
         self._received.write(data)
@@ -96,7 +96,7 @@ class Tls:
         return b"".join(records)
 
     def describe(self) -> str:
-        """Return the version of TLS, and the issuer and the end of the certificate, in words."""
+        """Return the version of TLS, and the issuer and the expiry of the certificate, as text."""
         certificate: dict[str, Any] = self._object.getpeercert() or {}
         issuer = {key: value for ((key, value),) in certificate.get("issuer", ())}
         by = issuer.get("organizationName") or issuer.get("commonName") or "an unknown authority"

@@ -138,7 +138,7 @@ class Trace(NoTrace):
 
 
 def _shown(peer: Any) -> str:
-    """Return an address as sockets have it, for people."""
+    """Return the text of an address of a socket."""
     match peer:
         case (str(host), int(port), *_):
             return f"{host} port {port}"

@@ -189,7 +189,7 @@ class Wire:
         self._trace.resolved(infos)
 
     def opened(self, peer: object = None) -> None:
-        """The stream is open, to the address `peer` (as sockets have it; only `on_progress` needs it)."""
+        """The stream is open, to the address `peer` (in the format of sockets; only `on_progress` needs it)."""
         if self.state is not WireState.DIALING:
             return
         self._trace.reached(peer, tls=bool(self._name))

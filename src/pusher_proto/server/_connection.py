@@ -158,17 +158,17 @@ class Connection:
         return True
 
     def send_text(self, text: str, *, force: bool = False) -> None:
-        """Send one text message, unless this is not an open WebSocket, or is silent and not forced."""
+        """Send one text message. Does nothing without an open WebSocket, or while it is silent, unless `forced`."""
         if self.state is State.OPEN and (force or not self.silent):
             self._send(text_frame(text))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send one text message, given as a frame, unless this is not an open WebSocket or is silent."""
+        """Send one text message, given as a frame. Does nothing without an open WebSocket or while it is silent."""
         if self.state is State.OPEN and not self.silent:
             self._send(frame)
 
     def send_ping(self) -> None:
-        """Send a ping of the WebSocket protocol, unless this is not an open WebSocket or is silent."""
+        """Send a ping of the WebSocket protocol. Does nothing without an open WebSocket or while it is silent."""
         if self.state is State.OPEN and self._websocket is not None:
             self._send_unless_silent(self._websocket.ping())
 
@@ -177,7 +177,7 @@ class Connection:
         self._send(data)
 
     def close(self, code: int, reason: str) -> None:
-        """Send a close frame and wait for the peer's; end a connection that is not a WebSocket at once."""
+        """Send a close frame and wait for the peer's; without a WebSocket end the connection at once."""
         if self.state is State.OPEN and self._websocket is not None:
             self.state = State.CLOSING
             self._send(self._websocket.close(code, reason))

@@ -17,7 +17,7 @@ Answers: TypeAlias = Literal[
 ]
 """The kinds of answers that `delay` tells apart; "auth" is the auth endpoint, "api" the HTTP API.
 
-"cache" is the cached event behind a success: with a delay, live events may precede it, as on Sockudo.
+"cache" is the cached event after a success: with a delay, live events may precede it, as on Sockudo.
 """
 
 Shape: TypeAlias = Literal["pusher", "error", "soketi", "internal", "silent"]

@@ -35,7 +35,7 @@ class ReverbApi(HttpApi):
     connection."""
 
     def answer(self, request: HttpRequest, now: float) -> HttpResponse | None:
-        """Carry out the request of a publisher; the connection ends behind each answer."""
+        """Carry out the request of a publisher; the connection ends after each answer."""
         response = super().answer(request, now)
         if response is None:
             return None

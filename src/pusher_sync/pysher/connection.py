@@ -111,7 +111,7 @@ class Connection(CallbackBase, Thread):
             client.close()
 
     def disconnect(self, timeout: float | None = None) -> None:
-        """Disconnect for good; `start()` connects again. No callback is called after it.
+        """Disconnect permanently; `start()` connects again. No callback is called after it.
 
         Waits for a running callback, at most `timeout` seconds (5 by default), unless it is called in one.
         """
