@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from secrecy import Watch
-from slow import why_left_out
+from slow import LONGEST, why_left_out
 
 pytest_plugins = ["pusher_anyio._pytest_plugin"]
 
@@ -33,21 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Watch(), "secrecy")
 
 
-FIRST = (
-    *("autobahn/test_autobahn.py", "cli/test_screens.py", "coming_from_pysher/test_differences.py"),
-    *(
-        "drivers/test_life.py",
-        "example_programs/test_examples.py",
-        "example_programs/test_redis.py",
-    ),
-    *("faults/test_memory_net.py", "faults/test_processes_net.py", "parity/test_page.py"),
-    *("proto/test_leaks.py", "proto/test_limits.py", "sockudo/test_failures.py"),
-    *("sockudo/test_restarts.py", "soketi/test_restarts.py", "test_frozen.py"),
-    *("test_reference.py", "test_site.py", "test_soak.py", "test_weather.py"),
-)
-"""The files that take longest. They begin first, so that no worker is left alone with one of them at the end."""
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="also run the tests marked slow, as CI does"
@@ -64,7 +49,8 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.path.as_posix().endswith(FIRST))
+    """Begin with the longest files, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""Which tests run with `--slow` and in CI only, and why."""
+"""Which tests run with `--slow` and in CI only, with the reasons, and which files take longest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-__all__ = ["FIXTURES", "why_left_out"]
+__all__ = ["FIXTURES", "LONGEST", "why_left_out"]
 
 FIXTURES = {
     "autobahn": "installs Autobahn's fuzzing server and runs 548 cases",
@@ -22,6 +22,32 @@ FIXTURES = {
 
 A test with the marker `smoke` runs all the same.
 """
+
+LONGEST = (
+    "autobahn/test_autobahn.py",
+    "cli/test_screens.py",
+    "coming_from_pysher/test_differences.py",
+    "drivers/test_life.py",
+    "drivers/test_scenarios.py",
+    "example_programs/test_examples.py",
+    "example_programs/test_redis.py",
+    "faults/test_memory_net.py",
+    "faults/test_processes_net.py",
+    "parity/test_page.py",
+    "proto/test_contract.py",
+    "proto/test_leaks.py",
+    "reverb/test_failures.py",
+    "reverb/test_restarts.py",
+    "sockudo/test_failures.py",
+    "sockudo/test_restarts.py",
+    "soketi/test_restarts.py",
+    "tests/test_frozen.py",
+    "tests/test_reference.py",
+    "tests/test_site.py",
+    "tests/test_soak.py",
+    "tests/test_weather.py",
+)
+"""The files that take longest, by the ends of their paths."""
 
 
 def why_left_out(item: pytest.Item) -> str | None:
