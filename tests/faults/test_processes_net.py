@@ -121,7 +121,7 @@ def test_A7_the_process_forks_after_a_blocking_client_has_connected(server: Serv
         with open_pusher(options) as client:
             room = client.subscribe("room").wait_subscribed(5)
             stream, binding = room.events(), room.bind("n", print)
-            sockets = [each._socket.fileno() for each in client._io._pipes.values()]
+            sockets = [each.moved_by._socket.fileno() for each in client._driver.wires.values()]
             child = os.fork()
             if child == 0:
                 calls = [

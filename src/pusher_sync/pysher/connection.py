@@ -95,6 +95,7 @@ class Connection(CallbackBase, Thread):
             client.connect()
             super().start()
         except BaseException:
+            self._client = None
             client.close()
             raise
 
