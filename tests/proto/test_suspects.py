@@ -301,6 +301,7 @@ def test_a_suspect_that_is_still_being_authorized_holds_the_next_one_back() -> N
     assert [one.details.channel for one in script.asked] == ["private-b"]
 
 
+@pytest.mark.parametrize("kind", ["public", "private", "mixed"])
 @pytest.mark.parametrize(
     ("rate", "channels", "within"),
     [
@@ -310,12 +311,15 @@ def test_a_suspect_that_is_still_being_authorized_holds_the_next_one_back() -> N
     ],
 )
 def test_F7_a_limit_of_messages_that_ends_connections_blames_no_channel(
-    rate: MessageRate, channels: int, within: float
+    rate: MessageRate, channels: int, within: float, kind: str
 ) -> None:
     app = replace(DEMO_APP, message_rate=rate)
     world = World(server=Server([app], options=ServerOptions(dialect="reverb")))
-    device = world.connected(Options.for_reverb("pusher.test", key=DEMO_APP.key, tls=False))
-    names = [f"channel-{n}" for n in range(channels)]
+    options = Options.for_reverb("pusher.test", key=DEMO_APP.key, tls=False)
+    device = world.connected(options, authorizer=without_data)
+    private = {"public": 0, "private": channels, "mixed": channels // 2}[kind]
+    names = [f"channel-{n}" for n in range(private, channels)]
+    names += [f"private-channel-{n}" for n in range(private)]
     device.subscribe(*names)
     world.run_until(lambda: up(device, names), within)
     assert device.of(SubscriptionFailed) == []
@@ -325,3 +329,52 @@ def test_F7_a_limit_of_messages_that_ends_connections_blames_no_channel(
     world.reset(device)
     world.run_until(lambda: up(device, names), within)
     assert len(device.of(ConnectionLost)) == losses + 1
+
+
+def test_the_others_wait_for_the_suspect_that_goes_first() -> None:
+    script = connected(auth=None, auth_timeout=5.0)
+    good = [f"good-{n}" for n in range(5)]
+    script.subscribe(*good, "private-a", "private-b")
+
+    def authorize() -> None:
+        for asked in script.asked:
+            script.do(script.session.authorized, asked.request, AuthResponse("key:signature"))
+        script.asked.clear()
+
+    for _ in range(3):
+        for name in good:
+            script.send(SUCCEEDED, "{}", name)
+        authorize()
+        channels_asked(script)
+        script.eof()
+        reconnected(script)
+    # Nothing else is asked for until the suspect is subscribed ...
+    assert ([one.details.channel for one in script.asked], channels_asked(script)) == (
+        ["private-a"],
+        [],
+    )
+    authorize()
+    assert channels_asked(script) == ["private-a", *good]
+    script.eof()
+    assert [one.channel for one in script.take() if isinstance(one, SubscriptionFailed)] == [
+        "private-a"
+    ]
+
+
+def test_the_others_do_not_wait_for_ever() -> None:
+    script = connected(auth=None, auth_timeout=5.0)
+    good = [f"good-{n}" for n in range(5)]
+    script.subscribe(*good, "private-a", "private-b")
+    for _ in range(3):
+        for name in good:
+            script.send(SUCCEEDED, "{}", name)
+        for asked in script.asked:
+            script.do(script.session.authorized, asked.request, AuthResponse("key:signature"))
+        script.asked.clear()
+        channels_asked(script)
+        script.eof()
+        reconnected(script)
+    script.do(script.session.unsubscribe, "private-a")
+    assert channels_asked(script) == []
+    script.wait(5)
+    assert channels_asked(script) == good

@@ -40,7 +40,7 @@ class Admission:
     """Sends the subscribes of the current connection, each with its authorization."""
 
     __slots__ = (
-        "_alone", "_auth_requests", "_connector", "_emit", "_options", "_pace", "_probed", "_queue",
+        "_alone", "_auth_requests", "_connector", "_emit", "_held", "_options", "_pace", "_probed", "_queue",
         "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "early", "renewals",
         "sealed", "suspects",
     )  # fmt: skip
@@ -72,15 +72,21 @@ class Admission:
         """Presence channels that were subscribed on this connection without `channel_data`, as the signed-in user."""
         self._probed: Channel | None = None
         """The suspect that is being subscribed alone."""
+        self._held = False
+        """Whether all channels wait until the suspect that goes first is subscribed."""
         self._succeeded = 0
         """How many subscribes have succeeded on this connection."""
         self.suspects = Suspects()
         self.early = EarlyMessages(options.receive_buffer, self._emit)
         self.sealed = Sealed(options, self.early, self._refresh_key)
 
-    def established(self, socket_id: str) -> None:
+    def established(self, socket_id: str, now: float) -> None:
         """Use a new connection."""
         self._socket_id = socket_id
+        self._held = self.suspects.has_first
+        if self._held:
+            # Its authorization may wait for something else, such as the sign-in.
+            self._timers.set(Timer.PACE, now + self._options.auth_timeout)
 
     def lost(
         self, unanswered: list[str], behind: str | None, now: float
@@ -141,6 +147,11 @@ class Admission:
         if self.suspects.suspected(channel.name):
             self._alone[channel.name] = channel
             self.proceed(now)
+        elif self._held and self.suspects.goes_first(channel.name):
+            self._begin(channel, now)
+            self._end_hold(channel, now)
+        elif self._held:
+            self._queue[channel.name] = channel
         elif self._queue or not self._pace.take(now):
             self._queue[channel.name] = channel
             self._timers.set(Timer.PACE, self._pace.due())
@@ -149,6 +160,7 @@ class Admission:
 
     def pace_due(self, now: float) -> None:
         """Start with the waiting channels that the rate allows."""
+        self._held = False
         while self._queue and self._pace.take(now):
             self._begin(self._queue.pop(next(iter(self._queue))), now)
         if self._queue:
@@ -156,11 +168,18 @@ class Admission:
         else:
             self.proceed(now)
 
+    def _end_hold(self, channel: Channel, now: float) -> None:
+        """Start with the other channels if the suspect that goes first is subscribed, or has failed."""
+        if self._held and channel.state is not C.AUTHORIZING:
+            self.pace_due(now)
+
     def proceed(self, now: float) -> None:
         """Start with the next suspect if no other request is unanswered."""
         if not self._alone and self._probed is None:
             return
-        while not (self._queue or self._connector.ledger.waiting or self._socket_id is None):
+        while not (
+            self._held or self._queue or self._connector.ledger.waiting or self._socket_id is None
+        ):
             probed, self._probed = self._probed, None
             if probed is not None:
                 if probed.state is C.AUTHORIZING:
@@ -195,6 +214,7 @@ class Admission:
         channel.requested(None)
         if channel.state is C.AUTHORIZING:
             self._use(channel, result, now)
+            self._end_hold(channel, now)
         else:  # a new key for a channel that is subscribed
             self.sealed.refreshed(channel, result, now)
 

@@ -53,6 +53,11 @@ class Suspects:
         """Return whether to subscribe the channel alone."""
         return name != self._first and (name in self._names or name in self._convicted)
 
+    @property
+    def has_first(self) -> bool:
+        """Whether there is a channel to subscribe before all others."""
+        return self._first is not None
+
     def goes_first(self, name: str) -> bool:
         """Return whether to subscribe the channel before all others."""
         return name == self._first
