@@ -224,7 +224,7 @@ EXPIRED = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
         (
             ("127.0.0.9", None),
             True,
-            "Connect by a name that the certificate is made for, or have the address put into it.",
+            "Connect by a host name that is in the certificate, or issue one for the IP address.",
         ),
         (
             ("127.0.0.1", EXPIRED),
@@ -350,8 +350,8 @@ NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --por
             3,
             f"{HTTP} 403 Forbidden",
             (
-                "The server, or something in front of it, does not let this client in: check the key, "
-                "headers and Origin."
+                "The server, or a proxy in front of it, rejects this client: check key, headers "
+                "and Origin."
             ),
         ),
         (
@@ -364,7 +364,7 @@ NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --por
             "502 Bad Gateway",
             1,
             f"{HTTP} 502 Bad Gateway",
-            "The server, or the proxy in front of it, is in trouble: look at its log.",
+            "The server, or the proxy in front of it, failed: look at its log.",
         ),
     ],
 )
@@ -401,7 +401,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
 @pytest.mark.parametrize(
     ("code", "status", "advice"),
     [
-        (4000, 3, "This app takes TLS only: leave tls=True."),
+        (4000, 3, "This app accepts TLS only: set tls=True."),
         (
             4004,
             3,
@@ -444,7 +444,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (403, ""),
             (
-                "the auth endpoint answered 403 (the application does not let this user into the channel, "
+                "the auth endpoint answered 403 (the application does not allow this channel for this user, "
                 "or the token is wrong)"
             ),
             "Check the rule for this channel (Laravel: routes/channels.php), and whose token it is.",
@@ -452,7 +452,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (419, PAGE),
             (
-                "the auth endpoint answered 419 (Laravel wants a CSRF token: use a route with a bearer "
+                "the auth endpoint answered 419 (Laravel requires a CSRF token: use a route with a bearer "
                 f"token (Sanctum), or send X-XSRF-TOKEN); its answer begins: {PAGE}"
             ),
             "Use a route with a bearer token (Laravel: auth:sanctum); this one requires a CSRF token.",
@@ -460,7 +460,7 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (200, PAGE),
             (
-                "the auth endpoint answered a page where JSON was expected: a login page? Log in, or send a "
+                "the auth endpoint answered with a page, not with JSON: a login page? Send a session cookie or a "
                 f"token; its answer begins: {PAGE}"
             ),
             "The answer is a web page, probably a login: say who you are with --header, and check --auth-url.",
@@ -476,8 +476,8 @@ PAGE = "<!DOCTYPE html><title>Log in</title>"
         (
             (302, ""),
             (
-                "the auth endpoint redirects (302) to an unknown place; redirects are not followed, because they "
-                "would get the headers: give the right URL, or send Accept: application/json when it is a "
+                "the auth endpoint redirects (302) to an unknown place; redirects are not followed, because the "
+                "target would get the headers: set the right URL, or send Accept: application/json when it is a "
                 "login page"
             ),
             (

@@ -102,7 +102,7 @@ def test_a_line_for_a_person_commands_no_terminal(event: ChannelEvent, line: str
         (SubscriptionFailed("room", SubscriptionError("no", channel="room")), "no"),
         (
             SubscriptionFailed("room", AuthorizationError("busy", channel="room"), 2.0),
-            "busy; asking again in 2.0 s",
+            "busy; next request in 2.0 s",
         ),
         (CacheMiss("cache-x"), "cache-x has no cached event"),
         (MemberAdded("presence-x", ANN), "presence-x: ann joined"),

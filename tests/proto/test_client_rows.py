@@ -741,7 +741,7 @@ def test_8_5_any_message_can_be_sent_within_limits() -> None:
     with pytest.raises(LocalProtocolError, match="has 22 bytes; servers take 10"):
         client.send_event("x", "x" * 20)
     client.disconnect()
-    with pytest.raises(NotConnected, match="no connection to send 'x' on"):
+    with pytest.raises(NotConnected, match="'x' cannot be sent without a connection"):
         client.send_event("x", {})
 
 

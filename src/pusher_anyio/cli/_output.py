@@ -102,7 +102,7 @@ def describe(event: Event, server: str) -> str | None:
         case SubscriptionFailed(retry_in=None):
             return str(event.error)
         case SubscriptionFailed():
-            return f"{event.error}; asking again in {event.retry_in:.1f} s"
+            return f"{event.error}; next request in {event.retry_in:.1f} s"
         case CacheMiss():
             return f"{event.channel} has no cached event"
         case MemberAdded():
