@@ -283,39 +283,21 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """
         with self._guard:
             self._checks.open()
-            check_channel(channel, strict=self._options.strict_names)
-            handle = self._known_handle(channel) or self._channel_class(self._host, channel)
-            kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
-            auth, decrypted_text = auth or kept.auth, decrypted_text or kept.decrypted_text
-            if auth is not None:
-                self._check_auth(auth)
-            self._check_authorized(channel, auth)
-            has_catch_up = catch_up is not None or key is not None
-            made = self._catch_up_of(catch_up, key) if has_catch_up else None
-            memory = kept.catch_up or made
-            self._session.subscribe(
-                channel,
-                auth=auth,
-                decrypted_text=decrypted_text,
-                catch_up=memory,
-                now=self._now(),
-            )
-            if memory is not None and made is not None:
-                memory.use(made.fetch, made.key)
-            if auth is not None or decrypted_text is not None or memory is not None:
-                handle._subscribed_with = Arguments(auth, decrypted_text, memory)  # noqa: SLF001 - see above
-            self._delivery.backlog.begin(channel)
-            self._kept[channel] = handle
+            handle = self._subscribe(channel, auth, decrypted_text, catch_up, key)
             self._changed()
             return handle
 
     def subscribe_many(self, channels: Iterable[str]) -> dict[str, ChannelT]:
         """Subscribe to channels; return their handles by name. Raises as `subscribe` does, before any changes."""
         with self._guard:
+            self._checks.open()
             names = list(dict.fromkeys(channels))
             for name in names:
                 self._check_can_subscribe(name)
-            return {name: self.subscribe(name) for name in names}
+            try:
+                return {name: self._subscribe(name) for name in names}
+            finally:
+                self._changed()
 
     def unsubscribe_all(self) -> None:
         """Unsubscribe from all channels."""
@@ -330,6 +312,36 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         large and for messages that only the client may send, and `ClientClosed`.
         """
         self._host.command(self._session.send_event, event, data, channel)
+
+    def _subscribe(
+        self,
+        channel: str,
+        auth: Auth | None = None,
+        decrypted_text: DecryptedText | None = None,
+        catch_up: Fetch | None = None,
+        key: EventKey | None = None,
+    ) -> ChannelT:
+        """Do what `subscribe` does, but for what follows: call `_changed` after it."""
+        check_channel(channel, strict=self._options.strict_names)
+        handle = self._known_handle(channel) or self._channel_class(self._host, channel)
+        kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client
+        auth, decrypted_text = auth or kept.auth, decrypted_text or kept.decrypted_text
+        if auth is not None:
+            self._check_auth(auth)
+        self._check_authorized(channel, auth)
+        has_catch_up = catch_up is not None or key is not None
+        made = self._catch_up_of(catch_up, key) if has_catch_up else None
+        memory = kept.catch_up or made
+        self._session.subscribe(
+            channel, auth=auth, decrypted_text=decrypted_text, catch_up=memory, now=self._now()
+        )
+        if memory is not None and made is not None:
+            memory.use(made.fetch, made.key)
+        if auth is not None or decrypted_text is not None or memory is not None:
+            handle._subscribed_with = Arguments(auth, decrypted_text, memory)  # noqa: SLF001 - see above
+        self._delivery.backlog.begin(channel)
+        self._kept[channel] = handle
+        return handle
 
     def _check_auth(self, auth: Auth | None) -> None:
         """Raise TypeError for a source of authorizations that this client cannot call."""

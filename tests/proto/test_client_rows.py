@@ -794,6 +794,27 @@ def test_wish_6_many_channels_in_one_call() -> None:
         goal.check()
 
 
+def test_wish_6_channels_in_one_call_are_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    client = connected(world, world.options(max_channels=2))
+    changed, calls = client._changed, list[int]()
+
+    def counted() -> None:
+        calls.append(len(client._session.channels()))
+        changed()
+
+    monkeypatch.setattr(client, "_changed", counted)
+    with pytest.raises(LocalProtocolError, match="there are 2 channels already"):
+        client.subscribe_many(["a", "b", "c"])
+    assert calls == [2]
+    world.run(1)
+    states = {name: channel.state for name, channel in client.channels.items()}
+    assert states == {"a": ChannelState.SUBSCRIBED, "b": ChannelState.SUBSCRIBED}
+    client.close()
+    with pytest.raises(ClientClosed):
+        client.subscribe_many([])
+
+
 def private_room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
     world = World()
     client, [channel] = subscribed(world, "private-room", options=world.options(**options))
