@@ -421,7 +421,7 @@ async def a_wait_for_a_channel_that_is_tried_again_names_the_reason(
 ) -> None:
     server.refuse_channel("room", shape="soketi", code=4100, message="full")
     async with driver(quick(server)) as client:
-        reason = "it failed, and is tried again: the server refused 'room': full"
+        reason = "it failed and will be tried again: the server refused 'room': full"
         with pytest.raises(PusherTimeout, match=reason):
             await client.subscribe("room").wait_subscribed(0.3)
 
@@ -1051,7 +1051,7 @@ async def events_of_an_outbox_wait_for_the_connection(
         room.outbox(max_age=0.01)
         client.disconnect()
         room.trigger("client-at", 6)
-        with pytest.raises(PusherTimeout, match="1 client events were dropped while they waited"):
+        with pytest.raises(PusherTimeout, match="1 waiting client events were dropped"):
             await client.flush(5)
         assert client.stats.client_events_dropped == 1
 

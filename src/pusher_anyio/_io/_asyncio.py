@@ -95,7 +95,7 @@ class AsyncioLoop(Loop):
 
     def current_task(self) -> Any:
         """Return this task."""
-        return asyncio.current_task(self.native) if asyncio._get_running_loop() else None  # noqa: SLF001 - see above
+        return asyncio.current_task(self.native)
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""

@@ -96,8 +96,6 @@ class Loop(IO):
         self.context: contextvars.Context = contextvars.copy_context()
         """Copied for every task and call."""
         self._fewer: anyio.Event | None = None
-        self._leaving: list[Any] = []
-        """Tasks that wait for the end of all others: a handler may close the client."""
 
     # What an event loop adds
 
@@ -135,10 +133,10 @@ class Loop(IO):
         return cancel
 
     def cancel_tasks(self) -> None:
-        """Cancel all tasks but the callers of `end`."""
+        """Cancel all tasks."""
         self.ended = True
-        for task in self.tasks.keys() - self._leaving:
-            self.tasks[task]()
+        for cancel in tuple(self.tasks.values()):
+            cancel()
 
     # Byte streams
 
@@ -240,15 +238,11 @@ class Loop(IO):
         await self._until(lambda: not self.wires)
 
     async def end(self) -> None:
-        """Cancel all tasks, and wait until nothing is left but the tasks that wait here."""
-        current = self.current_task()
-        self._leaving.append(current)
-        self._notify()
-        try:
-            self.cancel_tasks()
-            await self._until(lambda: not (self.wires or self.tasks.keys() - self._leaving))
-        finally:
-            self._leaving.remove(current)
+        """Cancel all tasks, and wait until nothing is left."""
+        # A handler that closes the client is neither cancelled nor waited for: another one may do the same.
+        self._ended(self.current_task())
+        self.cancel_tasks()
+        await self._until(lambda: not (self.wires or self.tasks))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         with anyio.CancelScope(shield=True):
