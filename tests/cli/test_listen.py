@@ -10,8 +10,10 @@ import socket
 import ssl
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pusher
 import pytest
@@ -22,7 +24,8 @@ from pusher_anyio.cli import _following
 from pusher_anyio.cli._arguments import Arguments
 from pusher_anyio.cli._server import options_from
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto import Options
+from pusher_proto import Options, PusherTimeout
+from pusher_sync import Client, open_pusher
 
 from .conftest import WhenSubscribed
 from .processes import command, end, line_with
@@ -49,6 +52,25 @@ def test_events_are_printed_as_json_and_counted(
     told = err.splitlines()
     assert told[0].startswith("connected, socket id ")
     assert told[1:] == ["subscribed to a", "subscribed to private-b"]
+
+
+def test_the_first_connection_is_shown_on_a_slow_machine(
+    running: ServerInThread,
+    address: list[str],
+    when_subscribed: WhenSubscribed,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def slow(options: Options, **more: Any) -> Client:
+        client = open_pusher(options, **more)
+        with suppress(PusherTimeout):
+            client.wait_connected(timeout=0.5)
+        return client
+
+    monkeypatch.setattr(_following, "open_pusher", slow)
+    when_subscribed("room", lambda: running.publish("room", "e", 1))
+    assert main(["listen", *address, "--count", "1", "room"]) == 0
+    assert capfd.readouterr().err.startswith("connected, socket id ")
 
 
 def test_only_events_of_the_names_that_are_asked_for_are_printed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any, Protocol
 
@@ -59,7 +60,8 @@ def follow(
 
     Ends with status 0 after `end_after` seconds, and with status 5 after `arguments.timeout` seconds.
     """
-    options = options_from(arguments, channels)
+    # It connects once the stream is open, so that no event is missed on a busy machine.
+    options = replace(options_from(arguments, channels), auto_connect=False)
     context = ssl_context_from(arguments)
     began = time.monotonic()
     deadlines = [(end_after, Exit.DONE), (arguments.timeout, Exit.TIMED_OUT)]
@@ -69,6 +71,7 @@ def follow(
             stream = client.events()
             for channel in channels:
                 client.subscribe(channel)
+            client.connect()
             if _followed(client, stream, shown, until, server_of(options)):
                 return Exit.DONE
             if status == Exit.TIMED_OUT:
