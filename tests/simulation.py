@@ -400,7 +400,7 @@ class World:
             return
         if self.network.bad_certificate is not None:
             code = self.network.bad_certificate
-            self._end(wire, ConnectionUnsafe("the certificate is not good", verify_code=code))
+            self._end(wire, ConnectionUnsafe("the certificate is invalid", verify_code=code))
             return
         wire.open = True
         self._by_connection[wire.connection] = wire

@@ -241,7 +241,7 @@ def test_a_certificate_that_is_not_good_is_status_3(
     arguments = secure.trusted if trust else secure.arguments
     status, step, detail, told = last_step(*arguments, capfd=capfd)
     assert (status, step, told) == (3, "TLS and certificate", advice)
-    assert detail.startswith("the certificate of 127.0.0.1 is not good: ")
+    assert detail.startswith("the certificate of 127.0.0.1 is invalid: ")
 
 
 def test_a_server_without_tls_is_told_from_one_with_it(

@@ -974,7 +974,7 @@ async def a_server_whose_certificate_is_not_good_hears_so(
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         options = Options.from_host("127.0.0.1", port=port, key="demo", **QUICK)
         async with driver(options) as client:
-            with pytest.raises(ConnectionFailed, match=r"certificate of 127\.0\.0\.1 is not good"):
+            with pytest.raises(ConnectionFailed, match=r"certificate of 127\.0\.0\.1 is invalid"):
                 await client.wait_connected(5)
             await until(lambda: heard)
         assert heard == ["TLSV1_ALERT_UNKNOWN_CA"]

@@ -608,5 +608,5 @@ def test_W39_an_authorizer_whose_result_is_to_be_awaited_is_refused_in_words(
     options = quick(server, auth=None)
     with open_pusher(options, authorizer=lambda request: later(request)) as client:
         room = client.subscribe("private-room")
-        with pytest.raises(AuthorizationError, match="must be awaited: use a plain function"):
+        with pytest.raises(AuthorizationError, match="returned an awaitable: use a plain function"):
             room.wait_subscribed(5)

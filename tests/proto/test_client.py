@@ -263,7 +263,7 @@ def test_an_authorization_that_nobody_can_be_asked_for_is_refused() -> None:
     world = World()
     client = connected(world, world.options(auth=None))
     client.device.subscribe("private-x")
-    with pytest.raises(AuthorizationError, match="no authorizer was given to open_pusher"):
+    with pytest.raises(AuthorizationError, match="there is no authorizer: set"):
         client.channel("private-x").wait_subscribed()
 
 

@@ -123,7 +123,7 @@ def test_a_server_with_a_certificate_that_is_not_good_is_told() -> None:
     client, server = Tls(ssl.create_default_context(), HOST), Server()
     client.decrypt(server.answer(client.to_send()))
     assert isinstance(client.end, ConnectionUnsafe)
-    assert str(client.end).startswith(f"the certificate of {HOST} is not good: ")
+    assert str(client.end).startswith(f"the certificate of {HOST} is invalid: ")
     why = client.end
     client.cut_off()
     assert client.end is why

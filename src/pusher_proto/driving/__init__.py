@@ -1,8 +1,8 @@
-"""The part of a driver that needs no I/O: for programs that embed the core in another event loop.
+"""The part of a driver without I/O: for programs that embed the core in another event loop.
 
-A `Driver` runs one session on an `IO`, which is all that an embedder writes: it dials, moves bytes, rings at a time,
-and calls functions of the application. Each byte stream is a `Wire` between the two. Nothing here knows sockets,
-threads or event loops; `ssl` is used on bytes in memory.
+A `Driver` runs one session on an `IO`, which the embedder writes: it dials, moves bytes, sets a timer, and calls
+functions of the application. A `Wire` is one byte stream between the two. Nothing in this package opens sockets, starts
+threads or runs an event loop; `ssl` is used on bytes in memory.
 """
 
 from .addresses import STAGGER, in_turns, peer_of

@@ -9,13 +9,13 @@ from typing import Any
 __all__ = ["STAGGER", "in_turns", "peer_of"]
 
 STAGGER = 0.25
-"""Seconds before the next address is tried as well (section 5)."""
+"""The delay in seconds before the next address is tried, while the earlier ones have not answered (section 5)."""
 
 
 def in_turns(infos: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the addresses of alternating families, and of each family in the system's order.
+    """Yield the addresses with alternating families; those of one family in the order of the system.
 
-    `infos` is what `socket.getaddrinfo` returned.
+    `infos` is the result of `socket.getaddrinfo`.
     """
     families: dict[int, list[tuple[Any, ...]]] = {}
     for info in infos:
@@ -25,7 +25,7 @@ def in_turns(infos: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
 
 
 def peer_of(sock: Any) -> object:
-    """Return the address that a socket is connected to, or None if it does not say: for `Wire.opened`."""
+    """Return the address of a socket's peer, or None if it is not known: for `Wire.opened`."""
     try:
         return sock.getpeername()
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""Which function of the application an effect calls, and what its result means."""
+"""Finds the function of the application that an effect calls, and converts its result to answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Call = Authorize | AuthorizeMany | CallApplication
 
 
 def number_of(effect: Call) -> int:
-    """Return the number that `CancelCall` has for the call."""
+    """Return the number of the call, as in `CancelCall`."""
     return effect.requests[0] if isinstance(effect, AuthorizeMany) else effect.request
 
 
@@ -33,12 +33,12 @@ def question(
         return asked.authorize_many, list(effect.details)
     asked = effect.authorizer or asked
     if asked is None:
-        raise UnsupportedFeature("no authorizer was given to open_pusher")
+        raise UnsupportedFeature("there is no authorizer: set open_pusher(authorizer=...)")
     return asked, effect.details
 
 
 def _with_argument(function: Callable[[], Any]) -> Callable[[Any], object]:
-    """Return a function of one argument that does what `function` does without one, under the same name."""
+    """Return a function with one argument, which it ignores, that calls `function` and has its name."""
 
     async def awaited(_: object) -> object:
         return await function()
@@ -50,7 +50,7 @@ def _with_argument(function: Callable[[], Any]) -> Callable[[Any], object]:
 
 
 def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, object]:
-    """Return the answer to each request, from what the function returned or the exception that it raised."""
+    """Return the answer to each request, from the result of the function or the exception that it raised."""
     if isinstance(effect, Authorize):
         return {effect.request: result}
     if not isinstance(result, BaseException):
@@ -63,7 +63,7 @@ def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, obje
 
 
 def outcome_of(function: Callable[..., object], *args: object) -> object:
-    """Return what a function of the application returns, or the exception that it raises."""
+    """Call a function of the application; return its result or the exception that it raised."""
     try:
         return function(*args)
     except BaseException as error:
@@ -71,10 +71,10 @@ def outcome_of(function: Callable[..., object], *args: object) -> object:
 
 
 def call_plain(function: Callable[[Any], object], argument: object) -> object:
-    """Return what a function of the application returns or raises; a TypeError if that is to be awaited."""
+    """Call a plain function; return its result or exception, or a TypeError if the result is awaitable."""
     result = outcome_of(function, argument)
     if not inspect.isawaitable(result):
         return result
     if inspect.iscoroutine(result):
         result.close()
-    return TypeError("the result must be awaited: use a plain function, or pusher_anyio")
+    return TypeError("the function returned an awaitable: use a plain function, or pusher_anyio")

@@ -1,4 +1,4 @@
-"""The loop that all drivers share: it carries out what a session asks for on an `IO`."""
+"""The loop that all drivers share: it carries out the effects of a session on an `IO`."""
 
 from __future__ import annotations
 
@@ -38,45 +38,44 @@ __all__ = ["IO", "Driver", "DriverOptions"]
 
 
 class IO(Protocol):
-    """What moves bytes and time: all that an embedder writes. A `Driver` calls it; no call may wait.
+    """The I/O, which the embedder writes. A `Driver` calls it; no call may block.
 
-    If a call fails for now (no thread or no file can be made) it raises OSError or RuntimeError, and
-    the attempt has failed.
+    A call that fails temporarily (no more threads or files) raises OSError or RuntimeError; then the attempt fails.
     """
 
     def time(self) -> float:
         """Return monotonic seconds."""
 
     def open(self, wire: Wire) -> None:
-        """Begin to dial, then to move the bytes of `wire`: say `opened` or `failed`, later `received` and so on."""
+        """Start to dial, and move the bytes of `wire`: call its `opened` or `failed`, later `received` and so on."""
 
     def attend(self, wire: Wire) -> None:
-        """Look again at `wants_data`, `has_to_write` and `over` of a wire: something may have changed."""
+        """Check `wants_data`, `has_to_write` and `over` of a wire, which may have changed."""
 
     def ring_at(self, at: float) -> None:
-        """Call `Driver.ring` at `at`, and not at the time that was set before. Infinity means never."""
+        """Call `Driver.ring` at the time `at`; it replaces the time set before. Infinity means never."""
 
     def call(
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
     ) -> Callable[[], object]:
-        """Call `function(argument)`, a function of the application, where it may take its time.
+        """Call `function(argument)`, a function of the application, which may be slow, without blocking.
 
-        Then call `done` with its result or its exception. Return a function that cancels the call:
-        a coroutine function is cancelled, a plain one runs on. In both cases `done` is still called, once, when the
-        function has ended: the session counts the calls that have not.
+        Call `done` once with its result or exception. Return a function that cancels the call: it cancels a coroutine
+        function, and lets a plain function run to its end. Call `done` in both cases when the function has ended,
+        because the session counts pending calls.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverOptions:
-    """What a `Driver` may be given besides the session and the `IO`."""
+    """The optional settings of a `Driver`."""
 
     ssl_context: SSLContext | None = None
-    """For TLS. By default the default context of the process, which is made by `IO.call` the first time."""
+    """The context for TLS. By default the default context of the process, which is created in a call of `IO.call`."""
     tls: bool = True
-    """Whether wires do TLS. False where the `IO` encrypts streams itself, or carries them without a network."""
+    """Whether wires establish TLS. False if the `IO` does that itself, or works without a network."""
     authorizer: Callable[..., object] | None = None
-    """Answers authorization requests of channels that have no `auth`, and for which `Options.auth` is None."""
+    """The function that answers authorization requests without an `auth` of the channel or the options."""
     on_progress: OnProgress | None = None
     """Called with each step of connecting."""
 
@@ -87,8 +86,8 @@ _DEFAULTS = DriverOptions()
 class Driver:
     """Runs one session on an `IO`.
 
-    `deliver` takes the events from the session. `broke` gets each exception that the session, a wire or `deliver`
-    raises in a call from the `IO`: a bug, or an exception of a function of the application.
+    It calls `deliver` to take the events from the session, and `broke` with each exception that the session, a wire or
+    `deliver` raises in a call from the `IO`: after a bug, or for an exception of a function of the application.
 
     With several threads, hold one lock during each call of the `Driver` and of its wires.
     """
@@ -118,20 +117,20 @@ class Driver:
         self._deliver = deliver
         self._broke = broke
         self.rings_at: float = inf
-        """When `ring` is to be called, the last argument of `IO.ring_at`: for an `IO` that looks at it in each turn."""
+        """The last argument of `IO.ring_at`, for an `IO` that checks it in each turn: when to call `ring`."""
         self._carrying_out = False
         self._calls: dict[int, Callable[[], object]] = {}
         self._without_context: list[Wire] = []
 
     @property
     def ended(self) -> bool:
-        """Whether the session is closed and nothing follows: no goodbye is waited for."""
+        """Whether the session is closed and all streams have ended."""
         return self.session.closed and self.session.next_deadline() is None
 
-    # Inputs
+    # Inputs.
 
     def tell(self, answer: Callable[..., None], *details: object) -> None:
-        """Call an input of the session with the time, and carry out what follows."""
+        """Call an input of the session with the current time, and carry out the effects."""
         try:
             answer(*details, now=self._io.time())
             if not self._carrying_out:
@@ -140,7 +139,7 @@ class Driver:
             self._broke(error)
 
     def ring(self, now: float | None = None) -> None:
-        """Fire the due timers, at the time that was given to `IO.ring_at`. `now` defaults to `IO.time()`."""
+        """Fire the timers that are due. Call it at the time of `IO.ring_at`. `now` defaults to `IO.time()`."""
         self.rings_at = inf
         try:
             self.session.handle_timeout(now=self._io.time() if now is None else now)
@@ -151,7 +150,7 @@ class Driver:
     def settle(self) -> None:
         """Carry out all effects of the session, deliver its events, and call `IO.attend` for each wire.
 
-        Call it after every input, and after every command of the application.
+        Call it after each input, and after each command of the application.
         """
         session, io = self.session, self._io
         if (effect := session.next_effect()) is not None and not self._carrying_out:
@@ -171,9 +170,9 @@ class Driver:
             io.ring_at(deadline)
 
     def abort(self) -> None:
-        """End the session and all wires at once, without goodbye.
+        """Close the session and abort all wires immediately.
 
-        It raises nothing, and after a bug ends all that can be ended.
+        It never raises: after a bug it ends as much as possible.
         """
         wires = tuple(self.wires.values())
         acts: list[Callable[[], None]] = [partial(self.session.close, now=self._io.time())]
@@ -184,13 +183,13 @@ class Driver:
                 act()
 
     def look(self) -> None:
-        """Do what `settle` does. For calls from the `IO`: bugs go to `broke`."""
-        self.tell(_look)
+        """Do the same as `settle`, but report bugs to `broke`: for calls from the `IO`."""
+        self.tell(_no_input)
 
-    # Within
+    # Effects.
 
     def _carry_out_all(self, effect: Effect | None) -> None:
-        """Carry out effects until there is none, including the effects that follow from answers given here."""
+        """Carry out effects until there are none, including those of inputs that it calls itself."""
         self._carrying_out = True
         try:
             while effect is not None:
@@ -236,21 +235,21 @@ class Driver:
                 self.session.tls_started(wire.number, now=self._io.time())
             case StartTls():
                 wire.start_tls(effect.host)
-                self._give_context(wire, effect.ssl_context)
+                self._set_context(wire, effect.ssl_context)
             case _:
                 wire.close(abort=effect.abort)
 
     def _open(self, wire: Wire) -> None:
         self.wires[wire.number] = wire
         if isinstance(wire.effect, OpenTransport) and wire.effect.tls:
-            self._give_context(wire, wire.effect.ssl_context)
+            self._set_context(wire, wire.effect.ssl_context)
         try:
             self._io.open(wire)
         except _FOR_NOW as error:
             wire.failed(error)
 
-    def _give_context(self, wire: Wire, own: Any) -> None:
-        """Give a wire its own context or the driver's, now or when it has been made."""
+    def _set_context(self, wire: Wire, own: Any) -> None:
+        """Set the SSL context of a wire: its own or the driver's, now or when that was created."""
         context = own or self._context or cached_context()
         if context is not None:
             wire.secure(context)
@@ -273,7 +272,7 @@ class Driver:
 
     def _call(self, effect: Call) -> None:
         number = number_of(effect)
-        self._calls[number] = _nothing
+        self._calls[number] = _not_started
         done = partial(self.tell, self._called, effect)
         try:
             function, argument = question(effect, self._authorizer)
@@ -298,16 +297,16 @@ class Driver:
                 self.session.authorized(request, answer, now=now)
 
 
-def _look(**_: float) -> None:
-    """The input that changes nothing."""
+def _no_input(**_: float) -> None:
+    """Change nothing: used instead of an input of the session."""
 
 
-def _nothing() -> None:
-    """Cancel a call that has not begun."""
+def _not_started() -> None:
+    """Do nothing: used until there is a function that cancels the call."""
 
 
 _FOR_NOW = (OSError, RuntimeError)
-"""Errors of a temporary shortage: no more files, "can't start new thread"."""
+"""Exceptions for a temporary lack of resources: too many open files, "can't start new thread"."""
 
 
 def _make_context(_: object) -> SSLContext:

@@ -1,6 +1,6 @@
-"""A connection that carries whole messages: the wire between a session and a connection that the application opened.
+"""A connection that carries whole messages, opened by the application: the wire between it and a session.
 
-The application's object frames messages itself, over a WebSocket of another library, a browser's, or memory.
+The application's object does the framing: a WebSocket of another library or of a browser, or a queue in memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["MessageWire", "checked_connection", "checked_message", "connection_e
 
 
 class MessageWire(Wire):
-    """One connection that carries whole messages. Made by `Driver`, given to `IO.open` like any `Wire`.
+    """One connection that carries whole messages. `Driver` creates it and passes it to `IO.open`, like any `Wire`.
 
-    The I/O opens it with `host`, `port`, `effect.tls` and `effect.target`. Each piece of `to_write` is one message in
-    UTF-8, and `received` takes one message. Once the wire is `over`, the I/O closes the connection with the code and
-    the reason in `goodbye`, within `effect.close_timeout` seconds.
+    The I/O opens the connection to `host`, `port`, `effect.tls` and `effect.target`. `to_write` returns one message in
+    UTF-8, and `received` processes one message. When the wire is `over`, the I/O closes the connection with the code
+    and the reason in `goodbye`, within `effect.close_timeout` seconds.
     """
 
     __slots__ = ("goodbye",)
@@ -47,7 +47,7 @@ class MessageWire(Wire):
             self._tell(self._session.receive_message, self.number, data)
 
     def failed(self, error: BaseException | str) -> None:
-        """The connection could not be opened, or ended. The server's close code says more than an error of writing."""
+        """Handle the end of the connection, or the failure to open it. A close code overrides other errors."""
         self._end(error if isinstance(error, ConnectionEnded) else self._error or error)
 
     def _take(self) -> bytes:
@@ -68,9 +68,9 @@ def checked_connection(connection: object) -> None:
 
 
 def checked_message(connection: object, message: object) -> str | bytes | None:
-    """Return what `receive` returned; None for the end. Raises `ConnectionEnded` where the connection has a close code.
+    """Return the result of `receive`; None is the end. Raises `ConnectionEnded` if the connection has a close code.
 
-    Raises TypeError for everything else.
+    Raises TypeError for a result of another type.
     """
     if message is None:
         ended = _ended(connection, None)
@@ -83,12 +83,12 @@ def checked_message(connection: object, message: object) -> str | bytes | None:
 
 @contextmanager
 def connection_errors(connection: object = None) -> Iterator[None]:
-    """Raise exceptions of the block in the terms of a session, with the original as their cause.
+    """Convert exceptions of the block to those of a session, with the original exception as the cause.
 
-    `ConnectionEnded` where a close code or an HTTP status is found, in the exception or else in the attributes
-    `close_code` and `close_reason` of the connection; with the seconds of Retry-After from the headers of a refusal.
-    `ConnectionUnsafe` for a certificate that was not accepted.
-    Other exceptions are left as they are. Those of websockets, aiohttp, trio-websocket and httpx-ws are understood.
+    Raises `ConnectionEnded` if there is a close code or an HTTP status in the exception, or else in the attributes
+    `close_code` and `close_reason` of the connection; it has the seconds of Retry-After in the headers of a refusal.
+    Raises `ConnectionUnsafe` for a certificate that was not accepted. Does not change other exceptions. Supports the
+    exceptions of websockets, aiohttp, trio-websocket and httpx-ws.
     """
     try:
         yield
@@ -102,16 +102,18 @@ def connection_errors(connection: object = None) -> Iterator[None]:
 
 
 def _unsafe(error: BaseException | None) -> ConnectionUnsafe | None:
+    """Return the exception for a certificate that was not accepted, from an exception or its causes; or None."""
     while error is not None:
         code = getattr(error, "verify_code", None)
         if isinstance(code, int):  # an SSLCertVerificationError
             said = getattr(error, "verify_message", "") or str(error)
-            return ConnectionUnsafe(f"the certificate is not good: {said}", verify_code=code)
+            return ConnectionUnsafe(f"the certificate is invalid: {said}", verify_code=code)
         error = error.__cause__
     return None
 
 
 def _ended(connection: object, error: Exception | None) -> ConnectionEnded | None:
+    """Return the exception for a close code or an HTTP status, if there is one."""
     for code, reason in _codes(connection, error):
         if isinstance(code, int) and (100 <= code < 600 or 1000 <= code < 5000):
             text = reason if isinstance(reason, str) else ""
@@ -156,7 +158,7 @@ _PLACES = (
 
 
 def _codes(connection: object, error: Exception | None) -> Iterator[tuple[object, object]]:
-    """Yield what may be a code and its reason, the best place first."""
+    """Yield possible codes and their reasons, the most likely first."""
     if hasattr(error, "rcvd"):  # websockets; its own `code` gives a DeprecationWarning
         frame = getattr(error, "rcvd", None)
         yield getattr(frame, "code", None), getattr(frame, "reason", None)

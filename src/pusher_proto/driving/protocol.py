@@ -1,4 +1,4 @@
-"""A wire on a transport of asyncio, or of another event loop that has the same interface."""
+"""Moves the bytes of a wire over a transport of asyncio, or of another event loop with the same interface."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class WireProtocol:
 
     def __init__(self, wire: Wire, soon: Callable[[Callable[[], None]], object]) -> None:
         self.transport: Any = None
-        """The transport, once there is one."""
+        """The transport; None before `connection_made`."""
         self._wire = wire
         self._soon = soon
         self._write_is_due = False
         self._unwritten = 0
-        """How many bytes the transport has and has not written; nothing is given to it before it has."""
+        """How many bytes the transport has not written yet. It gets no more until they are written."""
 
     def attend(self) -> None:
-        """Read, write, or end, as the wire says. Call it only when there is a transport."""
+        """Read, write or close as the wire requires. Call it only when there is a transport."""
         wire, transport = self._wire, self.transport
         if wire.over:
             transport.abort()
@@ -42,14 +42,16 @@ class WireProtocol:
             else:
                 transport.pause_reading()
         if not (self._write_is_due or self._unwritten) and wire.has_to_write:
-            # Soon: then all that this turn brings is written in one piece.
+            # Later: then everything sent in this turn is written together.
             self._soon(self._write)
             self._write_is_due = True
 
     def connection_made(self, transport: Any) -> None:
-        """Take the transport of the new connection."""
+        """Use the transport of the new connection."""
         self.transport = transport
-        transport.set_write_buffer_limits(0)  # it then reports when all is written
+        transport.set_write_buffer_limits(
+            0
+        )  # then it calls resume_writing when its buffer is empty
         if hasattr(transport, "max_size"):
             transport.max_size = READ_SIZE  # asyncio's own is 256 KB; uvloop has none
         self._wire.opened(transport.get_extra_info("peername"))
@@ -60,15 +62,15 @@ class WireProtocol:
         self._wire.received(bytes(data))  # on Windows it may be a bytearray
 
     def eof_received(self) -> bool:
-        """Report that no more data follows. Return True: the wire says when to close the transport."""
+        """Report the end of the data. Return True: the wire decides when to close the transport."""
         self._wire.eof()
         return True
 
     def pause_writing(self) -> None:
-        """Do nothing: the size of the transport's buffer says more."""
+        """Do nothing: `_write` checks the size of the transport's buffer."""
 
     def resume_writing(self) -> None:
-        """Write on: the transport has written all that it had."""
+        """Continue to write: the transport's buffer is empty."""
         size, self._unwritten = self._unwritten, 0
         self._wire.written(size)
         self._write()

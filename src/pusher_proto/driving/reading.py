@@ -1,11 +1,11 @@
-"""How much a driver reads at once."""
+"""The sizes of reads."""
 
 from __future__ import annotations
 
 __all__ = ["READ_SIZE", "RECORD_SIZE", "SMALL_READ"]
 
 READ_SIZE = 768 * 1024
-"""Bytes that a driver asks the system for.
+"""How many bytes a driver reads at once.
 
 A read costs a turn, 50 µs and more: with a third of this an event of 10 KB takes 4 % more, with two thirds 1 %. With
 more than this what was read is out of the cache before it is used, and a turn takes longer than others like to wait.

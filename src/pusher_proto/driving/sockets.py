@@ -1,4 +1,4 @@
-"""A wire on a socket that does not block, watched by a selector."""
+"""Moves the bytes of a wire over a non-blocking socket with a selector."""
 
 from __future__ import annotations
 

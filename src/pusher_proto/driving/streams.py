@@ -1,4 +1,4 @@
-"""A wire on a byte stream whose methods are awaited, as those of anyio, trio and curio."""
+"""Moves the bytes of a wire over a byte stream with async methods, such as those of anyio, trio and curio."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class WireStream:
         self._paused: Any = None
         self._writing = False
         self.stop_writing: Callable[[], object] = _nothing
-        """Cancels the task that writes."""
+        """A function that cancels the task that writes."""
 
     async def read(self) -> None:
-        """Read until the wire is over. Raises what the stream raises, also at its end."""
+        """Read until the wire is over. Raises the exceptions of the stream, including the one at its end."""
         wire = self._wire
         while not wire.over:
             if not wire.wants_data:
@@ -61,10 +61,10 @@ class WireStream:
                 continue
             data = await self._stream.receive(READ_SIZE)
             wire.received(data)
-            del data  # or it would be held until the next read, and be large after a burst
+            del data  # or it would be kept until the next read, and it may be large
 
     def attend(self) -> None:
-        """Read and write, as the wire says."""
+        """Read and write as the wire requires."""
         wire = self._wire
         if self._paused is not None and (wire.wants_data or wire.over):
             self._paused.set()
@@ -86,4 +86,4 @@ class WireStream:
 
 
 def _nothing() -> None:
-    """Cancel nothing: no task writes."""
+    """Do nothing: no task writes."""

@@ -1,4 +1,4 @@
-"""TLS over bytes in memory, and the default context of the process. The only module of the core that imports `ssl`."""
+"""TLS on bytes in memory, and the default SSL context of the process. Only this module of the core imports `ssl`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .reading import RECORD_SIZE, SMALL_READ
 __all__ = ["NOT_NOW", "SSLContext", "Tls", "cached_context", "default_context"]
 
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-"""What a socket that does not block raises when it cannot read or write now, also one that speaks TLS itself."""
+"""The exceptions of a non-blocking socket, plain or with TLS, that cannot read or write now."""
 
 _cached: tuple[ssl.DefaultVerifyPaths, SSLContext] | None = None
 
 
 def cached_context() -> SSLContext | None:
-    """Return the default context of the process if it was made already, for the certificate store of today."""
+    """Return the default context of the process if there is one for the current certificate store, else None."""
     if _cached is not None and _cached[0] == ssl.get_default_verify_paths():
         return _cached[1]
     return None
@@ -28,28 +28,28 @@ def cached_context() -> SSLContext | None:
 def default_context() -> SSLContext:
     """Return the default context of the process, which all its clients share.
 
-    The first call loads the certificate store: some 20 ms and 800 KB. Call it in a worker thread. A context without
-    any certificate authority is not kept: the store may be installed or mounted later.
+    The first call loads the certificate store, which takes about 20 ms and 800 KB: call it in a worker thread. A context
+    without certificate authorities is not cached, since the store may be installed or mounted later.
     """
     global _cached
     if (known := cached_context()) is not None:
         return known
     paths = ssl.get_default_verify_paths()
     context = ssl.create_default_context()
-    # OpenSSL reads the files of a directory when it needs them, and counts none of them before.
+    # OpenSSL reads the files of a directory when it needs them, and does not count them before.
     if context.cert_store_stats()["x509_ca"] or paths.capath is not None:
         _cached = (paths, context)
     return context
 
 
 class Tls:
-    """The client's side of one TLS connection. After every call there may be something to send.
+    """The client side of one TLS connection. Send the bytes of `to_send` after each call.
 
-    `end` is None until the connection is over: then the error, or "" after the server's close_notify.
+    `end` is None until the connection ends; then it is the error, or "" after the server's close_notify.
     """
 
     def __init__(self, context: SSLContext, host: str) -> None:
-        # The dot at the end of an absolute name is for the name lookup: no certificate has it.
+        # The dot at the end of an absolute name is for the name lookup only: certificates do not contain it.
         self._host = host = host.removesuffix(".")
         self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.established: bool = False
@@ -64,7 +64,7 @@ class Tls:
         ) as error:  # a bad client certificate, a name that no certificate can have
             self.end = error
         else:
-            self._read()  # the first step of the handshake: the server waits for it
+            self._read()  # start the handshake
 
     def decrypt(self, data: bytes) -> bytes:
         """Process received bytes, and return the data of all complete records in them."""
@@ -84,10 +84,10 @@ class Tls:
             self.end = ""
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # both sides have said goodbye
+        except ssl.SSLZeroReturnError:  # both sides have sent close_notify
             self.end = ""
         except ssl.SSLCertVerificationError as error:
-            message = f"the certificate of {self._host} is not good: {error.verify_message}"
+            message = f"the certificate of {self._host} is invalid: {error.verify_message}"
             known = self._object.context.cert_store_stats()["x509_ca"]
             self.end = ConnectionUnsafe(message, verify_code=error.verify_code, authorities=known)
             self.end.__cause__ = error
@@ -104,19 +104,19 @@ class Tls:
         return f"{self._object.version()}, by {by}, until {until}"
 
     def encrypt(self, data: bytes) -> None:
-        """Encrypt `data` and add it to the output. Call it only after `established` is True."""
+        """Encrypt `data` and append it to the output. Call it only when `established` is True."""
         while data:
             data = data[self._object.write(data) :]
 
     def part(self) -> None:
-        """Add close_notify to the output."""
+        """Append close_notify to the output."""
         self.parted = True
-        with suppress(ssl.SSLError):  # the answer to it is not waited for
+        with suppress(ssl.SSLError):  # do not wait for the server's close_notify
             self._object.unwrap()
 
     @property
     def has_to_send(self) -> bool:
-        """Whether `to_send` has something."""
+        """Whether there is output to send."""
         return self._to_send.pending > 0
 
     def to_send(self) -> bytes:
@@ -124,7 +124,7 @@ class Tls:
         return self._to_send.read()
 
     def cut_off(self) -> None:
-        """Note that nothing more will be received. Without close_notify that is an error only before `established`."""
+        """Handle the end of the stream. Without close_notify it is an error only during the handshake."""
         if self.end is None and self.established:
             self.end = ""
         elif self.end is None:

@@ -1,4 +1,4 @@
-"""Reports the steps of connecting: what the session, the wire and the I/O know of them, in one order."""
+"""Reports the steps of connecting to `on_progress`, from the session, the wire and the I/O."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _log = logger("client")
 
 
 class NoTrace:
-    """What a wire reports to without `on_progress`."""
+    """Receives the reports of a wire without `on_progress`, and ignores them."""
 
     def resolved(self, infos: Sequence[tuple[Any, ...]]) -> None:
-        """Take the addresses of the host, as `socket.getaddrinfo` returned them."""
+        """Report the addresses of the host: the result of `socket.getaddrinfo`."""
 
     def reached(self, peer: object, *, tls: bool) -> None:
-        """Report that the stream is open, to the address `peer`; with `tls`, TLS begins now."""
+        """Report that the stream is open to the address `peer`; with `tls`, TLS starts now."""
 
     def securing(self) -> None:
-        """Report that TLS begins behind the proxy."""
+        """Report that TLS starts on a tunnel through the proxy."""
 
     def secured(self, describe: Callable[[], str]) -> None:
         """Report that TLS is established; `describe` returns its version and certificate."""
@@ -37,7 +37,7 @@ NO_TRACE = NoTrace()
 
 
 class Trace(NoTrace):
-    """Follows the attempts to connect of one session."""
+    """Reports the attempts of one session to connect."""
 
     def __init__(self, session: Session, report: OnProgress, time: Callable[[], float]) -> None:
         self._session = session
@@ -46,12 +46,12 @@ class Trace(NoTrace):
         self._transport: int | None = None
         """The stream of the current attempt."""
         self._step: ConnectStep | None = None
-        """The step that runs."""
+        """The current step."""
         self._began = 0.0
         session.watch(self._moved)
 
     def of(self, transport: int) -> NoTrace:
-        """Return what the wire of this stream reports to."""
+        """Return the object that gets the reports of this stream's wire."""
         return self if transport == self._transport else NO_TRACE
 
     def resolved(self, infos: Sequence[tuple[Any, ...]]) -> None:

@@ -1,13 +1,13 @@
-"""One byte stream between a session and whatever moves its bytes.
+"""One byte stream between a session and the I/O that moves its bytes.
 
-The session's side says `send`, `start_tls` and `close`. The I/O's side says `opened`, `received`, `eof`, `written`,
-`write_failed` and `failed`, and looks at `to_write()`, `wants_data` and `over`. The wire holds three lines of the
-session's contract, for every driver alike:
+The driver calls `send`, `start_tls` and `close` for the session. The I/O calls `opened`, `received`, `eof`, `written`,
+`write_failed` and `failed`, and checks `to_write()`, `wants_data` and `over`. For all drivers, the wire ensures three
+lines of the session's contract:
 
-- One answer: whatever both sides do and in whatever order, the session is notified once that the stream could not be
-  opened, or that it was opened and later, once, that it ended. An abort is answered at once and waits for no I/O.
-- Order: bytes are written in the order of `send`; TLS begins and the stream closes after the data sent before.
-- Reading pauses when the session says so, and while TLS is about to begin.
+- One answer: whatever both sides do and in any order, the session is notified once that the stream could not be opened,
+  or that it was opened and later, once, that it ended. An abort is answered at once, without waiting for the I/O.
+- Order: bytes are written in the order of `send`; TLS starts and the stream closes after the data sent before.
+- Reading pauses while the session does not want data, and until TLS starts.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from .trace import NO_TRACE, NoTrace
 __all__ = ["WIRE", "Wire", "WireInput", "WireState"]
 
 PIECE = 4096
-"""Bytes after which a piece that is written ends: progress is reported piece by piece."""
+"""A write ends when it has at least this many bytes, so that progress is reported often enough."""
 
 
 class WireState(StrEnum):
-    """Where a wire is."""
+    """The state of a wire."""
 
     DIALING = "dialing"
     SECURING = "securing"
-    """TLS is being established; the session does not know yet that the stream is open."""
+    """TLS is being established; the session was not notified yet that the stream is open."""
     OPEN = "open"
     UPGRADING = "upgrading"
-    """TLS is to be established on a stream that was open without it, after the data sent before."""
+    """TLS will be established on an open stream, after the data sent before."""
     CLOSING = "closing"
-    """What was sent before is written; then the wire is over."""
+    """The data sent before is written; then the wire is over."""
     REFUSING = "refusing"
-    """TLS failed; an alert for the server is written, then the wire is over."""
+    """TLS failed; an alert for the server is written; then the wire is over."""
     OVER = "over"
 
 
 class WireInput(StrEnum):
-    """What happens to a wire."""
+    """The inputs of a wire."""
 
     OPENED = "opened"
-    OPENED_FOR_TLS = "opened, and TLS is wanted from the start"
+    OPENED_FOR_TLS = "opened, and TLS has to be established first"
     SECURED = "TLS is established"
-    START_TLS = "the session asks for TLS"
+    START_TLS = "the session starts TLS"
     CLOSE = "the session closes it after the data sent before"
     TLS_FAILED = "TLS could not be established"
     END = "the end, from either side"
@@ -66,16 +66,16 @@ WIRE: Final[dict[tuple[WireState, WireInput], WireState]] = {
     (WireState.UPGRADING, WireInput.TLS_FAILED): WireState.REFUSING,
     **{(state, WireInput.END): WireState.OVER for state in WireState},
 }
-"""The state after an input; a pair that is not here changes nothing."""
+"""The next state for each state and input. A pair that is not in the table changes nothing."""
 
 _OPEN, _CLOSING, _OVER = WireState.OPEN, WireState.CLOSING, WireState.OVER
 _SHAKING_HANDS = (WireState.SECURING, WireState.UPGRADING)
 
 
 class Wire:
-    """One byte stream. Made by `Driver`; given to `IO.open`, which dials `host` and `port`.
+    """One byte stream. `Driver` creates it and passes it to `IO.open`, which dials `host` and `port`.
 
-    `tell(answer, *details)` calls an input of the session with the time and carries out what follows from it.
+    `tell(answer, *details)` calls an input of the session with the current time and carries out the effects.
     """
 
     __slots__ = (
@@ -94,23 +94,23 @@ class Wire:
         self.number: int = effect.transport
         self.state: WireState = WireState.DIALING
         self.moved_by: Any = None
-        """What the I/O keeps with the wire."""
+        """An object that the I/O stores with the wire."""
         self._session = session
         self._tell = tell
         self._trace = trace
         self._answer: Callable[..., None] = session.transport_failed
-        """What tells the session of the end."""
+        """The input of the session that reports the end."""
         self._name = effect.host if effect.tls else ""
-        """The name that a certificate must carry, while TLS is wanted and has not begun."""
+        """The host name for which the certificate must be valid, until TLS starts; "" without TLS."""
         self._context: SSLContext | None = None
         self._tls: Tls | None = None
         self._outbox: list[bytes] = []
         self._piece = b""
-        """What is being written."""
+        """The bytes that are being written."""
         self._plain = 0
-        """How many bytes of `send` are in it, where TLS hides them."""
+        """How many bytes of `send` they contain, if they are encrypted."""
         self._error: BaseException | str = ""
-        """Why nothing more is written."""
+        """Why no more bytes can be written."""
 
     @property
     def host(self) -> str:
@@ -122,7 +122,7 @@ class Wire:
         """The port to dial."""
         return self.effect.port
 
-    # The session's side
+    # Calls for the session.
 
     def send(self, data: bytes) -> None:
         """Write `data` after the data sent before."""
@@ -130,21 +130,21 @@ class Wire:
             self._outbox.append(data)
 
     def start_tls(self, host: str) -> None:
-        """Begin TLS after the data sent before, and read nothing until then."""
+        """Start TLS after the data sent before, and do not read until then."""
         self._name = host
         self._enter(WireInput.START_TLS)
         self._trace.securing()
         self._begin_tls()
 
     def close(self, *, abort: bool) -> None:
-        """Close after the data sent before, or at once. A stream that is not open yet is abandoned."""
+        """Close after the data sent before, or immediately with `abort` or if the stream is not open yet."""
         if self.state is _OPEN and not abort:
             self._enter(WireInput.CLOSE)
-            self._emptied()
+            self._check_output()
         else:
             self._end(self._error or ("given up" if self._is_unknown else ""))
 
-    # The driver's
+    # The SSL context.
 
     def secure(self, context: SSLContext) -> None:
         """Use this context for TLS."""
@@ -152,11 +152,11 @@ class Wire:
             self._context = context
             self._begin_tls()
 
-    # The I/O's side
+    # Calls of the I/O.
 
     @property
     def over(self) -> bool:
-        """Whether the stream is to be closed now, or no longer to be opened. Later calls have no effect."""
+        """Whether to close the stream now, or to stop opening it. Later calls have no effect."""
         return self.state is _OVER
 
     @property
@@ -170,7 +170,7 @@ class Wire:
 
     @property
     def has_to_write(self) -> bool:
-        """Whether `to_write` has something."""
+        """Whether there are bytes to write."""
         if self._piece or self._outbox:
             return self.state not in _SHAKING_HANDS or self._tls is None or bool(self._piece)
         tls = self._tls
@@ -179,24 +179,24 @@ class Wire:
         return tls.has_to_send or (self.state is _CLOSING and not tls.parted)
 
     def to_write(self) -> bytes:
-        """Return the bytes to write next; the same until `written` says that they were, wholly or in part."""
+        """Return the bytes to write next. They stay the same until `written` reports some of them as written."""
         if not self._piece and self.has_to_write:
             self._piece = self._next_piece()
         return self._piece
 
     def resolved(self, infos: Sequence[tuple[Any, ...]]) -> None:
-        """`socket.getaddrinfo` returned these. Only `on_progress` needs to know."""
+        """Report the result of `socket.getaddrinfo`. Only `on_progress` needs it."""
         self._trace.resolved(infos)
 
     def opened(self, peer: object = None) -> None:
-        """The stream is open, to the address `peer` (in the format of sockets; only `on_progress` needs it)."""
+        """Report that the stream is open. `peer` is its address in the format of sockets, for `on_progress`."""
         if self.state is not WireState.DIALING:
             return
         self._trace.reached(peer, tls=bool(self._name))
         if self._name:
             self._enter(WireInput.OPENED_FOR_TLS)
             self._begin_tls()
-            self._tell(_nothing)
+            self._tell(_no_input)
         else:
             self._enter(WireInput.OPENED)
             self._tell_opened()
@@ -210,7 +210,7 @@ class Wire:
             self._tell(self._session.receive_data, self.number, data)
 
     def eof(self) -> None:
-        """Nothing more will come."""
+        """Handle the end of the received data."""
         tls = self._tls
         if tls is not None and not self._error:
             tls.cut_off()
@@ -218,36 +218,36 @@ class Wire:
         self._end(self._error)
 
     def written(self, size: int) -> None:
-        """`size` bytes of what `to_write` returned were written."""
+        """Report that the first `size` bytes of `to_write` were written."""
         self._piece = self._piece[size:]
         if self._tls is not None:
             size, self._plain = (0, self._plain) if self._piece else (self._plain, 0)
         if size and self.state is not _OVER:
             self._tell(self._session.data_sent, self.number, size)
-        self._emptied()
+        self._check_output()
 
     def write_failed(self, error: BaseException | str) -> None:
-        """Nothing more can be written. What has come is still read: it may say why."""
+        """Report that writing failed. Received data is still read: the server may have sent the reason."""
         self._error = self._error or error
         self._forget_output()
-        self._emptied()
+        self._check_output()
 
     def failed(self, error: BaseException | str) -> None:
-        """The stream could not be opened, or broke."""
+        """Handle an error of the stream, or the failure to open it."""
         self._end(self._error or error)
 
-    # Within
+    # Steps.
 
     @property
     def _is_unknown(self) -> bool:
-        """Whether the session was not told that the stream is open."""
+        """Whether the session was not notified yet that the stream is open."""
         return self._answer == self._session.transport_failed
 
     def _enter(self, given: WireInput) -> None:
         self.state = WIRE.get((self.state, given), self.state)
 
     def _begin_tls(self) -> None:
-        """Begin TLS if it is wanted, there is a context, and what goes before it is written."""
+        """Start TLS if it is required, there is a context, and the data before it is written."""
         if (
             self.state not in _SHAKING_HANDS
             or not self._name
@@ -258,7 +258,7 @@ class Wire:
             return
         self._tls = Tls(self._context, self._name)
         self._name = ""
-        self._look_at_tls(self._tls)
+        self._check_tls(self._tls)
 
     def _decrypt(self, tls: Tls, data: bytes) -> None:
         data = tls.decrypt(data)
@@ -274,13 +274,13 @@ class Wire:
         if data and self.state is not _OVER:
             told = True
             self._tell(self._session.receive_data, self.number, data)
-        self._look_at_tls(tls)
+        self._check_tls(tls)
         if not told:
-            self._tell(
-                _nothing
-            )  # the handshake, or another record without data, may want an answer
+            # The handshake, or another record without data, may need an answer.
+            self._tell(_no_input)
 
-    def _look_at_tls(self, tls: Tls) -> None:
+    def _check_tls(self, tls: Tls) -> None:
+        """End the wire if TLS has ended."""
         if tls.end is None:
             return
         self._error = self._error or tls.end
@@ -288,7 +288,7 @@ class Wire:
             self._end(self._error)
         else:
             self._enter(WireInput.TLS_FAILED)
-            self._emptied()
+            self._check_output()
 
     def _tell_opened(self) -> None:
         self._answer = self._session.transport_closed
@@ -318,15 +318,15 @@ class Wire:
         del self._outbox[:count]
         return together
 
-    def _emptied(self) -> None:
-        """Continue with the steps that wait for an empty buffer, if it is empty."""
+    def _check_output(self) -> None:
+        """Continue with the steps that wait until all output is written."""
         if self.has_to_write:
             return
         if self.state in (_CLOSING, WireState.REFUSING):
             self._end(self._error)
         elif self._name and self.state in _SHAKING_HANDS:
             self._begin_tls()
-            self._tell(_nothing)  # reading continues
+            self._tell(_no_input)  # reading continues
 
     def _end(self, error: BaseException | str) -> None:
         if self.state is _OVER:
@@ -341,5 +341,5 @@ class Wire:
         self._plain = 0
 
 
-def _nothing(**_: Any) -> None:
-    """An input that the session does not need: the driver still checks what the I/O is to do next."""
+def _no_input(**_: Any) -> None:
+    """Change nothing: used instead of an input of the session, so that the driver calls `IO.attend`."""
