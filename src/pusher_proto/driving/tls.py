@@ -28,7 +28,7 @@ def cached_context() -> SSLContext | None:
 def default_context() -> SSLContext:
     """Return the default context of the process, which all its clients share.
 
-    The first call loads the certificate store, which takes about 20 ms and 800 KB: call it in a worker thread. A context
+    The first call loads the certificate store, which takes 20 ms and 800 KB: call it in a worker thread. A context
     without certificate authorities is not cached, since the store may be installed or mounted later.
     """
     global _cached
