@@ -42,6 +42,7 @@ from pusher_proto import (
 from pusher_proto.driving import tls
 from pusher_proto.testing import DEMO_APP
 
+from .checkpoints import tasks
 from .runners import Clock, leaves_nothing, poll, silent_server, until
 from .scenarios import quick
 
@@ -1098,6 +1099,34 @@ def test_a_handler_may_close_the_client(server: ServerInThread, backend: str) ->
         with anyio.fail_after(5):
             await client.run()
             await closed.wait()
+
+    run(main, backend)
+
+
+@on_both
+def test_several_handlers_and_a_task_may_close_the_client_at_once(
+    server: ServerInThread, backend: str
+) -> None:
+    async def main() -> None:
+        before = tasks()
+        closed: list[object] = []
+
+        async def close(who: object = "a task") -> None:
+            await client.close()
+            closed.append(who)
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                client = await open_pusher(quick(server))
+                room = await client.subscribe("room").wait_subscribed(5)
+                for _ in range(2):
+                    room.bind("x", close)
+                server.publish("room", "x", 1)
+                await room.wait_for("x", timeout=5)
+                group.start_soon(close)
+                await client.run()
+            await until(lambda: "a task" in closed)
+        await until(lambda: tasks() == before)  # a handler that closes may be cancelled by another
 
     run(main, backend)
 
