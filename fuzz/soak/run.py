@@ -309,7 +309,7 @@ class Soak:
         for name in CHANNELS:
             there = sorted(each.name for each in self.clients if name in each.report["wanted"])
             counted = "subscription_count"
-            if name.startswith("presence-") and self.service.kind == "reverb-dialect":
+            if name.startswith("presence-") and self.service.kind in ("reverb", "reverb-dialect"):
                 counted = "user_count"  # Reverb counts no connections of these
             page = self.service.server.get(APP, f"/channels/{name}", info=counted)
             count = int(page.get(counted, 0))

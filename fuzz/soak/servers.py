@@ -13,6 +13,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 
 from fuzz.soak.judge import Published
 from real_servers.process import START_TIMEOUT, App, Habits, RealServer, ServerError, Tls
+from reverb import harness as reverb
 from sockudo import harness as sockudo
 from soketi import harness as soketi
 
@@ -27,7 +28,11 @@ APP = App(
 )
 PING_AFTER = 15
 """Seconds of silence after which the project's own server pings a client."""
-_SOCKUDO_FEATURES = {"enable_watchlist_events": True}
+_MORE: dict[str, dict[str, Any]] = {
+    "reverb": {"ping_interval": PING_AFTER, "activity_timeout": 10},
+    "sockudo": {"enable_watchlist_events": True},
+}
+"""Settings of the app by the kind of the server."""
 
 
 class Own(RealServer):
@@ -91,6 +96,7 @@ class OwnAsReverb(Own):
         bad_signature=4009,
         bad_name=4009,
         long_event_name=4301,
+        signs_in=False,
         names_senders=False,
         integer_ids=True,
         info_is_optional=True,
@@ -104,10 +110,10 @@ class Service:
     def __init__(self, kind: str, tls: Tls | None = None) -> None:
         self.kind = kind
         self.tls = tls
-        self.signs_in = kind != "reverb-dialect"
         self.has_watchlists = kind in ("own", "sockudo")
         self._class, self._settings, self._why_not, self.notices_after = SERVERS[kind]
-        self._app = replace(APP, more=_SOCKUDO_FEATURES) if kind == "sockudo" else APP
+        self.signs_in = self._class.habits.signs_in
+        self._app = replace(APP, more=_MORE.get(kind, {}))
         reason = self._why_not()
         if reason is not None:
             raise ServerError(f"no {kind}: {reason}")
@@ -153,6 +159,7 @@ SERVERS = {
     "own": Kind(Own, {}, _always, PING_AFTER + 31),
     "reverb-dialect": Kind(OwnAsReverb, {}, _always, PING_AFTER + 120),
     "soketi": Kind(soketi.Soketi, {}, soketi.prepare, 180),
+    "reverb": Kind(reverb.Reverb, {}, reverb.prepare, PING_AFTER + 120),
     "sockudo": Kind(sockudo.Sockudo, {"activity_timeout": 10}, sockudo.prepare, 45),
 }
 
