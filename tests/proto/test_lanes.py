@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from random import Random
 
-import pytest
-
 from proto.reading import READER, flat
 from proto.websocket_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, sent
 from pusher_proto._wire.fast_lane import NO_READER, Run
@@ -104,7 +102,6 @@ def pieces(rng: Random, data: bytes) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@pytest.mark.no_cover  # counting lines would take longer than the streams; other tests cover them
 def test_both_lanes_say_the_same_of_thousands_of_streams() -> None:
     rng = Random(SEED)
     texts = violations = split_texts = runs = mixed = 0

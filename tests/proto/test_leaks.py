@@ -33,8 +33,7 @@ BLOCKS = 500
 BYTES = 30_000
 """The same of bytes, in the rounds that are traced. Deadlines that were stopped are kept for a while, a few dozen."""
 
-# Counting the coverage of thousands of rounds takes longer than the rounds; other tests cover the same lines.
-pytestmark = [pytest.mark.timeout(180), pytest.mark.no_cover]
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(autouse=True)
