@@ -335,7 +335,9 @@ def test_it_is_said_once_that_nobody_runs_the_handlers(
         for n in range(1100):
             server.publish("room", "n", n)
         client.run(timeout=0)
-        assert said() == ["events wait for handlers, but client.run() is not being called"]
+        assert said() == [
+            "events wait for handlers, but client.run() is not running: call it, or start a thread for it"
+        ]
 
 
 def test_handlers_are_cancelled_by_another_thread_while_they_are_called(

@@ -695,9 +695,9 @@ def test_a_message_without_a_taker_is_told_with_what_is_bound(
 def test_a_stream_of_everything_is_told_as_such() -> None:
     _, client, channel = room()
     stream = channel.events()
-    assert client._delivery.router.asked_for("room") == "everything"
+    assert client._delivery.router.selectors_of("room") == "everything"
     stream.close()
-    assert client._delivery.router.asked_for("room") == "nothing"
+    assert client._delivery.router.selectors_of("room") == "nothing"
 
 
 def test_nothing_is_made_ready_for_the_log_when_nobody_reads_it(
@@ -705,7 +705,7 @@ def test_nothing_is_made_ready_for_the_log_when_nobody_reads_it(
 ) -> None:
     caplog.set_level(logging.WARNING, "pusher_proto.client")
     world, client, channel = room()
-    monkeypatch.setattr(type(client._delivery.router), "asked_for", None)
+    monkeypatch.setattr(type(client._delivery.router), "selectors_of", None)
     publish(world, 1)
     assert datas(channel.events("price").ready()) == [1]
 

@@ -162,7 +162,7 @@ def test_events_that_wait_for_handlers_that_are_not_called_are_reported_once(
     channel.bind("n", one)
 
     def said() -> int:
-        return sum("client.run() is not being called" in each.message for each in caplog.records)
+        return sum("client.run() is not running" in each.message for each in caplog.records)
 
     with caplog.at_level(logging.WARNING):
         publish(world, *range(999))

@@ -471,13 +471,13 @@ def test_a_consumer_that_comes_or_goes_changes_what_was_remembered() -> None:
 def test_a_router_knows_whether_a_channel_has_consumers_and_what_they_ask_for() -> None:
     router = Router()
     assert (router.has("room"), router.has(None)) == (False, False)
-    assert router.asked_for("room") == "nothing"
+    assert router.selectors_of("room") == "nothing"
     ones = [sink(selector, channel="room") for selector in ("a", MemberAdded, ("b", "a"))]
     for one in ones:
         router.add(one)
     assert (router.has("room"), router.has(None)) == (True, False)
-    assert router.asked_for("room") == "'a', MemberAdded, 'b'"
-    assert router.asked_for(None) == "nothing"
+    assert router.selectors_of("room") == "'a', MemberAdded, 'b'"
+    assert router.selectors_of(None) == "nothing"
     for one in ones:
         router.remove(one)
     assert not router.has("room")

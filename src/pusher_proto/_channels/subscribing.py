@@ -73,7 +73,7 @@ class Admission:
         self._probed: Channel | None = None
         """The suspect that is being subscribed alone."""
         self._held = False
-        """Whether all channels wait until the suspect that goes first is subscribed."""
+        """Whether all channels wait for the suspect that is subscribed first."""
         self._succeeded = 0
         """How many subscribes have succeeded on this connection."""
         self.suspects = Suspects()
@@ -85,7 +85,7 @@ class Admission:
         self._socket_id = socket_id
         self._held = self.suspects.has_first
         if self._held:
-            # Its authorization may wait for something else, such as the sign-in.
+            # A limit, because its authorization may wait for the sign-in.
             self._timers.set(Timer.PACE, now + self._options.auth_timeout)
 
     def lost(
@@ -127,7 +127,7 @@ class Admission:
             and self._timers.is_set(Timer.REAUTHORIZE, channel.name)
         )
 
-    def turn(self, channel: Channel) -> tuple[bool, bool]:
+    def order_of(self, channel: Channel) -> tuple[bool, bool]:
         """Return a key that sorts channels into the order in which a connection subscribes to them.
 
         Presence channels are last: in a cluster a server may take long to answer for them, and delays others.
@@ -169,7 +169,7 @@ class Admission:
             self.proceed(now)
 
     def _end_hold(self, channel: Channel, now: float) -> None:
-        """Start with the other channels if the suspect that goes first is subscribed, or has failed."""
+        """Start with the other channels if the first suspect's subscribe was sent, or has failed."""
         if self._held and channel.state is not C.AUTHORIZING:
             self.pace_due(now)
 

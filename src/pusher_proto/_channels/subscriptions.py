@@ -163,7 +163,7 @@ class Subscriptions:
     def established(self, socket_id: str, now: float) -> None:
         """Subscribe to all channels, each kind in the order of `subscribe`."""
         self._admission.established(socket_id, now)
-        for channel in sorted(self.channels.values(), key=self._admission.turn):
+        for channel in sorted(self.channels.values(), key=self._admission.order_of):
             self._admission.begin(channel, now)
 
     @property

@@ -10,10 +10,10 @@ __all__ = ["is_cut_short", "raise_breakage"]
 
 
 def raise_breakage(errors: Sequence[BaseException], of_block: BaseException | None = None) -> None:
-    """Raise what broke a client: the only one of `errors`, or a group; nothing where there are none.
+    """Raise the errors that broke a client: the only one of `errors`, or a group. Does nothing without errors.
 
-    A group includes `of_block`, what the block around the client raised, unless it only follows from `errors`. If
-    `of_block` is one of `errors` it comes out of the block by itself, and nothing is raised.
+    `of_block` is the exception of the block around the client. The group includes it, unless it is a consequence of
+    `errors`. Nothing is raised if `of_block` is one of `errors`, because the block raises it already.
     """
     if not errors or of_block in errors:
         return
@@ -30,14 +30,14 @@ def raise_breakage(errors: Sequence[BaseException], of_block: BaseException | No
 
 
 def is_cut_short(error: BaseException | None, cancelled: type[BaseException]) -> bool:
-    """Return whether the exception of a block leaves no time to close: it was cancelled, or its generator ends."""
+    """Return whether the exception of a block leaves no time to close: cancellation, or the end of a generator."""
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(cancelled) is not None
     return isinstance(error, (cancelled, GeneratorExit))
 
 
 def _follows(error: BaseException, errors: Sequence[BaseException]) -> bool:
-    """Return whether `error` only follows from `errors`, which interrupted the block."""
+    """Return whether `error` is a consequence of `errors`, which interrupted the block."""
     if isinstance(error, BaseExceptionGroup):
         return all(_follows(each, errors) for each in error.exceptions)
     return error in errors or isinstance(error, ClientClosed)

@@ -1,4 +1,4 @@
-"""The order in which handlers are called, by a driver that calls all of them in one thread."""
+"""The queue of calls of handlers, for a driver that calls all handlers in one thread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .pending import PENDING, Pending
 __all__ = ["HandlerCalls"]
 
 _MANY = 1000
-"""How many events wait for one handler when a missing `run` is reported."""
+"""A warning about a missing `run` is logged when this many events wait for one handler."""
 
 _NONE: deque[BindingBase] = deque()
-"""Stands for an empty queue, which would take 0.8 KB of each idle client. Nothing is added to it."""
+"""An empty queue that idle clients share: their own would take 0.8 KB. Nothing is added to it."""
 
 _log = logger("client")
 
@@ -26,9 +26,9 @@ Call = tuple[BindingBase, Event]
 
 
 class HandlerCalls:
-    """The calls that are due: one for each event of a handler, in the order of arrival.
+    """The pending calls: one for each event of a handler, in the order of the events.
 
-    One thread takes them while `running` is True; others add calls and cancel handlers, under the guard.
+    One thread takes calls while `running` is True; other threads add calls and cancel handlers, inside the guard.
     """
 
     __slots__ = ("_due", "_host", "_warned", "running")
@@ -44,22 +44,24 @@ class HandlerCalls:
         return len(self._due)
 
     def add(self, binding: BindingBase, count: int) -> None:
-        """Call a handler for its last `count` events, and wake the thread that calls handlers."""
+        """Add a call of the handler for each of its last `count` events, and wake the thread that calls handlers."""
         if self._due is _NONE:
             self._due = deque()
         self._due.extend(repeat(binding, count))
         self._host.delivery.lifecycle.notify()
         if len(binding.queue) >= _MANY and not (self.running or self._warned):
             self._warned = True
-            _log.warning("events wait for handlers, but client.run() is not being called")
+            _log.warning(
+                "events wait for handlers, but client.run() is not running: call it, or start a thread for it"
+            )
 
     def cancel(self, binding: BindingBase) -> None:
-        """Forget the calls of a handler that was cancelled; a thread that is running skips them itself."""
+        """Remove the calls of a handler that was cancelled. While a thread is running, it skips them itself."""
         if not self.running:
             self._due = deque(each for each in self._due if each is not binding) or _NONE
 
     def at_hand(self) -> Call | None:
-        """Return what `take` returns for nearly all events, without the guard: a deque needs none."""
+        """Do the same as `take` in nearly all cases, but without the guard; return None in the others."""
         try:
             binding = self._due[0]
             if len(binding.queue) - 1 > binding.look_at:
@@ -81,7 +83,7 @@ class HandlerCalls:
         return None
 
     def goal(self) -> Goal[Call | None]:
-        """Wait for the next call: None when the client is closed. Raises why no more calls come."""
+        """Return the goal of a wait for the next call; the result is None when the client is closed."""
         return Goal(self._check, self._host.delivery.lifecycle)
 
     def _check(self) -> Call | Pending | None:

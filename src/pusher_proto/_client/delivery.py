@@ -400,8 +400,8 @@ class Delivery:
                 "%s on %s has no listener; bound there: %s; on the client: %s",
                 excerpt(event.name, 64),
                 excerpt(event.channel, 64),
-                self.router.asked_for(scope),
-                self.router.asked_for(None),
+                self.router.selectors_of(scope),
+                self.router.selectors_of(None),
             )
         if scope is not None and self.backlog.keep(event, place) and not self.router.has(scope):
             self.backlog.warn(scope)

@@ -35,7 +35,7 @@ class Router:
         self.alone: dict[tuple[str, str], Sink] = {}
         """Routes with exactly one sink whose `put` is a plain append: the fast path of delivery."""
         self._by_class: dict[type[Event], Route] = {}
-        """The routes of other events to the sinks of the client alone, by class."""
+        """The cached routes of other events to the client's own sinks, by class."""
 
     def __iter__(self) -> Iterator[Sink]:
         # Iterate over copies: `stats` may be read in any thread.
@@ -64,12 +64,12 @@ class Router:
         """Return whether this scope has a stream, a wait or a handler."""
         return scope in self._sinks and any(sink.claims for sink in self._sinks[scope])
 
-    def asked_for(self, scope: str | None) -> str:
+    def selectors_of(self, scope: str | None) -> str:
         """Return the selectors of this scope's sinks, for log messages."""
-        asked = dict.fromkeys(
+        selectors = dict.fromkeys(
             each for sink in self._sinks.get(scope, ()) if sink.claims for each in sink.choice.shown
         )
-        return ", ".join(asked) or "nothing"
+        return ", ".join(selectors) or "nothing"
 
     def route(self, event: Event) -> Route:
         """Return the sinks that may want `event`: the channel's own before the client's, each in order of adding."""
