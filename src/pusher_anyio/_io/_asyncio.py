@@ -135,6 +135,7 @@ class _Connection(WireProtocol, asyncio.Protocol):
         except Exception as error:
             wire.failed(error)
         finally:
+            self._scope = self.task = None  # a connection lives longer than its dial
             if self.transport is None:
                 wire.failed("given up")
                 self._loop.gone(wire)
@@ -154,11 +155,6 @@ class _Connection(WireProtocol, asyncio.Protocol):
             super().attend()
         elif self._wire.over and self._scope is not None:
             self._scope.cancel()
-
-    def connection_made(self, transport: Any) -> None:
-        """Move bytes from now on."""
-        self._scope = self.task = None
-        super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """Report the end."""
