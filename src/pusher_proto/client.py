@@ -44,7 +44,7 @@ from ._client.streams import (
 )
 from .auth import Auth, check_plain_functions
 from .driving import IO, Driver, DriverOptions
-from .errors import UnsupportedFeature, excerpt
+from .errors import LocalProtocolError, UnsupportedFeature, excerpt
 from .events import USER_SCOPE, ConnectionState, Event
 from .gaps import CatchUp, EventKey, Fetch
 from .names import check_channel, kind_of
@@ -294,6 +294,11 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             names = list(dict.fromkeys(channels))
             for name in names:
                 self._check_can_subscribe(name)
+            total, most = len({*self._session.channels(), *names}), self._options.max_channels
+            if total > most:
+                raise LocalProtocolError(
+                    f"there would be {total} channels, and {most} are allowed (Options.max_channels)"
+                )
             try:
                 return {name: self._subscribe(name) for name in names}
             finally:

@@ -169,6 +169,11 @@ def test_a_channel_that_is_being_left_is_not_among_the_channels() -> None:
             r"^'private-x' needs an authorization: set Options.auth to .*authorizer.* or subscribe\(auth=...\)$",
         ),
         (lambda client: client.signin(), UnsupportedFeature, "signing in needs an authorization"),
+        (
+            lambda client: client.subscribe_many(["two", "three"]),
+            LocalProtocolError,
+            "there would be 3 channels, and 2 are allowed",
+        ),
     ],
 )
 def test_what_is_wrong_raises_and_changes_nothing(

@@ -804,8 +804,10 @@ def test_wish_6_channels_in_one_call_are_sent_at_once(monkeypatch: pytest.Monkey
         changed()
 
     monkeypatch.setattr(client, "_changed", counted)
-    with pytest.raises(LocalProtocolError, match="there are 2 channels already"):
+    with pytest.raises(LocalProtocolError, match="there would be 3 channels, and 2 are allowed"):
         client.subscribe_many(["a", "b", "c"])
+    assert (calls, client.channels) == ([], {})
+    client.subscribe_many(["a", "b", "a"])
     assert calls == [2]
     world.run(1)
     states = {name: channel.state for name, channel in client.channels.items()}
