@@ -134,9 +134,9 @@ def test_U2_the_endpoint_refuses(status: int) -> None:
         ("<html><h1>Log in</h1>" + "x" * 1000, "answered with a page, not with JSON"),
         ("", "cannot be read"),
         ("no JSON", "cannot be read"),
-        ("[]", "answered list"),
-        ("null", "answered NoneType"),
-        ('"key:c0ffee"', "answered str"),
+        ("[]", "answered with list"),
+        ("null", "answered with NoneType"),
+        ('"key:c0ffee"', "answered with str"),
     ],
 )
 def test_U3_the_endpoint_answers_no_JSON_object(body: str, wrong: str) -> None:
@@ -283,7 +283,7 @@ def test_U8_the_answer_of_the_endpoint_drips() -> None:
         ("key:c0ffee", "an authorizer returns an AuthResponse, not str", False),
         ({"auth": "key:c0ffee"}, "an authorizer returns an AuthResponse, not dict", False),
         (AuthResponse(""), "the authorization has no `auth`", False),
-        (AuthResponse(5), "the authorization has a `auth` that is int", False),  # type: ignore[arg-type]  # on purpose
+        (AuthResponse(5), "the authorization has a `auth` of type int", False),  # type: ignore[arg-type]  # on purpose
     ],
 )
 def test_U9_the_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
