@@ -159,8 +159,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
             if not self._session.closed:
                 self._session.close(now=self._now())
                 self._changed()
-        self._io.join()
-        self._check_usable()
+        self._wait_for_end()
 
     def call_from_thread(self, function: Callable[..., T], *args: Any) -> T:
         """Return `function(*args)`. In blocking code every call may be made in any thread."""

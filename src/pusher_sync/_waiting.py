@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from pusher_proto import LocalProtocolError, PusherTimeout
-from pusher_proto.client import PENDING, Goal, HandlerCalls, Setup
+from pusher_proto.client import PENDING, Goal, HandlerCalls, Setup, Signal
 
 from ._io import IO, current_thread
 
@@ -26,6 +26,7 @@ class Waiting:
     _calls: HandlerCalls
     _checks: Any
     _guard: Any
+    _lifecycle: Signal
     _setup: Setup
 
     def _now(self) -> float:
@@ -58,3 +59,9 @@ class Waiting:
                 if not woken:
                     with self._guard:
                         goal.signal.discard(wake)
+
+    def _wait_for_end(self) -> None:
+        """Wait until all has ended. The long part is no `join`: Python 3.12 and older take a thread for ended when
+        Ctrl+C interrupts one."""
+        self._wait(Goal(lambda: self._io.over or PENDING, self._lifecycle))
+        self._io.join()

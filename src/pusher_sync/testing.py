@@ -82,17 +82,14 @@ class _Memory:
         self.driver.settle()
 
     def stop(self) -> None:
-        self.driver.session.close(now=self._world.now)
-        self.driver.settle()
+        self.driver.close()
 
     def fail(self, error: BaseException) -> None:
         self.error = self.error or error
         self._ended()
 
     def join(self) -> None:
-        limit = self._world.now + PATIENCE
-        while not self.over and self._world._step(limit):
-            pass
+        """Nothing is left to release."""
 
     def sleeper(self) -> tuple[Callable[[], object], Callable[[float], bool]]:
         woken: list[bool] = []

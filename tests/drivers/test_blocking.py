@@ -106,7 +106,7 @@ class Later:
                 self._client._lifecycle,
                 *(each.signal for each in self._client._delivery.router),
             )
-            return self._client.closed or any(each.waiters for each in signals)
+            return any(each.waiters for each in signals)
 
 
 def interrupt() -> None:
@@ -155,6 +155,7 @@ def test_ctrl_c_ends_waiting_for_the_end(server: ServerInThread) -> None:
                     client.close()
                 finally:
                     end = time.monotonic()
+        assert client._io.over, "closing again, at the end of the block, waits again"
         server.unmute()
         return end - later.at
 

@@ -122,7 +122,7 @@ def test_a_connection_on_an_io_written_by_hand() -> None:
     assert ConnectionEstablished in map(type, hand.events)
     assert hand.attended[-1] is wire
     assert hand.driver.rings_at == hand.rings[-1] < inf
-    hand.command(hand.driver.session.close)
+    hand.driver.close()
     assert not hand.driver.ended
     assert sent(wire)  # the close frame
     wire.eof()

@@ -169,6 +169,11 @@ class Driver:
             self.rings_at = deadline
             io.ring_at(deadline)
 
+    def close(self) -> None:
+        """Close the session with a goodbye, and carry out what follows."""
+        self.session.close(now=self._io.time())
+        self.settle()
+
     def abort(self) -> None:
         """Close the session and abort all wires immediately.
 

@@ -31,6 +31,9 @@ _SLICE = 0.05 if sys.platform == "win32" else threading.TIMEOUT_MAX
 _FORKED = "this client belongs to the process that opened it: open another one after a fork"
 
 
+Callback = Callable[[], None]
+
+
 class IO(DrivingIO, Protocol):
     """What the blocking client needs of its I/O: `Loop`, or the network in memory of the test kit."""
 
@@ -49,9 +52,7 @@ class IO(DrivingIO, Protocol):
     def must_not_wait(self) -> bool:
         """Whether a wait would never end: this is the I/O's own thread, or this thread holds the guard."""
 
-    def start(
-        self, driver: Driver, ended: Callable[[], None], released: Callable[[], None]
-    ) -> None:
+    def start(self, driver: Driver, ended: Callback, released: Callback) -> None:
         """Begin. `ended` is called once, under the guard, when `over` becomes True, and `released` at the very end."""
 
     def wake(self) -> None:
@@ -68,7 +69,7 @@ class IO(DrivingIO, Protocol):
         """End everything because of a bug."""
 
     def join(self) -> None:
-        """Wait until the session is closed and all resources are released."""
+        """Wait until all resources are released, after `over`."""
 
 
 class Loop:
@@ -99,9 +100,7 @@ class Loop:
         self._selector.register(self._ear, selectors.EVENT_READ, self._hear)
         self._thread = threading.Thread(target=self._run, name=f"pusher-io {name}", daemon=True)
 
-    def start(
-        self, driver: Driver, ended: Callable[[], None], released: Callable[[], None]
-    ) -> None:
+    def start(self, driver: Driver, ended: Callback, released: Callback) -> None:
         """Begin. Raises RuntimeError when there are too many threads."""
         self._driver, self._ended, self._released = driver, ended, released
         try:
@@ -154,8 +153,7 @@ class Loop:
 
     def join(self) -> None:
         """Wait for the end of the thread."""
-        while self._thread.is_alive():
-            self._thread.join(_SLICE)
+        self._thread.join()
 
     # For the driver
 
@@ -288,8 +286,7 @@ class Loop:
         """Close the connection as the process ends, without waiting for the answer."""
         self.stopping = True
         with self.guard:
-            self._driver.session.close(now=time.monotonic())
-            self._driver.settle()
+            self._driver.close()
         self._closing.wait()
 
     def after_fork(self) -> None:
