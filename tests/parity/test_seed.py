@@ -447,7 +447,7 @@ def test_row_8_5_any_message_can_be_sent_within_limits(runner: str) -> None:
             client.send_event("hello", "you")
             with pytest.raises(RateLimited):
                 client.send_event("hello", "you")
-            with pytest.raises(LocalProtocolError, match="servers take 20"):
+            with pytest.raises(LocalProtocolError, match="the limit is 20"):
                 client.send_event("hello", "x" * 30)
             with pytest.raises(LocalProtocolError, match=re.escape("use subscribe()")):
                 client.send_event("pusher:subscribe", {})

@@ -191,13 +191,13 @@ def test_data_that_is_no_json_is_refused(data: Any) -> None:
 
 def test_data_may_have_10_kb_and_not_a_byte_more() -> None:
     assert frame("x" * (10 * 1024 - 2))
-    with pytest.raises(LocalProtocolError, match=r"has 10241 bytes; servers take 10240 \(Options"):
+    with pytest.raises(LocalProtocolError, match=r"has 10241 bytes; the limit is 10240 \(Options"):
         frame("x" * (10 * 1024 - 1))
 
 
 def test_the_size_counts_bytes_and_the_limit_is_an_option() -> None:
     assert frame("€€€", max_client_event=11)
-    with pytest.raises(LocalProtocolError, match="has 14 bytes; servers take 11"):
+    with pytest.raises(LocalProtocolError, match="has 14 bytes; the limit is 11"):
         frame("€€€€", max_client_event=11)
 
 
@@ -397,7 +397,7 @@ def test_F5_a_client_event_in_a_frame_larger_than_the_server_takes_is_not_sent()
     world = World()
     device = on(world, max_frame=200)
     device.trigger(ROOM, "client-x", "y" * 100)
-    with pytest.raises(LocalProtocolError, match=r"the server takes 200 \(Options.max_frame\)"):
+    with pytest.raises(LocalProtocolError, match=r"the limit is 200 \(Options.max_frame\)"):
         device.trigger(ROOM, "client-" + "x" * 100, "y" * 100)
     world.run(1)
     assert [heard for heard in world.heard() if heard[0].startswith("client-")] == [

@@ -738,7 +738,7 @@ def test_8_5_any_message_can_be_sent_within_limits() -> None:
     ):
         with pytest.raises(error, match=re.escape(text)):
             client.send_event(event, {})
-    with pytest.raises(LocalProtocolError, match="has 22 bytes; servers take 10"):
+    with pytest.raises(LocalProtocolError, match="has 22 bytes; the limit is 10"):
         client.send_event("x", "x" * 20)
     client.disconnect()
     with pytest.raises(NotConnected, match="'x' cannot be sent without a connection"):

@@ -340,5 +340,5 @@ def test_F5_a_sign_in_larger_than_the_server_takes_fails_and_is_not_sent() -> No
     script.do(script.session.signin)
     (failed,) = script.take()
     assert isinstance(failed, SignInFailed)
-    assert "the server takes 200 (Options.max_frame)" in str(failed.error)
+    assert "the limit is 200 (Options.max_frame)" in str(failed.error)
     assert script.frames() == []

@@ -182,7 +182,7 @@ def test_F5_a_subscribe_larger_than_the_server_takes_is_not_sent() -> None:
     (failed,) = script.take()
     assert isinstance(failed, SubscriptionFailed)
     assert isinstance(failed.error, SubscriptionError)
-    assert "the server takes 10000 (Options.max_frame)" in str(failed.error)
+    assert "the limit is 10000 (Options.max_frame)" in str(failed.error)
     assert (failed.retry_in, script.frames()) == (None, [])
     script.subscribe("room").send(SUCCEEDED, "{}", "room")
     assert script.take() == [Subscribed("room")]

@@ -350,12 +350,12 @@ class ClientEvents:
         size = len(frame) - len(encode(event, 0, channel)) + 1
         if size > limit:
             raise LocalProtocolError(
-                f"the data of {excerpt(event, 64)!r} has {size} bytes; servers take {limit} (Options.max_client_event)"
+                f"the data of {excerpt(event, 64)!r} has {size} bytes; the limit is {limit} (Options.max_client_event)"
             )
         largest = self._options.max_frame
         if largest is not None and len(frame) > largest:
             raise LocalProtocolError(
-                f"the message with {excerpt(event, 64)!r} has {len(frame)} bytes; the server takes {largest}"
+                f"the message with {excerpt(event, 64)!r} has {len(frame)} bytes; the limit is {largest}"
                 " (Options.max_frame)"
             )
         return frame

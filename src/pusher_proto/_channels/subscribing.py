@@ -331,7 +331,7 @@ class Admission:
         frame, limit = encode("pusher:subscribe", data), self._options.max_frame
         if limit is not None and len(frame) > limit:
             why = f"the subscribe to {excerpt(channel.name, 64)!r} has {len(frame)} bytes; "
-            why += f"the server takes {limit} (Options.max_frame)"
+            why += f"the limit is {limit} (Options.max_frame)"
             self.fail(channel, SubscriptionError(why, channel=channel.name), None, now)
             return
         channel.handle(G.SEND)

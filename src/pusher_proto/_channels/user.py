@@ -256,9 +256,7 @@ class User:
         frame = encode("pusher:signin", {"auth": result.auth, "user_data": result.user_data})
         limit = self._options.max_frame
         if limit is not None and len(frame) > limit:
-            why = (
-                f"the sign-in has {len(frame)} bytes; the server takes {limit} (Options.max_frame)"
-            )
+            why = f"the sign-in has {len(frame)} bytes; the limit is {limit} (Options.max_frame)"
             self._refuse(SignInError(why), Cause.SIGN_IN_REFUSED, now)
             return
         self._connector.request(frame, RequestKind.SIGN_IN, None, now)
