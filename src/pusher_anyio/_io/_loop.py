@@ -8,14 +8,13 @@ import threading
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
-from functools import partial
 from typing import Any, Protocol
 
 import anyio
 from anyio.abc import ByteStream
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from pusher_proto.driving import IO, Driver, MessageWire, Wire, outcome_of
+from pusher_proto.driving import IO, Driver, MessageWire, Wire, call_on_loop
 
 from ._messages import ConnectMessages, opens_messages
 
@@ -169,43 +168,12 @@ class Loop(IO):
         self, function: Callable[[Any], object], argument: object, done: Callable[[object], None]
     ) -> Callable[[], object]:
         """Call `function(argument)`: in a task if it is async, else in a thread."""
-        name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
-        cancels: list[Callable[[], object]] = []  # none while a thread runs
+        return call_on_loop(self, function, argument, done)
 
-        def wait_for(begin: Callable[[], Any]) -> None:
-            cancels.append(self.start(name, self._outcome, begin, done))
-
-        def returned(result: object) -> None:
-            if inspect.isawaitable(result):
-                wait_for(lambda: result)
-            else:
-                done(result)
-
-        def work() -> None:
-            self.soon(returned, outcome_of(function, argument))
-
-        def cancel() -> None:
-            for each in cancels:
-                self.soon(each)  # a task that has not begun would not call `done`
-
-        if inspect.iscoroutinefunction(function):
-            wait_for(partial(function, argument))
-        else:
-            run = self.context.copy().run
-            threading.Thread(target=run, args=(work,), name=name, daemon=True).start()
-        return cancel
-
-    async def _outcome(self, begin: Callable[[], Any], done: Callable[[object], None]) -> None:
-        """Await what `begin` returns. `done` gets the result or the exception, also when this is cancelled."""
-        result: object = TimeoutError("the call was cancelled")
-        try:
-            result = await begin()
-        except BaseException as error:
-            # Continue if only something within the function was cancelled.
-            await self.check_cancelled()
-            result = error
-        finally:
-            done(result)
+    def start_thread(self, name: str, work: Callable[[], None]) -> None:
+        """Run `work` in a thread with this name, which does not outlive the process."""
+        run = self.context.copy().run
+        threading.Thread(target=run, args=(work,), name=name, daemon=True).start()
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
         """Call `function(*args)` on the loop, from another thread, and wait for its result."""

@@ -7,6 +7,7 @@ threads or runs an event loop; `ssl` is used on bytes in memory.
 
 from .addresses import STAGGER, in_turns, peer_of
 from .application import call_plain, outcome_of
+from .calling import EventLoop, call_on_loop
 from .driver import IO, Driver, DriverOptions
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .protocol import WireProtocol
@@ -24,6 +25,7 @@ __all__ = [
     "STAGGER",
     "Driver",
     "DriverOptions",
+    "EventLoop",
     "MessageWire",
     "SSLContext",
     "Tls",
@@ -33,6 +35,7 @@ __all__ = [
     "WireState",
     "WireStream",
     "cached_context",
+    "call_on_loop",
     "call_plain",
     "checked_connection",
     "checked_message",

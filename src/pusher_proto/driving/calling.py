@@ -1,0 +1,82 @@
+"""Calls of functions of the application on an event loop, where they may be coroutine functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol
+
+from .application import outcome_of
+
+__all__ = ["EventLoop", "call_on_loop"]
+
+
+class EventLoop(Protocol):
+    """The part of an event loop that `call_on_loop` needs."""
+
+    def start(
+        self, name: str, work: Callable[..., Awaitable[None]], *args: Any
+    ) -> Callable[[], object]:
+        """Run `await work(*args)` in a task with this name. Return a function that cancels it."""
+
+    def start_thread(self, name: str, work: Callable[[], None]) -> None:
+        """Run `work()` in a thread with this name."""
+
+    def soon(self, act: Callable[..., object], *args: object) -> object:
+        """Call `act(*args)` in a later turn of the event loop. Called from any thread."""
+
+    async def check_cancelled(self) -> None:
+        """Raise if the current task is cancelled itself, and not only something within it."""
+
+
+def call_on_loop(
+    loop: EventLoop,
+    function: Callable[[Any], object],
+    argument: object,
+    done: Callable[[object], None],
+) -> Callable[[], None]:
+    """Call a function of the application: for `IO.call` on an event loop.
+
+    A coroutine function is awaited in a task. A plain function is called in a thread; what it returns is awaited in a
+    task if it can be. Then `done` gets the result or the exception, once. Return a function that cancels the task; a
+    thread runs on.
+    """
+    name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
+    cancels: list[Callable[[], object]] = []
+
+    def wait_for(begin: Callable[[], Any]) -> None:
+        cancels.append(loop.start(name, _outcome, loop, begin, done))
+
+    def returned(result: object) -> None:
+        if inspect.isawaitable(result):
+            wait_for(lambda: result)
+        else:
+            done(result)
+
+    def in_thread() -> None:
+        loop.soon(returned, outcome_of(function, argument))
+
+    def cancel() -> None:
+        for each in cancels:
+            loop.soon(each)  # a task that has not begun would not call `done`
+
+    if inspect.iscoroutinefunction(function):
+        wait_for(partial(function, argument))
+    else:
+        loop.start_thread(name, in_thread)
+    return cancel
+
+
+async def _outcome(
+    loop: EventLoop, begin: Callable[[], Any], done: Callable[[object], None]
+) -> None:
+    result: object = TimeoutError("the call was cancelled")
+    try:
+        result = await begin()
+    except BaseException as error:
+        # Continue if only something within the function was cancelled.
+        await loop.check_cancelled()
+        result = error
+    finally:
+        done(result)
