@@ -34,7 +34,7 @@ from ..states import SESSION, SessionInput, SessionState, Watcher, advance, unwa
 from .attempts import Attempts
 from .ledger import Ledger, RequestKind
 from .link import Link
-from .wording import in_words
+from .wording import error_text
 
 __all__ = ["Connector", "Reports"]
 
@@ -328,7 +328,7 @@ class Connector:
             case BaseException():
                 opening = self._state is S.OPENING
                 proxy = None if self._randbytes is None else self._options.parsed_proxy()
-                ended = link.stream_ended(in_words(error, self._where, proxy, opening=opening))
+                ended = link.stream_ended(error_text(error, self._where, proxy, opening=opening))
             case _:
                 ended = link.stream_ended(reason)
         self._end(ended, now, error if isinstance(error, BaseException) else None)

@@ -5,20 +5,20 @@ from __future__ import annotations
 from .._protocol.hints import explained
 from ..errors import excerpt
 
-__all__ = ["in_words"]
+__all__ = ["error_text"]
 
 
-def in_words(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:
+def error_text(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:
     """Return a description of an error with the address `where`, and with the proxy if the error is about opening."""
-    said = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, TimeoutError) and not said:
-        said = "timed out"
+    text = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, TimeoutError) and not text:
+        text = "timed out"
     if isinstance(error, ConnectionRefusedError):  # asyncio says "Connect call failed (host, port)"
-        said = "connection refused"
+        text = "connection refused"
     if type(error).__name__ == "gaierror":
-        said = f"name not found ({said})" if said else "name not found"
-    said = said or type(error).__name__
+        text = f"name not found ({text})" if text else "name not found"
+    text = text or type(error).__name__
     if not opening:
-        return excerpt(f"the connection to {where} broke: {said}", 200)
+        return excerpt(f"the connection to {where} broke: {text}", 200)
     way = "" if proxy is None else f" through {proxy}"
-    return excerpt(f"could not reach {where}{way}: {explained(said)}", 256)
+    return excerpt(f"could not reach {where}{way}: {explained(text)}", 256)
