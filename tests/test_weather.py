@@ -540,10 +540,11 @@ def own_removal_ignored(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "plant",
     [
-        deaf,
-        pytest.param(deaf_member, marks=pytest.mark.slow(reason="shows in few worlds only")),
         early_members_dropped,
-        own_removal_ignored,
+        *(
+            pytest.param(plant, marks=pytest.mark.slow(reason="simulates many worlds"))
+            for plant in (deaf, deaf_member, own_removal_ignored)
+        ),
     ],
     ids=lambda plant: plant.__name__,
 )
