@@ -422,6 +422,21 @@ def test_after_a_bug_aborting_raises_nothing_and_ends_all_wires(part: str) -> No
     assert wire in hand.attended
 
 
+def test_looking_settles_and_hands_bugs_to_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = Hand(options())
+    hand.driver.session.connect(now=hand.now)
+    hand.driver.look()
+    assert len(hand.wires) == 1
+    bug = KeyError("a bug")
+
+    def breaks() -> None:
+        raise bug
+
+    monkeypatch.setattr(hand.driver.session, "next_effect", breaks)
+    hand.driver.look()
+    assert hand.errors == [bug]
+
+
 def test_aborting_ends_the_session_and_all_wires() -> None:
     hand = Hand(options())
     wire = hand.connected()
