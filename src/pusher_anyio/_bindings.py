@@ -1,4 +1,4 @@
-"""Handlers: what calls them, and when."""
+"""Handlers of the async client: how and when they are called."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Binding(BindingBase):
         self._idle()
 
     def _idle(self) -> None:
-        """Begin again with the next event."""
+        """Call `_begin` at the next event."""
         self.signal.add(self._begin)
 
     def _begin(self) -> None:
-        """Have the handler called."""
+        """Start to call the handler, if it has events."""
         client = self._client
         if not self.queue or client._io.ended:
             self._idle()
@@ -50,7 +50,7 @@ class Binding(BindingBase):
         )
 
     async def _run(self, event: Event | None = None, result: Awaitable[Any] | None = None) -> None:
-        """Call an async handler until no event is left. `result` is a call for `event` that has begun already."""
+        """Call the handler until it has no event left. `result` is the awaitable of a call for `event` already made."""
         client = self._client
         turn_began = time.monotonic()
         await checkpoint_if_cancelled()
@@ -73,7 +73,7 @@ class Binding(BindingBase):
     async def _raised(self, error: BaseException, event: Event) -> None:
         """Log what the handler raised for `event`, or raise it again if that ends the client."""
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            # This returns when it was only something within the handler that was cancelled.
+            # Returns if only something inside the handler was cancelled.
             await self._client._io.check_cancelled()
         elif not isinstance(error, Exception) or self._client._setup.on_handler_error == "raise":
             raise error
@@ -87,7 +87,7 @@ class Binding(BindingBase):
 
 
 class Caller:
-    """Calls the plain handlers, in one task for all, which stays: to start one costs more than most of them do."""
+    """Calls all plain handlers of a client in one task: starting a task costs more than most handlers do."""
 
     def __init__(self, client: Waiting) -> None:
         self._client = client
@@ -96,7 +96,7 @@ class Caller:
         self._bell = Signal()
 
     def add(self, binding: Binding) -> None:
-        """Call the handler for all events that wait for it."""
+        """Call the handler for all its queued events."""
         if self._ready is None:
             self._ready = deque((binding,))
             self._client._io.start("pusher handlers", self._run, self._ready)
@@ -107,7 +107,7 @@ class Caller:
     async def _run(self, ready: deque[Binding]) -> None:
         try:
             while True:
-                # A task that was woken before the end is not to begin after it.
+                # The client may have ended since this task was woken.
                 await checkpoint_if_cancelled()
                 await self._call_all(ready)
                 await self._client._notified(self._bell)
@@ -120,7 +120,7 @@ class Caller:
         while ready:
             binding = ready.popleft()
             run, fn = binding.context.run, binding.fn
-            while queue := binding.queue:  # another one when the handler was cancelled
+            while queue := binding.queue:  # `cancel()` within the handler replaces it
                 event = queue.popleft()
                 if len(queue) <= binding.look_at:
                     client._delivery.took(binding)
@@ -128,7 +128,7 @@ class Caller:
                     result = run(fn, event)
                     if result is not None and inspect.isawaitable(result):
                         binding._start(event, result)
-                        break  # it continues there
+                        break  # the new task calls the handler for the remaining events
                 except BaseException as error:
                     await binding._raised(error, event)
                 now = monotonic()

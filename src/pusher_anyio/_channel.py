@@ -1,4 +1,4 @@
-"""What an application holds: streams, bindings, and the handles of channels and the user."""
+"""The objects that an application holds: streams, bindings, and the handles of channels and of the user."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stream(StreamBase[T]):
 
     async def __anext__(self) -> T:
         if self._ready:
-            # What `_next` does for nearly all events, without the calls.
+            # The common case of `_next`, inlined.
             self._ready -= 1
             try:
                 first: Any = self._sink.queue.popleft()
@@ -81,7 +81,7 @@ class Stream(StreamBase[T]):
 
 
 class Source(SourceBase[Binding]):
-    """Where events come from: a channel, or the client with all its channels."""
+    """A source of events: a channel, the user, or the client with all its channels."""
 
     _binding_class = Binding
 

@@ -1,4 +1,4 @@
-"""The client for asyncio and trio: it owns its tasks, and belongs to none."""
+"""The client for asyncio and trio. It owns its tasks; no task owns it."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
         self._errors = []
         super().__init__(setup.options, session, setup.authorizer, setup.on_event)
         self._caller = Caller(self)
-        io.anchor = self._host.bindings  # a client with handlers is not forgotten
+        io.anchor = self._host.bindings  # keeps a client with handlers alive
         io.broke = Weakly(self._broke)
         io.driver = self._driver = self._driver_on(io, setup, io.broke)
         if setup.options.auto_connect:
             self.connect()
 
     def __del__(self) -> None:
-        driver = getattr(self, "_driver", None)  # there is none when the construction failed
+        driver = getattr(self, "_driver", None)  # missing if the constructor raised
         if driver is not None and not (driver.session.closed and not self._io.wires):
             self._warn_not_closed(self._setup.where, "async with open_pusher(...)")
             self._io.soon(_forgotten, driver, self._io)
@@ -113,7 +113,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
         self._io.soon(self._io.start, "pusher close", self._close)
 
     async def close(self) -> None:
-        """End everything, within `Options.close_timeout`. The same as leaving the block.
+        """Close the client within `Options.close_timeout`, as leaving the block does.
 
         Every task may call it, also a handler. Raises what broke the client, if anything did.
         """
@@ -168,21 +168,21 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
             await self._end()
 
     async def _end(self) -> None:
-        """End everything at once and without goodbye. No handler is called any more."""
+        """End everything at once, without a close frame. No handler is called after that."""
         if not self._session.closed:
             self._driver.abort()
         await self._io.end()
         self._setup.release()
 
     def _broke(self, error: BaseException) -> None:
-        """End at once, and let `error` come out of the block, of `run`, of every wait and of `close`."""
+        """End at once; raise `error` from the block, from `run`, every wait and `close`."""
         super()._broke(error)
         if len(self._errors) > 1:
             return
-        self._io.ended = True  # no handler is called any more
+        self._io.ended = True  # no handler is called after this
         self._driver.abort()
-        del self._errors[1:]  # what followed from the bug
-        self._io.soon(self._io.cancel_tasks)  # what was woken before may still say what it has to
+        del self._errors[1:]  # errors that follow from the first one
+        self._io.soon(self._io.cancel_tasks)  # tasks woken before may still raise their errors
         self._delivery.wake_all()
 
 
@@ -201,20 +201,23 @@ def open_pusher(
 ) -> Opening[Client]:
     """Open a client: `async with open_pusher(options) as client`, or `client = await open_pusher(options)`.
 
-    The first closes it at the end of the block, the second with `await client.close()`, in any task. Opening starts
-    connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is None;
-    `ssl_context` replaces the default one; `connect` replaces how a byte stream to a host and port is opened;
-    `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
-    another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
-    the client: it interrupts the block and comes out of it, and out of `run`, every wait and `close`. `record` names a
-    file that all inputs of the session are written to, for `python -m pusher_proto.replay`; see
-    `pusher_proto.recording` for what is masked in it and what is not. `on_event` is called with every event at once,
-    whether or not a stream or handler asked for it: for metrics. It must not wait; what it raises is logged.
-    `on_progress` gets each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each
-    when it begins and when it ends, with the seconds that it took.
-    `wall_clock` returns seconds since the epoch, for `Gap.since`.
+    The first form closes the client at the end of the block, the second with `await client.close()`, in any task.
+    Opening starts to connect and does not wait. Closing ends the connection within `options.close_timeout`. An
+    exception of the block is raised unchanged.
 
-    Closing ends the connection within `options.close_timeout`. An exception of the block comes out as itself.
+    - `authorizer` answers requests for authorizations when `options.auth` is None.
+    - `ssl_context` replaces the default TLS context.
+    - `connect(host, port)` opens a byte stream.
+    - `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
+      another library, and returns a `MessageConnection`.
+    - `on_handler_error="raise"`: the exception of a handler ends the client and interrupts its block. The block, `run`,
+      every wait and `close` raise it.
+    - `record` names a file for all inputs of the session, for `python -m pusher_proto.replay`. `pusher_proto.recording`
+      says what is masked in it and what is not.
+    - `on_event` is called at once with every event, for metrics. It must not wait; its exceptions are logged.
+    - `on_progress` is called in the same way with each step of connecting (name lookup, TCP, proxy, TLS, upgrade and
+      greeting), when it begins and when it ends, with the seconds that it took.
+    - `wall_clock` returns seconds since the epoch, for `Gap.since`.
     """
     frame = sys._getframe(1)
     where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -245,7 +248,7 @@ def open_pusher(
 
 
 def _forgotten(driver: Driver, io: Loop) -> None:
-    """End what a client was that nothing refers to any more."""
+    """End the parts of a client that is no longer referenced."""
     if not driver.session.closed:
         driver.abort()
     io.cancel_tasks()

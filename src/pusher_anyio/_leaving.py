@@ -1,4 +1,4 @@
-"""Entering and leaving the block of a client or of the test server: which of several exceptions comes out."""
+"""Entering and leaving the block of a client or of the test server: which of several exceptions is raised."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from ._io import Body, Loop
 __all__ = ["Leaving"]
 
 TURNS_TO_HEAR = 3
-"""Turns of the event loop that a body has to hear from its own wait what went wrong, before it is interrupted."""
+"""Turns of the event loop in which a wait of the body may raise the error, before the body is interrupted."""
 
 
 class Leaving:
-    """What may be entered for the length of a block. Any task may leave it, in any order with others."""
+    """An object that is entered with `async with`. Any task may leave the block, in any order with other blocks."""
 
     _io: Loop
     _body: Body | None = None
-    """Of the block, while it is not left."""
+    """The body of the block, until the block is left."""
     _errors: list[BaseException]
-    """What broke this: comes out of the block."""
+    """The errors that ended this. The block raises them."""
     _told = False
-    """Whether a call in the body has raised it."""
+    """Whether a call in the body has raised them."""
 
     @abstractmethod
     async def _close(self) -> None:
-        """End everything in good order."""
+        """Close everything, and wait until it is closed."""
 
     @abstractmethod
     async def _end(self) -> None:
         """End everything at once."""
 
     def _broke(self, error: BaseException) -> None:
-        """Let `error` come out of the block: it interrupts the body."""
+        """Raise `error` from the block: interrupt its body."""
         self._errors.append(error)
         if len(self._errors) == 1:
             self._interrupt(TURNS_TO_HEAR)
@@ -50,7 +50,7 @@ class Leaving:
             self._body.interrupt()
 
     def _raise_errors(self) -> None:
-        """Raise what broke this, if anything did."""
+        """Raise the errors that ended this, if there are any."""
         if self._errors:
             self._told = self._told or self._body is None or self._body.is_here
             raise_breakage(self._errors)
@@ -70,7 +70,7 @@ class Leaving:
                 with suppress(*((cancelled,) if error is not None else ())):
                     await self._close()
         except BaseException:
-            if not self._errors:  # else they come out below
+            if not self._errors:  # else they are raised below
                 raise
         finally:
             await self._end()

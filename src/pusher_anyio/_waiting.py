@@ -1,4 +1,4 @@
-"""What streams, handlers and all calls that wait need of their client."""
+"""The part of the async client that streams, handlers and waits use."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 
 class Waiting(Leaving):
-    """The part of a client that can wait, and raises from every wait what broke it."""
+    """The part of a client that waits. Every wait raises the errors that ended the client."""
 
     _caller: Any
-    """What calls the plain handlers."""
+    """Calls the plain handlers."""
     _checks: Any
     _delivery: Any
     _setup: Setup
@@ -60,7 +60,7 @@ class Waiting(Leaving):
         return outcome
 
     async def _notified(self, signal: Signal) -> None:
-        """Wait for the next notice."""
+        """Wait until `signal` notifies."""
         self._raise_errors()
         event = self._io.new_event()
         signal.add(event.set)

@@ -1,4 +1,4 @@
-"""What an application holds: streams, bindings, and the handles of channels and the user."""
+"""The objects that an application holds: streams, bindings, and the handles of channels and of the user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Stream(StreamBase[T]):
 
     def __next__(self) -> T:
         if self._ready and self._client._io.error is None:
-            # What `_next` does for nearly all events, without the lock: a deque needs none.
+            # The common case of `_next`, inlined and without the lock: a deque needs none.
             self._ready -= 1
             try:
                 first: Any = self._sink.queue.popleft()
@@ -94,7 +94,7 @@ class Binding(BindingBase):
 
 
 class Source(SourceBase[Binding]):
-    """Where events come from: a channel, or the client with all its channels."""
+    """A source of events: a channel, the user, or the client with all its channels."""
 
     _binding_class = Binding
 

@@ -56,7 +56,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, GeneratorExit):
-            self.stop()  # a forgotten generator holds the block: this may be any thread
+            self.stop()  # a forgotten generator held the block: this may be any thread
         elif error is not None:
             with suppress(Exception):
                 self.close()
@@ -64,7 +64,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
             self.close()
 
     def __del__(self) -> None:
-        io = self.__dict__.get("_io")  # there is none when the construction failed
+        io = self.__dict__.get("_io")  # missing if the constructor raised
         if io is not None and not (io.over or io.stopping):
             io.stop()
             self._warn_not_closed(self._setup.where, "with open_pusher(...)")
@@ -147,7 +147,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
         self._io.stop()
 
     def close(self) -> None:
-        """End everything, within `Options.close_timeout`. The same as leaving the block.
+        """Close the client within `Options.close_timeout`, as leaving the block does.
 
         In a function that the client calls in its own thread, and in a signal handler that interrupts one of the
         client's calls, it does not wait: the client closes once that returns.
@@ -182,8 +182,8 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
             raise self._io.error
 
     def _ended(self) -> None:
-        """Wake all waits: no further event follows."""
-        self._guard = self._host.guard = self._io.guard  # another one after a fork
+        """Wake all waits: no more events follow."""
+        self._guard = self._host.guard = self._io.guard  # after a fork it is another one
         self._delivery.wake_all()
 
 
@@ -202,19 +202,22 @@ def open_pusher(
 ) -> Client:
     """Open a client: `with open_pusher(options) as client`, or `client = open_pusher(options)` and `client.close()`.
 
-    It starts connecting and does not wait. `authorizer` answers requests for authorizations when `options.auth` is
-    None; `ssl_context` replaces the default one; `connect` replaces how a socket to a host and port is opened;
-    `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
-    another library, and returns a `MessageConnection`. With `on_handler_error="raise"` the exception of a handler ends
-    `run` and comes out of it. `record` names a file for all inputs of the session, for `python -m
-    pusher_proto.replay`; see `pusher_proto.recording` for what is masked in it. `on_event` is called with every event
-    at once, whether or not it is selected: for metrics. It must not wait; what it raises is logged. `on_progress` gets
-    each step of connecting in the same way: name lookup, TCP, proxy, TLS, upgrade and greeting, each when it begins and
-    when it ends, with the seconds that it took.
-    `wall_clock` returns seconds since the epoch, for `Gap.since`.
+    Opening starts to connect and does not wait. Leaving the block closes the client within `options.close_timeout`; an
+    exception of the block is raised unchanged. A client that is neither closed nor stopped is closed when it is
+    collected, with a `ResourceWarning`.
 
-    Leaving the block closes the client within `options.close_timeout`. An exception of the block comes out as itself.
-    A client that is neither closed nor stopped is closed when it is collected, with a `ResourceWarning`.
+    - `authorizer` answers requests for authorizations when `options.auth` is None.
+    - `ssl_context` replaces the default TLS context.
+    - `connect(host, port)` opens a connected socket.
+    - `connect_messages(host, port, tls, target)` opens a connection that carries whole messages, such as a WebSocket of
+      another library, and returns a `MessageConnection`.
+    - `on_handler_error="raise"`: the exception of a handler ends `run`, which raises it.
+    - `record` names a file for all inputs of the session, for `python -m pusher_proto.replay`. `pusher_proto.recording`
+      says what is masked in it and what is not.
+    - `on_event` is called at once with every event, for metrics. It must not wait; its exceptions are logged.
+    - `on_progress` is called in the same way with each step of connecting (name lookup, TCP, proxy, TLS, upgrade and
+      greeting), when it begins and when it ends, with the seconds that it took.
+    - `wall_clock` returns seconds since the epoch, for `Gap.since`.
     """
     check_plain(
         authorizer=authorizer,

@@ -50,7 +50,7 @@ class Waiting:
                     raise PusherTimeout(self._checks.why_not(goal.what, timeout))
                 wake, sleep = self._io.sleeper()
                 goal.signal.add(wake)
-            woken = False  # then the signal has forgotten `wake`
+            woken = False  # a signal that has called `wake` has forgotten it
             try:
                 if self._io.must_not_wait:
                     raise LocalProtocolError(CANNOT_WAIT)
@@ -61,7 +61,7 @@ class Waiting:
                         goal.signal.discard(wake)
 
     def _wait_for_end(self) -> None:
-        """Wait until all has ended. The long part is no `join`: Python 3.12 and older take a thread for ended when
+        """Wait until all has ended. The long part is not a `join`: Python 3.12 and older take a thread for ended when
         Ctrl+C interrupts one."""
         self._wait(Goal(lambda: self._io.over or PENDING, self._lifecycle))
         self._io.join()

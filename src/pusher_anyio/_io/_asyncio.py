@@ -1,6 +1,7 @@
-"""asyncio and uvloop: the event loop calls, and no task waits for data, for room to write or for a time.
+"""asyncio and uvloop. The event loop calls the I/O: no task waits for data, for room to write or for a deadline.
 
-A task for reading would cost 20 µs more each time, and 7 KB of each idle client; one that sleeps until a deadline 5 KB.
+A task that reads would cost 20 µs more for each read and 7 KB for each idle client, and one that sleeps until a
+deadline 5 KB.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["AsyncioLoop"]
 
 
 class _Body(Body):
-    """As asyncio.timeout does it."""
+    """Interrupts the body by cancelling its task, as `asyncio.timeout` does."""
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(loop)
@@ -38,14 +39,14 @@ class _Body(Body):
         self._interrupted = self.task.cancel()
 
     async def leave(self, error: BaseException | None) -> bool:
-        """Take the cancellation back, if it was this one's."""
+        """Undo the cancellation that `interrupt` requested. Return whether `error` is only that one."""
         if not (self._interrupted and self.is_here):
             return False
         ours: bool = self.task.uncancel() <= self._cancelling
         if isinstance(error, asyncio.CancelledError):
             return ours
         if sys.version_info < (3, 13):
-            # The cancellation was not delivered yet, and would be in spite of `uncancel`.
+            # Not delivered yet: before 3.13 it would be, despite `uncancel`.
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
         return False
@@ -85,7 +86,7 @@ class AsyncioLoop(Loop):
             return "it was opened on another event loop"
         if self.native.is_running() or threading.get_ident() != self._thread:
             return "it was opened in another thread"
-        return ""  # the loop is not running, and will
+        return ""  # the loop is not running now
 
     async def check_cancelled(self) -> None:
         """Raise again if this task is cancelled itself."""
@@ -126,7 +127,7 @@ class _Connection(WireProtocol, asyncio.Protocol):
         self.task: object = None
 
     async def run(self) -> None:
-        """Dial; then the loop calls."""
+        """Dial. After that the event loop calls this object."""
         wire = self._wire
         try:
             with anyio.CancelScope() as self._scope:
@@ -157,6 +158,6 @@ class _Connection(WireProtocol, asyncio.Protocol):
             self._scope.cancel()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Report the end."""
+        """Report the end of the connection."""
         super().connection_lost(error)
         self._loop.gone(self._wire)

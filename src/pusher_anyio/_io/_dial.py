@@ -1,4 +1,4 @@
-"""Opens a TCP connection: all addresses of a host are tried, the first that answers wins.
+"""Opens TCP connections: tries all addresses of a host, and keeps the first that answers.
 
 anyio does the same, gives a stream, and does not say which addresses it found. A protocol of asyncio needs the socket,
 before anything has read from it.
@@ -47,13 +47,13 @@ async def connected(wire: Wire) -> socket.socket:
         if not won:
             raise error
         won[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return socket.socket(fileno=won[0].detach())  # all others are closed
+        return socket.socket(fileno=won[0].detach())  # the other sockets are closed
 
 
 async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
     kind = socket.SOCK_STREAM
     try:
-        # An address needs no thread to be looked up in.
+        # An IP address is read without a thread.
         return socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
     except OSError:
         return await anyio.getaddrinfo(host, port, type=kind)

@@ -1,4 +1,4 @@
-"""What both event loops have in common: calls of the application, streams that it opens, and the end."""
+"""The part of the I/O that both event loops share: wires, tasks, calls of the application, and the end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Mover(Protocol):
     """Dials and moves the bytes of one wire. At the end it calls `Loop.gone`."""
 
     task: object
-    """Kept alive here: asyncio keeps no tasks."""
+    """Keeps the task alive: asyncio itself holds weak references only."""
 
     async def run(self) -> None:
         """Dial."""
@@ -49,7 +49,7 @@ class Mover(Protocol):
 
 
 class Body:
-    """The task that runs the body of a client's block, which it has just entered."""
+    """The task that runs the body of a block. Made as the block is entered."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -70,19 +70,19 @@ class Body:
 
 
 class Loop(IO):
-    """An event loop and what one client has on it: wires, tasks, calls of the application and a time to ring at."""
+    """The I/O of one client on an event loop: its wires, its tasks, its calls of the application and its timer."""
 
     driver: Driver
     body_class: type[Body]
     broke: Callable[[BaseException], None]
-    """Gets the exceptions that come out of tasks."""
+    """Called with each exception that a task raises."""
     time: Callable[[], float]
     connect: Connect | None = None
     """How the application opens byte streams, if it does."""
     connect_messages: ConnectMessages | None = None
 
     def __init__(self) -> None:
-        # Asking anyio for each event takes ten times as long.
+        # The class for this event loop: `anyio.Event()` looks it up each time, which takes ten times as long.
         self.new_event: Callable[[], anyio.Event] = type(anyio.Event())
         self.wires: dict[Wire, Mover] = {}
         """The wires that still have a dial, a socket or a task."""
@@ -91,9 +91,9 @@ class Loop(IO):
         self.ended: bool = False
         """Whether the tasks were cancelled: no other is to be started."""
         self.anchor: object = None
-        """What is kept alive as long as the event loop keeps this."""
+        """An object that lives as long as the event loop holds this one."""
         self.context: contextvars.Context = contextvars.copy_context()
-        """Copied for every task and call."""
+        """Every task and call gets a copy."""
         self._fewer: anyio.Event | None = None
 
     # What an event loop adds
@@ -141,7 +141,7 @@ class Loop(IO):
 
     @abstractmethod
     def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
-        """Return what dials, by `connect` if it is given, and moves the bytes of `wire`."""
+        """Return an object that dials, by `connect` if it is given, and moves the bytes of `wire`."""
 
     def open(self, wire: Wire) -> None:
         """Dial and move the bytes of `wire`."""
@@ -153,12 +153,12 @@ class Loop(IO):
         mover.task, _ = self._spawn(name, self.context.copy(), self._run, mover.run)
 
     def attend(self, wire: Wire) -> None:
-        """Look again at what a wire wants."""
+        """Read, write, or end, as the wire says."""
         if wire.moved_by is not None:
             wire.moved_by.attend()
 
     def gone(self, wire: Wire) -> None:
-        """Nothing is left of a wire."""
+        """Forget a wire: nothing of it is left."""
         self.wires.pop(wire, None)
         self._notify()
 
@@ -225,7 +225,7 @@ class Loop(IO):
         except anyio.get_cancelled_exc_class():
             raise
         except BaseException as error:
-            # Not by way of the task: nothing waits for it, and asyncio would stop its loop for some exceptions.
+            # Reported here, not raised: nothing awaits the task, and asyncio stops its loop for some exceptions.
             self.broke(error)
 
     def _ended(self, task: Any) -> None:

@@ -1,4 +1,4 @@
-"""A connection of the application that carries whole messages, in the shape of a byte stream: each piece is one."""
+"""Adapts a connection of the application that carries whole messages to a byte stream: each piece is a message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["ConnectMessages", "MessageConnection", "opens_messages"]
 
 
 class MessageConnection(Protocol):
-    """A connection that carries whole messages; what `connect_messages` returns. Each is used for one attempt.
+    """A connection that carries whole messages. `connect_messages` returns one for each attempt.
 
     `receive` and `send` may run at the same time, and both may be running when `close` is called.
     """
@@ -40,7 +40,7 @@ ConnectMessages = Callable[[str, int, bool, str], Awaitable[MessageConnection]]
 
 
 class _Pieces(anyio.TypedAttributeProvider):
-    """The byte stream, as far as a mover of streams needs it."""
+    """The methods of a byte stream that `Stream` uses."""
 
     def __init__(self, connection: MessageConnection, wire: MessageWire) -> None:
         self._connection = connection

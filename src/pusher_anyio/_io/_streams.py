@@ -1,4 +1,4 @@
-"""A byte stream of anyio: on trio, and wherever the application opens it."""
+"""Byte streams of anyio: on trio all streams, on asyncio the streams that the application opens."""
 
 from __future__ import annotations
 
@@ -64,20 +64,20 @@ class Stream:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return what went wrong below: anyio hides errors of the system behind its own."""
+    """Return the error of the system that anyio wrapped in its own."""
     cause: BaseException | None = error.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if isinstance(cause, OSError):
         if cause.errno and str(cause.strerror).startswith("Connect call failed"):
-            return OSError(cause.errno, os.strerror(cause.errno))  # asyncio says that of all errors
+            return OSError(cause.errno, os.strerror(cause.errno))  # asyncio hides the system's text
         return cause
-    if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not tell what broke
+    if isinstance(error, anyio.BrokenResourceError):  # on asyncio it does not say what broke
         return ConnectionError("the connection broke")
     return error
 
 
 def _peer(stream: ByteStream) -> object:
-    """Return the address of the other end; a connection of messages, and a stream made by hand, may have none."""
+    """Return the address of the other end; None for a stream that does not know it."""
     extra = getattr(stream, "extra", None)
     return None if extra is None else extra(SocketAttribute.remote_address, None)

@@ -1,4 +1,4 @@
-"""trio: a task for each wire, and one that sleeps until a deadline. They are tasks of the system: no task owns them."""
+"""trio: one task for each wire, and one that sleeps until the next deadline. No task owns these system tasks."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class _Interrupted(BaseException):
 
 
 class _Body(Body):
-    """A scope around the body would have to be left by the task that entered it, in the right order, which blocks of
-    clients need not be. So the task is woken with an exception, as trio does it for KeyboardInterrupt."""
+    """Interrupts the body by waking its task with an exception, as trio does for KeyboardInterrupt.
+
+    A cancel scope around the body would have to be left by the task that entered it, in order with other scopes.
+    """
 
     _left = False
 
@@ -68,7 +70,7 @@ async def _dial(wire: Wire, *_: object) -> SocketStream:
 
 
 class TrioLoop(Loop):
-    """A run of trio."""
+    """A trio event loop."""
 
     body_class = _Body
 
@@ -93,7 +95,7 @@ class TrioLoop(Loop):
 
     def soon(self, act: Callable[..., object], *args: object) -> bool:
         """Call `act` in a later turn."""
-        with suppress(trio.RunFinishedError, OSError):  # or it broke
+        with suppress(trio.RunFinishedError, OSError):  # the run has ended, or crashed
             self._token.run_sync_soon(act, *args)
             return True
         return False

@@ -1,4 +1,4 @@
-"""Opens TCP connections: tries all addresses of a host, and the first that answers wins."""
+"""Opens TCP connections: tries all addresses of a host, and keeps the first that answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def connect_tcp(wire: Wire, resolved: Callable[[list[tuple[Any, ...]]], object])
                     if code:
                         raise OSError(code, os.strerror(code))
                     key.data.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    return socket.socket(fileno=key.data.detach())  # all others are closed
+                    return socket.socket(fileno=key.data.detach())  # the other sockets are closed
             except OSError as failed:
                 error = failed
     raise error

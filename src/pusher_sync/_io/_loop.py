@@ -35,7 +35,7 @@ Callback = Callable[[], None]
 
 
 class IO(DrivingIO, Protocol):
-    """What the blocking client needs of its I/O: `Loop`, or the network in memory of the test kit."""
+    """The interface that the blocking client uses: of `Loop`, or of the network in memory of the test kit."""
 
     guard: AbstractContextManager[object]
     """The lock under which the session, the driver and the client's own data are used."""
@@ -46,7 +46,7 @@ class IO(DrivingIO, Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the I/O has ended: it calls nothing any longer."""
+        """Whether the I/O has ended and calls nothing."""
 
     @property
     def must_not_wait(self) -> bool:
@@ -126,13 +126,13 @@ class Loop:
 
     def wake(self) -> None:
         """Settle the driver soon. Safe in any thread and in signal handlers: it takes no lock."""
-        # In this order: the loop says that it sleeps first, and looks at `_woken` then.
+        # In this order: the loop first sets `_asleep`, then reads `_woken`.
         self._woken = True
         sleep = self._asleep
         if sleep is not None and sleep is not self._rung:
-            with suppress(OSError):  # closed, or full of wake-ups already
+            with suppress(OSError):  # closed, or already full of wake-ups
                 self._bell.send(b"\0")
-            # Noted afterwards: where the exception of a signal handler came between, the next call rings.
+            # Set last: if a signal handler raises before this line, the next call rings.
             self._rung = sleep
 
     def stop(self) -> None:
@@ -184,7 +184,7 @@ class Loop:
         """Call a function of the application in a new thread. A call that is cancelled runs on."""
         name = getattr(function, "__qualname__", "application")
         self._begin(name, "call", partial(call_plain, function, argument), done, done)
-        return int  # nothing: a thread cannot be interrupted
+        return int  # does nothing: a thread cannot be interrupted
 
     # The threads
 
@@ -230,7 +230,7 @@ class Loop:
         with self.guard:
             self._driver.abort()
             for act in self._posted:
-                with suppress(Exception):  # after a bug the session may refuse
+                with suppress(Exception):  # after a bug the session may raise
                     act()
             self.over = True
             self._release()
@@ -264,7 +264,7 @@ class Loop:
         try:
             return self._selector.select(min(max(seconds, 0.0), _NAP))
         except OSError:
-            # `select` refuses all sockets because of one that the application closed: reading tells which.
+            # `select` fails for all sockets if the application closed one: reading tells which.
             return [(key, selectors.EVENT_READ) for key in self._selector.get_map().values()]
 
     def _hear(self, _: int) -> None:

@@ -12,7 +12,7 @@ from pusher_proto.driving import MessageWire, checked_connection, checked_messag
 __all__ = ["Closing", "ConnectMessages", "MessageConnection", "MessagePipe", "Report"]
 
 _AT_ONCE = 64
-"""Messages that one thread receives: as many may be ahead of the loop."""
+"""The most messages that one thread receives before the loop has taken them."""
 
 
 Report = Callable[[Any], object]
@@ -20,7 +20,7 @@ Report = Callable[[Any], object]
 
 
 class MessageConnection(Protocol):
-    """A connection that carries whole messages; what `connect_messages` returns. Each is used for one attempt.
+    """A connection that carries whole messages. `connect_messages` returns one for each attempt.
 
     `receive` and `send` may run at the same time, and both may be running when `close` is called.
     """
@@ -50,14 +50,14 @@ class Closing:
         self._threads: list[tuple[Thread, float]] = []
 
     def add(self, thread: Thread, seconds: float) -> None:
-        """Let `wait` wait for a thread, for at most `seconds`."""
+        """Add a thread that `wait` waits for, for at most `seconds`."""
         self._threads = [each for each in self._threads if each[0].is_alive()]
         self._threads.append((thread, seconds))
 
     def wait(self) -> None:
         """Wait for the threads."""
         for thread, seconds in self._threads:
-            if thread.is_alive():  # it may not have been started
+            if thread.is_alive():  # it may not have started
                 thread.join(seconds)
 
 
