@@ -80,7 +80,7 @@ test("what the board sends can be seen", async () => {
 });
 
 test("a command that is wrong says why", async () => {
-  await assert.rejects(server.post("drop", { code: 7 }), /not a close code: 7/);
+  await assert.rejects(server.post("drop", { code: 7 }), /a close code is between 1000 and 4999, not 7/);
   await assert.rejects(server.post("fly"), /No command 'fly': there are publish, /);
 });
 

@@ -124,7 +124,9 @@ def test_who_shows_a_table_of_those_who_are_there(
             table = masked(at.lines[at.lines.index("presence-x: 2 here") :])
             other.process.send_signal(signal.SIGTERM)
             assert other.end() == 0
-        at.wait_until(lambda lines: "presence-x: 1 here" in lines)
+        at.wait_until(
+            lambda lines: "presence-x: 1 here" in lines and any(x.endswith(" left") for x in lines)
+        )
         at.process.send_signal(signal.SIGTERM)
         assert at.end() == 0
     assert table[1:4] == [
