@@ -61,7 +61,7 @@ class Loop(EventLoop):
         self.turn.append(task.step)
         return task.cancel
 
-    def start_thread(self, name: str, work: Callable[[], None]) -> None:
+    def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
         self.threads.append((name, work))
 
     def soon(self, act: Callable[..., object], *args: object) -> None:

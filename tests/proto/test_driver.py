@@ -25,7 +25,7 @@ from pusher_proto import (
     OwnKey,
     Session,
 )
-from pusher_proto.driving import IO, Driver, DriverOptions, Wire, call_plain, driver, in_turns, tls
+from pusher_proto.driving import IO, Driver, DriverOptions, Wire, call_plain, in_turns, tls
 from pusher_proto.states import ChannelState
 
 
@@ -231,7 +231,7 @@ def test_a_program_that_ends_amid_the_making_of_the_context_hears_nothing_of_it(
     ((_, _, done),) = hand.calls
     done(KeyboardInterrupt())
     assert hand.driver.session.retry_at is None
-    assert driver._make_context(None) is tls.cached_context() or not tls.cached_context()
+    assert tls.make_context(None) is tls.cached_context() or not tls.cached_context()
 
 
 def test_tls_begins_behind_a_proxy_with_the_context_that_was_given() -> None:

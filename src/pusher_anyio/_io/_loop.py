@@ -170,10 +170,10 @@ class Loop(IO):
         """Call `function(argument)`: in a task if it is async, else in a thread."""
         return call_on_loop(self, function, argument, done)
 
-    def start_thread(self, name: str, work: Callable[[], None]) -> None:
-        """Run `work` in a thread with this name, which does not outlive the process."""
+    def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
+        """Run `work` in a thread with this name."""
         run = self.context.copy().run
-        threading.Thread(target=run, args=(work,), name=name, daemon=True).start()
+        threading.Thread(target=run, args=(work,), name=name, daemon=daemon).start()
 
     def call_from_thread(self, function: Callable[..., object], *args: object) -> Any:
         """Call `function(*args)` on the loop, from another thread, and wait for its result."""

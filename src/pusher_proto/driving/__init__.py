@@ -14,7 +14,7 @@ from .protocol import WireProtocol
 from .reading import READ_SIZE, RECORD_SIZE, SMALL_READ
 from .sockets import WireSocket
 from .streams import WireStream
-from .tls import SSLContext, Tls, cached_context, default_context
+from .tls import SSLContext, Tls, cached_context, default_context, must_return
 from .wire import Wire, WireState
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "connection_errors",
     "default_context",
     "in_turns",
+    "must_return",
     "outcome_of",
     "peer_of",
 ]

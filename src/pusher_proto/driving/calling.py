@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from .application import outcome_of
+from .tls import must_return
 
 __all__ = ["EventLoop", "call_on_loop"]
 
@@ -20,8 +21,8 @@ class EventLoop(Protocol):
     ) -> Callable[[], object]:
         """Run `await work(*args)` in a task with this name. Return a function that cancels it."""
 
-    def start_thread(self, name: str, work: Callable[[], None]) -> None:
-        """Run `work()` in a thread with this name."""
+    def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
+        """Run `work()` in a thread with this name, for which the process waits at its end if it is not a daemon."""
 
     def soon(self, act: Callable[..., object], *args: object) -> object:
         """Call `act(*args)` in a later turn of the event loop. Called from any thread."""
@@ -64,7 +65,7 @@ def call_on_loop(
     if inspect.iscoroutinefunction(function):
         wait_for(partial(function, argument))
     else:
-        loop.start_thread(name, in_thread)
+        loop.start_thread(name, in_thread, daemon=not must_return(function))
     return cancel
 
 

@@ -30,7 +30,7 @@ from ..progress import OnProgress
 from ..session import Session
 from .application import Call, answers, number_of, question
 from .messages import MessageWire
-from .tls import SSLContext, cached_context, default_context
+from .tls import SSLContext, cached_context, make_context
 from .trace import NO_TRACE, Trace
 from .wire import Wire
 
@@ -262,7 +262,7 @@ class Driver:
         self._without_context.append(wire)
         if len(self._without_context) == 1:
             try:
-                self._io.call(_make_context, None, partial(self.tell, self._context_made))
+                self._io.call(make_context, None, partial(self.tell, self._context_made))
             except _FOR_NOW as error:
                 self._context_made(error)
 
@@ -312,7 +312,3 @@ def _not_started() -> None:
 
 _FOR_NOW = (OSError, RuntimeError)
 """Exceptions for a temporary lack of resources: too many open files, "can't start new thread"."""
-
-
-def _make_context(_: object) -> SSLContext:
-    return default_context()

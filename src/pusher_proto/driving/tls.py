@@ -10,7 +10,9 @@ from typing import Any
 from ..errors import ConnectionUnsafe
 from .reading import RECORD_SIZE, SMALL_READ
 
-__all__ = ["NOT_NOW", "SSLContext", "Tls", "cached_context", "default_context"]
+__all__ = [
+    "NOT_NOW", "SSLContext", "Tls", "cached_context", "default_context", "make_context", "must_return",
+]  # fmt: skip
 
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """The exceptions of a non-blocking socket, plain or with TLS, that cannot read or write now."""
@@ -40,6 +42,20 @@ def default_context() -> SSLContext:
     if context.cert_store_stats()["x509_ca"] or paths.capath is not None:
         _cached = (paths, context)
     return context
+
+
+def make_context(_: object) -> SSLContext:
+    """Return `default_context()`: for `IO.call`."""
+    return default_context()
+
+
+def must_return(function: object) -> bool:
+    """Return whether the process must not end while a thread calls `function`, a function given to `IO.call`.
+
+    So it is for the one that creates an SSL context, which takes 20 ms: as the process ends, OpenSSL frees its data,
+    and a thread that still uses it crashes. Call it in a thread that is not a daemon.
+    """
+    return function is make_context
 
 
 class Tls:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
 from pusher_proto.driving import Driver, MessageWire, Wire, WireSocket, call_plain, outcome_of
+from pusher_proto.driving.tls import must_return
 from pusher_proto.errors import LocalProtocolError
 
 from ._dial import Connect, connect_tcp
@@ -84,11 +85,10 @@ class Loop:
     ) -> None:
         self.guard: AbstractContextManager[object] = threading.RLock()
         self.error: BaseException | None = None
-        self.over = self.stopping = False
+        self.over = self.stopping = self._woken = False
         self._connect, self._connect_messages = connect, connect_messages
         self._closing = Closing()
         self._posted: list[Callable[[], object]] = []
-        self._woken = False
         self._asleep: object = None
         """This sleep; None while awake."""
         self._rung: object = None
@@ -183,7 +183,8 @@ class Loop:
     ) -> Callable[[], object]:
         """Call a function of the application in a new thread. A call that is cancelled runs on."""
         name = getattr(function, "__qualname__", "application")
-        self._begin(name, "call", partial(call_plain, function, argument), done, done)
+        what = "load" if must_return(function) else "call"
+        self._begin(name, what, partial(call_plain, function, argument), done, done)
         return int  # does nothing: a thread cannot be interrupted
 
     # The threads
@@ -191,13 +192,16 @@ class Loop:
     def _begin(
         self, name: str, what: str, function: Callable[[], object], done: Report, failed: Report
     ) -> threading.Thread:
-        """Call `function` in a new thread, then `done` or `failed` in the loop's thread."""
+        """Call `function` in a new thread, then `done` or `failed` in the loop's thread.
+
+        The process waits at its end for a thread that loads, and for no other.
+        """
 
         def work() -> None:
             result = outcome_of(function)
             self._post(failed if isinstance(result, BaseException) else done, result)
 
-        thread = threading.Thread(target=work, name=f"pusher-{what} {name}", daemon=True)
+        thread = threading.Thread(target=work, name=f"pusher-{what} {name}", daemon=what != "load")
         try:
             thread.start()
         except RuntimeError as error:
@@ -240,11 +244,10 @@ class Loop:
 
     def _turn(self) -> bool:
         """Sleep, and carry out what is due; return whether to continue."""
-        now = time.monotonic()
+        driver, now = self._driver, time.monotonic()
         self._asleep = object()
-        ready = self._select(0.0 if self._woken else self._driver.rings_at - now)
+        ready = self._select(0.0 if self._woken else driver.rings_at - now)
         self._asleep = None
-        driver = self._driver
         with self.guard:
             for key, mask in ready:
                 key.data(mask)
