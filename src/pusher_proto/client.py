@@ -353,14 +353,12 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         if not self._awaits:
             check_plain_functions(auth)
 
-    def _catch_up_of(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp | None:
+    def _catch_up_of(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp:
         """Return the `CatchUp` for the arguments of `subscribe`. Raises TypeError or ValueError."""
         if fetch is None:
-            if key is not None:
-                raise ValueError(
-                    "key needs catch_up: it identifies events that were both fetched and received"
-                )
-            return None
+            raise ValueError(
+                "key needs catch_up: it identifies events that were both fetched and received"
+            )
         made = CatchUp(fetch, key)
         if made.is_async and not self._awaits:
             raise TypeError("catch_up is a plain function in blocking code; pusher_anyio awaits it")

@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import pickle
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.secret import SecretBox
 
-from pusher_proto._wire.secretbox import Key, MalformedBox, WrongKey, read_key
+from pusher_proto import UnsupportedFeature
+from pusher_proto._wire.secretbox import Key, MalformedBox, WrongKey, check_available, read_key
 from pusher_proto.signing import shared_secret
 
 CHANNEL = "private-encrypted-foobar"
@@ -218,3 +220,9 @@ def test_two_keys_open_each_their_own() -> None:
         PLAIN,
         PLAIN,
     ]
+
+
+def test_without_pynacl_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nacl.secret", None)
+    with pytest.raises(UnsupportedFeature, match="install pynacl"):
+        check_available()

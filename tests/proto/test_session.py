@@ -708,6 +708,7 @@ def test_after_closed_every_input_does_nothing() -> None:
     script.do(session.ping).do(session.handle_timeout)
     script.do(session.subscribe, "any name !").do(session.unsubscribe, "private-x")
     script.do(session.trigger, "private-x", "client-x", object())
+    script.do(session.send_event, "any", object())
     script.do(session.authorized, 1, AuthResponse("key:sig"))
     script.do(session.receive_data, 1, frame(greeting()))
     assert (script.acts(), script.take(), session.next_deadline()) == ([], [], None)
