@@ -62,7 +62,7 @@ class IO(Protocol):
 
         Call `done` once with its result or exception. Return a function that cancels the call: it cancels a coroutine
         function, and lets a plain function run to its end. Call `done` in both cases when the function has ended,
-        because the session counts pending calls.
+        because the session counts pending calls. A thread for it is a daemon, unless `must_return(function)` is true.
         """
 
 
