@@ -297,6 +297,27 @@ def test_a_rotated_key_is_got_once_and_nothing_is_lost_or_out_of_order() -> None
     assert world.heard() == []  # a new key needs no new subscription
 
 
+@pytest.mark.parametrize("ends", ["lost", "reconnected"])
+def test_the_gap_begins_with_the_message_that_waits_for_a_key(ends: str) -> None:
+    world = World()
+    device, asked = subscribed(world)
+    asked.silent = True
+    rotate(world)
+    publish(world, "price", 1)
+    world.run(5)
+    device.do(device.session.ping)
+    world.run(1)
+    asked.silent = False
+    if ends == "lost":
+        world.act(world.server.drop, 4200)
+    else:
+        device.do(device.session.reconnect)
+    world.run(5)
+    [event] = [event for event in device.take() if isinstance(event, Subscribed)]
+    assert event.offline_for is not None
+    assert event.offline_for > 6
+
+
 def test_other_channels_go_on_while_one_waits_for_its_key() -> None:
     world = World()
     device, asked = subscribed(world, ROOM, "room", "private-encrypted-other")

@@ -153,11 +153,7 @@ class CatchingUp:
 
     def left(self, received_at: float) -> None:
         """Forget the held messages: the channel was unsubscribed. The last byte was received at `received_at`."""
-        channel = self._channel
-        # Messages that are held until a new key arrives are missing, too.
-        self.lost(
-            received_at if channel.request is None else min(received_at, channel.key_asked_at)
-        )
+        self.lost(self._channel.missing_since(received_at))
         self._all.timers.stop(Timer.CATCH_UP, self._name)
         self._free()
         self._channel.catch_up(None)

@@ -224,7 +224,7 @@ class Channel:
             # An unsubscribe was sent, to renew the subscription or before a reconnect, on a connection that was dead.
             self.lost_at = min(self.lost_at, received_at)
         elif self.state is ChannelState.SUBSCRIBED:
-            self.lost_at = received_at
+            self.lost_at = self.missing_since(received_at)
         self.handle(ChannelInput.LOSE)
         self.request = None
         if self.roster is not None:
@@ -276,7 +276,7 @@ class Channel:
 
     def renew(self, lost_at: float | None) -> None:
         """End the subscription, to subscribe again on the same connection. It counts as lost since `lost_at`."""
-        self.lost_at = lost_at
+        self.lost_at = None if lost_at is None else self.missing_since(lost_at)
         self.handle(ChannelInput.RENEW)
         if self.roster is not None:
             self.roster.clear()
@@ -284,7 +284,14 @@ class Channel:
     def unsubscribe_sent(self, now: float) -> None:
         """Record that an unsubscribe was sent before a reconnect: the subscription counts as lost from now on."""
         if self.state is ChannelState.SUBSCRIBED:
-            self.lost_at = now
+            self.lost_at = self.missing_since(now)
+
+    def missing_since(self, at: float) -> float:
+        """Return when the messages begin to be missing of a subscription that ends at `at`.
+
+        Messages that are held until a new key arrives are missing, too.
+        """
+        return at if self.request is None else min(at, self.key_asked_at)
 
     def fail(self, error: PusherError) -> None:
         """Handle a refusal, or a failed authorization."""
