@@ -27,6 +27,7 @@ from pusher_proto import (
     MemberAdded,
     ReadingPaused,
     StreamOverflow,
+    Subscribed,
 )
 from pusher_proto._client import router as routing
 from pusher_proto._client.router import Router
@@ -375,6 +376,31 @@ def test_a_connection_that_is_lost_in_a_pause_is_reported_as_lost() -> None:
         world.run(0.1)
     assert client.reads
     assert reports.ready() == []
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_gap_counts_from_the_pause_unless_something_was_received_after_it(fresh: bool) -> None:
+    world, client, channel = room(receive_buffer=20 * SIZE)
+    stream, subscriptions = channel.events("price"), client.events(Subscribed)
+    publish(world, *range(10, 100))
+    assert not client.reads
+    subscriptions.ready()
+    world.run(10)
+    if not fresh:
+        world.sever(client.device)
+    while stream.ready():  # what was in the buffers
+        world.run(0.01)
+    world.run(5)
+    if fresh:
+        publish(world, 100)
+        world.run(1)
+        world.sever(client.device)
+    back = world.now
+    while not (found := subscriptions.ready()):
+        world.run(1)
+    offline_for = found[-1].offline_for
+    assert offline_for is not None
+    assert (offline_for > world.now - back + 14) is not fresh
 
 
 def test_a_read_of_more_than_receive_buffer_that_nobody_keeps_pauses_nothing_for_long() -> None:

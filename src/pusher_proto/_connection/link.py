@@ -261,13 +261,13 @@ class Link:
         return Ended(code, reason, cause_of_status(code), error.retry_after)
 
     def received_at(self, now: float) -> float:
-        """Return when the last byte was received; `now` before the connection is established.
+        """Return when the last fresh byte was received; `now` before the connection is established.
 
         During an incomplete message return when it began: the message and all later ones are missing.
         """
         if self._liveness is None or self._websocket.incomplete is None:
-            return now if self._liveness is None else self._liveness.received_at
-        return min(self._liveness.received_at, self._began[1])
+            return now if self._liveness is None else self._liveness.fresh_at
+        return min(self._liveness.fresh_at, self._began[1])
 
     def send(self, text: bytes) -> None:
         """Send one message. Does nothing once either side has begun to close."""

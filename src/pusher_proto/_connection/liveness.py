@@ -9,6 +9,8 @@ that, on a server that has answered a ping before.
 
 from __future__ import annotations
 
+from math import inf
+
 from .._base.timers import Timer, Timers
 
 __all__ = ["Liveness"]
@@ -16,13 +18,16 @@ __all__ = ["Liveness"]
 BACKLOG = 256 * 1024
 """The most bytes that may precede a pong, in the buffers of the server, the network and this machine."""
 
+DRAINING = 1.0
+"""Seconds after a pause of reading within which the data that is read may be as old as the pause."""
+
 
 class Liveness:
     """The deadlines of one connection. A received byte does not move ACTIVITY, which is checked when it is due."""
 
     __slots__ = (
-        "_activity", "_asked_at", "_interval", "_pinged_at", "_pong", "_reading", "_reading_since",
-        "_received", "_timers", "received_at", "round_trip",
+        "_activity", "_asked_at", "_fresh_before", "_interval", "_pinged_at", "_pong", "_reading",
+        "_reading_since", "_received", "_resumed_at", "_timers", "received_at", "round_trip",
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +56,17 @@ class Liveness:
         self._reading = True
         self._reading_since: float | None = now
         """Since when all data is read; None after a pause, until `missing_at` finds that reading has resumed."""
+        self._fresh_before = now
+        """`fresh_at` when reading was paused last."""
+        self._resumed_at = -inf
+        """When reading was resumed last."""
         self._plan_ping(now)
+
+    @property
+    def fresh_at(self) -> float:
+        """When the last byte was received that was not in a buffer during a pause of reading."""
+        drained = self.received_at >= self._resumed_at + DRAINING
+        return self.received_at if drained else self._fresh_before
 
     @property
     def message_limit(self) -> float:
@@ -115,10 +130,12 @@ class Liveness:
         """Suspend the deadlines while reading is paused, since no answer can be read then; or resume them."""
         self._reading = reads
         if reads:
+            self._resumed_at = now
             self.received_at, self._reading_since = now, None
             if self._asked_at is not None:
                 self._expect_pong(now)
             return
+        self._fresh_before = self.fresh_at
         self._timers.stop(Timer.ONE_WAY)
         if self._timers.is_set(Timer.PONG):
             self._timers.stop(Timer.PONG)
