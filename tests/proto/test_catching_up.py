@@ -833,6 +833,27 @@ def test_a_gap_that_is_given_up_before_the_pong_is_still_open_when_the_connectio
     assert story.said()[-1] == 40
 
 
+def test_a_gap_that_begins_before_a_message_that_waits_for_a_key_is_not_shortened_by_it() -> None:
+    auth = AuthEndpoint("http://pusher.test/pusher/auth")
+    story = Story(channel="private-encrypted-x", before=0, auth=auth).run()
+    story.log.add(1)
+    assert story.run().said() == [0]
+    story.world.act(story.world.server.rotate_key, b"k" * 32)
+    story.world.act(story.world.server.delay, 60.0, "auth")
+    session, paused_at = story.client.session, story.world.now
+    session.hold(2**40, now=paused_at)
+    story.run(50)
+    session.hold(0, now=story.world.now)
+    story.log.add(1)  # read within a second after the pause, and held until a key arrives
+    story.run(0.1)
+    story.world.act(story.world.server.delay, 0.0, "auth")
+    story.lose().client.wait_connected()
+    story.run(1)
+    since = story.log.gaps[-1].since
+    assert since is not None
+    assert since.timestamp() - story.world.epoch <= paused_at
+
+
 # Bounds
 
 

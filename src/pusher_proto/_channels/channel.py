@@ -159,8 +159,7 @@ class Channel:
         self.receives = self.state in _RECEIVING
         self.passes = self.receives and self._passes_received
         if catching_up is not None and before is ChannelState.SUBSCRIBED:
-            # Messages that are held until a new key arrives are missing, too.
-            waiting = self.request is not None
+            waiting = self.lost_at is None and self.request is not None
             catching_up.lost(self.key_asked_at if waiting else self.lost_at)
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
