@@ -326,7 +326,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         catch_up: Fetch | None = None,
         key: EventKey | None = None,
     ) -> ChannelT:
-        """Do what `subscribe` does, but for what follows: call `_changed` after it."""
+        """Subscribe as `subscribe` does, without carrying out effects: call `_changed` after it."""
         check_channel(channel, strict=self._options.strict_names)
         handle = self._known_handle(channel) or self._channel_class(self._host, channel)
         kept = handle._subscribed_with  # noqa: SLF001 - a handle is a part of its client

@@ -42,7 +42,7 @@ class ReverbApi(HttpApi):
         return HttpResponse(response.status, response.body, response.headers, close=True)
 
     def _path_of(self, request: HttpRequest) -> str:
-        """Return the path without decoding: Reverb computes the signature of what was sent."""
+        """Return the path still encoded: Reverb computes the signature of the encoded path."""
         return request.path
 
     def _failed(self, wrong: Wrong) -> HttpResponse:
