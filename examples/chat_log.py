@@ -13,8 +13,7 @@ import json
 import urllib.request
 from typing import Any
 
-from pusher_proto import Gap
-from pusher_sync import ChannelEvent, GapNotClosed, Options, open_pusher
+from pusher_sync import ChannelEvent, Gap, GapNotClosed, Options, open_pusher
 
 
 def main(url: str, api: str, count: int | None) -> None:

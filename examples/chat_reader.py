@@ -18,8 +18,7 @@ import anyio.from_thread
 import anyio.lowlevel
 from msgspec import Struct
 
-from pusher_anyio import Client, open_pusher
-from pusher_proto import ConnectionEstablished, ConnectionFailed, Options
+from pusher_anyio import Client, ConnectionEstablished, ConnectionFailed, Options, open_pusher
 
 MESSAGE = "App\\Events\\ChatMessageEvent"
 

@@ -13,8 +13,14 @@ import argparse
 import json
 import sys
 
-from pusher_proto import AuthEndpoint, ChannelEvent, DecryptionFailed, Options, SubscriptionError
-from pusher_sync import open_pusher
+from pusher_sync import (
+    AuthEndpoint,
+    ChannelEvent,
+    DecryptionFailed,
+    Options,
+    SubscriptionError,
+    open_pusher,
+)
 
 
 def main(options: Options, name: str, count: int | None) -> None:

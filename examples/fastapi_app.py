@@ -17,8 +17,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from pusher_anyio import open_pusher
-from pusher_proto import ChannelEvent, ConnectionState, Options
+from pusher_anyio import ChannelEvent, ConnectionState, Options, open_pusher
 
 
 def make_app(options: Options) -> FastAPI:

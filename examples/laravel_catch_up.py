@@ -15,8 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pusher_proto import AuthEndpoint, Gap
-from pusher_sync import ChannelEvent, GapNotClosed, Options, open_pusher
+from pusher_sync import AuthEndpoint, ChannelEvent, Gap, GapNotClosed, Options, open_pusher
 
 ORDER_PLACED = "App\\Events\\OrderPlaced"
 

@@ -20,8 +20,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 
-from pusher_proto import AuthEndpoint, ChannelEvent, Options, SubscriptionFailed
-from pusher_sync import open_pusher
+from pusher_sync import AuthEndpoint, ChannelEvent, Options, SubscriptionFailed, open_pusher
 
 log = logging.getLogger("worker")
 

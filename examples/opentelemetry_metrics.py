@@ -18,9 +18,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
 
-from pusher_anyio import Client, open_pusher
-from pusher_proto import (
+from pusher_anyio import (
     ChannelEvent,
+    Client,
     ConnectionEstablished,
     ConnectionLost,
     ConnectionState,
@@ -31,6 +31,7 @@ from pusher_proto import (
     ProtocolViolation,
     ServerError,
     SubscriptionFailed,
+    open_pusher,
 )
 
 # Names of events and channels are not used as labels: some contain ids, and would make metrics without limit.

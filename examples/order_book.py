@@ -18,8 +18,7 @@ from decimal import Decimal
 import anyio
 import anyio.to_thread
 
-from pusher_anyio import GapNotClosed, Options, open_pusher
-from pusher_proto import Event, Gap
+from pusher_anyio import Event, Gap, GapNotClosed, Options, open_pusher
 
 
 class Book:

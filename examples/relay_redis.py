@@ -1,5 +1,6 @@
 """Write the events of channels to a Redis stream, for workers that share them (worker_redis.py).
 
+    pip install redis
     python examples/relay_redis.py --url wss://ws-eu.pusher.com/app/KEY --channel orders \\
         --history https://app.example/events --redis redis://localhost:6379
 

@@ -21,8 +21,7 @@ from typing import Any
 import anyio
 from msgspec import Struct, field
 
-from pusher_anyio import Channel, open_pusher
-from pusher_proto import AuthEndpoint, NotSubscribed, Options, Subscribed
+from pusher_anyio import AuthEndpoint, Channel, NotSubscribed, Options, Subscribed, open_pusher
 
 log = logging.getLogger("device")
 

@@ -16,8 +16,7 @@ from decimal import Decimal
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from pusher_anyio import Channel, open_pusher
-from pusher_proto import Options, Subscribed
+from pusher_anyio import Channel, Options, Subscribed, open_pusher
 
 
 @dataclass

@@ -13,8 +13,7 @@ import dataclasses
 import json
 import sys
 
-from pusher_proto import Options, OwnKey, PusherError, PusherTimeout
-from pusher_sync import open_pusher
+from pusher_sync import Options, OwnKey, PusherError, PusherTimeout, open_pusher
 
 
 def main(options: Options, name: str, event: str, timeout: float) -> int:

@@ -13,10 +13,10 @@ import sys
 
 import anyio
 
-from pusher_anyio import Channel, open_pusher
-from pusher_proto import (
+from pusher_anyio import (
     AuthEndpoint,
     AuthorizationError,
+    Channel,
     Member,
     MemberAdded,
     MemberRemoved,
@@ -24,6 +24,7 @@ from pusher_proto import (
     Options,
     Subscribed,
     SubscriptionError,
+    open_pusher,
 )
 
 

@@ -1,5 +1,6 @@
 """Handle events from a Redis stream together with other workers: each event is handled by one of them.
 
+    pip install redis
     python examples/worker_redis.py --redis redis://localhost:6379
 
 relay_redis.py writes the stream. Run as many workers as you need. A worker acknowledges an event when it has handled

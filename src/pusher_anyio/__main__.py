@@ -15,7 +15,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status; `argv` is `sys.argv[1:]` by default."""
     if not all(map(find_spec, _NEEDED)):
         text = (
-            "pusher-proto: the command line needs the extra `cli`: pip install 'pusher-proto[cli]'"
+            "pusher-proto: the command line needs the extra `cli`: pip install 'pusher-proto[cli]', "
+            "or pip install '.[cli]' in a clone"
         )
         print(text, file=sys.stderr)  # noqa: T201 - the program's output
         return 1

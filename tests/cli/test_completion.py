@@ -81,10 +81,11 @@ def test_without_a_library_of_the_extra_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert main(line) == 1
-    assert capfd.readouterr() == (
-        "",
-        "pusher-proto: the command line needs the extra `cli`: pip install 'pusher-proto[cli]'\n",
+    expected = (
+        "pusher-proto: the command line needs the extra `cli`: pip install 'pusher-proto[cli]', "
+        "or pip install '.[cli]' in a clone\n"
     )
+    assert capfd.readouterr() == ("", expected)
 
 
 def test_every_command_can_be_completed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ def test_there_are_the_examples_that_the_documentation_promises() -> None:
         "test_configured.py",
         "test_door.py",
         "test_orders.py",
+        "test_reverb.py",
         "test_watch.py",
     ]
 
