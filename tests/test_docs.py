@@ -297,7 +297,7 @@ def test_each_program_runs(
     with publishing(server):
         try:
             exec(compile(block, "docs", "exec"), names)
-            for name in ("main", "test_a_gap_is_told"):
+            for name in ("main", "test_a_gap_is_reported"):
                 function = names.get(name)
                 if function is None or re.search(r"\(main\)$|^main\(\)$", block, re.MULTILINE):
                     continue

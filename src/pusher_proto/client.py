@@ -151,6 +151,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """The handles of channels that are subscribed or have a stream or a handler."""
         self._user = self._user_class(self._host)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._options.host or '...'!r} {self.state.name}>"
+
     # Methods of the driver.
 
     @abstractmethod

@@ -360,7 +360,7 @@ def test_stats_are_a_snapshot() -> None:
     assert before.dropped == 0
 
 
-def test_the_client_shows_its_options_its_user_and_whom_the_user_watches() -> None:
+def test_the_client_shows_its_options_its_user_and_the_watchlist() -> None:
     world = World()
     options = world.options(auth=world.own_key(user={"id": "7", "watchlist": ["8"]}))
     client = connected(world, options)
@@ -375,6 +375,18 @@ def test_the_client_shows_its_options_its_user_and_whom_the_user_watches() -> No
     world.run(1)
     assert client.watchlist.online == {"8"}
     assert client.user.id == "7"
+
+
+def test_a_client_and_its_user_are_shown_with_their_states() -> None:
+    world = World()
+    client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
+    assert repr(client) == f"<FakeClient {world.options().host!r} CONNECTED>"
+    assert repr(client.user) == f"<{type(client.user).__name__} None SIGNED_OUT>"
+    client.signin()
+    client.wait_signed_in()
+    assert repr(client.user) == f"<{type(client.user).__name__} '7' SIGNED_IN>"
+    client.close()
+    assert repr(client) == f"<FakeClient {world.options().host!r} DISCONNECTED>"
 
 
 # Waits

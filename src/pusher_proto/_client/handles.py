@@ -305,6 +305,9 @@ class UserBase(SourceBase[BindingT_co]):
         self._host = host
         self._scope = USER_SCOPE
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id!r} {self.state.name}>"
+
     @property
     def id(self) -> str | None:
         """The id of the signed-in user, or None."""
