@@ -42,6 +42,9 @@ class WatchedServer(Server):
         for realm in self._realms.values():
             realm.confirm = partial(self._confirm, realm.confirm)  # type: ignore[method-assign]  # the realm is made by the server
         self._asked_at: dict[tuple[str | None, str], float] = {}
+        """When the client sent its last request for each subscription."""
+        self.slept: tuple[float, float] | None = None
+        """When the machine last fell asleep and when it woke."""
         self.repeats: set[tuple[str | None, str]] = set()
         """Subscriptions that were requested a second time, to wake subscriptions that get nothing."""
 
@@ -66,9 +69,12 @@ class WatchedServer(Server):
         if message.event == "pusher:subscribe":
             channel = str(data["channel"])
             ask = socket.id, channel
-            # A subscribe whose answer does not come in time is sent again: the server may have taken it.
-            late = self._now - self._asked_at.get(ask, self._now) >= SUBSCRIBE_TIMEOUT
-            self._asked_at[ask] = self._now
+            # A subscribe whose answer does not come in time is sent again: the server may have taken it. What arrives
+            # at the moment of waking was sent before the sleep.
+            asleep, awake = self.slept or (self._now, self._now)
+            sent_at = asleep if self._now == awake else self._now
+            late = sent_at - self._asked_at.get(ask, sent_at) >= SUBSCRIBE_TIMEOUT
+            self._asked_at[ask] = sent_at
             again = late or ask in self.asked_again
             if channel in socket.channels and not again and not self._may_repeat(ask):
                 raise Broken(f"{channel} is subscribed, and asked for once more")

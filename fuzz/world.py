@@ -354,7 +354,13 @@ class Weather:
     def jump(self) -> None:
         """Let the clock jump, as if the machine had slept."""
         self.world.run(1.0)  # a message that is on its way would seem to take as long
-        self.world.now += self.rng.uniform(10, 4000)
+        self.sleep(self.rng.uniform(10, 4000))
+
+    def sleep(self, seconds: float) -> None:
+        """Let the machine sleep."""
+        asleep = self.world.now
+        self.world.now += seconds
+        self.server.slept = asleep, self.world.now
 
     def endpoint_fails(self) -> None:
         """Let the auth endpoint answer 503 for some seconds in which connections are lost."""

@@ -87,6 +87,23 @@ def test_the_same_seed_brings_the_same_weather() -> None:
         ]
 
 
+def test_a_subscribe_on_its_way_while_the_machine_sleeps_may_be_repeated() -> None:
+    weather = Weather(2, clients=1)
+    world, app = weather.world, weather.apps[0]
+    world.run(5)
+    world.network.latency = 0.3
+    (wire,) = app.device.wires.values()
+    wire.loses_answers = True
+    app.want("private-a")
+    asked_before = len(world.server.received)
+    world.run(0.25)
+    assert len(world.server.received) == asked_before
+    weather.sleep(1000)
+    world.run(5)
+    requests = [each for each in world.server.received if each.channel == "private-a"]
+    assert len(requests) == 2
+
+
 # Bugs
 
 
