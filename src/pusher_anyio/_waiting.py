@@ -50,13 +50,10 @@ class Waiting(Leaving):
 
     async def _until(self, goal: Goal[T]) -> T:
         self._raise_errors()
-        outcome = goal.check()
-        if outcome is not PENDING:
-            await cancel_shielded_checkpoint()
-            return outcome
-        while outcome is PENDING:
+        # Before the check takes an event: asyncio cancels a task here despite the shield.
+        await cancel_shielded_checkpoint()
+        while (outcome := goal.check()) is PENDING:
             await self._notified(goal.signal)
-            outcome = goal.check()
         return outcome
 
     async def _notified(self, signal: Signal) -> None:
