@@ -20,7 +20,7 @@ from pusher_proto._auth.requests import AuthRequests
 from pusher_proto._base.timers import Timer, Timers
 from pusher_proto._base.urls import Address
 from pusher_proto._transports.transports import Transports
-from pusher_proto._wire.http import HttpFailed, HttpRequest, HttpResponse
+from pusher_proto._wire.http import Headers, HttpFailed, HttpRequest, HttpResponse
 from pusher_proto.auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from pusher_proto.effects import (
     Authorize,
@@ -38,7 +38,7 @@ from pusher_proto.states import CallState
 SOCKET = "1.1"
 ENDPOINT = AuthEndpoint("https://app.test/auth")
 GRANT = AuthResponse("KEY:5ec2e7")
-GOOD = HttpResponse(200, {}, b'{"auth":"KEY:5ec2e7"}')
+GOOD = HttpResponse(200, Headers(), b'{"auth":"KEY:5ec2e7"}')
 
 
 class FakePool(HttpPool):
@@ -484,10 +484,10 @@ def test_the_time_of_a_request_runs_from_when_its_turn_has_come() -> None:
     assert (world.told(), world.endpoint.under_way) == ([("private-b", why)], [])
 
 
-BUSY = HttpResponse(503, {}, b"")
+BUSY = HttpResponse(503, Headers(), b"")
 
 
-@pytest.mark.parametrize("trouble", [BUSY, HttpResponse(429, {}, b""), HttpFailed("reset")])
+@pytest.mark.parametrize("trouble", [BUSY, HttpResponse(429, Headers(), b""), HttpFailed("reset")])
 def test_an_endpoint_in_trouble_is_asked_again_a_bounded_number_of_times(
     trouble: HttpResponse | HttpFailed,
 ) -> None:
@@ -543,14 +543,14 @@ def test_all_attempts_together_take_no_longer_than_auth_timeout() -> None:
 @pytest.mark.parametrize("status", [400, 404, 302])
 def test_a_refusal_is_not_asked_about_again(status: int) -> None:
     world = World(ENDPOINT)
-    world.answered(world.number(), HttpResponse(status, {}, b""))
+    world.answered(world.number(), HttpResponse(status, Headers(), b""))
     assert len(world.told()) == 1
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
 def test_an_answer_that_is_no_authorization_is_not_asked_about_again() -> None:
     world = World(ENDPOINT)
-    world.answered(world.number(), HttpResponse(200, {}, b"{}"))
+    world.answered(world.number(), HttpResponse(200, Headers(), b"{}"))
     assert world.told() == [("private-x", "the answer of the auth endpoint has no `auth`")]
 
 
@@ -586,7 +586,7 @@ def test_W5_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
     number = world.number()
-    world.answered(number, HttpResponse(status, {}, b""))
+    world.answered(number, HttpResponse(status, Headers(), b""))
     assert tokens.refreshed == 1
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0", b"token=1"]
     world.answered(number)
@@ -597,8 +597,8 @@ def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
     number = world.number()
-    world.answered(number, HttpResponse(401, {}, b""))
-    world.answered(number, HttpResponse(403, {}, b""))
+    world.answered(number, HttpResponse(401, Headers(), b""))
+    world.answered(number, HttpResponse(403, Headers(), b""))
     assert tokens.refreshed == 1
     ((channel, why),) = world.told()
     assert (channel, why.partition(" (")[0]) == ("private-x", "the auth endpoint answered 403")
@@ -610,7 +610,7 @@ def test_each_request_may_refresh_and_keeps_its_time() -> None:
     for _ in range(2):
         number = world.number()
         world.passes(4)
-        world.answered(number, HttpResponse(401, {}, b""))
+        world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 2
     world.passes(1.9)
     assert world.told() == []
@@ -626,7 +626,7 @@ def test_many_requests_with_an_old_token_refresh_it_once() -> None:
         world.number(name)
     world.passes(0)
     for number in list(world.endpoint.under_way):  # a and b; c waits for its turn
-        world.answered(number, HttpResponse(401, {}, b""))
+        world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 1
     for _ in names:
         world.passes(0)
@@ -643,7 +643,7 @@ def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None
         world.number(f"private-{name}")
     for _ in range(2):
         for number in list(world.endpoint.under_way):
-            world.answered(number, HttpResponse(401, {}, b""))
+            world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 1
     assert [channel for channel, _ in world.told()] == ["private-a", "private-b", "private-c"]
     assert len(world.endpoint.bodies) == 6
@@ -653,7 +653,7 @@ def test_a_refresh_for_one_endpoint_is_none_for_another() -> None:
     tokens, others = Tokens(), Tokens()
     world = World()
     for number in [world.number(auth=one.endpoint()) for one in (tokens, others)]:
-        world.answered(number, HttpResponse(401, {}, b""))
+        world.answered(number, HttpResponse(401, Headers(), b""))
     assert (tokens.refreshed, others.refreshed) == (1, 1)
 
 
@@ -661,13 +661,13 @@ def test_a_refresh_for_one_endpoint_is_none_for_another() -> None:
 def test_other_refusals_refresh_nothing(status: int) -> None:
     tokens = Tokens()
     world = World(tokens.endpoint())
-    world.answered(world.number(), HttpResponse(status, {}, b""))
+    world.answered(world.number(), HttpResponse(status, Headers(), b""))
     assert tokens.refreshed == 0
 
 
 def test_a_refresh_that_raises_is_the_answer() -> None:
     world = World(Tokens(LookupError("no session")).endpoint())
-    world.answered(world.number(), HttpResponse(401, {}, b""))
+    world.answered(world.number(), HttpResponse(401, Headers(), b""))
     ((_, error),) = world.answers
     assert refused(error)[1:3] == ("private-x", False)
     assert world.told() == [("private-x", "AuthEndpoint.refresh raised: LookupError: no session")]
@@ -678,7 +678,7 @@ def test_a_refresh_that_raises_lets_the_next_have_its_turn() -> None:
     world = World(auth_connections=1)
     refreshing = Tokens(LookupError("no session")).endpoint()
     first, second = world.number("private-a", refreshing), world.number("private-b", ENDPOINT)
-    world.answered(first, HttpResponse(401, {}, b""))
+    world.answered(first, HttpResponse(401, Headers(), b""))
     world.passes(0)
     assert world.endpoint.under_way == [second]
 
@@ -734,7 +734,7 @@ def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
     world = World(flaky.endpoint())
     number = world.number()
     flaky.error = LookupError("no token")
-    world.answered(number, HttpResponse(status, {}, b""))
+    world.answered(number, HttpResponse(status, Headers(), b""))
     world.passes(1)
     assert world.told() == [("private-x", WHY)]
 
@@ -764,7 +764,7 @@ def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixt
     world = World(ENDPOINT if source == "endpoint" else None)
     number = world.number()
     if source == "endpoint":
-        world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden"}'))
+        world.answered(number, HttpResponse(200, Headers(), b'{"auth":"OTHER:hidden"}'))
     else:
         world.authorized(number, AuthResponse("OTHER:hidden"))
     assert world.told() == [("private-x", "authorization")]
@@ -792,9 +792,11 @@ def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     )
     world = World(endpoint)
     number = world.number()
-    world.answered(number, HttpResponse(503, {"set-cookie": "hidden"}, b""))
+    world.answered(number, HttpResponse(503, Headers({"set-cookie": "hidden"}.items()), b""))
     world.passes(1)
-    world.answered(number, HttpResponse(200, {}, b'{"auth":"OTHER:hidden","channel_data":{}}'))
+    world.answered(
+        number, HttpResponse(200, Headers(), b'{"auth":"OTHER:hidden","channel_data":{}}')
+    )
     assert len(world.told()) == 1
     assert caplog.messages[0].startswith("the auth endpoint answered 503; next request in ")
     assert "hidden" not in caplog.text
@@ -814,7 +816,7 @@ def channels_of(body: bytes) -> list[str]:
 def all_of(body: bytes) -> HttpResponse:
     """Return an answer that authorizations every channel of a request."""
     authorizations = {name: {"auth": "KEY:5ec2e7"} for name in channels_of(body)}
-    return HttpResponse(200, {}, json.dumps(authorizations).encode())
+    return HttpResponse(200, Headers(), json.dumps(authorizations).encode())
 
 
 def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
@@ -881,7 +883,7 @@ def test_a_request_for_several_is_refreshed_once(error: Exception | None) -> Non
     for _ in range(2):
         world.passes(0)
         for number in list(world.endpoint.under_way):
-            world.answered(number, HttpResponse(401, {}, b""))
+            world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 1
     why = "AuthEndpoint.refresh raised: LookupError: no session" if error else "the auth endpoint"
     told = world.told()
@@ -900,7 +902,7 @@ def test_several_requests_for_several_with_an_old_token_refresh_it_once() -> Non
         world.number(f"private-{name}")
     world.passes(0)
     for number in list(world.endpoint.under_way):
-        world.answered(number, HttpResponse(401, {}, b""))
+        world.answered(number, HttpResponse(401, Headers(), b""))
     world.passes(0)
     assert tokens.refreshed == 1
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 2
@@ -1070,8 +1072,8 @@ class Askers(RuleBasedStateMachine):
                 GOOD,
                 BUSY,
                 HttpFailed("x"),
-                HttpResponse(401, {}, b""),
-                HttpResponse(404, {}, b""),
+                HttpResponse(401, Headers(), b""),
+                HttpResponse(404, Headers(), b""),
             ]
         ),
     )

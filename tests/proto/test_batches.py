@@ -20,7 +20,7 @@ from pusher_proto import (
 )
 from pusher_proto._auth.batches import split_answer
 from pusher_proto._auth.endpoint_format import each_of
-from pusher_proto._wire.http import HttpFailed, HttpResponse
+from pusher_proto._wire.http import Headers, HttpFailed, HttpResponse
 
 URL = "http://app.test/auth"
 ENDPOINT = AuthEndpoint(URL, batch=2)
@@ -225,9 +225,9 @@ def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None
     "answer",
     [
         HttpFailed("it broke"),
-        HttpResponse(500, {}, b"{}"),
-        HttpResponse(200, {}, b"[]"),
-        HttpResponse(200, {}, b"no"),
+        HttpResponse(500, Headers(), b"{}"),
+        HttpResponse(200, Headers(), b"[]"),
+        HttpResponse(200, Headers(), b"no"),
     ],
 )
 def test_what_is_no_object_from_channel_to_authorization_is_everybodys(answer: Any) -> None:
@@ -239,12 +239,12 @@ def test_what_the_answer_leaves_out_or_garbles_is_that_channels_alone() -> None:
         b'{"private-a": {"auth": "k:1"}, "private-b": 7, "private-d": {"status": true, "data": {}}}'
     )
     wanted = [*WANTED, AuthRequest("1.1", "private-d")]
-    answers = split_answer(ENDPOINT, wanted, HttpResponse(200, {}, body))
+    answers = split_answer(ENDPOINT, wanted, HttpResponse(200, Headers(), body))
     assert answers == [
-        HttpResponse(200, {}, b'{"auth":"k:1"}'),
-        HttpResponse(404, {}, b""),
-        HttpResponse(404, {}, b""),
-        HttpResponse(200, {}, b"{}"),
+        HttpResponse(200, Headers(), b'{"auth":"k:1"}'),
+        HttpResponse(404, Headers(), b""),
+        HttpResponse(404, Headers(), b""),
+        HttpResponse(200, Headers(), b"{}"),
     ]
 
 
@@ -252,8 +252,10 @@ def test_the_applications_parser_reads_the_whole_answer() -> None:
     endpoint = AuthEndpoint(
         URL, batch=2, parse=lambda body: {"private-a": msgspec.json.decode(body)[0]}
     )
-    answer = HttpResponse(200, {}, b'[{"auth": "k:1"}]')
-    assert split_answer(endpoint, WANTED[:1], answer) == [HttpResponse(200, {}, b'{"auth":"k:1"}')]
+    answer = HttpResponse(200, Headers(), b'[{"auth": "k:1"}]')
+    assert split_answer(endpoint, WANTED[:1], answer) == [
+        HttpResponse(200, Headers(), b'{"auth":"k:1"}')
+    ]
 
 
 def test_an_application_that_answers_many_is_asked_once_a_turn() -> None:

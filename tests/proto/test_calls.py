@@ -10,7 +10,7 @@ import pytest
 
 from proto.scripted import Script, connected, forgetful
 from proto.test_auth_requests import BATCH, ENDPOINT, GRANT, SOCKET, World
-from pusher_proto._wire.http import HttpResponse
+from pusher_proto._wire.http import Headers, HttpResponse
 from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse
 from pusher_proto.effects import Authorize, AuthorizeMany, CallApplication, CancelCall
 from pusher_proto.events import Subscribed, SubscriptionFailed
@@ -250,7 +250,7 @@ def test_the_functions_of_one_endpoint_are_called_one_at_a_time() -> None:
     (first,) = world.calls()
     world.authorized(first.request, {})
     (second,) = world.calls()
-    world.answered(1, HttpResponse(401, {}, b""))
+    world.answered(1, HttpResponse(401, Headers(), b""))
     assert world.calls() == []
     world.authorized(second.request, {})
     (third,) = world.calls()
@@ -293,7 +293,7 @@ def test_house_2_8_a_refresh_that_takes_its_time_serves_all_that_wait_for_it() -
     world = functions(refresh=dict)
     for name in "abc":
         world.number(f"private-{name}")
-    refused = HttpResponse(401, {}, b"")
+    refused = HttpResponse(401, Headers(), b"")
     world.answered(1, refused)
     (refresh,) = world.calls()
     world.answered(2, refused)
@@ -308,11 +308,11 @@ def test_house_2_8_a_refresh_that_takes_its_time_serves_all_that_wait_for_it() -
 
 def test_a_refresh_goes_on_when_the_connection_is_lost() -> None:
     world = functions(refresh=dict)
-    world.answered(world.number(), HttpResponse(401, {}, b""))
+    world.answered(world.number(), HttpResponse(401, Headers(), b""))
     (refresh,) = world.calls()
     world.authorizations.drop_all(world.now)
     assert world.effects == []
-    world.answered(world.number(), HttpResponse(401, {}, b""))
+    world.answered(world.number(), HttpResponse(401, Headers(), b""))
     assert world.calls() == []
     world.authorized(refresh.request, None)
     assert world.endpoint.under_way == [3]  # the refresh has number 2
@@ -321,10 +321,10 @@ def test_a_refresh_goes_on_when_the_connection_is_lost() -> None:
 def test_D1_a_refresh_that_hangs_is_cancelled_and_its_requests_fail() -> None:
     world = functions(refresh=dict)
     world.passes(1)
-    world.answered(world.number("private-a"), HttpResponse(401, {}, b""))
+    world.answered(world.number("private-a"), HttpResponse(401, Headers(), b""))
     (refresh,) = world.calls()
     world.passes(2)
-    world.answered(world.number("private-b"), HttpResponse(401, {}, b""))
+    world.answered(world.number("private-b"), HttpResponse(401, Headers(), b""))
     world.passes(8)
     assert world.cancelled == [refresh.request]
     assert world.told() == [
@@ -340,7 +340,7 @@ def test_a_token_that_is_refreshed_for_a_batch_is_used_for_all_of_it() -> None:
     for name in "ab":
         world.number(f"private-{name}")
     world.passes(0)
-    world.answered(1, HttpResponse(419, {}, b""))
+    world.answered(1, HttpResponse(419, Headers(), b""))
     assert len(world.endpoint.bodies) == 2
     assert world.endpoint.bodies[0] == world.endpoint.bodies[1]
 

@@ -470,7 +470,6 @@ def test_it_talks_to_another_implementation(chosen: PerMessageDeflate) -> None:
     assert isinstance(request, Request)
     accepted, *_ = client.receive_data(server.send(AcceptConnection(extensions=[chosen])))
     assert isinstance(accepted, UpgradeAccepted)
-    assert dict(accepted.headers)["sec-websocket-extensions"].startswith("permessage-deflate")
     for text in ("Hello", "Hello", "€" * 500, ""):
         data = server.send(TextMessage(text))
         assert data[0] & 0x40

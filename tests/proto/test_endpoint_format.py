@@ -192,7 +192,7 @@ def read(
     if isinstance(body, dict):
         body = json.dumps(body)
     text = body.encode() if isinstance(body, str) else body
-    sent = {"location": location} if location is not None else {}
+    sent = Headers([("location", location)] if location is not None else ())
     endpoint = AuthEndpoint(URL, parse=parse)
     return read_answer(endpoint, channel, HttpResponse(status, sent, text))
 
@@ -317,9 +317,9 @@ def test_W22_an_answer_that_is_nearly_right_is_named(
 
 
 def test_W22_an_empty_answer_and_a_compressed_one_are_named() -> None:
-    empty = read_answer(ENDPOINT, "private-x", HttpResponse(204, {}, b""))
+    empty = read_answer(ENDPOINT, "private-x", HttpResponse(204, Headers(), b""))
     assert "it is empty (status 204)" in failure(empty)[0]
-    packed = HttpResponse(200, {"content-encoding": "br"}, b"\x8b\x02")
+    packed = HttpResponse(200, Headers({"content-encoding": "br"}.items()), b"\x8b\x02")
     assert "it is compressed (br)" in failure(read_answer(ENDPOINT, "private-x", packed))[0]
 
 
@@ -347,10 +347,12 @@ def test_seed_7_10_a_parser_that_takes_bytes_goes_on_working(reader: Any) -> Non
 
     endpoint = AuthEndpoint(URL, parse=parse)
     body = json.dumps({"data": {"auth": TOKEN}}).encode()
-    assert read_answer(endpoint, "private-x", HttpResponse(200, {}, body)) == AuthResponse(TOKEN)
+    assert read_answer(endpoint, "private-x", HttpResponse(200, Headers(), body)) == AuthResponse(
+        TOKEN
+    )
     assert (
         "cannot be read"
-        in failure(read_answer(endpoint, "private-x", HttpResponse(200, {}, b"{}")))[0]
+        in failure(read_answer(endpoint, "private-x", HttpResponse(200, Headers(), b"{}")))[0]
     )
 
 

@@ -365,12 +365,10 @@ def test_what_is_under_way_has_a_number_until_it_ends(fast: bool) -> None:
 # Sending.
 
 
-def test_text_and_pings_are_sent_masked(fast: bool) -> None:
+def test_text_is_sent_masked(fast: bool) -> None:
     client = upgraded(fast=fast)
     assert sent(client.send_text("€" * 100)) == [(TEXT, EURO * 100)]
     assert sent(client.send_text(b"x" * 70000)) == [(TEXT, b"x" * 70000)]
-    assert sent(client.send_ping()) == [(PING, b"")]
-    assert sent(client.send_ping(b"p")) == [(PING, b"p")]
 
 
 def test_what_cannot_be_sent_changes_nothing(fast: bool) -> None:
@@ -378,8 +376,6 @@ def test_what_cannot_be_sent_changes_nothing(fast: bool) -> None:
     for text in ("\ud800", b"\xff"):
         with pytest.raises(ValueError, match="utf-8"):
             client.send_text(text)
-    with pytest.raises(ValueError, match="too long"):
-        client.send_ping(b"x" * 126)
     for code in (999, 1005, 1006, 1015, 5000):
         with pytest.raises(ValueError, match="cannot carry"):
             client.send_close(code)
@@ -396,8 +392,6 @@ def test_the_close_is_sent_once(fast: bool) -> None:
     assert not client.is_open
     with pytest.raises(LocalProtocolError, match="close frame"):
         client.send_text("x")
-    with pytest.raises(LocalProtocolError, match="close frame"):
-        client.send_ping()
 
 
 @in_any_pieces

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from proto.websocket_peer import Pieces, answer, bytewise, in_any_pieces, split
-from pusher_proto._wire.http import HttpConnection, HttpFailed, HttpRequest, HttpResponse
+from pusher_proto._wire.http import Headers, HttpConnection, HttpFailed, HttpRequest, HttpResponse
 
 REQUEST = HttpRequest("/auth", "auth.test", [("X-Own", "1")], b"socket_id=1.1")
 
@@ -45,7 +45,7 @@ def test_the_request_has_a_length_and_the_headers_that_were_given() -> None:
 def test_an_answer_is_given_once_it_is_whole(pieces: Pieces) -> None:
     http = asked()
     assert receive(http, pieces(ok(b'{"auth":"x"}'))) == [
-        HttpResponse(200, {"content-length": "12"}, b'{"auth":"x"}')
+        HttpResponse(200, Headers({"content-length": "12"}.items()), b'{"auth":"x"}')
     ]
     assert http.reusable
 
@@ -138,7 +138,7 @@ def test_a_body_of_exactly_the_limit_is_accepted_and_no_longer_one(
 def test_the_end_of_the_stream_ends_an_answer_without_a_length() -> None:
     http = asked()
     assert receive(http, [answer("200 OK", [], b"a"), b"b"]) == []
-    assert http.receive_data(b"") == HttpResponse(200, {}, b"ab")
+    assert http.receive_data(b"") == HttpResponse(200, Headers(), b"ab")
 
 
 @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200", ok(b"body")[:-1]])
@@ -177,38 +177,38 @@ def chunked(*parts: bytes, trailers: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("data", "response", "reusable"),
     [
-        (ok(b""), HttpResponse(200, {"content-length": "0"}, b""), True),
-        (answer("204 No Content"[:14], []), HttpResponse(204, {}, b""), True),
+        (ok(b""), HttpResponse(200, Headers({"content-length": "0"}.items()), b""), True),
+        (answer("204 No Content"[:14], []), HttpResponse(204, Headers(), b""), True),
         (
             answer("403 ", [("Content-Length", "2"), ("X-A", "1"), ("x-a", "2")], b"no"),
-            HttpResponse(403, {"content-length": "2", "x-a": "2"}, b"no"),
+            HttpResponse(403, Headers({"content-length": "2", "x-a": "2"}.items()), b"no"),
             True,
         ),
         (
             answer("200 OK", [("Transfer-Encoding", "chunked")], chunked(b"a", b"bc")),
-            HttpResponse(200, {"transfer-encoding": "chunked"}, b"abc"),
+            HttpResponse(200, Headers({"transfer-encoding": "chunked"}.items()), b"abc"),
             True,
         ),
         (
             answer(
                 "200 OK", [("Transfer-Encoding", "chunked")], chunked(b"a", trailers=b"T: 1\r\n")
             ),
-            HttpResponse(200, {"transfer-encoding": "chunked"}, b"a"),
+            HttpResponse(200, Headers({"transfer-encoding": "chunked"}.items()), b"a"),
             True,
         ),
         (
             ok(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"),
-            HttpResponse(200, {"content-length": "2"}, b"{}"),
+            HttpResponse(200, Headers({"content-length": "2"}.items()), b"{}"),
             False,
         ),
         (
             answer("200 OK", [("Content-Length", "2"), ("X-A", "\xe4")], b"{}"),
-            HttpResponse(200, {"content-length": "2", "x-a": "\xe4"}, b"{}"),
+            HttpResponse(200, Headers({"content-length": "2", "x-a": "\xe4"}.items()), b"{}"),
             True,
         ),
         (
             ok(b"{}").replace(b"\r\n", b"\n"),  # as careless servers write it
-            HttpResponse(200, {"content-length": "2"}, b"{}"),
+            HttpResponse(200, Headers({"content-length": "2"}.items()), b"{}"),
             True,
         ),
     ],
@@ -225,7 +225,7 @@ def test_an_answer_may_be_written_in_many_ways(
 def test_an_answer_of_http_1_0_without_a_length_ends_with_the_stream(pieces: Pieces) -> None:
     http = asked()
     assert receive(http, pieces(b"HTTP/1.0 200 OK\r\n\r\n{}")) == []
-    assert http.receive_data(b"") == HttpResponse(200, {}, b"{}")
+    assert http.receive_data(b"") == HttpResponse(200, Headers(), b"{}")
     assert not http.reusable
 
 
@@ -304,4 +304,6 @@ def test_nothing_is_given_before_the_last_byte(cut: int) -> None:
     assert not http.response_began
     assert http.receive_data(data[:cut]) is None
     assert (http.response_began, http.reusable) == (True, False)
-    assert http.receive_data(data[cut:]) == HttpResponse(200, {"content-length": "2"}, b"{}")
+    assert http.receive_data(data[cut:]) == HttpResponse(
+        200, Headers({"content-length": "2"}.items()), b"{}"
+    )

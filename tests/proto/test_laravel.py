@@ -15,7 +15,7 @@ from proto.fake_client import FakeChannel, FakeClient, connected
 from proto.requesting import request_for
 from pusher_proto import AuthEndpoint, AuthorizationError, ChannelState, NotSubscribed
 from pusher_proto._auth.endpoint_format import read_answer
-from pusher_proto._wire.http import HttpResponse
+from pusher_proto._wire.http import Headers, HttpResponse
 from pusher_proto.auth import AuthRequest, check_plain_functions
 from pusher_proto.laravel import (
     NOTIFICATION,
@@ -354,7 +354,8 @@ def test_further_headers_go_along(own: Any) -> None:
     ],
 )
 def test_a_refusal_says_what_to_do_in_laravel(status: int, body: str, says: str) -> None:
-    answer = HttpResponse(status, {"location": "/login"} if status == 302 else {}, body.encode())
+    headers = Headers([("location", "/login")] if status == 302 else ())
+    answer = HttpResponse(status, headers, body.encode())
     endpoint = bearer_auth("https://shop.test", "very-secret")
     error = read_answer(endpoint, "private-x", answer)
     assert isinstance(error, AuthorizationError)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from .._wire.http import HttpFailed, HttpResponse
+from .._wire.http import Headers, HttpFailed, HttpResponse
 from ..auth import AuthEndpoint, AuthRequest
 from .endpoint_format import fields_of
 
@@ -55,7 +55,7 @@ def split_answer(
 def _one(found: object) -> HttpResponse:
     """Return the answer for one channel from its part of the whole answer."""
     if not isinstance(found, Mapping):
-        return HttpResponse(404, {}, b"")
+        return HttpResponse(404, Headers(), b"")
     status, data = found.get("status", 200), found.get("data", found)
     known = isinstance(status, int) and not isinstance(status, bool)
-    return HttpResponse(status if known else 200, {}, msgspec.json.encode(data))
+    return HttpResponse(status if known else 200, Headers(), msgspec.json.encode(data))

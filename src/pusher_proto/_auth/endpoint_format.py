@@ -145,7 +145,7 @@ def fields_of(endpoint: AuthEndpoint, answer: HttpResponse) -> Any:
                 return loads(fields.encode())
         return fields
     headers: dict[str, list[str]] = {}
-    for name, value in getattr(answer.headers, "all", ()):
+    for name, value in answer.headers.all:
         headers.setdefault(name, []).append(value)
     response = EndpointResponse(answer.body, answer.status, headers)
     try:

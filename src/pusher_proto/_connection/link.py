@@ -492,7 +492,6 @@ def _websocket(options: Options, address: Address, randbytes: Callable[[int], by
             options.max_fragments,
             options.control_frame_rate,
             options.max_head,
-            body=0,  # the status is enough, and the body of a refusal may never be complete
         ),
         randbytes=randbytes,
     )

@@ -97,13 +97,8 @@ class Frames:
 
     def send_text(self, text: str | bytes) -> bytes:
         """Return one masked text frame. Raises ValueError for text that cannot be encoded as UTF-8."""
-        self.require_open("a message")
+        self.require_open()
         return bytes(self._wsproto.send_data(text if isinstance(text, str) else text.decode()))
-
-    def send_ping(self, payload: bytes) -> bytes:
-        """Return a ping frame. Raises ValueError for more than 125 bytes."""
-        self.require_open("a ping")
-        return bytes(self._wsproto.ping(payload))
 
     def send_close(self, code: int, reason: str) -> bytes:
         """Return our close frame, or b"" when one was sent. Raises ValueError for a code that may not be sent."""
@@ -353,7 +348,7 @@ class Frames:
             self.output += self._wsproto.pong(ping)
         self._pings.clear()
 
-    def require_open(self, what: str) -> None:
+    def require_open(self) -> None:
         """Raise LocalProtocolError once either side has begun to close."""
         if self._state is not _State.OPEN:
-            raise LocalProtocolError(f"{what} cannot be sent: a close frame was sent or received")
+            raise LocalProtocolError("a message cannot be sent: a close frame was sent or received")

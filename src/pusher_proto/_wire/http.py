@@ -6,10 +6,12 @@ followed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import h11
 from msgspec import Struct
+
+from .http_head import HeadReader, HeadTooLarge
 
 __all__ = ["Headers", "HttpConnection", "HttpFailed", "HttpRequest", "HttpResponse"]
 
@@ -32,17 +34,16 @@ class Headers(dict[str, str]):
 
     __slots__ = ("all",)
 
-    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
-        super().__init__(pairs)
-        self.all = pairs
+    def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
+        self.all = tuple(pairs)
+        super().__init__(self.all)
 
 
 class HttpResponse(Struct, frozen=True):
     """A complete response."""
 
     status: int
-    headers: dict[str, str]
-    """Names in lower case. The last of several with one name wins."""
+    headers: Headers
     body: bytes
 
 
@@ -50,12 +51,14 @@ class HttpConnection:
     """The client side of one connection."""
 
     def __init__(self, *, max_head: int, max_body: int) -> None:
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=max_head)
+        self._reader = HeadReader(max_head)
+        self._h11 = self._reader.http
         self._max_head = max_head
         self._max_body = max_body
-        self._head_size = 0
         self._surplus = False
+        """Whether bytes follow the response."""
         self._head: h11.Response | None = None
+        """The head of the response, once it is complete."""
         self._body = bytearray()
         self.response_began = False
         """Whether a part of the response to the current request was received."""
@@ -63,8 +66,8 @@ class HttpConnection:
     def send(self, request: HttpRequest) -> bytes:
         """Return the bytes of `request`. The connection must be new or `reusable`."""
         if self._h11.our_state is h11.DONE:
-            self._h11.start_next_cycle()
-        self._head, self._head_size, self._body, self.response_began = None, 0, bytearray(), False
+            self._reader.next_cycle()
+        self._head, self._body, self.response_began = None, bytearray(), False
         head = h11.Request(
             method="POST",
             target=request.target,
@@ -94,46 +97,43 @@ class HttpConnection:
         self.response_began = self.response_began or bool(data)
         try:
             return self._receive(data)
+        except HeadTooLarge:
+            raise HttpFailed(
+                f"the head of the answer is larger than {self._max_head} bytes"
+            ) from None
         except h11.RemoteProtocolError:
             # h11's message quotes received bytes, which may contain cookies, and depends on how they were split.
             raise HttpFailed("the answer is not HTTP") from None
 
     def _receive(self, data: bytes) -> HttpResponse | None:
-        """Pass the bytes to h11, at most `max_head` of a head: h11 limits incomplete heads only."""
-        at = 0
-        while True:
-            end = len(data) if self._head else at + self._max_head - self._head_size
-            self._h11.receive_data(data[at:end])
-            self._head_size += len(data[at:end])
-            at = end
-            answer = self._next_response()
-            if answer is not None:
-                self._surplus = at < len(data) or bool(self._h11.trailing_data[0])
-                return answer
-            if self._head is None and self._head_size == self._max_head:
-                raise HttpFailed(f"the head of the answer is larger than {self._max_head} bytes")
-            if at >= len(data):
-                return None
+        """Read the head, and then pass all other bytes to h11."""
+        rest = data
+        if self._head is None:
+            head, rest = self._reader.receive_data(data)
+            if head is None:
+                return None if data else self._next_response()
+            # h11 refuses a 101 to a request without `Upgrade`.
+            assert isinstance(head, h11.Response)
+            self._head = head
+        if rest or not data:
+            self._h11.receive_data(rest)
+        return self._next_response()
 
     def _next_response(self) -> HttpResponse | None:
-        """Return the response when h11 has received all of it, or None."""
+        """Return the response when h11 has received all of its body, or None."""
         while True:
             event = self._h11.next_event()
-            if isinstance(event, h11.Response):
-                self._head = event
-            elif isinstance(event, h11.Data):
+            if isinstance(event, h11.Data):
                 if len(self._body) + len(event.data) > self._max_body:
                     raise HttpFailed(f"the answer is larger than {self._max_body} bytes")
                 self._body += event.data
             elif isinstance(event, h11.EndOfMessage) and self._head is not None:
+                self._surplus = bool(self._h11.trailing_data[0])
                 headers = [
                     (name.decode("latin-1"), value.decode("latin-1"))
                     for name, value in self._head.headers
                 ]
-                body = bytes(self._body)
-                return HttpResponse(self._head.status_code, Headers(headers), body)
-            elif isinstance(event, h11.InformationalResponse):
-                continue
+                return HttpResponse(self._head.status_code, Headers(headers), bytes(self._body))
             elif isinstance(event, h11.ConnectionClosed):
                 raise HttpFailed("the connection ended before the answer did")
             else:  # NEED_DATA, or PAUSED because bytes follow the response

@@ -57,10 +57,9 @@ class Messages:
             return [text]
         return [Run([event], alike=True)]
 
-    def receive_eof(self) -> list[Item]:
+    def receive_eof(self) -> None:
         """Process the end of the connection."""
         self.is_open = False
-        return []
 
     def data_to_send(self) -> bytes:
         """Return b"": the other library sends pongs and close frames."""

@@ -19,6 +19,7 @@ from msgspec import Struct
 from .._base.secret import Secret, masked
 from .._base.urls import check_host, shown_url
 from ..errors import excerpt
+from .http_head import HeadReader, HeadTooLarge
 
 __all__ = ["Proxy", "ProxyFailed", "Tunnel", "proxy_of"]
 
@@ -116,8 +117,7 @@ class _Connect:
     def __init__(self, proxy: Proxy, host: str, port: int) -> None:
         self._proxy = proxy
         self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=proxy.max_head)
-        self._room = proxy.max_head
+        self._reader = HeadReader(proxy.max_head)
         self.done = False
         self.surplus = b""
 
@@ -127,28 +127,23 @@ class _Connect:
             pair = f"{self._proxy.user.reveal()}:{self._proxy.password.reveal()}".encode()
             headers.append(("Proxy-Authorization", f"Basic {b64encode(pair).decode()}"))
         request = h11.Request(method="CONNECT", target=self._target, headers=headers)
-        return (self._h11.send(request) or b"") + (self._h11.send(h11.EndOfMessage()) or b"")
+        http = self._reader.http
+        return (http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b"")
 
     def receive_data(self, data: bytes) -> bytes:
-        # Pass no more than the limit to h11, which limits incomplete heads only.
-        head, rest = data[: self._room], data[self._room :]
-        self._room -= len(head)
-        self._h11.receive_data(head)
         try:
-            event = self._h11.next_event()
-            while isinstance(event, h11.InformationalResponse):
-                event = self._h11.next_event()
+            head, rest = self._reader.receive_data(data)
+        except HeadTooLarge:
+            raise ProxyFailed(
+                f"{self._proxy} answered with a head of more than {self._proxy.max_head} bytes"
+            ) from None
         except h11.RemoteProtocolError:
             raise ProxyFailed(
                 f"{self._proxy} does not answer in HTTP: is it an HTTP proxy, without TLS?"
             ) from None
-        if isinstance(event, h11.Response):
-            self._check(event)
-            self.done, self.surplus = True, self._h11.trailing_data[0] + rest
-        elif not self._room:
-            raise ProxyFailed(
-                f"{self._proxy} answered with a head of more than {self._proxy.max_head} bytes"
-            )
+        if isinstance(head, h11.Response):  # h11 refuses a 101 to CONNECT
+            self._check(head)
+            self.done, self.surplus = True, self._reader.http.trailing_data[0] + rest
         return b""
 
     def _check(self, answer: h11.Response) -> None:

@@ -57,8 +57,6 @@ class WebSocketLimits(Struct, frozen=True):
     """Pings and pongs per second."""
     head: int = 16 * 1024
     """Bytes of the head of the answer to the upgrade."""
-    body: int = 65536
-    """Bytes that are kept of the body of a refusal."""
 
 
 DEFAULT_LIMITS = WebSocketLimits()
@@ -82,7 +80,7 @@ class WebSocket:
         fast: bool = True,
         randbytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        """Raises LocalProtocolError for values that HTTP does not allow and for headers that the upgrade sets.
+        """Raises LocalProtocolError for values that HTTP does not allow.
 
         `randbytes` draws the key of the upgrade and the masks of messages; without it wsproto draws them.
         """
@@ -92,7 +90,6 @@ class WebSocket:
         self._upgrade: Upgrade | None = Upgrade(
             request,
             head_limit=limits.head,
-            body_limit=limits.body,
             nonce=b64encode(drawn[:16]) if drawn else None,
         )
         self._frames = Frames(
@@ -118,22 +115,14 @@ class WebSocket:
         the connection is not open.
         """
         if not self._frames.is_open or self._state is not _State.UPGRADED:
-            self._require_upgraded("a message")
-            self._frames.require_open("a message")
+            self._require_upgraded()
+            self._frames.require_open()
         if self._masks is None:
             return self._frames.send_text(text)
         data = text.encode() if isinstance(text, str) else text
         if not data.isascii():
             data.decode()
         return self._masks.text_frame(data)
-
-    def send_ping(self, payload: bytes = b"") -> bytes:
-        """Return a ping frame (RFC 6455, 5.5.2).
-
-        Raises ValueError for more than 125 bytes, LocalProtocolError while the connection is not open.
-        """
-        self._require_upgraded("a ping")
-        return self._frames.send_ping(payload)
 
     def send_close(self, code: int = 1000, reason: str = "") -> bytes:
         """Return our close frame (RFC 6455, 5.5.1), or b"" when it was sent or cannot be sent yet.
@@ -153,7 +142,7 @@ class WebSocket:
         5.5.3 allows.
         """
         items: list[Item] = []
-        if self._upgrade is not None:
+        if self._upgrade is not None and data:
             outcome = self._upgrade.receive_data(data)
             if outcome is not None:
                 items.append(outcome)
@@ -162,17 +151,11 @@ class WebSocket:
             items += self._frames.receive_data(data, reader)
         return items
 
-    def receive_eof(self) -> list[Item]:
-        """Process the end of the stream. Returns the refusal of the upgrade whose body it ends, if there is one."""
-        items: list[Item] = []
-        if self._upgrade is not None:
-            outcome = self._upgrade.receive_eof()
-            if outcome is not None:
-                items.append(outcome)
-            self._upgrade = None
+    def receive_eof(self) -> None:
+        """Process the end of the stream."""
+        self._upgrade = None
         self._state = _State.ENDED
         self._frames.end()
-        return items
 
     def data_to_send(self) -> bytes:
         """Return the pongs and close frames to send, and clear them."""
@@ -212,6 +195,6 @@ class WebSocket:
             self._frames.inflate(no_context_takeover=upgrade.no_context_takeover)
         return upgrade.rest
 
-    def _require_upgraded(self, what: str) -> None:
+    def _require_upgraded(self) -> None:
         if self._state is not _State.UPGRADED:
-            raise LocalProtocolError(f"{what} cannot be sent: the WebSocket is not open")
+            raise LocalProtocolError("a message cannot be sent: the WebSocket is not open")
