@@ -73,7 +73,7 @@ class Binding(BindingBase):
     async def _raised(self, error: BaseException, event: Event) -> None:
         """Log what the handler raised for `event`, or raise it again if that ends the client."""
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            # Returns if only something inside the handler was cancelled.
+            # Returns if only a scope inside the handler was cancelled.
             await self._client._io.check_cancelled()
         elif not isinstance(error, Exception) or self._client._setup.on_handler_error == "raise":
             raise error

@@ -1,4 +1,4 @@
-"""The objects that an application holds: streams, bindings, and the handles of channels and of the user."""
+"""The objects that an application holds: streams, and the handles of channels and of the user."""
 
 from __future__ import annotations
 
@@ -118,14 +118,14 @@ class Source(SourceBase[Binding]):
         decoder: Callable[[str], Any] | None = None,
         invalid: Invalid = "raise",
     ) -> Stream[Any]:
-        """Return a stream of the events that `selector` means, of this channel or, on the client, of all.
+        """Return a stream of the events that match `selector`, of this channel or, on the client, of all channels.
 
-        It is opened at this call. `overflow` says what happens when it is not read fast enough: "wait" keeps everything
-        and stops reading from the network when `Options.receive_buffer` is full; with the others at most `buffer`
-        events wait, and "drop_oldest" and "drop_newest" count what they drop, while "raise" raises
-        `StreamOverflow`. `type` decodes the data to anything msgspec knows, `types` by the event's name, `decoder`
-        by a function of the text; what does not fit raises `DataError`, or is skipped and counted with
-        `invalid="skip"`. Events of a class that is selected are given as they are.
+        It is open from this call on. `overflow` says what happens when it is not read fast enough: "wait" keeps all
+        events, and the client stops reading from the network when `Options.receive_buffer` is full. With the others at
+        most `buffer` events wait: "drop_oldest" and "drop_newest" count the dropped events, "raise" raises
+        `StreamOverflow`. `type` decodes the data to any type that msgspec knows, `types` by the event's name, `decoder`
+        by a function of the text. Data that does not fit raises `DataError`; with `invalid="skip"` it is skipped and
+        counted. Events of a selected class are given unchanged.
         """
         options = StreamOptions(buffer, overflow, type, types, decoder, invalid)
         return Stream(self._host, self._scope, selector, options)
@@ -156,14 +156,14 @@ class Source(SourceBase[Binding]):
         *,
         fresh: bool = False,
     ) -> Any:
-        """Wait for one event that `selector` means and `predicate` accepts, and return it.
+        """Wait for one event that matches `selector` and that `predicate` accepts, and return it.
 
         Looks first at the events since the last wait of this task or thread for the same selector, of the last ten
         seconds, then at the events that no consumer has taken yet. With `fresh` only events from now on count.
 
         Raises `PusherTimeout` after `timeout` seconds, and at once when the event can no longer arrive:
         `AuthorizationError` or `SubscriptionError` for a channel that is refused, `NotSubscribed` for one that is not
-        wanted, `ConnectionFailed` and `ClientClosed`.
+        subscribed to, `ConnectionFailed` and `ClientClosed`.
         """
         client: Waiting = self._host.client
         with self._begin_wait(selector, predicate, anyio.get_current_task().coro, fresh) as goal:
@@ -185,8 +185,8 @@ class Channel(ChannelBase[Binding], Source):
     async def wait_subscribed(self, timeout: float | None = None) -> Self:
         """Wait until the server has confirmed the subscription, and return this channel.
 
-        Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when it is not wanted,
-        `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
+        Raises `AuthorizationError` or `SubscriptionError` when it is refused, `NotSubscribed` when the program does not
+        subscribe to it, `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds.
         """
         client: Waiting = self._host.client
         await client._wait(Goals(self._host).subscribed(self._scope), timeout)

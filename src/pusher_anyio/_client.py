@@ -31,7 +31,7 @@ channel."""
 
 
 class Client(Waiting, ClientBase[Binding, Channel, User], Source):
-    """One client of one app, on asyncio or trio. Made by `open_pusher`; all calls belong on that event loop."""
+    """One client of one app, on asyncio or trio. Made by `open_pusher`. Use it on the event loop that opened it."""
 
     _channel_class = Channel
     _user_class = User
@@ -65,7 +65,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     async def wait_subscribed(
         self, names: Iterable[str] | None = None, timeout: float | None = None
     ) -> None:
-        """Wait until all these channels are subscribed, by default all that `subscribe` was called for.
+        """Wait until these channels are subscribed, by default all that the program subscribes to.
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
@@ -91,8 +91,8 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     async def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in and messages to the user arrive, and return the user's id.
 
-        The server confirms both. One that does not confirm the second gets a second for it.
-        Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
+        The server confirms both. With a server that does not confirm the second, the wait takes a second longer.
+        Raises `SignInError` when the sign-in is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
         return await self._wait(self._goals.signed_in(), timeout)
@@ -100,22 +100,19 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     async def run(self) -> None:
         """Wait until the client is closed, while handlers are called.
 
-        Raises `ConnectionFailed`, and what broke the client: the exception of a handler with
+        Raises `ConnectionFailed`, and the error that ended the client, such as the exception of a handler with
         `on_handler_error="raise"`.
         """
         await self._wait(self._goals.closed())
 
     def stop(self) -> None:
-        """Begin to close the client, and return at once: `run` returns soon.
-
-        May be called from any thread, and in a signal handler.
-        """
+        """Close the client soon, and return at once: `run` then returns. Safe in signal handlers and in any thread."""
         self._io.soon(self._io.start, "pusher close", self._close)
 
     async def close(self) -> None:
         """Close the client within `Options.close_timeout`, as leaving the block does.
 
-        Every task may call it, also a handler. Raises what broke the client, if anything did.
+        Any task may call it, a handler included. Raises the error that ended the client, if there is one.
         """
         self._check_here()
         await checkpoint_if_cancelled()

@@ -1,4 +1,4 @@
-"""Entering and leaving the block of a client or of the test server: which of several exceptions is raised."""
+"""Enters and leaves the block of a client or of the test server, and decides which of several exceptions it raises."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ._io import Body, Loop
 
 __all__ = ["Leaving"]
 
-TURNS_TO_HEAR = 3
-"""Turns of the event loop in which a wait of the body may raise the error, before the body is interrupted."""
+TURNS_TO_RAISE = 3
+"""Turns of the event loop that the waits of the body get to raise the error before the body is interrupted."""
 
 
 class Leaving:
@@ -25,34 +25,34 @@ class Leaving:
     _body: Body | None = None
     """The body of the block, until the block is left."""
     _errors: list[BaseException]
-    """The errors that ended this. The block raises them."""
-    _told = False
-    """Whether a call in the body has raised them."""
+    """The errors that ended the object. The block raises them."""
+    _raised_inside = False
+    """Whether a call in the body has raised these errors."""
 
     @abstractmethod
     async def _close(self) -> None:
-        """Close everything, and wait until it is closed."""
+        """Close everything in order, and wait until it is closed."""
 
     @abstractmethod
     async def _end(self) -> None:
-        """End everything at once."""
+        """End everything at once, without closing it in order."""
 
     def _broke(self, error: BaseException) -> None:
         """Raise `error` from the block: interrupt its body."""
         self._errors.append(error)
         if len(self._errors) == 1:
-            self._interrupt(TURNS_TO_HEAR)
+            self._interrupt(TURNS_TO_RAISE)
 
     def _interrupt(self, turns: int) -> None:
         if turns:
             self._io.soon(self._interrupt, turns - 1)
-        elif self._body is not None and not self._told:
+        elif self._body is not None and not self._raised_inside:
             self._body.interrupt()
 
     def _raise_errors(self) -> None:
-        """Raise the errors that ended this, if there are any."""
+        """Raise the errors that ended the object, if there are any."""
         if self._errors:
-            self._told = self._told or self._body is None or self._body.is_here
+            self._raised_inside = self._raised_inside or self._body is None or self._body.is_here
             raise_breakage(self._errors)
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The part of the async client that streams, handlers and waits use."""
+"""The part of the async client that its streams, bindings and waiting methods use."""
 
 from __future__ import annotations
 

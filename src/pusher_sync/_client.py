@@ -79,7 +79,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     def wait_subscribed(
         self, names: Iterable[str] | None = None, timeout: float | None = None
     ) -> None:
-        """Wait until all these channels are subscribed, by default all that `subscribe` was called for.
+        """Wait until these channels are subscribed, by default all that the program subscribes to.
 
         Raises what `Channel.wait_subscribed` raises, for the first channel that is refused.
         """
@@ -105,8 +105,8 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
     def wait_signed_in(self, timeout: float | None = None) -> str:
         """Wait until the user is signed in and messages to the user arrive, and return the user's id.
 
-        The server confirms both. One that does not confirm the second gets a second for it.
-        Raises `SignInError` when it is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
+        The server confirms both. With a server that does not confirm the second, the wait takes a second longer.
+        Raises `SignInError` when the sign-in is refused, `ConnectionFailed`, `ClientClosed`, `LocalProtocolError` when
         `signin` was not called, and `PusherTimeout` after `timeout` seconds.
         """
         return self._wait(self._goals.signed_in(), timeout)

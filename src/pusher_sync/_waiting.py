@@ -61,7 +61,10 @@ class Waiting:
                         goal.signal.discard(wake)
 
     def _wait_for_end(self) -> None:
-        """Wait until all has ended. The long part is not a `join`: Python 3.12 and older take a thread for ended when
-        Ctrl+C interrupts one."""
+        """Wait until the I/O has ended, then join its thread.
+
+        The long wait comes before the `join`: Python 3.12 and older regard a thread as ended when Ctrl+C interrupts a
+        `join`.
+        """
         self._wait(Goal(lambda: self._io.over or PENDING, self._lifecycle))
         self._io.join()

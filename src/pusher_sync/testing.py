@@ -32,7 +32,7 @@ __all__ = ["World"]
 R = TypeVar("R")
 
 PATIENCE = 3600.0
-"""Virtual seconds after which a wait without a timeout is given up: outside a test it would never end."""
+"""Virtual seconds after which a wait without a timeout raises `PusherTimeout`: with a real clock it would never end."""
 
 
 class _Line:
@@ -129,12 +129,11 @@ class _Memory:
 
 
 class World(Controls, Expectations):
-    """A server, its clients, the network between them and the time. Use all of it in one thread.
+    """A server, its clients, the network between them and the time. Use it in one thread only.
 
-    `server` is the machine, by default one with the demonstration app; `seed` decides all random choices, and `latency`
-    is the seconds that bytes take to arrive. Clients reach the server under any host. It has all controls of a running
-    server,
-    and time passes in `run`, in every wait of a client, and in every expectation.
+    `server` is the machine, by default one with the demonstration app. `seed` decides all random choices. `latency` is
+    the seconds that bytes take to arrive. Clients reach the server under any host. A world has all controls of a
+    running server. Time passes in `run`, in every wait of a client, and in every expectation.
     """
 
     def __init__(
@@ -228,13 +227,13 @@ class World(Controls, Expectations):
             going = self._step(end)
         self._call_handlers()
 
-    def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Let time pass until `look(server)` is true, and return its result. Raises TimeoutError."""
+    def wait_until(self, condition: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Let time pass until `condition(server)` is true, and return its result. Raises TimeoutError."""
         limit = self.now + timeout
-        while not (seen := look(self.server)):
+        while not (seen := condition(self.server)):
             self._call_handlers()
             if not self._step(limit):
-                raise TimeoutError(f"it did not happen within {timeout:g} s")
+                raise TimeoutError(f"the condition was not met within {timeout:g} s")
         return seen
 
     def _call_handlers(self) -> None:

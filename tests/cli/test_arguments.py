@@ -151,7 +151,7 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
         (["serve", "--app", "1::secret"], "--app is written ID:KEY:SECRET"),
         (["serve", "--app", "1:a:s", "--app", "1:b:s"], "two apps have the same id or key"),
         (["trigger", *HOST, "--secret", "s", "room", "client-x", "1"], "private- and presence-"),
-        (["trigger", *HOST, "--secret", "s", "private-encrypted-x", "client-x", "1"], "which"),
+        (["trigger", *HOST, "--secret", "s", "private-encrypted-x", "client-x", "1"], "not on"),
         (["trigger", *HOST, "--secret", "s", "private-x", "x", "1"], "starts with 'client-'"),
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "{"], "not JSON"),
         (["trigger", *HOST, "--secret", "s", "private-x", "client-x", "text"], """'"text"'"""),

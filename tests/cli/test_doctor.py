@@ -62,7 +62,7 @@ def last_step(*arguments: str, capfd: pytest.CaptureFixture[str]) -> tuple[int, 
 OPEN = (
     "  ok      name lookup  TIME  127.0.0.1",
     "  ok      TCP  TIME  127.0.0.1 port PORT",
-    "  -       TLS and certificate              not asked for",
+    "  -       TLS and certificate              not used",
 )
 UPGRADED = (*OPEN, "  ok      upgrade  TIME")
 
@@ -289,7 +289,7 @@ def test_behind_a_proxy_may_be_a_server_without_tls(
         assert main(["doctor", *at(running.port), "--proxy", url]) == 0
     assert report_of(capfd).splitlines()[3:6] == [
         "  ok      proxy  TIME",
-        "  -       TLS and certificate              not asked for",
+        "  -       TLS and certificate              not used",
         "  ok      upgrade  TIME",
     ]
 
@@ -704,7 +704,7 @@ def test_json_is_one_object(address: list[str], capfd: pytest.CaptureFixture[str
             {
                 "step": "TLS and certificate",
                 "status": "skipped",
-                "detail": "not asked for",
+                "detail": "not used",
                 "advice": "",
             },
             {"step": "upgrade", "status": "ok", "detail": "", "advice": ""},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pusher_anyio.cli._output import as_json, as_text, describe, logs_on_stderr, tell
+from pusher_anyio.cli._output import as_json, as_text, describe, logs_on_stderr, print_stderr
 from pusher_proto import (
     AuthorizationError,
     CacheMiss,
@@ -122,7 +122,7 @@ def test_what_happens_is_told_in_words(event: Event, line: str | None) -> None:
 
 
 def test_what_is_told_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("a\x1b[2Jb")
+    print_stderr("a\x1b[2Jb")
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
 
 

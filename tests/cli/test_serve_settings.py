@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pusher_anyio.cli.serve._carrier import is_reachable, machine
+from pusher_anyio.cli.serve._running import is_reachable, machine
 from pusher_anyio.cli.serve._settings import Flags, Settings, SettingsError, read_settings
 from pusher_proto.testing import DEMO_APP, App, MessageRate
 

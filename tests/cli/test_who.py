@@ -90,7 +90,7 @@ def test_another_channel_is_a_usage_error(
 ) -> None:
     assert main(["who", *own_key, "private-x"]) == 2
     assert capfd.readouterr().err == (
-        "pusher-proto: only presence- channels have members, and 'private-x' is none\n"
+        "pusher-proto: only presence- channels have members, and 'private-x' is not one\n"
     )
 
 

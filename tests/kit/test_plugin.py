@@ -63,11 +63,11 @@ def test_an_expectation_that_is_not_met_says_what_there_was(pytester: pytest.Pyt
     result = run(pytester)
     result.assert_outcomes(failed=2)
     there = "[[]('pusher:subscribe', 'prices', {'channel': 'prices'})]"
-    missing = "'client-hello' on 'private-room' expected, but not within 7 s"
+    missing = "expected 'client-hello' on 'private-room' within 7 s"
     result.stdout.fnmatch_lines_random(
         [
-            f"E*AssertionError: {missing}; there is: {there}",
-            "E*AssertionError: 1 subscriber of 'prices' expected, but not within 0.01 s; there is: nothing",
+            f"E*AssertionError: {missing}; got: {there}",
+            "E*AssertionError: expected 1 subscriber of 'prices' within 0.01 s; got: nothing",
         ]
     )
 

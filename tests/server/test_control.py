@@ -118,7 +118,7 @@ def test_one_call_starts_again() -> None:
         ("drop", b'{"code": 7}', 400, "a close code is between 1000 and 4999, not 7"),
         ("drop", b'{"connection": 7}', 400, "there is no connection 7"),
         ("publish", b'{"channels": "x", "event": "e", "app": "y"}', 400, "no app has the key 'y'"),
-        ("client_event", b'{"channel": "x", "event": "e"}', 400, "is named client-"),
+        ("client_event", b'{"channel": "x", "event": "e"}', 400, "begins with client-"),
     ],
 )
 def test_a_wrong_command_gets_one_sentence_and_changes_nothing(

@@ -52,7 +52,7 @@ def test_a_wrong_secret_is_reported_without_signatures(world: World, reports: li
     said = refusals(reports)
     assert len(said) == 2
     for each in said:
-        assert "another secret than that of app 7: set PUSHER_APP_SECRET" in each
+        assert "not signed with the secret of app 7: set PUSHER_APP_SECRET" in each
         assert auth.partition(":")[2] not in each
         assert SECRET not in each
 

@@ -23,7 +23,7 @@ from pusher_proto import (
 from pusher_proto.testing import DEMO_APP, Server
 
 from ._arguments import Arguments, Exit
-from ._output import as_text, describe, give_up_stdout, print_line, tell
+from ._output import as_text, describe, give_up_stdout, print_line, print_stderr
 from ._signals import until_signal
 from ._terminal import painter
 
@@ -38,7 +38,7 @@ _NEXT = (
     "      pusher-proto serve --port 6001                           (a server)",
 )
 _PAUSE = 0.4  # seconds, so that a person can follow
-_LIMIT = 9.0  # seconds; on this machine alone nothing takes so long
+_LIMIT = 9.0  # seconds; within one machine the demonstration never takes so long
 
 
 def run(arguments: Arguments) -> int:
@@ -49,7 +49,7 @@ def run(arguments: Arguments) -> int:
         give_up_stdout()
         return Exit.DONE
     except OSError as error:  # a TimeoutError is one too
-        tell(f"the demo got stuck: {error.strerror or type(error).__name__}")
+        print_stderr(f"the demo got stuck: {error.strerror or type(error).__name__}")
         return Exit.TROUBLE
 
 
@@ -95,7 +95,7 @@ async def _show(pause: float = _PAUSE) -> int:
     """Run the demonstration once."""
     with anyio.fail_after(_LIMIT):
         async with _opened() as (running, client, other):
-            await _tell_the_story(running, client, other, pause)
+            await _play(running, client, other, pause)
     for line in _NEXT:
         print_line(line)
     return Exit.DONE
@@ -104,8 +104,8 @@ async def _show(pause: float = _PAUSE) -> int:
 async def _keep(pause: float = _PAUSE) -> int:
     """Run the demonstration, then publish until a signal."""
 
-    async def go_on() -> int:
-        await _tell_the_story(running, client, other, pause)
+    async def play_and_publish() -> int:
+        await _play(running, client, other, pause)
         print_line("In another terminal, until Ctrl+C here:")
         print_line(
             f"  pusher-proto listen --host {running.host} --port {running.port} --no-tls "
@@ -117,7 +117,7 @@ async def _keep(pause: float = _PAUSE) -> int:
             running.publish(PUBLIC, "headline", {"text": "Still here"})
 
     async with _opened() as (running, client, other):
-        return await until_signal(go_on)
+        return await until_signal(play_and_publish)
 
 
 @asynccontextmanager
@@ -141,9 +141,7 @@ def _options(running: RunningServer, name: str) -> Options:
     )
 
 
-async def _tell_the_story(
-    running: RunningServer, client: Client, other: Client, pause: float
-) -> None:
+async def _play(running: RunningServer, client: Client, other: Client, pause: float) -> None:
     screen = _Screen()
     print_line("A server and two clients of it, in this process.")
     screen.say("server", f"listens on ws://{running.host}:{running.port}, app key {DEMO_APP.key}")

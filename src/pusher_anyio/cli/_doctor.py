@@ -91,7 +91,7 @@ class _Step:
 
 
 class _Chart:
-    """Notes the steps, and prints each as soon as it is over when it is `aloud`."""
+    """Records the steps. With `aloud` it prints each one when it ends."""
 
     def __init__(self, expected: Sequence[str], *, aloud: bool) -> None:
         self._expected = list(expected)
@@ -103,20 +103,20 @@ class _Chart:
 
     def end(self, name: str, seconds: float, detail: str = "") -> None:
         """Record a step that has succeeded."""
-        self._note(_Step(name, "ok", round(seconds, 6), printable(detail)))
+        self._record(_Step(name, "ok", round(seconds, 6), printable(detail)))
 
     def skip(self, name: str, detail: str) -> None:
         """Record a step in which there is nothing to do."""
-        self._note(_Step(name, "skipped", None, detail))
+        self._record(_Step(name, "skipped", None, detail))
 
     def fail(self, name: str, seconds: float, detail: str, advice: str, status: Exit) -> None:
         """Record a step that has failed. The first failure decides the exit status."""
-        self._note(_Step(name, "failed", round(seconds, 6), printable(detail), advice))
+        self._record(_Step(name, "failed", round(seconds, 6), printable(detail), advice))
         self.status = self.status or status
 
     def leave_out(self, name: str) -> None:
         """Record a step that is not reached, because one before it has failed."""
-        self._note(_Step(name, "not reached"))
+        self._record(_Step(name, "not reached"))
 
     def say(self, text: str, colour: str = "") -> None:
         """Print a line, at a terminal as several that fit. The mark at its beginning has a colour."""
@@ -155,7 +155,7 @@ class _Chart:
             }
             print_line(json.dumps(report))
 
-    def _note(self, step: _Step) -> None:
+    def _record(self, step: _Step) -> None:
         self.steps.append(step)
         took = "" if step.seconds is None else f"{step.seconds * 1000:.1f} ms"
         took = f"{took:>10}".replace(" ", _BOUND)
@@ -198,7 +198,7 @@ class _Lost(Exception):
 
 
 class _Examination:
-    """Goes step by step with one client, whose steps and events come through `seen`."""
+    """Runs the steps with one client, which puts its progress and its events into `seen`."""
 
     def __init__(
         self,
@@ -214,11 +214,11 @@ class _Examination:
         self._failed: Progress | None = None
         """The step of connecting that failed."""
         self._step = ""
-        """The step of a channel that runs."""
+        """The current step of a channel."""
         self._began = time.monotonic()
 
     def run(self, options: Options) -> None:
-        """Connect, and subscribe to each channel."""
+        """Connect, then subscribe to each channel in turn."""
         try:
             self._connect()
             for channel in dict.fromkeys(self._arguments.channels):
@@ -234,7 +234,7 @@ class _Examination:
                 case Progress(state=ProgressState.ENDED):
                     chart.end(_name(item.step), item.seconds, item.detail)
                 case Progress(state=ProgressState.SKIPPED):
-                    chart.skip(_name(item.step), "not asked for")
+                    chart.skip(_name(item.step), "not used")
                 case Progress(state=ProgressState.FAILED):
                     self._failed = item
                 case ConnectionEstablished():
@@ -272,7 +272,7 @@ class _Examination:
 
     @property
     def _is_late(self) -> bool:
-        """Return whether the time limit is over, with a small tolerance."""
+        """Whether the time limit is over, with a small tolerance."""
         limit: float = self._arguments.timeout
         return self._took > 0.95 * limit
 
@@ -300,7 +300,7 @@ class _Examination:
 
     def _refused(self, event: SubscriptionFailed, options: Options) -> None:
         error = event.error
-        # A refusal has words or a status of its server.
+        # A refusal has the status of an answer.
         timed_out = self._is_late and getattr(error, "status", None) is None
         signed_here = isinstance(options.auth, OwnKey)
         channel = event.channel

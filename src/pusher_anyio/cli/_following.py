@@ -19,7 +19,7 @@ from pusher_proto import (
 from pusher_sync import Client, Stream, open_pusher
 
 from ._arguments import Arguments, Exit
-from ._output import describe, give_up_stdout, tell
+from ._output import describe, give_up_stdout, print_stderr
 from ._server import options_from, server_of, ssl_context_from
 from ._signals import interrupted_by_sigterm
 
@@ -40,7 +40,7 @@ class Shows(Protocol):
     """Seconds after which `refresh` is called, if no event is received."""
 
     def take(self, event: Event) -> bool:
-        """Take an event; return whether it is shown. Raises `Enough`."""
+        """Process an event; return whether it is shown. Raises `Enough`."""
 
     def refresh(self) -> None:
         """Write the events taken so far, and update a live view."""
@@ -75,10 +75,10 @@ def follow(
             if _followed(client, stream, shown, until, server_of(options)):
                 return Exit.DONE
             if status == Exit.TIMED_OUT:
-                tell(f"timed out after {arguments.timeout:g} s; {client.state.value}")
+                print_stderr(f"timed out after {arguments.timeout:g} s; {client.state.value}")
             return status
     except ConnectionFailed as error:
-        tell(str(error))
+        print_stderr(str(error))
         return Exit.APP_REFUSED
     except _Refused:
         return Exit.CHANNEL_REFUSED
@@ -87,7 +87,7 @@ def follow(
         return Exit.DONE
     except OSError as error:
         give_up_stdout()
-        tell(f"cannot write: {error.strerror or error}")
+        print_stderr(f"cannot write: {error.strerror or error}")
         return Exit.TROUBLE
 
 
@@ -102,7 +102,7 @@ def _followed(
     until: float,
     server: str,
 ) -> bool:
-    """Show events; return True when the command is done, False when the time is over before."""
+    """Show events; return True when the command is done, False when its time is over first."""
     shows = shown(client)
     interrupted = False
     try:
@@ -120,7 +120,7 @@ def _followed(
 
 
 def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> None:
-    """Wait for an event; take it, and all others that have been received."""
+    """Wait for an event; process it and all others that have been received."""
     for _ in range(_BATCH):
         try:
             event = stream.next(timeout=patience)
@@ -131,6 +131,6 @@ def _turn(stream: Stream[Any], shows: Shows, patience: float, server: str) -> No
             continue  # the exception that follows says it
         if not shows.take(event) and (text := describe(event, server)) is not None:
             shows.refresh()  # keeps the order of lines on stdout and stderr
-            tell(text)
+            print_stderr(text)
         if isinstance(event, SubscriptionFailed) and event.retry_in is None:
             raise _Refused

@@ -40,12 +40,12 @@ __all__ = [
     "has_room",
     "logs_on_stderr",
     "print_line",
+    "print_stderr",
     "printable",
-    "tell",
 ]
 
-_TOLD = ("pusher_proto.connection", "pusher_proto.session")
-"""The loggers whose records repeat what events say."""
+_REPEATED = ("pusher_proto.connection", "pusher_proto.session")
+"""The loggers whose records repeat what `describe` prints."""
 
 
 def printable(text: str) -> str:
@@ -131,16 +131,16 @@ def _next_attempt(seconds: float | None) -> str:
     return f"; next attempt in {seconds:.1f} s" if seconds else "; next attempt now"
 
 
-def tell(text: str) -> None:
+def print_stderr(text: str) -> None:
     """Print a line on stderr; a closed stderr is not an error."""
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - it is the output
 
 
 def print_line(line: str) -> None:
-    """Print a line on stdout, now. Raises BrokenPipeError when the reader has gone.
+    """Print a line on stdout at once. Raises BrokenPipeError when the reader has gone.
 
-    Nothing is left in a buffer when a signal interrupts it: the rest is never written.
+    Nothing is buffered: when a signal interrupts it, the rest of the line is never written.
     """
     data = _encoded(f"{line}\n")
     try:
@@ -195,7 +195,7 @@ def logs_on_stderr(*, verbose: bool) -> Iterator[None]:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     else:
         handler.setLevel(logging.WARNING)
-        handler.addFilter(lambda record: record.name not in _TOLD)
+        handler.addFilter(lambda record: record.name not in _REPEATED)
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -20,7 +20,7 @@ class Change(NamedTuple):
 class Roster:
     """The members, in the order in which they joined.
 
-    A channel's own `members` may be ahead of the events that are still to be read. A change that was in the list
+    A channel's own `members` may be newer than the events that are still to be read. A change that the list contains
     already is not reported again.
     """
 

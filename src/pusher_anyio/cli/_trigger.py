@@ -18,7 +18,7 @@ from pusher_proto.names import ChannelKind, check_client_event, kind_of
 from pusher_sync import open_pusher
 
 from ._arguments import Arguments, Exit, UsageError
-from ._output import describe, tell
+from ._output import describe, print_stderr
 from ._server import options_from, server_of, ssl_context_from
 
 __all__ = ["run"]
@@ -33,15 +33,15 @@ def run(arguments: Arguments) -> int:
     refusals: list[ServerError] = []
     server = server_of(options)
 
-    def told(seen: Event) -> None:
-        if (text := describe(seen, server)) is not None:
-            tell(text)
-        if isinstance(seen, ServerError) and sent:
-            refusals.append(seen)
+    def on_event(event: Event) -> None:
+        if (text := describe(event, server)) is not None:
+            print_stderr(text)
+        if isinstance(event, ServerError) and sent:
+            refusals.append(event)
 
     sent = False
     try:
-        with open_pusher(options, ssl_context=context, on_event=told) as client:
+        with open_pusher(options, ssl_context=context, on_event=on_event) as client:
             handle = client.subscribe(channel).wait_subscribed(arguments.timeout)
             sent = True
             handle.trigger(event, data)
@@ -50,12 +50,12 @@ def run(arguments: Arguments) -> int:
     except LocalProtocolError as error:
         raise UsageError(str(error)) from error
     except PusherError as error:
-        tell(str(error))
+        print_stderr(str(error))
         return _status(error)
     if refusals:
-        tell(f"the server refused {event} on {channel}: {refusals[0].message}")
+        print_stderr(f"the server refused {event} on {channel}: {refusals[0].message}")
         return Exit.CHANNEL_REFUSED
-    tell(f"sent {event} to {channel}")
+    print_stderr(f"sent {event} to {channel}")
     return Exit.DONE
 
 
@@ -75,7 +75,7 @@ def _data(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except ValueError as error:
-        raise UsageError(f"""the data is not JSON: {error} (text is written '"text"')""") from error
+        raise UsageError(f"""the data is not JSON: {error} (write text as '"text"')""") from error
     except RecursionError as error:
         raise UsageError("the data is nested too deeply") from error
 
@@ -88,7 +88,7 @@ def _check(channel: str, event: str) -> None:
     """Refuse arguments that cannot work, before connecting."""
     if kind_of(channel) not in (ChannelKind.PRIVATE, ChannelKind.PRESENCE):
         raise UsageError(
-            f"client events are for private- and presence- channels, which {channel!r} is not"
+            f"client events can be sent on private- and presence- channels only, not on {channel!r}"
         )
     try:
         check_client_event(event)

@@ -207,7 +207,7 @@ class _View:
             if not interrupted:
                 self.refresh()
             self._live.stop()
-        except OSError:  # there is no terminal any more
+        except OSError:  # the terminal has gone
             give_up_stdout()
         finally:
             self._redirected.close()
@@ -289,14 +289,14 @@ class RosterView:
 def roster_table(
     channel: str, roster: Roster, since: Mapping[str, str], room: int, width: int, signs: Signs
 ) -> Table:
-    """Return a table of the members with at most `room` rows and `width` columns: the info takes what is left."""
+    """Return a table of the members with at most `room` rows and `width` columns: the info gets the remaining width."""
     title = Text(f"{signs.plain(channel)}: {len(roster)} here", "bold", no_wrap=True)
     signs.fit(title, width)
     shown = list(roster)[:room]
     members = [signs.plain(each.id) + (" (you)" if each.id == roster.me else "") for each in shown]
     names = [signs.plain(_name(each)) for each in shown]
     infos = [signs.plain(_info(each)) for each in shown]
-    left = width - _SINCE - 2 - 3  # the edges, and what separates two columns
+    left = width - _SINCE - 2 - 3  # the edges, and the separator of two columns
     columns = []
     for heading, style, texts in (
         ("member", "cyan", members),
@@ -305,7 +305,7 @@ def roster_table(
     ):
         if not any(texts) or left < _LEAST[heading]:
             continue
-        # A name and an id share the room; the info takes what is left.
+        # Id and name share the width; the info gets the remaining part.
         share = left // 2 if heading == "member" and any(names) else left
         needed = max(len(heading), *(Text(text).cell_len for text in texts))
         column = min(needed, max(len(heading), share), _MOST[heading])

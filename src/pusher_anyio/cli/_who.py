@@ -93,7 +93,7 @@ def run(arguments: Arguments) -> int:
     """Show the roster until it is time to end, and return the exit status. Raises `UsageError`."""
     name = arguments.channel
     if kind_of(name) is not ChannelKind.PRESENCE:
-        raise UsageError(f"only presence- channels have members, and {name!r} is none")
+        raise UsageError(f"only presence- channels have members, and {name!r} is not one")
     roster = Roster()
 
     def shown(client: Client) -> Shows:

@@ -1,7 +1,7 @@
-"""The server machine of `pusher_proto.testing` on a port: for tests, and for `pusher-proto serve`.
+"""Runs the server machine of `pusher_proto.testing` on a port: for tests, and for `pusher-proto serve`.
 
-`serve` runs it on the current event loop, asyncio or trio; `serve_in_thread` runs it beside a blocking program. Both
-give an object with `port`, `server` and all controls of the server, without their `now`.
+`serve` runs it on the current event loop, asyncio or trio; `serve_in_thread` runs it in its own thread. Both give
+an object with `port`, `server` and all controls of the server, without their `now`.
 """
 
 from __future__ import annotations
@@ -101,8 +101,10 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         self._io.broke = self._broke
 
     async def close(self) -> None:
-        """Drop all clients and free the port. Any task may do it. Raises the exception that stopped the server, if
-        there was one."""
+        """Drop all clients and free the port. Any task may call it.
+
+        Raises the error that ended the server, if there is one.
+        """
         await self._end()
         self._raise_errors()
 
@@ -167,10 +169,10 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
         finally:
             self._carry_out()
 
-    async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
+    async def wait_until(self, condition: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `condition(server)` is true, and return its result. Raises TimeoutError."""
         with anyio.fail_after(timeout):
-            while not (seen := look(self.server)):
+            while not (seen := condition(self.server)):
                 await self._happened.wait()
         return seen
 
@@ -285,7 +287,7 @@ class RunningServer(Controls, AsyncExpectations, Leaving):
 
 
 async def _linger(stream: ByteStream) -> None:
-    """End our side and read on for a moment: closing with bytes unread would discard the last bytes sent."""
+    """End the sending side and read for another moment: closing with unread bytes would discard the last bytes sent."""
     with anyio.move_on_after(_LINGER):
         try:
             if isinstance(stream, TLSStream):
@@ -375,12 +377,12 @@ class ServerInThread(Controls, Expectations):
         result: R = self._portal.call(self._running.do, action)
         return result
 
-    def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true, and return its result. Raises TimeoutError.
+    def wait_until(self, condition: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `condition(server)` is true, and return its result. Raises TimeoutError.
 
-        `look` is called in the server's thread.
+        `condition` is called in the server's thread.
         """
-        result: R = self._portal.call(self._running.wait_until, look, timeout)
+        result: R = self._portal.call(self._running.wait_until, condition, timeout)
         return result
 
     def connect_messages(self, host: str, port: int, tls: bool, target: str) -> InMemoryThere:
@@ -410,9 +412,9 @@ class AwaitedServer(AsyncExpectations):
         """Call `action(server, now)` in the server's thread and return its result."""
         return self._there.do(action)
 
-    async def wait_until(self, look: Callable[[Server], R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
-        wait = partial(self._there.wait_until, look, timeout)
+    async def wait_until(self, condition: Callable[[Server], R], timeout: float = 10.0) -> R:
+        """Wait until `condition(server)` is true, and return its result. Raises TimeoutError."""
+        wait = partial(self._there.wait_until, condition, timeout)
         return await anyio.to_thread.run_sync(wait, abandon_on_cancel=True)
 
 
@@ -424,7 +426,7 @@ def serve_in_thread(
     port: int = 0,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Iterator[ServerInThread]:
-    """Run a server beside a blocking program for the length of the block: `with serve_in_thread() as running`.
+    """Run a server in its own thread until the end of the block: `with serve_in_thread() as running`.
 
     The parameters are those of `serve`.
     """

@@ -16,7 +16,7 @@ __all__ = ["InMemory", "InMemoryAwaited", "InMemoryThere"]
 
 
 class InMemory:
-    """A client without a socket: towards the server a `_Peer`, towards the client a `MessageConnection`."""
+    """A client without a socket: a `_Peer` for the server and a `MessageConnection` for the client."""
 
     def __init__(
         self, to_server: Callable[[bytes], None], gone: Callable[[], None], host: str, target: str
@@ -28,7 +28,7 @@ class InMemory:
         self._arrived: deque[bytes] = deque()
         self._wake = anyio.Event()
 
-    # Towards the server
+    # For the server
 
     @property
     def unsent(self) -> int:
@@ -45,7 +45,7 @@ class InMemory:
         self.end = end
         self._wake.set()
 
-    # Towards the client
+    # For the client
 
     async def open(self) -> None:
         """Wait for the answer to the upgrade."""
@@ -96,7 +96,7 @@ class InMemory:
             self._to_server(data)
 
     def hang_up(self) -> None:
-        """Forget the connection, on both sides."""
+        """End the connection on both sides."""
         self.finish("gone")
         self._gone()
 

@@ -1,7 +1,7 @@
 """The server side of the protocol as a machine, for tests, simulations and demonstrations.
 
-It is a server for development: no clustering, no persistence, no protection against abuse. It imports only `errors`,
-`names` and `signing` of the client's core.
+It is a server for development: no clustering, no persistence, no protection against abuse. It imports only `errors`
+and `signing` of the client's core.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Connection:
         self.silent = False
         """Whether the connection is muted: nothing is sent, and messages of the client are read and ignored."""
         self.unsent = 0
-        """Bytes in effects that were not pulled yet."""
+        """Bytes in effects that the caller has not taken yet."""
         self.held: dict[Hashable, None] = {}
         """The timers of delayed answers."""
         self.last_received: float = 0.0
@@ -115,7 +115,7 @@ class Connection:
             case State.READING:
                 return self._next_request()
             case State.ANSWERING:
-                self._bound_what_waits()
+                self._limit_waiting()
                 return None
             case State.OPEN | State.CLOSING:
                 return self._next_message()
@@ -129,10 +129,10 @@ class Connection:
 
     def answer(self, response: HttpResponse, *, close: bool = False) -> None:
         """Answer the last request."""
-        data, goes_on = self._http.respond(response, close=close)
+        data, reusable = self._http.respond(response, close=close)
         self.state = State.READING
         self._send(data)
-        if not goes_on:
+        if not reusable:
             self.end(abort=False)
 
     def start_stream(self, response: HttpResponse) -> None:
@@ -158,17 +158,17 @@ class Connection:
         return True
 
     def send_text(self, text: str, *, force: bool = False) -> None:
-        """Send one text message. Does nothing without an open WebSocket, or while it is silent, unless `forced`."""
+        """Send one text message. Does nothing without an open WebSocket, or while muted unless `force` is true."""
         if self.state is State.OPEN and (force or not self.silent):
             self._send(text_frame(text))
 
     def send_frame(self, frame: bytes) -> None:
-        """Send one text message, given as a frame. Does nothing without an open WebSocket or while it is silent."""
+        """Send one text message, given as a frame. Does nothing without an open WebSocket or while it is muted."""
         if self.state is State.OPEN and not self.silent:
             self._send(frame)
 
     def send_ping(self) -> None:
-        """Send a ping of the WebSocket protocol. Does nothing without an open WebSocket or while it is silent."""
+        """Send a ping of the WebSocket protocol. Does nothing without an open WebSocket or while it is muted."""
         if self.state is State.OPEN and self._websocket is not None:
             self._send_unless_silent(self._websocket.ping())
 
@@ -205,7 +205,7 @@ class Connection:
             self.state = State.ANSWERING
         return request
 
-    def _bound_what_waits(self) -> None:
+    def _limit_waiting(self) -> None:
         if self.silent:
             self._http.take_rest()
         elif self._http.waiting > self._limits.head + self._limits.body:

@@ -156,7 +156,7 @@ _COMMANDS: dict[str, tuple[str, type[_Command]]] = {
 }
 """For each command the control that it calls, and the type of its body."""
 
-_LOOKS: dict[str, Callable[[Controls, str | None], object]] = {
+_QUERIES: dict[str, Callable[[Controls, str | None], object]] = {
     "received": lambda server, _: [each._asdict() for each in server.received],
     "published": lambda server, _: [each._asdict() for each in server.published],
     "auth_requests": lambda server, _: [
@@ -212,13 +212,13 @@ class ControlApi:
         if name == "events":
             self._stream(connection)
             return None
-        if name not in _LOOKS:
+        if name not in _QUERIES:
             return failure(
-                404, f"Nothing to read at {name[:50]!r}: there are {_listed(_LOOKS)}, events"
+                404, f"Nothing to read at {name[:50]!r}: there are {_listed(_QUERIES)}, events"
             )
         app = (parse_form(request.query) or {}).get("app")
         try:
-            return json_response(200, _LOOKS[name](self._server, app))
+            return json_response(200, _QUERIES[name](self._server, app))
         except LocalProtocolError as wrong:
             return failure(400, str(wrong))
 

@@ -128,7 +128,7 @@ class Controls(Guests):
         Messages of the client are still read and are in `received`, but have no effect.
         """
         self._advance(now)
-        chosen = self._chosen(connection, anything=True)
+        chosen = self._chosen(connection, with_http=True)
         if connection is None:
             self._faults.mute_all = True
         for each in chosen:
@@ -137,7 +137,7 @@ class Controls(Guests):
     def unmute(self, connection: int | None = None, *, now: float) -> None:
         """Answer again. Requests and events of the muted time are lost."""
         now = self._advance(now)
-        chosen = self._chosen(connection, anything=True)
+        chosen = self._chosen(connection, with_http=True)
         if connection is None:
             self._faults.mute_all = False
         for each in chosen:
@@ -214,7 +214,7 @@ class Controls(Guests):
         a `pusher_internal:subscription_error`; "silent", no answer.
         """
         if shape not in get_args(Shape):
-            raise ValueError(f"no such shape: {shape!r}")
+            raise ValueError(f"a shape is one of {', '.join(get_args(Shape))}, not {shape!r}")
         self._advance(now)
         self._faults.channels[channel] = ChannelRefusal(
             times, shape=shape, code=code, message=message
@@ -231,7 +231,9 @@ class Controls(Guests):
         A delayed subscribe takes effect when it is answered, as on a server that first asks a database.
         """
         if what not in get_args(Answers):
-            raise ValueError(f"no such kind of answer: {what!r}")
+            raise ValueError(
+                f"a kind of answer is one of {', '.join(get_args(Answers))}, not {what!r}"
+            )
         self._advance(now)
         self._faults.delays[what] = seconds
         if what == "all":
@@ -272,12 +274,13 @@ class Controls(Guests):
         realm.app = replace(realm.app, secret=secret)
 
     def reset(self, *, drop: bool = False, now: float) -> None:
-        """Undo all faults, remove all members added by `join`, and clear `received`, `published` and `webhooks`.
+        """Undo all faults, remove all members added by `join`, and clear `received`, `published`,
+        `webhooks` and `auth_requests`.
 
         With `drop`, all WebSockets end as well, with 4200.
         """
         now = self._advance(now)
-        for each in self._chosen(None, anything=True):
+        for each in self._chosen(None, with_http=True):
             each.silent = False
             self._await_end(each, now)
         self._faults.reset()
@@ -335,10 +338,10 @@ class Controls(Guests):
 
     # ---- helpers
 
-    def _chosen(self, connection: int | None, *, anything: bool = False) -> list[Connection]:
+    def _chosen(self, connection: int | None, *, with_http: bool = False) -> list[Connection]:
         if connection is not None:
             return [self._known(connection)]
-        return [each for each in self._connections.values() if anything or each.is_websocket]
+        return [each for each in self._connections.values() if with_http or each.is_websocket]
 
 
 def _value(raw: msgspec.Raw) -> Json:

@@ -56,6 +56,7 @@ class Dialect:
     pong: str = encode("pusher:pong", data="{}")
     ping: str = encode("pusher:ping", data="{}")
     cache_miss_data: str | None = "{}"
+    """The data of a `pusher:cache_miss`, or None for none."""
     subscription_count: bool = True
     """Whether the server knows `subscription_count` at all."""
     binary_is_text: bool = False
@@ -106,8 +107,8 @@ class Dialect:
     """The end of a connection that sends more than `App.message_rate` allows."""
     message_refused: str = "Rate limit exceeded"
     """The text of the error that refuses a message beyond `App.message_rate`."""
-    message_rate_says: int = 1
-    """How often the error is sent when the rate ends the connection."""
+    message_rate_errors: int = 1
+    """How many errors are sent when the rate ends the connection."""
     tick: float | None = None
     """Seconds between two checks of all connections for silence. None: each connection has its own timer."""
 

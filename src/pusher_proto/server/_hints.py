@@ -36,7 +36,7 @@ def wrong_key(keys: Iterable[str]) -> str:
 def wrong_secret(app_id: str) -> str:
     """Return what to do about a wrong signature."""
     return (
-        f"it is signed with another secret than that of app {app_id}: set PUSHER_APP_SECRET or REVERB_APP_SECRET "
+        f"it is not signed with the secret of app {app_id}: set PUSHER_APP_SECRET or REVERB_APP_SECRET "
         "in the back end that signs"
     )
 

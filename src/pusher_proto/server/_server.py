@@ -66,9 +66,9 @@ _KINDS: dict[str, Answers] = {
 class Server(Controls):
     """A Pusher server: channels, client events, sign-in, the HTTP API and an auth endpoint.
 
-    After any call that takes `now`, pull `next_effect` until None, then read `next_deadline` again
-    and call `handle_timeout` when it has come. `now` is in seconds and only goes forward. Nothing
-    that a peer sends makes a call raise, and however its bytes are split, the answers are the same.
+    After any call that takes `now`, pull `next_effect` until None, then read `next_deadline` again,
+    and call `handle_timeout` at that time. `now` is in seconds and never decreases. No input of a peer makes a call
+    raise, and the answers do not depend on how its bytes were split.
 
     - `apps`: the apps to serve; a control without an app's key applies to the first
     - `options`: the dialect, limits, the auth endpoint and more
@@ -305,7 +305,7 @@ class Server(Controls):
             return False
         ending = self._dialect.message_rate
         if rate.ends:
-            for _ in range(self._dialect.message_rate_says - 1):
+            for _ in range(self._dialect.message_rate_errors - 1):
                 socket.send(self._dialect.error(ending.code, ending.message))
             self._finish(socket.connection, ending, now)
         else:

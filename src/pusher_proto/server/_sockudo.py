@@ -160,7 +160,7 @@ class SockudoConversation(Conversation):
         shut_down=Ending(4200, "Server shutting down"),
         message_rate=Ending(4301, "Connection closed due to client event rate limit"),
         message_refused="Client event rejected due to rate limit",
-        message_rate_says=2,
+        message_rate_errors=2,
         plain_get=failure(400, "Missing Upgrade header"),
         other_method=HttpResponse(405),
         published={"ok": True},

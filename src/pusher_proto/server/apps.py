@@ -27,7 +27,7 @@ class MessageRate:
 class App:
     """One application: its names, secrets and permissions, as on Pusher's dashboard.
 
-    Raises ValueError for an encryption master key that has not 32 bytes.
+    Raises ValueError unless the encryption master key has 32 bytes.
     """
 
     id: str
@@ -52,7 +52,7 @@ class App:
     subscription_count: bool = True
     """Whether subscribers receive the number of subscribers (never on presence channels)."""
     watchlist: bool = True
-    """Whether signed-in users learn which users of their watchlist are online."""
+    """Whether signed-in users are notified which users of their watchlist are online."""
     client_event_rate: int | None = None
     """Client events that one connection may send in one second. Pusher has 10. None: no limit."""
     message_rate: MessageRate | None = None
@@ -64,7 +64,8 @@ class App:
 
     def __post_init__(self) -> None:
         if self.encryption_master_key is not None and len(self.encryption_master_key) != 32:
-            raise ValueError("an encryption master key has 32 bytes")
+            size = len(self.encryption_master_key)
+            raise ValueError(f"an encryption master key has 32 bytes, not {size}")
 
     def shared_secret(self, channel: str) -> bytes | None:
         """Return the key of an encrypted channel, or None without a master key."""

@@ -1,4 +1,4 @@
-"""Waits for what clients do, for tests. Their errors say what happened instead."""
+"""Waits of tests for actions of clients. Their errors say what happened instead."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from ..server._world import ReceivedMessage
 __all__ = ["AsyncExpectations", "Expectations"]
 
 R = TypeVar("R")
-Look = Callable[[Server], R]
+Condition = Callable[[Server], R]
 
 _SHOWN = 20  # messages in the error of a wait that failed
 
 
 class _Expected:
-    """Something to wait for, and the error when it does not happen."""
+    """A condition to wait for, and the error when it is not met in time."""
 
-    def __init__(self, what: str, look: Look[Any], there: Callable[[Server], object]) -> None:
+    def __init__(
+        self, what: str, condition: Condition[Any], there: Callable[[Server], object]
+    ) -> None:
         self.what = what
-        self.look = look
+        self.condition = condition
         self.there = there
 
     def missing(self, server: Server, timeout: float) -> AssertionError:
         return AssertionError(
-            f"{self.what} within {timeout:g} s; there is: {self.there(server) or 'nothing'}"
+            f"expected {self.what} within {timeout:g} s; got: {self.there(server) or 'nothing'}"
         )
 
 
 def _subscribers(channel: str, count: int) -> _Expected:
     return _Expected(
-        f"{count} subscriber{'' if count == 1 else 's'} of {channel!r} expected, but not",
+        f"{count} subscriber{'' if count == 1 else 's'} of {channel!r}",
         lambda server: len(server.subscriptions(channel)) == count or None,
         lambda server: {name: len(server.subscriptions(name)) for name in server.channels()},
     )
@@ -42,7 +44,7 @@ def _subscribers(channel: str, count: int) -> _Expected:
 
 def _connections(count: int) -> _Expected:
     return _Expected(
-        f"{count} connection{'' if count == 1 else 's'} expected, but not",
+        f"{count} connection{'' if count == 1 else 's'}",
         lambda server: len(server.connections) == count or None,
         lambda server: len(server.connections),
     )
@@ -53,7 +55,7 @@ def _message(event: str, channel: str | None, data: object, times: int) -> _Expe
     with_ = "" if data is ... else f" with {data!r}"
     often = "" if times == 1 else f" {times} times"
     return _Expected(
-        f"{event!r}{where}{with_} expected{often}, but not",
+        f"{event!r}{where}{with_}{often}",
         lambda server: _found(server, event, channel, data, times),
         lambda server: [(m.event, m.channel, m.data) for m in list(server.received)[-_SHOWN:]],
     )
@@ -63,7 +65,7 @@ def _webhook(name: str, channel: str | None, times: int) -> _Expected:
     where = "" if channel is None else f" of {channel!r}"
     often = "" if times == 1 else f" {times} times"
     return _Expected(
-        f"webhook {name!r}{where} expected{often}, but not",
+        f"webhook {name!r}{where}{often}",
         lambda server: _found_webhook(server, name, channel, times),
         lambda server: [(each.name, each.channel) for each in list(server.webhooks)[-_SHOWN:]],
     )
@@ -101,12 +103,12 @@ class _Sent(ABC):
         """Call `action(server, now)` where the server runs."""
 
     def sent(self, event: str, channel: str | None = None) -> list[ReceivedMessage]:
-        """Return the messages of this name that clients have sent, the newest last."""
+        """Return the messages named `event` that clients have sent, the newest last."""
         received = self.do(lambda server, _now: list(server.received))
         return [m for m in received if m.event == event and channel in (None, m.channel)]
 
     def forget_sent(self) -> None:
-        """Forget all messages of clients up to now: no expectation counts them."""
+        """Clear the messages that clients have sent so far: expectations no longer count them."""
         self.do(lambda server, _now: server.received.clear())
 
 
@@ -114,8 +116,8 @@ class Expectations(_Sent):
     """Waits that block. Each raises AssertionError after `timeout` seconds."""
 
     @abstractmethod
-    def wait_until(self, look: Look[R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
+    def wait_until(self, condition: Condition[R], timeout: float = 10.0) -> R:
+        """Wait until `condition(server)` is true, and return its result. Raises TimeoutError."""
 
     def expect_subscribed(self, channel: str, count: int = 1, *, timeout: float = 5.0) -> None:
         """Wait until a channel has `count` subscribers; 0 waits until it has none."""
@@ -143,24 +145,24 @@ class Expectations(_Sent):
     ) -> SentWebhook:
         """Wait until the server has sent a webhook event `times` times; return the last one.
 
-        The server needs `webhooks` for it; what the receiver answers does not matter.
+        The server needs `ServerOptions.webhooks` for it. The receiver's answer does not matter.
         """
         found: SentWebhook = self._expect(_webhook(name, channel, times), timeout)
         return found
 
     def _expect(self, expected: _Expected, timeout: float) -> Any:
         try:
-            return self.wait_until(expected.look, timeout)
+            return self.wait_until(expected.condition, timeout)
         except TimeoutError:
             raise self.do(lambda server, _: expected.missing(server, timeout)) from None
 
 
 class AsyncExpectations(_Sent):
-    """The same waits, for tests that await them."""
+    """The same waits as coroutines, for tests on an event loop."""
 
     @abstractmethod
-    async def wait_until(self, look: Look[R], timeout: float = 10.0) -> R:
-        """Wait until `look(server)` is true, and return its result. Raises TimeoutError."""
+    async def wait_until(self, condition: Condition[R], timeout: float = 10.0) -> R:
+        """Wait until `condition(server)` is true, and return its result. Raises TimeoutError."""
 
     async def expect_subscribed(
         self, channel: str, count: int = 1, *, timeout: float = 5.0
@@ -190,13 +192,13 @@ class AsyncExpectations(_Sent):
     ) -> SentWebhook:
         """Wait until the server has sent a webhook event `times` times; return the last one.
 
-        The server needs `webhooks` for it; what the receiver answers does not matter.
+        The server needs `ServerOptions.webhooks` for it. The receiver's answer does not matter.
         """
         found: SentWebhook = await self._expect(_webhook(name, channel, times), timeout)
         return found
 
     async def _expect(self, expected: _Expected, timeout: float) -> Any:
         try:
-            return await self.wait_until(expected.look, timeout)
+            return await self.wait_until(expected.condition, timeout)
         except TimeoutError:
             raise self.do(lambda server, _: expected.missing(server, timeout)) from None

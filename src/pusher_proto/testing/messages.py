@@ -1,4 +1,4 @@
-"""A client of a `Server` that exchanges whole messages with it: the WebSocket between the two is in memory."""
+"""A client of a `Server` that exchanges whole messages with it over a WebSocket in memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MessageClient"]
 
 
 class MessageClient:
-    """One WebSocket of a server's client. Bytes of the server go to `received`; `to_server` takes the bytes for it.
+    """The client's end of one WebSocket. Pass the server's bytes to `received`, and send `to_server` to the server.
 
     `messages` are the texts that the server sent, in order; take them with `popleft`.
     """

@@ -129,16 +129,16 @@ class Controls(ABC):
         """Close all connections that are signed in as a user, with 4009."""
         self.do(lambda server, now: server.terminate_user(user_id, app=app, now=now))
 
-    # Others on a channel
+    # Members and senders without a client
 
     def join(
         self, channel: str, user_id: str, info: object = None, *, app: str | None = None
     ) -> None:
-        """Let a user without a client join a presence channel, until `leave`."""
+        """Add a member without a client to a presence channel, until `leave`."""
         self.do(lambda server, now: server.join(channel, user_id, info, app=app, now=now))
 
     def leave(self, channel: str, user_id: str, *, app: str | None = None) -> None:
-        """Let a user leave that joined by `join`."""
+        """Remove a member that `join` added."""
         self.do(lambda server, now: server.leave(channel, user_id, app=app, now=now))
 
     def client_event(
@@ -273,7 +273,8 @@ class Controls(ABC):
         self.do(lambda server, now: server.rotate_secret(secret, app=app, now=now))
 
     def reset(self, *, drop: bool = False) -> None:
-        """Undo all faults, remove all members added by `join`, and clear `received`, `published` and `webhooks`.
+        """Undo all faults, remove all members added by `join`, and clear `received`, `published`,
+        `webhooks` and `auth_requests`.
 
         With `drop`, all WebSockets end as well, with 4200.
         """

@@ -40,7 +40,7 @@ _codes = st.sampled_from((None, 4001, 4004, 4009, 4100, 4200, 4201, 4301))
 
 
 def texts(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[str]:
-    """Return a strategy for text messages of a server: events of `channels`, the protocol's own, and nonsense."""
+    """Return a strategy for text messages of a server: events of `channels`, messages of the protocol, and nonsense."""
     channel = st.sampled_from([*channels, "unknown"])
     data = _values.map(json.dumps) | _values | _words
     event = _message(_names, channel, data, user_id=_ids)
@@ -101,7 +101,7 @@ def sessions(draw: st.DrawFn, channels: Sequence[str] = CHANNELS, *, most: int =
 
 
 def accept(request: bytes) -> bytes:
-    """Return the answer that accepts an upgrade (RFC 6455, 4.2.2). Raises ValueError when `request` asks for none."""
+    """Return the answer that accepts an upgrade (RFC 6455, 4.2.2). Raises ValueError when `request` is not one."""
     for line in request.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"sec-websocket-key":
@@ -110,7 +110,7 @@ def accept(request: bytes) -> bytes:
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
             )
-    raise ValueError("the request asks for no WebSocket")
+    raise ValueError("the request is not a WebSocket upgrade: it has no Sec-WebSocket-Key")
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import anyio.to_thread
 from pusher_anyio.testing import RunningServer
 
 from .._arguments import Arguments, Exit, UsageError
-from .._output import give_up_stdout, print_line, tell
+from .._output import give_up_stdout, print_line, print_stderr
 from .._signals import until_signal
-from ._carrier import env_of, env_text, is_reachable, log_on_stderr, machine, ready_of, write_file
-from ._carrier import run as run_server
+from ._running import env_of, env_text, is_reachable, log_on_stderr, machine, ready_of, write_file
+from ._running import run as run_server
 from ._settings import Flags, Settings, SettingsError, read_settings
 
 __all__ = ["run"]
@@ -43,7 +43,7 @@ def run(arguments: Arguments) -> int:
     except SettingsError as wrong:
         raise UsageError(str(wrong)) from None
     for host in filter(is_reachable, settings.hosts):
-        tell(
+        print_stderr(
             f"WARNING: other machines can reach {host}: this is a server for development, and "
             "everyone who reaches it can do anything with it"
         )
@@ -60,7 +60,7 @@ def run(arguments: Arguments) -> int:
     except SettingsError as wrong:
         raise UsageError(str(wrong)) from None
     except OSError as error:
-        tell(f"cannot serve on port {settings.port}: {error.strerror or error}")
+        print_stderr(f"cannot serve on port {settings.port}: {error.strerror or error}")
         return Exit.TROUBLE
 
 
@@ -71,7 +71,7 @@ async def _announce(running: RunningServer, settings: Settings, arguments: Argum
     tls = "" if running.tls else " --no-tls"
     path = f" --path {settings.path}" if settings.path else ""
     where = f"--host {shown['host']} --port {shown['port']}{tls}{path}"
-    tell(f"try: pusher-proto listen {where} --key {key} room")
+    print_stderr(f"try: pusher-proto listen {where} --key {key} room")
     line = json.dumps(shown)
     if arguments.env_file is not None:
         write_file(arguments.env_file, env_text(env_of(shown)))
