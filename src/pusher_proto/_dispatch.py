@@ -13,6 +13,7 @@ from ._channels.channel import Channel
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import SIGNED_IN, USER_MESSAGES, User
 from ._connection.connector import Connector
+from ._protocol.channel_messages import is_of_protocol
 from ._protocol.control import (
     Ended,
     ErrorReceived,
@@ -31,6 +32,7 @@ from .events import (
     ChannelEvent,
     Event,
     Message,
+    ProtocolMessage,
     ProtocolViolation,
     SignInFailed,
     SubscriptionFailed,
@@ -173,7 +175,7 @@ class Dispatch:
     def _message(self, event: ChannelEvent, now: float) -> None:
         """Process one message of a channel."""
         channel, name = self._subscriptions.channels.get(event.channel), event.name
-        if channel is None or name.startswith(("pusher:", "pusher_internal:")):
+        if channel is None or is_of_protocol(name):
             self._special(channel, event, now)
         elif channel.passes:
             self._events.append(event)
@@ -195,15 +197,20 @@ class Dispatch:
             _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 
     def _emit_message(self, text: bytes) -> None:
-        """Emit a `Message`. Does nothing for an invalid text, for which the link emits a `Malformed`."""
+        """Emit a `Message`, if its class is wanted.
+
+        Does nothing for an invalid text, for which the link emits a `Malformed`.
+        """
         try:
             found = decode(text)
         except BadMessage:
             return
+        is_event = found.channel is not None and not is_of_protocol(found.event)
+        if is_event and self._connector.wants_texts is not Message:
+            return  # an event that is not plain
+        cls = Message if is_event else ProtocolMessage
         user_id = None if found.user_id is None else str(found.user_id)
-        message = Message(
-            found.event, found.channel, found.data, user_id, found.extra, text.decode()
-        )
+        message = cls(found.event, found.channel, found.data, user_id, found.extra, text.decode())
         self._events.emit(message)
 
     def _control(self, item: LinkNews, now: float) -> None:

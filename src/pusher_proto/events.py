@@ -30,6 +30,7 @@ __all__ = [
     "MemberRemoved",
     "MemberUpdated",
     "Message",
+    "ProtocolMessage",
     "ProtocolViolation",
     "ReadingPaused",
     "RetryScheduled",
@@ -366,6 +367,14 @@ class Message(Event, frozen=True):
     """Further keys of the message."""
     raw: str = ""
     """The whole text."""
+
+
+class ProtocolMessage(Message, frozen=True):
+    """A message as it was received that is not an event on a channel: its name begins with `pusher:` or
+    `pusher_internal:`, or it names no channel.
+
+    `Message` selects these messages too. A consumer of this class alone adds no work for events on channels.
+    """
 
 
 class DecryptionFailed(Event, frozen=True):

@@ -50,7 +50,7 @@ from ._wire.fast_lane import Run
 from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
 from .errors import AuthorizationError, ConnectionFailed
-from .events import ConnectionState, Event, size_of
+from .events import ConnectionState, Event, Message, size_of
 from .gaps import CatchUp
 from .options import DecryptedText, Options
 from .outbox import Outbox
@@ -314,8 +314,8 @@ class Session:
             fire(self._parts, *due, self._now)
             self._connector.finish_closing()
 
-    def report_messages(self, wanted: bool) -> None:
-        """Set whether to emit `Message` events, which cost time for each message."""
+    def report_messages(self, wanted: type[Message] | None) -> None:
+        """Set which `Message` events to emit: those of this class, or none. Those of each message cost time."""
         self._connector.wants_texts = wanted
 
     def use(self, options: Options) -> None:

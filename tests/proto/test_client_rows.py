@@ -35,6 +35,7 @@ from pusher_proto import (
     NotSubscribed,
     Options,
     OutboxFull,
+    ProtocolMessage,
     ProtocolViolation,
     PusherTimeout,
     RateLimited,
@@ -331,7 +332,7 @@ def test_W29_a_stream_that_is_not_read_and_does_not_pause_reading_is_not_named(
         ("client", "pusher_internal:watchlist_events", "'online'"),
         ("room", "pusher_internal:nonsense", "there is no event for it"),
         ("room", "pusher:pong", "no event has the name 'pusher:pong'"),
-        ("client", "pusher:ping", "select Message to get each message of the server"),
+        ("client", "pusher:ping", "select ProtocolMessage to get the messages of the protocol"),
         ("room", ("price", "pusher_internal:member_removed"), "'pusher:member_removed'"),
         ("room", "pusher:signin_success", "SignedIn is not about a channel: use it on the client"),
         ("room", StateChanged, "StateChanged is not about a channel: use it on the client"),
@@ -953,13 +954,45 @@ def test_5_3_every_message_is_given_as_it_came_before_what_it_becomes() -> None:
     assert not any(isinstance(event, Message) for event in all_events.ready())
 
 
+def test_5_3_messages_of_the_protocol_are_given_without_those_that_are_events() -> None:
+    world = World()
+    client = FakeClient(world, connect=False)
+    messages, events = client.events(ProtocolMessage), client.events(ChannelEvent)
+    client.connect()
+    client.subscribe("room").wait_subscribed()
+    mine = client.channel("room").events(ProtocolMessage)
+    publish(world, 1)
+    world.say("news", [[[[[[[[1]]]]]]]], "room")  # too deep for the fast lane
+    world.say("news", "text", "never-asked-for")
+    world.say("maintenance", "soon", None)
+    world.say("pusher:cache_miss", {}, "room", more=2)
+    world.run(1)
+    got = messages.ready()
+    assert [(each.event, each.channel) for each in got] == [
+        ("pusher:connection_established", None),
+        ("pusher_internal:subscription_succeeded", "room"),
+        ("pusher_internal:subscription_count", "room"),
+        ("maintenance", None),
+        ("pusher:cache_miss", "room"),
+    ]
+    assert msgspec.json.decode(got[4].raw) == {
+        "event": "pusher:cache_miss", "channel": "room", "data": {}, "more": 2,
+    }  # fmt: skip
+    assert (got[4].data, got[4].extra) == ({}, {"more": 2})
+    assert [each.event for each in mine.ready()] == ["pusher:cache_miss"]
+    assert [event.name for event in events.ready()] == ["e", "news"]
+
+
 def test_5_3_messages_are_not_made_when_no_consumer_asks() -> None:
     world, client, channel = room()
+    connector = client.session._connector
     stream = channel.events()
-    binding = client.bind(Message, print)
-    assert client.session._connector.wants_texts
-    binding.cancel()
-    assert not client.session._connector.wants_texts
+    some, every = client.bind(ProtocolMessage, print), client.bind(Message, print)
+    assert connector.wants_texts is Message
+    every.cancel()
+    assert connector.wants_texts is ProtocolMessage
+    some.cancel()
+    assert connector.wants_texts is None
     publish(world, 1)
     assert [type(event) for event in stream.ready()][-1] is ChannelEvent
     assert client.events(Message).ready() == []  # none was kept

@@ -34,6 +34,7 @@ from pusher_proto._client.router import Router
 from pusher_proto._client.selectors import Choice
 from pusher_proto._client.sinks import Sink
 from pusher_proto._dispatch import EventQueue
+from pusher_proto._protocol.channel_messages import READERS
 from pusher_proto._wire.fast_lane import Reader, Run
 from pusher_proto.client import Nothing, Overflow
 from pusher_proto.events import size_of
@@ -773,7 +774,7 @@ def test_twenty_thousand_messages_that_nobody_reads_take_bounded_memory(
         return waiting(queue)
 
     monkeypatch.setattr(EventQueue, "waiting", count_them)
-    monkeypatch.setattr(pusher_proto._connection.link, "PLAIN", Reader(census, census))
+    monkeypatch.setitem(READERS, None, Reader(census, census))
     monkeypatch.setattr(pusher_proto._connection.link, "read_plain", census)
     stream = channel.events("price", buffer=100, overflow=overflow or "drop_oldest")
     if overflow is None:

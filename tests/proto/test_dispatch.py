@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proto.scripted import Script, connected, error_message, message
 from proto.websocket_peer import frame
@@ -15,7 +17,9 @@ from pusher_proto import (
     ChannelState,
     Event,
     MemberAdded,
+    Message,
     OwnKey,
+    ProtocolMessage,
     ProtocolViolation,
     ServerError,
     SignedIn,
@@ -25,6 +29,8 @@ from pusher_proto import (
     Unsubscribed,
     UserEvent,
 )
+from pusher_proto._wire.fast_lane import LONG
+from pusher_proto.testing.strategies import texts
 
 SUCCEEDED = "pusher_internal:subscription_succeeded"
 
@@ -339,3 +345,28 @@ def test_no_secret_is_ever_logged_or_shown(caplog: pytest.LogCaptureFixture) -> 
             assert [text for text in shown if secret in text] == []
     events: list[type[Event]] = [type(event) for event in script.take()]
     assert events == []
+
+
+# Messages as they were received.
+
+
+@st.composite
+def padded(draw: st.DrawFn) -> bytes:
+    """Draw a text, some of them long: those have a reader of their own."""
+    return draw(texts()).encode("utf-8", "replace") + b" " * draw(st.sampled_from((0, 0, LONG)))
+
+
+@given(st.lists(padded(), max_size=12))
+def test_reported_messages_change_no_other_event(received: list[bytes]) -> None:
+    found: dict[type[Message] | None, list[Event]] = {}
+    for wanted in (None, ProtocolMessage, Message):
+        script = on("room", "presence-room", "private-room")
+        script.session.report_messages(wanted)
+        found[wanted] = script.receive(b"".join(map(frame, received))).take()
+    every = found[Message]
+    assert found[ProtocolMessage] == [event for event in every if type(event) is not Message]
+    assert found[None] == [event for event in every if not isinstance(event, Message)]
+    for event in every:
+        if isinstance(event, Message):
+            of_protocol = event.channel is None or event.event.startswith(("pusher:", "pusher_int"))
+            assert isinstance(event, ProtocolMessage) == of_protocol

@@ -169,7 +169,7 @@ def test_a_binary_message_is_reported_and_costs_nothing_else() -> None:
 
 def test_texts_are_reported_where_they_are_wanted() -> None:
     script = greeted("room")
-    script.session.report_messages(True)
+    script.session.report_messages(Message)
     script.text(ROOM)
     assert [type(event) for event in script.take()] == [Message, ChannelEvent]
 

@@ -21,6 +21,7 @@ from ..events import (
     Event,
     EventsDropped,
     Message,
+    ProtocolMessage,
     SignInFailed,
     SubscriptionFailed,
     scope_of,
@@ -208,7 +209,7 @@ class Delivery:
     def _route_to(self, sink: Sink) -> None:
         """Add a sink to the router."""
         self.router.add(sink)
-        if Message in sink.choice.types:
+        if sink.choice.messages is not None:
             self._report_messages()
         if sink.channel is not None:
             self._scope_changed(sink.channel)
@@ -216,14 +217,16 @@ class Delivery:
     def _unroute(self, sink: Sink) -> None:
         """Remove a sink from the router."""
         self.router.remove(sink)
-        if Message in sink.choice.types:
+        if sink.choice.messages is not None:
             self._report_messages()
         if sink.channel is not None:
             self._scope_changed(sink.channel)
 
     def _report_messages(self) -> None:
-        """Tell the session whether to emit `Message` events: only while a sink wants them."""
-        self.session.report_messages(any(Message in sink.choice.types for sink in self.router))
+        """Tell the session which `Message` events to emit: only the classes that a sink selects."""
+        wanted = {sink.choice.messages for sink in self.router}
+        some = ProtocolMessage if ProtocolMessage in wanted else None
+        self.session.report_messages(Message if Message in wanted else some)
 
     def _forget(self, sink: Sink) -> None:
         """Remove a sink, and give an event that it did not take back to the backlog."""

@@ -14,6 +14,7 @@ from ..events import (
     ConnectionState,
     Event,
     Message,
+    ProtocolMessage,
     TypedEvent,
     UserEvent,
     scope_of,
@@ -52,6 +53,7 @@ class Choice:
         "_all",
         "_asked",
         "_gaps",
+        "messages",
         "names",
         "patterns",
         "predicates",
@@ -95,6 +97,12 @@ class Choice:
                 )
         self.names: frozenset[str] = frozenset(names)
         self.types: tuple[type[Event], ...] = tuple(types)
+        self.messages: type[Message] | None = None
+        """Which messages it selects as they were received."""
+        for cls in (Message, ProtocolMessage):
+            if cls in types:
+                self.messages = cls
+                break
         self.patterns: tuple[Pattern[str], ...] = tuple(patterns)
         self.predicates: tuple[Callable[[Any], bool], ...] = tuple(predicates)
         selects_messages = bool(names or patterns or predicates) or ChannelEvent in types
@@ -114,15 +122,15 @@ class Choice:
         """Return whether the selector can select this event. Does not call predicates."""
         if self.scope is not None and scope_of(event) != self.scope:
             return False
-        if type(event) is Message:  # only a selector of Message: they repeat all other events
-            return Message in self.types
+        if isinstance(event, Message):  # only a selector of its class: they repeat all other events
+            return self.messages is not None and isinstance(event, self.messages)
         if self._all or self._names(event):
             return True
         return bool(self.predicates) and (not self.typed or isinstance(event, ChannelEvent))
 
     def chooses(self, event: Event) -> bool:
         """Return whether the selector selects this event. Raises exceptions of predicates."""
-        if type(event) is Message:
+        if isinstance(event, Message):
             return self.may_choose(event)
         return self.may_choose(event) and (
             self._all
@@ -164,8 +172,8 @@ def _check_name(name: str, scope: str | None) -> None:
         if name not in WIRE_NAMES:
             known = ", ".join(sorted(each for each in WIRE_NAMES if each.startswith("pusher:")))
             raise ValueError(
-                f"no event has the name {shown!r}; the events of the protocol are {known}; select Message to get each "
-                "message of the server as it was received"
+                f"no event has the name {shown!r}; the events of the protocol are {known}; select ProtocolMessage "
+                "to get the messages of the protocol as they were received"
             )
         _check_class(WIRE_NAMES[name], scope)
     if scope is None and name in _STATES:

@@ -26,6 +26,7 @@ from ..events import (
     ConnectionLost,
     ConnectionState,
     Event,
+    Message,
     RetryScheduled,
     StateChanged,
 )
@@ -106,8 +107,8 @@ class Connector:
         self._established_at = 0.0
         self._lost_at: float | None = None
         """When the last byte of the last established connection was received."""
-        self.wants_texts = False
-        """Whether the link also reports the raw text of each message."""
+        self.wants_texts: type[Message] | None = None
+        """The class of the messages whose text the link also reports."""
         self.reading_paused: bool = False
         """Whether reading of the current connection is paused."""
         self._paused_at = 0.0

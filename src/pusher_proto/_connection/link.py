@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .._base.logs import logger
 from .._base.timers import Timers
 from .._base.urls import Address
-from .._protocol.channel_messages import PLAIN, event_of, read_plain
+from .._protocol.channel_messages import READERS, event_of, read_plain
 from .._protocol.control import (
     Ended,
     ErrorReceived,
@@ -46,6 +46,7 @@ from .._wire.websocket import (
     WebSocketLimits,
 )
 from ..errors import ConnectionEnded, excerpt
+from ..events import Message
 from ..options import Options
 from .liveness import Liveness
 
@@ -65,8 +66,8 @@ _STANDS_FOR_A_CODE = range(4100, 4300)
 class LinkOwner(Protocol):
     """The machine that a link reports to, even after `close`."""
 
-    wants_texts: bool
-    """Whether the link also reports the raw text of each message."""
+    wants_texts: type[Message] | None
+    """The class of the messages whose text the link also reports; `ProtocolMessage`: of all but plain events."""
 
     def link_opened(self) -> None:
         """Handle that the transport is open."""
@@ -218,10 +219,10 @@ class Link:
             self._second = now
             self._websocket.another_second()
         logs = _frames.isEnabledFor(logging.DEBUG)
-        whole = logs or self._owner.wants_texts
-        reader = NO_READER if whole or self._liveness is None else PLAIN
+        wanted = self._owner.wants_texts
+        reader = NO_READER if logs or self._liveness is None else READERS[wanted]
         items = self._websocket.receive_data(data, reader)
-        return self._watched(items, logs) if whole else items
+        return items if wanted is None and not logs else self._watched(items, logs)
 
     def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
         """Log texts, and insert a `TextReceived` before each if the owner wants it."""
@@ -230,7 +231,7 @@ class Link:
             if type(item) is bytes:
                 if logs:
                     _frames.debug("<- %s", shown_frame(item))
-                if self._owner.wants_texts:
+                if self._owner.wants_texts is not None:
                     found.append(TextReceived(item))
             found.append(item)
         return found

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from .._wire.envelope import Envelope
-from .._wire.fast_lane import LONG, Reader
-from ..events import ChannelEvent
+from .._wire.fast_lane import LONG, NO_READER, Reader
+from ..events import ChannelEvent, Message, ProtocolMessage
 
-__all__ = ["PLAIN", "event_of", "read_plain"]
+__all__ = ["PLAIN", "READERS", "event_of", "is_of_protocol", "read_plain"]
 
 _loads: Callable[[bytes | memoryview], Any] | None
 try:  # The extra `fast`: with it or without, the same text gives the same event.
@@ -45,6 +45,36 @@ def _decode_long(text: bytes | memoryview) -> ChannelEvent:
 
 PLAIN = Reader(_decode, _decode_long)
 """Decodes plain messages of channels. A text that it rejects has to be decoded by `envelope.decode`."""
+
+
+def is_of_protocol(name: str) -> bool:
+    """Return whether messages of this name are defined by the protocol."""
+    return name.startswith(("pusher:", "pusher_internal:"))
+
+
+def _decode_event(text: bytes) -> ChannelEvent:
+    event = _decode(text)
+    if is_of_protocol(event.name):
+        raise ValueError
+    return event
+
+
+def _decode_long_event(text: memoryview) -> ChannelEvent:
+    event = _decode_long(text)
+    if is_of_protocol(event.name):
+        raise ValueError
+    return event
+
+
+_EVENTS = Reader(_decode_event, _decode_long_event)
+"""Decodes as `PLAIN` does, but leaves the messages of the protocol."""
+
+READERS: dict[type[Message] | None, Reader] = {
+    None: PLAIN,
+    ProtocolMessage: _EVENTS,
+    Message: NO_READER,
+}
+"""The reader that leaves the texts of the messages of a class, or none."""
 
 
 def read_plain(text: bytes) -> ChannelEvent | None:
