@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 import msgspec
 from msgspec import Struct
 
-from ._base.checks import check_headers, check_secret
+from ._base.checks import check_headers, check_secret, is_int
 from ._base.secret import Secret
 from ._base.urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
@@ -269,6 +269,6 @@ def check_plain(**functions: object) -> None:
 def _with_text_id(data: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return a copy of `data` with an integer id converted to text."""
     user_id = data.get(key)
-    if isinstance(user_id, int) and not isinstance(user_id, bool):
+    if is_int(user_id):
         return {**data, key: str(user_id)}
     return dict(data)

@@ -48,7 +48,7 @@ def describe(error: BaseException | str | None) -> str:
     return excerpt(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)
 
 
-def may_pass(status: int | None) -> bool:
+def is_temporary(status: int | None) -> bool:
     """Return whether a request with this status of the response may succeed later: 408, 425, 429 and 5xx."""
     return status is not None and (status in (408, 425, 429) or 500 <= status < 600)
 
@@ -194,7 +194,7 @@ class AuthorizationError(SubscriptionError):
         super().__init__(message, channel=channel, code=status)
         self.status = status
         self.body = body
-        self.temporary: bool = may_pass(status) if temporary is None else temporary
+        self.temporary: bool = is_temporary(status) if temporary is None else temporary
 
 
 class SignInError(PusherError):

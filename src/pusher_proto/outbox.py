@@ -6,6 +6,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from ._base.checks import is_int, is_number
+
 __all__ = ["Keep", "Outbox"]
 
 Keep = Literal["all", "latest"]
@@ -29,13 +31,13 @@ class Outbox(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.max_age is not None:
-            if isinstance(self.max_age, bool) or not isinstance(self.max_age, int | float):
+            if not is_number(self.max_age):
                 raise TypeError(f"max_age is a number of seconds or None, not {self.max_age!r}")
             if not self.max_age > 0:
                 raise ValueError(f"max_age is a positive number of seconds, not {self.max_age!r}")
         if self.keep not in _KEEP:
             raise ValueError(f"keep is one of {', '.join(_KEEP)}, not {self.keep!r}")
-        if isinstance(self.limit, bool) or not isinstance(self.limit, int):
+        if not is_int(self.limit):
             raise TypeError(f"limit is a number of events, not {self.limit!r}")
         if self.limit < 1:
             raise ValueError(f"limit is a number of events and at least 1, not {self.limit!r}")

@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from ._base.checks import is_number
 from ._base.logs import logger
 from ._base.secret import Secret
 from ._version import __version__
@@ -325,7 +326,7 @@ def _input(
     name, now = line.get("input"), line.get("now")
     if name not in INPUTS:
         raise ValueError(f"not a valid input of a session: {name!r}")
-    if isinstance(now, bool) or not isinstance(now, int | float):
+    if not is_number(now):
         raise ValueError(f"not a valid time of an input: {now!r}")
     try:
         args = [_value(value) for value in line.get("args", [])]

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .._base.checks import is_int
 from .._wire.http import Headers, HttpFailed, HttpResponse
 from ..auth import AuthEndpoint, AuthRequest
 from .endpoint_format import fields_of
@@ -57,5 +58,4 @@ def _one(found: object) -> HttpResponse:
     if not isinstance(found, Mapping):
         return HttpResponse(404, Headers(), b"")
     status, data = found.get("status", 200), found.get("data", found)
-    known = isinstance(status, int) and not isinstance(status, bool)
-    return HttpResponse(status if known else 200, Headers(), msgspec.json.encode(data))
+    return HttpResponse(status if is_int(status) else 200, Headers(), msgspec.json.encode(data))

@@ -16,11 +16,12 @@ import msgspec
 from .._base.checks import check_headers
 from .._base.secret import masked
 from .._base.urls import Address, address_of, credentials_of, form, shown_url
+from .._protocol.control import read_id
 from .._wire.envelope import loads
 from .._wire.http import HttpFailed, HttpRequest, HttpResponse
 from .._wire.secretbox import KEY_SIZE, read_key
 from ..auth import AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse
-from ..errors import AuthorizationError, excerpt, may_pass
+from ..errors import AuthorizationError, excerpt, is_temporary
 from ..names import ChannelKind, kind_of
 from ..options import CLIENT
 
@@ -201,7 +202,7 @@ def caused_by(error: BaseException, what: str, channel: str | None) -> Authoriza
     exception or its response.
     """
     status = _status_of(error)
-    temporary = _is_of_the_network(error) if status is None else may_pass(status)
+    temporary = _is_of_the_network(error) if status is None else is_temporary(status)
     text = f"{what}: {type(error).__name__}: {excerpt(masked(str(error)))}"
     caused = AuthorizationError(text, channel=channel, status=status, temporary=temporary)
     caused.__cause__ = error
@@ -331,8 +332,7 @@ def _names(text: str | None, key: str) -> bool:
         data = loads(text or "")
     except ValueError:
         return False
-    user_id = data.get(key) if isinstance(data, dict) else None
-    return isinstance(user_id, str | int) and not isinstance(user_id, bool) and user_id != ""
+    return isinstance(data, dict) and read_id(data.get(key)) is not None
 
 
 def each_of(result: object, details: Sequence[AuthRequest]) -> list[object]:

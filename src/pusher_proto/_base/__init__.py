@@ -1,4 +1,4 @@
 """Small helpers that know nothing of the protocol: logs, secrets, URLs, checks of arguments, timers, backoff.
 
-Imports the standard library and `errors` only.
+Imports `errors`, the standard library and `idna` only.
 """

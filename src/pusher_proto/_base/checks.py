@@ -1,12 +1,12 @@
-"""Checks options and headers. Each error names the option to change."""
+"""Checks values from messages, options and headers. Each error names the option to change."""
 
 from __future__ import annotations
 
 import ast
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeGuard
 
 from ..errors import excerpt
 
@@ -16,15 +16,26 @@ __all__ = [
     "check_no_newline",
     "check_option",
     "check_secret",
+    "is_int",
+    "is_number",
     "is_token",
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
 _MAY_BE_ZERO = {
-    *("retry_base", "retry_cap", "retry_floor"),
-    *("auth_idle", "backlog_limit", "close_timeout"),
-}
+    "auth_idle", "backlog_limit", "close_timeout", "retry_base", "retry_cap", "retry_floor",
+}  # fmt: skip
+
+
+def is_int(value: object) -> TypeGuard[int]:
+    """Return whether `value` is an int. A bool, which is one in Python, is not a number in JSON."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is an int or a float, but not a bool."""
+    return isinstance(value, float) or is_int(value)
 
 
 def is_token(text: str) -> bool:
@@ -101,7 +112,7 @@ def check_option(name: str, value: Any, declared: str) -> None:
     elif declared.startswith("Callable"):
         _check_type(name, "a function", value, callable(value))
     elif declared.startswith(("int", "float")):
-        _check_number(name, value, int if declared.startswith("int") else int | float)
+        _check_number(name, value, is_int if declared.startswith("int") else is_number)
     elif declared.startswith("Literal"):
         allowed = ast.literal_eval(declared.removeprefix("Literal"))
         if value not in allowed:
@@ -125,8 +136,8 @@ def check_option(name: str, value: Any, declared: str) -> None:
                 raise TypeError(f"Options({name}=...): the value of {key!r} is not a string")
 
 
-def _check_number(name: str, value: Any, kinds: Any) -> None:
-    _check_type(name, "a number", value, isinstance(value, kinds) and not isinstance(value, bool))
+def _check_number(name: str, value: Any, fits: Callable[[object], bool]) -> None:
+    _check_type(name, "a number", value, fits(value))
     sensible = 0 <= value < math.inf and (value != 0 or name in _MAY_BE_ZERO)
     if not sensible and name != "port":
         raise ValueError(f"Options({name}={value!r}): a positive number is needed")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from .._base.checks import is_int
 from .._protocol.control import ErrorReceived
 from .._protocol.hints import refusal_hint
 from .._wire.envelope import text_of, value_of
@@ -92,7 +93,7 @@ def read_refusal(event: ChannelEvent) -> ErrorReceived:
     data = value_of(event.wire_data)
     fields = data if isinstance(data, dict) else {}
     status = fields.get("status", fields.get("code"))
-    code = status if isinstance(status, int) and not isinstance(status, bool) else None
+    code = status if is_int(status) else None
     why = fields.get("error") or fields.get("message") or (data if isinstance(data, str) else "")
     return ErrorReceived(code, text_of(why), event.channel)
 

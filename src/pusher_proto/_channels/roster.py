@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any
 
+from .._base.checks import is_int
+from .._protocol.control import read_id
 from .._wire.envelope import value_of
 from ..events import Event, MemberAdded, MemberRemoved, MemberUpdated
 from ..members import Member, Members
@@ -71,7 +73,7 @@ class Roster:
     def introduce(self, channel_data: str | None, user_id: str | None) -> None:
         """Store this client's own id, from the `channel_data` of the authorization or else from the sign-in."""
         data = value_of(channel_data)
-        found = _id_of(data.get("user_id")) if isinstance(data, dict) else None
+        found = read_id(data.get("user_id")) if isinstance(data, dict) else None
         self._me_id = found if found is not None else user_id
 
     def expect(self) -> None:
@@ -162,7 +164,7 @@ class Roster:
     def is_own(self, data: Any) -> bool:
         """Return whether a member_added or member_removed names this client's own member."""
         value = value_of(data)
-        user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
+        user_id = read_id(value.get("user_id")) if isinstance(value, dict) else None
         return user_id is not None and user_id == self._me_id
 
     @property
@@ -193,7 +195,7 @@ class Roster:
 def _member_of(data: Any, *, joined: bool) -> tuple[str, Member]:
     """Return the user id and the member in a member_added or member_removed. Raises `BadPresence`."""
     value = value_of(data)
-    user_id = _id_of(value.get("user_id")) if isinstance(value, dict) else None
+    user_id = read_id(value.get("user_id")) if isinstance(value, dict) else None
     if user_id is None:
         raise BadPresence(f"a member_{'added' if joined else 'removed'} without a user_id")
     return user_id, Member(user_id, value.get("user_info"))
@@ -211,21 +213,13 @@ def _read(data: Any) -> tuple[dict[str, Member], int | None]:
     if isinstance(infos, list):
         # PHP writes an array with the keys 0, 1, 2 as a list.
         named = zip_longest(ids[: len(infos)], infos)
-        infos = {_id_of(one) or str(i): info for i, (one, info) in enumerate(named)}
+        infos = {read_id(one) or str(i): info for i, (one, info) in enumerate(named)}
     if not isinstance(infos, dict):
         infos = {}
     members = {user_id: Member(user_id, info) for user_id, info in infos.items()}
     for one in ids:
-        user_id = _id_of(one)
+        user_id = read_id(one)
         if user_id is not None and user_id not in members:
             members[user_id] = Member(user_id)
     count = presence.get("count")
-    known = isinstance(count, int) and not isinstance(count, bool)
-    return members, count if known else None
-
-
-def _id_of(value: object) -> str | None:
-    """Return a user id as text, or None if it is invalid."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    return str(value) or None
+    return members, count if is_int(count) else None

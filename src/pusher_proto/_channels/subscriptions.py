@@ -9,6 +9,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from .._base.checks import is_int
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import RequestKind, Verdict
@@ -470,7 +471,7 @@ class Subscriptions:
     def _count(self, channel: Channel, event: ChannelEvent) -> None:
         data = value_of(event.wire_data)
         count = data.get("subscription_count") if isinstance(data, dict) else None
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if not is_int(count) or count < 0:
             what = "a subscription_count without a count"
             self._emit(ProtocolViolation(what, excerpt(event.raw_data)))
         else:

@@ -17,7 +17,7 @@ from .._base.backoff import Rng
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import RequestKind
-from .._protocol.control import ErrorReceived
+from .._protocol.control import ErrorReceived, read_id
 from .._protocol.failures import PROMPT_ATTEMPTS, Cause, cause_of_sign_in_authorization, retry_in
 from .._wire.envelope import Envelope, encode, text_of, value_of
 from ..auth import AuthRequest, AuthResponse
@@ -267,7 +267,7 @@ class User:
             return
         data = value_of(sent)
         user = value_of(data.get("user_data")) if isinstance(data, dict) else None
-        user_id = _id_of(user.get("id")) if isinstance(user, dict) else None
+        user_id = read_id(user.get("id")) if isinstance(user, dict) else None
         if user is None or user_id is None:
             why = "a signin_success without a user"
             self._emit(ProtocolViolation(why, excerpt(text_of(sent))))
@@ -373,13 +373,6 @@ class User:
         return self._state is not before
 
 
-def _id_of(value: object) -> str | None:
-    """Return a user id as text, or None if it is invalid."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value) or None
-
-
 def _ids_in(values: list[object]) -> list[str]:
     """Return the valid user ids in a list, as text."""
-    return [one for one in map(_id_of, values) if one is not None]
+    return [one for one in map(read_id, values) if one is not None]

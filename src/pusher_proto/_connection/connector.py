@@ -14,7 +14,7 @@ from .._base.logs import logger
 from .._base.timers import Timer, Timers
 from .._protocol.control import Ended, LinkItem
 from .._protocol.failures import Cause, cause_of_close
-from .._protocol.hints import hint_for, tls_hint
+from .._protocol.hints import NOT_YET_VALID, hint_for, tls_hint
 from .._transports.transports import Transports
 from .._version import __version__
 from .._wire.fast_lane import Run
@@ -54,8 +54,6 @@ _PHASES = {
     S.UPGRADING: "the upgrade",
     S.GREETING: "the greeting",
 }
-_NOT_YET_VALID = 9
-"""OpenSSL's code for a certificate that is not valid yet (X509_V_ERR_CERT_NOT_YET_VALID)."""
 
 _log = logger("connection")
 
@@ -317,7 +315,7 @@ class Connector:
             return
         match error:
             case ConnectionUnsafe():
-                early = error.verify_code == _NOT_YET_VALID
+                early = error.verify_code == NOT_YET_VALID
                 cause = Cause.CERTIFICATE_EARLY if early else Cause.CERTIFICATE
                 hint = tls_hint(error.verify_code, error.authorities)
                 ended = Ended(None, str(error), cause, hint=hint)

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from .._base.checks import is_number
 from .._base.logs import logger
 from .._base.timers import Timers
 from .._base.urls import Address
@@ -468,8 +469,7 @@ class Link:
         ours = self._options.activity_timeout
         if self._options.activity_override is not None:
             return self._options.activity_override
-        valid = isinstance(server_timeout, int | float) and not isinstance(server_timeout, bool)
-        if not valid or not server_timeout > 0:
+        if not is_number(server_timeout) or not server_timeout > 0:
             _log.warning(
                 "the server's activity_timeout is invalid: pinging it after %g s of silence instead",
                 ours,

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .._base.checks import is_int, is_number
 from .._base.secret import masked
 from .._base.urls import shown_url
 from .._wire.envelope import Envelope, text_of, value_of
@@ -30,6 +31,7 @@ __all__ = [
     "Upgraded",
     "read_error",
     "read_greeting",
+    "read_id",
     "read_refused_upgrade",
     "shown",
 ]
@@ -133,10 +135,15 @@ def read_greeting(envelope: Envelope) -> tuple[str, Any] | None:
             return None
     if not isinstance(data, dict):
         return None
-    socket_id = data.get("socket_id")
-    if isinstance(socket_id, bool) or not isinstance(socket_id, str | int | float):
+    socket_id = read_id(data.get("socket_id"))
+    return None if socket_id is None else (socket_id, data.get("activity_timeout"))
+
+
+def read_id(value: object) -> str | None:
+    """Return the id of a user or socket as text: a string or a number. None if it is neither, or empty."""
+    if not isinstance(value, str) and not is_number(value):
         return None
-    return (str(socket_id), data.get("activity_timeout")) if socket_id != "" else None
+    return str(value) or None
 
 
 def read_error(sent: object, channel: str | None) -> ErrorReceived:
@@ -151,8 +158,7 @@ def read_error(sent: object, channel: str | None) -> ErrorReceived:
     code = data.get("code")
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) < 6:
         code = int(code)
-    if isinstance(code, bool) or not isinstance(code, int):
-        code = None
+    code = code if is_int(code) else None
     channel = channel if channel is not None else data.get("channel")
     return ErrorReceived(
         code,

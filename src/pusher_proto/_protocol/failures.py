@@ -15,7 +15,7 @@ from enum import Enum
 from typing import NamedTuple, assert_never
 
 from .._base.backoff import Rng, delay_before
-from ..errors import AuthorizationError
+from ..errors import AuthorizationError, is_temporary
 from ..options import Options
 
 __all__ = [
@@ -351,7 +351,7 @@ def cause_of_refusal(code: int | None, text: str) -> Cause:
     words = text.lower()
     if code == 4100 or "over capacity" in words or "over quota" in words:
         return Cause.CHANNEL_FULL
-    if code in (408, 425, 429, 4301) or (code is not None and 500 <= code < 600):
+    if is_temporary(code) or code == 4301:
         return Cause.SUBSCRIBE_DELAYED
     if "internal error" in words or "internal server error" in words or "rate limit" in words:
         return Cause.SUBSCRIBE_DELAYED

@@ -9,6 +9,7 @@ from __future__ import annotations
 from .failures import says_terminated
 
 __all__ = [
+    "NOT_YET_VALID",
     "NO_GREETING",
     "UNGREETED",
     "explained",
@@ -90,12 +91,13 @@ def status_hint(status: int) -> str:
 
 
 # Numbers of OpenSSL (X509_V_ERR_...).
-_NOT_YET_VALID = 9
+NOT_YET_VALID = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID."""
 _ISSUER = (20, 21)
 _STRICT = range(80, 95)
 
 _CERTIFICATES = {
-    _NOT_YET_VALID: "is the clock of this machine right?",
+    NOT_YET_VALID: "is the clock of this machine right?",
     10: "renew it at the server; is the clock of this machine right?",
     18: "it is self-signed: trust it with an ssl_context that has loaded it",
     19: "its authority is not known here: trust it with an ssl_context that has loaded it",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from .._base.checks import is_int
 from ..errors import LocalProtocolError, excerpt
 
 __all__ = [
@@ -107,7 +108,7 @@ def _decode_odd(text: bytes) -> Envelope:
     if channel is not None and not isinstance(channel, str):
         raise BadMessage("its `channel` is not a string")
     data, user_id = value.pop("data", None), value.pop("user_id", None)
-    if isinstance(user_id, bool) or not isinstance(user_id, str | int | None):
+    if not isinstance(user_id, str) and not is_int(user_id):
         user_id = None
     return Envelope(event, channel, data, user_id, value or None)
 
