@@ -24,7 +24,7 @@ import pusher_sync.pysher
 
 SRC = Path(__file__).parents[1] / "src"
 CORE = SRC / "pusher_proto"
-SERVER = CORE / "testing"
+KIT = CORE / "testing"
 DRIVERS = [SRC / "pusher_anyio", SRC / "pusher_sync"]
 
 LONGEST = 500
@@ -66,7 +66,7 @@ PROTOCOL = re.compile(r"pusher:|pusher_internal|json|websocket|http", re.IGNOREC
 PACKAGES = [pusher_proto, pusher_proto.testing, pusher_anyio, pusher_sync, pusher_sync.pysher]
 
 files = sorted(SRC.rglob("*.py"))
-PLUGIN = SERVER / "pytest_plugin.py"
+PLUGIN = KIT / "pytest_plugin.py"
 """The former home of the plugin, which belongs to pytest and not to the core: it imports the present one."""
 CLI = SRC / "pusher_anyio" / "cli"
 BOTH_DRIVERS = {SRC / "pusher_anyio" / "_pytest_plugin.py", *CLI.glob("*.py")}
@@ -159,7 +159,7 @@ def test_the_server_knows_little_of_the_client(path: Path) -> None:
     assert within(path, "pusher_proto") - {"server"} <= {"errors", "names", "signing"}
 
 
-@pytest.mark.parametrize("path", sorted(SERVER.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(KIT.glob("*.py")), ids=lambda path: path.stem)
 def test_the_kit_knows_the_server_and_what_its_clients_are_opened_with(path: Path) -> None:
     known = {"server", "testing"} | FOR_ITS_CLIENTS.get(path.stem, set())
     assert within(path, "pusher_proto") <= known
@@ -258,6 +258,93 @@ def test_the_core_asks_nobody_what_time_it_is(path: Path) -> None:
         and ast.unparse(node.value).split(".")[-1] in ("datetime", "date")
     ]
     assert asked == []
+
+
+# States.
+
+STATES_OF_THEIR_OWN = {
+    "_wire/frames.py": "it cannot import `states`, and its state only moves forward",
+    "_wire/websocket.py": "the same",
+    "driving/wire.py": "it has a table of its own, `WIRE`",
+}
+"""Modules whose states are not in `states.py`, with the reason. The docstring of `states` lists the first two."""
+
+
+def states_assigned(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield each value that is assigned to an attribute for a state, or that is a state, but not the first ones."""
+    kinds = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("states")
+        for alias in node.names
+        if alias.name.endswith("State")
+    }
+    for node in tree.body:  # S, G = SessionState, SessionInput
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
+                pairs = zip(names, values, strict=True)
+                kinds |= {ast.unparse(name) for name, each in pairs if ast.unparse(each) in kinds}
+    first = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in first or not isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        attributes = {
+            inner.attr
+            for target in targets
+            for inner in ast.walk(target)
+            if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)
+        }
+        if node.value is None or not attributes:
+            continue
+        is_state = any(
+            isinstance(part, ast.Attribute) and ast.unparse(part.value) in kinds
+            for part in (node.value, *ast.iter_child_nodes(node.value))
+        )
+        if attributes & {"state", "_state"} or (
+            is_state and not isinstance(node.value, ast.Compare | ast.Call | ast.BoolOp)
+        ):
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in core_files if path.relative_to(CORE).parts[0] not in ("server", "testing")],
+    ids=lambda path: str(path.relative_to(CORE)),
+)
+def test_only_advance_assigns_a_state(path: Path) -> None:
+    found = list(states_assigned(parsed(path)))
+    others = [each for each in found if not ast.unparse(each).startswith("advance(")]
+    known = path.relative_to(CORE).as_posix() in STATES_OF_THEIR_OWN
+    assert bool(others) == known, [ast.unparse(each) for each in others]
+
+
+def test_a_state_that_is_assigned_elsewhere_is_found() -> None:
+    source = """
+from ..states import CallState, advance
+S, G = CallState, CallInput
+class Call:
+    def __init__(self):
+        self.state = S.WAITING
+    def move(self, given):
+        self.state = advance(CALL, self.state, given)
+    def hang(self):
+        self.state = S.HANGING
+    def forget(self):
+        self.left = S.ENDED if self.was else CallState.RUNNING
+        self.was = self.state is S.ENDED
+"""
+    found = [ast.unparse(each) for each in states_assigned(ast.parse(source))]
+    assert found == [
+        "advance(CALL, self.state, given)",
+        "S.HANGING",
+        "S.ENDED if self.was else CallState.RUNNING",
+    ]
 
 
 # Vocabulary.
@@ -370,7 +457,7 @@ def methods_of(cls: ast.ClassDef) -> set[str]:
 
 
 def doc_of(cls: type, name: str) -> str | None:
-    """Return what a method says of itself, or what the one says that it stands in for."""
+    """Return the docstring of a method, or of the method that it overrides."""
     return inspect.getdoc(inspect.getattr_static(cls, name)) or inspect.getdoc(getattr(cls, name))
 
 

@@ -8,7 +8,8 @@ the tables are total. Only `advance` computes a state. Effects of a transition a
 Some states are implicit. Timers represent UNAVAILABLE (its timer has fired while the session tries to connect), STABLE
 (its timer has fired while it is connected), a silent server and a missing pong (ACTIVITY, PONG and ONE_WAY in
 `_connection/liveness`), a channel or a sign-in to be tried again (REAUTHORIZE, SIGN_IN_RETRY), a user whose channel is
-not confirmed (USER_CHANNEL), and an idle connection to an auth endpoint (IDLE). Attempts are counted.
+not confirmed (USER_CHANNEL), and an idle connection to an auth endpoint (IDLE). Attempts are counted. The states of
+bytes are in `_wire`: a WebSocket only moves forward (`websocket`, `frames`), a SOCKS tunnel stores its next step.
 """
 
 from __future__ import annotations
@@ -102,7 +103,6 @@ class SessionInput(_Input):
 
 
 S, G = SessionState, SessionInput
-
 SESSION: dict[tuple[SessionState, SessionInput], SessionState] = {
     (S.IDLE, G.CONNECT): S.OPENING,
     (S.DISCONNECTED, G.CONNECT): S.OPENING,
