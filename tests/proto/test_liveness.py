@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proto.strategies import tried
 from pusher_proto._base.timers import Timer, Timers
-from pusher_proto._connection.liveness import BACKLOG, Liveness
+from pusher_proto._connection.liveness import BACKLOG, DRAINING, Liveness
 
 ACTIVITY = 120.0
 PONG = 30.0
@@ -395,3 +395,17 @@ def test_the_first_ping_after_a_pause_in_reading_starts_the_one_way_check_again(
     timers.stop(Timer.ONE_WAY)
     life.ping_sent(8.0)
     assert timers.at(Timer.ONE_WAY) == 68.0
+
+
+def test_what_is_read_at_once_after_a_pause_may_be_old() -> None:
+    _, life = answered()
+    life.received(4.0)
+    life.reading(False, 5.0)
+    life.reading(True, 50.0)
+    life.received(50.5)
+    assert life.fresh_at == 4.0
+    life.reading(False, 50.7)
+    life.reading(True, 80.0)
+    assert life.fresh_at == 4.0
+    life.received(80.0 + DRAINING)
+    assert life.fresh_at == 80.0 + DRAINING

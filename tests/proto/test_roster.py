@@ -420,6 +420,27 @@ def test_C2_early_joins_are_bounded_and_make_no_sense_without_an_id() -> None:
     assert dict(roster.members) == {}
 
 
+@pytest.mark.parametrize(
+    ("before_the_success", "removed"),
+    [
+        ([], False),
+        ([("me", False)], True),
+        ([("me", False), ("me", True)], False),
+        ([("other", False)], False),
+    ],
+)
+def test_an_early_removal_of_the_own_member_is_noted(
+    before_the_success: list[tuple[str, bool]], removed: bool
+) -> None:
+    roster = Roster(ROOM, 100)
+    roster.introduce('{"user_id":"me"}', None)
+    roster.expect()
+    for user, joined in before_the_success:
+        roster.note({"user_id": user}, joined=joined)
+    roster.replace(presence(ids=["me"]))
+    assert roster.own_removed is removed
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.sampled_from("abcdef")), max_size=30),
     st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 30)),
