@@ -42,7 +42,7 @@ ROWS: list[set[str]] = [
     {"_transports"},
     {"_connection", "_auth"},
     {"_channels"},
-    {"session", "recording", "replay", "_dispatch", "_parts", "_receive_buffer"},
+    {"session", "_session", "recording", "replay"},
     {"driving", "_client", "client", "closing", "laravel", "vocabulary"},
 ]  # fmt: skip
 
@@ -279,8 +279,8 @@ def states_assigned(tree: ast.Module) -> Iterator[ast.expr]:
         for alias in node.names
         if alias.name.endswith("State")
     }
-    for node in tree.body:  # S, G = SessionState, SessionInput
-        match node:
+    for statement in tree.body:  # S, G = SessionState, SessionInput
+        match statement:
             case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)):
                 pairs = zip(names, values, strict=True)
                 kinds |= {ast.unparse(name) for name, each in pairs if ast.unparse(each) in kinds}

@@ -41,10 +41,11 @@ from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
 from ._connection.ledger import PingCounts
-from ._dispatch import Dispatch, EventQueue
-from ._parts import Parts, fire
 from ._protocol.control import LinkItem
-from ._receive_buffer import ReceiveBuffer
+from ._session.dispatch import Dispatch
+from ._session.event_queue import EventQueue
+from ._session.parts import Parts, fire
+from ._session.receive_buffer import ReceiveBuffer
 from ._transports.transports import Transports
 from ._wire.fast_lane import Run
 from .auth import Auth, AuthRequest, AuthResponse
@@ -81,7 +82,7 @@ class Session:
         self._now = float("-inf")
         self._timers = Timers()
         self._transports = Transports(self._timers, options.close_timeout, options.parsed_proxy())
-        self.events: EventQueue = EventQueue(options.receive_buffer, self._count_buffer)
+        self.events: EventQueue = EventQueue(options.receive_buffer, self._recount_buffer)
         """The queue of `next_event`. Code that takes events from its left end directly reports that to `took`."""
         self._auth_requests = AuthRequests(
             options, self._timers, draws, self._transports, self._answer, many=authorize_many
@@ -111,7 +112,7 @@ class Session:
             self.events, connector, options.receive_buffer, catch_ups.reading_paused
         )
         shared = options, self._timers, draws, self._auth_requests, connector
-        self._user = User(*shared, self._signed)
+        self._user = User(*shared, self._sign_in_settled)
         admission = Admission(*shared, self._user)
         self.client_events: ClientEvents = ClientEvents(
             options, self._timers, connector, self._channel_state
@@ -124,14 +125,9 @@ class Session:
             self.events, connector, self._subscriptions, self._user, catch_ups
         )
         self._parts = Parts(
-            self._transports,
-            connector,
-            self._auth_requests,
-            self._subscriptions,
-            self._user,
-            self.client_events,
-            catch_ups,
-        )
+            self._transports, connector, self._auth_requests, self._subscriptions, self._user,
+            self.client_events, catch_ups,
+        )  # fmt: skip
 
     # Commands of the application.
 
@@ -467,7 +463,7 @@ class Session:
         self._user.established(socket_id, now)
         self._subscriptions.established(socket_id, now)
 
-    def _signed(self, now: float) -> None:
+    def _sign_in_settled(self, now: float) -> None:
         """Continue with presence channels that wait for the sign-in, after it succeeded or failed."""
         self._subscriptions.user_settled(now)
 
@@ -484,8 +480,8 @@ class Session:
     def _advance_clock(self, now: float) -> None:
         self._now = max(self._now, now)
 
-    def _count_buffer(self) -> None:
-        self.buffer.look(self._now)
+    def _recount_buffer(self) -> None:
+        self.buffer.recount(self._now)
 
     def _channel_state(self, name: str) -> ChannelState:
         return self.channel(name).state

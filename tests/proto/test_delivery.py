@@ -33,8 +33,8 @@ from pusher_proto._client import router as routing
 from pusher_proto._client.router import Router
 from pusher_proto._client.selectors import Choice
 from pusher_proto._client.sinks import Sink
-from pusher_proto._dispatch import EventQueue
 from pusher_proto._protocol.channel_messages import READERS
+from pusher_proto._session.event_queue import EventQueue
 from pusher_proto._wire.fast_lane import Reader, Run
 from pusher_proto.client import Nothing, Overflow
 from pusher_proto.events import size_of

@@ -126,7 +126,7 @@ def test_what_a_server_can_repeat_without_end_does_not_flood_the_log(heard: Hear
     assert len(loud) == 10
     assert "times" not in loud[0].getMessage()
     assert loud[-1].getMessage().endswith(": rubbish (512 times so far)")
-    assert loud[-1].filename == "_dispatch.py"
+    assert loud[-1].filename == "dispatch.py"
     *of_room, of_other = lines(heard, "session", logging.ERROR)
     assert len(of_room) == 10
     assert of_room[-1].endswith("(512 times so far)")

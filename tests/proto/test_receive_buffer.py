@@ -13,8 +13,8 @@ from proto.test_deflate import RSV1, Deflater
 from proto.websocket_peer import frame
 from pusher_proto import ChannelEvent, Event, StateChanged
 from pusher_proto._connection.connector import Connector
-from pusher_proto._dispatch import EventQueue
-from pusher_proto._receive_buffer import ReceiveBuffer
+from pusher_proto._session.event_queue import EventQueue
+from pusher_proto._session.receive_buffer import ReceiveBuffer
 from pusher_proto.events import SMALL, ConnectionState, Message, ReadingPaused, size_of
 
 CHANGED = StateChanged(ConnectionState.CONNECTING, ConnectionState.CONNECTED)
@@ -63,7 +63,7 @@ class FakeConnector(Connector):
 def test_reading_is_paused_at_the_limit_and_not_at_half_of_it(steps: list[tuple[str, int]]) -> None:
     limit, now, held = 400, 0.0, 0
     connector = FakeConnector()
-    queue = EventQueue(limit, lambda: buffer.look(now))
+    queue = EventQueue(limit, lambda: buffer.recount(now))
     buffer = ReceiveBuffer(queue, connector, limit, lambda *_: None)
     event = ChannelEvent("room", "n", "0")
     for step, many in steps:

@@ -66,7 +66,7 @@ class Delivery:
 
     __slots__ = (
         "_abandoned", "_charged", "_delivering", "_driver", "_dropped", "_dropped_before",
-        "_failed", "_look_at", "_on_event", "_paused_at", "_scope_changed", "_seen_changes",
+        "_failed", "_on_event", "_paused_at", "_recount_at", "_scope_changed", "_seen_changes",
         "backlog", "lifecycle", "router", "session", "traces", "turns", "waits",
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ class Delivery:
         self._driver = driver
         self._on_event = on_event
         self._scope_changed = scope_changed
-        self._look_at = options.receive_buffer
+        self._recount_at = options.receive_buffer
         """The total of received bytes at which the buffered events are counted again."""
         self._charged = 0
         """About how many bytes are buffered, while reading is paused."""
@@ -278,7 +278,7 @@ class Delivery:
         try:
             if session.events or self._dropped:
                 self._move()
-            if session.events.bytes >= self._look_at:
+            if session.events.bytes >= self._recount_at:
                 self._count()
                 self._move()  # a `ReadingPaused`
         finally:
@@ -432,7 +432,7 @@ class Delivery:
                     seen.add(id(event))
                     sink.charged += size_of(event)
             charged += sink.charged
-        self._look_at = self.session.events.bytes + buffer.room(charged)
+        self._recount_at = self.session.events.bytes + buffer.room(charged)
         if buffer.full or buffer.is_high(charged):
             self.session.hold(charged, now=self._driver.now())
         self._charged = charged

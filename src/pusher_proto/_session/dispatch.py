@@ -1,20 +1,19 @@
-"""Dispatches the server's messages to channels and user, and queues events for the application."""
+"""Passes the server's messages to the connector, the channels and the user, or queues them for the application."""
 
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import assert_never
 
-from ._base.logs import log_seldom, logger
-from ._channels.catching_up import CatchUps
-from ._channels.channel import Channel
-from ._channels.subscriptions import Subscriptions
-from ._channels.user import SIGNED_IN, USER_MESSAGES, User
-from ._connection.connector import Connector
-from ._protocol.channel_messages import is_of_protocol
-from ._protocol.control import (
+from .._base.logs import log_seldom, logger
+from .._channels.catching_up import CatchUps
+from .._channels.channel import Channel
+from .._channels.subscriptions import Subscriptions
+from .._channels.user import SIGNED_IN, USER_MESSAGES, User
+from .._connection.connector import Connector
+from .._protocol.channel_messages import is_of_protocol
+from .._protocol.control import (
     Ended,
     ErrorReceived,
     Greeted,
@@ -25,95 +24,18 @@ from ._protocol.control import (
     TextReceived,
     Upgraded,
 )
-from ._wire.envelope import BadMessage, Envelope, decode
-from ._wire.fast_lane import Run
-from .errors import excerpt
-from .events import (
-    ChannelEvent,
-    Event,
-    Message,
-    ProtocolMessage,
-    ProtocolViolation,
-    SignInFailed,
-    SubscriptionFailed,
-    size_of,
-)
+from .._wire.envelope import BadMessage, Envelope, decode
+from .._wire.fast_lane import Run
+from ..errors import excerpt
+from ..events import ChannelEvent, Message, ProtocolMessage, ProtocolViolation
+from .event_queue import EventQueue
 
-__all__ = ["Dispatch", "EventQueue"]
+__all__ = ["Dispatch"]
 
 _log = logger("session")
 
 # The protocol's names, and few others, are between these two. A comparison takes a quarter of the time of a call.
 _FIRST, _LAST = "pusher:", "pusher_internal;"
-_FAILURES = (SubscriptionFailed, SignInFailed)
-
-
-class EventQueue(deque[Event]):
-    """The queue of events for the application.
-
-    It counts nothing for each message: `bytes` increases with each read, and when it reaches `look_at` the queue calls
-    `look`, which counts the bytes of the waiting events.
-    """
-
-    __slots__ = ("_look", "alike", "bytes", "changes", "held", "look_at", "violations")
-
-    def __init__(self, look_at: int, look: Callable[[], None]) -> None:
-        super().__init__()
-        self.bytes: int = 0
-        """The bytes of all events so far, or more."""
-        self.look_at: int = look_at
-        """The value of `bytes` at which `look` is called."""
-        self.alike: int = 0
-        """How many messages at the left end have the same channel and name; see `fast_lane.Run`."""
-        self.changes: int = 0
-        """How many events other than messages were queued."""
-        self.violations: int = 0
-        self.held: int = 0
-        """The bytes of messages that are held before the queue, while missed events are fetched."""
-        self._look = look
-
-    def emit(self, event: Event) -> None:
-        """Queue and count an event, and log failures of subscriptions and sign-ins."""
-        if isinstance(event, _FAILURES):
-            _log_failure(event)
-        self.changes += 1
-        self.bytes += size_of(event)
-        self.violations += type(event) is ProtocolViolation
-        self.append(event)
-        if self.bytes >= self.look_at:
-            self._look()
-
-    def add(self, run: Run) -> None:
-        """Queue messages. Call `check` after the last run of a read."""
-        if run.alike and self.alike == len(self) and (not self or run.is_like(self[0])):
-            self.alike += len(run.events)
-        self.extend(run.events)
-
-    def check(self) -> None:
-        """Call `look` if enough was received since the last time. Call this after each read."""
-        if self.bytes >= self.look_at:
-            self._look()
-
-    def release(self, size: int) -> None:
-        """Report that held messages of `size` bytes were queued or dropped."""
-        self.held -= size
-        self._look()
-
-    def waiting(self) -> int:
-        """Return the bytes of the events in the queue and of the held messages."""
-        return sum(map(size_of, self)) + self.held
-
-
-def _log_failure(event: SubscriptionFailed | SignInFailed) -> None:
-    """Log a failure: as a warning if another attempt is planned, else as an error."""
-    if isinstance(event, SignInFailed):
-        what = "the user is not signed in"
-    else:
-        what = f"no subscription to {excerpt(event.channel, 64)}"
-    if event.retry_in is None:
-        _log.error("%s: %s", what, event.error)
-    else:
-        _log.warning("%s: %s; next try in %.1f s", what, event.error, event.retry_in)
 
 
 class Dispatch:
@@ -134,7 +56,8 @@ class Dispatch:
         self._subscriptions = subscriptions
         self._user = user
         self._catch_ups = catch_ups
-        self.messages = 0
+        self.messages: int = 0
+        """How many messages were received."""
 
     def dispatch(self, items: Iterable[Run | LinkItem], now: float) -> None:
         """Process the items of one read, each before getting the next."""

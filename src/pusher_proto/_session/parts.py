@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ._auth.requests import AuthRequests
-from ._base.timers import Timer
-from ._channels.catching_up import CatchUps
-from ._channels.client_events import ClientEvents
-from ._channels.subscriptions import Subscriptions
-from ._channels.user import User
-from ._connection.connector import Connector
-from ._transports.transports import Transports
-from .stats import Stats
+from .._auth.requests import AuthRequests
+from .._base.timers import Timer
+from .._channels.catching_up import CatchUps
+from .._channels.client_events import ClientEvents
+from .._channels.subscriptions import Subscriptions
+from .._channels.user import User
+from .._connection.connector import Connector
+from .._transports.transports import Transports
+from ..stats import Stats
 
 __all__ = ["DUE", "Parts", "fire"]
 

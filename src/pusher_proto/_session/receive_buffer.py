@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ._dispatch import EventQueue
-from .events import ReadingPaused
+from ..events import ReadingPaused
+from .event_queue import EventQueue
 
 __all__ = ["REPORTED_AFTER", "ReceiveBuffer"]
 
@@ -50,6 +50,7 @@ class ReceiveBuffer:
         self._limit = limit
         self._step = max(limit // 16, 1)
         self._queued = self._held = 0
+        """The bytes in the queue and in the consumers, when they were last counted or reported."""
         self.low: int = limit // 2
         """Reading resumes when at most this many bytes wait."""
         self.full: bool = False
@@ -63,22 +64,22 @@ class ReceiveBuffer:
         """Return whether reading has to pause when `waiting` bytes wait."""
         return waiting > self._limit - self._step
 
-    def look(self, now: float) -> None:
+    def recount(self, now: float) -> None:
         """Count the bytes in the queue; pause or resume reading."""
         self._queued = self._events.waiting()
-        self._events.look_at = self._events.bytes + self.room(self._queued)
+        self._events.recount_at = self._events.bytes + self.room(self._queued)
         self._decide(now)
 
     def hold(self, size: int, now: float) -> None:
         """Report that consumers hold `size` bytes."""
         self._held = size
-        self.look(now)
+        self.recount(now)
 
     def took(self, size: int | None, now: float) -> None:
         """Report that events of `size` bytes were taken from the queue, or None if unknown. Call it while `full`."""
-        self._queued -= self._queued if size is None else size
+        self._queued = 0 if size is None else self._queued - size  # `recount` corrects it
         if self._queued + self._held <= self.low:
-            self.look(now)
+            self.recount(now)
 
     def established(self, now: float) -> None:
         """Pause reading from a new connection, if too many bytes wait."""
