@@ -35,7 +35,7 @@ INTERNAL = {
     for name in (
         "came", "claims", "close", "context", "dropped", "episode", "failed", "full", "half", "limit", "look_at",
         "may_want", "name", "once", "picky", "place", "predicate_raised", "put", "quick", "seen", "served", "special",
-        "take", "took", "wants",
+        "take", "took", "wants", "awaits", "refuse_coroutine",
     )
 }  # fmt: skip
 """Public attributes that are not for users, with the reason."""

@@ -22,6 +22,7 @@ __all__ = ["Binding", "Caller"]
 class Binding(BindingBase):
     """A handler and its events. Made by `bind`; `cancel()` ends it."""
 
+    awaits = True
     _client: Waiting
 
     def __init__(self, *args: Any, once: bool = False) -> None:

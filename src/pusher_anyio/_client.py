@@ -216,6 +216,7 @@ def open_pusher(
       greeting), when it begins and when it ends, with the seconds that it took.
     - `wall_clock` returns seconds since the epoch, for `Gap.since`.
     """
+    Setup.check(on_handler_error, ssl_context, on_event, on_progress, wall_clock)
     frame = sys._getframe(1)
     where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

@@ -7,7 +7,6 @@ return it from its own function.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -15,7 +14,14 @@ from typing import Any, Literal, Self
 import msgspec
 from msgspec import Struct
 
-from ._base.checks import check_headers, check_secret, is_int
+from ._base.checks import (
+    IN_BLOCKING,
+    check_headers,
+    check_plain,
+    check_secret,
+    check_ssl_context,
+    is_int,
+)
 from ._base.secret import Secret
 from ._base.urls import address_of, shown_url
 from .errors import AuthorizationError, UnsupportedFeature, excerpt
@@ -29,7 +35,6 @@ __all__ = [
     "AuthResponse",
     "EndpointResponse",
     "OwnKey",
-    "check_plain",
     "check_plain_functions",
 ]
 
@@ -129,6 +134,7 @@ class OwnKey:
                 raise TypeError(f"a master key is bytes, not {type(self.master_key).__name__}")
             if len(self.master_key) != 32:
                 raise ValueError("a master key has 32 bytes: decode the dashboard's base64")
+        check_plain(self.member, "OwnKey(member=...)")
         object.__setattr__(self, "secret", Secret(self.secret))
 
     def authorization(self, request: AuthRequest, *, strict_names: bool = True) -> AuthResponse:
@@ -233,6 +239,8 @@ class AuthEndpoint:
                 raise TypeError(
                     f"AuthEndpoint({name}=...) is a mapping or a function, not {type(value).__name__}"
                 )
+        check_plain(self.parse, "AuthEndpoint(parse=...)")
+        check_ssl_context(self.ssl_context, "AuthEndpoint(ssl_context=...)")
         if isinstance(self.headers, Mapping):
             object.__setattr__(
                 self, "headers", dict(self.headers)
@@ -248,22 +256,15 @@ Auth = OwnKey | AuthEndpoint | AuthResponse | Callable[..., object]
 """The type of `subscribe(auth=...)`: a source of authorizations, or an authorization."""
 
 
-def check_plain_functions(auth: object) -> None:
-    """Raise TypeError when `auth` or one of its functions is a coroutine function: for the blocking client."""
+def check_plain_functions(auth: object, **others: object) -> None:
+    """Raise TypeError when `auth`, one of its functions or another one is a coroutine function: for blocking code."""
     functions: dict[str, object] = {"auth": auth}
     if isinstance(auth, AuthEndpoint):
         functions = {
             f"AuthEndpoint.{name}": getattr(auth, name) for name in ("headers", "params", "refresh")
         }
-    check_plain(**functions)
-
-
-def check_plain(**functions: object) -> None:
-    """Raise TypeError when one of these functions is a coroutine function. The names are for the message."""
-    for name, function in functions.items():
-        called = vars(type(function)).get("__call__")
-        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
-            raise TypeError(f"{name} is a plain function in blocking code; pusher_anyio awaits it")
+    for name, function in (functions | others).items():
+        check_plain(function, name, IN_BLOCKING)
 
 
 def _with_text_id(data: Mapping[str, Any], key: str) -> dict[str, Any]:

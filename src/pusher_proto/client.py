@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
+from ._base.checks import IN_BLOCKING
 from ._client.bindings import SLOW, BindingBase
 from ._client.breaking import is_cut_short, raise_breakage
 from ._client.calls import HandlerCalls
@@ -364,7 +365,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
             )
         made = CatchUp(fetch, key)
         if made.is_async and not self._awaits:
-            raise TypeError("catch_up is a plain function in blocking code; pusher_anyio awaits it")
+            raise TypeError(f"catch_up is a plain function {IN_BLOCKING}")
         return made
 
     def _command(self, command: Callable[..., None]) -> None:

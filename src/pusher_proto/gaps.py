@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from ._base.checks import check_plain
 from ._base.recent_keys import RecentKeys
 from ._wire.envelope import text_of
 from .errors import excerpt
@@ -114,6 +115,7 @@ class CatchUp:
                 "key is the name of a field of the data, or a function of the event, not "
                 f"{type(key).__name__}"
             )
+        check_plain(key, "key")
         if key != self.key:
             self._seen = None
         self.fetch, self.key = fetch, key

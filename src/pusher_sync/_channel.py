@@ -86,7 +86,9 @@ class Binding(BindingBase):
 
     def _run(self, event: Event) -> None:
         try:
-            self.context.run(self.fn, event)
+            result = self.context.run(self.fn, event)
+            if result is not None:
+                self.refuse_coroutine(result)
         except Exception:
             if self._client._setup.on_handler_error == "raise":
                 raise

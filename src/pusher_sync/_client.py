@@ -18,7 +18,7 @@ from pusher_proto import (
     PusherTimeout,
     Session,
 )
-from pusher_proto.auth import check_plain, check_plain_functions
+from pusher_proto.auth import check_plain_functions
 from pusher_proto.client import ClientBase, HandlerCalls, HandlerErrors, Setup, Weakly
 from pusher_proto.driving import SSLContext
 
@@ -219,14 +219,10 @@ def open_pusher(
       greeting), when it begins and when it ends, with the seconds that it took.
     - `wall_clock` returns seconds since the epoch, for `Gap.since`.
     """
-    check_plain(
-        authorizer=authorizer,
-        connect=connect,
-        connect_messages=connect_messages,
-        on_event=on_event,
-        on_progress=on_progress,
+    Setup.check(on_handler_error, ssl_context, on_event, on_progress, wall_clock)
+    check_plain_functions(
+        options.auth, authorizer=authorizer, connect=connect, connect_messages=connect_messages
     )
-    check_plain_functions(options.auth)
     caller = sys._getframe(1)
     setup = Setup(
         options=options,

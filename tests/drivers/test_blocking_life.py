@@ -14,16 +14,19 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import pusher_anyio
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import (
     AuthEndpoint,
     AuthorizationError,
     AuthRequest,
     AuthResponse,
+    ChannelEvent,
     ClientClosed,
     ConnectionLost,
     ConnectionState,
@@ -564,7 +567,45 @@ def test_a_handler_runs_in_a_copy_of_the_context_of_its_bind(server: ServerInThr
 # Bad input
 
 
-@pytest.mark.parametrize("what", ["authorizer", "connect", "on_event"])
+@pytest.mark.parametrize("what", ["on_event", "on_progress", "wall_clock"])
+def test_a_function_that_no_client_awaits_is_refused_when_the_client_is_opened(what: str) -> None:
+    async def function(*_: object) -> None: ...
+
+    given: dict[str, Any] = {what: function}
+    options = Options(host="127.0.0.1", port=1, tls=False, key="demo")
+    for open_ in (open_pusher, pusher_anyio.open_pusher):
+        with leaves_nothing(), pytest.raises(TypeError, match=f"^{what} is a plain function bec"):
+            open_(options, **given)
+
+
+def test_a_wrong_argument_leaves_the_file_of_the_last_recording(tmp_path: Path) -> None:
+    file = tmp_path / "session.jsonl"
+    file.write_text("the last recording")
+    options = Options(host="127.0.0.1", port=1, tls=False, key="demo")
+    wrong: Any = False
+    for open_ in (open_pusher, pusher_anyio.open_pusher):
+        with leaves_nothing(), pytest.raises(TypeError, match=r"^ssl_context is an ssl.SSLContext"):
+            open_(options, ssl_context=wrong, record=file)
+    assert file.read_text() == "the last recording"
+
+
+def test_a_handler_that_returns_a_coroutine_is_logged(
+    server: ServerInThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def later(event: ChannelEvent) -> None: ...
+
+    with open_pusher(quick(server)) as client:
+        room = client.subscribe("room").wait_subscribed(5)
+        with pytest.raises(TypeError, match=r"^a handler is a plain function in blocking code"):
+            room.bind("news", later)
+        room.bind("news", lambda event: later(event))
+        room.bind("news", lambda _: client.stop())
+        server.publish("room", "news", 1)
+        client.run()
+    assert "TypeError: the handler returned a coroutine" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["authorizer", "connect"])
 def test_W39_a_coroutine_function_is_refused_when_the_client_is_opened(what: str) -> None:
     async def function(*_: object) -> None: ...
 

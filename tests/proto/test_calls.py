@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -360,7 +361,7 @@ def test_a_request_that_fails_at_once_in_place_of_a_cancelled_one_is_reported() 
 
 
 def test_seed_1_9b_the_ssl_context_of_an_endpoint_goes_to_its_connections() -> None:
-    context = object()
+    context = SimpleNamespace(wrap_bio=print)
     script = connected(auth=AuthEndpoint("https://auth.test/", ssl_context=context))
     script.subscribe("private-x")
     assert [act.ssl_context for act in script.acts()] == [context]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -11,15 +12,22 @@ from typing import Any, TypeGuard
 from ..errors import excerpt
 
 __all__ = [
+    "IN_BLOCKING",
     "check_header",
     "check_headers",
     "check_no_newline",
     "check_option",
+    "check_plain",
+    "check_runs",
     "check_secret",
+    "check_ssl_context",
     "is_int",
     "is_number",
     "is_token",
 ]
+
+IN_BLOCKING = "in blocking code; pusher_anyio awaits it"
+"""Why a function has to be plain, for `check_plain`."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.6.2
 _OUR_HEADERS = {"host", "upgrade", "connection", "content-length", "transfer-encoding"}
@@ -83,6 +91,35 @@ def check_headers(headers: Mapping[str, str], body: str) -> None:
             raise ValueError(f"the body would be JSON, not {kind}: set body='form'")
 
 
+def check_runs(function: object, what: str) -> None:
+    """Raise TypeError if `function` is a generator function: a call would not run it."""
+    if any(
+        inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _forms(function)
+    ):
+        raise TypeError(f"{what} is a function without `yield`: with it, a call runs nothing")
+
+
+def check_plain(function: object, what: str, why: str = "because it is not awaited") -> None:
+    """Raise TypeError if `function` is a coroutine function or a generator function: a call would not run it."""
+    check_runs(function, what)
+    if any(map(inspect.iscoroutinefunction, _forms(function))):
+        raise TypeError(f"{what} is a plain function {why}")
+
+
+def _forms(function: object) -> tuple[object, ...]:
+    """Return the function, and the method that is called if it is an object of a class with `__call__`."""
+    return function, vars(type(function)).get("__call__")
+
+
+def check_ssl_context(context: object, what: str) -> None:
+    """Raise TypeError unless it is an `ssl.SSLContext`, of Python or of a library that replaces it, or None."""
+    if context is not None and not callable(getattr(context, "wrap_bio", None)):
+        raise TypeError(
+            f"{what} is an ssl.SSLContext, not {type(context).__name__}; to trust a certificate write "
+            "ssl.create_default_context(cafile=...)"
+        )
+
+
 def check_no_newline(text: str, what: str) -> None:
     """Raise ValueError when `text` ends in a newline, as text read from a file does."""
     if text.endswith(("\n", "\r")):
@@ -111,6 +148,7 @@ def check_option(name: str, value: Any, declared: str) -> None:
         _check_type(name, "True or False", value, isinstance(value, bool))
     elif declared.startswith("Callable"):
         _check_type(name, "a function", value, callable(value))
+        check_plain(value, f"Options({name}=...)")
     elif declared.startswith(("int", "float")):
         _check_number(name, value, is_int if declared.startswith("int") else is_number)
     elif declared.startswith("Literal"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextvars import Context, copy_context
 
@@ -22,6 +23,9 @@ _log = logger("client")
 
 class BindingBase(Sink):
     """A handler that was bound to events."""
+
+    awaits: bool = False
+    """Whether this client awaits the result of a handler."""
 
     def __init__(
         self, host: Host, choice: Choice, fn: Callable[..., object], *, once: bool = False
@@ -66,6 +70,14 @@ class BindingBase(Sink):
         """Log a warning about a call that took longer than `SLOW`: during a call the event loop does nothing else."""
         if seconds > SLOW:
             _log.warning("the handler %s held up the event loop for %.1f s", self.handler, seconds)
+
+    def refuse_coroutine(self, result: object) -> None:
+        """Raise TypeError for a handler that returned a coroutine, in blocking code."""
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(
+                "the handler returned a coroutine, which blocking code does not run: use pusher_anyio"
+            )
 
     def failed(self, event: Event) -> None:
         """Log the exception that the handler raised for `event`. Call it in the `except` block."""

@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, overload
 
 import msgspec
 
+from .._base.checks import IN_BLOCKING, check_plain, check_runs
 from .._channels.channel import ChannelSnapshot
 from .._channels.user import UserSnapshot
 from ..auth import Auth
@@ -115,6 +116,10 @@ class SourceBase(Generic[BindingT_co]):
         """Bind a handler. Raises TypeError if `fn` is not a function."""
         if not callable(fn):
             raise TypeError(f"a handler is a function of the event, not {fn!r}")
+        if self._binding_class.awaits:
+            check_runs(fn, "a handler")
+        else:
+            check_plain(fn, "a handler", IN_BLOCKING)
         host = self._host
         choice = Choice(selector, self._scope)
         with host.guard:

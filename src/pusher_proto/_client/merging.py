@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from .._base.checks import check_plain
 from .._base.logs import log_seldom, logger
 from .._base.recent_keys import RecentKeys
 from ..errors import (
@@ -76,6 +77,7 @@ class MergedBase(Generic[T]):
             raise TypeError(
                 f"key is the name of a field of the data, or a function of the event, not {key!r}"
             )
+        check_plain(key, "key")
         if window < 1:
             raise ValueError(f"window is a number of keys and at least 1, not {window!r}")
         self._key = key

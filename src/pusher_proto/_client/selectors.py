@@ -6,6 +6,7 @@ from collections.abc import Callable
 from re import Pattern
 from typing import Any
 
+from .._base.checks import check_plain
 from ..errors import excerpt
 from ..events import (
     USER_SCOPE,
@@ -89,6 +90,7 @@ class Choice:
             elif isinstance(one, Pattern):
                 patterns.append(one)
             elif callable(one):
+                check_plain(one, "a predicate")
                 predicates.append(one)
             else:
                 raise TypeError(

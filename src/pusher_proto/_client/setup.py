@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, TextIO
 
+from .._base.checks import check_plain, check_ssl_context
 from ..events import Event
 from ..options import Options
 from ..progress import OnProgress
@@ -38,6 +39,22 @@ class Setup:
     """Whether the I/O establishes TLS; False for I/O in memory, which needs none."""
     messages: bool = False
     """Whether connections carry whole messages."""
+
+    @staticmethod
+    def check(
+        on_handler_error: str,
+        ssl_context: object,
+        on_event: object,
+        on_progress: object,
+        wall_clock: object,
+    ) -> None:
+        """Raise TypeError or ValueError for invalid arguments. Call it before anything is opened."""
+        if on_handler_error not in ("log", "raise"):
+            raise ValueError(f"on_handler_error is 'log' or 'raise', not {on_handler_error!r}")
+        check_ssl_context(ssl_context, "ssl_context")
+        check_plain(on_event, "on_event")
+        check_plain(on_progress, "on_progress")
+        check_plain(wall_clock, "wall_clock")
 
     def session(self) -> Session:
         """Return a new session, which is recorded if there is a file."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
 
 import msgspec
 
+from .._base.checks import check_plain
 from .._base.logs import log_seldom, logger
 from ..errors import ClientClosed, DataError, excerpt
 from ..events import ChannelEvent, TypedEvent, decode_as
@@ -80,6 +81,7 @@ class StreamOptions(NamedTuple):
         if self.type is not None:
             return partial(decode_as, decoder=msgspec.json.Decoder(self.type))
         if self.decoder is not None:
+            check_plain(self.decoder, "decoder")
             return partial(_decode_by, self.decoder)
         if self.types is not None:
             decoders = {name: msgspec.json.Decoder(each) for name, each in self.types.items()}

@@ -11,6 +11,7 @@ from collections import deque
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
+from .._base.checks import check_plain
 from ..events import Event, scope_of
 from .selectors import Choice
 from .sinks import Sink
@@ -129,3 +130,4 @@ def check_predicate(predicate: object) -> None:
             f"the second argument of wait_for is a predicate, not {predicate!r}; for a timeout write "
             f"timeout={predicate!r}"
         )
+    check_plain(predicate, "the predicate of wait_for")
