@@ -513,7 +513,7 @@ class Weather:
             or device.unread
             or session.events
             or session.events.held
-            or session._subscriptions._admission.early
+            or session._subscriptions._subscribing.early
         ):
             raise Broken("something is left over")
         if len(device.wires) > 1 + session.options.auth_connections:

@@ -25,7 +25,7 @@ from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.client_events import ClientEvents
 from pusher_proto._channels.renewals import Renewals
 from pusher_proto._channels.roster import Roster
-from pusher_proto._channels.subscribing import Admission
+from pusher_proto._channels.subscribing import Subscribing
 from pusher_proto._channels.subscriptions import Subscriptions
 from pusher_proto._connection.connector import Connector
 from pusher_proto._connection.liveness import Liveness
@@ -110,21 +110,21 @@ def test_a_subscribe_on_its_way_while_the_machine_sleeps_may_be_repeated() -> No
 def old_authorization(patch: pytest.MonkeyPatch) -> None:
     """An authorization that was asked for on a lost connection is used on the next."""
 
-    def lost(self: Admission, *_: Any) -> None:
+    def lost(self: Subscribing, *_: Any) -> None:
         self._socket_id = None
 
     def authorized(
-        self: Admission, channel: Channel, details: Any, result: Any, now: float
+        self: Subscribing, channel: Channel, details: Any, result: Any, now: float
     ) -> None:
         if channel.state is ChannelState.AUTHORIZING:
             channel.requested(None)
             self._use(channel, result, now)
 
-    def cancel(self: Admission, channel: Channel, now: float) -> None:
+    def cancel(self: Subscribing, channel: Channel, now: float) -> None:
         pass
 
     for function in (lost, authorized, cancel):
-        patch.setattr(Admission, function.__name__, function)
+        patch.setattr(Subscribing, function.__name__, function)
 
 
 def pong_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -176,13 +176,13 @@ def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 def subscribed_twice(patch: pytest.MonkeyPatch) -> None:
     """Each subscribe goes out twice."""
-    original = Admission._subscribe
+    original = Subscribing._subscribe
 
-    def twice(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+    def twice(self: Subscribing, channel: Channel, authorization: Any, now: float) -> None:
         original(self, channel, authorization, now)
         original(self, channel, authorization, now)
 
-    patch.setattr(Admission, "_subscribe", twice)
+    patch.setattr(Subscribing, "_subscribe", twice)
 
 
 def event_twice(patch: pytest.MonkeyPatch) -> None:
@@ -219,13 +219,13 @@ def left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def secret_logged(patch: pytest.MonkeyPatch) -> None:
     """A token stands in the log; one that the watch over this suite does not know."""
-    original = Admission._use
+    original = Subscribing._use
 
-    def told(self: Admission, channel: Channel, result: Any, now: float) -> None:
+    def told(self: Subscribing, channel: Channel, result: Any, now: float) -> None:
         logging.getLogger("pusher_proto.auth").debug("asked with %s", TOKEN)
         original(self, channel, result, now)
 
-    patch.setattr(Admission, "_use", told)
+    patch.setattr(Subscribing, "_use", told)
 
 
 def goodness_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -316,15 +316,15 @@ def window_too_small(patch: pytest.MonkeyPatch) -> None:
 
 def fetched_too_early(patch: pytest.MonkeyPatch) -> None:
     """Fetching begins with the subscribe, and not with its confirmation."""
-    original, confirmed = Admission._subscribe, CatchingUp.confirmed
+    original, confirmed = Subscribing._subscribe, CatchingUp.confirmed
 
-    def subscribe(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+    def subscribe(self: Subscribing, channel: Channel, authorization: Any, now: float) -> None:
         original(self, channel, authorization, now)
         up: Any = channel._catching_up
         if up is not None:
             confirmed(up, now)
 
-    patch.setattr(Admission, "_subscribe", subscribe)
+    patch.setattr(Subscribing, "_subscribe", subscribe)
     patch.setattr(CatchingUp, "confirmed", lambda *_: None)
 
 
@@ -469,16 +469,16 @@ def left_waiting(patch: pytest.MonkeyPatch) -> None:
 
 def sent_too_early(patch: pytest.MonkeyPatch) -> None:
     """Events go out before their channel is subscribed."""
-    original = Admission._subscribe
+    original = Subscribing._subscribe
 
-    def subscribe(self: Admission, channel: Channel, authorization: Any, now: float) -> None:
+    def subscribe(self: Subscribing, channel: Channel, authorization: Any, now: float) -> None:
         original(self, channel, authorization, now)
         events: Any = self._connector._reports.lost.__self__.client_events  # type: ignore[attr-defined]  # the session
         for waiting in list(events._outboxes.get(channel.name, {}).values()):
             events._remove(waiting)
             events._send_now(waiting.frame, waiting.channel, now)
 
-    patch.setattr(Admission, "_subscribe", subscribe)
+    patch.setattr(Subscribing, "_subscribe", subscribe)
 
 
 def never_too_old(patch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ from ._channels.catching_up import CatchUps
 from ._channels.channel import ChannelSnapshot
 from ._channels.client_events import ClientEvents
 from ._channels.error_attribution import suspicion
-from ._channels.subscribing import Admission
+from ._channels.subscribing import Subscribing
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
@@ -113,13 +113,13 @@ class Session:
         )
         shared = options, self._timers, draws, self._auth_requests, connector
         self._user = User(*shared, self._sign_in_settled)
-        admission = Admission(*shared, self._user)
+        subscribing = Subscribing(*shared, self._user)
         self.client_events: ClientEvents = ClientEvents(
             options, self._timers, connector, self._channel_state
         )
         """The client events, for `flush` of the client."""
         self._subscriptions = Subscriptions(
-            options, self._timers, connector, self._user, admission, self.client_events
+            options, self._timers, connector, self._user, subscribing, self.client_events
         )
         self._dispatch = Dispatch(
             self.events, connector, self._subscriptions, self._user, catch_ups
@@ -290,17 +290,17 @@ class Session:
     def authorized(self, request: int, authorization: object, *, now: float) -> None:
         """Process the `AuthResponse` with which the application answered an Authorize."""
         self._advance_clock(now)
-        self._auth_requests.authorized(request, authorization, self._now)
+        self._auth_requests.call_ended(request, authorization, self._now)
 
     def authorization_failed(self, request: int, error: BaseException, *, now: float) -> None:
         """Process the exception that the application's authorizer raised."""
         self._advance_clock(now)
-        self._auth_requests.authorized(request, error, self._now)
+        self._auth_requests.call_ended(request, error, self._now)
 
     def call_ended(self, request: int, result: object, *, now: float) -> None:
         """Process the result of the function of a `CallApplication`, or the exception that it raised."""
         self._advance_clock(now)
-        self._auth_requests.authorized(request, result, self._now)
+        self._auth_requests.call_ended(request, result, self._now)
         self._catch_ups.call_ended(request, result, self._now)
 
     def handle_timeout(self, *, now: float) -> None:

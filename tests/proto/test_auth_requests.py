@@ -117,7 +117,7 @@ class World:
                     result = call.function()
                 except Exception as error:
                     result = error
-                self.authorizations.authorized(call.request, result, self.now)
+                self.authorizations.call_ended(call.request, result, self.now)
 
     @property
     def asked(self) -> list[int]:
@@ -154,7 +154,7 @@ class World:
 
     def authorized(self, number: int, result: object = GRANT) -> None:
         """Let the application answer."""
-        self.authorizations.authorized(number, result, self.now)
+        self.authorizations.call_ended(number, result, self.now)
         self.call()
 
     def passes(self, seconds: float) -> None:

@@ -74,7 +74,7 @@ def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "passes", "sealed", "has_roster"),
+    ("name", "kind", "passes", "encrypted", "has_roster"),
     [
         ("room", ChannelKind.PUBLIC, True, False, False),
         ("cache-room", ChannelKind.PUBLIC, False, False, False),
@@ -91,11 +91,11 @@ def test_messages_count_from_the_subscribe_on(state: ChannelState) -> None:
     ],
 )
 def test_the_name_says_what_a_channel_is(
-    name: str, kind: ChannelKind, passes: bool, sealed: bool, has_roster: bool
+    name: str, kind: ChannelKind, passes: bool, encrypted: bool, has_roster: bool
 ) -> None:
     assert not Channel(name, 10).passes
     channel = channel_in(C.SUBSCRIBED, name)
-    assert (channel.kind, channel.passes, channel.sealed) == (kind, passes, sealed)
+    assert (channel.kind, channel.passes, channel.encrypted) == (kind, passes, encrypted)
     assert (channel.roster is not None) is has_roster
 
 

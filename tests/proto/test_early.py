@@ -153,7 +153,7 @@ def test_messages_of_a_subscribe_that_fails_lie_in_the_gap_that_is_reported_late
     world.act(world.server.delay, 0.0)
     world.run(60)
     assert ChannelEvent("room", "price", 7) not in device.take()
-    assert not device.session._subscriptions._admission.early
+    assert not device.session._subscriptions._subscribing.early
 
 
 def test_of_many_messages_the_oldest_do_not_wait() -> None:

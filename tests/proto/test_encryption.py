@@ -29,7 +29,7 @@ from pusher_proto import (
 )
 from pusher_proto._channels.channel import Channel
 from pusher_proto._channels.early import EarlyMessages
-from pusher_proto._channels.encryption import Sealed
+from pusher_proto._channels.encryption import Decryption
 from pusher_proto._wire.secretbox import read_key
 from pusher_proto.options import Options
 from simulation import Device, World
@@ -61,7 +61,7 @@ class Alone:
         self.asked: list[float] = []
         self.answer: Callable[[], AuthResponse | AuthorizationError | None] = lambda: None
         settings = Options.from_host("pusher.test", key="key", **options)
-        self.sealed = Sealed(settings, EarlyMessages(65536, self.events.append), self._ask)
+        self.decryption = Decryption(settings, EarlyMessages(65536, self.events.append), self._ask)
         self.channel = Channel(ROOM, 10)
         self.channel.key = read_key(key_of(OLD))
 
@@ -70,13 +70,15 @@ class Alone:
         self.asked.append(now)
         answer = self.answer()
         if answer is not None:
-            self.sealed.refreshed(channel, answer, 0.0)
+            self.decryption.refreshed(channel, answer, 0.0)
 
     def receive(self, name: str, data: Any, now: float = 0.0) -> None:
-        self.sealed.receive(self.channel, ChannelEvent(ROOM, name, data), now)
+        self.decryption.receive(self.channel, ChannelEvent(ROOM, name, data), now)
 
     def refreshed(self, key: bytes) -> None:
-        self.sealed.refreshed(self.channel, AuthResponse("key:x", shared_secret=key_of(key)), 0.0)
+        self.decryption.refreshed(
+            self.channel, AuthResponse("key:x", shared_secret=key_of(key)), 0.0
+        )
 
     def told(self) -> list[tuple[str, str]]:
         """Return the name of each event and its data, or why there is none, and begin anew."""
@@ -176,7 +178,7 @@ def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
     alone.receive("a", box("1", NEW))
     alone.receive("b", box("2", OLD))
     refused = AuthorizationError("no", channel=ROOM)
-    alone.sealed.refreshed(alone.channel, refused, 0.0)
+    alone.decryption.refreshed(alone.channel, refused, 0.0)
     failed, opened = alone.events
     assert isinstance(failed, DecryptionFailed)
     assert failed.error.__cause__ is refused
@@ -186,7 +188,7 @@ def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
 def test_what_waits_is_forgotten_with_the_key() -> None:
     alone = Alone()
     alone.receive("a", box("1", NEW))
-    alone.sealed.forget(alone.channel)
+    alone.decryption.forget(alone.channel)
     assert alone.channel.key is None
     alone.refreshed(NEW)
     assert alone.events == []

@@ -271,7 +271,7 @@ def _wrong(authorization: AuthResponse, channel: str | None) -> str:
             continue
         if not isinstance(value, str):
             return f"has a `{name}` of type {type(value).__name__}, not a string"
-        if not _is_unicode(value):
+        if not value.isascii() and not _is_unicode(value):
             return f"has a `{name}` that is not valid Unicode"
     if not authorization.auth:
         return "has no `auth`"
@@ -317,8 +317,6 @@ def _wrong_shape(auth: str) -> str:
 
 def _is_unicode(text: str) -> bool:
     """Return whether `text` can be encoded: it has no lone surrogates."""
-    if text.isascii():
-        return True
     try:
         text.encode()
     except UnicodeEncodeError:

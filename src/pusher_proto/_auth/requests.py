@@ -187,7 +187,7 @@ class AuthRequests:
 
     # Inputs.
 
-    def authorized(self, number: int, result: object, now: float) -> None:
+    def call_ended(self, number: int, result: object, now: float) -> None:
         """Process the result of a function of the application, or the exception that it raised."""
         self._calls.answered(number, result, now)
         self._start_waiting(now)

@@ -18,7 +18,7 @@ from ..states import CHANNEL, ChannelInput, ChannelState, advance
 from .early import EarlyMessages
 from .roster import Roster
 
-__all__ = ["CatchingUp", "Channel", "ChannelSnapshot", "check_subscribed"]
+__all__ = ["Channel", "ChannelSnapshot", "MessageHolder", "check_subscribed"]
 
 _NOBODY = Members()
 _RECEIVING = frozenset((ChannelState.SUBSCRIBING, ChannelState.SUBSCRIBED, ChannelState.TIMED_OUT))
@@ -59,7 +59,7 @@ def check_subscribed(channel: ChannelSnapshot) -> None:
         )
 
 
-class CatchingUp(Protocol):
+class MessageHolder(Protocol):
     """Fetches the missed events of one channel, and holds its live events until then."""
 
     def take(self, event: ChannelEvent | DecryptionFailed, now: float) -> None:
@@ -82,6 +82,7 @@ class Channel:
         "_plain",
         "auth",
         "decrypted_text",
+        "encrypted",
         "failures",
         "held_authorization",
         "key",
@@ -94,7 +95,6 @@ class Channel:
         "receives",
         "request",
         "roster",
-        "sealed",
         "state",
         "subscribed_at",
         "subscription_count",
@@ -137,13 +137,13 @@ class Channel:
         """Messages that could not be decrypted since `subscribe()`."""
         self.held_authorization: AuthResponse | None = None
         """A presence authorization without `channel_data`, kept until the sign-in has succeeded or failed."""
-        self.sealed = sealed = kind is ChannelKind.ENCRYPTED
+        self.encrypted = encrypted = kind is ChannelKind.ENCRYPTED
         """Whether messages of the channel are encrypted."""
         caches = is_cache(name)
-        self._plain = not sealed and not caches
-        self._caches = caches and (encrypted_caches or not sealed)
+        self._plain = not encrypted and not caches
+        self._caches = caches and (encrypted_caches or not encrypted)
         self._awaits_cached = False
-        self._catching_up: CatchingUp | None = None
+        self._catching_up: MessageHolder | None = None
 
     @property
     def good(self) -> bool:
@@ -159,8 +159,7 @@ class Channel:
         self.receives = self.state in _RECEIVING
         self.passes = self.receives and self._passes_received
         if catching_up is not None and before is ChannelState.SUBSCRIBED:
-            waiting = self.lost_at is None and self.request is not None
-            catching_up.lost(self.key_asked_at if waiting else self.lost_at)
+            catching_up.lost(self.lost_at)  # which `lose` or `renew` has set
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
@@ -239,7 +238,7 @@ class Channel:
             self._catching_up.confirmed(now)
         return offline_for
 
-    def catch_up(self, catching_up: CatchingUp | None) -> None:
+    def catch_up(self, catching_up: MessageHolder | None) -> None:
         """Pass the messages of the channel to `catching_up` from now on, or to the application if it is None."""
         self._catching_up = catching_up
         self.passes = self.receives and self._passes_received

@@ -21,12 +21,12 @@ from ..options import Options, with_names
 from .channel import Channel
 from .early import EarlyMessages
 
-__all__ = ["Sealed"]
+__all__ = ["Decryption"]
 
 _log = logger("session")
 
 
-class Sealed:
+class Decryption:
     """Decrypts the messages of all encrypted channels. `refresh` requests a new authorization for a channel."""
 
     __slots__ = ("_decrypted_text", "_early", "_held", "_options", "_refresh")

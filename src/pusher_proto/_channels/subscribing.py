@@ -22,27 +22,27 @@ from ..options import Options
 from ..states import ChannelInput, ChannelState
 from .channel import Channel
 from .early import EarlyMessages
-from .encryption import Sealed
+from .encryption import Decryption
 from .error_attribution import suspicion
 from .pacing import Pace
 from .renewals import Renewals
 from .suspects import Suspects
 from .user import User
 
-__all__ = ["Admission"]
+__all__ = ["Subscribing"]
 
 C, G = ChannelState, ChannelInput
 
 _RATE_LIMIT = 4301
 
 
-class Admission:
+class Subscribing:
     """Sends the subscribes of the current connection, each with its authorization."""
 
     __slots__ = (
         "_alone", "_auth_requests", "_connector", "_emit", "_held", "_options", "_pace", "_probed", "_queue",
-        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "early", "renewals",
-        "sealed", "suspects",
+        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "decryption", "early", "renewals",
+        "suspects",
     )  # fmt: skip
 
     def __init__(
@@ -78,7 +78,7 @@ class Admission:
         """How many subscribes have succeeded on this connection."""
         self.suspects = Suspects()
         self.early = EarlyMessages(options.receive_buffer, self._emit)
-        self.sealed = Sealed(options, self.early, self._refresh_key)
+        self.decryption = Decryption(options, self.early, self._refresh_key)
 
     def established(self, socket_id: str, now: float) -> None:
         """Use a new connection."""
@@ -216,7 +216,7 @@ class Admission:
             self._use(channel, result, now)
             self._end_hold(channel, now)
         else:  # a new key for a channel that is subscribed
-            self.sealed.refreshed(channel, result, now)
+            self.decryption.refreshed(channel, result, now)
 
     def user_settled(self, channel: Channel, now: float) -> None:
         """Continue with a presence channel whose authorization needs a user, after the sign-in succeeded or failed."""
@@ -243,8 +243,8 @@ class Admission:
         channel.withdraw()
         if request is not None:
             self._auth_requests.cancel(request, now)
-        if channel.sealed:
-            self.sealed.forget(channel)
+        if channel.encrypted:
+            self.decryption.forget(channel)
         self._queue.pop(channel.name, None)
         self._alone.pop(channel.name, None)
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
@@ -284,7 +284,7 @@ class Admission:
         """Request a new authorization for the key of a subscribed channel."""
         result = self._authorize(channel, now)
         if result is not None:
-            self.sealed.refreshed(channel, result, now)
+            self.decryption.refreshed(channel, result, now)
 
     def _authorize(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
         """Request an authorization; return the answer if it is known at once, else None."""
@@ -317,7 +317,7 @@ class Admission:
             if result.channel_data is None:
                 self._without_data[channel.name] = None
             channel.roster.introduce(result.channel_data, self._user.id)
-        if channel.sealed:
+        if channel.encrypted:
             channel.use_key(read_key(result.shared_secret))
         self._subscribe(channel, result, now)
 

@@ -1,6 +1,6 @@
 """The channels of a session: processes commands about them, and the server's messages and answers.
 
-The session calls it. The connector's ledger decides which request an error is about; `Admission` sends subscribes.
+The session calls it. The connector's ledger decides which request an error is about; `Subscribing` sends subscribes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from .error_attribution import (
     says_not_subscribed,
 )
 from .roster import BadPresence, Roster
-from .subscribing import Admission
+from .subscribing import Subscribing
 from .user import User
 
 __all__ = ["Subscriptions"]
@@ -71,7 +71,7 @@ class Subscriptions:
         timers: Timers,
         connector: Connector,
         user: User,
-        admission: Admission,
+        subscribing: Subscribing,
         client_events: ClientEvents,
     ) -> None:
         self._options = options
@@ -80,8 +80,8 @@ class Subscriptions:
         self._client_events = client_events
         self._connector = connector
         self._user = user
-        self._admission = admission
-        self._renewals = admission.renewals
+        self._subscribing = subscribing
+        self._renewals = subscribing.renewals
         self._leave_ping: int | None = None
         """The number of the ping after `leave_all`; None before it was called."""
         self._unsettled: dict[str, None] = {}
@@ -103,9 +103,9 @@ class Subscriptions:
     ) -> None:
         """Subscribe to a channel, on this connection and on all later ones."""
         channel = self.channels.get(name)
-        begin = self._admission.begin
+        begin = self._subscribing.begin
         if channel is None:
-            channel, begin = self._new(name), self._admission.begin_first
+            channel, begin = self._new(name), self._subscribing.begin_first
         self._lately_left.pop(name, None)
         channel.want(auth, decrypted_text)
         begin(channel, now)
@@ -116,8 +116,8 @@ class Subscriptions:
         if channel is None or channel.state is C.UNSUBSCRIBING:
             return
         before = channel.leave()
-        self._admission.cancel(channel, now)
-        self._admission.suspects.cleared(name)
+        self._subscribing.cancel(channel, now)
+        self._subscribing.suspects.cleared(name)
         channel.reset()
         if channel.state is C.UNSUBSCRIBED:
             self._forget(channel, answered=before not in (C.TIMED_OUT, C.FAILED))
@@ -163,9 +163,9 @@ class Subscriptions:
 
     def established(self, socket_id: str, now: float) -> None:
         """Subscribe to all channels, each kind in the order of `subscribe`."""
-        self._admission.established(socket_id, now)
-        for channel in sorted(self.channels.values(), key=self._admission.order_of):
-            self._admission.begin(channel, now)
+        self._subscribing.established(socket_id, now)
+        for channel in sorted(self.channels.values(), key=self._subscribing.order_of):
+            self._subscribing.begin(channel, now)
 
     @property
     def authorizing(self) -> bool:
@@ -186,22 +186,22 @@ class Subscriptions:
         behind = self._last_success if self._last_success in self.channels else None
         self._last_success = None
         self._conclude(ledger.lost(), now)
-        found = self._admission.lost(unanswered, behind, now)
+        found = self._subscribing.lost(unanswered, behind, now)
         self._abandoned.clear()
         self._leave_ping = None
         self._unsettled.clear()
         self._timers.stop(Timer.LEAVE_ALL)
         for channel in list(self.channels.values()):
-            if self._admission.holds_back(channel):
+            if self._subscribing.holds_back(channel):
                 continue
             channel.lose(received_at)
-            self._admission.cancel(channel, now)
+            self._subscribing.cancel(channel, now)
             self._timers.stop(Timer.SUBSCRIBE, channel.name)
             if channel.state is C.UNSUBSCRIBED:
                 del self.channels[channel.name]
         if found is not None and found.channel in self.channels:
             channel = self.channels[found.channel]
-            self._admission.fail(channel, found, Cause.CHANNEL_ENDS_CONNECTION, now)
+            self._subscribing.fail(channel, found, Cause.CHANNEL_ENDS_CONNECTION, now)
 
     # Authorizations.
 
@@ -211,24 +211,24 @@ class Subscriptions:
         """Process the answer to a channel's request for an authorization."""
         channel = self.channels.get(details.channel or "")
         if channel is not None:
-            self._admission.authorized(channel, details, result, now)
+            self._subscribing.authorized(channel, details, result, now)
 
     def user_settled(self, now: float) -> None:
         """Continue with the presence channels that wait for the sign-in."""
         for channel in list(self.channels.values()):
-            self._admission.user_settled(channel, now)
+            self._subscribing.user_settled(channel, now)
 
     # Deadlines.
 
     def pace_due(self, now: float) -> None:
         """Start with the waiting channels that the rate allows."""
-        self._admission.pace_due(now)
+        self._subscribing.pace_due(now)
 
     def reauthorize_due(self, name: str, now: float) -> None:
         """Subscribe to a channel again: the delay after a failure is over."""
         channel = self.channels[name]
         channel.want(None)
-        self._admission.begin(channel, now)
+        self._subscribing.begin(channel, now)
 
     def subscribe_due(self, name: str, now: float) -> None:
         """Handle a subscribe without an answer: `subscribe_timeout` has passed."""
@@ -241,7 +241,7 @@ class Subscriptions:
             channel.handle(G.EXPIRE)
             self._left(channel, now, answered=False)
             return
-        self._admission.unanswered(channel, suspect, now)
+        self._subscribing.unanswered(channel, suspect, now)
 
     def again_due(self, name: str, now: float) -> None:
         """Send a subscribe again, or renew the channel, whichever was planned."""
@@ -252,11 +252,11 @@ class Subscriptions:
 
     def message(self, channel: Channel, event: ChannelEvent, now: float) -> None:
         """Process a message of an encrypted channel, of a cache channel, or of one that catches up."""
-        if channel.sealed:
-            self._admission.sealed.receive(channel, event, now)
+        if channel.encrypted:
+            self._subscribing.decryption.receive(channel, event, now)
         else:
             event = replace(event, cached=True) if channel.is_cached(event.name) else event
-            channel.deliver(event, self._admission.early, now)
+            channel.deliver(event, self._subscribing.early, now)
 
     def control(self, channel: Channel | None, event: ChannelEvent, now: float) -> None:
         """Process a `pusher:` or `pusher_internal:` message of a channel; `channel` is None for an unknown one."""
@@ -340,7 +340,7 @@ class Subscriptions:
         verdicts = self._connector.ledger.answered(kind, name)
         if verdicts:
             self._conclude(verdicts, now)
-        self._admission.proceed(now)
+        self._subscribing.proceed(now)
 
     def _conclude(self, verdicts: list[Verdict], now: float) -> None:
         """Act on the errors that the ledger has attributed."""
@@ -366,7 +366,7 @@ class Subscriptions:
         """Unsubscribe from a channel and subscribe to it again, on the same connection."""
         channel.renew(lost_at)
         self._send_unsubscribe(channel.name, now)
-        self._admission.begin(channel, now)
+        self._subscribing.begin(channel, now)
 
     def _refuse_sign_in(self, error: ErrorReceived, now: float) -> None:
         if not self._user.refused(error, now):
@@ -382,12 +382,12 @@ class Subscriptions:
         if leaving:
             self._left(channel, now, answered=True)
             return
-        self._admission.succeeded(channel)
+        self._subscribing.succeeded(channel)
         # For Sockudo and Soketi the word may be anywhere in the name.
         self._last_success = channel.name if "cache" in channel.name else None
         offline_for = channel.succeed(now)
         self._renewals.subscribed(channel, now)
-        if channel.sealed and is_cache(channel.name):
+        if channel.encrypted and is_cache(channel.name):
             self._unsettled[channel.name] = None
         changes: list[Event] = []
         roster = channel.roster
@@ -399,7 +399,7 @@ class Subscriptions:
         self._emit(Subscribed(channel.name, offline_for))
         for change in changes:
             self._emit(change)
-        self._admission.early.release(channel.name)
+        self._subscribing.early.release(channel.name)
         self._client_events.subscribed(channel.name, now)
         if roster is not None and self._renewals.lost_own_member(channel.name, roster, now):
             self._renew(channel, now, now)
@@ -425,7 +425,7 @@ class Subscriptions:
             # The answer has no roster: unsubscribe, and subscribe again after a delay.
             self._send_unsubscribe(name, now)
         cause = Cause.SUBSCRIBE_DELAYED if already else cause_of_refusal(error.code, error.message)
-        self._admission.fail(channel, refusal_of(name, error), cause, now)
+        self._subscribing.fail(channel, refusal_of(name, error), cause, now)
 
     def _new(self, name: str) -> Channel:
         """Add a channel. Raises for an invalid name or too many channels, and then changes nothing."""
@@ -441,7 +441,7 @@ class Subscriptions:
             encrypted_caches=options.encrypted_caches,
             was_left=name in self._lately_left,
         )
-        if channel.sealed:
+        if channel.encrypted:
             check_available()
         self.channels[name] = channel
         return channel

@@ -305,7 +305,7 @@ class Connector:
         link = self._link
         assert link is not None  # it reported the end
         self._end(ended, now)
-        link.dropped(now, abort=ended.at_fault)
+        link.dropped(now, abort=ended.abort)
 
     def link_closed(
         self, link: Link, error: BaseException | str | None, reason: str, now: float

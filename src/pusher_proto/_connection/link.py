@@ -403,7 +403,7 @@ class Link:
                 return self._closed(item.code, item.reason)
             case Violation():
                 self._close_frame = item.code or 1000, item.reason
-                return Ended(item.code, item.reason, Cause.VIOLATION, at_fault=item.code is None)
+                return Ended(item.code, item.reason, Cause.VIOLATION, abort=item.code is None)
             case TextReceived():
                 return item
             case BinaryReceived():

@@ -81,7 +81,7 @@ class Ended(Struct, frozen=True):
     """Why it ended; None when the code says why."""
     retry_after: float | None = None
     """Seconds to wait before the next attempt, from the header Retry-After."""
-    at_fault: bool = False
+    abort: bool = False
     """Whether to abort the stream instead of closing it in an orderly way."""
     hint: str = ""
     """What the user can do; empty when `hint_for` has a hint for the code."""
@@ -176,7 +176,7 @@ def read_refused_upgrade(item: UpgradeRefused) -> Ended:
         location = shown_url(headers.get("location", "")) or "an unknown place"
         reason += f" to {location} (redirects are not followed)"
     retry_after = read_retry_after(headers.get("retry-after", ""))
-    return Ended(item.status, reason, cause_of_status(item.status), retry_after, at_fault=True)
+    return Ended(item.status, reason, cause_of_status(item.status), retry_after, abort=True)
 
 
 def read_retry_after(value: str) -> float | None:
