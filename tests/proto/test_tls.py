@@ -207,3 +207,32 @@ def test_a_context_without_any_authority_is_not_kept(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SSL_CERT_FILE", "/there is none")
     assert not default_context().cert_store_stats()["x509_ca"]
     assert cached_context() is None
+
+
+class Injected(ssl.SSLContext):
+    """A context as truststore injects it: the operating system verifies, so that it cannot count authorities."""
+
+    def cert_store_stats(self) -> dict[str, int]:
+        raise NotImplementedError
+
+
+@pytest.mark.usefixtures("no_context")
+def test_a_class_of_contexts_that_was_put_in_place_of_pythons_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, injected = default_context(), Injected(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: injected)
+    monkeypatch.setattr(ssl, "SSLContext", Injected)
+    assert cached_context() is None
+    context = default_context()
+    assert context is injected
+    assert cached_context() is default_context() is context is not before
+
+
+def test_a_refused_certificate_is_reported_by_a_context_that_cannot_count_authorities() -> None:
+    context = Injected(ssl.PROTOCOL_TLS_CLIENT)
+    client, server = Tls(context, HOST), Server()
+    while client.end is None:
+        client.decrypt(server.answer(client.to_send()))
+    assert isinstance(client.end, ConnectionUnsafe)
+    assert client.end.authorities is None

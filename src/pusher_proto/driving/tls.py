@@ -22,9 +22,12 @@ _cached: tuple[ssl.DefaultVerifyPaths, SSLContext] | None = None
 
 def cached_context() -> SSLContext | None:
     """Return the default context of the process if there is one for the current certificate store, else None."""
-    if _cached is not None and _cached[0] == ssl.get_default_verify_paths():
-        return _cached[1]
-    return None
+    if _cached is None:
+        return None
+    paths, context = _cached
+    # Libraries such as truststore replace the class, for the certificate store of the operating system.
+    is_current = type(context) is ssl.SSLContext and paths == ssl.get_default_verify_paths()
+    return context if is_current else None
 
 
 def default_context() -> SSLContext:
@@ -39,9 +42,17 @@ def default_context() -> SSLContext:
     paths = ssl.get_default_verify_paths()
     context = ssl.create_default_context()
     # OpenSSL reads the files of a directory when it needs them, and does not count them before.
-    if context.cert_store_stats()["x509_ca"] or paths.capath is not None:
+    if paths.capath is not None or authorities_of(context) != 0:
         _cached = (paths, context)
     return context
+
+
+def authorities_of(context: SSLContext) -> int | None:
+    """Return how many certificate authorities a context has loaded; None if it uses those of the operating system."""
+    try:
+        return context.cert_store_stats()["x509_ca"]
+    except NotImplementedError:  # truststore
+        return None
 
 
 def make_context(_: object) -> SSLContext:
@@ -104,7 +115,7 @@ class Tls:
             self.end = ""
         except ssl.SSLCertVerificationError as error:
             message = f"the certificate of {self._host} is invalid: {error.verify_message}"
-            known = self._object.context.cert_store_stats()["x509_ca"]
+            known = authorities_of(self._object.context)
             self.end = ConnectionUnsafe(message, verify_code=error.verify_code, authorities=known)
             self.end.__cause__ = error
         except ssl.SSLError as error:
