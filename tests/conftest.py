@@ -18,13 +18,13 @@ pytest_plugins = ["pusher_anyio._pytest_plugin"]
 pytest.register_assert_rewrite("real_servers.clients", "real_servers.scenarios")
 
 # No limit on the time of one example: that would be a timed test, and fail on a busy machine. In CI the search is
-# the same each time, so that a red run means a change; on a developer's machine it goes on looking.
+# the same each time, so that a red run means a change; on a developer's machine it tries new examples.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # A shell starts what runs in the background with Ctrl+C ignored, and processes inherit that: tests that press it would
-# wait in vain.
+# wait without effect.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

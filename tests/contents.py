@@ -1,6 +1,6 @@
-"""What stands in the wheel and in the sdist: `python -m tests.contents FOLDER`, after `python -m build`.
+"""The contents of the wheel and of the sdist: `python -m tests.contents FOLDER`, after `python -m build`.
 
-The wheel has every module, the marks of typed packages, the licence, and nothing else; the sdist has all that is
+The wheel has every module, the marks of typed packages, the licence, and nothing else; the sdist has everything that is
 needed to build it and to run the tests.
 """
 

@@ -1,7 +1,7 @@
 """Words and patterns that the project's prose does not use, and a count of them: `python -m tests.prose [PATH...]`.
 
-Looks at docstrings, comments and messages of the sources, and at the pages of documentation. Prints each finding with
-what to write in its place; the exit status is 1 when there is any.
+Looks at docstrings, comments and messages of the sources, at docstrings and comments of the tests, and at the pages of
+documentation. Prints each finding with what to write instead; the exit status is 1 when there is any.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+OF_THESE_RULES = {"prose.py", "test_prose.py"}
+"""Modules of the tests that quote the words of the rules."""
 
 READABLE_PAGE = """
 How prose is written here.
@@ -147,6 +150,7 @@ def sources() -> list[Path]:
         *sorted((ROOT / "examples").rglob("*.py")),
         *sorted((ROOT / "benchmarks").rglob("*.py")),
         *sorted((ROOT / "fuzz").rglob("*.py")),
+        *sorted(path for path in TESTS.rglob("*.py") if path.name not in OF_THESE_RULES),
         *sorted((ROOT / "docs").rglob("*.md")),
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     ]
@@ -155,7 +159,8 @@ def sources() -> list[Path]:
 def findings(path: Path) -> list[Finding]:
     """Return each use of a word or pattern of `RULES` in the prose of one file."""
     text = path.read_text(encoding="utf-8")
-    passages = of_python(text) if path.suffix == ".py" else of_markdown(text)
+    messages = not path.is_relative_to(TESTS)
+    passages = of_python(text, messages=messages) if path.suffix == ".py" else of_markdown(text)
     return [
         Finding(path, line + prose.count("\n", 0, match.start()), match.group(), use)
         for line, prose in passages
@@ -166,12 +171,15 @@ def findings(path: Path) -> list[Finding]:
     ]
 
 
-def of_python(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the comments, docstrings and messages of a module, each with its line."""
+def of_python(text: str, *, messages: bool = True) -> Iterator[tuple[int, str]]:
+    """Yield the comments and docstrings of a module, each with its line, and with `messages` its other texts too."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    # A docstring, of an attribute too, is a statement.
+    statements = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr))
+    for node in ast.walk(tree) if messages else statements:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value
 

@@ -45,7 +45,7 @@ SHAPES = {
     "a bearer token": re.compile(r"\bBearer (?!\*)[^\s'\"]"),
     "user data": re.compile(r"user_data\\*[\"']?\s*[:=]\s*[b]?\\*[\"'{]+(?![*\"'])"),
 }
-"""What secrets look like that nobody can know before: authorizations, keys of channels."""
+"""Patterns of secrets whose values are not known before: authorizations, keys of channels."""
 
 
 def secrets_in(text: str) -> set[str]:
@@ -61,7 +61,7 @@ def rendered(error: BaseException, *, with_locals: bool = True) -> str:
 
 
 class Watch(logging.Handler):
-    """Looks at all that is logged."""
+    """Checks everything that is logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -69,7 +69,7 @@ class Watch(logging.Handler):
         """Where something secret was logged, and of which kind it was."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Note it when there is something secret in a record, in its arguments or its exception."""
+        """Record each secret in a log record, in its arguments or its exception."""
         text = f"{record.getMessage()}\n{record.args!r}"
         if record.exc_info and record.exc_info[1] is not None:
             text += rendered(record.exc_info[1], with_locals=False)
@@ -89,7 +89,7 @@ class Watch(logging.Handler):
             logging.getLogger(name).setLevel(logging.DEBUG)
 
     def end(self, names: Iterable[str] = LOGGERS) -> None:
-        """Watch no more."""
+        """Stop watching."""
         for name in names:
             logging.getLogger(name).removeHandler(self)
             logging.getLogger(name).setLevel(logging.NOTSET)
@@ -107,7 +107,7 @@ class Watch(logging.Handler):
         """Fail what logs something secret.
 
         In half of the tests messages themselves are not logged: where they are, they are read in another way, and it is
-        the other one that nearly all applications have. Which half is told by the test's name.
+        the other one that nearly all applications have. The test's name decides which half.
         """
         unseen = (
             item.get_closest_marker("messages_logged") is None and crc32(item.nodeid.encode()) % 2

@@ -49,7 +49,7 @@ class Network:
     bad_certificate: int | None = None
     """OpenSSL's number of what is wrong with the certificate that new connections are shown."""
     blackhole: bool = False
-    """Nothing arrives any more, in either direction, and nobody is told."""
+    """Nothing arrives any longer, in either direction, and neither side is notified."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Wire:
     connection: int
     open: bool = False
     dead: bool = False
-    """Nothing goes over it any more, and the device has not been told."""
+    """It carries nothing any longer, and the device has not been notified."""
     loses_requests: bool = False
     """What the device sends is lost from now on, and it is not told."""
     loses_answers: bool = False
@@ -92,7 +92,7 @@ class Device:
     cancelled: set[int] = field(default_factory=set)
     """The calls that the session cancelled."""
     stubborn: bool = False
-    """Whether calls that hang go on when they are cancelled, as plain functions do in their threads."""
+    """Whether hanging calls continue when they are cancelled, as plain functions do in their threads."""
     thinks: float = 0.0
     """Seconds that the authorizer takes."""
     calls_take: float = 0.0
@@ -103,7 +103,7 @@ class Device:
     """Called whenever the session was drained, to look whether all is well."""
 
     def do(self, command: Callable[..., None], *args: Any, **kw: Any) -> None:
-        """Give a command to the session, and see to its effects."""
+        """Give a command to the session, and carry out its effects."""
         command(*args, now=self.world.now, **kw)
         self.pump()
 
@@ -128,7 +128,7 @@ class Device:
         return [event for event in self.events if isinstance(event, kind)]
 
     def take(self) -> list[Event]:
-        """Return the events so far, and begin anew."""
+        """Return and clear the events so far."""
         taken, self.events = self.events, []
         return taken
 
@@ -197,7 +197,7 @@ class World:
         return OwnKey(app.key, app.secret, master_key=app.encryption_master_key, **more)
 
     def authorization(self, request: AuthRequest, **more: Any) -> AuthResponse:
-        """Return the authorization that the application gives now, which knows the secrets of the moment."""
+        """Return the authorization that the application gives now, with the current secrets."""
         app = self.server._realm(None).app
         return OwnKey(
             app.key, app.secret, master_key=app.encryption_master_key, **more
@@ -302,7 +302,7 @@ class World:
     def say(self, event: str, data: Any = None, channel: str | None = None, **more: Any) -> None:
         """Let the server send everybody a message of the test's making, and let it arrive.
 
-        `data` stands in it as it is given, and is left out when None.
+        `data` is in it as it is given, or left out when None.
         """
         fields: dict[str, Any] = {"event": event}
         fields |= {} if channel is None else {"channel": channel}
@@ -311,13 +311,13 @@ class World:
         self.run(2 * self.network.latency)
 
     def heard(self) -> list[tuple[str, str | None]]:
-        """Return event and channel of each message that clients sent, and begin anew."""
+        """Return and clear event and channel of each message that clients sent."""
         heard = [(message.event, message.channel) for message in self.server.received]
         self.server.received.clear()
         return heard
 
     def reset(self, device: Device) -> None:
-        """End all connections of a device as a reset of the network would: both sides hear of it at once."""
+        """End all connections of a device as a reset of the network would: both sides get it at once."""
         for wire in list(device.wires.values()):
             self._end(wire, "connection reset")
 
@@ -380,7 +380,7 @@ class World:
                 self.at(self._after_all(wire), partial(self._end, wire, ""))
 
     def _deliver(self, wire: Wire, data: bytes, arrive: Callable[[Wire, bytes], None]) -> None:
-        """Let `data` arrive, after all that was sent before: bytes of one connection never overtake each other."""
+        """Let `data` arrive, after everything sent before: bytes of one connection never overtake each other."""
         size = self.network.chunk or len(data)
         way = wire.arrivals
         key = arrive.__name__
@@ -441,7 +441,7 @@ class World:
         device.wires.pop(wire.transport, None)
         for piece in device.unread.pop(
             wire.transport, ()
-        ):  # what came is read before the end is seen
+        ):  # received data is read before the end is seen
             session.receive_data(wire.transport, piece, now=self.now)
         if self._by_connection.pop(wire.connection, None) is not None:
             self.server.connection_closed(wire.connection, now=self.now)

@@ -20,7 +20,7 @@ FIXTURES = {
 }
 """Fixtures that install or run other programs, with the reason why their tests are slow.
 
-A test with the marker `smoke` runs all the same.
+A test with the marker `smoke` still runs.
 """
 
 LONGEST = (

@@ -393,7 +393,7 @@ def modules() -> list[ModuleType]:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_all_names_of_a_package_that_are_public_are_exported(package: ModuleType) -> None:
     for name in package.__all__:
-        getattr(package, name)  # some packages import a name when it is asked for
+        getattr(package, name)  # some packages import a name on first use
     public = {
         name
         for name, value in vars(package).items()
@@ -481,10 +481,10 @@ MOST_CODE = {
     "pusher_sync/_io/_messages.py": 97,
     "pusher_sync/pysher": 391,
 }
-"""The most lines of code of each room of a driver, without the rooms in it, the modules `BESIDE`, and those that have
-a line of their own."""
+"""The most lines of code of each room of a driver, without the rooms in it, the modules `BESIDE`, and modules with a
+separate line."""
 ROOM_LEFT = 15
-"""By how many lines a room may stay below its limit: then lower the limit. A driver only ever gets thinner."""
+"""How many lines a room may be below its limit; below that, lower the limit. Drivers only get smaller."""
 
 
 def lines_of_code(path: Path) -> int:
@@ -614,7 +614,7 @@ def test_no_constructor_takes_too_many_parameters(path: Path) -> None:
 
 
 MOST_ATTRIBUTES = 29
-"""CPython gives an object with more of them a dict of its own, of 1.6 KB, in each idle client."""
+"""CPython gives an object with more of them its own dict, of 1.6 KB, in each idle client."""
 
 
 @in_the_core

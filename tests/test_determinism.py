@@ -21,7 +21,7 @@ NEEDED = "import sys, h11, msgspec, nacl, wsproto; assert sys.version_info >= (3
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What three clients were told in a storm, one after the other's way to get authorizations."""
+    """The events of three clients in a storm, each with another way to get authorizations."""
     path = tmp_path_factory.mktemp("recordings") / "storm"
     weather = Weather(11, records=True)
     weather.run(12)

@@ -1,4 +1,4 @@
-"""Every Python block of the documentation runs, against the server that comes along; every command in it exists.
+"""Every Python block of the documentation runs, against the included server; every command in it exists.
 
 A block that begins with an import is a program: it is run as a module, until it ends or prints something. Any other
 block is a piece of one: it is run with an open client `client` and the names that its page speaks of.
@@ -78,7 +78,7 @@ def blocks(of: list[tuple[str, int, str]] = BLOCKS, *, programs: bool) -> list[A
 
 
 async def keep_publishing(server: RunningServer) -> None:
-    """Publish on all the channels of the pages, for as long as somebody listens."""
+    """Publish on all the channels of the pages until it is cancelled."""
     while True:
         server.publish("prices", "price", {"of": "tea", "cents": 250})
         server.publish("private-orders", "order", {"id": 7})
@@ -220,7 +220,7 @@ def publishing(server: ServerInThread) -> Iterator[None]:
 
 
 class Elsewhere:
-    """What a program has of its own that the page does not show: an API, an HTTP client, tokens."""
+    """The parts of a program that the page does not show: an API, an HTTP client, tokens."""
 
     status_code = 200
 

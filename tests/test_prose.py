@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prose import ROOT, findings, main, sources
+from prose import ROOT, findings, main, of_python, sources
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,6 +58,16 @@ def test_each_pattern_finds_what_it_is_for(wrong: str, right: str, tmp_path: Pat
     assert findings(module)
     module.write_text(f'"""{right}"""\n')
     assert findings(module) == []
+
+
+def test_data_of_tests_is_not_prose() -> None:
+    text = 'def f() -> None:\n    """Connect now."""\n    name = "nobody waits"\n    """The name."""\n    # Why.\n'
+    assert sorted(of_python(text, messages=False)) == [
+        (2, "Connect now."),
+        (4, "The name."),
+        (5, "# Why."),
+    ]
+    assert (3, "nobody waits") in of_python(text)
 
 
 def test_code_is_not_prose(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def server() -> Iterator[ServerInThread]:
 
 @contextmanager
 def published(server: ServerInThread, channel: str, event: str = "price") -> Iterator[None]:
-    """Publish one event in the background, as soon as somebody is subscribed."""
+    """Publish one event in the background, as soon as a client is subscribed."""
 
     def publish() -> None:
         server.wait_until(lambda machine: machine.subscriptions(channel))

@@ -108,7 +108,7 @@ def test_a_subscribe_on_its_way_while_the_machine_sleeps_may_be_repeated() -> No
 
 
 def old_authorization(patch: pytest.MonkeyPatch) -> None:
-    """An authorization that was asked for on a lost connection is used on the next."""
+    """An authorization that was requested on a lost connection is used on the next."""
 
     def lost(self: Subscribing, *_: Any) -> None:
         self._socket_id = None
@@ -128,7 +128,7 @@ def old_authorization(patch: pytest.MonkeyPatch) -> None:
 
 
 def pong_ignored(patch: pytest.MonkeyPatch) -> None:
-    """What comes after a ping does not count as an answer."""
+    """Data that arrives after a ping does not count as an answer."""
     patch.setattr(Liveness, "received", lambda self, *_: None)
 
 
@@ -166,7 +166,7 @@ def retry_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """Reading that stopped does not go on."""
+    """Reading that stopped does not resume."""
 
     def next_event(self: Session, **more: Any) -> Event | None:
         return self.events.popleft() if self.events else None
@@ -175,7 +175,7 @@ def reading_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def subscribed_twice(patch: pytest.MonkeyPatch) -> None:
-    """Each subscribe goes out twice."""
+    """Each subscribe is sent twice."""
     original = Subscribing._subscribe
 
     def twice(self: Subscribing, channel: Channel, authorization: Any, now: float) -> None:
@@ -213,12 +213,12 @@ def event_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 def left_behind(patch: pytest.MonkeyPatch) -> None:
-    """A channel that was left is not left at the server."""
+    """An unsubscribed channel is not unsubscribed at the server."""
     patch.setattr(Subscriptions, "_send_unsubscribe", lambda self, *_: None)
 
 
 def secret_logged(patch: pytest.MonkeyPatch) -> None:
-    """A token stands in the log; one that the watch over this suite does not know."""
+    """A token is in the log; one that the watch over this suite does not know."""
     original = Subscribing._use
 
     def told(self: Subscribing, channel: Channel, result: Any, now: float) -> None:
@@ -351,7 +351,7 @@ def hole_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def pause_ignored(patch: pytest.MonkeyPatch) -> None:
-    """A pause of reading is no gap."""
+    """A pause of reading is not a gap."""
     patch.setattr(CatchUps, "reading_paused", lambda *_: None)
 
 
@@ -458,17 +458,17 @@ def sent_again(patch: pytest.MonkeyPatch) -> None:
 
 
 def overtaken(patch: pytest.MonkeyPatch) -> None:
-    """The newest of the events that wait for the rate goes out first."""
+    """The newest of the events that wait for the rate is sent first."""
     patch.setattr(client_events, "heappop", list.pop)
 
 
 def left_waiting(patch: pytest.MonkeyPatch) -> None:
-    """Events that wait for their channel do not go out when it is subscribed."""
+    """Events that wait for their channel are not sent when it is subscribed."""
     patch.setattr(ClientEvents, "subscribed", lambda *_: None)
 
 
 def sent_too_early(patch: pytest.MonkeyPatch) -> None:
-    """Events go out before their channel is subscribed."""
+    """Events are sent before their channel is subscribed."""
     original = Subscribing._subscribe
 
     def subscribe(self: Subscribing, channel: Channel, authorization: Any, now: float) -> None:
@@ -482,7 +482,7 @@ def sent_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_too_old(patch: pytest.MonkeyPatch) -> None:
-    """Events go out whatever their age."""
+    """Events are sent whatever their age."""
     original = ClientEvents._wait
 
     def wait(
@@ -494,7 +494,7 @@ def never_too_old(patch: pytest.MonkeyPatch) -> None:
 
 
 def not_replaced(patch: pytest.MonkeyPatch) -> None:
-    """Of events that replace each other all go out."""
+    """All events that replace each other are sent."""
     patch.setattr(ClientEvents, "_replaced_by", lambda *_: [])
 
 
@@ -545,7 +545,7 @@ def deaf_member(patch: pytest.MonkeyPatch) -> None:
 
 
 def early_members_dropped(patch: pytest.MonkeyPatch) -> None:
-    """Who joins between the subscribe and its success is not on the list."""
+    """A member that joins between the subscribe and its success is not on the list."""
     patch.setattr(Roster, "note", lambda self, data, joined: None)
 
 
@@ -572,7 +572,7 @@ def test_a_bug_that_shows_in_a_cluster_is_caught(
     assert broken(cluster=True).cluster
 
 
-# What is told of a failure
+# What is reported about a failure
 
 
 def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(

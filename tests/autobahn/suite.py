@@ -1,13 +1,13 @@
 """The Autobahn test suite, installed once for CPython 2.7, and its results for our client.
 
-The fuzzing server listens on all addresses. So it runs in a network namespace of its own, together
-with the client: nobody else reaches it.
+The fuzzing server listens on all addresses. So it runs in its own network namespace, together
+with the client: nothing else reaches it.
 
     PYTHONPATH=tests python -m autobahn.suite 1 2 3 4 5 6 7 9 10
     PYTHONPATH=tests python -m autobahn.suite 12.1 12.4 13
 
 The second are compressed texts (the client echoes no compressed binary messages): they take long, and each has a
-time of its own that a busy machine exceeds, so they are for a person to run.
+time limit that a busy machine exceeds, so they are for a person to run.
 
 A few cases are NON-STRICT by how reads fall; `FRAMES_IN_ONE_READ` in `test_autobahn` says which and why.
 """
@@ -101,7 +101,7 @@ def run(sections: Sequence[str], piece: int = 65536) -> list[Result]:
                 }
             )
         )
-        # A file rather than a pipe: nobody reads while it runs.
+        # A file rather than a pipe: no one reads while it runs.
         with Path(directory, "log").open("w+b") as log:
             compression = any(section.startswith(("12", "13")) for section in sections)
             command = [*_OWN_NETWORK, sys.executable, str(_HERE / "testee.py"), str(piece)]
@@ -175,7 +175,7 @@ def _install(python: str) -> str | None:
         try:
             site.rename(_INSTALLED)
         except OSError:
-            if not _INSTALLED.exists():  # else somebody else was faster
+            if not _INSTALLED.exists():  # else another process was faster
                 raise
     return None
 

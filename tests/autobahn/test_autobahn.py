@@ -15,7 +15,7 @@ FRAMES_IN_ONE_READ = {
     *("3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15")
 }
 """A good message and a wrong frame behind it. Both are there when one read brings both: by the time the
-application hears of the message the connection has failed, so there is no echo of it, and NON-STRICT."""
+application receives the message the connection has failed, so there is no echo of it, and NON-STRICT."""
 
 
 @pytest.fixture(scope="module")

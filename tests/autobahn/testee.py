@@ -1,6 +1,6 @@
 """The client that the fuzzing server tests: our WebSocket layer over a blocking socket, echoing.
 
-A program that `suite` runs within a network of its own: `testee.py SIZE COMMAND...`. The command is to
+A program that `suite` runs in its own network: `testee.py SIZE COMMAND...`. The command is to
 start the fuzzing server on PORT; what is received is given to our layer in pieces of SIZE bytes. It ends
 when all cases are done and the reports are written.
 """
@@ -73,7 +73,7 @@ class Talk:
         self.texts: list[bytes] = []
 
     def run(self, *, echo: bool) -> None:
-        """Echo, or collect in `texts`, what comes; answer a close frame, then close."""
+        """Echo the messages, or collect them in `texts`; answer a close frame, then close."""
         with socket.create_connection(ADDRESS, timeout=_SILENCE) as sock:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(self._websocket.open())

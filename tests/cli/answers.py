@@ -1,4 +1,4 @@
-"""Something that listens on a port and is no Pusher server."""
+"""Programs that listen on a port and are not a Pusher server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["answering", "nobody"]
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[int]:
-    """Answer what comes on a port with these bytes and the end; with None never. Gives the port."""
+    """Answer each connection to a port with these bytes and the end, or never with None; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener, _closing() as clients:
 
         def serve() -> None:
@@ -48,7 +48,7 @@ def _closing() -> Iterator[list[socket.socket]]:
 
 @contextmanager
 def nobody() -> Iterator[int]:
-    """Give a port that nobody listens on, and nobody else gets."""
+    """Yield a port on which nothing listens, and which no other program gets."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

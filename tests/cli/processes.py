@@ -1,4 +1,4 @@
-"""Commands as processes of their own."""
+"""Commands, each in its own process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def line_with(stream: IO[str] | None, text: str) -> str:
 
 
 def end(process: subprocess.Popen[str], how: signal.Signals | None = None) -> tuple[int, str, str]:
-    """Send a signal, if any, and return the exit status and what came until the end from each pipe."""
+    """Send a signal, if any; return the exit status and the rest of the output of each pipe."""
     if how is not None:
         process.send_signal(how)
     out, err = process.communicate(timeout=30)

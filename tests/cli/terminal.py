@@ -1,4 +1,4 @@
-"""Commands at a terminal of their own, and what stands on its screen."""
+"""Commands, each at its own terminal, and the text on its screen."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Terminal:
 
     @property
     def lines(self) -> list[str]:
-        """What stands on the screen."""
+        """The text on the screen."""
         return screen(self.written)
 
     def wait_until(self, look: Callable[[list[str]], object]) -> None:
@@ -68,7 +68,7 @@ class Terminal:
             assert self._read(1.0), self.lines
 
     def end(self) -> int:
-        """Read all that comes until the end, and return the exit status."""
+        """Read the output until the end, and return the exit status."""
         while self._read(20.0):
             pass
         return self.process.wait(20)

@@ -319,7 +319,7 @@ def test_a_proxy_that_is_not_there_is_told_from_a_server(capfd: pytest.CaptureFi
     assert found == (1, "TCP", "Connection refused", "Nothing listens there: check --proxy.")
 
 
-# What is no Pusher server.
+# Other servers than Pusher servers.
 
 HTTP = "the upgrade was answered with HTTP"
 NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --port and --path."

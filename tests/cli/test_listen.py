@@ -1,4 +1,4 @@
-"""`pusher-proto listen`, in this process and as a process of its own."""
+"""`pusher-proto listen`, in this process and in its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pusher-proto who`: who is on a presence channel."""
+"""`pusher-proto who`: the members of a presence channel."""
 
 from __future__ import annotations
 

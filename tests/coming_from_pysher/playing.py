@@ -72,7 +72,7 @@ class Play:
         self.server.wait_until(lambda s: len(s.subscriptions(channel)) >= count, 15)
 
     def repeat(self, channel: str, data: str, seconds: float = 3.0) -> None:
-        """Publish until the program says so, or for so many seconds after it has connected."""
+        """Publish until the program says so, or for this number of seconds after it has connected."""
         with suppress(TimeoutError):
             self.server.wait_until(lambda server: bool(server.connections), 5)
         ends = time.monotonic() + seconds

@@ -1,6 +1,6 @@
 """Programs as they are written for Pysher, by their kind, and small ones that show where the two differ.
 
-Each is a function of the module `pysher`, real or ours, and of a `Site`. It runs in a process of its own (`run.py`).
+Each is a function of the module `pysher`, real or ours, and of a `Site`. It runs in its own process (`run.py`).
 """
 
 from __future__ import annotations
@@ -338,7 +338,7 @@ def raising(pysher: Any, site: Site) -> None:
 
 
 def malformed(pysher: Any, site: Site) -> None:
-    """A message that is no JSON, and the state after it."""
+    """A message that is not JSON, and the state after it."""
     pusher = _listening(pysher, site)
     pusher.connection.bind("look", lambda _: site.say(pusher.connection.state))
     pusher.connect()
@@ -397,7 +397,7 @@ def leaving(pysher: Any, site: Site) -> None:
 
 
 def host_of_a_subclass(pysher: Any, site: Site) -> None:
-    """A subclass with a host of its own."""
+    """A subclass with its own host."""
 
     class Ours(pysher.Pusher):  # type: ignore[misc]  # of either module
         host = "ws.example.com"
@@ -450,7 +450,7 @@ def refused(pysher: Any, site: Site) -> None:
 
 
 def other_messages(pysher: Any, site: Site) -> None:
-    """Messages of the connection that are no channel's."""
+    """Messages of the connection that belong to no channel."""
     pusher = _listening(pysher, site)
     pusher.connection.bind("maintenance", lambda data: site.say("maintenance", data))
     pusher.connection.bind("pusher:error", lambda data: site.say(data))

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def main(implementation: str, program: str, port: str, auth_url: str, patch: str = "") -> None:
-    """Patch the standard library if that is asked for, import either module, and run the program."""
+    """Patch the standard library if requested, import either module, and run the program."""
     if patch == "gevent":
         importlib.import_module("gevent.monkey").patch_all()
     elif patch == "eventlet":

@@ -1,7 +1,7 @@
 """Cancels at a chosen checkpoint, on asyncio and trio alike, and sees what is left behind.
 
 An awaitable is run by hand: each time it suspends its task is one checkpoint. The cancellation comes at the chosen one,
-before the event loop hears of the suspension.
+before the event loop gets the suspension.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def leaves_no_trace() -> Iterator[None]:
 
 
 def run(main: Callable[[], Awaitable[None]], backend: str) -> None:
-    """Run `main` on an event loop of its own, and see that it leaves nothing."""
+    """Run `main` on its own event loop, and check that it leaves nothing."""
 
     async def bounded() -> None:
         with anyio.fail_after(PATIENCE):

@@ -1,7 +1,7 @@
 """Plays a scenario on asyncio, on trio, and with the blocking client, and looks for what is left behind.
 
 A scenario is written once, for the asynchronous client. For the blocking one an adapter has the same methods and runs
-what waits in worker threads.
+threads that wait in the pool.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Driver:
         return cast("pusher_anyio.Merged[Any]", _Blocking(merged))
 
     def connector(self, host: str, port: int, asked: list[tuple[str, int]]) -> Callable[..., Any]:
-        """Return a `connect=` that notes what it is asked for, and connects to `host` and `port`."""
+        """Return a `connect=` that records its arguments, and connects to `host` and `port`."""
 
         async def connect(wanted_host: str, wanted_port: int) -> anyio.abc.ByteStream:
             asked.append((wanted_host, wanted_port))
@@ -205,7 +205,7 @@ def play(
     server: Server | None = None,
     patience: float = PATIENCE * 2,
 ) -> None:
-    """Run `scenario` with a server of its own; fail when a thread, a socket or a file is left behind."""
+    """Run `scenario` with its own server; fail when a thread, a socket or a file is left behind."""
 
     async def main() -> None:
         with anyio.fail_after(patience):
@@ -264,7 +264,7 @@ def open_files() -> frozenset[tuple[int, str]]:
 
 
 def poll(look: Callable[[], object], patience: float = PATIENCE) -> bool:
-    """Wait for what nobody tells of; return whether it came."""
+    """Wait until `look()` is true, which nothing notifies; return whether it was in time."""
     deadline = time.monotonic() + patience
     while not look():
         if time.monotonic() > deadline:
@@ -276,7 +276,7 @@ def poll(look: Callable[[], object], patience: float = PATIENCE) -> bool:
 async def until(look: Callable[[], object], patience: float = PATIENCE) -> None:
     """The same in a scenario; raises TimeoutError when it does not come."""
     with anyio.fail_after(patience):
-        while not look():  # noqa: ASYNC110 - nobody tells
+        while not look():  # noqa: ASYNC110 - nothing notifies
             await anyio.sleep(0.002)
 
 
@@ -299,7 +299,7 @@ async def silent_server() -> AsyncIterator[int]:
 
 
 def free_port() -> int:
-    """Return a port on which nobody listens."""
+    """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

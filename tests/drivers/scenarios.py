@@ -70,7 +70,7 @@ ABOUT_STREAMS = {
     # The connection in memory leads to one server alone.
     "a_merged_stream_survives_the_loss_of_either_server",
 }
-"""Scenarios that make no sense over whole messages; tests/drivers/test_messages.py has others in their place."""
+"""Scenarios that do not apply to whole messages; tests/drivers/test_messages.py has others instead."""
 
 
 def scenario(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -885,7 +885,7 @@ async def a_stream_that_is_not_read_stops_the_reading_and_loses_nothing(
 
         async def read() -> None:
             async for event in other:
-                others.append(event.data)  # noqa: PERF401 - it is looked at meanwhile
+                others.append(event.data)  # noqa: PERF401 - another task reads it
 
         async with anyio.create_task_group() as group:
             group.start_soon(read)
@@ -920,7 +920,7 @@ async def what_was_kept_for_nobody_may_be_more_than_a_stream_holds(
 
 
 class Authority:
-    """A certificate authority, a server's certificate, and whom a client trusts."""
+    """A certificate authority, a server's certificate, and the authorities that a client trusts."""
 
     def __init__(self, name: str = "127.0.0.1") -> None:
         authority = trustme.CA()

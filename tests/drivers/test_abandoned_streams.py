@@ -1,4 +1,4 @@
-"""Leaving a loop over a channel closes its stream: what it held up goes on, without a further command."""
+"""Leaving a loop over a channel closes its stream: events that it held up are delivered, without another command."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
         stream = await begun(channel, server)
         with anyio.move_on_after(0.2):
             await done.wait()
-        assert len(seen) < 200  # held up by the stream, which nobody reads
+        assert len(seen) < 200  # held up by the stream, which no one reads
         del stream
         with anyio.fail_after(5):
             await done.wait()
@@ -69,7 +69,7 @@ def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
             stream = await begun(channel, server)
             with anyio.move_on_after(0.2):
                 await until(lambda: len(seen) == 200)
-            assert len(seen) < 200  # held up by the stream, which nobody reads
+            assert len(seen) < 200  # held up by the stream, which no one reads
             del stream
             await until(lambda: seen == list(range(200)))
 

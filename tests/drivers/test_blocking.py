@@ -180,7 +180,7 @@ def test_the_number_of_threads_stays_the_same_over_reconnects(server: ServerInTh
             before = client.wait_connected(5)
             assert poll(lambda: len(client_threads()) == 1)
             client.reconnect()
-            assert poll(lambda: client.socket_id not in (None, before))  # noqa: B023 - called before the loop goes on
+            assert poll(lambda: client.socket_id not in (None, before))  # noqa: B023 - called before the next round of the loop
         assert client.stats.connections >= 20
 
 
@@ -344,7 +344,7 @@ def test_it_is_said_once_that_nobody_runs_the_handlers(
 def test_handlers_are_cancelled_by_another_thread_while_they_are_called(
     server: ServerInThread,
 ) -> None:
-    """Those that stay miss nothing, and hear all in its order."""
+    """Clients that stay get every event, in order."""
     heard: list[int] = []
     with open_pusher(quick(server)) as client:
         room = client.subscribe("room").wait_subscribed(5)

@@ -236,7 +236,7 @@ def test_call_from_thread_calls_at_once(server: ServerInThread) -> None:
 
 
 def played(script: str, *flags: str, **values: object) -> str:
-    """Run a script in a process of its own, and return what it printed; fail when it hangs."""
+    """Run a script in its own process, and return its output; fail when it hangs."""
     text = textwrap.dedent(script)
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", str(value))

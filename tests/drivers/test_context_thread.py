@@ -1,4 +1,4 @@
-"""The process waits for the thread that creates the SSL context: OpenSSL crashes when the process ends meanwhile."""
+"""The process waits for the thread that creates the SSL context: OpenSSL crashes when the process ends before."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def test_attempts_end_when_they_are_given_up(stack: ExitStack, addresses: list[I
     with Clock() as clock, pytest.raises(OSError, match="no address"):
         connect_tcp(given_up, never)
     timer.join()
-    assert clock.seconds < 20  # the system would go on for minutes
+    assert clock.seconds < 20  # the system would continue for minutes
 
 
 @pytest.mark.skipif(

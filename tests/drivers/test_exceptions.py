@@ -1,4 +1,4 @@
-"""What comes out of the block of an asynchronous client: what was raised, as it was raised."""
+"""Exceptions leave the block of an asynchronous client unchanged."""
 
 from __future__ import annotations
 

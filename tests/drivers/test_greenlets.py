@@ -1,6 +1,6 @@
 """The blocking client under gevent and eventlet: two clients and a ticker side by side, none of which holds up another.
 
-Each in a process of its own, as everything is patched there before anything else is imported.
+Each in its own process, as everything is patched there before anything else is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATCHES = {
     "eventlet": "warnings.simplefilter('ignore'); import eventlet; eventlet.monkey_patch()",
     "nothing": "",
 }
-"""What stands at the head of such a program; without it the same program runs on threads."""
+"""The first lines of such a program; without them the same program runs on threads."""
 
 SCRIPT = """
     import warnings

@@ -138,7 +138,7 @@ def test_a_group_in_the_block_may_fail(server: ServerInThread, backend: str) -> 
 
 
 class Application:
-    """As a web framework has it: the lifespan is entered and left in one task, and requests are others."""
+    """As in a web framework: the lifespan is entered and left in one task, and requests are others."""
 
     def __init__(self, server: ServerInThread) -> None:
         self.server = server
@@ -217,7 +217,7 @@ def test_handlers_hear_of_an_orderly_end_and_of_nothing_later(
                 server.publish("room", "n", n)
             await until(lambda: stream.dropped == 2)
         assert heard == [Closed]
-        stream.close()  # tells of what was dropped, and nobody is there any more
+        stream.close()  # logs the dropped events, and the client is gone
         await checkpoint()
         assert heard == [Closed]
 
@@ -443,7 +443,7 @@ def test_closing_again_after_a_recording_has_ended_is_harmless(
 
 
 class Read(bytes):
-    """What was read, which tells when nobody holds it any more."""
+    """A value that was read; it records when it is garbage-collected."""
 
     alive = 0
 

@@ -132,9 +132,7 @@ async def _works(opened: Any) -> None:
             await client.wait_connected(5)
 
 
-@pytest.mark.filterwarnings(
-    "ignore:Async generator:ResourceWarning"
-)  # of trio, which tells of each
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")  # of trio, which reports each
 @forms
 @on_both
 def test_an_async_generator_that_holds_the_block_may_be_left_by_break(

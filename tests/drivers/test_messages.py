@@ -89,7 +89,7 @@ class Awaited:
 
 
 class Opener:
-    """A `connect_messages=` that notes what it is asked for and returns one connection after another."""
+    """A `connect_messages=` that records its arguments and returns one connection after another."""
 
     def __init__(self, driver: Driver, *raises: BaseException) -> None:
         self._driver = driver

@@ -1,1 +1,1 @@
-"""The programs of `examples/`, each as a process of its own against a server in this one."""
+"""The programs of `examples/`, each in its own process against a server in this one."""

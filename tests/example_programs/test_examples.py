@@ -226,7 +226,7 @@ def test_the_worker_beside_laravel_renews_its_token_and_goes_on() -> None:
             until_subscribed(server, "private-App.Models.User.7")
             server.publish("private-orders", "App\\Events\\OrderShipped", {"order": 1})
             program.wait_for_line('{"order": 1}')
-            valid.clear()  # the token expires, while the connection goes on
+            valid.clear()  # the token expires, while the connection stays
             valid.add("Bearer 2|token")
             drop_until_back(server, "private-orders", "private-App.Models.User.7")
             event = "Illuminate\\Notifications\\Events\\BroadcastNotificationCreated"

@@ -135,7 +135,7 @@ def redis_ready() -> None:
 
 @pytest.fixture
 def plant(redis_ready: None, tmp_path: Path) -> Iterator[Plant]:
-    """Return a server, a relay and two workers with a Redis of their own."""
+    """Return a server, a relay and two workers with their own Redis."""
     with ExitStack() as stack:
         yield Plant(tmp_path, stack)
 

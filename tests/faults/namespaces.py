@@ -42,7 +42,7 @@ def why_not() -> str | None:
 
 
 class _Namespace:
-    """A network of its own, with nothing in it but a loopback interface."""
+    """A separate network that has only a loopback interface."""
 
     def __init__(self) -> None:
         home = os.open("/proc/self/ns/net", os.O_RDONLY)
@@ -102,7 +102,7 @@ class Cable:
         self._server.close()
 
     def _wait_for_ipv6(self) -> None:
-        """Wait until the kernel has noticed that the cable is plugged in: before that there is no way over IPv6."""
+        """Wait until the kernel has noticed that the cable is plugged in: before, IPv6 has no route."""
         deadline = time.monotonic() + 20
         with self._client.entered(), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             while time.monotonic() < deadline:
@@ -114,7 +114,7 @@ class Cable:
 
     @contextmanager
     def at_the_client(self) -> Iterator[None]:
-        """Be the host of the client. It has a loopback of its own."""
+        """Be the host of the client. It has its own loopback."""
         with self._client.entered():
             yield
 
@@ -133,7 +133,7 @@ class Cable:
         self._rules("add chain inet fault out { type filter hook output priority 0; policy drop; }")
 
     def cut_tcp_over_ipv6(self) -> None:
-        """Swallow what comes for the server over IPv6, whose address is known nevertheless."""
+        """Swallow packets for the server over IPv6, whose address is known nevertheless."""
         self._rules("add chain inet fault in { type filter hook input priority 0; }")
         self._rules("add rule inet fault in ip6 nexthdr tcp drop")
 

@@ -24,7 +24,7 @@ QUICK: dict[str, Any] = {"close_timeout": 0.5, "retry_base": 0.01, "retry_cap": 
 
 
 def options_for(port: int, host: str = "127.0.0.1", **more: Any) -> Options:
-    """Return options for a server of the test's own, without TLS unless that is asked for."""
+    """Return options for the test's own server, without TLS unless it is requested."""
     where: dict[str, Any] = {"host": host, "port": port, "tls": False, "key": "demo"}
     return Options(**(where | QUICK | more))
 

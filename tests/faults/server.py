@@ -1,6 +1,6 @@
 """A server on a loopback port that does what its script says: stall, lie, send any byte at any time, vanish.
 
-`with FaultServer(script) as server` calls `script(peer)` in a thread of its own for each connection, which ends when
+`with FaultServer(script) as server` calls `script(peer)` in a new thread for each connection, which ends when
 the script does. `relay` is a script that joins a client to a real server, so that what is between them can break.
 """
 
@@ -42,7 +42,7 @@ CLOSE, PING, PONG = 0x8, 0x9, 0xA
 
 
 class Gone(Exception):
-    """The client ended the connection, or the server was told to; the script ends with it."""
+    """The client or the server ended the connection; the script ends with it."""
 
 
 class Peer:
@@ -132,7 +132,7 @@ class Peer:
             raise Gone from error
 
     def drip(self, data: bytes) -> None:
-        """Send one byte at a time, each in a packet of its own."""
+        """Send one byte at a time, each in its own packet."""
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for n in range(len(data)):
             self.send(data[n : n + 1])
@@ -170,7 +170,7 @@ class Peer:
         self.say("pusher_internal:subscription_succeeded", {}, channel)
 
     def arrive(self) -> None:
-        """Wait until the client's system has all that was sent."""
+        """Wait until the client's system has all bytes sent so far."""
         deadline = time.monotonic() + PATIENCE
         while any(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4))):
             assert time.monotonic() < deadline
@@ -216,7 +216,7 @@ class FaultServer:
         """All connections there have been, in the order of arrival."""
         self.arrivals: list[float] = []
         """When each came, in seconds of `time.monotonic`."""
-        # Holds the port while nobody listens, so that it refuses and belongs to no one else.
+        # Holds the port while nothing listens, so that it refuses and no other program gets it.
         self._holder = _bound(0) if listener is None else listener
         self.port: int = self._holder.getsockname()[1]
         self._listening = listening
@@ -265,7 +265,7 @@ class FaultServer:
         self._acceptor.start()
 
     def refuse(self) -> None:
-        """Refuse connections from now on; those that there are live on."""
+        """Refuse connections from now on; open ones stay."""
         if self._acceptor is not None:
             self._waker.close()
             self._acceptor.join(PATIENCE)

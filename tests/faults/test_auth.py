@@ -1,4 +1,4 @@
-"""Whoever vouches for the client fails: the endpoint, the application's function, or the authorization itself.
+"""Authorizations that fail: the endpoint, the application's function, or the authorization itself.
 
 It concerns one channel; the others live, and nothing is sent that the server would have to refuse.
 """
@@ -54,7 +54,7 @@ def from_server(script: Script, text: bytes) -> None:
 
 
 def failure(script: Script, channel: str = ROOM) -> SubscriptionFailed:
-    """Return how the channel failed, the one event since the last look; no subscribe went out, and "other" lives."""
+    """Return the failure of the channel, the only new event; no subscribe was sent, and "other" is not affected."""
     (failed,) = script.take()
     assert isinstance(failed, SubscriptionFailed)
     assert failed.channel == channel
@@ -67,7 +67,7 @@ def failure(script: Script, channel: str = ROOM) -> SubscriptionFailed:
 
 
 def error_of(script: Script) -> AuthorizationError:
-    """Return why the channel failed for good: it is not tried anew on this connection."""
+    """Return why the channel failed: it is not tried again on this connection."""
     failed = failure(script)
     assert failed.retry_in is None
     script.wait(100)
@@ -248,7 +248,7 @@ def test_U7_the_endpoint_redirects(status: int, location: str) -> None:
 def test_U8_the_endpoint_answers_with_200_megabytes(start: bytes) -> None:
     """It is refused past `max_auth_body` (64 KiB), and the rest is not kept."""
     script = asking(auth_attempts=1)
-    script.answers = False  # the driver has not closed yet, and goes on to read
+    script.answers = False  # the driver has not closed yet, and still reads
     peak = flood(script, start, b"x", 200 * MEGABYTE, transport=2)
     assert peak.value < 5 * MEGABYTE
     assert CloseTransport(2, abort=True) in script.acts()

@@ -1,4 +1,4 @@
-"""Networks that swallow packets and tell nobody, between two hosts in network namespaces."""
+"""Networks that silently swallow packets, between two hosts in network namespaces."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_N1c_the_server_has_forgotten_the_connection(
             await room.wait_subscribed(10)
             far.last.arrive()  # else what the client's system confirms later would be answered
             cable.cut_from_server()
-            far.end_all(reset=True)  # nobody hears of it
+            far.end_all(reset=True)  # neither side gets the reset
             await until(lambda: not far.live)
             cable.mend()
             assert client.socket_id == "1.1"

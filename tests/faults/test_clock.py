@@ -1,4 +1,4 @@
-"""Clocks that jump, stop or run backwards. The core reads none: it is told the time, and only monotonic time counts."""
+"""Clocks that jump, stop or run backwards. The core reads none: it gets the time, and only monotonic time counts."""
 
 from __future__ import annotations
 

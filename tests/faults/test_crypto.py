@@ -1,4 +1,4 @@
-"""Encrypted channels whose events do not open: what is injected is never delivered, and nobody storms the endpoint."""
+"""Encrypted channels whose events do not open: injected ones are never delivered, and the endpoint is not flooded."""
 
 from __future__ import annotations
 

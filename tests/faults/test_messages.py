@@ -1,4 +1,4 @@
-"""Messages and frames that make no sense, or make it at the wrong time. Whatever comes, the next event is delivered."""
+"""Messages and frames that are invalid, or arrive at the wrong time. The next event is delivered after each."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def test_N5c_a_thousand_clients_lose_one_server() -> None:
 
 
 def attempt_ends(script: Script, phase: str, drip: bytes) -> None:
-    """The attempt ends 15 s after its beginning, in this phase, whatever drips meanwhile; and another follows."""
+    """The attempt ends 15 s after its beginning, in this phase, whatever drips until then; and another follows."""
     for at in range(14):
         script.wait(1).receive(drip[at : at + 1])
     script.wait(0.999)
@@ -260,7 +260,7 @@ def test_N10_bytes_come_one_at_a_time_or_split_anywhere() -> None:
 def test_N12_headers_never_end() -> None:
     """They are refused at `max_head` (16 KiB), nothing of the rest is kept, and the next attempt follows."""
     script = upgrading()
-    script.answers = False  # the driver has not closed yet, and goes on to read
+    script.answers = False  # the driver has not closed yet, and still reads
     start = b"HTTP/1.1 101 Switching Protocols\r\n"
     peak = flood(script, start, b"X: y\r\n", 200 * MEGABYTE, transport=1)
     assert peak.value < 5 * MEGABYTE

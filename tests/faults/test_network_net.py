@@ -101,7 +101,7 @@ async def test_N9_the_server_restarts_under_load(driver: Driver, server: Running
 
     async def read(stream: Any, seen: list[int]) -> None:
         async for event in stream:
-            seen.append(event.data)  # noqa: PERF401 - it is looked at meanwhile
+            seen.append(event.data)  # noqa: PERF401 - another task reads it
 
     def asked() -> dict[tuple[int, str], str | None]:
         found = {}
@@ -165,7 +165,7 @@ async def test_N13_the_TLS_handshake_stalls(driver: Driver, server: RunningServe
 
 
 class Lookup:
-    """Stands in for the system's name lookup: knows `name.test`, and can fail or hang."""
+    """Replaces the system's name lookup: knows `name.test`, and can fail or hang."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0

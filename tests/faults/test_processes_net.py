@@ -34,7 +34,7 @@ def quick(server: ServerInThread, **more: Any) -> Options:
 
 @contextmanager
 def start(script: str, *, quiet: bool = True) -> Iterator[subprocess.Popen[str]]:
-    """Run a script in a process of its own, which must write nothing to its standard error if it is to be quiet."""
+    """Run a script in its own process, which must write nothing to its standard error if it is to be quiet."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(script)],
         stdout=subprocess.PIPE,
@@ -216,7 +216,7 @@ def test_K1_the_process_is_stopped_while_the_server_closes(
     with start(script) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "connected\n"
-        server.mute()  # so that the answer to the ping is due meanwhile
+        server.mute()  # so that the answer to the ping is overdue
         assert poll(lambda: any(each.event == "pusher:ping" for each in server.received))
         process.send_signal(signal.SIGSTOP)
         server.unmute()

@@ -1,4 +1,4 @@
-"""Proxies that let us through, and those that do not."""
+"""Proxies that let the client through, and proxies that do not."""
 
 from __future__ import annotations
 

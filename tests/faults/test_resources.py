@@ -49,7 +49,7 @@ def test_R1_an_event_of_a_hundred_megabytes_comes(megabytes: int) -> None:
 def test_R2_an_event_of_a_hundred_megabytes_does_not_end() -> None:
     """The rest of it is not kept. With a larger `max_message_size` an event of 10 MB is delivered."""
     script = listening()
-    script.answers = False  # the driver has not closed yet, and goes on to read
+    script.answers = False  # the driver has not closed yet, and still reads
     size = 100 * MEGABYTE
     assert flood(script, frame(b"", length=size), b"x", size, 1).value < 5 * MEGABYTE
     script = listening("room", max_message_size=10 * MEGABYTE)

@@ -56,7 +56,7 @@ ANSWERED: list[tuple[int, object]] = [
     (200, f"<html>{APP.key}:{SIGNATURE}"),
     (200, {"auth": 1, "user_data": MAIL}),
 ]
-"""What an auth endpoint may answer that is no authorization."""
+"""Answers of an auth endpoint that are not an authorization."""
 
 
 def a_server() -> Server:
@@ -138,7 +138,7 @@ async def everything_goes_wrong(
         if way != "endpoint":  # which would sign with the new one too
             server.rotate_secret("another")  # no signature is good, and the server quotes them
             client.reconnect()
-            with seen.raises(PusherError):  # it was good once, and is asked for again later
+            with seen.raises(PusherError):  # it was good once, and is requested again later
                 await rooms[0].wait_subscribed(1)
         seen.shown += map(repr, (options, options.auth, client, rooms[1], rooms[1].me, client.user))
         server.drop(4009, f"disconnected by the app, no signature {APP.key}:{SIGNATURE}")

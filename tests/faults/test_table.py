@@ -31,7 +31,7 @@ K1 K5
 A1 A3 A4 A5 A6 A7
 S1 S2
 """
-"""Those that take a socket, a process or a thread."""
+"""Tests that take a socket, a process or a thread."""
 
 
 def test_the_table_says_what_the_tests_show() -> None:

@@ -131,7 +131,7 @@ def test_tkinters_loop_drives_a_session(pusher_server: ServerInThread) -> None:
 
 @pytest.mark.parametrize("name", ["embed_tornado", "embed_tkinter"])
 def test_a_connection_that_is_refused_is_tried_again(name: str) -> None:
-    """The port of a server that has gone: each driver says so, and the session goes on trying."""
+    """The port of a server that has gone: each driver says so, and the session keeps trying."""
     with_loop = {"embed_tornado": _tornado, "embed_tkinter": _tkinter}[name]
     with serve_in_thread() as gone:
         options = gone.options(retry_base=0.01, retry_cap=0.02)

@@ -1,4 +1,4 @@
-"""What a test expects of clients, on an event loop: the waits are awaited, and the program goes on meanwhile."""
+"""Expectations of tests on an event loop: they are awaited while the tested program runs."""
 
 from __future__ import annotations
 

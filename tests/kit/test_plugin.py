@@ -1,4 +1,4 @@
-"""The pytest plugin, in runs of pytest of its own: its fixtures, and what it costs who does not use it."""
+"""The pytest plugin, in separate runs of pytest: its fixtures, and its cost for runs that do not use it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ ARGUMENTS = ("-p", "no:randomly", "-p", "no:cacheprovider", "--strict-markers", 
 
 
 def run(pytester: pytest.Pytester, *more: str) -> pytest.RunResult:
-    # In a process of its own: within this one, what it is the first to import is forgotten at its end and imported anew
-    # by others, who may then find two versions of one class (requests and http.cookiejar, for instance).
+    # In its own process: within this one, modules that it imports first are forgotten at its end and imported again,
+    # and there may be two versions of one class (requests and http.cookiejar, for instance).
     return pytester.runpytest_subprocess(*ARGUMENTS, *more)
 
 

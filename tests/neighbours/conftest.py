@@ -23,6 +23,6 @@ __all__ = ["anyio_backend", "driver", "node", "pytest_collection_finish", "soket
 
 @pytest.fixture
 def house(node: Node) -> Iterator[House]:
-    """A server of ours and all who talk to it."""
+    """Yield our server with the clients of it."""
     with serve_in_thread(House.make_server()) as running, House(running, node) as house:
         yield house

@@ -1,4 +1,4 @@
-"""One server of ours, and the clients of others that talk to it."""
+"""One of our servers, and the clients of other projects that talk to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ USERS: dict[str, dict[str, object]] = {
     "eve": {"id": "eve"},
     "seven": {"id": 7, "user_info": {"name": "seven"}},
 }
-"""Who asks the auth endpoint, by the name in a bearer token."""
+"""The users of the auth endpoint, by the name in a bearer token."""
 
 
 class House:
@@ -47,7 +47,7 @@ class House:
         self.library: Any = self.library_for(APP)
 
     def member(self, user: str, app: App = APP, **options: Any) -> Member:
-        """Return a client of pusher-js whom the auth endpoint knows as `user`."""
+        """Return a client of pusher-js that the auth endpoint knows as `user`."""
         auth = {
             "authUrl": self.server.auth_url,
             "userAuthUrl": self.server.user_auth_url,
@@ -61,7 +61,7 @@ class House:
         return self._members.enter_context(member)
 
     def options(self, user: str, app: App = APP, **more: Any) -> Options:
-        """Return options for a client of ours whom the auth endpoint knows as `user`."""
+        """Return options for our client, which the auth endpoint knows as `user`."""
         auth = AuthEndpoint(
             self.server.auth_url,
             user_url=self.server.user_auth_url,

@@ -1,4 +1,4 @@
-"""pusher-js is had as the tests of neighbours have it."""
+"""pusher-js is obtained as in the tests of neighbours."""
 
 from __future__ import annotations
 

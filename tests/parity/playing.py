@@ -1,9 +1,9 @@
-"""Runs the snippets of `snippets/`, for this client and for the others, each against a server of its own.
+"""Runs the snippets of `snippets/`, for this client and for the others, each against its own server.
 
 A snippet has these names: `say(...)` adds a line to the transcript, `said()` is the number of lines, `until(look)`
 waits until `look()` is true, `server` is the test server, `here(**options)` returns options for it; `key`, `secret`,
 `cluster`, `port`, `auth_url`, `user_url`, and `sign(text)`, which signs with the secret. `user_online(id)` lets another
-user sign in. Without a client of its own a snippet gets one that is open.
+user sign in. A snippet that makes no client gets one that is open.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The examples of docs/coming-from-dart.md run, and print what the Dart beside them prints.
 
-What Dart prints is in the comments of its examples: `print(options.uri); // wss://...`, or on a line of its own. The
+What Dart prints is in the comments of its examples: `print(options.uri); // wss://...`, or on a separate line. The
 metadata of the URLs is set to that of the other client's README.
 """
 

@@ -54,7 +54,7 @@ def quick(server: RunningServer, **more: Any) -> Options:
 
 
 def named(client: Any) -> Any:
-    """Return the client itself, in place of the adapter of the blocking one."""
+    """Return the client itself, instead of the adapter of the blocking one."""
     return getattr(client, "_inner", client)
 
 

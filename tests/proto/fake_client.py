@@ -59,7 +59,7 @@ class Caller:
 
 
 class Stuck(AssertionError):
-    """What was waited for did not come, and nobody woke who waits."""
+    """A wait did not end, and nothing woke it."""
 
 
 class FakeStream(StreamBase[T]):
@@ -98,7 +98,7 @@ class FakeStream(StreamBase[T]):
 
 
 class FakeBinding(BindingBase):
-    """A binding whose handler is called as soon as the world goes on, one event at a time."""
+    """A binding whose handler is called as soon as the world runs, one event at a time."""
 
     _client: FakeClient
     _running = False

@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
 
 class Sequence(NamedTuple):
-    """One example: how authorizations are got, what is limited, and the steps."""
+    """One example: how authorizations are obtained, what is limited, and the steps."""
 
     auth: str
     seed: int
@@ -88,7 +88,7 @@ sequences = st.builds(
 
 
 def random_sequence(rng: random.Random) -> Sequence:
-    """Return a long sequence such as those that Hypothesis draws."""
+    """Return a long sequence like the ones that Hypothesis draws."""
     steps = [Step(rng.choice(_KINDS), rng.randint(0, 15), rng.randint(0, 4095)) for _ in range(60)]
     return Sequence(rng.choice(_AUTHS), rng.randint(0, 9), _BEGINNINGS[2] + steps)
 

@@ -1,7 +1,7 @@
 """A session that lives through a random sequence of inputs, in the hands of a driver and of a server.
 
 Two plays of one sequence can be compared: with the bytes split otherwise, with stray answers in between, with
-another clock. What a step means where it makes no sense (closing a transport when there is none) is nothing. The
+another clock. A step that does not apply (closing a transport when there is none) does nothing. The
 server is well-behaved in the steps called "go", and anything but in those called "serve".
 """
 
@@ -69,16 +69,16 @@ class Stream:
     """The session wants it to end."""
     ended: bool = False
     upgrade: bytes | None = None
-    """The accepting answer, once the upgrade was asked for."""
+    """The accepting answer, once the upgrade was requested."""
     upgraded: bool = False
     socket_id: str | None = None
     replies: list[bytes] = field(default_factory=list)
     """What a good server would say next."""
     unread: bytes = b""
-    """What came while the session wanted no data."""
+    """The data that arrived while the session wanted none."""
 
     behind: str = ""
-    """Whom the proxy was asked for."""
+    """The host that the proxy was asked to reach."""
     securing: bool = False
 
     @property
@@ -120,7 +120,7 @@ class Play:
         self.now = 1000.0
         self.streams: dict[int, Stream] = {}
         self.asked: dict[int, AuthRequest] = {}
-        """What the application was asked for and has not answered."""
+        """The requests that the application has not answered."""
         self.called: set[int] = set()
         """The calls of functions of the application that have not ended."""
         self.answered: set[int] = set()
@@ -131,7 +131,7 @@ class Play:
         self._fetching: set[int] = set()
         """The calls that fetch missed events."""
         self.latest = self.now
-        """The latest time that the session was told."""
+        """The latest time that the session got."""
         self.last = ""
         """The name of the last input."""
         self.fired: list[float] = []
@@ -172,7 +172,7 @@ class Play:
         return Played(step, acts, events, self.session.next_deadline())
 
     def finish(self) -> None:
-        """Close the session, answer all that is unanswered, and let time pass until it is closed."""
+        """Close the session, answer everything unanswered, and let time pass until it is closed."""
         self.pulls = True
         self.input(self.session.close)
         for number, stream in list(self.streams.items()):
@@ -286,7 +286,7 @@ class Play:
         self._command(self.session.ping)
 
     def _stall(self, which: int, what: int) -> None:
-        """Let the application stop taking events, or go on."""
+        """Let the application stop taking events, or take them again."""
         if self._stalls:
             self.pulls = not self.pulls
             self.drain()
@@ -392,7 +392,7 @@ class Play:
                 self._end_stream(number, stream, [None, "reset", ConnectionResetError()][what % 3])
 
     def _end_stream(self, number: int, stream: Stream, error: Any) -> None:
-        if stream.unread:  # what came is read before the end is seen
+        if stream.unread:  # received data is read before the end is seen
             data, stream.unread = stream.unread, b""
             self._receive(number, data)
         stream.ended = True
@@ -400,7 +400,7 @@ class Play:
         self.input(end, number, error)
 
     def _clog(self, which: int, what: int) -> None:
-        """Let the driver's writes get stuck, or go on."""
+        """Let the driver's writes get stuck, or succeed again."""
         self.writes = not self.writes
 
     def _sent(self, which: int, what: int) -> None:

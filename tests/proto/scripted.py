@@ -60,7 +60,7 @@ def options(**more: Any) -> Options:
 
 
 def message(event: str, data: Any = None, channel: str | None = None, **more: Any) -> bytes:
-    """Return the text of a server's message; `data` stands in it as it is given."""
+    """Return the text of a server's message; `data` is in it as it is given."""
     fields: dict[str, Any] = {"event": event}
     if data is not None:
         fields["data"] = data
@@ -142,7 +142,7 @@ class Script:
         self.streams: dict[int, Stream] = {}
         self.asked: list[Authorize] = []
         self.transport = 0
-        """The number of the transport that was asked for last."""
+        """The number of the transport that was requested last."""
         self._events: list[Event] = []
         self._acts: list[Act] = []
 

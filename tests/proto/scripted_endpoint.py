@@ -69,7 +69,7 @@ class ScriptedEndpoint:
         self._drain()
 
     def effects(self) -> list[Any]:
-        """Return the effects since the last look that are no bytes and no streams."""
+        """Return the effects since the last call other than bytes and streams."""
         self._drain()
         effects, self._effects = self._effects, []
         return effects
@@ -89,7 +89,7 @@ class ScriptedEndpoint:
         self._drain()
 
     def subscribed(self) -> list[str]:
-        """Return the channels whose subscribe went out."""
+        """Return the channels whose subscribe was sent."""
         self._drain()
         session = self.session
         return [

@@ -1,4 +1,4 @@
-"""What channels and the user are told by servers that name no channel in their errors, or answer out of order."""
+"""Attribution of errors at servers that name no channel in their errors, or answer out of order."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def test_K3a_without_a_member_a_presence_channel_is_joined_as_the_user(
 
 
 async def later() -> Any:
-    """Give what nobody waits for."""
+    """Return a coroutine that no one awaits."""
 
 
 class Later:

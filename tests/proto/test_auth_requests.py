@@ -121,7 +121,7 @@ class World:
 
     @property
     def asked(self) -> list[int]:
-        """The numbers that the application was asked for since the last look."""
+        """The numbers of the requests to the application since the last call."""
         numbers = [effect.request for effect in self.effects if isinstance(effect, Authorize)]
         self.effects.clear()
         return numbers
@@ -1039,7 +1039,7 @@ class Askers(RuleBasedStateMachine):
             self.out.update(numbers)
         self.world.effects.clear()
         for details, _ in self.world.answers:
-            # A name of its own each: none is answered twice or for nothing.
+            # Each has its own name: none is answered twice or without a request.
             (answered,) = [n for n, channel in self.pending.items() if channel == details.channel]
             del self.pending[answered]
         self.world.answers.clear()

@@ -1,4 +1,4 @@
-"""Messages that come before anybody listens: kept in order for who comes first, bounded, and never for nobody."""
+"""Messages that arrive before the first consumer: kept for it in order, limited, and not kept without need."""
 
 from __future__ import annotations
 

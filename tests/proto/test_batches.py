@@ -81,7 +81,7 @@ def test_a_failure_for_the_moment_is_asked_again_together() -> None:
     assert [len(sent(post)) for post in world.posts()] in (
         [3],
         [2, 2],
-    )  # each after a delay of its own
+    )  # each after its own delay
 
 
 def test_one_refresh_serves_the_whole_batch() -> None:
@@ -184,7 +184,7 @@ def test_what_was_left_before_the_turn_was_over_is_not_asked_for() -> None:
         {"socket_id": "1.1", "channel_name[0]": "private-b"}
     ]
     world.session.unsubscribe("private-b", now=world.now)
-    assert world.closed() == 1  # nobody waits for the answer any more
+    assert world.closed() == 1  # no request waits for the answer any longer
 
 
 def test_silence_fails_every_channel_of_the_batch_in_time() -> None:

@@ -1,4 +1,4 @@
-"""What comes out of a block whose client broke."""
+"""The exceptions of a block whose client broke."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Task:
 
 
 class Loop(EventLoop):
-    """Tasks, threads and turns, each of which goes on when it is told to."""
+    """Tasks, threads and turns, each of which continues when the test says so."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []

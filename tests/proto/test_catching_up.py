@@ -1,4 +1,4 @@
-"""Missed events are fetched and delivered before the live ones, once each and in order, or the consumer is told."""
+"""Missed events are fetched and delivered before the live ones, once each and in order, or the consumer is notified."""
 
 from __future__ import annotations
 

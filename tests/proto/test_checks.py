@@ -1,4 +1,4 @@
-"""Checks: headers and options that make no sense are refused by name."""
+"""Checks: invalid headers and options are refused by name."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_number_is_finite_and_positive_or_zero_where_that_means_something(valu
         else:
             with pytest.raises(ValueError, match="a positive number is needed"):
                 check_option(name, value, "float")
-    check_option("port", value, "float")  # has a range of its own
+    check_option("port", value, "float")  # has its own range
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def datas(events: list[Any]) -> list[Any]:
 
 
 def fail(world: World) -> None:
-    """Let the server refuse the app for good."""
+    """Let the server refuse the app permanently."""
     world.act(world.server.drop, 4009, "no such app: disconnected by the app")
     world.run(1)
 
@@ -209,7 +209,7 @@ NAMES = ["private-a", "private-b", "private-c"]
 
 
 class Many:
-    """An authorizer of many requests at once, which answers what it is told."""
+    """An authorizer of many requests at once, with given answers."""
 
     def __init__(self, answer: Callable[[list[AuthRequest]], object]) -> None:
         self.answer = answer

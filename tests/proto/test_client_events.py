@@ -1,4 +1,4 @@
-"""Client events: what is refused before anything is sent, what is sent, and what comes of it."""
+"""Client events: what is refused before anything is sent, what is sent, and its result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Wire:
 
 
 class Guards:
-    """The guards of client events, on a wire of their own."""
+    """The guards of client events, on their own wire."""
 
     def __init__(self, **options: Any) -> None:
         self.wire = Wire()

@@ -112,7 +112,7 @@ def asking(failures: int, *, temporary: bool) -> tuple[World, FakeClient]:
     return world, connected(world, world.options(auth=None), authorizer=endpoint)
 
 
-# W7, W8: waits and loops end with what is final, and go on while an attempt is planned.
+# W7, W8: waits and loops end with final errors, and continue while an attempt is planned.
 
 
 def streams_of(channel: FakeChannel) -> list[FakeStream[Any]]:
@@ -201,7 +201,7 @@ def test_W8_a_timeout_ends_the_wait_whatever_is_planned() -> None:
         client.subscribe("private-room").wait_subscribed(20)
 
 
-# W33: events of a channel that are no messages are kept for the first consumer that asks for them.
+# W33: events of a channel other than messages are kept for the first consumer that selects them.
 
 
 def test_W33_a_confirmation_before_the_first_consumer_is_kept() -> None:
@@ -633,7 +633,7 @@ def test_a_timed_step_of_a_stream() -> None:
         stream.next()
 
 
-# 3.3, 4.6, 4.9, 4.12, 8.5, 8.20, wish 6, r5, r7, auto_connect, members_as
+# 3.3, 4.6, 4.9, 4.12, 8.5, 8.20, r5, r7, auto_connect, members_as
 
 
 def test_3_3_a_client_says_that_it_is_closed_and_when_a_disconnect_is_done() -> None:

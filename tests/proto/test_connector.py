@@ -401,7 +401,7 @@ def test_flapping_does_not_become_a_storm() -> None:
 
 
 def test_flapping_that_stays_up_for_seconds_still_backs_off() -> None:
-    """Fault N5b: five seconds of connection are no reason to begin anew."""
+    """Fault N5b: five seconds of connection do not reset the delays."""
     rows = []
     for seed in range(20):
         world = World(seed)
@@ -741,7 +741,7 @@ def test_without_reconnect_a_url_that_cannot_be_had_is_final() -> None:
     assert script.session.next_deadline() is None
 
 
-# What is told and logged.
+# What is emitted and logged.
 
 
 def test_how_long_it_was_offline_is_told() -> None:

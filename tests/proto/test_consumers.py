@@ -391,7 +391,7 @@ def test_a_stream_that_waits_ends_when_the_client_is_closed() -> None:
 
 
 def fail(world: World) -> None:
-    """Let the server refuse the app for good."""
+    """Let the server refuse the app permanently."""
     world.act(world.server.drop, 4009, "no such app: disconnected by the app")
     world.run(1)
 

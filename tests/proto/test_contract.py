@@ -124,9 +124,9 @@ def test_4_what_is_done_with_a_transport_comes_in_order(sequence: Sequence) -> N
     for _, act in acts:
         if isinstance(act, dict) and "channel" in act:
             triggered.setdefault(act["channel"], []).append(act["data"][0])
-    for (
-        numbers
-    ) in triggered.values():  # what waited for one channel may be older than events of another
+    for numbers in (
+        triggered.values()
+    ):  # an event that waited for its channel may be older than events of another
         assert numbers == sorted(set(numbers))
 
 
@@ -365,7 +365,7 @@ def test_the_sequences_reach_every_corner() -> None:
     every = {kind for kind in vars(events_module).values() if is_event(kind)}
     every |= {CaughtUp, GapNotClosed}
     assert events == every - never
-    # For this one a server has to go on for a minute after a ping that it does not answer: see test_liveness.
+    # For this one a server has to send for a minute after a ping that it does not answer: see test_liveness.
     # LOOK is the client's, and the options played set no rate for TRIGGER.
     assert timers == set(Timer) - {Timer.ONE_WAY, Timer.LOOK, Timer.TRIGGER}
     assert acts == {

@@ -350,7 +350,7 @@ def test_a_compressed_message_has_so_many_frames_and_no_more(fast: bool) -> None
 
 @cache
 def bomb(size: int) -> bytes:
-    """Return the body of a message of so many bytes, made in steps so that the test itself needs no memory."""
+    """Return the body of a message of this size, made in steps so that the test itself needs no memory."""
     deflate, step = zlib.compressobj(9, zlib.DEFLATED, -15), zeros(MEGABYTE // 10)
     parts = [deflate.compress(step) for _ in range(size // len(step))]
     return b"".join([*parts, deflate.flush(zlib.Z_SYNC_FLUSH)])[:-4]

@@ -1,4 +1,4 @@
-"""From the session to the consumers: overflow, backpressure, order, and what is said when nobody listens."""
+"""From the session to the consumers: overflow, backpressure, order, and what is logged without a consumer."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
     publish(world, 1, 2, 3)
     stream.close()
     assert told.ready() == [EventsDropped("room", 2)]
-    channel.events("price", buffer=1, overflow="drop_newest")  # and nobody holds it
+    channel.events("price", buffer=1, overflow="drop_newest")  # and nothing references it
     publish(world, 1)
     assert client.stats.dropped == 2
 
@@ -347,7 +347,7 @@ def test_a_pause_of_more_than_a_second_is_reported_in_its_place() -> None:
     assert 12 <= report.seconds < 12.5
     assert bound == [report]
     assert [event for event in hook if isinstance(event, ReadingPaused)] == [report]
-    # Behind all that was read before the pause, and before all that was read after it.
+    # After everything read before the pause, and before everything read after it.
     assert rest[0] == report
     before = [event for event in first if isinstance(event, ChannelEvent)]
     assert datas(before + rest[1:]) == list(range(10, 100))
@@ -570,7 +570,7 @@ def test_events_of_many_channels_and_names_come_in_order() -> None:
 def test_what_comes_at_once_keeps_its_order_between_the_names_of_one_stream_and_another() -> None:
     _, client, channel = room()
     both, other = channel.events(("a", "b")), channel.events("c")
-    for _ in range(2):  # the first time it is not known yet whom they are for
+    for _ in range(2):  # the first time their consumers are not known yet
         with client._guard:
             client._session.events += [ChannelEvent("room", "abbac"[n % 5], n) for n in range(20)]
             client._changed()
@@ -581,7 +581,7 @@ def test_what_comes_at_once_keeps_its_order_between_the_names_of_one_stream_and_
 def test_what_is_alike_ends_where_something_else_begins() -> None:
     _, client, channel = room()
     both, other = channel.events(("a", "b")), channel.events("c")
-    for _ in range(2):  # the first time it is not known yet whom they are for
+    for _ in range(2):  # the first time their consumers are not known yet
         with client._guard:
             for names in ("aaa", "cab", "bb", "bbcc"):
                 events = [ChannelEvent("room", name, name) for name in names]
@@ -686,7 +686,7 @@ def test_a_router_knows_its_sinks() -> None:
     assert router.route(elsewhere).sinks == (sinks[2],)
 
 
-# What is said when nobody listens
+# What is logged without a consumer
 
 
 def test_a_message_without_a_taker_is_told_with_what_is_bound(

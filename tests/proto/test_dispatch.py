@@ -1,4 +1,4 @@
-"""What a server sends and to whom it goes: channels, the user, nobody; and what is never logged."""
+"""Dispatch of messages to channels, to the user or to none of them, and what is never logged."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_a_message_that_comes_before_the_success_is_delivered() -> None:
 
 
 def test_a_message_for_a_channel_that_was_left_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    """Fault M20: it was on its way when the channel was left."""
+    """Fault M20: it was on its way when the channel was unsubscribed."""
     caplog.set_level(logging.DEBUG)
     script = on("room", "other").do(on("x").session.unsubscribe, "x")
     script.do(script.session.unsubscribe, "room")
@@ -352,7 +352,7 @@ def test_no_secret_is_ever_logged_or_shown(caplog: pytest.LogCaptureFixture) -> 
 
 @st.composite
 def padded(draw: st.DrawFn) -> bytes:
-    """Draw a text, some of them long: those have a reader of their own."""
+    """Draw a text, some of them long: long ones have another reader."""
     return draw(texts()).encode("utf-8", "replace") + b" " * draw(st.sampled_from((0, 0, LONG)))
 
 

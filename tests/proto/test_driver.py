@@ -140,7 +140,7 @@ def test_it_rings_for_earlier_times_only_and_anew_after_it_has_rung() -> None:
     assert hand.rings == sorted(hand.rings, reverse=True)
     wire = hand.wires[-1]
     hand.now += 10
-    wire.received(frame(greeting()))  # a sign of life puts the deadline off
+    wire.received(frame(greeting()))  # received data postpones the deadline
     assert len(hand.rings) == rings
     hand.now = hand.rings[-1]
     hand.driver.ring()

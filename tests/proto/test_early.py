@@ -127,7 +127,7 @@ def test_a_channel_that_catches_up_holds_them_by_itself() -> None:
 
 
 def test_a_subscribe_that_is_not_answered_in_time_holds_nothing_longer() -> None:
-    """Some servers answer no subscribe of some kinds, and send the messages all the same."""
+    """Some servers answer no subscribe of some kinds, and still send the messages."""
     world, device = lost("room", answered_in=1000.0, subscribe_timeout=10.0)
     world.say("price", 7, "room")
     world.run(10)

@@ -54,7 +54,7 @@ def box(text: str, key: bytes = OLD) -> dict[str, str]:
 
 
 class Alone:
-    """The machine with a channel whose key is OLD; `asked` has when a new key was asked for."""
+    """The machine with a channel whose key is OLD; `asked` has the times at which a new key was requested."""
 
     def __init__(self, **options: Any) -> None:
         self.events: list[Event] = []
@@ -81,7 +81,7 @@ class Alone:
         )
 
     def told(self) -> list[tuple[str, str]]:
-        """Return the name of each event and its data, or why there is none, and begin anew."""
+        """Return and clear the name of each event and its data, or why there is none."""
         told = [
             (event.name, event.raw_data if isinstance(event, ChannelEvent) else str(event.error))
             for event in self.events
@@ -233,7 +233,7 @@ def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
 
 
 class RequestKind:
-    """An application that authorizations with the secrets of the moment, and counts."""
+    """An application that authorizes with the current secrets, and counts."""
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -65,7 +65,7 @@ def refusal(text: bytes | str) -> str:
         ('{"event":"a","data":[1,2.5,"é",null,true]}', Envelope("a", data=[1, 2.5, "é", None, True])),
         ('{"event":"a","user_id":"10"}', Envelope("a", user_id="10")),
         ('{"event":"a","user_id":10}', Envelope("a", user_id=10)),
-        # What is no id is as good as none: the event counts all the same.
+        # An invalid id counts as none: the event is still valid.
         ('{"event":"a","user_id":1.5}', Envelope("a")),
         ('{"event":"a","user_id":1.0}', Envelope("a")),
         ('{"event":"a","user_id":true}', Envelope("a")),

@@ -105,7 +105,7 @@ def test_a_text_that_names_no_channel_names_none(message: str) -> None:
     assert named_channel(error(message), channels("subscription", "user", "private-a")) is None
 
 
-# The sign-in, and what is no answer to a subscribe.
+# The sign-in, and messages that do not answer a subscribe.
 
 
 @pytest.mark.parametrize(

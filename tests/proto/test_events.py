@@ -49,7 +49,7 @@ def event(data: Any = None, **more: Any) -> ChannelEvent:
 DEEP = "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1)
 
 SHAPES: list[tuple[Any, Any, str]] = [
-    # what came, its value, its text
+    # the received data, its value, its text
     (None, None, ""),
     ("", "", ""),
     ({"v": 1}, {"v": 1}, '{"v":1}'),
@@ -205,7 +205,7 @@ def test_looking_at_the_data_changes_neither_equality_nor_hash() -> None:
     before = hash(one)
     assert one.data == {}
     assert one == two
-    assert not one != two  # noqa: SIM202 - a method of its own
+    assert not one != two  # noqa: SIM202 - another method
     assert hash(one) == hash(two) == before
 
 

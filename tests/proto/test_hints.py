@@ -1,4 +1,4 @@
-"""Hints: what a person can do about a code, a status, a certificate."""
+"""Hints: what to do about a code, a status, a certificate."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_a_head_of_exactly_the_limit_is_accepted(pieces: Pieces, announcements: 
     data = early + ok(b"body", size=1000 - len(early))
     http = asked()
     assert [it.body for it in receive(http, pieces(data))] == [b"body"]
-    http.send(REQUEST)  # and the count begins anew
+    http.send(REQUEST)  # and the count begins again
     assert [it.body for it in receive(http, pieces(data))] == [b"body"]
 
 
@@ -268,7 +268,7 @@ answers = st.one_of(
 
 
 def outcome(pieces: list[bytes]) -> tuple[list[HttpResponse], str | None, bool]:
-    """Return what comes of `pieces` and the end of the stream: the answers, the failure, and whether to go on."""
+    """Return the result of `pieces` and the end of the stream: answers, failure, and whether it is reusable."""
     http = asked(max_head=200, max_body=50)
     responses: list[HttpResponse] = []
     try:

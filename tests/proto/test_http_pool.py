@@ -440,7 +440,7 @@ class Endpoints(RuleBasedStateMachine):
         self.opening: dict[int, tuple[str, int, bool]] = {}
         self.open: dict[int, tuple[str, int, bool]] = {}
         self.at: dict[int, int] = {}
-        """The request that each stream has under way."""
+        """The pending request of each stream."""
         self.sent: dict[int, int] = {}
         """How often each request was sent."""
         self.streams = 0

@@ -135,7 +135,7 @@ def test_both_lanes_say_the_same_of_thousands_of_streams() -> None:
             texts += found
             split_texts += found and number > 0
             violations += any(type(item) is Violation for item in said[0])
-    # The examples are of use: most have text to take, many end in a violation, many are split.
+    # The examples are useful: most have text to take, many end in a violation, many are split.
     assert texts > EXAMPLES
     assert runs > EXAMPLES // 20
     assert mixed > EXAMPLES // 40

@@ -244,7 +244,7 @@ def test_leave_leaves_all_kinds_of_a_name_and_no_other() -> None:
     echo.leave("room")
     world.run(1)
     assert sorted(world.server.channels()) == ["orders", "private-room.1"]
-    echo.leave("orders")  # not wanted here: whoever subscribed to it keeps it
+    echo.leave("orders")  # not subscribed here: other subscribers keep it
     echo.leave_all()
     world.run(1)
     assert world.server.channels() == ["orders"]

@@ -29,7 +29,7 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 TRACED = 1000
 """Rounds that are traced."""
 BLOCKS = 500
-"""So many of the allocator's blocks more are no leak: fewer than one in ten rounds."""
+"""This number of additional blocks of the allocator is not a leak: fewer than one in ten rounds."""
 BYTES = 30_000
 """The same of bytes, in the rounds that are traced. Deadlines that were stopped are kept for a while, a few dozen."""
 
@@ -61,7 +61,7 @@ def traced_memory() -> int:
 
 
 def repeat(act: Callable[[], object], rounds: int, look: Callable[[], int]) -> int:
-    """Run `act` so often; return what `look` sees when all that nobody holds is gone."""
+    """Run `act` this number of times, collect garbage, and return the result of `look`."""
     for _ in range(rounds):
         act()
     gc.collect()

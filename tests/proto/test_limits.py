@@ -90,7 +90,7 @@ def text_of_size(size: int) -> bytes:
 
 
 def fragments(data: bytes, count: int, *, opcode: int = TEXT, finished: bool = True) -> bytes:
-    """Return a message in so many frames, of which the first has it all."""
+    """Return a message in this number of frames, of which the first has it all."""
     first = frame(data, opcode, fin=finished and count == 1)
     rest = frame(b"", CONTINUATION, fin=False) * (count - 1 - finished)
     last = frame(b"", CONTINUATION) if finished and count > 1 else b""
@@ -218,7 +218,7 @@ def asking(**options: Any) -> Script:
 
 
 def authorized(size: int | None = None, body_size: int = 0) -> bytes:
-    """Return an endpoint's answer with an authorization, its head and body made as long as is asked for."""
+    """Return an endpoint's answer with an authorization, with a head and a body of these sizes."""
     body = json.dumps({"auth": "key:signature"}).encode().ljust(body_size)
     head = answer("200 OK", [("Content-Length", str(len(body)))])
     return (padded(head, size) if size else head) + body
@@ -389,7 +389,7 @@ def measured() -> Iterator[Peak]:
 
 
 def flood(script: Script, start: bytes, unit: bytes, total: int, transport: int) -> Peak:
-    """Let the server send `start`, then `unit` again and again, without anybody keeping it."""
+    """Let the server send `start`, then `unit` again and again; nothing keeps it."""
     chunk = unit * (CHUNK // len(unit))
     with measured() as peak:
         for data in (start, *(chunk for _ in range(total // len(chunk)))):
@@ -443,7 +443,7 @@ def test_what_a_server_sends_past_a_limit_is_not_kept(
     start: bytes, unit: bytes, code: int, reason: str
 ) -> None:
     script = on("room")
-    script.answers = False  # the driver has not closed yet, and goes on to read
+    script.answers = False  # the driver has not closed yet, and still reads
     peak = flood(script, start, unit, 100 * MEGABYTE, transport=1)
     assert peak.value < 5 * MEGABYTE
     assert_ended(script, code, reason)

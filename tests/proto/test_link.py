@@ -468,12 +468,12 @@ def test_a_message_in_pieces_is_delivered_when_it_is_whole() -> None:
     assert script.take() == [ChannelEvent("room", "price", "zwölf")]
 
 
-# An error shortly before an end that has no code of its own stands for it.
+# An error shortly before an end without a code gives its code.
 
 
 @pytest.mark.parametrize(("code", "expected"), CLASSES)
 def test_an_error_just_before_a_bare_end_stands_for_its_code(code: int, expected: str) -> None:
-    """Reverb ends so always: the error, then the end of TCP."""
+    """Reverb always ends connections like this: the error, then the end of TCP."""
     script = connected().error(code, "why").wait(5).eof()
     events = script.take(ServerError, ConnectionLost)
     bare = ConnectionLost(1006, "the connection ended without a close frame", True)
@@ -597,7 +597,7 @@ def test_a_signature_that_the_server_quotes_is_not_repeated(
     assert SIGNATURE not in script.session.last_loss
 
 
-# HTTP in place of the upgrade.
+# HTTP instead of the upgrade.
 
 
 @pytest.mark.parametrize(
@@ -784,7 +784,7 @@ def test_bytes_that_make_no_message_keep_the_connection_for_a_limited_time() -> 
 
 
 def test_messages_each_of_which_ends_in_time_may_follow_without_a_gap() -> None:
-    """One is always under way, and never the same for long."""
+    """One is always pending, and never the same for long."""
     script = subscribed("room")
     text = frame(message("price", "x" * 50, "room"))
     script.receive(text[:20])

@@ -186,7 +186,7 @@ def test_an_answer_is_missing_once_all_was_read_for_as_long_as_it_may_take() -> 
     assert life.missing_at(10, 65.0) == 75.0
     assert life.missing_at(10, 75.0) == 85.0
     life.reading(True, 80.0)
-    # Nobody tells when reading really begins: it has by now.
+    # Nothing reports when reading really begins: it has by now.
     assert life.missing_at(10, 85.0) == 95.0
     assert life.missing_at(10, 90.0) == 95.0
     assert life.missing_at(10, 95.0) <= 95.0
@@ -308,7 +308,7 @@ def test_a_missing_pong_is_looked_for_twice_its_time_after_the_first_unanswered_
     life.ping_sent(10.0)
     assert timers.at(Timer.ONE_WAY) == 70.0
     life.received(11.0, 10)
-    life.ping_sent(20.0)  # the way is not tried anew
+    life.ping_sent(20.0)  # the way is not tried again
     assert timers.at(Timer.ONE_WAY) == 70.0
     life.received(21.0, 10)
     assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
@@ -329,7 +329,7 @@ def test_a_pong_may_wait_behind_a_whole_buffer_of_bytes_and_not_behind_one_less(
     for size, lost in ((BACKLOG - 1, True), (BACKLOG, False)):
         timers, life = answered()
         life.ping_sent(10.0)
-        life.received(10.0, 5)  # it was under way before the ping
+        life.received(10.0, 5)  # it was in transit before the ping
         life.received(12.0, size)
         assert timers.pop_due(70.0) == (Timer.ONE_WAY, None)
         assert life.one_way_due(70.0) is lost

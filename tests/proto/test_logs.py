@@ -48,7 +48,7 @@ def heard() -> Iterator[Heard]:
 
 
 def lines(heard: Heard, name: str, level: int) -> list[str]:
-    """Return what was logged there at this level, and begin anew."""
+    """Return and clear the lines of this logger at this level."""
     found = [
         record.getMessage()
         for record in heard.records
@@ -266,7 +266,7 @@ def test_the_hook_gets_every_event_at_once_and_claims_none() -> None:
         "SubscriptionCount",
         "ChannelEvent",
     ]
-    # Nobody had asked for it, and it is kept for who does.
+    # No consumer selected it yet, and it is kept for the first one.
     assert [event.data for event in room.events("price").ready()] == [1]
 
 

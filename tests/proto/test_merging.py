@@ -69,7 +69,7 @@ class Merged(MergedBase[Any]):
 
 @dataclass
 class Site:
-    """A server, in a world of its own, and a client that listens there."""
+    """A server, in its own world, and a client that listens there."""
 
     world: World
     client: FakeClient
@@ -83,7 +83,7 @@ class Site:
         return cls(world, client, channel.events(ChannelEvent))
 
     def fail(self) -> None:
-        """Lose the connection for good; the client was opened with `max_attempts=1`."""
+        """Lose the connection permanently; the client was opened with `max_attempts=1`."""
         self.world.network.refuse = True
         self.world.reset(self.client.device)
         self.world.run(5)

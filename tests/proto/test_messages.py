@@ -343,7 +343,7 @@ def test_a_recording_of_messages_is_replayed() -> None:
     assert 1007 in [each.code for each in again if isinstance(each, ConnectionLost)]
 
 
-# The layer in place of the WebSocket.
+# The layer that replaces the WebSocket.
 
 
 def test_messages_have_what_a_websocket_has() -> None:

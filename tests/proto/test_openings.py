@@ -85,7 +85,7 @@ def test_tls_begins_behind_the_proxy_and_then_the_upgrade_goes_out() -> None:
     way = Way()
     way.effects()
     way.do("transport_opened", 1)
-    assert way.do("tls_started", 1) == []  # nobody asked for it
+    assert way.do("tls_started", 1) == []  # no one asked for it
     assert way.do("receive_data", 1, GOOD) == [StartTls(1, "ws.test")]
     assert way.do("transport_opened", 1) == []
     assert way.do("receive_data", 1, b"") == []

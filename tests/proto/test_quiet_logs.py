@@ -116,7 +116,7 @@ def test_D8_a_day_without_a_person_has_no_ERROR(levels: Levels) -> None:
     warnings = levels.messages["WARNING"]
     assert 48 <= len(warnings) <= 48 * 12
     assert [one for one in warnings if "next attempt in" in one]
-    # D7: a mere loss is no failed sign-in. Those of the endpoint have a delay.
+    # D7: a mere loss is not a failed sign-in. Failures of the endpoint have a delay.
     failures = device.of(SignInFailed)
     assert failures
     assert all(one.retry_in is not None for one in failures)

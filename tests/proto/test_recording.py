@@ -1,4 +1,4 @@
-"""Recordings: what a session was told runs again, with the same effects and events, and without the secrets."""
+"""Recordings: the inputs of a session run again, with the same effects and events, and without the secrets."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def test_C1_an_error_that_a_channel_is_not_subscribed_wakes_it_and_is_a_gap() ->
     assert script.take() == [ServerError(4301, text, "private-room")]
     success(script.wait(1), "private-room")
     assert script.take() == [Subscribed("private-room", 6.0)]
-    # A server that goes on saying so is not asked again at once.
+    # A server that repeats the refusal is not asked again at once.
     script.do(script.session.trigger, "private-room", "client-x", {})
     forgetful(script).error(4301, text)
     assert sent(script) == []
@@ -226,7 +226,7 @@ def test_C4_members_are_refreshed_by_leaving_and_joining() -> None:
 def test_C4_a_channel_that_is_left_on_a_dead_connection_was_missing_since_the_last_byte(
     how: str,
 ) -> None:
-    """The gap begins where the silence began, not where the channel was left."""
+    """The gap begins where the silence began, not where the client unsubscribed."""
     script = on(ROOM, several_nodes=True, retry_base=0.1)
     script.send("pusher:pong").wait(20)
     if how == "refresh":
@@ -476,7 +476,7 @@ def test_a_connection_that_ends_closes_what_waited_for_a_pong() -> None:
     assert not any(isinstance(act, CloseTransport) for act in script.acts())
 
 
-# Refusals that a person can mend.
+# Refusals that the user can fix.
 
 
 @pytest.mark.parametrize(
@@ -531,7 +531,7 @@ class InOrder:
         return True
 
     def change(self, user: str) -> None:
-        """Let somebody else join, or leave."""
+        """Let another user join, or leave."""
         joins = user not in self.there
         self.there ^= {user}
         if self.subscribed:

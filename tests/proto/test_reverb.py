@@ -1,4 +1,4 @@
-"""Laravel Reverb, as its source has it: what it does otherwise than Pusher, written by hand to the byte.
+"""Laravel Reverb, after its source: its differences from Pusher, written by hand to the byte.
 
 (`Protocols/Pusher` of laravel/reverb: EventHandler, Server, PusherException, the channel classes and ClientEvent.)
 """

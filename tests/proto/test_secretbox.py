@@ -1,4 +1,4 @@
-"""Opening encrypted events: the vectors of the protocol, and strictness about all that is nearly right."""
+"""Opening encrypted events: the vectors of the protocol, and strictness about data that is nearly right."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_nothing_else_opens(box: bytes) -> None:
         read_key(SECRET).open(boxed(b64(box)), None)
 
 
-# Data that is no box.
+# Data that is not a box.
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_an_answer_to_a_sign_in_is_not_missed_while_nothing_is_read() -> None:
 
 
 def test_silence_begins_anew_when_reading_goes_on() -> None:
-    """What waited in the network while nothing was read was no silence."""
+    """Data that waited in the network while nothing was read does not count as silence."""
     script = upgraded(receive_buffer=SIZE).greet({"socket_id": "1.1", "activity_timeout": 10})
     script.subscribe("room")
     script.pulls = False
@@ -507,7 +507,7 @@ def test_a_pong_tells_the_round_trip() -> None:
 
 
 def asking(**options: Any) -> Script:
-    """Return a connected script whose application is asked for authorizations."""
+    """Return a connected script whose application signs authorizations."""
     return connected(auth=None, **options)
 
 

@@ -1,4 +1,4 @@
-"""A client at a cluster with habits of its own: with `several_nodes` both sides agree again after a while."""
+"""A client at a cluster with its own habits: with `several_nodes` both sides agree again after a while."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def options(world: World, user: str, **more: bool) -> Options:
 
 
 def channels_of(number: int) -> tuple[str, ...]:
-    """Return the channels of a device: two that are shared, two of its own."""
+    """Return the channels of a device: two that are shared, and its own two."""
     return "news", ROOM, f"private-user-{number}", f"device-{number}"
 
 

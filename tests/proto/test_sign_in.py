@@ -1,4 +1,4 @@
-"""A sign-in that fails: when it is tried again, what waits for it, and answers that come early, late or for others."""
+"""A sign-in that fails: when it is tried again, waiting channels, and answers that are early, late or wrong."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_D7_a_planned_retry_is_a_warning_with_its_delay(caplog: pytest.LogCaptur
     assert "next try in" in record.message
 
 
-# What waits for it.
+# Channels that wait for it.
 
 
 def test_D3_only_presence_channels_without_channel_data_wait_for_a_silent_endpoint() -> None:

@@ -1,4 +1,4 @@
-"""Buffers and routes: who gets which event, what is dropped and counted, and who is woken."""
+"""Buffers and routes: which consumer gets which event, what is dropped and counted, and which waits are woken."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sink(
 
 
 def taken(one: Sink) -> list[Any]:
-    """Take all that is there: the data of messages, other events, and exceptions as their types."""
+    """Take everything: the data of messages, other events, and exceptions as their types."""
     found: list[Any] = []
     while True:
         try:
@@ -174,7 +174,7 @@ def test_what_is_dropped_is_warned_of_once_an_episode(caplog: pytest.LogCaptureF
         "a stream of everything on room is not read fast enough: events are dropped",
         "a stream of everything on the client is not read fast enough: events are dropped",
     ]
-    mine.episode = 0  # as it is when that was told
+    mine.episode = 0  # as after the report
     mine.put(message())
     assert (mine.dropped, mine.episode, len(caplog.messages)) == (5, 1, 3)
 

@@ -32,7 +32,7 @@ def state_of(device: Device, name: str) -> ChannelState:
 
 
 def manual(*channels: str, **options: Any) -> tuple[World, Device]:
-    """Return a world and a device whose application is asked for authorizations and has not answered."""
+    """Return a world and a device whose application has not answered the requests for authorizations."""
     world = World()
     options.setdefault("auth", None)
     device = world.connected(world.options(**options))
@@ -53,7 +53,7 @@ def answer(world: World, device: Device, which: int = -1, result: Any = None) ->
 
 
 def failure(device: Device) -> SubscriptionFailed:
-    """Return the failure that is all that was told; nothing was sent."""
+    """Return the failure, which is the only event; nothing was sent."""
     (event,) = device.take()
     assert isinstance(event, SubscriptionFailed)
     assert isinstance(event.error, AuthorizationError)
@@ -140,7 +140,7 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
     assert world.heard() == [(SUBSCRIBE, "room")]
 
 
-# Answers that are no authorization.
+# Answers that are not an authorization.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Channels across connections: what is asked, what the answers mean, and that the last wish wins."""
+"""Channels across connections: what is requested, what the answers mean, and that the last command wins."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def without_pings(world: World) -> list[tuple[str, str | None]]:
 
 
 def failed(device: Device) -> SubscriptionFailed:
-    """Return the failure that is all that was told."""
+    """Return the failure, which is the only event."""
     (event,) = device.take()
     assert isinstance(event, SubscriptionFailed)
     assert device.session.channel(event.channel).last_error is event.error
@@ -177,7 +177,7 @@ def test_a_success_after_a_drop_says_how_long_the_channel_was_away() -> None:
     world.run_until(lambda: device.of(Subscribed))
     (first,) = device.of(Subscribed)
     assert first.offline_for is not None
-    assert 10 <= first.offline_for - (world.now - gone) < 12  # the last byte came before
+    assert 10 <= first.offline_for - (world.now - gone) < 12  # the last byte was earlier
     world.run(0.0)
     world.reset(device)
     gone = world.now
@@ -350,7 +350,7 @@ def test_existing_subscription_answers_a_channel_being_left_too() -> None:
     )
 
 
-# Successes that nobody waits for.
+# Successes that no channel waits for.
 
 
 def test_a_success_for_a_channel_never_asked_for_is_ignored() -> None:
@@ -514,7 +514,7 @@ def test_what_was_given_up_is_remembered_for_its_connection_and_to_a_limit() -> 
 
 def test_the_server_s_no_to_an_unsubscribe_is_not_put_down_to_another_channel() -> None:
     world, device = unanswered("room")
-    device.subscribe("other")  # answered after 40 s, and the only one that is asked for
+    device.subscribe("other")  # answered after 40 s, and the only one that is requested
     device.take()
     device.unsubscribe("room")
     world.run(1)
@@ -572,7 +572,9 @@ def test_a_presence_channel_that_exists_already_is_left_and_joined_anew_for_its_
     answer()
     world.run(31)
     device.subscribe("presence-b")
-    world.run(15)  # the first subscribe is answered while the authorization for the second is got
+    world.run(
+        15
+    )  # the first subscribe is answered while the authorization for the second is pending
     assert state_of(device, "presence-b") is C.AUTHORIZING
     world.act(world.server.delay, 0.0)
     device.take()
@@ -989,7 +991,7 @@ def test_whatever_a_server_says_nothing_raises_and_the_connection_is_kept(
     assert device.session.channels() == ()
 
 
-# The models: the last wish wins, whatever happens in between.
+# The models: the last command wins, whatever happens in between.
 
 NAMES = ("a", "cache-b", "private-c", "presence-d", "private-encrypted-e")
 
@@ -1079,7 +1081,7 @@ class WishModel(RuleBasedStateMachine):
         self.world.run(seconds)
 
     def settle(self) -> None:
-        """Let everything be answered from now on, and ask anew for what was refused, as an application may."""
+        """Let everything be answered from now on, and repeat refused requests, as an application may."""
         self.world.act(self.world.server.delay, 0.0)
         for _ in range(8):
             self.world.run(15)
@@ -1120,7 +1122,7 @@ class WishModel(RuleBasedStateMachine):
         assert self.device.of(ServerError) == []
 
     def check_messages(self) -> None:
-        """On one connection nobody subscribes to a channel twice without leaving it between."""
+        """On one connection no channel is subscribed twice without an unsubscribe between."""
         subscribed: set[tuple[int, str | None]] = set()
         for message in self.world.server.received:
             place = message.connection, message.channel
@@ -1132,7 +1134,7 @@ class WishModel(RuleBasedStateMachine):
 
 
 class PatienceModel(WishModel):
-    """The same with answers so late that the client gives up on them."""
+    """The same with late answers, which the client no longer waits for."""
 
     delays = (0.0, 0.5, 20.0, 40.0, 70.0)
 
@@ -1145,7 +1147,7 @@ class PatienceModel(WishModel):
             assert "signature" not in str(error)
 
     def check_messages(self) -> None:
-        pass  # what was not answered may be asked for again
+        pass  # an unanswered subscribe may be repeated
 
 
 TestWishModel = WishModel.TestCase

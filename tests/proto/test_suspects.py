@@ -29,7 +29,7 @@ SUBSCRIBE, SUCCEEDED = "pusher:subscribe", "pusher_internal:subscription_succeed
 
 
 class Poisoned(World):
-    """A world whose server ends a connection, without a word, that subscribes to one of these channels."""
+    """A world whose server silently ends a connection that subscribes to one of these channels."""
 
     def __init__(self, *poison: str, **options: Any) -> None:
         super().__init__(**options)
@@ -96,7 +96,7 @@ def test_K3_the_error_of_a_presence_channel_without_channel_data_says_what_to_si
 
 
 def without_data(request: AuthRequest) -> AuthResponse:
-    """Sign the user, and channels without a member of their own."""
+    """Sign the user, and channels without a member."""
     key, secret = DEMO_APP.key, DEMO_APP.secret
     if request.channel is None:
         data = '{"id":"7"}'
@@ -348,7 +348,7 @@ def test_the_others_wait_for_the_suspect_that_goes_first() -> None:
         channels_asked(script)
         script.eof()
         reconnected(script)
-    # Nothing else is asked for until the suspect is subscribed ...
+    # Nothing else is requested until the suspect is subscribed ...
     assert ([one.details.channel for one in script.asked], channels_asked(script)) == (
         ["private-a"],
         [],

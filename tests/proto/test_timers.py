@@ -40,7 +40,7 @@ class AgainstADict(RuleBasedStateMachine):
         self.count += 1
         self.timers.set(timer, at, of)
         self.model[timer, of] = at, self.count
-        # What was set anew or stopped is not kept for ever.
+        # Replaced and stopped timers are not kept for ever.
         assert len(self.timers._heap) <= 16 + 4 * len(self.model)
 
     @rule(timer=some_timers, times=st.integers(1, 200), of=of_whom)
@@ -96,7 +96,7 @@ def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() 
     timers.set(Timer.AUTH, 2.0, 7)
     timers.set(Timer.SUBSCRIBE, 2.0, "room")
     timers.set(Timer.AUTH, 2.0, 6)
-    timers.set(Timer.AUTH, 2.0, 7)  # anew: after the others
+    timers.set(Timer.AUTH, 2.0, 7)  # replaced: after the others
     timers.set(Timer.PONG, 9.0)
     assert timers.next() == 2.0
     assert [timers.pop_due(3.0) for _ in range(5)] == [

@@ -1,4 +1,4 @@
-"""TLS for bytes that somebody else moves, against the standard library's own server side."""
+"""TLS without I/O, against the server side of the standard library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Server:
         self.established = False
 
     def answer(self, data: bytes) -> bytes:
-        """Take what the client sent, and return what it is answered."""
+        """Process the client's bytes, and return the answer."""
         self._received.write(data)
         with suppress(ssl.SSLWantReadError):
             if not self.established:

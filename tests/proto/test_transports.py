@@ -230,7 +230,7 @@ def test_what_was_to_be_done_with_a_stream_that_is_gone_is_void() -> None:
 
 
 class WithADriver(RuleBasedStateMachine):
-    """A driver that does as it is told and answers when it likes; what it is told must make sense."""
+    """A driver that carries out effects and answers at any time; it checks that the effects are valid."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class WithADriver(RuleBasedStateMachine):
         self.asked: dict[int, bytes] = {}
         """What was to be sent on each stream that is open and not told to close."""
         self.seen: dict[int, bytes] = {}
-        """What the driver was told to write, of streams that it was told to open and that did not end."""
+        """The bytes that the driver has to write, by stream, for streams that were opened and did not end."""
         self.told_to_close: set[int] = set()
         self.ended: set[int] = set()
         self.opened_: set[int] = set()

@@ -76,7 +76,7 @@ def test_a_host_is_a_name_or_an_address_in_ascii(host: str, name: str) -> None:
         "fe80::1%e\r\nX-Evil: 1",
         "fe80::1%e th",
         "fe80::1%",
-        "localhost:8080",  # the port has a parameter of its own
+        "localhost:8080",  # the port is another parameter
         "127.0.0.1:80",
         "[::1]:80",
         ":",

@@ -40,7 +40,7 @@ ADA = {"id": "ada", "user_info": {"name": "Ada"}}
 
 
 def device_of(world: World, user: dict[str, Any] | None = None, **options: Any) -> Device:
-    """Return a connected device that signs in as `user` when it is told to."""
+    """Return a connected device that can sign in as `user`."""
     return world.connected(world.options(auth=world.own_key(user=user or ADA), **options))
 
 
@@ -64,7 +64,7 @@ def mute(world: World) -> Device:
 
 
 def failure(device: Device) -> str:
-    """Return why the sign-in failed, which is all that was told."""
+    """Return why the sign-in failed, which is the only event."""
     (failed,) = device.take()
     assert isinstance(failed, SignInFailed)
     assert isinstance(failed.error, SignInError)
@@ -234,7 +234,7 @@ def test_an_error_while_signing_in_is_its_refusal(code: int | None, message: str
     device = mute(world)
     world.say("pusher:error", {"code": code, "message": message})
     world.say("pusher:pong")
-    told = message.replace("::{}", "::***")  # who it is stands in no message
+    told = message.replace("::{}", "::***")  # no message says who it is
     assert failure(device) == f"the server refused the sign-in: {told}"
     assert device.session.state is ConnectionState.CONNECTED
 

@@ -151,7 +151,7 @@ answers = mutated(
 def talk(
     data: list[bytes], *, fast: bool, close_after: int | None = None
 ) -> tuple[list[Item], list[tuple[int, bytes]]]:
-    """Give the pieces to a client, which closes after so many; return its items and frames."""
+    """Give the pieces to a client, which closes after a number of them; return its items and frames."""
     client = upgraded(
         fast=fast, max_message_size=LIMIT, max_fragments=FRAGMENTS, control_frame_rate=CONTROLS
     )

@@ -48,7 +48,7 @@ TERMINATED = "You got disconnected by the app."
 
 
 def once_good(**more: Any) -> Script:
-    """Return a script whose connection was good for a minute and is lost; the next transport is asked for."""
+    """Return a script whose connection was good for a minute and is lost; the next transport is requested."""
     script = connected(**more).wait(60).eof()
     script.retry()
     return forgetful(script)
@@ -62,7 +62,7 @@ def loss(script: Script) -> ConnectionLost:
 
 
 def established(script: Script) -> None:
-    """Let the connection that was asked for succeed."""
+    """Let the requested connection succeed."""
     script.open().upgrade().greet({"socket_id": "2.2", "activity_timeout": 120})
     assert script.session.state is CONNECTED
 
@@ -75,14 +75,14 @@ def quiet(script: Script, seconds: float) -> Script:
     return script
 
 
-# W1: HTTP statuses in place of the upgrade.
+# W1: HTTP statuses instead of the upgrade.
 
 REFUSALS = [400, 401, 403, 404, 407, 419, 426, 451]
 
 
 @pytest.mark.parametrize("status", REFUSALS)
 def test_W1_a_deploy_that_answers_4xx_for_ten_minutes_is_survived(status: int) -> None:
-    """Attempts go on, no more than `retry_cap` apart, and the first good answer brings the client back."""
+    """Attempts continue, at most `retry_cap` apart, and the first good answer brings the client back."""
     script = once_good()
     end = script.now + 600
     while script.now < end:
@@ -182,7 +182,7 @@ def test_W2_a_renewal_that_is_an_hour_late_is_survived() -> None:
 
 @pytest.mark.parametrize("code", [18, 19, 20, 21, 62, 64])
 def test_W3_another_certificate_for_minutes_sends_nothing_and_is_survived(code: int) -> None:
-    """A captive portal, an ingress without an intermediate: attempts go on slowly."""
+    """A captive portal, an ingress without an intermediate: attempts continue slowly."""
     assert connecting().fail(unsafe(code)).session.state is FAILED
     script = once_good()
     sent = script.session.stats.bytes_sent
@@ -553,7 +553,7 @@ SERVERS_AND_CAPS = [*((server, 30.0) for server in SERVERS), ("4100", 0.05), ("4
 def test_W12_no_retry_is_faster_than_the_floor_whatever_the_handlers_do(
     seed: int, calls: list[str], server_and_cap: tuple[str, float]
 ) -> None:
-    """Handlers add no more than one attempt at once to those that the delays themselves allow."""
+    """Handlers add at most one attempt at once to the attempts that the delays allow."""
     server, cap = server_and_cap
     life = Handlers(seed, calls, SERVERS[server], retry_cap=cap)
     life.live(20)

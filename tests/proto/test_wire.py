@@ -16,7 +16,7 @@ from pusher_proto.driving.wire import PIECE, WIRE, Wire, WireInput, WireState
 
 
 class Told:
-    """A session that writes down what it is told, and may answer at once."""
+    """A session that records its inputs, and may answer at once."""
 
     def __init__(self) -> None:
         self.said: list[tuple[Any, ...]] = []
@@ -249,7 +249,7 @@ def test_reading_goes_on_when_tls_begins_after_what_was_written_late() -> None:
     stream.secure(authority().client)
     stream.send(b"CONNECT")
     piece = stream.to_write()
-    stream.start_tls(HOST)  # the answer came before the I/O said that all was written
+    stream.start_tls(HOST)  # the answer arrives before the I/O reports the write
     assert not stream.wants_data
     stream.written(len(piece))
     assert stream.wants_data

@@ -18,7 +18,7 @@ READ, WRITE = 1, 2
 
 
 class Sock:
-    """A socket that takes `room` bytes and then no more, and gives what `incoming` has."""
+    """A socket that takes at most `room` bytes, and gives the bytes in `incoming`."""
 
     def __init__(self, number: int = 5) -> None:
         self.number = number

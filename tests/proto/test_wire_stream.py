@@ -36,7 +36,7 @@ class Event:
 
 
 class Task:
-    """A coroutine that goes on once it can."""
+    """A coroutine that continues as soon as it can."""
 
     def __init__(self, coroutine: Any) -> None:
         self.coroutine = coroutine
@@ -61,7 +61,7 @@ class Task:
 
 
 class Stream:
-    """Receives what is put into `arrived`, and takes a piece each time that there is room."""
+    """Receives the pieces in `arrived`, and takes a piece each time it has room."""
 
     def __init__(self) -> None:
         self.arrived: deque[bytes | Exception] = deque()

@@ -65,7 +65,7 @@ async def first(stream: Stream[E]) -> E:
 
 
 async def next_of(channel: Channel) -> ChannelEvent:
-    """Return the next message of a channel that nobody has claimed."""
+    """Return the next message of a channel that was not taken yet."""
     event: ChannelEvent = await channel.wait_for(ChannelEvent, timeout=TIMEOUT)
     return event
 

@@ -71,9 +71,9 @@ class App:
     enabled: bool = True
     """Serve the application; else end its connections."""
     max_connections: int | None = None
-    """End further connections; None is no limit."""
+    """End further connections; None sets no limit."""
     max_client_events_per_second: int | None = None
-    """Answer further client events with error 4301; None is no limit."""
+    """Answer further client events with error 4301; None sets no limit."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further settings of the server's own: for Sockudo keys of `policy.limits` and `policy.features`."""
 
@@ -129,7 +129,7 @@ class Habits:
     encrypted_caches: bool = True
     """Whether `private-encrypted-cache-` channels have a last event."""
     cache_outlives_subscribers: bool = True
-    """Whether the last event is kept while nobody is subscribed."""
+    """Whether the last event is kept while no client is subscribed."""
 
 
 class StartServer(Protocol):

@@ -72,7 +72,7 @@ class RealSide:
         return found
 
     def _until_pong(self, connection: ClientConnection) -> list[Any]:
-        """Return what came. Reverb does one thing after the other: all it has sent comes before the pong."""
+        """Return the messages. Reverb answers in order: everything that it has sent precedes the pong."""
         heard: list[Any] = []
         try:
             connection.send('{"event":"pusher:ping"}')

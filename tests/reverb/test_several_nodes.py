@@ -112,7 +112,7 @@ async def test_clients_stay_while_redis_is_gone_and_get_what_is_published_after_
 async def test_nodes_end_when_redis_does_not_return_in_time(
     driver: Driver, start_server: StartServer, database: redis.Redis
 ) -> None:
-    """With status 0, and without a word in the log: a supervisor must start them again nevertheless."""
+    """With status 0, and nothing in the log: a supervisor must start them again nevertheless."""
     node = await aside(partial(start_server, **settings(database, patience=2)))
     async with driver(options(node, "ann")) as ann, ann.events(ConnectionLost) as losses:
         await ann.subscribe(fresh("news")).wait_subscribed(TIMEOUT)

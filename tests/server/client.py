@@ -64,7 +64,7 @@ class World:
         return client
 
     def http(self, data: bytes) -> tuple[int, Any]:
-        """Make one request on a connection of its own; return status and decoded body."""
+        """Make one request on a new connection; return status and decoded body."""
         wire = self.wire()
         wire.send(data)
         return parse_response(bytes(wire.raw))
@@ -143,7 +143,7 @@ class Client:
     def subscribe(
         self, channel: str, channel_data: Any = None, app: App = DEMO_APP, **fields: Any
     ) -> list[Any]:
-        """Subscribe, signed as the channel needs it; return what came."""
+        """Subscribe, signed as the channel needs it; return the messages received."""
         data = {"channel": channel}
         if channel_data is not None:
             data["channel_data"] = json.dumps(channel_data)

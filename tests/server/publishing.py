@@ -36,7 +36,7 @@ class Side(Protocol):
         """Return the socket id of a client."""
 
     def http(self, data: bytes) -> bytes:
-        """Send bytes on a connection of their own; return all that came until it ended."""
+        """Send bytes on a new connection; return everything received until it ended."""
 
     def heard(self) -> dict[str, list[Any]]:
         """Return what each client has received since, "end" for the end of its connection."""
@@ -61,9 +61,9 @@ def request(
     signed_path: str | None = None,
     **query: str,
 ) -> Step:
-    """Return a signed request below the app, or with a path of its own when it begins with two slashes.
+    """Return a signed request below the app, or for the whole path when it begins with two slashes.
 
-    A body that is no text is sent as JSON. `{NAME}` in it is the socket id of a client. Keywords overwrite the
+    A body other than text is sent as JSON. `{NAME}` in it is the socket id of a client. Keywords overwrite the
     parameters that a library would send.
     """
     return {
@@ -100,7 +100,7 @@ def without(name: str, /, **fields: Any) -> dict[str, Any]:
 
 
 STEPS: list[Step] = [
-    # Nobody is there.
+    # No one is subscribed.
     get("/channels"),
     get("/channels", info="user_count"),
     get("/channels", filter_by_prefix="presence-"),

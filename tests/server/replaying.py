@@ -22,7 +22,7 @@ from pusher_proto.testing import Server, ServerClose, ServerSend
 from .frames import close, frame
 
 OWN = ("pusher:", "pusher_internal:", "client-", "online", "offline")
-"""Beginnings of the names of events that nobody publishes in the recordings that are replayed."""
+"""Beginnings of the names of events that are not published in the replayed recordings."""
 
 
 class RecordedIds(random.Random):
@@ -113,7 +113,7 @@ class Replay:
             data = row["http"].encode()
             wire.upgraded = False
         elif "text" in row:
-            # Bytes that are no UTF-8 were recorded as U+FFFD.
+            # Bytes that are not UTF-8 were recorded as U+FFFD.
             data = frame(row["text"].encode().replace("\ufffd".encode(), b"\xff"))
         elif "binary" in row:
             data = frame(bytes.fromhex(row["binary"]), opcode=2)
@@ -203,7 +203,7 @@ class Replay:
             wire.said.popleft()
             self.compared += 1
         elif expected[0] == "close" and expected in wire.said and wire.left_at > self.now - 0.02:
-            # What the server sent while the client's close frame was under way.
+            # Messages that the server sent while the client's close frame was in transit.
             wire.said.remove(expected)
             self.compared += 1
         elif expected in wire.said:

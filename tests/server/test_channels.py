@@ -188,7 +188,7 @@ def test_what_is_nested_deep_is_answered_with_an_error_and_the_connection_stays(
 ) -> None:
     client = world.client()
     client.text('{"event":"x","data":' + "[" * 5000 + "]" * 5000 + "}")
-    # How deep JSON may be depends on the interpreter: past that it is no message, else an event that nobody knows.
+    # How deep JSON may be depends on the interpreter: deeper data is not a message, other data an unknown event.
     unread, unknown = (
         refused(4200, "Invalid message format"),
         refused(None, "Unsupported event x"),

@@ -218,7 +218,7 @@ def test_an_abort_may_follow_from_an_abort() -> None:
     watcher, slow = world.client(), world.client()
     watcher.subscribe("presence-x", {"user_id": "w"})
     slow.subscribe("presence-x", {"user_id": "s" * 190})
-    # Nobody pulls, until the watcher has no room left for the news of the other's end.
+    # No effect is pulled, until the watcher has no room left for the message about the other's end.
     pings = (2000 - watcher.wire.world.server._connections[1].unsent) // 38
     world.server.receive_data(1, event("pusher:ping") * (pings - 2), now=0)
     world.server.receive_data(2, event("pusher:ping") * 100, now=0)

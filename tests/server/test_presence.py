@@ -1,4 +1,4 @@
-"""Who is on a presence channel, and who hears of it."""
+"""Members of a presence channel, and the subscribers that are notified."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_a_batch() -> None:
         {"batch": [{"subscription_count": 1}]},
     )
     assert len(client.take()) == 21
-    # Reverb up to 1.10.2 fails at the event with the id of a socket, behind those that it has published.
+    # Reverb up to 1.10.2 fails at the event with the id of a socket; the events before it are published.
     excluded = {"batch": [EVENT, {**EVENT, "socket_id": client.socket_id}, EVENT]}
     assert post(world, excluded, path) == (500, b"Internal server error.")
     assert len(client.take()) == 1

@@ -1,4 +1,4 @@
-"""Any order of calls: the contract with whoever drives the server, and its own bookkeeping."""
+"""Any order of calls: the contract with the server's driver, and its own bookkeeping."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_after_all_faults_a_client_is_back(drawn: list[Fault]) -> None:
         world.act(fault, world.server)
         world.run(fault.seconds)
     world.run(400)
-    if device.session.state is not ConnectionState.FAILED:  # a text may say 4001, for good
+    if device.session.state is not ConnectionState.FAILED:  # a text may say 4001, which is final
         assert device.session.state is ConnectionState.CONNECTED
 
 

@@ -135,7 +135,7 @@ def _configured(
 
 
 def _app(app: App) -> dict[str, object]:
-    """Return an application as Sockudo's configuration has it, with the limits that Soketi has by default."""
+    """Return an application for Sockudo's configuration, with the limits that Soketi has by default."""
     limits: dict[str, object] = {
         "max_connections": app.max_connections or 0,
         "max_client_events_per_second": app.max_client_events_per_second or 0,

@@ -68,7 +68,7 @@ async def test_K1_a_kill_after_refusals_is_a_loss_like_any_other(
     forger = OwnKey(PLAIN_APP.key, "wrong")
     async with driver(options_for(server, PLAIN_APP)) as client:
         good = await client.subscribe(fresh("news")).wait_subscribed(TIMEOUT)
-        for _ in range(2):  # the second time all three are asked for on the new connection
+        for _ in range(2):  # the second time all three are requested on the new connection
             for name in ("private-a", "private-b"):
                 refused = client.subscribe(name, auth=forger)
                 with pytest.raises(SubscriptionError):
@@ -313,7 +313,7 @@ async def test_C2_members_who_join_at_once_are_on_every_roster(
 ) -> None:
     """The server sends others' joins before the success, whose list does not have them.
 
-    Now and then it sends one to nobody: then the list of `refresh_members()` has it.
+    Now and then it sends one to no client: then the list of `refresh_members()` has it.
     """
     server = await aside(start_server)
     room, count = fresh("presence-room"), 12

@@ -25,7 +25,7 @@ from sockudo.harness import INSTALL, VERSION, Sockudo, find_binary, prepare
 
 @pytest.fixture
 def fake_binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A script in place of the binary, named by the variable."""
+    """A script that replaces the binary, named by the variable."""
     binary = tmp_path / "sockudo"
     monkeypatch.setenv("PUSHER_PROTO_SOCKUDO", str(binary))
     return binary

@@ -54,7 +54,7 @@ def server(server_class: type[RealServer]) -> Iterator[RealServer]:
 
 @pytest.fixture
 def start_server(server_class: type[RealServer]) -> Iterator[StartServer]:
-    """`RealServer.start`, for tests with servers of their own; all are stopped after the test."""
+    """`RealServer.start`, for tests with their own servers; all are stopped after the test."""
     with ExitStack() as servers:
 
         def start(*args: Any, **settings: Any) -> RealServer:

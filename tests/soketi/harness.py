@@ -115,7 +115,7 @@ class Soketi(RealServer):
 
 
 def _configured(app: App) -> dict[str, object]:
-    """Return an application as Soketi's configuration has it."""
+    """Return an application for Soketi's configuration."""
     limits = (app.max_connections, app.max_client_events_per_second)
     connections, events = (-1 if limit is None else limit for limit in limits)
     return {

@@ -1,4 +1,4 @@
-"""Records what Soketi says to a client: `python tests/soketi/record.py` writes tests/transcripts/soketi-*.txt anew.
+"""Records what Soketi says to a client: `python tests/soketi/record.py` writes tests/transcripts/soketi-*.txt again.
 
 Not a test: what it writes is looked at by a person and committed. Socket ids and signatures differ each time.
 """
@@ -61,7 +61,7 @@ class Client:
         self.listen()
 
     def listen(self) -> None:
-        """Note what comes until the server is silent."""
+        """Record messages until the server is silent."""
         with selectors.DefaultSelector() as selector:
             while True:
                 self._carry_out()

@@ -1,6 +1,6 @@
 """Plays a transcript: the other side of a connection as it was recorded or written down, against a session.
 
-A transcript is a text file. Its head says in words what it is; `key = value` lines set the options, of which
+A transcript is a text file. Its head describes it; `key = value` lines set the options, of which
 `options = for_reverb` and the like say how they are made, and `channel_data` what an auth endpoint signs for channels.
 Then, a line each:
 
@@ -10,7 +10,7 @@ Then, a line each:
     = Subscribed(...)        an event that the application received since then
 
 What the server says between two lines of other kinds arrives in one read, or cut at any place.
-`python tests/transcripts/player.py FILE...` writes the `>` and `=` lines anew, to be looked at by a person.
+`python tests/transcripts/player.py FILE...` writes the `>` and `=` lines again, for a person to check.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Player:
         )
         self._keys = options["key"], options["secret"]
         self._channel_data = options.get("channel_data")
-        """What an auth endpoint signs in place of what `OwnKey` would; "none" for nothing."""
+        """What an auth endpoint signs instead of `OwnKey`; "none" for nothing."""
         self._user = user or ""
         if self._channel_data is not None:
             auth = None
@@ -190,7 +190,7 @@ class _Player:
                     self._authorize(effect)
 
     def _authorize(self, asked: Authorize) -> None:
-        """Sign what was asked for, as the auth endpoint of the recorded application did."""
+        """Sign the request, as the auth endpoint of the recorded application did."""
         key, secret = self._keys
         channel, data = asked.details.channel, self._channel_data
         if channel is None:

@@ -1,4 +1,4 @@
-"""Cache channels of all four kinds on real servers: they begin with their last event, or say that there is none."""
+"""Cache channels of all four kinds on real servers: they begin with their last event or a cache miss."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ async def test_a_quiet_connection_is_kept_alive_by_pings(
     async with driver(options_for(server, PLAIN_APP, activity_timeout=0.05)) as client:
         channel = await client.subscribe(name).wait_subscribed(TIMEOUT)
         socket_id, received = client.socket_id, client.stats.bytes_received
-        # The server sends nothing of its own accord in this time: these are answers.
+        # The server sends nothing unprompted in this time: these are answers.
         await until(
             lambda: client.stats.bytes_received > received + 3 * len('{"event":"pusher:pong"}')
         )

@@ -34,7 +34,7 @@ async def test_a_user_signs_in_and_has_its_own_events(driver: Driver, server: Re
         data = {"id": user, "user_info": {"name": "Zoë"}}
         assert await first(signed_in) == SignedIn(user, data)
         assert (client.user.id, client.user.data) == (user, data)
-        # Answered after the user's own channel, of which nobody tells.
+        # Answered after the user's own channel, which nothing reports.
         await client.subscribe("news").wait_subscribed(TIMEOUT)
         async with client.user.events(ChannelEvent) as stream:
             for number in range(3):
