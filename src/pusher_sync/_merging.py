@@ -85,4 +85,4 @@ def merge(streams: Iterable[Source[T]], *, key: EventKey, window: int = 10_000) 
     the last one the iteration ends, or raises its error. Closing the merged stream closes all of them. Raises TypeError
     and ValueError.
     """
-    return Merged([iter(each) for each in streams], key, window)
+    return Merged(streams, iter, key, window)

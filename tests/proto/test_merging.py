@@ -37,7 +37,7 @@ class Merged(MergedBase[Any]):
     def __init__(
         self, streams: list[FakeStream[Any]], key: EventKey = "n", window: int = 1000
     ) -> None:
-        super().__init__(streams, key, window)
+        super().__init__(streams, iter, key, window)
         self.world: World = self._parts[0].host.client.world
 
     def __iter__(self) -> Self:
@@ -337,6 +337,14 @@ def test_data_that_does_not_fit_is_raised_and_the_stream_continues() -> None:
     [
         (lambda _: Merged([]), ValueError, "at least one stream"),
         (lambda site: Merged([cast("Any", site)]), TypeError, "merge needs streams or channels"),
+        (lambda site: Merged([cast("Any", [])]), TypeError, r"merge needs streams .* not \[\]"),
+        (
+            lambda site: Merged(cast("Any", site.client.channel("room"))),
+            TypeError,
+            "merge needs a list of streams or channels, not <FakeChannel 'room'",
+        ),
+        (lambda site: merged(site, window=cast("Any", "5")), TypeError, "window is a number"),
+        (lambda site: merged(site, window=cast("Any", True)), TypeError, "window is a number"),
         (lambda site: merged(site, key=cast("Any", 5)), TypeError, "key is the name of a field"),
         (lambda site: merged(site, window=0), ValueError, "window is a number of keys"),
     ],

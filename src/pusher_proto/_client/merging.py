@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .._base.checks import check_plain
 from .._base.logs import log_seldom, logger
@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..events import ChannelEvent
 from ..gaps import EventKey
+from .handles import SourceBase
 from .host import Host
 from .pending import END, PENDING, End, Pending, fresh
 from .streams import StreamBase
@@ -62,24 +63,25 @@ class _Part(Generic[T]):
 class MergedBase(Generic[T]):
     """The events of several streams, each event once. Made by `merge`."""
 
-    def __init__(self, streams: Iterable[StreamBase[T]], key: EventKey, window: int) -> None:
-        found = tuple(streams)
-        for each in found:
-            if not isinstance(each, StreamBase):
-                raise TypeError(
-                    f"merge needs streams or channels of this kind of client, not {each!r}"
-                )
-        self._parts = [_Part(stream) for stream in found]
-        """The streams; the one that is being read is first."""
-        if not self._parts:
-            raise ValueError("merge needs at least one stream")
+    def __init__(
+        self,
+        sources: Iterable[Any],
+        open_stream: Callable[[Any], object],
+        key: EventKey,
+        window: int,
+    ) -> None:
+        """`open_stream` is `iter` or `aiter`, which returns the stream of a channel, and a stream itself."""
         if not isinstance(key, str) and not callable(key):
             raise TypeError(
                 f"key is the name of a field of the data, or a function of the event, not {key!r}"
             )
         check_plain(key, "key")
+        if isinstance(window, bool) or not isinstance(window, int):
+            raise TypeError(f"window is a number of keys, not {window!r}")
         if window < 1:
             raise ValueError(f"window is a number of keys and at least 1, not {window!r}")
+        self._parts: list[_Part[T]] = [_Part(stream) for stream in _opened(sources, open_stream)]
+        """The streams; the one that is being read is first."""
         self._key = key
         self._recent = RecentKeys(window)
         self._failures = 0
@@ -191,3 +193,21 @@ class MergedBase(Generic[T]):
             log_seldom(_log, logging.WARNING, self._failures, text, describe(error))
             return None
         return key
+
+
+def _opened(sources: Iterable[Any], open_stream: Callable[[Any], object]) -> list[StreamBase[Any]]:
+    """Return the streams of sources. Raises TypeError for an object without one, and ValueError for no sources."""
+    if isinstance(sources, SourceBase | StreamBase) or not isinstance(sources, Iterable):
+        raise TypeError(f"merge needs a list of streams or channels, not {sources!r}")
+    streams = []
+    for each in sources:
+        try:
+            stream = open_stream(each)
+        except TypeError:
+            stream = None
+        if not isinstance(stream, StreamBase):
+            raise TypeError(f"merge needs streams or channels of this kind of client, not {each!r}")
+        streams.append(stream)
+    if not streams:
+        raise ValueError("merge needs at least one stream")
+    return streams
