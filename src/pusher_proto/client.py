@@ -139,7 +139,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         self._options = options
         self._session = session
         self._authorizer = authorizer
-        driver = DriverCalls(self._now, self._changed, self._check_usable, self._wake)
+        driver = DriverCalls(
+            self._now, self._changed, self._check_usable, self._check_here, self._wake
+        )
         self._delivery = Delivery(session, options, driver, on_event, self._scope_changed)
         self._lifecycle = self._delivery.lifecycle
         self._checks = Checks(session, self._delivery, driver)
@@ -174,6 +176,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
 
     def _check_usable(self) -> None:
         """Raise the error that ended the driver, if there was one."""
+
+    def _check_here(self) -> None:
+        """Raise if the client cannot be used in this thread or on this event loop."""
 
     # Methods for the driver.
 
@@ -338,8 +343,7 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         if auth is not None:
             self._check_auth(auth)
         self._check_authorized(channel, auth)
-        has_catch_up = catch_up is not None or key is not None
-        made = self._catch_up_of(catch_up, key) if has_catch_up else None
+        made = self._catch_up_of(catch_up, key, kept.catch_up)
         memory = kept.catch_up or made
         self._session.subscribe(
             channel, auth=auth, decrypted_text=decrypted_text, catch_up=memory, now=self._now()
@@ -357,8 +361,17 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         if not self._awaits:
             check_plain_functions(auth)
 
-    def _catch_up_of(self, fetch: Fetch | None, key: EventKey | None) -> CatchUp:
-        """Return the `CatchUp` for the arguments of `subscribe`. Raises TypeError or ValueError."""
+    def _catch_up_of(
+        self, fetch: Fetch | None, key: EventKey | None, kept: CatchUp | None
+    ) -> CatchUp | None:
+        """Return a `CatchUp` for the arguments of `subscribe` and the kept ones; None if both arguments are None.
+
+        Raises TypeError or ValueError.
+        """
+        if fetch is None and key is None:
+            return None
+        if kept is not None:
+            fetch, key = fetch or kept.fetch, key or kept.key
         if fetch is None:
             raise ValueError(
                 "key needs catch_up: it identifies events that were both fetched and received"

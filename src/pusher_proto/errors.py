@@ -29,6 +29,7 @@ __all__ = [
     "UnsupportedFeature",
     "describe",
     "excerpt",
+    "message_of",
 ]
 
 
@@ -44,8 +45,16 @@ def describe(error: BaseException | str | None) -> str:
     """Return `error` as one line of text; "" for None."""
     if error is None or isinstance(error, str):
         return excerpt(error or "", 200)
-    text = str(error)
+    text = message_of(error)
     return excerpt(f"{type(error).__name__}: {text}" if text else type(error).__name__, 200)
+
+
+def message_of(error: BaseException) -> str:
+    """Return `str(error)`; "" if that raises, which an exception class of the application may do."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def is_temporary(status: int | None) -> bool:

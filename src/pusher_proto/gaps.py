@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Hashable,
+    Iterable,
+    Mapping,
+)
 from datetime import datetime
 from functools import update_wrapper
 from typing import Any
@@ -16,7 +24,16 @@ from ._wire.envelope import text_of
 from .errors import excerpt
 from .events import ChannelEvent, Event
 
-__all__ = ["CatchUp", "CaughtUp", "EventKey", "Fetch", "Fetched", "Gap", "GapNotClosed"]
+__all__ = [
+    "CatchUp",
+    "CaughtUp",
+    "EventKey",
+    "Fetch",
+    "Fetched",
+    "FetchedLater",
+    "Gap",
+    "GapNotClosed",
+]
 
 
 class Gap(Struct, frozen=True):
@@ -194,10 +211,26 @@ class CatchUp:
         def plain() -> object:
             result = fetch(gap)
             if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-                return _read_later(result, gap.channel)
+                return FetchedLater(result, gap.channel)
             return _read(result, gap.channel)
 
         return update_wrapper(awaited if self.is_async else plain, fetch)
+
+
+class FetchedLater:
+    """The awaitable of the fetched events. A driver that cannot await it calls `close`."""
+
+    def __init__(self, result: Any, channel: str) -> None:
+        self._result = result
+        self._channel = channel
+
+    def __await__(self) -> Generator[Any, None, list[ChannelEvent]]:
+        return _read_later(self._result, self._channel).__await__()
+
+    def close(self) -> None:
+        """Close the application's coroutine, which would warn that it was never awaited."""
+        if inspect.iscoroutine(self._result):
+            self._result.close()
 
 
 async def _read_later(result: Any, channel: str) -> list[ChannelEvent]:

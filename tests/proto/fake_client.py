@@ -349,10 +349,10 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
 
 def awaited(result: object) -> object:
     """Return what a function of the application returned, or what its coroutine returns, which never waits."""
-    if not inspect.iscoroutine(result):
+    if not inspect.isawaitable(result):
         return result
     try:
-        result.send(None)
+        next(iter(result.__await__()))
     except StopIteration as end:
         return end.value
     raise AssertionError("a coroutine waits, and there is no event loop")

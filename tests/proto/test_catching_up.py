@@ -538,9 +538,45 @@ def test_an_event_without_a_key_is_always_delivered_and_is_not_the_last() -> Non
 def test_a_key_that_raises_or_cannot_be_hashed_loses_no_event(
     key: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    story = Story(key=key).run()
-    assert story.said() == [0, 1, 2]
-    assert "was delivered, but may be a duplicate" in caplog.text
+    story = Story(key=key, before=9).run()
+    assert story.said() == list(range(9))
+    told = [line for line in caplog.records if "may be a duplicate: its key" in line.message]
+    assert [line.levelname for line in told] == ["ERROR"] * 4  # of nine: the log is not flooded
+    assert [line.exc_info is not None for line in told] == [True, False, False, False]
+    assert told[-1].message.endswith("(8 times so far)")
+
+
+class Unprintable(Exception):
+    """An exception of an application that cannot be written as text."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
+def test_a_function_may_raise_an_exception_that_has_no_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    story = Story(before=0).run()
+    story.log.fails = [Unprintable()]
+    story.lose()
+    story.log.add()
+    assert story.run(5).said() == [0]
+    assert "fetching the missed events of orders failed: Unprintable; next try" in caplog.text
+    story.client.ping()
+
+
+def test_arguments_of_earlier_calls_are_kept() -> None:
+    story = Story().run()
+    story.channel.subscribe(catch_up=story.log.fetch)  # the key is kept
+    story.log.overlap = 2
+    story.lose()
+    story.log.add()
+    assert story.run(5).said() == [0, 1, 2, 3]
+    assert story.client.stats.duplicates_dropped == 2
+    story.channel.subscribe(key=lambda event: event.data["id"] // 100)  # the function is kept
+    story.lose()
+    assert story.run(5).said() == [2]
+    assert len(story.log.gaps) == 3
 
 
 # What a function may be and return

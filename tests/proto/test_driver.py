@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from math import inf
 from typing import Any
 
@@ -26,6 +27,7 @@ from pusher_proto import (
     Session,
 )
 from pusher_proto.driving import IO, Driver, DriverOptions, Wire, call_plain, in_turns, tls
+from pusher_proto.gaps import CatchUp, Gap
 from pusher_proto.states import ChannelState
 
 
@@ -478,6 +480,9 @@ def test_W39_a_plain_call_gives_the_result_or_the_error_and_nothing_that_is_to_b
     async def later(_: object) -> int:
         return 1
 
+    async def numbers() -> AsyncIterator[tuple[str, int]]:
+        yield "n", 1
+
     class Later:
         def __await__(self) -> Any:
             yield
@@ -489,10 +494,14 @@ def test_W39_a_plain_call_gives_the_result_or_the_error_and_nothing_that_is_to_b
 
     assert call_plain(str, 1) == "1"
     assert call_plain(raises, 1) is error
-    for function in (later, lambda _: Later()):
+    never_awaited: Any = later(0)
+    fetch = CatchUp(lambda _: never_awaited).call(Gap("room", True, None, None, None, 1))
+    pages = CatchUp(lambda _: numbers()).call(Gap("room", True, None, None, None, 1))
+    for function in (later, lambda _: Later(), lambda _: fetch(), lambda _: pages()):
         refused = call_plain(function, 1)
         assert isinstance(refused, TypeError)
         assert "plain function" in str(refused)
+    assert inspect.getcoroutinestate(never_awaited) == inspect.CORO_CLOSED  # it does not warn
 
 
 def test_the_addresses_of_both_families_take_turns() -> None:

@@ -69,6 +69,11 @@ def test_an_excerpt_of_a_long_text_has_128_characters() -> None:
     assert excerpt("x" * 129) == "x" * 127 + "…"
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
@@ -84,6 +89,7 @@ def test_an_excerpt_of_a_long_text_has_128_characters() -> None:
         (EOFError(), "EOFError"),
         (ValueError("a\nb"), "ValueError: a b"),
         (ValueError("x" * 300), "ValueError: " + "x" * 187 + "…"),
+        (Unprintable(), "Unprintable"),
     ],
 )
 def test_an_error_is_described_in_one_line(error: BaseException | str | None, line: str) -> None:
@@ -100,7 +106,7 @@ def test_every_error_is_a_pusher_error_and_exported() -> None:
         if inspect.isclass(one) and issubclass(one, BaseException)
     }
     assert all(issubclass(one, PusherError) for one in classes.values())
-    assert sorted([*classes, "describe", "excerpt"]) == sorted(errors.__all__)
+    assert sorted([*classes, "describe", "excerpt", "message_of"]) == sorted(errors.__all__)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from .._wire.envelope import loads
 from .._wire.http import HttpFailed, HttpRequest, HttpResponse
 from .._wire.secretbox import KEY_SIZE, read_key
 from ..auth import AuthEndpoint, AuthRequest, AuthResponse, EndpointResponse
-from ..errors import AuthorizationError, excerpt, is_temporary
+from ..errors import AuthorizationError, excerpt, is_temporary, message_of
 from ..names import ChannelKind, kind_of
 from ..options import CLIENT
 
@@ -203,7 +203,7 @@ def caused_by(error: BaseException, what: str, channel: str | None) -> Authoriza
     """
     status = _status_of(error)
     temporary = _is_of_the_network(error) if status is None else is_temporary(status)
-    text = f"{what}: {type(error).__name__}: {excerpt(masked(str(error)))}"
+    text = f"{what}: {type(error).__name__}: {excerpt(masked(message_of(error)))}"
     caused = AuthorizationError(text, channel=channel, status=status, temporary=temporary)
     caused.__cause__ = error
     return caused

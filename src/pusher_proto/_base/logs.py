@@ -21,12 +21,21 @@ def logger(name: str) -> logging.Logger:
     return log
 
 
-def log_seldom(log: logging.Logger, level: int, count: int, text: str, *args: object) -> None:
+def log_seldom(
+    log: logging.Logger,
+    level: int,
+    count: int,
+    text: str,
+    *args: object,
+    error: BaseException | None = None,
+) -> None:
     """Log something that a server can cause any number of times, without flooding the log.
 
     `count` is the number of times so far. The first, second, fourth, eighth ... time is logged at `level`, all others
-    at DEBUG.
+    at DEBUG; the first time with the traceback of `error`, if it is given.
     """
+    exc_info = error if count == 1 else None
     if count > 1:
         text, args = text + " (%d times so far)", (*args, count)
-    log.log(logging.DEBUG if count & (count - 1) else level, text, *args, stacklevel=2)
+    level = logging.DEBUG if count & (count - 1) else level
+    log.log(level, text, *args, exc_info=exc_info, stacklevel=2)

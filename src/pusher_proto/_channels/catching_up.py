@@ -7,13 +7,14 @@ messages then; the pong to a ping after the pause shows that the server's buffer
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from .._auth.calls import Call, Calls, Purpose
 from .._base.backoff import Rng, delay_before
-from .._base.logs import logger
+from .._base.logs import log_seldom, logger
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from ..effects import CallApplication, Effect
@@ -295,11 +296,11 @@ class CatchingUp:
         """Return whether an event was not delivered before, and record it as delivered. `window` keys are kept."""
         try:
             new = self._all.is_new(self.memory, event, window)
-        except Exception:
-            _log.exception(
-                "%s was delivered, but may be a duplicate: the function for its key raised",
-                excerpt(event, 64),
-            )
+        except Exception as error:
+            self._all.bad_keys += 1
+            text = "%s was delivered, but may be a duplicate: its key cannot be used: %s"
+            shown = excerpt(event, 64), describe(error)
+            log_seldom(_log, logging.ERROR, self._all.bad_keys, text, *shown, error=error)
             return True
         self._all.duplicates += not new
         return new
@@ -309,7 +310,7 @@ class CatchUps:
     """All channels of a session that catch up."""
 
     __slots__ = (
-        "_calls", "_channels", "_new_number", "_pong", "_put", "duplicates", "events",
+        "_calls", "_channels", "_new_number", "_pong", "_put", "bad_keys", "duplicates", "events",
         "gaps_closed", "gaps_not_closed", "is_new", "options", "rng", "settling", "timers",
         "wall_clock", "window",
     )  # fmt: skip
@@ -336,6 +337,8 @@ class CatchUps:
         self.is_new: IsNew = CatchUp.is_new
         """Asks the `key` of a channel. A recording notes the result, and a replay has it from there."""
         self.gaps_closed = self.gaps_not_closed = self.duplicates = 0
+        self.bad_keys = 0
+        """How many events had a key that could not be used."""
         self._calls: Calls | None = None
         """The pending calls; None until the first one, to save memory in clients without any."""
         self._channels: dict[str, CatchingUp] = {}

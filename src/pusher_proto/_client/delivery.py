@@ -54,6 +54,8 @@ class DriverCalls(NamedTuple):
     """Carry out the session's effects, deliver its events and set its timer."""
     usable: Callable[[], None]
     """Raise the error that ended the driver, if there was one."""
+    here: Callable[[], None]
+    """Raise if the client cannot be used in this thread or on this event loop."""
     wake: Callable[[], None]
     """Schedule a call of `changed`. May be called in any thread, and while any other code runs."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from .._protocol.hints import explained
-from ..errors import excerpt
+from ..errors import excerpt, message_of
 
 __all__ = ["error_text"]
 
 
 def error_text(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:
     """Return a description of an error with the address `where`, and with the proxy if the error is about opening."""
-    text = getattr(error, "strerror", None) or str(error)
+    text = getattr(error, "strerror", None) or message_of(error)
     if isinstance(error, TimeoutError) and not text:
         text = "timed out"
     if isinstance(error, ConnectionRefusedError):  # asyncio says "Connect call failed (host, port)"

@@ -10,6 +10,7 @@ from typing import Any
 from .._auth.endpoint_format import each_of
 from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import UnsupportedFeature
+from ..gaps import FetchedLater
 
 __all__ = ["Call", "answers", "call_plain", "number_of", "outcome_of", "question"]
 
@@ -75,6 +76,6 @@ def call_plain(function: Callable[[Any], object], argument: object) -> object:
     result = outcome_of(function, argument)
     if not inspect.isawaitable(result):
         return result
-    if inspect.iscoroutine(result):
+    if inspect.iscoroutine(result) or isinstance(result, FetchedLater):
         result.close()
     return TypeError("the function returned an awaitable: use a plain function, or pusher_anyio")
