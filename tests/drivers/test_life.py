@@ -570,8 +570,13 @@ def test_W17_another_thread_is_told_what_to_call_before_anything_has_changed(
     async def main() -> None:
         async with open_pusher(quick(server)) as client:
             await client.wait_connected(5)
+            channel = client.channel("private-room")
+            stream, binding = channel.events(), channel.bind("x", print)
 
             def elsewhere() -> None:
+                for command in (channel.outbox, channel.unbind, binding.cancel, stream.close):
+                    with pytest.raises(LocalProtocolError, match="call_from_thread"):
+                        command()
                 for command in (client.connect, client.reconnect, client.ping, client.disconnect):
                     with pytest.raises(LocalProtocolError, match="call_from_thread"):
                         command()
@@ -585,6 +590,11 @@ def test_W17_another_thread_is_told_what_to_call_before_anything_has_changed(
             await anyio.to_thread.run_sync(elsewhere)
             assert client.channels == {}
             assert client.state is ConnectionState.CONNECTED
+            with pytest.raises(LocalProtocolError, match="not subscribed"):  # there is no outbox
+                channel.trigger("client-x", 1)
+            server.publish("private-room", "x", 1)
+            channel.subscribe()
+            assert (await stream.next(5)) is not None
 
     run(main, backend)
 

@@ -76,7 +76,7 @@ USES: dict[str, tuple[Use, str]] = {
     "a decoder": (lambda client, fn: client.events("n", decoder=fn), "decoder"),
     "a key": (lambda client, fn: client.subscribe("a", catch_up=lambda _: (), key=fn), "key"),
     "a key of a merged stream": (
-        lambda client, fn: MergedBase[Any]([client.events()], fn, 5),
+        lambda client, fn: MergedBase[Any]([client.events()], iter, fn, 5),
         "key",
     ),
     "parse": (lambda _, fn: AuthEndpoint("http://a.example", parse=fn), r"AuthEndpoint\(parse"),

@@ -40,6 +40,7 @@ class BindingBase(Sink):
     def cancel(self) -> None:
         """Stop calling the handler, even for buffered events. May be called in the handler itself."""
         with self._host.guard:
+            self._host.driver.here()
             self._host.bindings.discard(self)
             self._host.delivery.remove(self)
 

@@ -109,11 +109,12 @@ class SourceBase(Generic[BindingT_co]):
         """Unbind the handlers of this source that have this selector and this function; None means any."""
         choice = None if selector is None else Choice(selector, self._scope)
         with self._host.guard:
+            self._host.driver.here()
             for binding in self._host.bindings.find(self._scope, choice, fn):
                 binding.cancel()
 
     def _bind(self, selector: Selector, fn: object, once: bool) -> BindingT_co:
-        """Bind a handler. Raises TypeError if `fn` is not a function."""
+        """Bind a handler. Raises TypeError if `fn` is not a function, or async in blocking code."""
         if not callable(fn):
             raise TypeError(f"a handler is a function of the event, not {fn!r}")
         if self._binding_class.awaits:
@@ -220,6 +221,7 @@ class ChannelBase(SourceBase[BindingT_co]):
         """
         settings = Outbox(max_age=max_age, keep=keep, limit=limit)
         with self._host.guard:
+            self._host.driver.here()
             self._outbox = settings
         return self
 

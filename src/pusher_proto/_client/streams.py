@@ -135,6 +135,7 @@ class StreamBase(Generic[T]):
     def close(self) -> None:
         """End the iteration and drop the buffered events."""
         with self._host.guard:
+            self._host.driver.here()
             self._host.delivery.remove(self._sink)
 
     def _turn_is_over(self, now: float) -> bool:
