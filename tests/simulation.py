@@ -134,14 +134,15 @@ class Device:
 
     def pump(self) -> None:
         """Carry out all effects, take the events, and read what reading was stopped for."""
+        session = self.session
         while True:
-            while (effect := self.session.next_effect()) is not None:
+            while (effect := session.next_effect()) is not None:
                 self.effects.append(effect)
                 self.world.carry_out(self, effect)
-            if self.pulls:
-                while (event := self.session.next_event(now=self.world.now)) is not None:
+            if self.pulls and session.events:
+                while (event := session.next_event(now=self.world.now)) is not None:
                     self.events.append(event)
-            if not self._read():
+            if not self.unread or not self._read():
                 break
         if self.watch is not None:
             self.watch(self)
@@ -385,8 +386,17 @@ class World:
         way = wire.arrivals
         key = arrive.__name__
         way[key] = at = max(way.get(key, 0.0), self.now + self.network.latency)
+        if len(data) <= size:
+            self.at(at - self.now, partial(arrive, wire, data))
+        else:
+            self.at(at - self.now, partial(self._arrive, wire, data, size, arrive))
+
+    def _arrive(
+        self, wire: Wire, data: bytes, size: int, arrive: Callable[[Wire, bytes], None]
+    ) -> None:
+        """Let pieces of at most `size` bytes arrive at the same time, one after the other."""
         for start in range(0, len(data), size):
-            self.at(at - self.now, partial(arrive, wire, data[start : start + size]))
+            arrive(wire, data[start : start + size])
 
     def _after_all(self, wire: Wire) -> float:
         """Return the delay after which an end is seen: not before what was sent has arrived."""

@@ -26,7 +26,7 @@ A driver calls an input for each thing that happens, carries out each effect, de
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ._auth.requests import AuthRequests
@@ -41,13 +41,11 @@ from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
 from ._connection.connector import Connector, Reports
 from ._connection.ledger import PingCounts
-from ._protocol.control import LinkItem
 from ._session.dispatch import Dispatch
 from ._session.event_queue import EventQueue
 from ._session.parts import Parts, fire
 from ._session.receive_buffer import ReceiveBuffer
 from ._transports.transports import Transports
-from ._wire.fast_lane import Run
 from .auth import Auth, AuthRequest, AuthResponse
 from .effects import Effect
 from .errors import AuthorizationError, ConnectionFailed
@@ -92,9 +90,7 @@ class Session:
             self._timers,
             self._transports,
             draws,
-            Reports(
-                self.events.emit, self._established, self._lost, self._received, self._authorizing
-            ),
+            Reports(self.events.emit, self._established, self._lost, self._authorizing),
             messages=messages,
         )
         self.watch: Callable[[Watcher], None] = connector.watch
@@ -124,6 +120,7 @@ class Session:
         self._dispatch = Dispatch(
             self.events, connector, self._subscriptions, self._user, catch_ups
         )
+        connector.link_received = self._dispatch.dispatch
         self._parts = Parts(
             self._transports, connector, self._auth_requests, self._subscriptions, self._user,
             self.client_events, catch_ups,
@@ -478,16 +475,14 @@ class Session:
         return self._user.authorizing or self._subscriptions.authorizing
 
     def _advance_clock(self, now: float) -> None:
-        self._now = max(self._now, now)
+        if now > self._now:
+            self._now = now
 
     def _recount_buffer(self) -> None:
         self.buffer.recount(self._now)
 
     def _channel_state(self, name: str) -> ChannelState:
         return self.channel(name).state
-
-    def _received(self, items: Iterator[Run | LinkItem], now: float) -> None:
-        self._dispatch.dispatch(items, now)
 
     def _answer(
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float

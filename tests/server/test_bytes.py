@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from typing import Any, Literal
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pusher_proto.server import _websocket
+from pusher_proto.server._http import HttpRequest
 from pusher_proto.server._timers import Timers
 from pusher_proto.testing import Server, ServerClose, ServerLimits, ServerOptions, ServerSend
 
@@ -131,6 +134,64 @@ def test_a_frame_waits_until_all_of_its_head_is_there() -> None:
         assert raw == b""
         world.wires[1].send(whole[end:])
         assert world.wires[1].raw == PONG
+
+
+def frames_read(data: bytes) -> list[_websocket.Message]:
+    """Return the messages in the bytes of a client, up to one that ends the connection."""
+    lines = UPGRADE.lower().split(b"\r\n")[1:-2]
+    headers = [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+    accepted = _websocket.WebSocket.accept(HttpRequest("GET", "/", "", headers, b"", True), 200_000)
+    assert isinstance(accepted, tuple)
+    websocket, _ = accepted
+    websocket.receive_data(data)
+    found: list[_websocket.Message] = []
+    while (message := websocket.next_message()) is not None:
+        found.append(message)
+        if isinstance(message, _websocket.PeerClosed | _websocket.Broken):
+            break
+    return found
+
+
+def masked_frame(payload: bytes, mask: bytes, opcode: int, final: bool) -> bytes:
+    """Return one frame with a mask, which `frame` leaves at zero."""
+    data = frame(bytes(len(payload)), opcode=opcode, final=final)
+    sent = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return data[: len(data) - len(payload) - 4] + mask + sent
+
+
+PAYLOADS = st.one_of(
+    st.text().map(str.encode),
+    st.binary(),
+    st.sampled_from([b"x" * size for size in (125, 126, 65535, 65536)]),
+)
+
+
+@given(
+    st.lists(
+        st.builds(
+            masked_frame,
+            PAYLOADS,
+            st.binary(min_size=4, max_size=4),
+            st.sampled_from((1, 1, 1, 0, 2, 8, 9)),
+            st.booleans(),
+        ),
+        max_size=4,
+    )
+)
+def test_whole_texts_are_read_as_wsproto_reads_them(frames: list[bytes]) -> None:
+    data = b"".join(frames)
+    with patch.object(_websocket, "whole_text", lambda _: None):
+        expected = frames_read(data)
+    assert frames_read(data) == expected
+
+
+def test_a_masked_text_is_read_without_wsproto() -> None:
+    text = masked_frame("häppi".encode(), b"\x01\x80\xff\x33", 1, True)
+    assert frames_read(text) == ["häppi"]
+    assert _websocket.whole_text(text) == "häppi"
+    longer = bytes((0x81, 0xFE, 0, 5)) + bytes(4) + b"hello"  # more bits of length than it needs
+    assert _websocket.whole_text(longer) is None
+    assert isinstance(frames_read(longer)[0], _websocket.Broken)
 
 
 def test_binary_messages_are_an_error_and_the_connection_stays() -> None:

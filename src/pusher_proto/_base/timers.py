@@ -115,7 +115,9 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
 
     def stop(self, timer: Timer, of: Hashable = None) -> None:
         """Remove the deadline, if there is one."""
-        self.drop((timer, of))
+        entry = self._at.pop((timer, of), None)
+        if entry is not None and entry is self._heap[0]:
+            self._skim()
 
     def is_set(self, timer: Timer, of: Hashable = None) -> bool:
         """Return whether this deadline is set."""

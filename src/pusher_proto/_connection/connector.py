@@ -67,8 +67,6 @@ class Reports(NamedTuple):
     """Called with the socket id of a new connection, and the time."""
     lost: Callable[[float, float], None]
     """Called at the end of a connection or attempt, with the time of the end and of the last received byte."""
-    received: Callable[[Iterator[Run | LinkItem], float], None]
-    """Called with the items that a link received, and the time."""
     authorizing: Callable[[], bool]
     """Returns whether an authorization is pending, or has failed and will be requested again."""
 
@@ -94,7 +92,8 @@ class Connector:
         """Draws keys and masks; None for connections that carry whole messages."""
         self._reports = reports
         self.emit: Callable[[Event], None] = reports.emit
-        self.link_received: Callable[[Iterator[Run | LinkItem], float], None] = reports.received
+        self.link_received: Callable[[Iterator[Run | LinkItem], float], None]
+        """Processes the items of a link at a time. The session sets it: the dispatch needs the connector."""
         self._state = S.IDLE
         self._attempts = Attempts(options, rng)
         self._link: Link | None = None
@@ -240,7 +239,8 @@ class Connector:
 
     def take_inflated(self) -> int:
         """Return the size of compressed messages after inflating, in bytes, since the last call."""
-        now = 0 if self._link is None else self._link.inflated
+        link = self._link
+        now = link.inflated if link is not None and link.compressed else 0
         new, self._inflated = now - self._inflated, now
         return max(new, 0)
 

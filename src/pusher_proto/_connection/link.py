@@ -92,18 +92,8 @@ class Link:
     """One attempt to connect, and the connection that it results in."""
 
     __slots__ = (
-        "_began",
-        "_close_frame",
-        "_closing",
-        "_error",
-        "_liveness",
-        "_options",
-        "_owner",
-        "_second",
-        "_timers",
-        "_transports",
-        "_websocket",
-        "transport",
+        "_began", "_close_frame", "_closing", "_error", "_liveness", "_options", "_owner", "_second",
+        "_timers", "_transports", "_websocket", "compressed", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +106,8 @@ class Link:
         randbytes: Callable[[int], bytes] | None,
     ) -> None:
         """`randbytes` draws the key and the masks of a WebSocket; None for a connection that carries whole messages."""
+        self.compressed: bool = options.compression
+        """Whether compressed messages may be received."""
         self._options = options
         self._owner = owner
         self._transports = transports
@@ -223,7 +215,7 @@ class Link:
         wanted = self._owner.wants_texts
         reader = NO_READER if logs or self._liveness is None else READERS[wanted]
         items = self._websocket.receive_data(data, reader)
-        return items if wanted is None and not logs else self._watched(items, logs)
+        return self._watched(items, logs) if items and (logs or wanted is not None) else items
 
     def _watched(self, items: Iterable[object], logs: bool) -> list[object]:
         """Log texts, and insert a `TextReceived` before each if the owner wants it."""

@@ -110,8 +110,10 @@ def shown_frame(data: bytes) -> str:
     text = data[:512].decode("utf-8", "replace")
     if "auth" in text:
         text = _AUTH.sub(r"\1***", text)
-    if any(name in text for name in _NAMES):
-        text = _WHO.sub(r"\1***", text)
+    for name in _NAMES:
+        if name in text:
+            text = _WHO.sub(r"\1***", text)
+            break
     return shown(text, 200)
 
 

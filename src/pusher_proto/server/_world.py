@@ -133,7 +133,8 @@ class World:
 
     def _advance(self, now: float) -> float:
         """Return the time, which never goes back."""
-        self._now = max(self._now, now)
+        if now > self._now:
+            self._now = now
         return self._now
 
     def _after(
@@ -215,8 +216,8 @@ class World:
 
     def _await_end(self, connection: Connection, now: float) -> None:
         """Abort a connection that is over if the client does not disconnect in time."""
-        over = connection.state is State.CLOSING
-        over = over or (connection.state is State.OVER and not connection.silent)
+        state = connection.state
+        over = state is State.CLOSING or (state is State.OVER and not connection.silent)
         if over and ("end", connection) not in self._timers:
             end = partial(self._give_up, connection)
             self._timers.set(("end", connection), now + _CLOSE_TIMEOUT, end)
