@@ -177,8 +177,8 @@ class OwnKey:
         return msgspec.json.encode(signed).decode()
 
 
-Headers = Mapping[str, str]
-GivesHeaders = Callable[[], Headers | Awaitable[Headers]]
+Fields = Mapping[str, str]
+FieldsFunction = Callable[[], Fields | Awaitable[Fields]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +201,9 @@ class AuthEndpoint:
 
     url: str
     """The absolute http or https URL for channels."""
-    headers: Headers | GivesHeaders = field(default_factory=dict, repr=False)
+    headers: Fields | FieldsFunction = field(default_factory=dict, repr=False)
     """Headers of each request, or a function that returns them."""
-    params: Headers | GivesHeaders = field(default_factory=dict, repr=False)
+    params: Fields | FieldsFunction = field(default_factory=dict, repr=False)
     """Fields of each request in addition to the protocol's, or a function that returns them."""
     body: Literal["form", "json"] = "form"
     """The format of the fields: a form, or a JSON object."""

@@ -21,7 +21,8 @@ from ._client.bindings import SLOW, BindingBase
 from ._client.breaking import is_cut_short, raise_breakage
 from ._client.calls import HandlerCalls
 from ._client.checks import Checks
-from ._client.delivery import Delivery, DriverCalls
+from ._client.delivery import Delivery
+from ._client.driver_calls import DriverCalls
 from ._client.goals import Goal, Goals
 from ._client.handles import Arguments, ChannelBase, NotAClass, SourceBase, UserBase, Watchlist
 from ._client.host import Host

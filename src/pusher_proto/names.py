@@ -21,7 +21,7 @@ __all__ = [
 _ALLOWED = "-a-zA-Z0-9_=@,.;"
 MAX_NAME = 200
 _FORBIDDEN = re.compile(f"[^{_ALLOWED}]")
-_is_right = re.compile(f"[{_ALLOWED}]{{1,{MAX_NAME}}}").fullmatch
+_is_valid = re.compile(f"[{_ALLOWED}]{{1,{MAX_NAME}}}").fullmatch
 
 
 class ChannelKind(Enum):
@@ -80,7 +80,7 @@ def check_channel(channel: str, *, strict: bool = True) -> None:
     servers allow more than Pusher does.
     """
     # Programs without type checks may pass anything.
-    if isinstance(channel, str) and _is_right(channel):  # type: ignore[redundant-expr]  # see above
+    if isinstance(channel, str) and _is_valid(channel):  # type: ignore[redundant-expr]  # see above
         return
     _check_text("a channel", channel)
     if not strict:

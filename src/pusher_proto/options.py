@@ -217,8 +217,8 @@ class Options:
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
             check_option(spec.name, getattr(self, spec.name), str(spec.type))
-        ways = OwnKey | AuthEndpoint | AuthResponse | None
-        if not isinstance(self.auth, ways) and not callable(self.auth):
+        sources = OwnKey | AuthEndpoint | AuthResponse | None
+        if not isinstance(self.auth, sources) and not callable(self.auth):
             raise TypeError(
                 "Options(auth=...) is an OwnKey, an AuthEndpoint, an AuthResponse or a function, not "
                 f"{type(self.auth).__name__}"

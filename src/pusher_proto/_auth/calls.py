@@ -29,7 +29,7 @@ _log = logger("auth")
 
 
 class Purpose(NamedTuple):
-    """What a call is for: what else must not be called at the same time, and where its result goes."""
+    """The purpose of a call: its channels, which other calls exclude, and the functions that handle its progress."""
 
     subjects: tuple[Hashable, ...]
     """The channels that the call is about; None is the sign-in."""
@@ -73,7 +73,8 @@ class Call:
 class Calls:
     """Makes calls in the order in which they were submitted, as far as the limits allow.
 
-    `what` describes them in messages; `timer` is the timer of each call, `timeout` seconds after its start.
+    `what` describes them in messages; `timer` is the timer of each call, `timeout` seconds after its start. `put`
+    queues the effects.
     """
 
     __slots__ = (
@@ -97,9 +98,13 @@ class Calls:
         self._timer = timer
         self._put = put
         self._waiting: dict[int, Call] = {}
+        """The calls that have not started, by number, in the order of `submit`."""
         self._out: dict[int, Call] = {}
+        """The calls that have started and not returned, by number."""
         self._by_request: dict[int, Call] = {}
+        """The same calls, by each number of their effects that has no result yet."""
         self._busy: dict[Hashable, Call] = {}
+        """The channels and endpoints of these calls: no second call about one of them starts."""
         self._reported = False
         """Whether a warning about the calls that hang was logged."""
         self._full = False

@@ -31,6 +31,7 @@ class _Job:
         self.request = request
         self.ssl_context = ssl_context
         self.retried = False
+        """Whether it is sent again, because the kept connection ended before the response."""
 
     @property
     def place(self) -> tuple[object, ...]:
@@ -69,7 +70,9 @@ class HttpPool:
         self._options = options
         self._answered = answered
         self._queue: list[_Job] = []
+        """The requests that wait for a connection."""
         self._kept: dict[int, _Kept] = {}
+        """The connections, by the number of their transport."""
 
     def submit(
         self,

@@ -21,9 +21,9 @@ from ..auth import Auth, AuthEndpoint, AuthRequest, AuthResponse, OwnKey
 from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import AuthorizationError, excerpt
 from ..options import Options
-from ..states import AUTH_REQUEST, AuthInput, AuthState, advance
+from ..states import AuthInput, AuthState
 from .batches import batch_fields, split_answer
-from .calls import Call, Calls, Purpose
+from .calls import Calls, Purpose
 from .endpoint_format import (
     caused_by,
     check_authorization,
@@ -33,6 +33,7 @@ from .endpoint_format import (
     url_for,
 )
 from .http_pool import HttpPool
+from .jobs import Job, Request
 
 __all__ = ["AuthRequests"]
 
@@ -49,57 +50,6 @@ _WAITS_FOR = {
 """What a request waits for, by its state; in other states the auth endpoint has failed before."""
 
 _log = logger("auth")
-
-
-class _Request:
-    """A pending request for one authorization."""
-
-    __slots__ = ("attempt", "details", "job", "number", "refreshed", "source", "state")
-
-    def __init__(
-        self, number: int, details: AuthRequest, source: AuthEndpoint | Callable[..., object] | None
-    ) -> None:
-        self.number = number
-        self.details = details
-        self.source = source
-        self.state = S.NEW
-        self.job: _Job | None = None
-        self.attempt = 1
-        self.refreshed = False
-
-    def move(self, given: AuthInput) -> None:
-        self.state = advance(AUTH_REQUEST, self.state, given)
-
-
-class _Job:
-    """Requests to one endpoint, or to the application, that are made together."""
-
-    __slots__ = ("call", "headers", "number", "outdated", "params", "requests", "source")
-
-    def __init__(self, requests: list[_Request]) -> None:
-        self.number = requests[0].number
-        self.source = requests[0].source
-        self.requests = requests
-        self.call: Call | None = None
-        self.headers: Any = None
-        self.params: Any = None
-        self.outdated = False
-        """Whether the token was refreshed for another job since this one was prepared."""
-        for request in requests:
-            request.job = self
-
-    @property
-    def endpoint(self) -> AuthEndpoint:
-        assert isinstance(self.source, AuthEndpoint)
-        return self.source
-
-    @property
-    def details(self) -> list[AuthRequest]:
-        return [request.details for request in self.requests]
-
-    def move(self, given: AuthInput) -> None:
-        for request in self.requests:
-            request.move(given)
 
 
 class AuthRequests:
@@ -134,15 +84,20 @@ class AuthRequests:
             Timer.CALL,
             transports.effects.append,
         )
-        self._requests: dict[int, _Request] = {}
-        self._gathered: list[_Request] = []
-        self._queue: dict[int, _Job] = {}
-        """Jobs for endpoints that wait."""
-        self._at_endpoint: dict[int, _Job] = {}
-        self._refreshing: dict[int, list[_Job]] = {}
+        self._requests: dict[int, Request] = {}
+        """All pending requests, by number."""
+        self._gathered: list[Request] = []
+        """The requests of this turn that are sent together, and canceled ones."""
+        self._queue: dict[int, Job] = {}
+        """The jobs for endpoints that wait, by number."""
+        self._at_endpoint: dict[int, Job] = {}
+        """The jobs for endpoints that are in progress: prepared, sent, or refreshing the token."""
+        self._refreshing: dict[int, list[Job]] = {}
         """The jobs that wait for a new token, by the `id` of their endpoint."""
-        self._answers: list[tuple[_Request, Result]] = []
+        self._answers: list[tuple[Request, Result]] = []
+        """The answers that `_flush` delivers at the end of the current input."""
         self._last = 0
+        """The number of the last request or call."""
 
     def use(self, options: Options) -> None:
         """Use other options from the next request on."""
@@ -155,7 +110,7 @@ class AuthRequests:
             return self._checked_key(details, check_authorization(source, details.channel))
         if isinstance(source, OwnKey):
             return self._checked_key(details, self._signed(source, details))
-        request = _Request(self.new_number(), details, source)
+        request = Request(self.new_number(), details, source)
         self._requests[request.number] = request
         self._enqueue(request, now)
         if self._answers and self._answers[-1][0] is request:
@@ -218,14 +173,14 @@ class AuthRequests:
         """Make the requests of one turn together, in batches."""
         gathered = [one for one in self._gathered if one.state is S.GATHERED]
         self._gathered = []
-        groups: dict[int, list[_Request]] = {}
+        groups: dict[int, list[Request]] = {}
         for request in gathered:
             groups.setdefault(id(request.source), []).append(request)
         for group in groups.values():
             source = group[0].source
             size = source.batch if isinstance(source, AuthEndpoint) else len(group)
             for start in range(0, len(group), size):
-                self._put(_Job(group[start : start + size]), now)
+                self._put(Job(group[start : start + size]), now)
         self._start_waiting(now)
         self._flush(now)
 
@@ -245,7 +200,7 @@ class AuthRequests:
 
     # Jobs.
 
-    def _enqueue(self, request: _Request, now: float) -> None:
+    def _enqueue(self, request: Request, now: float) -> None:
         source = request.source
         together = source is None and self._many
         if isinstance(source, AuthEndpoint):
@@ -255,10 +210,10 @@ class AuthRequests:
             self._gathered.append(request)
             self._timers.set(Timer.GATHER, now)
             return
-        self._put(_Job([request]), now)
+        self._put(Job([request]), now)
         self._start_waiting(now)
 
-    def _put(self, job: _Job, now: float) -> None:
+    def _put(self, job: Job, now: float) -> None:
         """Queue a job for an endpoint, or submit the call of the application."""
         job.move(G.QUEUE)
         if isinstance(job.source, AuthEndpoint):
@@ -274,7 +229,7 @@ class AuthRequests:
 
     def _call(
         self,
-        job: _Job,
+        job: Job,
         effect: Authorize | AuthorizeMany | CallApplication,
         begun: Callable[[float], None],
         ended: Callable[[int, object, float], None],
@@ -284,7 +239,7 @@ class AuthRequests:
         endpoint = id(job.source) if isinstance(job.source, AuthEndpoint) else None
         job.call = self._calls.submit(effect, Purpose(subjects, begun, ended, endpoint), now)
 
-    def _called(self, job: _Job, now: float) -> None:
+    def _called(self, job: Job, now: float) -> None:
         """Start the timeout of the requests: the application's function is called now."""
         job.move(G.CALL)
         self._start_timeout(job, now)
@@ -313,20 +268,20 @@ class AuthRequests:
             self._prepare(job, now)
         self._calls.start_waiting(now)
 
-    def _start_timeout(self, job: _Job, now: float) -> None:
+    def _start_timeout(self, job: Job, now: float) -> None:
         """Set the timer of each request, unless it is set."""
         for request in job.requests:
             if not self._timers.is_set(Timer.AUTH, request.number):
                 self._timers.set(Timer.AUTH, now + self._options.auth_timeout, request.number)
 
-    def _prepare(self, job: _Job, now: float) -> None:
+    def _prepare(self, job: Job, now: float) -> None:
         """Get headers and params of the endpoint again: they may contain a new token."""
         job.outdated = False
         job.headers, job.params = job.endpoint.headers, job.endpoint.params
         job.move(G.PREPARE)
         self._prepare_next(job, now)
 
-    def _prepare_next(self, job: _Job, now: float) -> None:
+    def _prepare_next(self, job: Job, now: float) -> None:
         """Call the next function that returns headers or params, or send the request when none is left."""
         for name in ("headers", "params"):
             function: Any = getattr(job, name)
@@ -354,10 +309,10 @@ class AuthRequests:
         job.move(G.SEND)
         self._pool.submit(job.number, address, outgoing, now, job.endpoint.ssl_context)
 
-    def _goes_as_batch(self, job: _Job) -> bool:
+    def _goes_as_batch(self, job: Job) -> bool:
         return job.endpoint.batch > 1 and job.requests[0].details.channel is not None
 
-    def _prepared(self, job: _Job, name: str, _number: int, result: object, now: float) -> None:
+    def _prepared(self, job: Job, name: str, _number: int, result: object, now: float) -> None:
         """Process the result of a function that returns headers or params."""
         if isinstance(result, BaseException):
             self._fail(job, result, f"AuthEndpoint.{name} raised", now)
@@ -375,7 +330,7 @@ class AuthRequests:
         self._start_waiting(now)
         self._flush(now)
 
-    def _answered(self, job: _Job, outcome: HttpResponse | HttpFailed, now: float) -> None:
+    def _answered(self, job: Job, outcome: HttpResponse | HttpFailed, now: float) -> None:
         """Process the answer of the endpoint to a job."""
         endpoint = job.endpoint
         refused = isinstance(outcome, HttpResponse) and outcome.status in (401, 403, 419)
@@ -390,7 +345,7 @@ class AuthRequests:
             result = read_answer(endpoint, request.details.channel, one)
             self._finish_or_retry(request, result, now)
 
-    def _finish_or_retry(self, request: _Request, result: Result, now: float) -> None:
+    def _finish_or_retry(self, request: Request, result: Result, now: float) -> None:
         """Finish the request, or plan to repeat it after a temporary failure."""
         again = isinstance(result, AuthorizationError) and result.temporary
         if not again or request.attempt >= self._options.auth_attempts:
@@ -405,7 +360,7 @@ class AuthRequests:
 
     # Refreshing a token.
 
-    def _refresh(self, job: _Job, now: float) -> None:
+    def _refresh(self, job: Job, now: float) -> None:
         """Call the refresh function, once for all jobs refused with the old token, and then repeat the jobs."""
         endpoint = job.endpoint
         for request in job.requests:
@@ -447,11 +402,11 @@ class AuthRequests:
             return caused_by(error, "signing failed", details.channel)
         return check_authorization(response, details.channel)
 
-    def _fail(self, job: _Job, error: BaseException, what: str, now: float) -> None:
+    def _fail(self, job: Job, error: BaseException, what: str, now: float) -> None:
         for request in list(job.requests):
             self._finish(request, caused_by(error, what, request.details.channel), now)
 
-    def _finish(self, request: _Request, result: Result, now: float) -> None:
+    def _finish(self, request: Request, result: Result, now: float) -> None:
         """End a request with its answer. `_flush` delivers it after the input is processed."""
         self._forget(request, now)
         self._answers.append((request, self._checked_key(request.details, result)))
@@ -469,14 +424,14 @@ class AuthRequests:
             _log.warning("the authorization for %s has another app key than this client", who)
         return result
 
-    def _forget(self, request: _Request, now: float) -> None:
+    def _forget(self, request: Request, now: float) -> None:
         del self._requests[request.number]
         self._leave_job(request, now)
         request.move(G.END)
         self._timers.stop(Timer.AUTH, request.number)
         self._timers.stop(Timer.AUTH_RETRY, request.number)
 
-    def _leave_job(self, request: _Request, now: float) -> None:
+    def _leave_job(self, request: Request, now: float) -> None:
         """Remove a request from its job; cancel the job when it was the last one."""
         job, request.job = request.job, None
         if job is None:

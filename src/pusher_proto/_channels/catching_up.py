@@ -33,7 +33,7 @@ Ended = Callable[[int, object, float], None]
 """Called with the number of a call, the result or exception of its function, and the time."""
 
 IsNew = Callable[[CatchUp, ChannelEvent, int], bool]
-"""`CatchUp.is_new`, or what replaces it."""
+"""The type of `CatchUp.is_new`, and of the functions of a recording and a replay that replace it."""
 
 _HOLE: Final = None
 """Marks a place among the held messages where others may be missing."""
@@ -70,12 +70,18 @@ class CatchingUp:
         self._channel = channel
         self._name = channel.name
         self.memory = memory
+        """The functions of the application, and the record of the delivered events."""
         self.state = S.UNCONFIRMED
         self._held: list[ChannelEvent | DecryptionFailed | None] = []
+        """The held messages, and a `_HOLE` at each place where others may be missing."""
         self._size = 0
+        """Their bytes."""
         self._call: Call | None = None
+        """The pending call of the function, in FETCHING."""
         self._attempt = 0
+        """The number of the current or last attempt to fetch."""
         self._error: BaseException | None = None
+        """Why the last attempt failed."""
 
     # Inputs.
 
@@ -335,8 +341,9 @@ class CatchUps:
         self.wall_clock: Callable[[], float] | None = None
         """Returns seconds since the epoch, for `Gap.since`."""
         self.is_new: IsNew = CatchUp.is_new
-        """Asks the `key` of a channel. A recording notes the result, and a replay has it from there."""
+        """Called for each event. A recording replaces it to store the results, and a replay to use them."""
         self.gaps_closed = self.gaps_not_closed = self.duplicates = 0
+        """The counts of `Stats`."""
         self.bad_keys = 0
         """How many events had a key that could not be used."""
         self._calls: Calls | None = None

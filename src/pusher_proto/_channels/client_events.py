@@ -91,11 +91,13 @@ class ClientEvents:
         self._connector = connector
         self._state_of = state_of
         self._tokens = float(options.client_event_rate or 0)
+        """How many events the rate allowed at `_counted_at`."""
         self._counted_at = float("-inf")
-        # An empty deque would take 700 bytes.
         self._waiting: dict[int, _Waiting] = {}
+        """The waiting events, by number."""
         self._waiting_bytes = 0
         self._ready: list[int] = []
+        """A heap of the numbers of events that wait for the rate only, and of removed ones."""
         self._outboxes: dict[str, dict[int, _Waiting]] = {}
         """The events in outboxes, by channel."""
         self._pings_before: int | None = None
@@ -103,6 +105,7 @@ class ClientEvents:
         self.last: int = 0
         """The number of the last event that was queued."""
         self._drops = 0
+        """How often events were dropped, for the log."""
         self.dropped: int = 0
         """How many waiting events were dropped: they were too old, or their channel was unsubscribed."""
         self.replaced: int = 0

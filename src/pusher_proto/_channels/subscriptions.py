@@ -55,7 +55,8 @@ __all__ = ["Subscriptions"]
 
 C, G = ChannelState, ChannelInput
 
-_LEFT = 256  # how many unsubscribed channels keep the state UNSUBSCRIBED; all others are IDLE
+_LEFT = 256
+"""How many unsubscribed channels keep the state UNSUBSCRIBED; the others are IDLE, as if never subscribed."""
 _LEAVE_TIMEOUT = 1.0
 """How many seconds a reconnect waits for the pong after unsubscribing from all channels."""
 
@@ -410,7 +411,8 @@ class Subscriptions:
         if channel is None or channel.state not in _UNANSWERED:
             self._emit(ServerError(error.code, excerpt(error.message), name))
             return
-        leaving, already = channel.state is C.UNSUBSCRIBING, "xisting subscription" in error.message
+        leaving = channel.state is C.UNSUBSCRIBING
+        already = "existing subscription" in error.message.lower()
         if already and (leaving or channel.roster is None):
             self._succeed(channel, None, now)
             # The server sent the cached event after its first success.

@@ -37,11 +37,14 @@ class Suspects:
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
+        """The suspects."""
         self._ends = 0
+        """How many connections in a row ended while a subscribe was unanswered."""
         self._convicted: dict[str, None] = {}
         self._first: str | None = None
         """The suspect that the next connection subscribes first."""
         self._first_answered = False
+        """Whether it was answered on the current connection."""
         self._no_limit = False
         """Whether a suspect that was subscribed first ended its connection; reset when there are no suspects."""
         self._slowings = 0

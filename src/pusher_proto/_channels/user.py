@@ -106,14 +106,19 @@ class User:
         self._failures = 0
         """Failures in a row on this connection, as `_count_failure` counts them."""
         self._failing_since = 0.0
+        """When the first of them was."""
         self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
+        """The data of the signed-in user."""
         self._online: frozenset[str] = _NOBODY
+        """The users of the watchlist that are online."""
         self._watched: frozenset[str] = _NOBODY
+        """All users of the watchlist, if the server sent it with the success."""
         self._held: list[tuple[str, Any]] = []
         """Watchlist messages that were received before the success: Sockudo sends them first."""
         self.id: str | None = None
+        """The id of the signed-in user."""
 
     @property
     def wanted(self) -> bool:

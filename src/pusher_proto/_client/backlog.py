@@ -30,8 +30,11 @@ class Backlog:
         self._scopes: dict[str, int] = {}
         """The channels, each with the place of its first success, or 0 when that is not kept."""
         self._messages: dict[str, _Kept] = {}
+        """The kept messages of each channel, in order."""
         self._others: dict[str, _Kept] = {}
+        """Its other kept events."""
         self._warned: dict[str, None] = {}
+        """The channels about which a warning was logged."""
         self.last: int = 0
         """The place of the last event."""
 

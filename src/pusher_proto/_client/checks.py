@@ -12,7 +12,8 @@ from ..errors import ClientClosed, LocalProtocolError, NotSubscribed, PusherErro
 from ..events import USER_SCOPE
 from ..session import Session
 from ..states import ChannelState, UserState
-from .delivery import Delivery, DriverCalls
+from .delivery import Delivery
+from .driver_calls import DriverCalls
 from .pending import PENDING, Pending, fresh
 
 __all__ = ["Checks"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from .._base.logs import logger
 from ..errors import ConnectionFailed, excerpt
@@ -30,12 +29,13 @@ from ..events import (
 from ..options import Options
 from ..session import Session
 from .backlog import Backlog
+from .driver_calls import DriverCalls
 from .router import Router
 from .signal import Signal
 from .sinks import Sink
 from .waits import Trace, Traces
 
-__all__ = ["HELD_UP_FOR", "Delivery", "DriverCalls"]
+__all__ = ["HELD_UP_FOR", "Delivery"]
 
 HELD_UP_FOR = 10.0
 """After a pause of reading of this many seconds, a warning names the consumers that cause it."""
@@ -43,21 +43,6 @@ HELD_UP_FOR = 10.0
 _FAILURES = (SubscriptionFailed, SignInFailed)
 
 _log = logger("client")
-
-
-class DriverCalls(NamedTuple):
-    """Functions of the driver that the client calls."""
-
-    now: Callable[[], float]
-    """Return monotonic seconds."""
-    changed: Callable[[], None]
-    """Carry out the session's effects, deliver its events and set its timer."""
-    usable: Callable[[], None]
-    """Raise the error that ended the driver, if there was one."""
-    here: Callable[[], None]
-    """Raise if the client cannot be used in this thread or on this event loop."""
-    wake: Callable[[], None]
-    """Schedule a call of `changed`. May be called in any thread, and while any other code runs."""
 
 
 class Delivery:
@@ -99,11 +84,17 @@ class Delivery:
         """About how many bytes are buffered, while reading is paused."""
         self._paused_at: float | None = None
         self._abandoned: list[Sink] = []
+        """The sinks whose consumers were garbage-collected, until `sweep`."""
         self._dropped: list[tuple[Sink, EventsDropped]] = []
+        """The `EventsDropped` to deliver, each with the sink that it is about."""
         self._dropped_before = 0
+        """How many events were dropped by sinks that were removed."""
         self._failed: ConnectionFailed | None = None
+        """The final failure before the client was closed."""
         self._seen_changes = 0
+        """The value of `EventQueue.changes` at the last delivery."""
         self._delivering = False
+        """Whether events are being delivered: commands of predicates do not deliver inside that."""
 
     def wake_all(self) -> None:
         """Wake all waits: the driver has ended, and each wait raises the reason."""
@@ -225,7 +216,7 @@ class Delivery:
             self._scope_changed(sink.channel)
 
     def _report_messages(self) -> None:
-        """Tell the session which `Message` events to emit: only the classes that a sink selects."""
+        """Set which `Message` events the session emits: only the classes that a sink selects."""
         wanted = {sink.choice.messages for sink in self.router}
         some = ProtocolMessage if ProtocolMessage in wanted else None
         self.session.report_messages(Message if Message in wanted else some)

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..session import Session
 from .checks import Checks
-from .delivery import Delivery, DriverCalls
+from .delivery import Delivery
+from .driver_calls import DriverCalls
 from .registry import Bindings
 
 __all__ = ["Host"]

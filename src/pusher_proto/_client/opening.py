@@ -1,4 +1,4 @@
-"""Opening something on an event loop, with or without a block."""
+"""The result of `open_pusher` and `serve` on an event loop: it is awaitable, and an async context manager."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ OpenedT = TypeVar("OpenedT", bound=AbstractAsyncContextManager[Any])
 
 
 class Opening(AbstractAsyncContextManager[OpenedT], Generic[OpenedT]):
-    """What `open_pusher` and `serve` return: await it to open, or enter it to open for the length of a block."""
+    """Opens a client or server, once: when it is awaited, or for the duration of an `async with` block.
+
+    `name` is the function that returned it, for messages; `open_` opens.
+    """
 
     def __init__(self, name: str, open_: Callable[[], Awaitable[OpenedT]]) -> None:
         self._name = name

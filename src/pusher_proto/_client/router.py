@@ -30,6 +30,7 @@ class Router:
 
     def __init__(self) -> None:
         self._sinks: dict[str | None, dict[Sink, None]] = {}
+        """The sinks of each scope, in the order of adding."""
         self.known: dict[tuple[str, str], Route] = {}
         """The cached routes, by channel and name of the message."""
         self.alone: dict[tuple[str, str], Sink] = {}

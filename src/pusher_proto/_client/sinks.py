@@ -60,6 +60,7 @@ class Sink:
         self.episode: int = 0
         """How many of them since the last `EventsDropped` was emitted."""
         self.overflowed: bool = False
+        """Whether events were dropped since the last one in the queue, with the policy "raise"."""
         self.closed: bool = False
         self.signal: Signal = Signal()
         self._where = where
@@ -68,6 +69,7 @@ class Sink:
         self.special: bool = self.picky or once or not self.claims
         """Whether delivery has to do more than call `put` for an event."""
         self._trouble: Exception | None = None
+        """The exception of a predicate that the next `take` without an event raises."""
         self._buffer = buffer
         self._overflow = overflow
         self.waits: bool = overflow == "wait"
@@ -81,6 +83,7 @@ class Sink:
         self.charged: int = 0
         """The bytes of these events, without events that were counted for another sink."""
         self._room = _UNLIMITED if self.waits else buffer
+        """How many events `put` buffers."""
 
     @property
     def name(self) -> str:

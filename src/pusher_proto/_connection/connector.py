@@ -35,7 +35,7 @@ from ..states import SESSION, SessionInput, SessionState, Watcher, advance, unwa
 from .attempts import Attempts
 from .ledger import Ledger, RequestKind
 from .link import Link
-from .wording import error_text
+from .wording import PHASES, error_text
 
 __all__ = ["Connector", "Reports"]
 
@@ -49,12 +49,6 @@ _PUBLIC = {
     S.CLOSING: ConnectionState.DISCONNECTED,
     S.CLOSED: ConnectionState.DISCONNECTED,
 }
-_PHASES = {
-    S.OPENING: "name lookup, TCP or TLS",
-    S.UPGRADING: "the upgrade",
-    S.GREETING: "the greeting",
-}
-
 _log = logger("connection")
 
 
@@ -110,17 +104,22 @@ class Connector:
         """Whether reading of the current connection is paused."""
         self._paused_at = 0.0
         self.pauses: int = 0
+        """How often reading was paused."""
         self._inflated = 0
+        """The value of `Link.inflated` at the last `take_inflated`."""
         self.ledger: Ledger = Ledger(in_order=options.answers_in_order)
         """The unanswered requests of the connection."""
         self.socket_id: str | None = None
         self.failure: ConnectionFailed | None = None
+        """Why the state is FAILED, or None."""
         self.last_loss: str = ""
+        """The reason of the last end."""
         self.last_error: BaseException | None = None
         """Why there is no connection; None before the first failure and while connected."""
         self.last_end: Ended | None = None
         """How the last connection or attempt ended; None when the application closed it."""
         self.connections: int = 0
+        """How many connections were established."""
         self._watcher: Watcher = unwatched
         self._good_from = 0
         """The value of `connections` when the current options were set."""
@@ -336,7 +335,7 @@ class Connector:
 
     def open_due(self, now: float) -> None:
         """Fail the attempt: `connect_timeout` has passed."""
-        limit, phase = self._options.connect_timeout, _PHASES[self._state]
+        limit, phase = self._options.connect_timeout, PHASES[self._state]
         reason = f"no connection within {limit:g} s: {phase} did not end"
         hint = f"check that a server listens at {self._where}, and that it speaks TLS if tls=True"
         self._abort(Ended(None, reason, Cause.NO_NETWORK, hint=hint), now)

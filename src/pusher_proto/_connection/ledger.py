@@ -76,7 +76,6 @@ class PingCounts(NamedTuple):
 class Verdict(Struct, frozen=True):
     """An error with the request that it refuses; `refused` is None for an error that refuses no request.
 
-
     `channel` is the channel of that request, or the one that the error is about.
     """
 
@@ -116,6 +115,7 @@ class Ledger:
     def __init__(self, *, in_order: bool) -> None:
         self._known_in_order = self._in_order = in_order
         self._count = 0
+        """The number of the last request."""
         self._waiting: dict[int, Key] = {}
         """The unanswered requests that get an answer, by number. Requests are numbered in the order of sending."""
         self._numbers: dict[Key, int] = {}
@@ -131,9 +131,11 @@ class Ledger:
         self._refused: dict[Key, None] = {}
         """Requests to which an error without a name was attributed."""
         self._pinged_at = 0.0
+        """When the unanswered ping was sent."""
         self.pings: int = 0
+        """How many pings were sent."""
         self.pongs: int = 0
-        """How many pings were sent, and how many of them were answered."""
+        """How many of them were answered."""
         self._unplaced: _Error | None = None
         """The last error that could not be attributed."""
 
@@ -308,12 +310,12 @@ class Ledger:
     def _aligned(
         self, waiting: dict[int, Key], silent: dict[int, Key], errors: list[_Error]
     ) -> list[Verdict]:
-        """Attribute the errors in order: one to each request that gets an answer, the rest to the silent requests."""
-        more, channel, first = (
-            len(errors) - len(waiting),
-            _triggered(silent),
-            min(silent, default=0),
-        )
+        """Attribute the errors in order: one to each request that gets an answer, the rest to the silent requests.
+
+        The silent requests count as one: the rest has the place of the first of them.
+        """
+        more, channel = len(errors) - len(waiting), _triggered(silent)
+        first = min(silent, default=0)
         found: list[Verdict] = []
         for number in sorted({*waiting, first}, reverse=True):
             if number in waiting:

@@ -1,11 +1,19 @@
-"""Describes errors of the operating system and of TLS."""
+"""Describes errors of the operating system and of TLS, and the phases of an attempt to connect."""
 
 from __future__ import annotations
 
 from .._protocol.hints import explained
 from ..errors import excerpt, message_of
+from ..states import SessionState
 
-__all__ = ["error_text"]
+__all__ = ["PHASES", "error_text"]
+
+PHASES = {
+    SessionState.OPENING: "name lookup, TCP or TLS",
+    SessionState.UPGRADING: "the upgrade",
+    SessionState.GREETING: "the greeting",
+}
+"""The phase in which each state is."""
 
 
 def error_text(error: BaseException, where: str, proxy: object, *, opening: bool) -> str:

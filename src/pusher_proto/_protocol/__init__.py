@@ -1,4 +1,5 @@
 """Interprets Pusher's messages, close codes and errors.
 
-Converts envelopes into events and control messages; keeps no state.
+Converts envelopes into events and control messages; keeps no state. Knows `_wire` and the vocabulary: events, errors,
+options.
 """

@@ -63,6 +63,7 @@ class _Stream:
         self.owner = owner
         self.address = address
         self.tunnel = tunnel
+        """The tunnel through the proxy, until it is open; None without a proxy."""
         self.ssl_context = ssl_context
         self.state = S.OPENING
         self.unsent = 0
@@ -97,6 +98,7 @@ class Transports:
         self._close_timeout = close_timeout
         self._streams: dict[int, _Stream] = {}
         self._last = 0
+        """The number of the last stream."""
 
     def use(self, proxy: Proxy | None) -> None:
         """Use this proxy, or none, for streams that are opened from now on."""
