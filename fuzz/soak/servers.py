@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import IO, Any, ClassVar, NamedTuple
 
 from fuzz.soak.judge import Published
-from real_servers.process import START_TIMEOUT, App, Habits, RealServer, ServerError, Tls
+from real_servers.process import App, Habits, RealServer, ServerError, Tls
 from reverb import harness as reverb
 from sockudo import harness as sockudo
 from soketi import harness as soketi
@@ -78,13 +78,7 @@ class Own(RealServer):
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT
-        while '"port"' not in self.log:
-            if self._process.poll() is not None:
-                raise self._error("the server ended before it was ready")
-            if time.monotonic() > deadline:
-                raise self._error(f"the server did not get ready in {START_TIMEOUT:g} s")
-            time.sleep(0.02)
+        self._wait_until(lambda: '"port"' in self.log)
 
 
 class OwnAsReverb(Own):

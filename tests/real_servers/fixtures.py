@@ -1,14 +1,21 @@
-"""Fixtures for scenarios on real servers: our client on each runner, and the event loop of the test itself."""
+"""Fixtures for scenarios on real servers: the servers, our client on each runner, and the event loop of the test.
+
+The conftest of each server has the fixture `server_class`, the class of its servers.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from drivers.runners import RUNNERS, Driver
+from real_servers.process import RealServer, StartServer
 
-__all__ = ["anyio_backend", "driver", "require"]
+__all__ = ["anyio_backend", "driver", "require", "server", "start_server"]
 
 
 def require(what: str, reason: str | None) -> None:
@@ -33,3 +40,22 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
         return "asyncio"
     driver: Driver = request.getfixturevalue("driver")
     return "trio" if driver.runner == "trio" else "asyncio"
+
+
+@pytest.fixture(scope="module")
+def server(server_class: type[RealServer]) -> Iterator[RealServer]:
+    """A server with the default apps, shared by the tests of a module, which leave it running."""
+    with server_class.start() as server:
+        yield server
+        assert server.returncode is None, f"the shared server ended before its time:\n{server.log}"
+
+
+@pytest.fixture
+def start_server(server_class: type[RealServer]) -> Iterator[StartServer]:
+    """`RealServer.start`, for tests with their own servers; all are stopped after the test."""
+    with ExitStack() as servers:
+
+        def start(*args: Any, **settings: Any) -> RealServer:
+            return servers.enter_context(server_class.start(*args, **settings))
+
+        yield start

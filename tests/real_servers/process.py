@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,7 @@ _END_TIMEOUT = 15.0
 # How long to try for a port that is not free yet, and how often.
 _PORT_TIMEOUT = 5.0
 _PORT_INTERVAL = 0.05
+_READY_INTERVAL = 0.05
 _LOG_TAIL = 4000
 
 
@@ -212,6 +213,25 @@ class RealServer(ABC):
     @abstractmethod
     def _wait_ready(self) -> None:
         """Wait until it serves. Raises ServerError after `START_TIMEOUT`."""
+
+    def _wait_until(self, is_up: Callable[[], bool]) -> None:
+        """Wait until `is_up()`. Raises ServerError when the process ends before that, and after `START_TIMEOUT`."""
+        deadline = time.monotonic() + START_TIMEOUT
+        while not is_up():
+            if self._process.poll() is not None:
+                raise self._error("the server ended before it was ready")
+            if time.monotonic() > deadline:
+                raise self._error(f"the server did not get ready in {START_TIMEOUT:g} s")
+            time.sleep(_READY_INTERVAL)
+
+    def _answer_to(self, target: str) -> tuple[int, bytes, Mapping[str, str]] | None:
+        """Return the answer to a GET as `request` does, or None while nothing answers."""
+        try:
+            return self.request(target)
+        except ServerError as error:
+            if isinstance(error.__cause__, (OSError, http.client.HTTPException)):
+                return None
+            raise
 
     def stop(self) -> None:
         """End the server in good order: it sends 4200 to all clients."""

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from real_servers.fixtures import anyio_backend, driver, require
+from real_servers.fixtures import anyio_backend, driver, require, server, start_server
 from real_servers.process import RealServer
 from reverb.harness import Reverb, prepare
-from soketi.conftest import (
-    node,
-    pytest_collection_finish,
-    server,
-    soketi_ready,
-    start_server,
-)
+from soketi.conftest import node, pytest_collection_finish, soketi_ready
 
 __all__ = [
     "anyio_backend",

@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from real_servers.process import (
     HOST,
-    START_TIMEOUT,
     App,
     Habits,
     RealServer,
@@ -35,7 +32,6 @@ VARIABLE = "PUSHER_PROTO_REVERB"
 """The variable with the folder of a Laravel application that has Reverb."""
 
 _START = Path(__file__).with_name("start.php")
-_READY_INTERVAL = 0.05
 
 
 class Reverb(RealServer):
@@ -93,22 +89,11 @@ class Reverb(RealServer):
 
     def _wait_ready(self) -> None:
         self._start_guard()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._is_up():
-            if self._process.poll() is not None:
-                raise self._error("the server ended before it was ready")
-            if time.monotonic() > deadline:
-                raise self._error(f"the server did not get ready in {START_TIMEOUT:g} s")
-            time.sleep(_READY_INTERVAL)
+        self._wait_until(self._is_up)
 
     def _is_up(self) -> bool:
-        try:
-            status, body, _ = self.request("/up")
-        except ServerError as error:
-            if isinstance(error.__cause__, (OSError, http.client.HTTPException)):
-                return False
-            raise
-        return (status, body) == (200, b'{"health":"OK"}')
+        answer = self._answer_to("/up")
+        return answer is not None and answer[:2] == (200, b'{"health":"OK"}')
 
 
 def command(*arguments: str) -> list[str]:

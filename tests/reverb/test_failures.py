@@ -14,7 +14,6 @@ import pytest
 from drivers.runners import Driver, until
 from pusher_proto import (
     CacheMiss,
-    ChannelState,
     ConnectionEstablished,
     ConnectionFailed,
     ConnectionLost,
@@ -168,26 +167,6 @@ async def test_F6_a_full_app_is_tried_again_by_a_client_that_was_connected(
                 loss = await first(losses)
             assert (loss.code, loss.will_retry) == (4004, True)
         await client.channel("news").wait_subscribed(TIMEOUT)
-
-
-@pytest.mark.parametrize("terminates", [False, True], ids=["refuses", "terminates"])
-async def test_F7_a_limit_of_messages_delays_channels_and_loses_none(
-    driver: Driver, start_server: StartServer, terminates: bool
-) -> None:
-    limit = {
-        "enabled": True,
-        "max_attempts": 10,
-        "decay_seconds": 1,
-        "terminate_on_limit": terminates,
-    }
-    server = await aside(start_server, [app(rate_limiting=limit)])
-    async with driver(options_of(server)) as client:
-        channels = [client.subscribe(fresh("news")) for _ in range(25)]
-        with anyio.fail_after(4 * TIMEOUT):
-            await until(
-                lambda: all(each.state is ChannelState.SUBSCRIBED for each in channels),
-                patience=4 * TIMEOUT,
-            )
 
 
 async def test_F8_a_failure_behind_the_upgrade_is_named(

@@ -34,7 +34,7 @@ def test_a_server_restarts_on_its_port_after_a_kill(start_server: StartServer) -
 def test_a_server_that_does_not_start_is_an_error_with_its_log(
     reverb_ready: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reverb.harness.START_TIMEOUT", 5.0)
+    monkeypatch.setattr("real_servers.process.START_TIMEOUT", 5.0)
     settings: dict[str, Any] = {"reverb.servers.reverb": None}
     with pytest.raises(ServerError, match="the server ended before it was ready"):
         Reverb.start(**settings)

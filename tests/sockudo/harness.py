@@ -6,21 +6,18 @@
 from __future__ import annotations
 
 import functools
-import http.client
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from real_servers.process import (
     HOST,
-    START_TIMEOUT,
     App,
     Habits,
     RealServer,
@@ -34,7 +31,6 @@ VERSION = "5.2.0"
 INSTALL = f"cargo install sockudo --version {VERSION} --locked --debug --features redis"
 
 _VERSION_TIMEOUT = 20.0
-_READY_INTERVAL = 0.05
 
 
 class Sockudo(RealServer):
@@ -81,13 +77,7 @@ class Sockudo(RealServer):
 
     def _wait_ready(self) -> None:
         self._start_guard()
-        deadline = time.monotonic() + START_TIMEOUT
-        while not self._is_up():
-            if self._process.poll() is not None:
-                raise self._error("the server ended before it was ready")
-            if time.monotonic() > deadline:
-                raise self._error(f"the server did not get ready in {START_TIMEOUT:g} s")
-            time.sleep(_READY_INTERVAL)
+        self._wait_until(self._is_up)
         Path(self._config_file()).unlink(missing_ok=True)
 
     def _config_file(self) -> str:
@@ -96,12 +86,10 @@ class Sockudo(RealServer):
         return str(arguments[-1])
 
     def _is_up(self) -> bool:
-        try:
-            status, _, headers = self.request("/up")
-        except ServerError as error:
-            if isinstance(error.__cause__, (OSError, http.client.HTTPException)):
-                return False
-            raise
+        answer = self._answer_to("/up")
+        if answer is None:
+            return False
+        status, _, headers = answer
         return status == 200 and "x-health-check" in {name.lower() for name in headers}
 
     def _wait(self) -> None:

@@ -17,7 +17,6 @@ from pusher_proto import (
     AuthRequest,
     AuthResponse,
     ChannelEvent,
-    ChannelState,
     ConnectionLost,
     ConnectionState,
     Event,
@@ -274,27 +273,6 @@ async def test_K9_an_authentication_deadline_of_a_good_connection_is_not_final(
         assert "sign-in" in loss.hint
         await client.wait_connected(TIMEOUT)
         await client.channel("news").wait_subscribed(TIMEOUT)
-
-
-@pytest.mark.parametrize("terminates", [False, True], ids=["refuses", "terminates"])
-async def test_K10_a_limit_of_messages_delays_channels_and_loses_none(
-    driver: Driver, start_server: StartServer, terminates: bool
-) -> None:
-    limit = {
-        "enabled": True,
-        "max_attempts": 10,
-        "decay_seconds": 1,
-        "terminate_on_limit": terminates,
-    }
-    app = App(id="1010", key="rate-key", secret="rate-secret", more={"message_rate_limit": limit})
-    server = await aside(start_server, [app])
-    async with driver(options_for(server, app)) as client:
-        channels = [client.subscribe(fresh("news")) for _ in range(25)]
-        with anyio.fail_after(4 * TIMEOUT):
-            await until(
-                lambda: all(each.state is ChannelState.SUBSCRIBED for each in channels),
-                patience=4 * TIMEOUT,
-            )
 
 
 @pytest.mark.smoke

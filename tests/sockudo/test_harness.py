@@ -99,7 +99,7 @@ def test_a_server_that_does_not_start_is_an_error_with_its_log(fake_binary: Path
 def test_a_server_that_never_serves_is_an_error(
     fake_binary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sockudo.harness.START_TIMEOUT", 0.2)
+    monkeypatch.setattr("real_servers.process.START_TIMEOUT", 0.2)
     monkeypatch.setattr(real_servers.process, "START_TIMEOUT", 0.2)
     write(fake_binary, "exec sleep 60")
     with pytest.raises(ServerError, match=r"^the server did not get ready in 0\.2 s"):

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from neighbours.member import Node
-from real_servers.fixtures import anyio_backend, driver, require
-from real_servers.process import RealServer, StartServer
+from real_servers.fixtures import anyio_backend, driver, require, server, start_server
+from real_servers.process import RealServer
 from slow import why_left_out
 from soketi.harness import Soketi, prepare
 
-__all__ = ["anyio_backend", "driver", "node", "pytest_collection_finish", "soketi_ready"]
+__all__ = [
+    "anyio_backend",
+    "driver",
+    "node",
+    "pytest_collection_finish",
+    "server",
+    "soketi_ready",
+    "start_server",
+]
 
 # An installation may fail for a while; one attempt is enough, and one report.
 _why_not = functools.cache(prepare)
@@ -42,25 +48,6 @@ def soketi_ready() -> None:
 def server_class(soketi_ready: None) -> type[RealServer]:
     """The class of the servers, for scenarios that start one for a whole module."""
     return Soketi
-
-
-@pytest.fixture(scope="module")
-def server(server_class: type[RealServer]) -> Iterator[RealServer]:
-    """A server with the default apps, shared by the tests of a module, which leave it running."""
-    with server_class.start() as server:
-        yield server
-        assert server.returncode is None, f"the shared server ended before its time:\n{server.log}"
-
-
-@pytest.fixture
-def start_server(server_class: type[RealServer]) -> Iterator[StartServer]:
-    """`RealServer.start`, for tests with their own servers; all are stopped after the test."""
-    with ExitStack() as servers:
-
-        def start(*args: Any, **settings: Any) -> RealServer:
-            return servers.enter_context(server_class.start(*args, **settings))
-
-        yield start
 
 
 @pytest.fixture(scope="module")
