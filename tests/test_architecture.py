@@ -172,8 +172,7 @@ def test_the_kit_knows_the_server_and_what_its_clients_are_opened_with(path: Pat
 def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
     """Imports for types alone count: a circle of types is one of ideas."""
     folder = SRC.joinpath(*package.split("."))
-    for_types = package != "pusher_proto.server"  # its parts name each other in types
-    graph = {path.stem: within(path, package, for_types=for_types) for path in folder.glob("*.py")}
+    graph = {path.stem: within(path, package, for_types=True) for path in folder.glob("*.py")}
     assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from ._names import Kind
-
-if TYPE_CHECKING:
-    from ._realm import Socket
+from ._users import Client
 
 __all__ = ["Cache", "CachedEvent", "Channel", "Member"]
 
@@ -29,7 +26,7 @@ class Channel:
     def __init__(self, name: str, kind: Kind) -> None:
         self.name = name
         self.kind = kind
-        self.subscribers: dict[Socket, Member | None] = {}
+        self.subscribers: dict[Client, Member | None] = {}
         self._members: dict[str, Member] = {}
         self._connections: dict[str, int] = {}
 
@@ -43,7 +40,7 @@ class Channel:
         """The name in `pusher_internal:subscription_succeeded`."""
         return self.name
 
-    def add(self, socket: Socket, member: Member | None) -> bool:
+    def add(self, socket: Client, member: Member | None) -> bool:
         """Add a subscriber; return whether its user was not on the channel before."""
         self.subscribers[socket] = member
         if member is None:
@@ -54,7 +51,7 @@ class Channel:
         self._connections[member.user_id] = count
         return count == 1
 
-    def remove(self, socket: Socket) -> Member | None:
+    def remove(self, socket: Client) -> Member | None:
         """Remove a subscriber; return its user if this was the last connection of that user."""
         member = self.subscribers.pop(socket)
         if member is None:
@@ -83,7 +80,7 @@ class Channel:
         """Return the data of `pusher_internal:member_removed`."""
         return {"user_id": member.user_id}
 
-    def user_id_of(self, sender: Socket) -> object:
+    def user_id_of(self, sender: Client) -> object:
         """Return the `user_id` that the server adds to client events of a subscriber, or None."""
         member = self.subscribers.get(sender)
         return None if member is None else member.user_id

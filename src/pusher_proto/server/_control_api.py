@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..errors import LocalProtocolError
 from ._connection import Connection
+from ._controls import Controls
 from ._faults import Answers, Shape
 from ._frames import json_text
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._reports import Report, Reports
-
-if TYPE_CHECKING:
-    from ._controls import Controls
 
 __all__ = ["ControlApi"]
 

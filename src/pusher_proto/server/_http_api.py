@@ -20,8 +20,9 @@ from ._frames import json_text, parse_json
 from ._http import HttpRequest, HttpResponse, failure, json_response, parse_form
 from ._limits import ServerLimits
 from ._names import Kind, is_name, kind_of
-from ._realm import Realm, Socket
+from ._realm import Realm
 from ._signatures import signature_matches
+from ._users import Client
 
 __all__ = ["HttpApi", "Wrong"]
 
@@ -71,7 +72,7 @@ class HttpApi:
         dialect: Dialect,
         wall_clock: Callable[[], float] | None,
         publish: Callable[[Realm, str, str, str, str | None, float], object],
-        end: Callable[[Socket, float], None],
+        end: Callable[[Client, float], None],
     ) -> None:
         self._realms = realms
         self._limits = limits

@@ -24,7 +24,7 @@ from ._limits import ServerLimits
 from ._names import USER_CHANNEL, Kind
 from ._reports import Reports
 from ._timers import Timers
-from ._users import User, Users
+from ._users import Client, Users
 from ._webhooks import Webhooks
 from ._websocket import text_frame
 from .apps import App
@@ -36,27 +36,12 @@ _COUNT_INTERVAL = 5.0
 _LARGE_CHANNEL = 100
 
 
-class Socket:
-    """A client with a socket id."""
+class Socket(Client):
+    """A client of one app."""
 
     def __init__(self, connection: Connection, realm: Realm, socket_id: str, serial: int) -> None:
-        self.connection = connection
+        super().__init__(connection, socket_id, serial)
         self.realm = realm
-        self.id = socket_id
-        self.serial = serial
-        """The number of this socket among all that the server has greeted, from 1."""
-        self.user: User | None = None
-        self.authorized = False
-        """Whether it has signed in, or subscribed to a channel that needs an authorization."""
-        self.channels: dict[str, None] = {}
-        self.recent_events: list[float] = []
-        """Times of its client events in the last second, if their rate is limited."""
-        self.window: tuple[float, int] = (float("-inf"), 0)
-        """Start of the current window of `App.message_rate`, and the messages in it."""
-
-    def send(self, text: str) -> None:
-        """Send one message."""
-        self.connection.send_text(text)
 
 
 @dataclass(frozen=True)
@@ -299,7 +284,7 @@ class Realm:
             }
         )
 
-    def sockets_of(self, user_id: str) -> list[Socket]:
+    def sockets_of(self, user_id: str) -> list[Client]:
         """Return the sockets of a user."""
         user = self.users.get(user_id)
         found = dict.fromkeys(user.sockets) if user else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -14,10 +14,9 @@ from ._http import HttpResponse
 from ._limits import ServerLimits
 from ._names import Kind
 from ._php import array_key, as_array, through_php
+from ._realm import Socket
 from ._signatures import wrong_channel_authorization
-
-if TYPE_CHECKING:
-    from ._realm import Socket
+from ._users import Client
 
 __all__ = ["ReverbConversation", "known_data"]
 
@@ -59,13 +58,13 @@ class _Channel(Channel):
         """The name, or None for a name that is false in PHP."""
         return None if self.name in ("", "0") else self.name
 
-    def add(self, socket: Socket, member: Member | None) -> bool:
+    def add(self, socket: Client, member: Member | None) -> bool:
         """Add a subscriber. A falsy user id is a new member with each connection."""
         is_new = member is not None and not self._is_there(member)
         self.subscribers[socket] = member
         return is_new
 
-    def remove(self, socket: Socket) -> Member | None:
+    def remove(self, socket: Client) -> Member | None:
         """Remove a subscriber. A falsy user id never leaves."""
         member = self.subscribers.pop(socket)
         if member is None or member.user_id in ("", "0") or self._is_there(member):
@@ -115,7 +114,7 @@ class _Channel(Channel):
         assert isinstance(member, _Member)
         return {"user_id": member.data["user_id"]}
 
-    def user_id_of(self, sender: Socket) -> object:
+    def user_id_of(self, sender: Client) -> object:
         """Return the id of a sender as it was given."""
         member = self.subscribers.get(sender)
         return member.data.get("user_id") if isinstance(member, _Member) else None

@@ -13,9 +13,10 @@ from ._frames import Json, parse_json
 from ._http import HttpRequest, HttpResponse, json_response, parse_form
 from ._http_api import HttpApi, Wrong
 from ._names import Kind
-from ._realm import Realm, Socket
+from ._realm import Realm
 from ._reverb import known_data
 from ._signatures import signature_matches
+from ._users import Client
 
 __all__ = ["ReverbApi"]
 
@@ -184,9 +185,9 @@ class ReverbApi(HttpApi):
                 self._end(socket, now)
 
 
-def _subscribed(realm: Realm) -> Iterator[tuple[Socket, object]]:
+def _subscribed(realm: Realm) -> Iterator[tuple[Client, object]]:
     """Yield the sockets that have a channel, in the order of the channels, each with its member in the first one."""
-    seen: set[Socket] = set()
+    seen: set[Client] = set()
     for channel in realm.channels.values():
         for socket, member in channel.subscribers.items():
             if socket not in seen:

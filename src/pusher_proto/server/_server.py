@@ -37,6 +37,7 @@ from ._reports import FRAMES
 from ._reverb import ReverbConversation
 from ._reverb_api import ReverbApi
 from ._sockudo import SockudoConversation
+from ._users import Client
 from ._webhooks import Webhooks
 from ._websocket import BinaryMessage
 from .apps import DEMO_APP, App
@@ -334,7 +335,7 @@ class Server(Controls):
         )
         self._refusals.message(self._sockets.get(connection), what, refused, now)
 
-    def _terminate(self, socket: Socket, now: float) -> None:
+    def _terminate(self, socket: Client, now: float) -> None:
         self._finish(socket.connection, self._dialect.terminated, now)
 
     # ---- WebSockets

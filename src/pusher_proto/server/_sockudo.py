@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import msgspec
 
@@ -14,13 +15,9 @@ from ._frames import ClientMessage, Json, encode, json_text, parse_json
 from ._http import HttpResponse, failure
 from ._limits import ServerLimits
 from ._names import USER_CHANNEL, Kind
+from ._realm import Socket
 from ._signatures import wrong_channel_authorization, wrong_user_authorization
-from ._users import Users
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ._realm import Socket
+from ._users import Client, Users
 
 __all__ = ["SockudoConversation"]
 
@@ -74,7 +71,7 @@ class _Users(Users):
 
     def sign_in(
         self,
-        socket: Socket,
+        socket: Client,
         user_id: str,
         info: msgspec.Raw | msgspec.UnsetType,
         watched: Sequence[str],
@@ -115,7 +112,7 @@ class _Channel(Channel):
             return {}
         return super().success_data()
 
-    def user_id_of(self, sender: Socket) -> object:  # noqa: ARG002 - as the base class
+    def user_id_of(self, sender: Client) -> object:  # noqa: ARG002 - as the base class
         """Return None: client events carry no `user_id`."""
         return None
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from ._connection import Connection
 from ._frames import encode, json_text
 
-if TYPE_CHECKING:
-    from ._realm import Socket
+__all__ = ["Client", "User", "Users"]
 
-__all__ = ["User", "Users"]
+
+class Client:
+    """A client with a socket id, whichever app it uses."""
+
+    def __init__(self, connection: Connection, socket_id: str, serial: int) -> None:
+        self.connection = connection
+        self.id = socket_id
+        self.serial = serial
+        """The number of this client among all that the server has greeted, from 1."""
+        self.user: User | None = None
+        self.authorized = False
+        """Whether it has signed in, or subscribed to a channel that needs an authorization."""
+        self.channels: dict[str, None] = {}
+        self.recent_events: list[float] = []
+        """Times of its client events in the last second, if their rate is limited."""
+        self.window: tuple[float, int] = (float("-inf"), 0)
+        """Start of the current window of `App.message_rate`, and the messages in it."""
+
+    def send(self, text: str) -> None:
+        """Send one message."""
+        self.connection.send_text(text)
 
 
 class User:
@@ -23,7 +42,7 @@ class User:
         self.info = info
         """The `user_info` of the first sign-in."""
         # Dicts are used as sets that keep their order: the same inputs give the same effects.
-        self.sockets: dict[Socket, Sequence[str]] = {}
+        self.sockets: dict[Client, Sequence[str]] = {}
         """Each socket with the users that it watches."""
 
 
@@ -32,7 +51,7 @@ class Users:
 
     def __init__(self) -> None:
         self._online: dict[str, User] = {}
-        self._watchers: dict[str, dict[Socket, None]] = {}
+        self._watchers: dict[str, dict[Client, None]] = {}
 
     def get(self, user_id: str) -> User | None:
         """Return a user, or None when no socket is signed in as that user."""
@@ -44,7 +63,7 @@ class Users:
 
     def sign_in(
         self,
-        socket: Socket,
+        socket: Client,
         user_id: str,
         info: msgspec.Raw | msgspec.UnsetType,
         watched: Sequence[str],
@@ -65,7 +84,7 @@ class Users:
         if is_new:
             self._notify_watchers(user_id, _watchlist_events(online=[user_id]), socket)
 
-    def sign_out(self, socket: Socket) -> None:
+    def sign_out(self, socket: Client) -> None:
         """Sign a socket out; with its last socket the user goes offline."""
         user = socket.user
         if user is None:
@@ -80,7 +99,7 @@ class Users:
             del self._online[user.id]
             self._notify_watchers(user.id, _watchlist_events(offline=[user.id]), socket)
 
-    def _notify_watchers(self, user_id: str, text: str, but: Socket) -> None:
+    def _notify_watchers(self, user_id: str, text: str, but: Client) -> None:
         for watcher in self._watchers.get(user_id, ()):
             if watcher is not but:
                 watcher.send(text)
