@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fuzz.environment import Environment
 from fuzz.gaps import Gaps
 from fuzz.outgoing import Outgoing
 from fuzz.readers import LOGS, Reader
@@ -28,9 +29,6 @@ from pusher_proto import (
 )
 from pusher_proto.signing import shared_secret, sign_channel, sign_user
 from simulation import Device
-
-if TYPE_CHECKING:
-    from fuzz.world import Weather
 
 __all__ = ["CHANNELS", "Application", "Broken"]
 
@@ -63,7 +61,7 @@ class Broken(AssertionError):
 class Application:
     """One application with its client, and a record of what it received."""
 
-    def __init__(self, weather: Weather, number: int, source: str) -> None:
+    def __init__(self, weather: Environment, number: int, source: str) -> None:
         self.weather = weather
         self.number = number
         self.source = source

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from fuzz.environment import Environment
 from pusher_proto import CatchUp, ChannelEvent, DecryptionFailed, Event, Gap, GapNotClosed
 from pusher_proto.gaps import FetchedEvent
 
 if TYPE_CHECKING:
-    from fuzz.world import Weather
     from simulation import Device
 
 __all__ = ["LOGS", "Reader"]
@@ -24,7 +24,7 @@ _SLACK = 1.0
 class Reader:
     """An application that catches up on the logs. Each log must be complete, except where the client reports a gap."""
 
-    def __init__(self, weather: Weather) -> None:
+    def __init__(self, weather: Environment) -> None:
         self._weather = weather
         self._next = Counter[str]()
         """The number that the next entry of each log must have."""

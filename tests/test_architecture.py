@@ -24,6 +24,7 @@ import pusher_sync.pysher
 
 SRC = Path(__file__).parents[1] / "src"
 CORE = SRC / "pusher_proto"
+FUZZ = SRC.parent / "fuzz"
 KIT = CORE / "testing"
 DRIVERS = [SRC / "pusher_anyio", SRC / "pusher_sync"]
 
@@ -173,6 +174,20 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
     """Imports for types alone count: a circle of types is one of ideas."""
     folder = SRC.joinpath(*package.split("."))
     graph = {path.stem: within(path, package, for_types=True) for path in folder.glob("*.py")}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
+
+
+def test_no_modules_of_the_fuzzers_import_each_other_in_a_circle() -> None:
+    graph = {
+        path.stem: {
+            name.removeprefix("fuzz.")
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.ImportFrom)
+            if (name := node.module or "").startswith("fuzz.")
+        }
+        for path in FUZZ.glob("*.py")
+    }
+    assert "world" in graph
     assert len(list(TopologicalSorter(graph).static_order())) >= len(graph)
 
 
