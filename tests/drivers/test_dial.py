@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pusher_anyio._io import current_loop
 from pusher_anyio._io._dial import connected
 from pusher_proto import OpenTransport, Options, Session
 from pusher_proto.driving import Wire, in_turns
@@ -70,7 +71,7 @@ def wire() -> Wire:
 
 
 async def dial_here() -> socket.socket:
-    return await connected(wire())
+    return await connected(wire(), current_loop().call)
 
 
 on_all = pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
 
         monkeypatch.setattr(anyio, "wait_writable", slowly)
         with anyio.CancelScope() as scope:
-            sock = await connected(wire())
+            sock = await connected(wire(), current_loop().call)
             assert sock.getpeername() in (addresses[0][4], addresses[1][4])
             sock.close()
         assert scope.cancelled_caught is cancelled

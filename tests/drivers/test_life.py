@@ -7,6 +7,7 @@ import contextvars
 import gc
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -14,6 +15,7 @@ import time
 import unittest
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +45,7 @@ from pusher_proto.driving import tls
 from pusher_proto.testing import DEMO_APP
 
 from .checkpoints import tasks
-from .runners import Clock, leaves_nothing, poll, silent_server, until
+from .runners import PATIENCE, Clock, leaves_nothing, poll, silent_server, until
 from .scenarios import quick
 
 BACKENDS = ["asyncio", "trio"]
@@ -1166,3 +1168,57 @@ def test_a_server_breaks_in_its_own_block(backend: str) -> None:
             await running.close()
 
     run(main, backend)
+
+
+# Name lookups
+
+
+class HangingLookup:
+    """Replaces the system's name lookup by one that hangs until the test is over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.began = threading.Event()
+        self.answer = threading.Event()
+        self._really = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:
+        numeric = (more.get("flags") or (args[3] if len(args) > 3 else 0)) & socket.AI_NUMERICHOST
+        if host not in ("name.test", b"name.test") or numeric:
+            return self._really(host, port, *args, **more)
+        self.began.set()
+        self.answer.wait(PATIENCE)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.fixture
+def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingLookup]:
+    with leaves_nothing():
+        lookup = HangingLookup(monkeypatch)
+        yield lookup
+        lookup.answer.set()
+        assert poll(lambda: not [t for t in threading.enumerate() if t.name.startswith("pusher")])
+
+
+@on_both
+def test_the_event_loop_ends_while_a_name_lookup_hangs(backend: str, lookup: HangingLookup) -> None:
+    async def main() -> None:
+        async with open_pusher(Options.from_host("name.test", key="k")):
+            await until(lookup.began.is_set)
+
+    with Clock() as clock:
+        anyio.run(main, backend=backend)
+    assert clock.seconds < PATIENCE / 2
+
+
+def test_hanging_name_lookups_leave_the_thread_pool_of_the_event_loop_to_the_program(
+    lookup: HangingLookup,
+) -> None:
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        async with open_pusher(Options.from_host("name.test", key="k")):
+            await until(lookup.began.is_set)
+            async with asyncio.timeout(PATIENCE / 2):
+                assert await asyncio.to_thread(int) == 0
+
+    anyio.run(main)

@@ -142,7 +142,7 @@ class _Connection(WireProtocol, asyncio.Protocol):
                 self._loop.gone(wire)
 
     async def _dial(self) -> None:
-        sock = await connected(self._wire)
+        sock = await connected(self._wire, self._loop.call)
         try:
             await self._loop.native.create_connection(lambda: self, sock=sock)
         except BaseException:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import ExitStack
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
@@ -17,9 +19,14 @@ from pusher_proto.driving import STAGGER, Wire, in_turns
 
 __all__ = ["connected"]
 
+Call = Callable[[Callable[[Any], object], object, Callable[[object], None]], object]
 
-async def connected(wire: Wire) -> socket.socket:
-    """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
+
+async def connected(wire: Wire, call: Call) -> socket.socket:
+    """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError.
+
+    `call` is `IO.call`, for the name lookup.
+    """
     won: list[socket.socket] = []
     error = OSError(f"{wire.host} has no address")
 
@@ -35,7 +42,7 @@ async def connected(wire: Wire) -> socket.socket:
         finally:
             over.set()
 
-    infos = await _addresses(wire.host, wire.port)
+    infos = await _addresses(call, wire)
     wire.resolved(infos)
     with ExitStack() as opened:
         async with anyio.create_task_group() as attempts:
@@ -50,13 +57,23 @@ async def connected(wire: Wire) -> socket.socket:
         return socket.socket(fileno=won[0].detach())  # the other sockets are closed
 
 
-async def _addresses(host: str, port: int) -> list[tuple[Any, ...]]:
-    kind = socket.SOCK_STREAM
-    try:
-        # An IP address is read without a thread.
-        return socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
-    except OSError:
-        return await anyio.getaddrinfo(host, port, type=kind)
+async def _addresses(call: Call, wire: Wire) -> list[tuple[Any, ...]]:
+    with suppress(OSError):  # an IP address is read without a thread
+        return name_lookup(wire, socket.AI_NUMERICHOST)
+    # Not in the thread pool of the event loop: a lookup may hang, and asyncio waits for the pool at the end.
+    found: Future[Any] = Future()
+    over = anyio.Event()
+    found.add_done_callback(lambda _: over.set())
+    call(name_lookup, wire, found.set_result)
+    await over.wait()
+    if isinstance(found.result(), BaseException):
+        raise found.result()
+    return found.result()  # type: ignore[no-any-return]  # a list of addresses
+
+
+def name_lookup(wire: Wire, flags: int = 0) -> list[tuple[Any, ...]]:
+    """Return the addresses of the wire's host."""
+    return socket.getaddrinfo(wire.host, wire.port, type=socket.SOCK_STREAM, flags=flags)
 
 
 async def _connect(sock: socket.socket, address: Any) -> None:

@@ -65,8 +65,8 @@ def _interrupt() -> NoReturn:
     raise _Interrupted
 
 
-async def _dial(wire: Wire, *_: object) -> SocketStream:
-    return await SocketStream.from_socket(await connected(wire))
+async def _dial(loop: Loop, wire: Wire, *_: object) -> SocketStream:
+    return await SocketStream.from_socket(await connected(wire, loop.call))
 
 
 class TrioLoop(Loop):
@@ -117,7 +117,7 @@ class TrioLoop(Loop):
         return current_task()
 
     def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
-        return Stream(self, wire, connect or partial(_dial, wire))
+        return Stream(self, wire, connect or partial(_dial, self, wire))
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
