@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint
 
 from pusher_proto import LocalProtocolError, PusherTimeout
 from pusher_proto.client import PENDING, Goal, Setup, Signal
@@ -41,7 +41,8 @@ class Waiting(Leaving):
 
     async def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         self._check_here()
-        await checkpoint_if_cancelled()
+        # Before anything is taken: an event would be lost if the task was cancelled after that.
+        await checkpoint()
         if timeout is None:
             return await self._until(goal)
         with anyio.move_on_after(timeout):
@@ -50,8 +51,6 @@ class Waiting(Leaving):
 
     async def _until(self, goal: Goal[T]) -> T:
         self._raise_errors()
-        # Before the check takes an event: asyncio cancels a task here despite the shield.
-        await cancel_shielded_checkpoint()
         while (outcome := goal.check()) is PENDING:
             await self._notified(goal.signal)
         return outcome
