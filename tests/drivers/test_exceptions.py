@@ -121,7 +121,7 @@ def test_two_exceptions_come_out_together(server: ServerInThread, backend: str) 
                     client.bind(ConnectionEstablished, fails_with(error))
                 await until(lambda: len(waiting) == 2)
                 await checkpoint()
-                now.set()
+                client._io.soon(now.set)  # while `run` waits
                 await client.run()
         assert sorted(caught.value.exceptions, key=repr) == [other, one]
 
