@@ -36,7 +36,7 @@ from pusher_sync import Client, open_pusher
 from pusher_sync._io import _loop
 
 from .runners import Clock, client_threads, free_port, leaves_nothing, poll, quickest
-from .scenarios import CLOSED_IN, QUICK, Authority, lost_port
+from .scenarios import CLOSED_IN, Authority, lost_port, quick
 
 AT_ONCE = 0.1
 """Seconds in which a person sees no delay."""
@@ -52,10 +52,6 @@ def _leaves_nothing() -> Iterator[None]:
 def server(_leaves_nothing: None) -> Iterator[ServerInThread]:
     with serve_in_thread() as running:
         yield running
-
-
-def quick(server: ServerInThread, **more: Any) -> Options:
-    return server.options(**(QUICK | more))
 
 
 @pytest.fixture

@@ -37,17 +37,13 @@ from pusher_proto.states import ChannelState
 from pusher_sync import Client, open_pusher
 
 from .runners import Clock, client_threads, leaves_nothing, poll
-from .scenarios import QUICK, Authority, own_key
+from .scenarios import Authority, own_key, quick
 
 
 @pytest.fixture
 def server() -> Iterator[ServerInThread]:
     with leaves_nothing(), serve_in_thread() as running:
         yield running
-
-
-def quick(server: ServerInThread, **more: Any) -> Options:
-    return server.options(**(QUICK | more))
 
 
 # Opening and closing

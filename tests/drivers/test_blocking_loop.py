@@ -18,23 +18,19 @@ from typing import Any
 import pytest
 
 from pusher_anyio.testing import ServerInThread, serve_in_thread
-from pusher_proto import AuthRequest, AuthResponse, ChannelEvent, Options
+from pusher_proto import AuthRequest, AuthResponse, ChannelEvent
 from pusher_proto.driving import READ_SIZE, SMALL_READ, WireSocket
 from pusher_sync import open_pusher
 from pusher_sync._io import _loop
 
 from .runners import client_threads, leaves_nothing, open_files, poll
-from .scenarios import QUICK, own_key
+from .scenarios import own_key, quick
 
 
 @pytest.fixture
 def server() -> Iterator[ServerInThread]:
     with leaves_nothing(), serve_in_thread() as running:
         yield running
-
-
-def quick(server: ServerInThread, **more: Any) -> Options:
-    return server.options(**(QUICK | more))
 
 
 def names() -> list[str]:

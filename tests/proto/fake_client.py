@@ -7,12 +7,15 @@ The session may be touched under the guard alone, as between threads.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+import pytest
 
 from pusher_proto import (
     Authorize,
@@ -46,7 +49,18 @@ from simulation import Device, World
 if TYPE_CHECKING:
     import random
 
-__all__ = ["FakeChannel", "FakeClient", "FakeStream", "Stuck", "connected", "subscribed"]
+__all__ = [
+    "FakeChannel",
+    "FakeClient",
+    "FakeStream",
+    "Stuck",
+    "connected",
+    "datas",
+    "publish",
+    "room",
+    "subscribed",
+    "warnings",
+]
 
 T = TypeVar("T")
 
@@ -371,3 +385,27 @@ def subscribed(
     """Return a client with channels that are subscribed."""
     client = connected(world, options, **more)
     return client, [client.subscribe(name).wait_subscribed() for name in names]
+
+
+def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
+    """Return a client with one public channel that is subscribed."""
+    world = World()
+    client, [channel] = subscribed(world, "room", options=world.options(**options))
+    return world, client, channel
+
+
+def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
+    """Let the server send an event with each of these values, all in one read."""
+    for value in values:
+        world.act(world.server.publish, channel, event, value)
+    world.run(2 * world.network.latency)
+
+
+def datas(events: list[Any]) -> list[Any]:
+    """Return the data of the events."""
+    return [event.data for event in events]
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the warnings in the log."""
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

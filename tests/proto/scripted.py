@@ -36,6 +36,7 @@ __all__ = [
     "START",
     "Act",
     "Script",
+    "called",
     "decoded",
     "greeting",
     "message",
@@ -67,6 +68,14 @@ def message(event: str, data: Any = None, channel: str | None = None, **more: An
     if channel is not None:
         fields["channel"] = channel
     return json.dumps(fields | more).encode()
+
+
+def called(effect: CallApplication) -> object:
+    """Call the application as an effect says; return the result or the exception."""
+    try:
+        return effect.function()
+    except Exception as error:
+        return error
 
 
 def greeting(data: Any = None) -> bytes:
@@ -300,12 +309,7 @@ class Script:
                     )
                     tell(effect.transport, "given up", now=self.now)
             case CallApplication():
-                result: object
-                try:
-                    result = effect.function()
-                except Exception as error:
-                    result = error
-                self.session.call_ended(effect.request, result, now=self.now)
+                self.session.call_ended(effect.request, called(effect), now=self.now)
             case CancelCall():
                 pass  # what is called has returned
             case Authorize():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from proto.scripted import greeting, upgrade_for
+from proto.scripted import called, greeting, upgrade_for
 from proto.websocket_peer import frame
 from pusher_proto import (
     AuthEndpoint,
@@ -129,12 +129,7 @@ class ScriptedEndpoint:
                     self._closed += effect.abort and effect.transport != self._link
                     self.session.transport_closed(effect.transport, now=self.now)
                 case CallApplication():
-                    result: object
-                    try:
-                        result = effect.function()
-                    except Exception as error:
-                        result = error
-                    self.session.call_ended(effect.request, result, now=self.now)
+                    self.session.call_ended(effect.request, called(effect), now=self.now)
                 case CancelCall():
                     pass  # what is called has returned
                 case _:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -10,34 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
+from proto.fake_client import (
+    FakeClient,
+    FakeStream,
+    connected,
+    datas,
+    publish,
+    room,
+    subscribed,
+    warnings,
+)
 from pusher_proto import ChannelEvent, Event, StreamOverflow, Subscribed, UserEvent
 from pusher_proto.client import Overflow
 from simulation import World
 
 EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
 tried = settings(max_examples=EXAMPLES, deadline=None)
-
-
-def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
-    """Return a client with one public channel that is subscribed."""
-    world = World()
-    client, [channel] = subscribed(world, "room", options=world.options(**options))
-    return world, client, channel
-
-
-def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
-    for value in values:
-        world.act(world.server.publish, channel, event, value)
-    world.run(2 * world.network.latency)
-
-
-def datas(events: list[Any]) -> list[Any]:
-    return [event.data for event in events]
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 def kept(client: FakeClient) -> dict[str, list[Any]]:

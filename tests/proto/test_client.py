@@ -18,6 +18,7 @@ from proto.fake_client import (
     FakeGuard,
     Stuck,
     connected,
+    datas,
     subscribed,
 )
 from pusher_proto import (
@@ -54,10 +55,6 @@ C = ConnectionState
 def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
     for value in values:
         world.publish(channel, event, value)
-
-
-def datas(events: list[Any]) -> list[Any]:
-    return [event.data for event in events]
 
 
 def fail(world: World) -> None:

@@ -15,7 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto.fake_client import Caller, FakeChannel, FakeClient, FakeStream, connected, subscribed
+from proto import fake_client
+from proto.fake_client import (
+    Caller,
+    FakeChannel,
+    FakeClient,
+    FakeStream,
+    connected,
+    datas,
+    room,
+    subscribed,
+)
 from proto.websocket_peer import frame
 from pusher_proto import (
     AuthorizationError,
@@ -57,22 +67,8 @@ EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
 tried = settings(max_examples=EXAMPLES, deadline=None)
 
 
-def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
-    """Return a client with one public channel that is subscribed."""
-    world = World()
-    client, [channel] = subscribed(world, "room", options=world.options(**options))
-    return world, client, channel
-
-
-def publish(world: World, *values: Any, channel: str = "room", event: str = "e") -> None:
-    """Let the server send all these in one read."""
-    for value in values:
-        world.act(world.server.publish, channel, event, value)
-    world.run(2 * world.network.latency)
-
-
-def datas(events: list[Any]) -> list[Any]:
-    return [event.data for event in events]
+def publish(world: World, *values: Any, event: str = "e", **more: Any) -> None:
+    fake_client.publish(world, *values, event=event, **more)
 
 
 def do(command: Callable[[], object]) -> None:

@@ -16,7 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proto.fake_client import FakeChannel, FakeClient, FakeStream, Stuck, connected, subscribed
+from proto.fake_client import (
+    FakeClient,
+    FakeStream,
+    Stuck,
+    connected,
+    datas,
+    room,
+)
 from proto.websocket_peer import frame
 from pusher_proto import (
     AuthorizationError,
@@ -46,20 +53,9 @@ EXAMPLES = int(os.environ.get("PUSHER_PROTO_EXAMPLES", "100"))
 tried = settings(max_examples=EXAMPLES, deadline=None)
 
 
-def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
-    """Return a client with one public channel that is subscribed."""
-    world = World()
-    client, [channel] = subscribed(world, "room", options=world.options(**options))
-    return world, client, channel
-
-
 def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
     for value in values:
         world.publish(channel, event, value)
-
-
-def datas(events: list[Any]) -> list[Any]:
-    return [event.data for event in events]
 
 
 def names(events: list[Any]) -> list[str]:

@@ -15,7 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pusher_proto._connection.link
-from proto.fake_client import FakeChannel, FakeClient, FakeStream, connected, subscribed
+from proto.fake_client import (
+    FakeClient,
+    FakeStream,
+    connected,
+    datas,
+    publish,
+    room,
+    subscribed,
+    warnings,
+)
 from proto.websocket_peer import frame
 from pusher_proto import (
     ChannelEvent,
@@ -46,27 +55,6 @@ tried = settings(max_examples=EXAMPLES, deadline=None)
 
 SIZE = size_of(ChannelEvent("room", "price", "10"))
 DROPPING: list[Overflow] = ["drop_oldest", "drop_newest", "raise"]
-
-
-def room(**options: Any) -> tuple[World, FakeClient, FakeChannel]:
-    """Return a client with one public channel that is subscribed."""
-    world = World()
-    client, [channel] = subscribed(world, "room", options=world.options(**options))
-    return world, client, channel
-
-
-def publish(world: World, *values: Any, channel: str = "room", event: str = "price") -> None:
-    for value in values:
-        world.act(world.server.publish, channel, event, value)
-    world.run(2 * world.network.latency)
-
-
-def datas(events: list[Any]) -> list[Any]:
-    return [event.data for event in events]
-
-
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
 
 
 # What happens when one does not read fast enough

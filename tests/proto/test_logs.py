@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -13,7 +14,7 @@ from proto.fake_client import FakeClient, connected, subscribed
 from proto.scripted import Script, connecting, error_message
 from proto.scripted import connected as script_connected
 from pusher_proto import AuthEndpoint, AuthResponse, ConnectionFailed, Event, OwnKey, StateChanged
-from pusher_proto._base.logs import logger
+from pusher_proto._base.logs import logger, name_of
 from pusher_proto._protocol.control import shown_frame
 from secrecy import Watch
 from simulation import World
@@ -320,3 +321,24 @@ def test_the_end_for_good_is_an_error(heard: Heard) -> None:
     assert isinstance(script.session.failure, ConnectionFailed)
     (line,) = lines(heard, "connection", logging.ERROR)
     assert "4001" in line
+
+
+class Callback:
+    def __call__(self) -> None: ...
+    def method(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (subscribed, "subscribed"),
+        (Callback().method, "Callback.method"),
+        (Callback(), "Callback"),
+        (partial(connected, World()), "connected"),
+        (partial(partial(Callback()), 1), "Callback"),
+    ],
+)
+def test_a_function_is_named_in_messages_a_partial_by_its_function(
+    function: Callable[..., object], name: str
+) -> None:
+    assert name_of(function) == name

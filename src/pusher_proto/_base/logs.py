@@ -7,8 +7,9 @@ raises, a stream that is not read): a `NullHandler` would hide those.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
-__all__ = ["log_seldom", "logger"]
+__all__ = ["log_seldom", "logger", "name_of"]
 
 _ABOUT_THE_PROGRAM = ("client", "streams")
 
@@ -19,6 +20,13 @@ def logger(name: str) -> logging.Logger:
     if name not in _ABOUT_THE_PROGRAM and not log.handlers:
         log.addHandler(logging.NullHandler())
     return log
+
+
+def name_of(function: object) -> str:
+    """Return the name of a function of the application for messages: of a `partial`, that of its function."""
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
 def log_seldom(

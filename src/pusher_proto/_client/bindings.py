@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from contextvars import Context, copy_context
 
-from .._base.logs import logger
+from .._base.logs import logger, name_of
 from ..errors import excerpt
 from ..events import Event
 from .host import Host
@@ -60,7 +60,7 @@ class BindingBase(Sink):
     @property
     def handler(self) -> str:
         """The name of the function in log messages."""
-        return str(getattr(self.fn, "__qualname__", None) or type(self.fn).__qualname__)
+        return name_of(self.fn)
 
     @property
     def name(self) -> str:

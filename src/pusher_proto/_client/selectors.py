@@ -7,6 +7,7 @@ from re import Pattern
 from typing import Any
 
 from .._base.checks import check_plain
+from .._base.logs import name_of
 from ..errors import excerpt
 from ..events import (
     USER_SCOPE,
@@ -160,7 +161,7 @@ def _shown(selector: _One | None) -> str:
         return repr(excerpt(selector, 64))
     if isinstance(selector, Pattern):
         return f"/{excerpt(selector.pattern, 64)}/"
-    return str(getattr(selector, "__qualname__", None) or type(selector).__qualname__)
+    return name_of(selector)
 
 
 def _check_name(name: str, scope: str | None) -> None:

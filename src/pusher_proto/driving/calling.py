@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Protocol
 
+from .._base.logs import name_of
 from .application import outcome_of
 from .tls import must_return
 
@@ -43,7 +44,7 @@ def call_on_loop(
     task if it can be. Then `done` gets the result or the exception, once. Return a function that cancels the task; a
     thread runs on.
     """
-    name = f"pusher {getattr(function, '__qualname__', type(function).__qualname__)}"
+    name = f"pusher {name_of(function)}"
     cancels: list[Callable[[], object]] = []
 
     def wait_for(begin: Callable[[], Any]) -> None:
