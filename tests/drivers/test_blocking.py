@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import io
 import logging
 import os
 import signal
@@ -469,6 +470,15 @@ def test_what_is_opened_too_late_is_closed(server: ServerInThread) -> None:
         pass
     go_on.set()
     assert poll(lambda: opened and opened[0].fileno() == -1)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, io.BytesIO()])
+def test_W11_what_connect_returns_has_to_be_a_socket(server: ServerInThread, wrong: Any) -> None:
+    options = quick(server, max_attempts=2)
+    with open_pusher(options, connect=lambda *_: wrong) as client:
+        with pytest.raises(ConnectionFailed, match="connect= returns a connected socket, not"):
+            client.run()
+        assert client.stats.attempts == 2
 
 
 def test_an_attempt_that_takes_too_long_is_given_up(silent: Options) -> None:

@@ -36,6 +36,7 @@ from pusher_proto import (
     ChannelEvent,
     ChannelState,
     ClientClosed,
+    ConnectionFailed,
     ConnectionState,
     LocalProtocolError,
     Options,
@@ -552,6 +553,54 @@ def test_W35_a_callback_of_the_loop_opens_a_stream_of_the_application(
             await until(lambda: client.socket_id not in (None, first))
 
     run(main, "asyncio")
+
+
+@on_both
+@pytest.mark.parametrize("wrong", [None, 5, socket.socket])
+def test_W11_what_connect_returns_has_to_be_a_stream(
+    server: ServerInThread, backend: str, wrong: object
+) -> None:
+    async def connect(*_: object) -> Any:
+        return wrong
+
+    async def main() -> None:
+        async with open_pusher(quick(server, max_attempts=2), connect=connect) as client:
+            with pytest.raises(
+                ConnectionFailed, match="connect= returns a byte stream with receive"
+            ):
+                await client.run()
+            assert client.stats.attempts == 2
+
+    run(main, backend)
+
+
+@on_both
+def test_W11_a_stream_whose_close_raises_ends_no_client(
+    server: ServerInThread, backend: str
+) -> None:
+    streams: list[Any] = []
+
+    class Stream:
+        def __init__(self, stream: Any) -> None:
+            self.receive, self.send = stream.receive, stream.send
+            streams.append(stream)
+
+        async def aclose(self) -> None:
+            raise ValueError("of a proxy library")
+
+    async def connect(host: str, port: int) -> Any:
+        return Stream(await anyio.connect_tcp(host, port))
+
+    async def main() -> None:
+        async with open_pusher(quick(server), connect=connect) as client:
+            await client.wait_connected(5)
+            first = client.socket_id
+            client.reconnect()
+            await until(lambda: client.socket_id not in (None, first))
+        for stream in streams:
+            await stream.aclose()
+
+    run(main, backend)
 
 
 def test_W35_callbacks_of_a_run_of_trio_may_give_any_command(server: ServerInThread) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 
 import anyio
@@ -47,7 +48,8 @@ class Stream:
             if self._moving is not None:
                 self._moving.stop_writing()
             if stream is not None:
-                with anyio.CancelScope(shield=True):
+                # Whatever the application's stream raises here, it is over.
+                with anyio.CancelScope(shield=True), suppress(Exception):
                     await anyio.aclose_forcefully(stream)
             self._loop.gone(wire)
 

@@ -12,7 +12,7 @@ from ..effects import Authorize, AuthorizeMany, CallApplication
 from ..errors import UnsupportedFeature
 from ..gaps import FetchedLater
 
-__all__ = ["Call", "answers", "call_plain", "number_of", "outcome_of", "question"]
+__all__ = ["Call", "answers", "call_plain", "check_methods", "number_of", "outcome_of", "question"]
 
 Call = Authorize | AuthorizeMany | CallApplication
 """The effects that call a function of the application."""
@@ -61,6 +61,15 @@ def answers(effect: Authorize | AuthorizeMany, result: object) -> dict[int, obje
             result = error
     each = result if isinstance(result, list) else [result] * len(effect.requests)
     return dict(zip(effect.requests, each, strict=True))
+
+
+def check_methods(what: str, found: object, *names: str) -> None:
+    """Raise TypeError if an object that the application returned lacks one of these methods."""
+    missing = [name for name in names if not callable(getattr(found, name, None))]
+    if missing:
+        raise TypeError(
+            f"{what}, not {type(found).__name__}, which has no {' and no '.join(missing)}"
+        )
 
 
 def outcome_of(function: Callable[..., object], *args: object) -> object:

@@ -13,6 +13,7 @@ from .._protocol.control import read_retry_after
 from ..effects import OpenMessages
 from ..errors import ConnectionEnded, ConnectionUnsafe
 from ..session import Session
+from .application import check_methods
 from .wire import Wire, WireState
 
 __all__ = ["MessageWire", "checked_connection", "checked_message", "connection_errors"]
@@ -57,14 +58,8 @@ class MessageWire(Wire):
 
 def checked_connection(connection: object) -> None:
     """Raise TypeError for an object that is not a connection."""
-    missing = [
-        n for n in ("send", "receive", "close") if not callable(getattr(connection, n, None))
-    ]
-    if missing:
-        raise TypeError(
-            "connect_messages= returns an object with send, receive and close, not "
-            f"{type(connection).__name__}, which has no {' and no '.join(missing)}"
-        )
+    what = "connect_messages= returns an object with send, receive and close"
+    check_methods(what, connection, "send", "receive", "close")
 
 
 def checked_message(connection: object, message: object) -> str | bytes | None:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from .addresses import peer_of
+from .application import check_methods
 from .reading import READ_SIZE, SMALL_READ
 from .tls import NOT_NOW
 from .wire import Wire
 
-__all__ = ["WireSocket"]
+__all__ = ["WireSocket", "checked_socket"]
+
+SocketT = TypeVar("SocketT")
 
 _READ, _WRITE = 1, 2
 """EVENT_READ and EVENT_WRITE of `selectors`."""
 _BOTH = 2
 """SHUT_RDWR of `socket`."""
+
+
+def checked_socket(sock: SocketT) -> SocketT:
+    """Return a socket, which does not block from now on. Raises TypeError for an object that is not a socket."""
+    check_methods(
+        "connect= returns a connected socket", sock, "fileno", "setblocking", "recv", "send"
+    )
+    found: Any = sock
+    found.setblocking(False)
+    return sock
 
 
 class WireSocket:

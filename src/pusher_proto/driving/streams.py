@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from .application import check_methods
 from .reading import READ_SIZE
 from .wire import Wire
 
 __all__ = ["WireStream"]
 
+_METHODS = "receive", "send"
 _Write = Callable[[], Awaitable[None]]
 
 
@@ -41,6 +43,7 @@ class WireStream:
         new_event: Callable[[], Any],
         cause: Callable[[Exception], BaseException],
     ) -> None:
+        check_methods("connect= returns a byte stream with receive and send", stream, *_METHODS)
         self._wire = wire
         self._stream = stream
         self._start = start

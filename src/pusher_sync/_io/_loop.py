@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from pusher_proto.driving import IO as DrivingIO
 from pusher_proto.driving import Driver, MessageWire, Wire, WireSocket, call_plain, outcome_of
+from pusher_proto.driving.sockets import checked_socket
 from pusher_proto.driving.tls import must_return
 from pusher_proto.errors import LocalProtocolError
 
@@ -219,11 +220,8 @@ class Loop:
 
     def _dial(self, wire: Wire) -> socket.socket:
         if self._connect is not None:
-            sock = self._connect(wire.host, wire.port)
-        else:
-            sock = connect_tcp(wire, partial(self._post, wire.resolved))
-        sock.setblocking(False)
-        return sock
+            return checked_socket(self._connect(wire.host, wire.port))
+        return checked_socket(connect_tcp(wire, partial(self._post, wire.resolved)))
 
     def _run(self) -> None:
         try:
