@@ -455,10 +455,10 @@ class Session:
 
     # Reports of the parts.
 
-    def _established(self, socket_id: str, now: float) -> None:
+    def _established(self, now: float) -> None:
         self.buffer.established(now)
-        self._user.established(socket_id, now)
-        self._subscriptions.established(socket_id, now)
+        self._user.established(now)
+        self._subscriptions.established(now)
 
     def _sign_in_settled(self, now: float) -> None:
         """Continue with presence channels that wait for the sign-in, after it succeeded or failed."""

@@ -41,7 +41,7 @@ class Subscribing:
 
     __slots__ = (
         "_alone", "_auth_requests", "_connector", "_emit", "_held", "_options", "_pace", "_probed", "_queue",
-        "_rng", "_socket_id", "_succeeded", "_timers", "_user", "_without_data", "decryption", "early", "renewals",
+        "_rng", "_succeeded", "_timers", "_user", "_without_data", "decryption", "early", "renewals",
         "suspects",
     )  # fmt: skip
 
@@ -61,7 +61,6 @@ class Subscribing:
         self._connector = connector
         self._emit = connector.emit
         self._user = user
-        self._socket_id: str | None = None
         self.renewals = Renewals(options, timers, connector)
         self._pace = Pace(options.subscribe_rate)
         self._queue: dict[str, Channel] = {}
@@ -80,9 +79,8 @@ class Subscribing:
         self.early = EarlyMessages(options.receive_buffer, self._emit)
         self.decryption = Decryption(options, self.early, self._refresh_key)
 
-    def established(self, socket_id: str, now: float) -> None:
-        """Use a new connection."""
-        self._socket_id = socket_id
+    def established(self, now: float) -> None:
+        """Prepare for the subscribes of a new connection."""
         self._held = self.suspects.has_first
         if self._held:
             # A limit, because its authorization may wait for the sign-in.
@@ -95,7 +93,6 @@ class Subscribing:
 
         `unanswered` are the channels whose subscribe may have ended it, `behind` the one whose cached event may have.
         """
-        self._socket_id = None
         self.renewals.lost()
         self._auth_requests.drop_all(now)
         self._timers.stop(Timer.PACE)
@@ -136,13 +133,13 @@ class Subscribing:
 
     def begin(self, channel: Channel, now: float) -> None:
         """Start to subscribe to a channel if it is pending, and cancel an earlier attempt."""
-        if self._socket_id is not None and channel.state is C.PENDING:
+        if self._connector.socket_id is not None and channel.state is C.PENDING:
             self.cancel(channel, now)
             self.begin_first(channel, now)
 
     def begin_first(self, channel: Channel, now: float) -> None:
         """Start to subscribe to a pending channel without an earlier attempt, as soon as the rate allows."""
-        if self._socket_id is None:
+        if self._connector.socket_id is None:
             return
         if self.suspects.suspected(channel.name):
             self._alone[channel.name] = channel
@@ -178,7 +175,10 @@ class Subscribing:
         if not self._alone and self._probed is None:
             return
         while not (
-            self._held or self._queue or self._connector.ledger.waiting or self._socket_id is None
+            self._held
+            or self._queue
+            or self._connector.ledger.waiting
+            or self._connector.socket_id is None
         ):
             probed, self._probed = self._probed, None
             if probed is not None:
@@ -209,7 +209,7 @@ class Subscribing:
         now: float,
     ) -> None:
         """Process the answer to a request for an authorization. Ignores it if the channel no longer needs it."""
-        if channel.request is None or details.socket_id != self._socket_id:
+        if channel.request is None or details.socket_id != self._connector.socket_id:
             return
         channel.requested(None)
         if channel.state is C.AUTHORIZING:
@@ -288,10 +288,9 @@ class Subscribing:
 
     def _authorize(self, channel: Channel, now: float) -> AuthResponse | AuthorizationError | None:
         """Request an authorization; return the answer if it is known at once, else None."""
-        assert self._socket_id is not None  # an authorization is for a connection
-        answer = self._auth_requests.start(
-            AuthRequest(self._socket_id, channel.name), channel.auth, now
-        )
+        socket_id = self._connector.socket_id
+        assert socket_id is not None  # an authorization is for a connection
+        answer = self._auth_requests.start(AuthRequest(socket_id, channel.name), channel.auth, now)
         channel.requested(answer if isinstance(answer, int) else None)
         return None if isinstance(answer, int) else answer
 

@@ -162,9 +162,9 @@ class Subscriptions:
 
     # The connection.
 
-    def established(self, socket_id: str, now: float) -> None:
+    def established(self, now: float) -> None:
         """Subscribe to all channels, each kind in the order of `subscribe`."""
-        self._subscribing.established(socket_id, now)
+        self._subscribing.established(now)
         for channel in sorted(self.channels.values(), key=self._subscribing.order_of):
             self._subscribing.begin(channel, now)
 

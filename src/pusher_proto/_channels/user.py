@@ -79,7 +79,7 @@ class User:
 
     __slots__ = (
         "_auth_requests", "_connector", "_data", "_emit", "_failing_since", "_failures", "_held",
-        "_last_error", "_online", "_options", "_rng", "_settled", "_socket_id", "_state", "_timers",
+        "_last_error", "_online", "_options", "_rng", "_settled", "_state", "_timers",
         "_wanted", "_was_good", "_watched", "id",
     )  # fmt: skip
 
@@ -107,7 +107,6 @@ class User:
         """Failures in a row on this connection, as `_count_failure` counts them."""
         self._failing_since = 0.0
         """When the first of them was."""
-        self._socket_id: str | None = None
         self._last_error: PusherError | None = None
         self._data: Any = None
         """The data of the signed-in user."""
@@ -163,9 +162,8 @@ class User:
             self._settled(now)
         return False
 
-    def established(self, socket_id: str, now: float) -> None:
+    def established(self, now: float) -> None:
         """Sign in on a new connection, if `signin` was called."""
-        self._socket_id = socket_id
         if self._wanted:
             self._begin(now)
 
@@ -175,7 +173,7 @@ class User:
         self._timers.stop(Timer.SIGN_IN)
         self._timers.stop(Timer.SIGN_IN_RETRY)
         self._timers.stop(Timer.USER_CHANNEL)
-        self._socket_id = self.id = self._data = None
+        self.id = self._data = None
         self._online = self._watched = _NOBODY
         self._held.clear()
         self._failures = 0
@@ -184,7 +182,7 @@ class User:
         self, details: AuthRequest, result: AuthResponse | AuthorizationError, now: float
     ) -> None:
         """Process the answer to the request for an authorization. Ignores one for an earlier connection."""
-        if self._state is U.AUTHORIZING and details.socket_id == self._socket_id:
+        if self._state is U.AUTHORIZING and details.socket_id == self._connector.socket_id:
             self._use(result, now)
 
     def signin_due(self, now: float) -> None:
@@ -242,10 +240,11 @@ class User:
 
     def _begin(self, now: float) -> None:
         """Request an authorization, if there is a connection and no sign-in is in progress."""
-        if self._socket_id is None or not self._move(G.ASK):
+        socket_id = self._connector.socket_id
+        if socket_id is None or not self._move(G.ASK):
             return
         self._timers.stop(Timer.SIGN_IN_RETRY)
-        answer = self._auth_requests.start(AuthRequest(self._socket_id), None, now)
+        answer = self._auth_requests.start(AuthRequest(socket_id), None, now)
         if not isinstance(answer, int):
             self._use(answer, now)
 

@@ -57,8 +57,8 @@ class Reports(NamedTuple):
 
     emit: Callable[[Event], None]
     """Emits an event for the application."""
-    established: Callable[[str, float], None]
-    """Called with the socket id of a new connection, and the time."""
+    established: Callable[[float], None]
+    """Called with the time when a connection is established: it has a socket id."""
     lost: Callable[[float, float], None]
     """Called at the end of a connection or attempt, with the time of the end and of the last received byte."""
     authorizing: Callable[[], bool]
@@ -110,6 +110,7 @@ class Connector:
         self.ledger: Ledger = Ledger(in_order=options.answers_in_order)
         """The unanswered requests of the connection."""
         self.socket_id: str | None = None
+        """The socket id of the current connection; None until it is established."""
         self.failure: ConnectionFailed | None = None
         """Why the state is FAILED, or None."""
         self.last_loss: str = ""
@@ -297,7 +298,7 @@ class Connector:
         offline_for = None if self._lost_at is None else now - self._lost_at
         _log.info("connected, socket id %s", excerpt(socket_id, 64))
         self.emit(ConnectionEstablished(socket_id, offline_for))
-        self._reports.established(socket_id, now)
+        self._reports.established(now)
 
     def ended(self, ended: Ended, now: float) -> None:
         """Handle a close by the server, or a violation of the protocol that ends the connection."""
