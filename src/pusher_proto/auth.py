@@ -129,6 +129,11 @@ class OwnKey:
             raise ValueError("OwnKey needs the key and the secret of the app")
         check_secret(self.key, "OwnKey(key=...)")
         check_secret(secret, "OwnKey(secret=...)")
+        if not (self.member is None or isinstance(self.member, Mapping) or callable(self.member)):
+            what = f"not {type(self.member).__name__}"
+            raise TypeError(f"OwnKey(member=...) is a mapping or a function that returns one, {what}")
+        if not isinstance(self.user or {}, Mapping):
+            raise TypeError(f"OwnKey(user=...) is a mapping, not {type(self.user).__name__}")
         if self.master_key is not None:
             if not isinstance(self.master_key, bytes):
                 raise TypeError(f"a master key is bytes, not {type(self.master_key).__name__}")

@@ -282,8 +282,9 @@ class ClientBase(SourceBase[BindingT_co], Generic[BindingT_co, ChannelT, UserT])
         """Subscribe to a channel, on this connection and on all later ones; return its handle at once.
 
         `auth` overrides `Options.auth` for this channel: an `OwnKey`, an `AuthEndpoint`, a function that returns an
-        `AuthResponse`, or an `AuthResponse`. `decrypted_text` overrides `Options.decrypted_text`. `catch_up` is a
-        function that fetches events that may have been missed: it is called with a `Gap` after each success, and
+        `AuthResponse`, or an `AuthResponse`, which is for the current connection only: at the next one the channel
+        fails until `subscribe` is called with another. `decrypted_text` overrides `Options.decrypted_text`. `catch_up`
+        is a function that fetches events that may have been missed: it is called with a `Gap` after each success, and
         consumers get the events that it returns before the live ones. `key` identifies events, so that none is
         delivered twice: the name of a field of the data, or a function of the event. All arguments are kept for the
         life of the handle.

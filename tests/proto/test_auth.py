@@ -155,6 +155,14 @@ def test_an_own_key_without_its_parts_is_refused(
     assert str(raised.value) == message
 
 
+@pytest.mark.parametrize("name", ["member", "user"])
+@pytest.mark.parametrize("value", ["7", 7, ["7"]])
+def test_an_own_key_whose_member_or_user_is_no_mapping_is_refused(name: str, value: Any) -> None:
+    more: dict[str, Any] = {name: value}
+    with pytest.raises(TypeError, match=rf"OwnKey\({name}=\.\.\.\) is a mapping.*, not"):
+        OwnKey(KEY, SECRET, **more)
+
+
 # Asking an endpoint.
 
 

@@ -511,6 +511,44 @@ def test_a_ready_authorization_is_sent_as_it_is() -> None:
     ]
 
 
+def test_a_ready_authorization_is_for_the_connection_on_which_it_was_passed() -> None:
+    world, device = manual()
+    request = AuthRequest(str(device.session.socket_id), "private-a")
+    authorization = world.authorization(request)
+    device.subscribe("private-a", auth=authorization)
+    world.run(1)
+    assert state_of(device, "private-a") is C.SUBSCRIBED
+    world.act(world.server.drop, 4200)
+    device.take()
+    world.heard()
+    world.run(1)
+    (failed,) = device.of(SubscriptionFailed)
+    assert failed.retry_in is None
+    assert str(failed.error) == (
+        "the AuthResponse for 'private-a' was for an earlier connection: subscribe again with a new one, or pass a "
+        "function that returns one"
+    )
+    device.subscribe("private-a", auth=authorization)  # the same one again
+    world.run(1000)
+    assert SUBSCRIBE not in dict(world.heard())
+    assert (state_of(device, "private-a"), device.asked) == (C.FAILED, [])
+    request = AuthRequest(str(device.session.socket_id), "private-a")
+    device.subscribe("private-a", auth=world.authorization(request))
+    world.run(1)
+    assert state_of(device, "private-a") is C.SUBSCRIBED
+
+
+def test_a_ready_authorization_that_was_passed_without_a_connection_is_sent_on_each() -> None:
+    world = World()
+    device = world.device(world.options(auth=None))
+    device.subscribe("private-a", auth=AuthResponse("key:signature"))
+    for _ in range(2):
+        device.connect()
+        world.run(1)
+        assert (SUBSCRIBE, "private-a") in world.heard()
+        device.do(device.session.disconnect)
+
+
 def test_a_key_of_ones_own_without_a_master_key_has_no_key_for_encrypted_channels() -> None:
     world = World()
     device = world.connected(world.options(auth=OwnKey(world.app.key, world.app.secret)))

@@ -81,6 +81,7 @@ class Channel:
         "_catching_up",
         "_plain",
         "auth",
+        "auth_for",
         "decrypted_text",
         "encrypted",
         "failures",
@@ -112,6 +113,8 @@ class Channel:
         self.name = name
         self.kind = kind = kind_of(name)
         self.auth: Auth | None = None
+        self.auth_for: str | None = None
+        """The socket id that `auth` is for, if it is an `AuthResponse` that was passed on a connection."""
         self.decrypted_text: Callable[[bytes, str, str], str] | None = None
         """Converts decrypted bytes to text; it replaces `Options.decrypted_text`."""
         self.state = ChannelState.UNSUBSCRIBED if was_left else ChannelState.IDLE
@@ -163,10 +166,16 @@ class Channel:
         self._awaits_cached = self._caches and self.state is ChannelState.SUBSCRIBED
         return True
 
-    def want(self, auth: Auth | None, decrypted_text: DecryptedText | None = None) -> None:
-        """Handle `subscribe()`. Arguments that are None keep their values of an earlier call."""
-        if auth is not None:
+    def want(
+        self,
+        auth: Auth | None,
+        decrypted_text: DecryptedText | None = None,
+        socket_id: str | None = None,
+    ) -> None:
+        """Handle `subscribe()` on this connection. Arguments that are None keep their values of an earlier call."""
+        if auth is not None and auth is not self.auth:
             self.auth = auth
+            self.auth_for = socket_id if isinstance(auth, AuthResponse) else None
         if decrypted_text is not None:
             self.decrypted_text = with_names(decrypted_text)
         self.handle(ChannelInput.WANT)

@@ -108,7 +108,7 @@ class Subscriptions:
         if channel is None:
             channel, begin = self._new(name), self._subscribing.begin_first
         self._lately_left.pop(name, None)
-        channel.want(auth, decrypted_text)
+        channel.want(auth, decrypted_text, self._connector.socket_id)
         begin(channel, now)
 
     def unsubscribe(self, name: str, now: float) -> None:
