@@ -131,7 +131,9 @@ class OwnKey:
         check_secret(secret, "OwnKey(secret=...)")
         if not (self.member is None or isinstance(self.member, Mapping) or callable(self.member)):
             what = f"not {type(self.member).__name__}"
-            raise TypeError(f"OwnKey(member=...) is a mapping or a function that returns one, {what}")
+            raise TypeError(
+                f"OwnKey(member=...) is a mapping or a function that returns one, {what}"
+            )
         if not isinstance(self.user or {}, Mapping):
             raise TypeError(f"OwnKey(user=...) is a mapping, not {type(self.user).__name__}")
         if self.master_key is not None:

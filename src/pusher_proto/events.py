@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from ._wire.envelope import NotSent, Shallow, loads_shallow, text_of, value_of
-from .errors import DataError, PusherError, excerpt
+from .errors import DataError, PusherError, SubscriptionError, excerpt
 from .members import Member
 
 __all__ = [
@@ -171,7 +171,7 @@ class SubscriptionFailed(Event, frozen=True):
 
     channel: str
     """The name of the channel."""
-    error: PusherError
+    error: SubscriptionError
     """`AuthorizationError` when the authorization failed, else `SubscriptionError`."""
     retry_in: float | None = None
     """Seconds until the next attempt; None: at the next connection."""

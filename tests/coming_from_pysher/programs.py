@@ -6,6 +6,8 @@ Each is a function of the module `pysher`, real or ours, and of a `Site`. It run
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import logging
 import os
@@ -126,8 +128,11 @@ def presence(pysher: Any, site: Site) -> None:
         channel = pusher.subscribe("presence-room")
         for event in ("subscription_succeeded", "member_added", "member_removed"):
             name = f"pusher_internal:{event}"
-            channel.bind(name, lambda data, event=event: site.say(event, json.loads(data)))
+            channel.bind(name, lambda data, event=event: site.say(event, decoded(data)))
         channel.bind("end", site.leave)
+
+    def decoded(data: Any) -> Any:
+        return json.loads(data) if isinstance(data, str) else ["not a string", data]
 
     pusher.connection.bind("pusher:connection_established", connected)
     pusher.connect()
@@ -158,6 +163,7 @@ def device(pysher: Any, site: Site) -> None:
     left.wait(10)
     site.say(sorted(pusher.channels), pusher.connection.is_alive(), pusher.connection.daemon)
     pusher.subscribe("control").bind("end", site.leave)
+    site.say("bound")
     sleep_forever()
 
 
@@ -452,8 +458,29 @@ def refused(pysher: Any, site: Site) -> None:
 def other_messages(pysher: Any, site: Site) -> None:
     """Messages of the connection that belong to no channel."""
     pusher = _listening(pysher, site)
-    pusher.connection.bind("maintenance", lambda data: site.say("maintenance", data))
     pusher.connection.bind("pusher:error", lambda data: site.say(data))
+
+    def connected(_: str) -> None:
+        pusher.connection.bind("maintenance", lambda data: site.say("maintenance", data))
+
+    pusher.connection.bind("pusher:connection_established", connected)
+    pusher.connect()
+    sleep_forever()
+
+
+def tokens(pysher: Any, site: Site) -> None:
+    """A program that signs for itself: it gives a token for each connection."""
+    pusher = pysher.Pusher(KEY, **site.where)
+
+    def connected(data: str) -> None:
+        signed = f"{json.loads(data)['socket_id']}:private-news".encode()
+        signature = hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
+        channel = pusher.subscribe("private-news", auth=f"{KEY}:{signature}")
+        channel.bind("pusher_internal:subscription_succeeded", lambda _: site.say("subscribed"))
+        channel.bind("n", lambda data: site.say("n", data))
+        channel.bind("end", site.leave)
+
+    pusher.connection.bind("pusher:connection_established", connected)
     pusher.connect()
     sleep_forever()
 
@@ -461,7 +488,7 @@ def other_messages(pysher: Any, site: Site) -> None:
 PROGRAMS = {
     each.__name__: each
     for each in (
-        feed, chat, dispatcher, presence, device, window, bridge, website, subclasses, other_messages,
+        feed, chat, dispatcher, presence, device, window, bridge, website, subclasses, other_messages, tokens,
         protocol, before, comes_back, auto_sub, raising, malformed, listening, half_open, wrong_key, leaving,
         host_of_a_subclass, url_of_a_program, member_of_the_endpoint, encrypted, refused,
     )

@@ -20,17 +20,11 @@ from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import (
     PROTOCOL,
     InvalidName,
-    Member,
-    MemberAdded,
-    MemberRemoved,
     Options,
-    Subscribed,
     UnsupportedFeature,
 )
 from pusher_proto.signing import sign_channel
 from pusher_sync import pysher
-from pusher_sync.pysher.messages import Messages
-from pusher_sync.pysher.settings import options_for
 
 METHODS = {
     "Pusher": ("__init__", "connect", "disconnect", "subscribe", "unsubscribe", "channel"),
@@ -102,12 +96,11 @@ def test_an_unknown_argument_is_a_type_error(module: Any) -> None:
     ("arguments", "error", "says"),
     [
         ({"cluster": True}, TypeError, "cluster"),
-        ({"user_data": "7"}, TypeError, "user_data"),
+        ({"user_data": "7", "secret": "s"}, TypeError, "member"),
         ({"reconnect_interval": -1}, ValueError, "reconnect_interval"),
         ({"reconnect_interval": "10"}, ValueError, "reconnect_interval"),
-        ({"custom_host": "https://example.com"}, ValueError, "custom_host"),
-        ({"http_proxy_host": "proxy"}, ValueError, "http_proxy_port"),
-        ({"http_no_proxy": "a,b"}, TypeError, "list"),
+        ({"custom_host": "https://example.com"}, ValueError, "without scheme"),
+        ({"http_proxy_host": "proxy"}, ValueError, "http://host:port"),
         ({"auth_endpoint": "/pusher/auth"}, UnsupportedFeature, "absolute"),
     ],
 )
@@ -126,7 +119,7 @@ def test_arguments_of_websocket_client_raise_and_say_what_to_use() -> None:
 
 
 def options(url: str, **socket_kwargs: Any) -> Options:
-    return options_for(url, 10, (120, 30), socket_kwargs)
+    return pysher.Connection(print, url, socket_kwargs=socket_kwargs)._options()
 
 
 def test_a_url_gives_host_port_path_and_key() -> None:
@@ -140,8 +133,7 @@ def test_a_url_gives_host_port_path_and_key() -> None:
     assert found.key == "KEY"
     assert found.query == {"protocol": str(PROTOCOL), "client": "js"}
     assert found.origin == "http://example.com:6001"
-    assert not found.strict_names
-    assert options("wss://ws-eu.pusher.com:443/app/KEY").strict_names
+    assert options("wss://ws-eu.pusher.com/app/KEY").origin == "https://ws-eu.pusher.com"
 
 
 def test_a_proxy_is_that_of_the_arguments_or_of_the_environment(
@@ -161,6 +153,7 @@ def test_a_proxy_is_that_of_the_arguments_or_of_the_environment(
     assert proxy is not None
     assert (proxy.host, proxy.port) == ("given", 8080)
     assert options(url, **given, http_no_proxy=["example.com"]).proxy is None
+    assert options(url, **given, http_no_proxy="other.com,example.com").proxy is None
     assert options(url, **given, http_no_proxy=["other.com"]).proxy is not None
     socks = options(url, **given, proxy_type="socks5").parsed_proxy()
     assert socks is not None
@@ -208,8 +201,23 @@ def test_a_name_that_pusher_has_not_raises_and_changes_nothing(
     server.wait_until(lambda s: s.subscriptions("room"))
 
 
+def test_a_wrong_name_before_connect_raises_there_and_nothing_is_opened(
+    server: ServerInThread, opened: list[Any]
+) -> None:
+    pusher = pysher.Pusher("demo", **where(server))
+    opened.append(pusher)
+    pusher.subscribe("room")
+    pusher.subscribe("")
+    with pytest.raises(InvalidName):
+        pusher.connect()
+    assert (pusher.connection.state, pusher.connection.is_alive()) == ("initialized", False)
+    pusher.unsubscribe("")
+    pusher.connect()
+    server.wait_until(lambda s: s.subscriptions("room"))
+
+
 def test_install_is_refused_once_the_other_one_is_imported() -> None:
-    with pytest.raises(RuntimeError, match=r"pysher is imported already .*install\(\) before"):
+    with pytest.raises(RuntimeError, match=r"pysher is imported already: call install\(\)"):
         pysher.install()
     assert sys.modules["pysher"] is original
 
@@ -304,7 +312,7 @@ def test_what_cannot_be_sent_is_logged(
     pusher.connection.send_event("pusher:subscribe", {})
     for says in (
         "connect() first",
-        "begin with client-",
+        "write 'client-hello'",
         "'client-hello' was not sent",
         "'pusher:subscribe' was",
     ):
@@ -373,21 +381,3 @@ def test_the_reconnect_handler_is_called_at_each_connection_but_the_first(
     connection.disconnect()
     assert calls == ["connected", "again", "connected"]
     assert connection.state == "disconnected"
-
-
-def test_the_list_of_members_and_what_follows_fit_together() -> None:
-    ann, bob = Member("7", {"name": "Ann"}), Member("8", None)
-    now = {"7": ann, "8": bob}
-    messages = Messages(lambda _: now)
-    room = "presence-room"
-    made = messages.of(Subscribed(room))
-    assert made is not None
-    assert made[1] == (
-        '{"presence":{"count":2,"ids":["7","8"],"hash":{"7":{"name":"Ann"},"8":null}}}'
-    )
-    # In the list already.
-    assert messages.of(MemberAdded(room, bob)) is None
-    assert messages.of(MemberAdded(room, Member("8", "else"))) is not None
-    gone = ("pusher_internal:member_removed", '{"user_id":"7"}')
-    assert messages.of(MemberRemoved(room, ann)) == gone
-    assert messages.of(MemberRemoved(room, ann)) is None

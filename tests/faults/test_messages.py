@@ -325,7 +325,7 @@ def test_M19_a_channel_is_refused(event: str) -> None:
     script.send(event, {"type": "AuthError", "error": "no", "status": 401}, "private-other")
     (failed,) = script.take()
     assert isinstance(failed, SubscriptionFailed)
-    assert (failed.channel, failed.error.code) == ("private-other", 401)  # type: ignore[attr-defined]  # of the class that the test brings about
+    assert (failed.channel, failed.error.code) == ("private-other", 401)
     assert failed.retry_in is None
     assert_kept(script)
 

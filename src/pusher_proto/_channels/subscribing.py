@@ -16,7 +16,7 @@ from .._protocol.failures import Cause, cause_of_authorization, retry_in
 from .._wire.envelope import encode
 from .._wire.secretbox import read_key
 from ..auth import AuthRequest, AuthResponse
-from ..errors import AuthorizationError, PusherError, SubscriptionError, excerpt
+from ..errors import AuthorizationError, SubscriptionError, excerpt
 from ..events import SubscriptionFailed
 from ..options import Options
 from ..states import ChannelInput, ChannelState
@@ -255,7 +255,9 @@ class Subscribing:
         self._timers.stop(Timer.REAUTHORIZE, channel.name)
         self.early.forget(channel.name)
 
-    def fail(self, channel: Channel, error: PusherError, cause: Cause | None, now: float) -> None:
+    def fail(
+        self, channel: Channel, error: SubscriptionError, cause: Cause | None, now: float
+    ) -> None:
         """Fail a channel; try again after a delay if the table of failures has one for `cause`."""
         self.cancel(channel, now)
         channel.fail(error)

@@ -8,9 +8,7 @@ from __future__ import annotations
 import sys
 
 from . import channel, connection, pusher
-from .channel import Channel
-from .connection import Connection
-from .pusher import Pusher
+from .pusher import Channel, Connection, Pusher
 
 __all__ = ["Channel", "Connection", "Pusher", "install"]
 
@@ -24,13 +22,10 @@ def install() -> None:
     """
     ours = sys.modules[__name__]
     for name in _NAMES:
-        other = sys.modules.get(name, ours)
-        if other is not ours:
-            raise RuntimeError(
-                f"{name} is imported already ({getattr(other, '__file__', None)}): call install() before any import "
-                "of it, at the top of the program"
-            )
+        if sys.modules.get(name, ours) is not ours:
+            why = "is imported already: call install() before any import of it, at the top of the program"
+            raise RuntimeError(f"{name} {why}")
     for name in _NAMES:
         sys.modules[name] = ours
         for module in (channel, connection, pusher):
-            sys.modules[f"{name}.{module.__name__.rpartition('.')[2]}"] = module
+            sys.modules[module.__name__.replace(__name__, name)] = module

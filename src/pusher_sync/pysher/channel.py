@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from pusher_proto import Auth
+
 __all__ = ["CallbackBase", "Callbacks", "Channel"]
 
 Callback = Callable[..., object]
@@ -34,23 +36,20 @@ class CallbackBase:
             try:
                 callback(data, *args, **kwargs)
             except Exception:
-                where = event_name, self.name
-                self.logger.exception("the callback %r raised for %r on %s", callback, *where)
+                self.logger.exception("%r raised for %r on %s", callback, event_name, self.name)
 
 
 class Channel(CallbackBase):
     """A channel that `Pusher.subscribe` returned. `connection` is its `Connection`."""
 
-    def __init__(self, channel_name: str, connection: Any, auth: str | None = None) -> None:
+    def __init__(self, channel_name: str, connection: Any, auth: Auth | None = None) -> None:
+        """`auth` is the way to authorize it."""
         self.name = channel_name
         self.connection = connection
-        self.logger: Any = connection.logger
-        self.event_callbacks: Callbacks = defaultdict(list)
-        self.auth = auth
+        self.logger = connection.logger
+        self.event_callbacks = defaultdict(list)
+        self.auth: Auth | None = auth
 
     def trigger(self, event_name: str, data: Any) -> None:
         """Send a client event to the other subscribers. An event that cannot be sent is logged, with what to do."""
-        if event_name.startswith("client-"):
-            self.connection.send_event(event_name, data, channel_name=self.name)
-        else:
-            self.logger.error("%r was not sent: client events begin with client-", event_name)
+        self.connection.send_event(event_name, data, self.name)

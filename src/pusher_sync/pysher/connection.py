@@ -5,20 +5,23 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import Thread, current_thread
 from typing import Any
 
 import pusher_proto as proto
 from pusher_sync import Client, open_pusher
 
-from .channel import CallbackBase, Callbacks
-from .messages import MADE, Messages
-from .settings import options_for
+from .channel import CallbackBase, Callbacks, Channel
+from .proxies import PROXY, proxy_for
 
 __all__ = ["Connection"]
 
 _PATIENCE = 5.0
 """Seconds that `disconnect` waits for a callback that is running, unless its `timeout` says otherwise."""
+
+_SOCKET_KWARGS = {*PROXY, "proxy_type", "origin", "ping_timeout"}
+"""What can be in `socket_kwargs`. `ping_timeout` has no effect: in Pysher it has none either."""
 
 
 class Connection(CallbackBase, Thread):
@@ -32,7 +35,6 @@ class Connection(CallbackBase, Thread):
     """Seconds of silence before a ping. Set it before `start()`."""
     pong_timeout: float = 30
     """Seconds of silence after a ping before the connection counts as lost. Set it before `start()`."""
-    _messages: Messages
 
     def __init__(
         self, event_handler: Callable[[str, Any, str], object], url: str,
@@ -42,7 +44,7 @@ class Connection(CallbackBase, Thread):
     ) -> None:  # fmt: skip
         self.event_handler = event_handler
         self.url = url
-        self.reconnect_handler = reconnect_handler
+        self.reconnect_handler = reconnect_handler or (lambda: None)
         self.event_callbacks: Callbacks = defaultdict(list)
         self.reconnect_interval = reconnect_interval
         self.socket_kwargs: Mapping[str, Any] = socket_kwargs or {}
@@ -50,49 +52,35 @@ class Connection(CallbackBase, Thread):
         if log_level:
             self.logger.setLevel(log_level)
         self.disconnect_called: bool = False
-        self.channels: dict[str, proto.Auth | None] = {}
-        """The channels to subscribe to at each connection, each with the way to authorize it."""
+        self.state: str = "initialized"
+        """The state: initialized, connecting, connected, unavailable, failed or disconnected."""
+        self.socket_id: str = ""
+        """The id of the connection, or of the last one; empty before the first one."""
+        self.channels: dict[str, Channel] = {}
+        """The channels to subscribe to at each connection."""
         self._client: Client | None = None
         """While it is open."""
-        self._state, self._socket_id = "initialized", ""
-        """The state while no client is open, and the last socket id."""
-        Thread.__init__(self, **thread_kwargs)
-        self.daemon = daemon
+        self._greeting: Any = None
+        self._code: int | None = -1
+        """The code of the last `pusher:error`."""
+        Thread.__init__(self, daemon=daemon, **thread_kwargs)
         self.name = "PysherEventLoop"
         self._options()
 
-    @property
-    def state(self) -> str:
-        """The state: initialized, connecting, connected, unavailable, failed or disconnected."""
-        client = self._client
-        return self._state if client is None else str(client.state)
-
-    @property
-    def socket_id(self) -> str:
-        """The id of the connection, or of the last one; empty before the first one."""
-        client = self._client
-        return (client and client.socket_id) or self._socket_id
-
     def start(self) -> None:
-        """Connect, and call callbacks in a new thread. Raises RuntimeError while it is running.
-
-        Bind callbacks for messages without a channel before it, except for messages of the protocol.
-        """
+        """Connect, and call callbacks in a new thread. Raises RuntimeError while it is running."""
         if self.is_alive():
             raise RuntimeError("this connection is running already: call disconnect() first")
         if self.ident is not None:
             Thread.__init__(self, name=self.name, daemon=self.daemon)
-        self.disconnect_called, self._state = False, "disconnected"
         client = open_pusher(self._options())
         try:
-            self._messages = Messages(lambda name: client.channel(name).members)
-            client.bind(None, self._take)
-            if self.event_callbacks.keys() - MADE:
-                client.bind(proto.Message, self._take_message)
-            for name, auth in tuple(self.channels.items()):
-                client.subscribe(name, auth=auth)
-            self._client = client
+            client.bind((proto.Event, proto.ProtocolMessage), self._take)
+            for channel in tuple(self.channels.values()):
+                client.subscribe(channel.name, auth=channel.auth)
             client.connect()
+            self._client = client
+            self.disconnect_called = False
             super().start()
         except BaseException:
             self._client = None
@@ -101,15 +89,10 @@ class Connection(CallbackBase, Thread):
 
     def run(self) -> None:
         """Call the callbacks until the client is closed."""
-        if (client := self._client) is None:
-            return  # disconnected already
-        try:
-            client.run()
-        except proto.ConnectionFailed:  # the client has logged why
-            self._state = "failed"
-        finally:
+        if (client := self._client) is not None:  # else it was disconnected already
+            with client, suppress(proto.ConnectionFailed):  # the client has logged why
+                client.run()
             self._client = None
-            client.close()
 
     def disconnect(self, timeout: float | None = None) -> None:
         """Disconnect permanently; `start()` connects again. No callback is called after it.
@@ -120,6 +103,7 @@ class Connection(CallbackBase, Thread):
         client, self._client = self._client, None
         if client is not None:
             client.close()
+            self.state = "disconnected"
         if self.is_alive() and current_thread() is not self:
             self.join(_PATIENCE if timeout is None else timeout)
 
@@ -128,11 +112,12 @@ class Connection(CallbackBase, Thread):
         if (client := self._client) is not None:
             client.reconnect()
 
-    def subscribe(self, channel_name: str, auth: proto.Auth | None = None) -> None:
-        """Subscribe to a channel at this connection and at all later ones."""
+    def subscribe(self, channel_name: str, auth: proto.Auth | None = None) -> Channel:
+        """Subscribe to a channel, at this connection and at all later ones, and return a new `Channel`."""
         if (client := self._client) is not None:
             client.subscribe(channel_name, auth=auth)
-        self.channels[channel_name] = auth
+        channel = self.channels[channel_name] = Channel(channel_name, self, auth)
+        return channel
 
     def unsubscribe(self, channel_name: str) -> None:
         """Unsubscribe from a channel."""
@@ -144,41 +129,68 @@ class Connection(CallbackBase, Thread):
         """Send a message. A message that cannot be sent is logged, with what to do."""
         try:
             if event_name == "pusher:subscribe":
-                ready = proto.AuthResponse(data.get("auth"), data.get("channel_data"))
-                self.subscribe(data["channel"], ready if ready.auth else None)
+                token = data.get("auth")
+                auth = proto.AuthResponse(token, data.get("channel_data")) if token else None
+                self.subscribe(data["channel"], auth)
             elif event_name == "pusher:unsubscribe":
                 self.unsubscribe(data["channel"])
             elif (client := self._client) is None:
                 raise proto.NotConnected("there is no connection: call connect() first")
-            elif channel_name and event_name.startswith("client-"):
+            elif channel_name:
                 client.channel(channel_name).trigger(event_name, data)
             else:
-                client.send_event(event_name, data, channel_name)
+                client.send_event(event_name, data)
         except (proto.PusherError, TypeError, ValueError, LookupError, AttributeError) as error:
             self.logger.error("%r was not sent: %s", event_name, error)
 
     def _options(self) -> proto.Options:
-        pings = self.ping_interval, self.pong_timeout
-        return options_for(self.url, self.reconnect_interval, pings, self.socket_kwargs)
+        """Return the options of the client. Raises TypeError or ValueError for an argument that is not supported."""
+        for name in self.socket_kwargs.keys() - _SOCKET_KWARGS:
+            instead = "it is for websocket-client; see the arguments of open_pusher"
+            raise TypeError(f"socket_kwargs[{name!r}] is not supported: {instead}")
+        interval = self.reconnect_interval
+        if type(interval) not in (int, float) or not interval >= 0:
+            raise ValueError(f"reconnect_interval is a number of seconds, not {interval!r}")
+        cap = interval or 1.0
+        # websocket-client sends this header; Reverb may demand it.
+        origin = "/".join(self.url.split("/")[:3]).replace("ws", "http", 1)
+        return proto.Options.from_url(
+            self.url, query={"protocol": str(proto.PROTOCOL)}, strict_names=False, auto_connect=False,
+            origin=self.socket_kwargs.get("origin") or origin,
+            proxy=proxy_for(self.url, self.socket_kwargs),
+            activity_timeout=self.ping_interval, pong_timeout=self.pong_timeout,
+            retry_base=min(1.0, cap), retry_cap=cap,
+        )  # fmt: skip
 
     def _take(self, event: proto.Event) -> None:
-        """Process an event of the client."""
+        """Call the callbacks for an event of the client."""
         if self.disconnect_called:
             return
-        if type(event) is proto.ChannelEvent:
-            self.event_handler(event.name, event.wire_data, event.channel)
-            return
-        if isinstance(event, proto.ConnectionEstablished):
-            self._socket_id = event.socket_id
-            if event.offline_for is not None and self.reconnect_handler is not None:
-                self.reconnect_handler()
-        name, data = self._messages.of(event) or ("", None)
-        if name in MADE:
-            self.call(name, data)
-        elif name:
-            self.event_handler(name, data, getattr(event, "channel", ""))
-
-    def _take_message(self, message: proto.Message) -> None:
-        """Process a message as it was received."""
-        if message.channel is None and message.event not in MADE and not self.disconnect_called:
-            self.call(message.event, message.data)
+        match event:
+            case proto.ChannelEvent():
+                self.event_handler(event.name, event.wire_data, event.channel)
+            case proto.StateChanged():
+                self.state = str(event.current)
+            case proto.ConnectionEstablished():
+                self.socket_id = event.socket_id
+                if event.offline_for is not None:
+                    self.reconnect_handler()
+                self.call("pusher:connection_established", self._greeting)
+            case proto.ServerError():
+                self._code = event.code
+                self.call("pusher:error", {"code": event.code, "message": event.message})
+            case proto.ConnectionLost(will_retry=False) if event.code != self._code:
+                # Servers of protocol 7 send no `pusher:error` before the end; some others do.
+                advice = f" ({event.hint})" if event.hint else ""
+                self.call("pusher:error", {"code": event.code, "message": event.reason + advice})
+            case proto.SubscriptionFailed(error=error):
+                said = {"type": type(error).__name__, "error": str(error), "status": error.code}
+                self.event_handler("pusher:subscription_error", said, event.channel)
+            case proto.ProtocolMessage(event="pusher:connection_established"):
+                self._greeting = event.data
+            case proto.ProtocolMessage(event="pusher:error" | "pusher:subscription_error"):
+                pass  # `ServerError` and `SubscriptionFailed` report them, with errors of the client
+            case proto.ProtocolMessage(channel=None):
+                self.call(event.event, event.data)
+            case proto.ProtocolMessage(channel=str(channel)):
+                self.event_handler(event.event, event.data, channel)

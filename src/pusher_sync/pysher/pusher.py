@@ -7,18 +7,16 @@ import logging
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
 import pusher_proto as proto
 
 from .channel import Channel
 from .connection import Connection
-from .settings import PROXY
+from .proxies import PROXY
 
-__all__ = ["VERSION", "Pusher"]
+__all__ = ["VERSION", "Channel", "Connection", "Pusher"]
 
 VERSION = proto.__version__
-_STALE = "the token was made for an earlier connection: subscribe again in the connect handler"
 
 
 class Pusher:
@@ -35,7 +33,7 @@ class Pusher:
         auth_endpoint_headers: Mapping[str, Any] = MappingProxyType({}),
         user_data: Mapping[str, Any] | None = None, log_level: int | str = logging.INFO,
         daemon: bool = True, port: int = 443, reconnect_interval: float = 10, custom_host: str = "",
-        auto_sub: bool = False, http_proxy_host: str = "", http_proxy_port: int = 0,
+        auto_sub: bool = False, http_proxy_host: str = "", http_proxy_port: int = 0,  # noqa: ARG002 - not needed
         http_no_proxy: list[str] | None = None, http_proxy_auth: tuple[str, str] | None = None,
         **thread_kwargs: Any,
     ) -> None:  # fmt: skip
@@ -49,43 +47,43 @@ class Pusher:
         """
         if not isinstance(cluster, str):
             raise TypeError(f"cluster is a str, not {type(cluster).__name__}")
-        if not isinstance(user_data or {}, Mapping):
-            raise TypeError(f"user_data is a mapping, not {type(user_data).__name__}")
-        if cluster:
-            self.host = f"ws-{cluster}.pusher.com"
+        if custom_host or cluster:
+            self.host = custom_host or f"ws-{cluster}.pusher.com"
         self.key: str = _text(key)
         self.secret = secret
         self.auth_endpoint = auth_endpoint
         self.auth_endpoint_headers = auth_endpoint_headers
         self.user_data: Mapping[str, Any] = user_data or {}
-        self.auto_sub = auto_sub
-        self.channels: dict[str, Channel] = {}
-        self._place = secure, port, custom_host
-        self.url: str = self._build_url()
-        self._built = self.url
-        self._endpoint: proto.AuthEndpoint | None = None
-        if auth_endpoint:
-            self._endpoint = proto.AuthEndpoint(auth_endpoint, headers=self._headers)
+        if secret or auth_endpoint:
+            self._way("private-", None)  # checks them
+        self._place: dict[str, Any] = {"port": port or (443 if secure else 80), "tls": secure}
+        self._built = self._build_url()
         proxy = http_proxy_host, http_proxy_port, http_no_proxy, http_proxy_auth
         self.connection: Connection = Connection(
-            self._connection_handler, self.url, None, log_level, daemon, reconnect_interval,
+            self._connection_handler, self._built, None, log_level, daemon, reconnect_interval,
             dict(zip(PROXY, proxy, strict=True)), **thread_kwargs,
         )  # fmt: skip
+        self.channels: dict[str, Channel] = self.connection.channels
+
+    @property
+    def url(self) -> str:
+        """The URL of the connection. It may be set before `connect()`."""
+        return self.connection.url
+
+    @url.setter
+    def url(self, url: str) -> None:
+        self.connection.url = url
 
     def connect(self) -> None:
-        """Connect, to the host or URL that is set now. Returns at once."""
-        before, self._built = self._built, self._build_url()
-        if self.url == before:
-            self.url = self._built
-        if self.connection.url == before:
-            self.connection.url = self.url
+        """Connect, to the URL, host and key that are set now. Returns at once."""
+        if self.url == self._built:
+            self.url = self._built = self._build_url()
         self.connection.start()
 
     def disconnect(self, timeout: float | None = None) -> None:
         """Disconnect and forget the channels; see `Connection.disconnect`."""
         self.connection.disconnect(timeout)
-        self.connection.channels.clear()
-        self.channels = {}
+        self.channels.clear()
 
     def subscribe(self, channel_name: str, auth: str | None = None) -> Channel:
         """Subscribe to a channel, before or after `connect()`, and return a new `Channel`, without callbacks.
@@ -93,18 +91,11 @@ class Pusher:
         `auth` is a token that was made for the current socket id. Raises NotImplementedError for a private or presence
         channel without `auth`, `secret` and `auth_endpoint`.
         """
-        way = self._way(channel_name, auth)
-        channel = self.channels[channel_name] = Channel(channel_name, self.connection, auth)
-        try:
-            self.connection.subscribe(channel_name, way)
-        except proto.PusherError:
-            del self.channels[channel_name]
-            raise
-        return channel
+        return self.connection.subscribe(channel_name, self._way(channel_name, auth))
 
     def unsubscribe(self, channel_name: str) -> None:
         """Unsubscribe from a channel."""
-        if self.channels.pop(channel_name, None) is not None:
+        if channel_name in self.channels:
             self.connection.unsubscribe(channel_name)
 
     def channel(self, channel_name: str) -> Channel | None:
@@ -112,39 +103,27 @@ class Pusher:
         return self.channels.get(channel_name)
 
     def _connection_handler(self, event_name: str, data: Any, channel_name: str) -> None:
-        channel = self.channels.get(channel_name)
-        if channel is not None:
+        if (channel := self.channels.get(channel_name)) is not None:
             channel.call(event_name, data)
 
     def _build_url(self) -> str:
-        secure, port, custom_host = self._place
-        server = f"{custom_host or self.host}:{port or (443 if secure else 80)}"
-        if "/" in server:
-            raise ValueError(f"custom_host is a name without scheme and path, not {custom_host!r}")
-        query = f"client={self.client_id}&version={VERSION}&protocol={self.protocol}"
-        return f"{'wss' if secure else 'ws'}://{server}/app/{quote(self.key, safe='')}?{query}"
+        query = {"client": self.client_id, "version": VERSION, "protocol": str(self.protocol)}
+        return proto.Options.from_host(
+            self.host, key=self.key, query=query, metadata=False, **self._place
+        ).url
 
     def _way(self, channel_name: str, token: str | None) -> proto.Auth | None:
         """Return how a channel is authorized with the current settings, or None for a public channel."""
-        made_for = self.connection.socket_id
-        member = json.dumps(self.user_data) if channel_name.startswith("presence-") else None
-
-        def ready(request: proto.AuthRequest) -> proto.AuthResponse:
-            if made_for not in ("", request.socket_id):
-                raise proto.AuthorizationError(_STALE, channel=channel_name)
-            return proto.AuthResponse(token or "", member)
-
         if token is not None:
-            return ready
+            is_presence = channel_name.startswith("presence-")
+            return proto.AuthResponse(token, json.dumps(self.user_data) if is_presence else None)
         if not channel_name.startswith(("private-", "presence-")):
             return None
         if self.secret:
-            return proto.OwnKey(self.key, _text(self.secret), member=lambda _: self.user_data)
-        if not self.auth_endpoint:
-            raise NotImplementedError("this channel needs secret, auth_endpoint or auth")
-        if self._endpoint is None or self._endpoint.url != self.auth_endpoint:
-            self._endpoint = proto.AuthEndpoint(self.auth_endpoint, headers=self._headers)
-        return self._endpoint
+            return proto.OwnKey(self.key, _text(self.secret), member=self.user_data)
+        if self.auth_endpoint:
+            return proto.AuthEndpoint(self.auth_endpoint, headers=self._headers)
+        raise NotImplementedError("this channel needs secret, auth_endpoint or auth")
 
     def _headers(self) -> dict[str, str]:
         """Return the headers for the endpoint. The body is always a form, as in Pysher."""
