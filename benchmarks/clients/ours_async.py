@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -10,16 +9,14 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
+from benchmarks.clients.ours import context_of, options_of
 from benchmarks.meter import AT_ONCE, Meter, measure
-from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
+from benchmarks.payloads import EVENT, KEY, ME, SHARED_SECRET
 from pusher_anyio import Client, open_pusher
 from pusher_proto import (
-    AuthEndpoint,
     AuthResponse,
     MemberAdded,
     MemberRemoved,
-    Options,
-    OwnKey,
     Subscribed,
 )
 from pusher_proto._protocol import channel_messages
@@ -89,15 +86,7 @@ async def main(meter: Meter) -> None:
     """Open the connections of the workload."""
     if meter.mode == "msgspec":
         channel_messages._loads = None  # noqa: SLF001 - as where orjson is not installed
-    auth: Any = OwnKey(KEY, SECRET)
-    if meter.kind == "reconnect":
-        auth = AuthEndpoint(f"http://127.0.0.1:{meter.port}/auth")
-    more = {"max_members": 20_000} if meter.kind == "roster" else {}
-    options = Options.from_host(
-        meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
-    )
-    # Many clients use the default context; SSL_CERT_FILE names the authority.
-    context = ssl.create_default_context() if meter.tls and meter.kind == "stream" else None
+    options, context = options_of(meter), context_of(meter)
     async with AsyncExitStack() as stack, anyio.create_task_group() as group:
 
         async def connect(meter: Meter) -> Connection:

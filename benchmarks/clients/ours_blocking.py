@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from contextlib import ExitStack
-from typing import Any
 
+from benchmarks.clients.ours import context_of, options_of
 from benchmarks.meter import AT_ONCE, Meter
-from benchmarks.payloads import EVENT, KEY, ME, SECRET, SHARED_SECRET
+from benchmarks.payloads import EVENT, KEY, ME, SHARED_SECRET
 from pusher_proto import (
-    AuthEndpoint,
     AuthResponse,
     MemberAdded,
     MemberRemoved,
-    Options,
-    OwnKey,
     Subscribed,
 )
 from pusher_sync import Client, open_pusher
@@ -34,15 +30,7 @@ def subscribe(meter: Meter, client: Client) -> None:
 
 def main(meter: Meter) -> None:
     """Run one workload."""
-    auth: Any = OwnKey(KEY, SECRET)
-    if meter.kind == "reconnect":
-        auth = AuthEndpoint(f"http://127.0.0.1:{meter.port}/auth")
-    more = {"max_members": 20_000} if meter.kind == "roster" else {}
-    options = Options.from_host(
-        meter.host, key=KEY, port=meter.port, tls=meter.tls, auth=auth, max_channels=20_000, **more
-    )
-    # Many clients use the default context; SSL_CERT_FILE names the authority.
-    context = ssl.create_default_context() if meter.tls and meter.kind == "stream" else None
+    options, context = options_of(meter), context_of(meter)
     with ExitStack() as stack:
         if meter.kind == "connect":
             meter.begin()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from example_programs.applications import Quiet, serving
 from example_programs.processes import running, url_of
 from example_programs.test_examples import Application, drop_until_back, until_subscribed
 from pusher_anyio.testing import ServerInThread, serve_in_thread
@@ -29,26 +27,13 @@ def server() -> Iterator[ServerInThread]:
 def api(answer: Callable[[int], Any]) -> Iterator[str]:
     """Run an API whose answer depends on the number in `?after=`, and give its address."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self) -> None:
             after = parse_qs(urlsplit(self.path).query).get("after", ["0"])[0]
-            body = json.dumps(answer(int(after))).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer_json(answer(int(after)))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_port}"
-        finally:
-            http.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield address
 
 
 def test_the_chat_log_has_each_message_once_and_in_order(server: ServerInThread) -> None:
@@ -131,13 +116,7 @@ def laravel(server: ServerInThread, orders: list[dict[str, Any]]) -> Iterator[st
 
         def do_GET(self) -> None:
             after = int(parse_qs(urlsplit(self.path).query)["after"][0])
-            self.answer(200, json.dumps([each for each in orders if each["id"] > after]).encode())
+            self.answer_json([each for each in orders if each["id"] > after])
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_port}"
-        finally:
-            http.shutdown()
-            thread.join()
+    with serving(Handler) as address:
+        yield address

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from example_programs.applications import Quiet, serving
 from example_programs.processes import running, url_of
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto.testing import Server, ServerOptions
@@ -167,7 +166,7 @@ def test_the_ticker_of_two_servers_survives_the_loss_of_either(server: ServerInT
 # The worker beside Laravel
 
 
-class Application(BaseHTTPRequestHandler):
+class Application(Quiet):
     """Two routes of a Laravel application: tokens for devices, and authorizations from the server's own endpoint."""
 
     auth_url: str
@@ -185,28 +184,13 @@ class Application(BaseHTTPRequestHandler):
         else:
             self.answer(422, b"{}")
 
-    def answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
 def application(server: ServerInThread) -> Iterator[str]:
     """Run the application, and give its address."""
     handler = type("Handler", (Application,), {"auth_url": server.auth_url})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_address[1]}"
-        finally:
-            http.shutdown()
-            thread.join()
+    with serving(handler) as address:
+        yield address
 
 
 def test_the_worker_beside_laravel_renews_its_token_and_goes_on() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from redis import Redis
 
+from example_programs.applications import Quiet, serving
 from example_programs.processes import Program, running, url_of
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from real_servers import redis
@@ -46,28 +44,15 @@ class Application:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        """Answer over HTTP for the length of the block; gives the URL."""
+        """Answer over HTTP until the end of the block; yield the URL."""
         application = self
 
-        class History(BaseHTTPRequestHandler):
+        class History(Quiet):
             def do_GET(self) -> None:
-                body = json.dumps(application.since(urlsplit(self.path).query)).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self.answer_json(application.since(urlsplit(self.path).query))
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), History) as http:
-            thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-            thread.start()
-            try:
-                yield f"http://127.0.0.1:{http.server_port}/events"
-            finally:
-                http.shutdown()
-                thread.join()
+        with serving(History) as address:
+            yield f"{address}/events"
 
 
 class Plant:
