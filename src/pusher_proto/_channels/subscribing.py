@@ -197,7 +197,7 @@ class Subscribing:
             self._subscribe(channel, None, now)
             return
         channel.handle(G.ASK)
-        if channel.auth_for not in (None, self._socket_id):
+        if channel.auth_for not in (None, self._connector.socket_id):
             why = f"the AuthResponse for {excerpt(channel.name, 64)!r} was for an earlier connection: subscribe again "
             why += "with a new one, or pass a function that returns one"
             self.fail(channel, AuthorizationError(why, channel=channel.name), None, now)
