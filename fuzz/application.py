@@ -204,7 +204,8 @@ class Application:
         session = device.session
         now = None if self._was_stalled else self.weather.world.now
         self._was_stalled = not device.pulls
-        self._times += [now] * (len(device.events) - len(self._times))
+        if len(self._times) < len(device.events):
+            self._times += [now] * (len(device.events) - len(self._times))
         if session.next_deadline() is None and session.state in _TRYING:
             raise Broken(f"{session.state} and nothing will ever happen")
         if wrong := self.outgoing.look():

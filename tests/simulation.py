@@ -430,7 +430,8 @@ class World:
         if wire.transport in device.unread or not device.session.wants_data(wire.transport):
             device.unread.setdefault(wire.transport, []).append(data)
         else:
-            device.do(device.session.receive_data, wire.transport, data)
+            device.session.receive_data(wire.transport, data, now=self.now)
+            device.pump()
 
     def _through(self, wire: Wire, data: bytes) -> bytes:
         """Return what of it arrives."""

@@ -194,6 +194,44 @@ def test_a_masked_text_is_read_without_wsproto() -> None:
     assert isinstance(frames_read(longer)[0], _websocket.Broken)
 
 
+UPGRADE_HEADERS: dict[bytes, list[bytes]] = {
+    b"host": [b"t", b"t", b"xn--a", b"\xff"],
+    b"connection": [b"Upgrade", b"Upgrade", b"keep-alive, Upgrade", b"close"],
+    b"upgrade": [b"websocket", b"WebSocket", b"h2c"],
+    b"sec-websocket-version": [b"13", b"13", b"12"],
+    b"sec-websocket-key": [b"dGhlIHNhbXBsZSBub25jZQ==", b"x"],
+    b"sec-websocket-extensions": [b"permessage-deflate", b"\xff"],
+    b"sec-websocket-protocol": [b"a, b", b"\xff"],
+}
+
+
+@given(
+    st.lists(
+        st.sampled_from([(name, value) for name, many in UPGRADE_HEADERS.items() for value in many])
+    ),
+    st.sets(st.sampled_from(list(UPGRADE_HEADERS)[:5]), min_size=3),
+)
+def test_upgrades_are_answered_as_wsproto_answers_them(
+    others: list[tuple[bytes, bytes]], valid: set[bytes]
+) -> None:
+    headers = [(name, UPGRADE_HEADERS[name][0]) for name in sorted(valid)] + others
+    asked = HttpRequest("GET", "/", "", headers, b"", True)
+
+    def answer() -> object:
+        accepted = _websocket.WebSocket.accept(asked, 1000)
+        return accepted[1] if isinstance(accepted, tuple) else accepted
+
+    with patch.object(_websocket, "plain_key", lambda _: None):
+        expected = answer()
+    assert answer() == expected
+
+
+def test_a_plain_upgrade_is_answered_without_wsproto() -> None:
+    headers = [(name, UPGRADE_HEADERS[name][0]) for name in list(UPGRADE_HEADERS)[:5]]
+    assert _websocket.plain_key(headers) == b"dGhlIHNhbXBsZSBub25jZQ=="
+    assert _websocket.plain_key([*headers, (b"cookie", b"a"), (b"cookie", b"b")]) is None
+
+
 def test_binary_messages_are_an_error_and_the_connection_stays() -> None:
     raw, closed, _ = spoken(
         frame(b"\xff", opcode=2),
