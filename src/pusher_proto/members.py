@@ -20,18 +20,21 @@ class Member(Struct, frozen=True):
 
 
 class Members(Mapping[str, Member]):
-    """The members at one moment, by user id. Iteration yields the ids."""
+    """The members at one moment, by user id. Iteration yields the ids.
+
+    Ids are text; an integer finds the member whose id has the same digits.
+    """
 
     __slots__ = ("_members",)
 
     def __init__(self, members: Mapping[str, Member] | None = None) -> None:
         self._members: Mapping[str, Member] = members if members is not None else {}
 
-    def __getitem__(self, user_id: str) -> Member:
-        return self._members[user_id]
+    def __getitem__(self, user_id: str | int) -> Member:
+        return self._members[_text(user_id)]
 
     def __contains__(self, user_id: object) -> bool:
-        return user_id in self._members
+        return _text(user_id) in self._members
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -46,3 +49,8 @@ class Members(Mapping[str, Member]):
     def count(self) -> int:
         """The number of members."""
         return len(self._members)
+
+
+def _text(user_id: Any) -> Any:
+    """Return an integer id as text, and everything else unchanged."""
+    return str(user_id) if type(user_id) is int else user_id

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self, Unpack
 
-from ._base.checks import check_header, check_option, is_token
+from ._base.checks import check_each_header, check_header, check_option, is_token
 from ._base.environment import service_of
 from ._base.secret import Secret
 from ._base.urls import (
@@ -86,7 +86,7 @@ class Options:
     """The source of authorizations: `OwnKey`, `AuthEndpoint`, an `AuthResponse`, or a function like the `authorizer` of
     `open_pusher`. None: that authorizer."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Additional headers of the upgrade."""
+    """Additional headers of the upgrade. `User-Agent` replaces the client's."""
     origin: str | None = None
     """The Origin header; Reverb may require one."""
     query: Mapping[str, str] = field(default_factory=dict)
@@ -250,8 +250,7 @@ class Options:
             or "?" in self.path
         ):
             raise ValueError(f"not a valid path of a URL: {excerpt(self.path, 64)!r}")
-        for name, value in self.upgrade_headers():
-            check_header(name, value)
+        check_each_header(self.upgrade_headers())
         for name in self.subprotocols:
             if not is_token(name):
                 raise ValueError(f"not a valid subprotocol: {excerpt(name, 64)!r}")
@@ -278,6 +277,7 @@ class Options:
         **more: Unpack[MoreOptions],
     ) -> Self:
         """Return options for a cluster of Pusher, such as "eu" or "us2" (the host `ws-{cluster}.{domain}`)."""
+        check_option("cluster", cluster, "str")
         if not re.fullmatch(r"[a-z0-9-]+", cluster):
             raise ValueError(
                 f"a cluster is a short name such as 'eu' or 'mt1', not {excerpt(cluster, 64)!r}"
@@ -436,6 +436,9 @@ class Options:
         headers = list(self.headers.items())
         if self.origin is not None:
             headers.append(("Origin", self.origin))
+        if not any(name.lower() == "user-agent" for name in self.headers):
+            # Firewalls of web applications refuse requests without it.
+            headers.append(("User-Agent", f"{CLIENT}/{__version__}"))
         return headers
 
     def __repr__(self) -> str:
@@ -462,9 +465,10 @@ class Options:
         return f"Options({', '.join(shown)})"
 
 
-def _is_here(host: str) -> bool:
+def _is_here(host: object) -> bool:
     """Return whether the host is this machine, where servers usually have no certificate."""
-    return host in ("localhost", "::1", "[::1]") or host.startswith("127.")
+    here = ("localhost", "::1", "[::1]")
+    return isinstance(host, str) and (host in here or host.startswith("127."))
 
 
 def with_names(function: DecryptedText | None) -> Callable[[bytes, str, str], str] | None:

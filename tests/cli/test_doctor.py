@@ -342,7 +342,7 @@ NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --por
             f"{HTTP} 400 Bad Request",
             (
                 "A proxy in front of the server may drop the upgrade "
-                "(nginx: proxy_set_header Upgrade, Connection)."
+                "(nginx: proxy_set_header Upgrade, Connection); if tls is False, the port may be for TLS."
             ),
         ),
         (

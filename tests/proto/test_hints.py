@@ -100,3 +100,18 @@ def test_an_answer_that_is_no_tls_is_explained(name: str) -> None:
 
 def test_a_reason_that_speaks_for_itself_is_left_alone() -> None:
     assert explained("ConnectionRefusedError: refused") == "ConnectionRefusedError: refused"
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("the answer is not valid HTTP", "another service answers on this port"),
+        ("the connection ended within the answer to the upgrade", "another service answers"),
+        ("the connection ended before it was open", "the server may expect TLS on this port"),
+        ("the connection ended without a close frame", ""),
+    ],
+)
+def test_an_end_before_the_upgrade_names_the_probable_reason(reason: str, words: str) -> None:
+    hint = hint_for(None, reason)
+    assert words in hint
+    assert bool(words) is bool(hint)

@@ -688,6 +688,8 @@ def test_an_answer_that_is_no_upgrade_is_retried_after_a_second(data: bytes, rea
     assert script.acts() == [CloseTransport(1, abort=True)]
     events = script.take()
     assert events[0] == ConnectionLost(None, reason, True)
+    hint = getattr(events[0], "hint", "")
+    assert ("another service answers" in hint) is data.startswith(b"SSH")
     script._events += events
     assert follows(script) == "wait"
 

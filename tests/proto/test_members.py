@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pusher_proto._channels.roster import Roster
@@ -29,6 +31,19 @@ def test_nobody_is_an_empty_mapping() -> None:
 def test_who_is_not_there_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="eve"):
         Members({"ada": ADA})["eve"]
+
+
+def test_a_member_is_found_by_an_id_that_is_a_number_in_the_application() -> None:
+    members: Any = Members({"7": Member("7", {"name": "Ada"})})
+    assert members[7] == members["7"] == members.get(7)
+    assert [7 in members, 8 in members, True in members, None in members] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    with pytest.raises(KeyError, match="8"):
+        members[8]
 
 
 def test_a_mapping_shows_how_many_and_not_who() -> None:

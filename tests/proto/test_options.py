@@ -405,8 +405,27 @@ def test_the_headers_of_the_upgrade_are_ours_with_the_origin_at_the_end() -> Non
         ("X-Tenant", "7"),
         ("Cookie", "a=b; c=d"),
         ("Origin", "https://app.test"),
+        ("User-Agent", f"{CLIENT}/{__version__}"),
     ]
-    assert host().upgrade_headers() == []
+    assert host().upgrade_headers() == [("User-Agent", f"{CLIENT}/{__version__}")]
+
+
+def test_the_application_may_name_another_user_agent() -> None:
+    options = host(headers={"user-agent": "mine/1"})
+    assert options.upgrade_headers() == [("user-agent", "mine/1")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"headers": {"X-Tenant": "7", "x-tenant": "8"}},
+        {"headers": {"origin": "https://a.test"}, "origin": "https://b.test"},
+        {"headers": {"User-Agent": "a", "user-agent": "b"}},
+    ],
+)
+def test_a_header_of_the_upgrade_is_given_once(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^the header '.*' is given twice, also as '"):
+        host(**options)
 
 
 @pytest.mark.parametrize(
@@ -720,3 +739,18 @@ def test_every_way_to_make_options_takes_all_of_them_by_their_type() -> None:
     named = {"key", "host", "port", "tls", "path", "resolve_url"}  # which server is meant
     more = {name: hint.__forward_arg__ for name, hint in MoreOptions.__annotations__.items()}
     assert more == {it.name: it.type for it in dataclasses.fields(Options) if it.name not in named}
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (Options.from_cluster, "cluster"),
+        (Options.from_host, "host"),
+        (Options.for_reverb, "host"),
+        (Options.for_soketi, "host"),
+        (Options.for_sockudo, "host"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_named(make: Callable[..., Options], name: str) -> None:
+    with pytest.raises(TypeError, match=rf"^Options\({name}=...\) is a str, not NoneType$"):
+        make(dict[str, str]().get("PUSHER_APP_CLUSTER"), key="k")

@@ -9,6 +9,7 @@ import traceback
 
 import pytest
 
+from pusher_proto import Options, OwnKey
 from pusher_proto._base.secret import Secret, masked
 
 HIDDEN = "7ad3773142a6692b25b8"
@@ -51,8 +52,13 @@ def test_it_cannot_be_taken_apart(take: object) -> None:
 def test_it_cannot_be_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="a secret cannot be pickled"):
         pickle.dumps(Secret(HIDDEN), protocol)
-    with pytest.raises(TypeError, match="a secret cannot be pickled"):
-        copy.deepcopy(Secret(HIDDEN))
+
+
+def test_options_with_a_secret_can_be_copied() -> None:
+    secret = Secret(HIDDEN)
+    assert copy.copy(secret) is copy.deepcopy(secret) is secret
+    options = Options.from_host("a.test", key="k", auth=OwnKey("k", HIDDEN), proxy="http://u:p@b")
+    assert copy.deepcopy(options) == options
 
 
 def test_secrets_are_equal_when_their_texts_are_and_never_equal_to_a_text() -> None:

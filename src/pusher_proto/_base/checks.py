@@ -6,13 +6,14 @@ import ast
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeGuard
 
 from ..errors import excerpt
 
 __all__ = [
     "IN_BLOCKING",
+    "check_each_header",
     "check_header",
     "check_headers",
     "check_no_newline",
@@ -72,16 +73,22 @@ def check_header(name: object, value: object) -> None:
         )
 
 
-def check_headers(headers: Mapping[str, str], body: str) -> None:
-    """Raise TypeError or ValueError unless `headers` are valid for a request with a body of format `body`."""
+def check_each_header(headers: Iterable[tuple[str, str]]) -> None:
+    """Raise TypeError or ValueError unless these headers may be set, each of them once."""
     seen: dict[str, str] = {}
-    for name, value in headers.items():
+    for name, value in headers:
         check_header(name, value)
         lower = name.lower()
         if lower in seen:
             raise ValueError(f"the header {name!r} is given twice, also as {seen[lower]!r}")
         seen[lower] = name
-        if lower != "content-type":
+
+
+def check_headers(headers: Mapping[str, str], body: str) -> None:
+    """Raise TypeError or ValueError unless `headers` are valid for a request with a body of format `body`."""
+    check_each_header(headers.items())
+    for name, value in headers.items():
+        if name.lower() != "content-type":
             continue
         kind = value.partition(";")[0].strip().lower()
         is_json = kind.endswith(("/json", "+json"))

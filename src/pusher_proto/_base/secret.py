@@ -46,8 +46,16 @@ class Secret:
     def __hash__(self) -> int:
         return hash(self._value)
 
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self  # it never changes
+
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret cannot be pickled")
+        raise TypeError(
+            "a secret cannot be pickled: make OwnKey, and the Options that contain it, in the process that uses them"
+        )
 
 
 def masked(text: str) -> str:

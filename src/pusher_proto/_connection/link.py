@@ -31,7 +31,7 @@ from .._protocol.control import (
     shown_frame,
 )
 from .._protocol.failures import Cause, cause_of_status
-from .._protocol.hints import NO_GREETING, UNGREETED
+from .._protocol.hints import ENDED_IN_ANSWER, ENDED_UNOPENED, NO_GREETING, UNGREETED
 from .._transports.transports import Transports
 from .._wire.envelope import BadMessage, Envelope, decode, encode, text_of
 from .._wire.fast_lane import NO_READER, Run
@@ -236,8 +236,8 @@ class Link:
             self._liveness.received_at = self.received_at(self._liveness.received_at)
         self._websocket.receive_eof()
         if not was_open:
-            where = "within the answer to the upgrade" if answer_began else "before it was open"
-            return Ended(None, reason or f"the connection ended {where}", Cause.NO_NETWORK)
+            ended = ENDED_IN_ANSWER if answer_began else ENDED_UNOPENED
+            return Ended(None, reason or ended, Cause.NO_NETWORK)
         return self._end_without_code(1006, reason or "the connection ended without a close frame")
 
     def closed_by_server(self, error: ConnectionEnded, now: float) -> Ended:

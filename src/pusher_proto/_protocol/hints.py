@@ -6,9 +6,12 @@ options of the command line before it.
 
 from __future__ import annotations
 
+from .._wire.upgrade import NOT_HTTP
 from .failures import says_terminated
 
 __all__ = [
+    "ENDED_IN_ANSWER",
+    "ENDED_UNOPENED",
     "NOT_YET_VALID",
     "NO_GREETING",
     "UNGREETED",
@@ -30,7 +33,7 @@ NO_GREETING = "this client speaks protocol 7: check that `query` does not reques
 _ORIGIN = "set Options(origin=...) to one that the server allows"
 _TERMINATED = "the connections of this user were terminated by the application"
 
-_CODES: dict[int | None, str] = {
+_CODES = {
     4000: "this app accepts TLS only: set tls=True",
     4001: "check the key and the cluster or host: this server does not know the app",
     4003: "the app is disabled",
@@ -41,7 +44,8 @@ _CODES: dict[int | None, str] = {
 }
 
 _STATUSES = {
-    400: "a proxy in front of the server may drop the upgrade (nginx: proxy_set_header Upgrade, Connection)",
+    400: "a proxy in front of the server may drop the upgrade (nginx: proxy_set_header Upgrade, Connection); if tls is "
+    "False, the port may be for TLS",
     401: "a proxy in front of the server requires credentials",
     403: "the server, or a proxy in front of it, rejects this client: check key, headers and Origin",
     404: "there is no Pusher server at this path: check host, port and path",
@@ -52,15 +56,33 @@ _STATUSES = {
 }
 
 
+ENDED_UNOPENED = "the connection ended before it was open"
+"""The reason when a stream ends before any answer."""
+ENDED_IN_ANSWER = "the connection ended within the answer to the upgrade"
+"""The reason when a stream ends within the head of the answer."""
+
+_OTHER_SERVICE = "another service answers on this port, or it is one for TLS and tls is False: check host and port"
+_REASONS = {
+    NOT_HTTP: _OTHER_SERVICE,
+    ENDED_IN_ANSWER: _OTHER_SERVICE,
+    ENDED_UNOPENED: "if tls is False: the server may expect TLS on this port",
+}
+
+
 def hint_for(code: int | None, text: str = "") -> str:
-    """Return the hint for a close code, an error code or an HTTP status, or ""; `text` is the server's message."""
+    """Return the hint for a close code, an error code or an HTTP status, or ""; `text` is the server's message.
+
+    Without a code `text` is the reason of an end.
+    """
+    if code is None:
+        return _REASONS.get(text, "")
     if code == 4009:
         words = text.lower()
         if "origin" in words:
             return _ORIGIN
         if says_terminated(text):
             return _TERMINATED
-    if code is not None and code < 1000:
+    if code < 1000:
         return status_hint(code)
     return _CODES.get(code, "")
 

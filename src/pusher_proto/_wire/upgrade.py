@@ -19,7 +19,11 @@ from .deflate import OFFER, read_agreement
 from .http_head import HeadReader, HeadTooLarge
 from .items import Violation
 
-__all__ = ["Outcome", "Upgrade", "UpgradeAccepted", "UpgradeRefused", "UpgradeRequest"]
+__all__ = ["NOT_HTTP", "Outcome", "Upgrade", "UpgradeAccepted", "UpgradeRefused", "UpgradeRequest"]
+
+
+NOT_HTTP = "the answer is not valid HTTP"
+"""The reason of a violation by something other than an HTTP response."""
 
 
 class UpgradeAccepted(Struct, frozen=True):
@@ -82,7 +86,7 @@ class Upgrade:
         except HeadTooLarge:
             return Violation(None, f"the answer's head exceeds {self._head_limit} bytes")
         except h11.RemoteProtocolError:
-            return Violation(None, "the answer is not valid HTTP")
+            return Violation(None, NOT_HTTP)
         if head is None:
             return None
         if isinstance(head, h11.Response):
