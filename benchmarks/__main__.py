@@ -129,7 +129,7 @@ def run(
 def make_certificate(folder: Path) -> tuple[str, str]:
     """Make an authority and a certificate for localhost; return the files of both.
 
-    The file has the authority behind all authorities of this machine, which a client's context usually loads and keeps.
+    The authority's file begins with all authorities of this machine, which clients usually load and keep.
     """
     import trustme
 

@@ -39,7 +39,7 @@ def resident() -> int:
 
 
 class Meter:
-    """The measurements of one process. The config is what `runner` made of workload and client."""
+    """The measurements of one process. `runner` makes its configuration from the workload and the client."""
 
     def __init__(self) -> None:
         self.config: dict[str, Any] = json.loads(sys.argv[1])
@@ -62,10 +62,10 @@ class Meter:
         self._subscribed = 0
         self.on_event = self.timed if self.kind == "pace" else self.event
 
-    # Of events
+    # Events
 
     def ready(self) -> None:
-        """Everything is bound: let the server send the first events, a warm-up that does not count."""
+        """Ask the server for the first events, a warm-up that does not count. Call it when everything is bound."""
         if self.kind in ("stream", "pace"):
             self._orders.sendall(b"go %d\n" % self._warm)
 
@@ -83,7 +83,7 @@ class Meter:
             self._mark(data)
 
     def counted(self) -> None:
-        """Count one thing that has no data."""
+        """Count one event without looking at its data."""
         self.event(None)
 
     def _mark(self, data: Any) -> None:
@@ -117,7 +117,7 @@ class Meter:
                     f"event {self._count} is {found}, not {expected}: events were lost or repeated"
                 )
 
-    # Of subscriptions
+    # Subscriptions
 
     def begin(self) -> None:
         """Start the clock of subscribing, or of opening many clients."""
@@ -129,10 +129,10 @@ class Meter:
         if self._subscribed == len(self.channels) and self.kind == "subscribe":
             self.finish(cpu=(used() - self._cpu) * 1e3, wall=(time.monotonic() - self._began) * 1e3)
 
-    # Of a roster
+    # A roster
 
     def roster(self, members: int) -> None:
-        """Take the time of the complete roster."""
+        """Record the time of the complete roster, and ask for members that join and leave."""
         if members != self.config["members"]:
             sys.exit(f"{members} members, not {self.config['members']}")
         self._roster = (used() - self._cpu) * 1e3, (time.monotonic() - self._began) * 1e3
@@ -146,18 +146,18 @@ class Meter:
             cpu = (used() - self._cpu) / self._events * 1e6
             self.finish(cpu=self._roster[0], wall=self._roster[1], change=cpu)
 
-    # Of connecting
+    # Connecting
 
     def connected(self) -> NoReturn:
-        """Take the memory when all clients are connected."""
+        """Report time and memory when all clients are connected."""
         cpu, wall = used() - self._cpu, time.monotonic() - self._began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB
         self.finish(cpu=cpu, wall=wall, peak=peak / 1024)
 
-    # Of idleness
+    # Idle connections
 
     def before_idling(self) -> None:
-        """Called with one connection, when every module used by it has been imported."""
+        """Record the memory with one connection, when every module that it uses has been imported."""
         gc.collect()
         self._memory = resident()
         self._cpu = used()
@@ -191,7 +191,7 @@ async def measure(
     """Run one workload with a library for an event loop: `connect` returns connections that can `subscribe` to
     channels.
 
-    They are opened `together` if the library can do that; one of them waits a second for each.
+    They are opened at once if `together`, else one after the other.
     """
     connections = [await connect(meter)]
     if meter.kind == "idle":
@@ -213,4 +213,4 @@ async def measure(
         meter.idled()
     meter.ready()
     await anyio.sleep(600)
-    sys.exit("it did not end")
+    sys.exit("the measurement did not end")

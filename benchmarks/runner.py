@@ -123,14 +123,14 @@ def _until_back(
     assert server.stdout is not None
     try:
         ready, _, _ = select.select([server.stdout], [], [], PATIENCE / 4)
-        told = json.loads(server.stdout.readline()) if ready else {"back_after": None}
+        report = json.loads(server.stdout.readline()) if ready else {"back_after": None}
     finally:
         process.kill()
         errors = process.communicate()[1]
-    if told["back_after"] is None:
+    if report["back_after"] is None:
         raise Failed(f"{client.name} did not come back in {workload.name}: {errors[-2000:]}")
     return {
-        "wall": told["back_after"] * 1e3,
-        "auth_connections": told["auth_connections"],
-        "auth_requests": told["auth_requests"],
+        "wall": report["back_after"] * 1e3,
+        "auth_connections": report["auth_connections"],
+        "auth_requests": report["auth_requests"],
     }

@@ -68,7 +68,7 @@ async def main(options: Options, rooms: list[str]) -> None:
         messages = client.events(MESSAGE, type=ChatMessage, invalid="skip")
 
         @client.bind(ConnectionEstablished)
-        def told(event: ConnectionEstablished) -> None:
+        def connected(event: ConnectionEstablished) -> None:
             missed = f", {event.offline_for:.0f} s were missed" if event.offline_for else ""
             print(f"connected{missed}", file=sys.stderr)
 

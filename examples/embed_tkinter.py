@@ -89,7 +89,9 @@ class Driver:
                 self.tell(self.session.data_sent, number, size)
         if stream.closing and (stream.sock is None or not stream.outbox):
             self.end(number, None)
-        while stream.sock is not None:  # events are taken as they come, so reading need not pause
+        while (
+            stream.sock is not None
+        ):  # events are processed at once, so reading never has to pause
             if data := stream.sock.recv(65536):
                 self.tell(self.session.receive_data, number, data)
             else:

@@ -60,7 +60,7 @@ class Driver:
             stream = await TCPClient().connect(effect.host, effect.port, ssl_options=tls)
             self.streams[number] = stream
             self.tell(self.session.transport_opened, number)
-            while True:  # events are taken as they come, so reading never has to pause
+            while True:  # events are processed at once, so reading never has to pause
                 data = await stream.read_bytes(65536, partial=True)
                 self.tell(self.session.receive_data, number, data)
         except StreamClosedError as error:
@@ -78,7 +78,7 @@ class Driver:
         try:
             await stream.write(data)
         except StreamClosedError:
-            return  # `live` will tell
+            return  # `live` reports it
         self.tell(self.session.data_sent, number, len(data))
         if last:
             stream.close()

@@ -29,7 +29,7 @@ def make_app(options: Options) -> FastAPI:
             app.state.prices = {}
 
             @client.subscribe("prices").bind("price")
-            def came(event: ChannelEvent) -> None:
+            def on_price(event: ChannelEvent) -> None:
                 app.state.prices[event.data["of"]] = event.data
 
             yield

@@ -42,14 +42,14 @@ def main(url: str, app: str, token: str, file: Path, count: int | None) -> None:
         def placed(event: ChannelEvent) -> None:
             nonlocal done
             order = event.data["order"]
-            print(json.dumps(order), flush=True)  # handle it, and note it then
+            print(json.dumps(order), flush=True)  # handle it first, then store its id
             file.write_text(str(order["id"]))
             done += 1
             if done == count:
                 client.close()
 
         @orders.bind(GapNotClosed)
-        def gap_stays(event: GapNotClosed) -> None:
+        def gap_not_closed(event: GapNotClosed) -> None:
             print(f"orders may be missing: {event.reason}", flush=True)
             client.close()  # the supervisor starts the worker again, which then fetches the orders again
 

@@ -47,7 +47,7 @@ def get(url: str) -> Any:
 
 
 async def write(given: argparse.Namespace, redis: Redis, event: ChannelEvent) -> None:
-    """Append an event, and note its id, in one step; try until it succeeds."""
+    """Append an event and store its id, in one transaction; retry until it succeeds."""
     fields: dict[Any, Any] = {"channel": event.channel, "event": event.name, "data": event.raw_data}
     number = event.data.get(given.key) if isinstance(event.data, dict) else None
     while True:
@@ -88,7 +88,9 @@ if __name__ == "__main__":
         "--channel", action="append", required=True, help="may be given several times"
     )
     parser.add_argument("--history", required=True, help="the API for missed events")
-    parser.add_argument("--key", default="id", help="the field of the data that tells events apart")
+    parser.add_argument(
+        "--key", default="id", help="the field of the data that identifies an event"
+    )
     parser.add_argument("--redis", default="redis://localhost:6379")
     parser.add_argument("--stream", default="events", help="the name of the Redis stream")
     parser.add_argument("--maxlen", type=int, default=1_000_000, help="events that Redis keeps")

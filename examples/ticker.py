@@ -29,13 +29,13 @@ class Price:
 
 async def receive(channel: Channel, event: str, queue: MemoryObjectSendStream[Price]) -> None:
     prices = channel.events(event, type=Price, invalid="skip", buffer=100, overflow="drop_oldest")
-    told = 0
+    reported = 0
     async with queue, prices:
         async for each in prices:
             await queue.send(each.data)
-            if prices.dropped > told:
-                told = prices.dropped
-                print(f"{told} prices were dropped so far")
+            if prices.dropped > reported:
+                reported = prices.dropped
+                print(f"{reported} prices were dropped so far")
 
 
 async def work(queue: MemoryObjectReceiveStream[Price], count: int | None) -> None:
@@ -57,7 +57,7 @@ async def main(options: Options, name: str, event: str, count: int | None) -> No
         channel = client.subscribe(name)
 
         @channel.bind(Subscribed)
-        def told(subscribed: Subscribed) -> None:
+        def on_subscribed(subscribed: Subscribed) -> None:
             if subscribed.offline_for:
                 print(f"a gap of {subscribed.offline_for:.1f} s: ask for the prices of that time")
 

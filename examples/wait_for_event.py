@@ -22,14 +22,14 @@ def main(options: Options, name: str, event: str, timeout: float) -> int:
         try:
             channel.wait_subscribed(timeout=timeout)
             print("ready", file=sys.stderr, flush=True)
-            came = channel.wait_for(event, timeout=timeout)
+            found = channel.wait_for(event, timeout=timeout)
         except PusherTimeout as error:
             print(error, file=sys.stderr)  # names the event and the state of the connection
             return 1
         except PusherError as error:
             print(error, file=sys.stderr)
             return 2
-    print(json.dumps(came.data))
+    print(json.dumps(found.data))
     return 0
 
 

@@ -19,7 +19,7 @@ from pusher_anyio import ChannelEvent, Options, PusherError, open_pusher
 
 
 class Connection:
-    """One WebSocket with the three methods that `connect_messages=` asks for."""
+    """One WebSocket with the three methods that `connect_messages=` requires."""
 
     def __init__(self, websocket: websockets.ClientConnection) -> None:
         self._websocket = websocket

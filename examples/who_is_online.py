@@ -54,7 +54,7 @@ async def main(options: Options, name: str) -> None:
                 case Subscribed():
                     draw(room, ", ".join(sorted(name_of(each) for each in room.members.values())))
                 case MemberAdded(member=member):
-                    draw(room, f"{name_of(member)} came")
+                    draw(room, f"{name_of(member)} joined")
                 case MemberRemoved(member=member):
                     draw(room, f"{name_of(member)} left")
                 case MemberUpdated(member=member):

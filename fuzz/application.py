@@ -67,7 +67,7 @@ class Application:
         self.source = source
         """How it gets its authorizations."""
         # In a cluster each application has its own user: when two connections of one user come back at once, the
-        # others are not told that it is there, and cannot know.
+        # others get no message about it, and cannot know that it is there.
         user = number if weather.cluster else number % 4
         self.member = {"user_id": f"user-{user}", "user_info": {"n": number}}
         self.own: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Application:
         """When each event of the device was emitted; None for events that were read late."""
         self._was_stalled = False
         self.was_in: set[str] = set()
-        """The channels that were subscribed since the application asked for them: none of them may be given up."""
+        """The channels that were subscribed since the application called `subscribe`: none of them may be given up."""
         self.was_signed_in = False
         self.hangs = False
         """Whether its function hangs."""
@@ -106,7 +106,7 @@ class Application:
         for channel in (*self.own, *(("news", "presence-room") if self.own else ())):
             self.want(channel)
 
-    # What it does
+    # Actions
 
     def authorize(self, request: AuthRequest) -> AuthResponse | BaseException | None:
         """Answer as applications do: mostly right, sometimes not at all, sometimes by raising."""
@@ -148,7 +148,7 @@ class Application:
                 try:
                     device.trigger(rng.choice(("private-a", "presence-room")), "client-hello", {})
                 except PusherError:
-                    pass  # not subscribed now, or too much waits
+                    pass  # not subscribed, or too much waits
             case "stall":
                 device.pulls = not device.pulls
                 device.pump()
@@ -197,7 +197,7 @@ class Application:
         ):
             raise Broken("wrong use changed something")
 
-    # What must hold
+    # Invariants
 
     def watch(self, device: Device) -> None:
         """Check a drained session: unless it is at rest, something must be able to wake it."""
@@ -231,7 +231,7 @@ class Application:
         failure = self.device.session.failure
         if failure is not None:
             self.judge(failure)
-            self.device.connect()  # a person tries again
+            self.device.connect()  # as a person would
 
     def judge(self, failure: ConnectionFailed) -> None:
         """Check that only the application ends a client that was connected. After an immediate 4009 it never was."""
@@ -276,7 +276,7 @@ class Application:
         expected = self.expected.get(channel)
         if expected is None:
             if channel in self.wanted - self.was_in or channel in self.unanswered:
-                return  # no gap is to be reported before it, or none was in time
+                return  # no gap has to be reported before it, or none could be in time
             raise Broken(f"{channel} gave an event while it was not subscribed")
         if not self.may_follow(channel, number):
             raise Broken(f"{channel} gave {number} where {expected} was due")

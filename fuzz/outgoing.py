@@ -80,7 +80,7 @@ class Outgoing:
         connector.request = watched  # type: ignore[method-assign]  # to record sent events
 
     def counts(self) -> Counter[str]:
-        """Return how many events were sent, arrived, and did not."""
+        """Return how many events were sent, arrived, and were lost."""
         stats = self.device.session.stats
         return Counter(
             {
@@ -92,7 +92,7 @@ class Outgoing:
             }
         )
 
-    # What happens
+    # Events of the application and of the session
 
     def trigger(self, channel: str, rng: Random, run: Callable[[float], object]) -> None:
         """Trigger some events on a channel, while the world runs."""
@@ -121,7 +121,7 @@ class Outgoing:
         session = self.device.session
         try:
             self.device.do(session.trigger, channel, name, data, queue)
-        except PusherError:  # not wanted now, or too much waits: the application knows
+        except PusherError:  # not subscribed, or too much waits: the application gets the error
             del self._trips[number]
             self.totals.accepted -= 1
             return
@@ -130,7 +130,7 @@ class Outgoing:
                 trip.replaced = True
 
     def left(self, channel: str) -> None:
-        """Note that the application left a channel."""
+        """Mark the waiting events of a channel that the application unsubscribed."""
         for trip in self._trips.values():
             trip.left |= trip.channel == channel and trip.sent_on is None
 
@@ -150,12 +150,12 @@ class Outgoing:
         self.totals.sent += 1
 
     def arrived(self, data: Any) -> None:
-        """Take an event that the server received."""
+        """Record an event that the server received."""
         trip = self._trip(data)
         if trip is None or trip.sent_on is None or trip.arrived:
             self.wrong = f"{data} arrived, and was not sent or arrived before"
         elif trip.number <= self._last.get(trip.channel, -1):
-            self.wrong = f"{trip} arrived behind {self._last[trip.channel]}"
+            self.wrong = f"{trip} arrived after {self._last[trip.channel]}"
         else:
             trip.arrived = True
             self.totals.arrived += 1
@@ -164,21 +164,21 @@ class Outgoing:
     def _trip(self, data: Any) -> _Trip | None:
         return self._trips.get(data["n"]) if isinstance(data, dict) and "n" in data else None
 
-    # What must hold
+    # Invariants
 
     def look(self) -> str:
-        """Return what is wrong now, or nothing. Call it after each input of the session."""
+        """Return what is wrong now, or "". Call it after each input of the session."""
         events, totals = self.device.session.client_events, self.totals  # stats take long to make
         if events.losses > self._losses:
             self._losses = events.losses
             self._reported.add(self.device.session.stats.connections)
-        told = totals.sent + events.dropped + events.replaced + events.waiting
-        if told != totals.accepted:
-            return f"of {totals.accepted} client events {told} are sent, counted or waiting"
+        known = totals.sent + events.dropped + events.replaced + events.waiting
+        if known != totals.accepted:
+            return f"of {totals.accepted} client events {known} are sent, counted or waiting"
         return self.wrong
 
     def check(self, now: float) -> str:
-        """Return what is wrong at rest, or nothing; and forget the events whose fate is known."""
+        """Return what is wrong at rest, or "", and forget the events whose fate is known."""
         waiting = 0
         for trip in self._trips.values():
             if trip.sent_on is None:

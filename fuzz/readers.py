@@ -29,9 +29,9 @@ class Reader:
         self._next = Counter[str]()
         """The number that the next entry of each log must have."""
         self._skipped: set[tuple[str, int]] = set()
-        """The entries that are missing in reported gaps. A later fetch may still return them."""
-        self._told: set[str] = set()
-        """The logs of which the next entries may be missing."""
+        """The entries that are missing because of reported gaps. A later fetch may still return them."""
+        self._reported: set[str] = set()
+        """The logs with a reported gap: their next entries may be missing."""
 
         def fetch(
             gap: Gap,
@@ -60,7 +60,7 @@ class Reader:
     def _may_miss(self, channel: str) -> bool:
         """Return whether the client has reported that entries of a log may be missing, perhaps in an unread event."""
         assert self.device is not None
-        if channel in self._told or any(name == channel for name, _ in self._skipped):
+        if channel in self._reported or any(name == channel for name, _ in self._skipped):
             return True
         return any(
             isinstance(event, GapNotClosed | DecryptionFailed) and event.channel == channel
@@ -71,14 +71,14 @@ class Reader:
         """Check an event of the application; return what is wrong with it, or ""."""
         match event:
             case GapNotClosed() | DecryptionFailed() if event.channel in LOGS:
-                self._told.add(event.channel)
+                self._reported.add(event.channel)
             case ChannelEvent(name="entry"):
                 name, number, due = event.channel, event.data["n"], self._next[event.channel]
                 if (name, number) in self._skipped:
                     self._skipped.remove((name, number))
                     return self.wrong
-                missing = number > due and name not in self._told
-                self._told.discard(name)
+                missing = number > due and name not in self._reported
+                self._reported.discard(name)
                 if missing or number < due:
                     return f"{name} gave {number} where {due} was due"
                 self._skipped.update((name, each) for each in range(due, number))

@@ -158,7 +158,7 @@ class Weather:
             app.look()
 
     def quiet(self) -> None:
-        """Clear up the weather, and let hours pass in which little happens; nothing may break in them."""
+        """End all faults, and let hours pass in which little happens; nothing may break in them."""
         self.clear_up()
         self.check()
         self.calm = True
@@ -195,7 +195,7 @@ class Weather:
         self.server.publish(channel, event, {"n": number}, now=now)
 
     def arrived(self, data: dict[str, Any]) -> None:
-        """Tell an application that the server received one of its client events."""
+        """Notify an application that the server received one of its client events."""
         self.apps[data["from"]].outgoing.arrived(data)
 
     def overtake(self, channel: str) -> None:
@@ -411,7 +411,7 @@ class Weather:
                 app.device.pump()
 
     def outboxes(self) -> None:
-        """An application triggers client events that wait for their channel, in the middle of everything."""
+        """Let an application trigger client events that wait for their channel, in the middle of everything."""
         app, channel = self.rng.choice(self.apps), self.rng.choice(("private-a", "presence-room"))
         if self.rng.random() < 0.9:
             app.want(channel)
@@ -423,7 +423,7 @@ class Weather:
             wire.loses_requests = self.rng.random() < 0.5
             wire.loses_answers = not wire.loses_requests
 
-    # The weather is over
+    # After the storm
 
     def clear_up(self) -> None:
         """Let everything work and every application read; check that all clients are back in time on their own."""

@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -289,7 +290,10 @@ def test_each_program_runs(
         opened = functools.partial(package.open_pusher, on_handler_error="raise")
         monkeypatch.setattr(package, "open_pusher", opened)
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # of the test's own process
-    monkeypatch.setattr("ssl.create_default_context", lambda cafile: cafile)  # there is no file
+    real_context = ssl.create_default_context()
+    monkeypatch.setattr(
+        "ssl.create_default_context", lambda cafile: real_context
+    )  # there is no file
     monkeypatch.setattr(pusher, "Pusher", lambda **given: backend(server, given))
     elsewhere = (Elsewhere if "async def" in block else ElsewhereInBlockingCode)(server)
     names: dict[str, Any] = {"print": print_, "log_in": lambda: "second", "__name__": "docs"}

@@ -1,4 +1,4 @@
-// A program with pusher-js: it keeps the last price of each product, and says when it is connected.
+// A program with pusher-js: it keeps the last price of each product, and shows whether it is connected.
 import PusherModule from "pusher-js";
 
 const Pusher = PusherModule.Pusher ?? PusherModule.default ?? PusherModule;
@@ -7,7 +7,7 @@ export class PriceBoard {
   constructor({ key, host, port, tls, authUrl }) {
     this.prices = new Map();
     this.pusher = new Pusher(key, {
-      cluster: "mt1", // needed, whichever it is
+      cluster: "mt1", // required; its value does not matter
       wsHost: host,
       wsPort: port,
       wssPort: port,

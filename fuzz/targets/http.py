@@ -34,7 +34,7 @@ def fuzz_one(data: bytes) -> None:
     )
     if isinstance(authorization, AuthorizationError):
         if isinstance(whole, HttpResponse) and 200 <= whole.status < 300 and b"<" not in whole.body:
-            # Text before or behind the object is shown, masked: PHP's notices, a stray "0".
+            # Text before or after the object is shown, masked: PHP's notices, a stray "0".
             begin, end = whole.body.find(b"{"), whole.body.rfind(b"}")
             if b"hunter2" not in whole.body[:begin] + whole.body[end + 1 :]:
                 assert "hunter2" not in f"{authorization} {authorization.body}"

@@ -38,7 +38,7 @@ def fuzz_one(data: bytes) -> None:
         _compare(envelope, text)
         _read(envelope)
     if with_session:
-        _hear(text)
+        _receive_all_ways(text)
 
 
 def _decoded(text: bytes) -> Envelope | None:
@@ -96,16 +96,16 @@ def _replace(roster: Roster, data: Any) -> None:
         pass
 
 
-def _hear(text: bytes) -> None:
-    whole = _told(lambda script: script.receive(frame(text)))
+def _receive_all_ways(text: bytes) -> None:
+    whole = _outcome(lambda script: script.receive(frame(text)))
     for pieces in splits(text):
         if len(text) < 60_000:
             fragments = [
                 frame(piece, CONTINUATION if at else TEXT, fin=at == len(pieces) - 1)
                 for at, piece in enumerate(pieces)
             ]
-            assert _told(partial(_receive, fragments or [frame(b"")])) == whole
-        assert _told(partial(_receive, next(splits(frame(text))))) == whole
+            assert _outcome(partial(_receive, fragments or [frame(b"")])) == whole
+        assert _outcome(partial(_receive, next(splits(frame(text))))) == whole
 
 
 def _receive(pieces: list[bytes], script: Script) -> None:
@@ -113,8 +113,8 @@ def _receive(pieces: list[bytes], script: Script) -> None:
         script.receive(piece)
 
 
-def _told(hear: Callable[[Script], object]) -> tuple[Any, ...]:
-    """Return what a session with a channel of every kind makes of it."""
+def _outcome(receive: Callable[[Script], object]) -> tuple[Any, ...]:
+    """Return the events, acts and states of a session with a channel of each kind after `receive`."""
     options = Options.from_host(
         "ws.test", key="key", tls=False, max_members=3, encrypted_backlog_limit=2
     )
@@ -130,6 +130,6 @@ def _told(hear: Callable[[Script], object]) -> tuple[Any, ...]:
         script.receive(frame(message("pusher_internal:subscription_succeeded", data, channel)))
     script.take()
     script.acts()
-    hear(script)
+    receive(script)
     events = [repr(event) for event in script.take()]
     return events, script.acts(), script.session.channels(), script.session.state

@@ -244,7 +244,7 @@ def test_who_is_online_tells_who_comes_and_goes() -> None:
             ann.wait_for_line("1 online: Ann")
             with running("who_is_online.py", "--token", "bob", *arguments) as bob:
                 bob.wait_for_line("2 online: Ann, Bob")
-                ann.wait_for_line("2 online: Bob came")
+                ann.wait_for_line("2 online: Bob joined")
                 bob.end(signal.SIGINT)
             ann.wait_for_line("1 online: Bob left")
 
