@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import inspect
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import anyio
@@ -16,6 +19,7 @@ import pytest
 import pusher_proto
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import AuthEndpoint, ChannelEvent, Event, Options, Session
+from pusher_proto.driving import WireStream
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -100,13 +104,13 @@ def test_the_readme_is_short() -> None:
     assert len(TEXT.splitlines()) <= 150
 
 
-@pytest.mark.parametrize("name", ["drive", "run"])
+@pytest.mark.parametrize("name", ["drive", "run", "listen"])
 def test_the_driver_for_embedding_receives_events_and_survives_a_lost_connection(
     server: ServerInThread, name: str
 ) -> None:
     names: dict[str, Any] = {"__name__": "embedding"}
     exec(compile(block(f"def {name}(", EMBEDDING), "docs/embedding.md", "exec"), names)
-    drive: Callable[[Session, Callable[[Event], None]], None] = names[name]
+    drive: Callable[[Session, Callable[[Event], None]], Any] = names[name]
     session = Session(server.options(auth_endpoint=True, retry_base=0.01))
     session.subscribe("private-room", now=0)
     got: list[Any] = []
@@ -121,8 +125,31 @@ def test_the_driver_for_embedding_receives_events_and_survives_a_lost_connection
             else:
                 session.close(now=0)
 
-    drive(session, on_event)
+    if inspect.iscoroutinefunction(drive):
+        asyncio.run(drive(session, on_event))
+    else:
+        drive(session, on_event)
     assert got == [{"n": 0}, {"n": 1}]
+
+
+def test_the_driver_for_embedding_moves_bytes_over_a_stream_that_is_awaited(
+    server: ServerInThread,
+) -> None:
+    names: dict[str, Any] = {"__name__": "embedding", "anyio": anyio, "WireStream": WireStream}
+    exec(compile(block("async def listen(session", EMBEDDING), "docs/embedding.md", "exec"), names)
+    exec(compile(dedent(block("WireStream(wire, ", EMBEDDING)), "docs/embedding.md", "exec"), names)
+    names["Asyncio"].move = names["move"]
+    session = Session(server.options())
+    session.subscribe("room", now=0)
+    got: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        got.append(event)
+        if isinstance(event, pusher_proto.Subscribed):
+            session.close(now=0)
+
+    asyncio.run(names["listen"](session, on_event))
+    assert any(isinstance(event, pusher_proto.Subscribed) for event in got)
 
 
 def test_the_driver_for_embedding_is_about_forty_lines_of_code() -> None:

@@ -145,7 +145,8 @@ MADE_HERE = {
     pusher_anyio.testing: {"AwaitedServer", "RunningServer", "ServerInThread"},
     pusher_sync.testing: set(),
     pusher_proto.driving: {
-        "EventLoop", "IO", "MessageWire", "SSLContext", "Tls", "Wire", "WireProtocol", "WireSocket", "WireStream",
+        "EventLoop", "IO", "LoopIO", "MessageWire", "SSLContext", "Tls", "Wire", "WireProtocol", "WireSocket",
+        "WireStream",
     },
 }  # fmt: skip
 """Classes whose objects the library makes, and protocols. So it makes all events, and all errors but one."""

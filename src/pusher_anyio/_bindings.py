@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Awaitable
 from typing import Any
 
-import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from pusher_proto import Event
@@ -63,7 +62,7 @@ class Binding(BindingBase):
                     if outcome is not None and inspect.isawaitable(outcome):
                         await outcome
                 except BaseException as error:
-                    await self._raised(error, event)
+                    self._raised(error, event)
                 event = result = None
                 if time.monotonic() - turn_began >= TURN:
                     await checkpoint()
@@ -71,12 +70,12 @@ class Binding(BindingBase):
         finally:
             self._idle()
 
-    async def _raised(self, error: BaseException, event: Event) -> None:
-        """Log what the handler raised for `event`, or raise it again if that ends the client."""
-        if isinstance(error, anyio.get_cancelled_exc_class()):
-            # Returns if only a scope inside the handler was cancelled.
-            await self._client._io.check_cancelled()
-        elif not isinstance(error, Exception) or self._client._setup.on_handler_error == "raise":
+    def _raised(self, error: BaseException, event: Event) -> None:
+        """Log what the handler raised for `event`, or raise it again if that ends the task or the client."""
+        io, ends = self._client._io, self._client._setup.on_handler_error == "raise"
+        # Only something inside the handler was cancelled, not the task itself.
+        within = isinstance(error, io.cancelled) and not io.is_cancelled()
+        if not within and (ends or not isinstance(error, Exception)):
             raise error
         self.failed(event)
 
@@ -131,7 +130,7 @@ class Caller:
                         binding._start(event, result)
                         break  # the new task calls the handler for the remaining events
                 except BaseException as error:
-                    await binding._raised(error, event)
+                    binding._raised(error, event)
                 now = monotonic()
                 if now - began > SLOW:
                     binding.took(now - began)

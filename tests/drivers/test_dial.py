@@ -71,7 +71,7 @@ def wire() -> Wire:
 
 
 async def dial_here() -> socket.socket:
-    return await connected(wire(), current_loop().call)
+    return await connected(wire(), current_loop())
 
 
 on_all = pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
 
         monkeypatch.setattr(anyio, "wait_writable", slowly)
         with anyio.CancelScope() as scope:
-            sock = await connected(wire(), current_loop().call)
+            sock = await connected(wire(), current_loop())
             assert sock.getpeername() in (addresses[0][4], addresses[1][4])
             sock.close()
         assert scope.cancelled_caught is cancelled

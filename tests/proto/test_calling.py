@@ -2,84 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.test_wire_stream import Until
-from pusher_proto.driving import EventLoop, call_on_loop
-
-
-class Cancelled(BaseException):
-    """What a task is cancelled with."""
-
-
-class Task:
-    def __init__(self, name: str, coroutine: Any) -> None:
-        self.name = name
-        self.coroutine = coroutine
-        self.begun = self.over = self.cancelled = False
-
-    def step(self, error: BaseException | None = None) -> None:
-        if self.over:
-            return
-        self.begun = True
-        try:
-            if error is None:
-                self.coroutine.send(None)
-            else:
-                self.coroutine.throw(error)
-        except (StopIteration, Cancelled):
-            self.over = True
-
-    def cancel(self) -> None:
-        """Cancel as asyncio does: a task that has not begun never runs."""
-        self.cancelled = True
-        if self.begun:
-            self.step(Cancelled())
-        else:
-            self.coroutine.close()
-            self.over = True
-
-
-class Loop(EventLoop):
-    """Tasks, threads and turns, each of which continues when the test says so."""
-
-    def __init__(self) -> None:
-        self.tasks: list[Task] = []
-        self.threads: list[tuple[str, Callable[[], None]]] = []
-        self.turn: list[Callable[[], object]] = []
-
-    def start(
-        self, name: str, work: Callable[..., Awaitable[None]], *args: Any
-    ) -> Callable[[], object]:
-        task = Task(name, work(*args))
-        self.tasks.append(task)
-        self.turn.append(task.step)
-        return task.cancel
-
-    def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
-        self.threads.append((name, work))
-
-    def soon(self, act: Callable[..., object], *args: object) -> None:
-        self.turn.append(lambda: act(*args))
-
-    async def check_cancelled(self) -> None:
-        if any(task.cancelled for task in self.tasks):
-            raise Cancelled
-
-    def take_turn(self) -> None:
-        turn, self.turn = self.turn, []
-        for act in turn:
-            act()
-
-    def end_threads(self) -> None:
-        threads, self.threads = self.threads, []
-        for _, work in threads:
-            work()
+from proto.loop_by_hand import Cancelled, Loop, Until
+from pusher_proto.driving import call_on_loop
+from pusher_proto.driving.tls import make_context
 
 
 def plain(argument: object) -> object:
@@ -103,6 +35,15 @@ async def is_cut_off(_: object) -> object:
     raise Cancelled
 
 
+async def goes_on(argument: object) -> object:
+    """Survive a cancellation."""
+    try:
+        await Until(bool)
+    except Cancelled:
+        return ("went on", argument)
+    raise AssertionError("nothing else wakes it")
+
+
 def begins(argument: object) -> object:
     return waits(argument)
 
@@ -111,12 +52,15 @@ FUNCTIONS = [plain, fails, quick, waits, is_cut_off, begins]
 
 
 def finish(loop: Loop) -> None:
-    """Let everything end that can."""
+    """Let everything end that can, and wake the other tasks."""
     for _ in range(4):
         loop.end_threads()
         loop.take_turn()
-    for task in loop.tasks:
-        task.step()
+    for task in loop.started:
+        task.ready = lambda: True
+    loop.go_on()
+    assert not loop.tasks
+    assert not loop.errors
 
 
 @pytest.mark.parametrize(
@@ -148,16 +92,43 @@ def test_tasks_and_threads_have_the_name_of_the_function() -> None:
     loop = Loop()
     for function in (plain, quick, Authorizer()):
         call_on_loop(loop, function, 7, list[object]().append)
-    assert loop.tasks[0].name == "pusher quick"
-    assert [name.rpartition(".")[2] for name, _ in loop.threads] == ["pusher plain", "Authorizer"]
+    assert loop.started[0].name == "pusher quick"
+    names = [name.rpartition(".")[2] for name, _, _ in loop.threads]
+    assert names == ["pusher plain", "Authorizer"]
     finish(loop)
 
 
-def test_a_call_that_was_cancelled_ends_with_a_timeout() -> None:
+def test_the_process_waits_for_the_thread_that_creates_an_ssl_context() -> None:
+    loop = Loop()
+    call_on_loop(loop, plain, 7, list[object]().append)
+    call_on_loop(loop, make_context, None, list[object]().append)
+    assert [daemon for _, _, daemon in loop.threads] == [True, False]
+
+
+@pytest.mark.parametrize("function", [waits, begins])
+@pytest.mark.parametrize("early", [False, True])
+def test_a_call_that_was_cancelled_ends_with_a_timeout(
+    function: Callable[[Any], object], early: bool
+) -> None:
+    """A plain function may return the awaitable after the call was cancelled."""
     loop, ended = Loop(), list[object]()
-    call_on_loop(loop, waits, 7, ended.append)()
-    finish(loop)
+    cancel = call_on_loop(loop, function, 7, ended.append)
+    if not early:
+        loop.end_threads()
+        loop.go_on()
+    cancel()
+    loop.end_threads()
+    loop.go_on()
     assert [type(each) for each in ended] == [TimeoutError]
+
+
+def test_a_function_may_return_a_result_although_it_was_cancelled() -> None:
+    loop, ended = Loop(), list[object]()
+    cancel = call_on_loop(loop, goes_on, 7, ended.append)
+    loop.go_on()
+    cancel()
+    loop.go_on()
+    assert ended == [("went on", 7)]
 
 
 @given(

@@ -3,61 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proto.loop_by_hand import Loop, Task, Until
 from proto.test_wire import Told, wire
 from pusher_proto.driving import READ_SIZE, Wire, WireStream
 
 
-class Until:
-    """Waits until `ready` returns true."""
-
-    def __init__(self, ready: Callable[[], object]) -> None:
-        self.ready = ready
-
-    def __await__(self) -> Generator[Callable[[], object], None, None]:
-        yield self.ready
-
-
-class Event:
-    def __init__(self) -> None:
-        self.is_set = False
-
-    def set(self) -> None:
-        self.is_set = True
-
-    async def wait(self) -> None:
-        await Until(lambda: self.is_set)
-
-
-class Task:
-    """A coroutine that continues as soon as it can."""
-
-    def __init__(self, coroutine: Any) -> None:
-        self.coroutine = coroutine
-        self.ready: Callable[[], object] = bool  # not begun
-        self.over = False
-        self.cancelled = False
-        self.step()
-
-    def step(self) -> None:
-        try:
-            self.ready = self.coroutine.send(None)
-        except StopIteration:
-            self.over = True
-
-    def go_on(self) -> None:
-        while not self.over and self.ready():
-            self.step()
-
-    def cancel(self) -> None:
-        self.cancelled = self.over = True
-        self.coroutine.close()
+class End(Exception):
+    """What the stream raises at the end of the data."""
 
 
 class Stream:
@@ -88,43 +44,64 @@ class Stream:
 class Hand:
     """A stream that is open, and its tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, abort_at: str = "") -> None:
         self.stream = Stream()
         self.wire: Wire
         self.told: Told
         self.wire, self.told = wire()
-        self.writers: list[Task] = []
-        self.moving = WireStream(
-            self.wire,
-            self.stream,
-            start=self.start,
-            new_event=Event,
-            cause=lambda error: error.__cause__ or error,
-        )
-        self.wire.opened()
-        self.reader = Task(self.moving.read())
+        self.told.then[abort_at] = self.abort
+        self.loop = Loop(self.move)
+        self.closed = 0
+        self.loop.open(self.wire)
+        self.go_on()
 
-    def start(self, function: Callable[[], Awaitable[None]]) -> Callable[[], object]:
-        assert all(each.over for each in self.writers), "one at a time"
-        task = Task(function())
-        self.writers.append(task)
-        return task.cancel
+    async def move(self, wire: Wire) -> None:
+        try:
+            await WireStream(wire, self.stream, self.loop, end=End).run()
+        finally:
+            await Until(lambda: True)  # a stream may take its time to close
+            self.closed += 1
+            self.loop.gone(wire)
+
+    @property
+    def writers(self) -> list[Task]:
+        return [task for task in self.loop.started if task.name == "pusher write"]
+
+    def attend(self) -> None:
+        self.loop.attend(self.wire)
+
+    def abort(self) -> None:
+        self.wire.close(abort=True)
+        self.attend()
 
     def go_on(self) -> None:
-        for task in (self.reader, *self.writers):
-            task.go_on()
+        self.loop.go_on()
+        assert len(self.writers) <= 1, "one at a time"
+
+    def is_over(self) -> bool:
+        """Whether nothing is left, and no more was called than had to be."""
+        return self.closed == 1 and not (self.loop.started or self.loop.wires or self.loop.errors)
 
 
 def test_bytes_are_read_until_the_wire_is_over() -> None:
     hand = Hand()
+    assert hand.told.names() == ["opened"]
     hand.stream.arrived += [b"one", b"two"]
     hand.go_on()
     assert hand.told.data() == b"onetwo"
     hand.wire.close(abort=True)
     hand.stream.arrived.append(b"late")
     hand.go_on()
-    assert hand.reader.over
+    assert hand.is_over()
     assert hand.told.data() == b"onetwo"
+
+
+def test_a_wire_that_is_over_ends_the_read_that_waits() -> None:
+    hand = Hand()
+    hand.abort()
+    hand.go_on()
+    assert hand.is_over()
+    assert hand.told.names() == ["opened", "closed"]
 
 
 def test_nothing_is_read_while_the_session_wants_nothing() -> None:
@@ -133,11 +110,11 @@ def test_nothing_is_read_while_the_session_wants_nothing() -> None:
     hand.stream.arrived.append(b"one")
     hand.go_on()  # this read had begun
     hand.stream.arrived.append(b"two")
-    hand.moving.attend()
+    hand.attend()
     hand.go_on()
     assert hand.told.data() == b"one"
     hand.told.wanted = True
-    hand.moving.attend()
+    hand.attend()
     hand.go_on()
     assert hand.told.data() == b"onetwo"
 
@@ -147,41 +124,103 @@ def test_a_pause_ends_with_the_wire() -> None:
     hand.told.wanted = False
     hand.stream.arrived.append(b"one")
     hand.go_on()
-    hand.wire.close(abort=True)
-    hand.moving.attend()
+    hand.abort()
     hand.go_on()
-    assert hand.reader.over
+    assert hand.is_over()
 
 
-def test_what_the_stream_raises_comes_out_of_read() -> None:
+def test_the_end_of_the_stream_is_the_end_of_the_wire() -> None:
     hand = Hand()
-    hand.stream.arrived.append(EOFError("the end"))
-    with pytest.raises(EOFError, match="the end"):
-        hand.go_on()
+    hand.stream.arrived.append(End())
+    hand.go_on()
+    assert hand.told.said == [("opened",), ("closed", "")]
+    assert hand.is_over()
 
 
-def test_an_error_of_writing_is_reported_by_its_cause_and_reading_goes_on() -> None:
+def test_an_error_of_the_stream_is_reported_by_its_cause() -> None:
     hand = Hand()
     broken = RuntimeError("the stream broke")
     broken.__cause__ = OSError("reset")
+    hand.stream.arrived.append(broken)
+    hand.go_on()
+    assert hand.told.said == [("opened",), ("closed", broken.__cause__)]
+    assert hand.is_over()
+
+
+def test_an_error_of_writing_is_reported_and_reading_goes_on() -> None:
+    hand = Hand()
     hand.wire.send(b"one")
-    hand.moving.attend()
-    hand.stream.breaks = broken
+    hand.attend()
+    broken = hand.stream.breaks = OSError("reset")
     hand.go_on()
     hand.stream.arrived.append(b"a reason")
     hand.go_on()
     assert hand.told.data() == b"a reason"
     hand.wire.eof()
-    assert hand.told.said[-1] == ("closed", broken.__cause__)
+    assert hand.told.said[-1] == ("closed", broken)
 
 
-def test_the_task_that_writes_can_be_cancelled() -> None:
+def test_the_end_of_the_wire_cancels_the_task_that_writes() -> None:
     hand = Hand()
-    hand.moving.stop_writing()
     hand.wire.send(b"one")
-    hand.moving.attend()
-    hand.moving.stop_writing()
-    assert [each.cancelled for each in hand.writers] == [True]
+    hand.attend()
+    hand.go_on()
+    [writer] = hand.writers
+    hand.stream.arrived.append(End())
+    hand.go_on()
+    assert writer.over
+    assert hand.stream.sent == []
+    assert hand.is_over()
+
+
+def test_a_wire_that_is_over_writes_nothing() -> None:
+    hand = Hand()
+    hand.wire.close(abort=True)
+    hand.wire.send(b"one")
+    hand.attend()
+    assert hand.writers == []
+
+
+def test_a_task_that_is_cancelled_from_outside_ends_the_wire() -> None:
+    """As `asyncio.run` does at its end."""
+    hand = Hand()
+    [task] = hand.loop.started
+    task.cancel()
+    hand.go_on()
+    assert hand.told.said == [("opened",), ("closed", "given up")]
+    assert hand.is_over()
+
+
+@given(
+    at=st.sampled_from(["opened", "data", "sent", "closed", "outside"]),
+    steps=st.lists(st.sampled_from(["data", "send", "room", "turn", "end", "breaks"]), max_size=8),
+)
+def test_whenever_the_wire_ends_the_stream_is_closed_once_and_in_peace(
+    at: str, steps: list[str]
+) -> None:
+    """Also in the task that reads, which must not cancel itself while it closes the stream."""
+    hand = Hand(at)
+    for step in steps:
+        match step:
+            case "data" | "send":
+                hand.stream.arrived += [b"data"] * (step == "data")
+                hand.wire.send(b"sent")
+                hand.attend()
+            case "room":
+                hand.stream.room += 1
+            case "turn":
+                hand.loop.take_turn()
+            case "end":
+                hand.stream.arrived.append(End())
+            case "breaks":
+                hand.stream.breaks = OSError("reset")
+    hand.abort()
+    hand.go_on()
+    assert hand.is_over()
+    assert [name for name in hand.told.names() if name in ("opened", "closed")] == [
+        "opened",
+        "closed",
+    ]
 
 
 @given(st.lists(st.sampled_from(["send", "room"]), max_size=30))
@@ -192,7 +231,7 @@ def test_bytes_are_written_in_order_by_one_task_at_a_time(steps: list[str]) -> N
         if step == "send":
             sent += b"%d;" % number
             hand.wire.send(b"%d;" % number)
-            hand.moving.attend()
+            hand.attend()
         else:
             hand.stream.room += 1
         hand.go_on()

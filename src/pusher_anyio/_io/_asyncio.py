@@ -7,21 +7,18 @@ deadline 5 KB.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
+from functools import partial
 from math import inf
-from typing import Any
-
-import anyio
 
 from pusher_proto.driving import Wire, WireProtocol
+from pusher_proto.driving.loop import Ended, Spawned, Work
 
 from ._dial import connected
-from ._loop import TURNS, Body, Connect, Loop, Mover, Spawned, Work
-from ._streams import Stream
+from ._loop import Body, Loop
 
 __all__ = ["AsyncioLoop"]
 
@@ -52,6 +49,12 @@ class _Body(Body):
         return False
 
 
+class _Connection(WireProtocol, asyncio.Protocol):
+    """Moves the bytes of one wire."""
+
+    __slots__ = ()
+
+
 class AsyncioLoop(Loop):
     """An asyncio event loop."""
 
@@ -59,105 +62,42 @@ class AsyncioLoop(Loop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.native = asyncio.get_running_loop()
-        self.time = self.native.time
+        self.native = loop = asyncio.get_running_loop()
+        self.time, self.post = loop.time, loop.call_soon_threadsafe
+        self.current_task = partial(asyncio.current_task, loop)
         self._thread = threading.get_ident()
         self._timer: asyncio.TimerHandle | None = None
 
-    def _spawn(self, name: str, context: contextvars.Context, work: Work, *args: object) -> Spawned:
-        coroutine: Any = work(*args)
-        task: asyncio.Task[None] = self.native.create_task(coroutine, name=name, context=context)
-        task.add_done_callback(self._ended)
+    def spawn(self, name: str, context: Context, work: Work, ended: Ended) -> Spawned:
+        """Run `work` in a new task."""
+        task = self.native.create_task(work(), name=name, context=context)
+        task.add_done_callback(ended)
         return task, task.cancel
 
-    def soon(self, act: Callable[..., object], *args: object) -> bool:
-        """Call `act` in a later turn."""
-        with suppress(RuntimeError):
-            self.native.call_soon_threadsafe(act, *args)
-            return True
-        return False
-
-    def why_not_here(self) -> str:
-        """Return why commands cannot be given from here."""
+    def running(self) -> object:
+        """Return the event loop that runs in this thread. This one, if it could run here and does not run now."""
         running = asyncio._get_running_loop()  # noqa: SLF001 - as documented; the public one raises, and this is asked often
-        if running is self.native:
-            return ""
-        if running is not None:
-            return "it was opened on another event loop"
-        if self.native.is_running() or threading.get_ident() != self._thread:
-            return "it was opened in another thread"
-        return ""  # the loop is not running now
+        if running or self.native.is_running() or threading.get_ident() != self._thread:
+            return running
+        return self.native
 
-    async def check_cancelled(self) -> None:
-        """Raise again if this task is cancelled itself."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError
-
-    def current_task(self) -> Any:
-        """Return this task."""
-        return asyncio.current_task(self.native)
+    def is_cancelled(self) -> bool:
+        """Return whether the current task is cancelled itself."""
+        return bool(self.current_task().cancelling())
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if at == inf else self.native.call_at(at, self._ring, TURNS)
+        self._timer = None if at == inf else self.native.call_at(at, self.due, at)
 
-    def _ring(self, turns: int) -> None:
-        if turns:
-            self.native.call_soon(self._ring, turns - 1)
-        elif self._timer is not None:
-            self._timer = None
-            self.driver.ring()
-
-    def _mover(self, wire: Wire, connect: Connect | None) -> Mover:
-        return _Connection(self, wire) if connect is None else Stream(self, wire, connect)
-
-
-class _Connection(WireProtocol, asyncio.Protocol):
-    """Dials, and then moves the bytes of one wire."""
-
-    __slots__ = ("_loop", "_scope", "task")
-
-    def __init__(self, loop: AsyncioLoop, wire: Wire) -> None:
-        super().__init__(wire, loop.native.call_soon)
-        self._loop = loop
-        self._scope: anyio.CancelScope | None = None
-        self.task: object = None
-
-    async def run(self) -> None:
-        """Dial. After that the event loop calls this object."""
-        wire = self._wire
+    async def dial(self, wire: Wire) -> None:
+        """Dial. After that the event loop calls the connection."""
+        sock = await connected(wire, self)
+        connection = _Connection(wire, self.native.call_soon, self.gone)
         try:
-            with anyio.CancelScope() as self._scope:
-                if not wire.over:
-                    await self._dial()
-        except Exception as error:
-            wire.failed(error)
-        finally:
-            self._scope = self.task = None  # a connection lives longer than its dial
-            if self.transport is None:
-                wire.failed("given up")
-                self._loop.gone(wire)
-
-    async def _dial(self) -> None:
-        sock = await connected(self._wire, self._loop.call)
-        try:
-            await self._loop.native.create_connection(lambda: self, sock=sock)
+            await self.native.create_connection(lambda: connection, sock=sock)
         except BaseException:
-            if self.transport is None:
+            if connection.transport is None:
                 sock.close()
             raise
-
-    def attend(self) -> None:
-        """Read, write, or end, as the wire says."""
-        if self.transport is not None:
-            super().attend()
-        elif self._wire.over and self._scope is not None:
-            self._scope.cancel()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Report the end of the connection."""
-        super().connection_lost(error)
-        self._loop.gone(self._wire)

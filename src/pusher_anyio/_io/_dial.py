@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import anyio
 
-from pusher_proto.driving import STAGGER, Wire, in_turns
+from pusher_proto.driving import STAGGER, LoopIO, Wire, in_turns
 
 __all__ = ["connected"]
 
-Call = Callable[[Callable[[Any], object], object, Callable[[object], None]], object]
 
-
-async def connected(wire: Wire, call: Call) -> socket.socket:
-    """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError.
-
-    `call` is `IO.call`, for the name lookup.
-    """
+async def connected(wire: Wire, io: LoopIO) -> socket.socket:
+    """Return a connected socket that does not block ("Happy Eyeballs", RFC 8305). Raises OSError."""
     won: list[socket.socket] = []
     error = OSError(f"{wire.host} has no address")
 
@@ -34,7 +27,12 @@ async def connected(wire: Wire, call: Call) -> socket.socket:
         nonlocal error
         try:
             sock = opened.enter_context(socket.socket(*info[:3]))
-            await _connect(sock, info[4])
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                sock.connect(info[4])
+            await anyio.wait_writable(sock)
+            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, os.strerror(code))
             won.append(sock)
             attempts.cancel_scope.cancel()
         except OSError as failed:
@@ -42,7 +40,7 @@ async def connected(wire: Wire, call: Call) -> socket.socket:
         finally:
             over.set()
 
-    infos = await _addresses(call, wire)
+    infos = await _addresses(wire, io)
     wire.resolved(infos)
     with ExitStack() as opened:
         async with anyio.create_task_group() as attempts:
@@ -57,30 +55,14 @@ async def connected(wire: Wire, call: Call) -> socket.socket:
         return socket.socket(fileno=won[0].detach())  # the other sockets are closed
 
 
-async def _addresses(call: Call, wire: Wire) -> list[tuple[Any, ...]]:
+async def _addresses(wire: Wire, io: LoopIO) -> list[tuple[Any, ...]]:
     with suppress(OSError):  # an IP address is read without a thread
         return name_lookup(wire, socket.AI_NUMERICHOST)
     # Not in the thread pool of the event loop: a lookup may hang, and asyncio waits for the pool at the end.
-    found: Future[Any] = Future()
-    over = anyio.Event()
-    found.add_done_callback(lambda _: over.set())
-    call(name_lookup, wire, found.set_result)
-    await over.wait()
-    if isinstance(found.result(), BaseException):
-        raise found.result()
-    return found.result()  # type: ignore[no-any-return]  # a list of addresses
+    found: list[tuple[Any, ...]] = await io.call_and_wait(name_lookup, wire)
+    return found
 
 
 def name_lookup(wire: Wire, flags: int = 0) -> list[tuple[Any, ...]]:
     """Return the addresses of the wire's host."""
     return socket.getaddrinfo(wire.host, wire.port, type=socket.SOCK_STREAM, flags=flags)
-
-
-async def _connect(sock: socket.socket, address: Any) -> None:
-    sock.setblocking(False)
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        await anyio.wait_writable(sock)
-        if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code)) from None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 
 import anyio
 
 from pusher_proto.driving import MessageWire, checked_connection, checked_message, connection_errors
 
-__all__ = ["ConnectMessages", "MessageConnection", "opens_messages"]
+__all__ = ["ConnectMessages", "MessageConnection", "open_messages"]
 
 
 class MessageConnection(Protocol):
@@ -40,7 +39,7 @@ ConnectMessages = Callable[[str, int, bool, str], Awaitable[MessageConnection]]
 
 
 class _Pieces(anyio.TypedAttributeProvider):
-    """The methods of a byte stream that `Stream` uses."""
+    """The methods of a byte stream that `WireStream` uses."""
 
     def __init__(self, connection: MessageConnection, wire: MessageWire) -> None:
         self._connection = connection
@@ -67,16 +66,11 @@ class _Pieces(anyio.TypedAttributeProvider):
             await self._connection.close(*wire.goodbye)
 
 
-async def _open(connect: ConnectMessages, wire: MessageWire, host: str, port: int) -> Any:
+async def open_messages(connect: ConnectMessages, wire: MessageWire) -> Any:
+    """Open the connection of `wire`. Return it as a byte stream."""
+    effect = wire.effect
     with connection_errors():
-        opened: Any = connect(host, port, wire.effect.tls, wire.effect.target)
+        opened: Any = connect(effect.host, effect.port, effect.tls, effect.target)
         connection = await opened if inspect.isawaitable(opened) else opened
     checked_connection(connection)
     return _Pieces(connection, wire)
-
-
-def opens_messages(
-    connect: ConnectMessages, wire: MessageWire
-) -> Callable[[str, int], Awaitable[Any]]:
-    """Return a function that opens the connection of `wire`, as one that opens a byte stream."""
-    return partial(_open, connect, wire)

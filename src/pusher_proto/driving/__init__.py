@@ -9,6 +9,7 @@ from .addresses import STAGGER, in_turns, peer_of
 from .application import call_plain, outcome_of
 from .calling import EventLoop, call_on_loop
 from .driver import IO, Driver, DriverOptions
+from .loop import LoopIO
 from .messages import MessageWire, checked_connection, checked_message, connection_errors
 from .protocol import WireProtocol
 from .reading import READ_SIZE, RECORD_SIZE, SMALL_READ
@@ -26,6 +27,7 @@ __all__ = [
     "Driver",
     "DriverOptions",
     "EventLoop",
+    "LoopIO",
     "MessageWire",
     "SSLContext",
     "Tls",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,10 +15,10 @@ __all__ = ["EventLoop", "call_on_loop"]
 
 
 class EventLoop(Protocol):
-    """The part of an event loop that `call_on_loop` needs."""
+    """The part of an event loop that `call_on_loop` needs. `LoopIO` has it."""
 
     def start(
-        self, name: str, work: Callable[..., Awaitable[None]], *args: Any
+        self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *args: Any
     ) -> Callable[[], object]:
         """Run `await work(*args)` in a task with this name. Return a function that cancels it."""
 
@@ -27,9 +27,6 @@ class EventLoop(Protocol):
 
     def soon(self, act: Callable[..., object], *args: object) -> object:
         """Call `act(*args)` in a later turn of the event loop. Called from any thread."""
-
-    async def check_cancelled(self) -> None:
-        """Raise if the current task is cancelled itself, and not only something within it."""
 
 
 def call_on_loop(
@@ -46,13 +43,22 @@ def call_on_loop(
     """
     name = f"pusher {name_of(function)}"
     cancels: list[Callable[[], object]] = []
+    is_cancelled = False
 
-    def wait_for(begin: Callable[[], Any]) -> None:
-        cancels.append(loop.start(name, _outcome, loop, begin, done))
+    async def wait_for(begin: Callable[[], Any]) -> None:
+        result: object
+        try:
+            result = await begin()
+        except BaseException as error:
+            # Only something within the function may have been cancelled: then that is its result.
+            result = TimeoutError("the call was cancelled") if is_cancelled else error
+        done(result)
 
     def returned(result: object) -> None:
         if inspect.isawaitable(result):
-            wait_for(lambda: result)
+            cancels.append(loop.start(name, wait_for, lambda: result))
+            if is_cancelled:
+                cancel()
         else:
             done(result)
 
@@ -60,25 +66,13 @@ def call_on_loop(
         loop.soon(returned, outcome_of(function, argument))
 
     def cancel() -> None:
+        nonlocal is_cancelled
+        is_cancelled = True
         for each in cancels:
             loop.soon(each)  # a task that has not begun would not call `done`
 
     if inspect.iscoroutinefunction(function):
-        wait_for(partial(function, argument))
+        cancels.append(loop.start(name, wait_for, partial(function, argument)))
     else:
         loop.start_thread(name, in_thread, daemon=not must_return(function))
     return cancel
-
-
-async def _outcome(
-    loop: EventLoop, begin: Callable[[], Any], done: Callable[[object], None]
-) -> None:
-    result: object = TimeoutError("the call was cancelled")
-    try:
-        result = await begin()
-    except BaseException as error:
-        # Continue if only something within the function was cancelled.
-        await loop.check_cancelled()
-        result = error
-    finally:
-        done(result)

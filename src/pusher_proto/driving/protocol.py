@@ -14,17 +14,24 @@ __all__ = ["WireProtocol"]
 class WireProtocol:
     """Moves the bytes of one wire over a transport. The event loop calls it as it calls an `asyncio.Protocol`.
 
-    Derive from this class and from `asyncio.Protocol`, give an object to `loop.create_connection`, and call `attend` in
-    `IO.attend`. `soon(function)` calls a function in a later turn of the event loop, as `loop.call_soon` does.
+    Derive from this class and from `asyncio.Protocol`, and give an object to `loop.create_connection`. It becomes
+    `wire.moved_by` when there is a connection: call its `attend` in `IO.attend`. `soon(function)` calls a function in a
+    later turn of the event loop, as `loop.call_soon` does. `gone(wire)` is called when the connection is closed.
     """
 
-    __slots__ = ("_soon", "_unwritten", "_wire", "_write_is_due", "transport")
+    __slots__ = ("_gone", "_soon", "_unwritten", "_wire", "_write_is_due", "transport")
 
-    def __init__(self, wire: Wire, soon: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        soon: Callable[[Callable[[], None]], object],
+        gone: Callable[[Wire], object] = bool,
+    ) -> None:
         self.transport: Any = None
         """The transport; None before `connection_made`."""
         self._wire = wire
         self._soon = soon
+        self._gone = gone
         self._write_is_due = False
         self._unwritten = 0
         """How many bytes the transport has not written yet. It gets no more until they are written."""
@@ -49,6 +56,7 @@ class WireProtocol:
     def connection_made(self, transport: Any) -> None:
         """Use the transport of the new connection."""
         self.transport = transport
+        self._wire.moved_by = self
         transport.set_write_buffer_limits(
             0
         )  # then it calls resume_writing when its buffer is empty
@@ -81,6 +89,7 @@ class WireProtocol:
             self._wire.eof()
         else:
             self._wire.failed(error)
+        self._gone(self._wire)
 
     def _write(self) -> None:
         wire, transport = self._wire, self.transport

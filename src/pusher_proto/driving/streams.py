@@ -2,79 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from .application import check_methods
+from .loop import LoopIO
 from .reading import READ_SIZE
 from .wire import Wire
 
 __all__ = ["WireStream"]
 
 _METHODS = "receive", "send"
-_Write = Callable[[], Awaitable[None]]
 
 
 class WireStream:
     """Moves the bytes of one wire over an open stream with `await receive(size)` and `await send(data)`.
 
-    Await `read` in a task, and call `attend` in `IO.attend`. `start(function)` runs an async function in another task,
-    which exists while there is something to write, and returns a function that cancels it. `new_event()` makes an
-    object with `set` and `wait`. `cause(error)` returns the error to report where writing raised `error`.
+    Await `run` in `LoopIO.move`, and then close the stream. `receive` raises `end` at the end of the data.
     """
 
     __slots__ = (
-        "_cause",
-        "_new_event",
+        "_end",
+        "_io",
         "_paused",
-        "_start",
+        "_receiving",
+        "_stop_writing",
         "_stream",
         "_wire",
         "_writing",
-        "stop_writing",
     )
 
-    def __init__(
-        self,
-        wire: Wire,
-        stream: Any,
-        *,
-        start: Callable[[_Write], Callable[[], object]],
-        new_event: Callable[[], Any],
-        cause: Callable[[Exception], BaseException],
-    ) -> None:
+    def __init__(self, wire: Wire, stream: Any, io: LoopIO, *, end: type[Exception]) -> None:
         check_methods("connect= returns a byte stream with receive and send", stream, *_METHODS)
         self._wire = wire
         self._stream = stream
-        self._start = start
-        self._new_event = new_event
-        self._cause = cause
+        self._io = io
+        self._end = end
         self._paused: Any = None
-        self._writing = False
-        self.stop_writing: Callable[[], object] = _nothing
-        """A function that cancels the task that writes."""
+        self._receiving = self._writing = False
+        self._stop_writing: Callable[[], object] = bool
+        """Cancels the task that writes."""
 
-    async def read(self) -> None:
-        """Read until the wire is over. Raises the exceptions of the stream, including the one at its end."""
+    async def run(self, peer: object = None) -> None:
+        """Report that the stream is open to the address `peer`, and move the bytes until the wire is over."""
         wire = self._wire
-        while not wire.over:
-            if not wire.wants_data:
-                self._paused = self._new_event()
-                await self._paused.wait()
-                continue
-            data = await self._stream.receive(READ_SIZE)
-            wire.received(data)
-            del data  # or it would be kept until the next read, and it may be large
+        wire.moved_by = self
+        try:
+            wire.opened(peer)
+            await self._read()
+        except self._end:
+            wire.eof()
+        except Exception as error:
+            wire.failed(self._io.cause(error))
+        finally:
+            wire.failed("given up")
+            self._stop_writing()
 
     def attend(self) -> None:
-        """Read and write as the wire requires."""
+        """Read, write or end as the wire requires."""
         wire = self._wire
         if self._paused is not None and (wire.wants_data or wire.over):
             self._paused.set()
             self._paused = None
-        if not self._writing and wire.has_to_write:
+        if wire.over:
+            if self._receiving:
+                self._io.give_up(wire)
+        elif not self._writing and wire.has_to_write:
             self._writing = True
-            self.stop_writing = self._start(self._write)
+            self._stop_writing = self._io.start("pusher write", self._write)
+
+    async def _read(self) -> None:
+        wire = self._wire
+        while not wire.over:
+            if not wire.wants_data:
+                self._paused = self._io.new_event()
+                await self._paused.wait()
+                continue
+            self._receiving = True
+            try:
+                data = await self._stream.receive(READ_SIZE)
+            finally:
+                # After this the task closes the stream, and must not be cancelled.
+                self._receiving = False
+            wire.received(data)
+            del data  # or it would be kept until the next read, and it may be large
 
     async def _write(self) -> None:
         wire = self._wire
@@ -83,10 +94,6 @@ class WireStream:
                 await self._stream.send(data)
                 wire.written(len(data))
         except Exception as error:
-            wire.write_failed(self._cause(error))
+            wire.write_failed(self._io.cause(error))
         finally:
             self._writing = False
-
-
-def _nothing() -> None:
-    """Do nothing: no task writes."""
