@@ -16,6 +16,7 @@ failure names its seed; the steps that lead to it, as few as were found, and the
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -170,4 +171,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # collections need not look at what was imported
     raise SystemExit(main())

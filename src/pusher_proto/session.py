@@ -270,7 +270,9 @@ class Session:
         """Process received bytes. The effects include the answers to pings."""
         self._advance_clock(now)
         self._transports.receive_data(transport, data, self._now)
-        self.events.bytes += len(data) + self._connector.take_inflated()
+        self.events.bytes += len(data)
+        if self._connector.compressed:
+            self.events.bytes += self._connector.take_inflated()
         self.events.check()
 
     def receive_message(self, transport: int, message: str | bytes, *, now: float) -> None:

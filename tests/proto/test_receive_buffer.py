@@ -90,6 +90,22 @@ def test_reading_is_paused_at_the_limit_and_not_at_half_of_it(steps: list[tuple[
     assert all(report.seconds > 1 for report in reports)
 
 
+def test_counting_many_fetched_events_takes_few_steps_for_each() -> None:
+    """Events that a catch-up fetched are queued while reading is paused."""
+    counts: list[int] = []
+
+    def recount() -> None:
+        counts.append(len(queue))
+        buffer.recount(0.0)
+
+    queue = EventQueue(400, recount)
+    buffer = ReceiveBuffer(queue, FakeConnector(), 400, lambda *_: None)
+    for _ in range(10_000):
+        queue.emit(ChannelEvent("room", "n", "0"))
+    assert buffer.full
+    assert sum(counts) < 3 * len(queue)
+
+
 def test_compressed_messages_count_with_the_size_that_they_have_inflated() -> None:
     script = upgrading(compression=True, receive_buffer=50_000)
     accepted = upgrade_for(script.streams[1].sent)[:-2]

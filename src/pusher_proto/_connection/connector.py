@@ -105,6 +105,8 @@ class Connector:
         self._paused_at = 0.0
         self.pauses: int = 0
         """How often reading was paused."""
+        self.compressed: bool = options.compression
+        """Whether the current or last connection may receive compressed messages."""
         self._inflated = 0
         """The value of `Link.inflated` at the last `take_inflated`."""
         self.ledger: Ledger = Ledger(in_order=options.answers_in_order)
@@ -239,8 +241,7 @@ class Connector:
 
     def take_inflated(self) -> int:
         """Return the size of compressed messages after inflating, in bytes, since the last call."""
-        link = self._link
-        now = link.inflated if link is not None and link.compressed else 0
+        now = 0 if self._link is None else self._link.inflated
         new, self._inflated = now - self._inflated, now
         return max(new, 0)
 
@@ -384,6 +385,7 @@ class Connector:
             self._end(Ended(None, reason, Cause.NO_URL), now, error)
             return
         self._where = f"{address.host}:{address.port}"
+        self.compressed = self._options.compression
         # The link draws from the session's own rng, so that the same inputs give the same bytes.
         draw = self._randbytes
         self._link = Link(self._options, address, self._transports, self._timers, self, draw)

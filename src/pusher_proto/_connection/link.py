@@ -93,7 +93,7 @@ class Link:
 
     __slots__ = (
         "_began", "_close_frame", "_closing", "_error", "_liveness", "_options", "_owner", "_second",
-        "_timers", "_transports", "_websocket", "compressed", "transport",
+        "_timers", "_transports", "_websocket", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -106,8 +106,6 @@ class Link:
         randbytes: Callable[[int], bytes] | None,
     ) -> None:
         """`randbytes` draws the key and the masks of a WebSocket; None for a connection that carries whole messages."""
-        self.compressed: bool = options.compression
-        """Whether compressed messages may be received."""
         self._options = options
         self._owner = owner
         self._transports = transports

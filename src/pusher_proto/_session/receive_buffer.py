@@ -57,8 +57,11 @@ class ReceiveBuffer:
         """Whether too many bytes wait: reading is paused, if there is an established connection."""
 
     def room(self, waiting: int) -> int:
-        """Return how many bytes may be received before the next count."""
-        return max(self._limit - waiting, self._step)
+        """Return how many bytes may be received before the next count.
+
+        Far above the limit counts are rare: fetched events may be many, and each count takes a step for every one.
+        """
+        return max(abs(self._limit - waiting), self._step)
 
     def is_high(self, waiting: int) -> bool:
         """Return whether reading has to pause when `waiting` bytes wait."""

@@ -312,16 +312,15 @@ class Frames:
     def _check_held(self, items: list[FrameItem]) -> None:
         """Fail the connection when the incomplete text in `_held` cannot become valid UTF-8 (RFC 6455, 8.1)."""
         held = self._held
-        if (
-            len(held) < 3 or held[1] > 0x7F
-        ):  # a masked frame is rejected once its header is complete
+        # A masked frame is rejected once its header is complete.
+        if len(held) < 3 or held[1] > 0x7F:
             return
         if self._deflated or held[0] & 0x40:
             return  # compressed text is checked when it is complete
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):
-            start = {126: 4, 127: 10}.get(held[1], 2)
-            fresh = bytes(memoryview(held)[start + self._checked :])
+            start = 2 if held[1] < 126 else 4 if held[1] == 126 else 10
+            fresh = bytes(held[start + self._checked :])
             self._checked += len(fresh)
             try:
                 self._check_text(fresh)
