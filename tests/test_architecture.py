@@ -471,7 +471,7 @@ def test_no_file_is_too_long(path: Path) -> None:
 
 
 MOST_CODE = {
-    "pusher_anyio/_io": 276,
+    "pusher_anyio/_io": 282,
     "pusher_anyio": 520,
     "pusher_sync/_io": 250,
     "pusher_sync": 364,
@@ -479,7 +479,7 @@ MOST_CODE = {
     "pusher_anyio/_merging.py": 45,
     "pusher_sync/_merging.py": 53,
     "pusher_sync/_io/_messages.py": 97,
-    "pusher_sync/pysher": 391,
+    "pusher_sync/pysher": 300,
 }
 """The most lines of code of each room of a driver, without the rooms in it, the modules `BESIDE`, and modules with a
 separate line."""

@@ -38,6 +38,7 @@ from pusher_proto import (
     ClientClosed,
     ConnectionFailed,
     ConnectionState,
+    Gap,
     LocalProtocolError,
     Options,
     OwnKey,
@@ -1058,6 +1059,69 @@ def test_W34_an_event_loop_that_ends_with_a_listener_alive_is_silent(
     with caplog.at_level("ERROR"):
         asyncio.run(main())
     assert caplog.records == []
+
+
+@on_both
+@pytest.mark.parametrize("phase", ["dialing", "moving", "connected", "authorizing", "fetching"])
+def test_W34_an_event_loop_that_ends_with_a_client_alive_is_silent(
+    server: ServerInThread, backend: str, phase: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is tried again when the loop has ended, so nothing says so."""
+    began: list[str] = []
+
+    async def never(*_: object) -> Any:
+        began.append(phase)
+        await anyio.sleep_forever()
+
+    async def main() -> None:
+        connect: Any = {"dialing": never, "moving": anyio.connect_tcp}.get(phase)
+        client = await open_pusher(quick(server), connect=connect)
+        clients.append(client)
+        if phase == "authorizing":
+            client.subscribe("private-room", auth=never)
+        elif phase == "fetching":
+            client.subscribe("room", catch_up=never)
+        if phase != "dialing":
+            await client.wait_connected(5)
+        if phase in ("dialing", "authorizing", "fetching"):
+            await until(lambda: began)
+
+    clients: list[Client] = []
+    with caplog.at_level("WARNING", "pusher_proto"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # nothing closed the client
+        anyio.run(main, backend=backend)
+        assert [line.message for line in caplog.records if line.name != "asyncio"] == []
+        clients.clear()
+        gc.collect()
+
+
+def test_tasks_that_something_else_cancels_are_tried_again(server: ServerInThread) -> None:
+    """Some programs cancel all tasks of the event loop, and continue."""
+    began: list[int] = []
+
+    async def connect(host: str, port: int) -> Any:
+        began.append(port)
+        if len(began) == 1:
+            await anyio.sleep_forever()
+        return await anyio.connect_tcp(host, port)
+
+    async def fetch(_: Gap) -> list[tuple[str, int]]:
+        began.append(0)
+        if began.count(0) == 1:
+            await anyio.sleep_forever()
+        return [("x", 1)]
+
+    async def main() -> None:
+        async with open_pusher(quick(server), connect=connect) as client:
+            channel = client.subscribe("room", catch_up=fetch)
+            for what in (server.port, 0):  # the dial, then the fetch
+                await until(lambda: what in began)  # noqa: B023 - it is called in this turn of the loop
+                for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                    if "pusher" in task.get_name():
+                        task.cancel()
+            assert (await channel.wait_for("x", timeout=5)).data == 1
+
+    run(main, "asyncio")
 
 
 @on_both

@@ -74,7 +74,7 @@ def test_the_result_is_handed_to_done(function: Callable[[Any], object], expecte
     assert ended == [expected]
 
 
-@pytest.mark.parametrize(("function", "kind"), [(fails, KeyError), (is_cut_off, Cancelled)])
+@pytest.mark.parametrize(("function", "kind"), [(fails, KeyError), (is_cut_off, TimeoutError)])
 def test_an_exception_is_a_result_too(
     function: Callable[[Any], object], kind: type[BaseException]
 ) -> None:
@@ -120,6 +120,20 @@ def test_a_call_that_was_cancelled_ends_with_a_timeout(
     loop.end_threads()
     loop.go_on()
     assert [type(each) for each in ended] == [TimeoutError]
+
+
+def test_a_call_that_something_else_cancels_ends_later() -> None:
+    loop, ended = Loop(), list[object]()
+    waiting: list[tuple[object, ...]] = []
+    loop.later = lambda *call: waiting.append(call)  # type: ignore[method-assign]  # as on asyncio
+    call_on_loop(loop, waits, 7, ended.append)
+    loop.go_on()
+    loop.started[0].cancel()
+    loop.go_on()
+    assert (ended, loop.started) == ([], [])
+    [(done, result)] = waiting
+    assert done == ended.append
+    assert isinstance(result, TimeoutError)
 
 
 def test_a_function_may_return_a_result_although_it_was_cancelled() -> None:

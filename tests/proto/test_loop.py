@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -91,6 +92,21 @@ def test_a_wire_that_is_over_cancels_its_dial(turns: int) -> None:
     loop.go_on()
     assert told.said == [("failed", "given up")]
     assert nothing_is_left(loop)
+
+
+def test_a_dial_that_something_else_cancels_has_failed_later() -> None:
+    """An event loop may cancel all tasks as it ends: then nothing calls the function."""
+    loop, _, told = one_wire()
+    waiting: list[Callable[[], object]] = []
+    loop.later = lambda act, *args: waiting.append(partial(act, *args))  # type: ignore[method-assign]  # as on asyncio
+    loop.go_on()
+    loop.started[0].cancel()
+    loop.go_on()
+    assert told.said == []
+    assert nothing_is_left(loop)
+    [call] = waiting
+    call()
+    assert told.said == [("failed", "given up")]
 
 
 def test_a_wire_that_is_over_when_its_task_begins_is_not_dialed() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
@@ -21,6 +22,9 @@ from ._dial import connected
 from ._loop import Body, Loop
 
 __all__ = ["AsyncioLoop"]
+
+
+_MOMENT = 0.1  # seconds
 
 
 class _Body(Body):
@@ -84,6 +88,11 @@ class AsyncioLoop(Loop):
     def is_cancelled(self) -> bool:
         """Return whether the current task is cancelled itself."""
         return bool(self.current_task().cancelling())
+
+    def later(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act(*args)` a moment later, and not in the last turns of the event loop."""
+        with suppress(RuntimeError):  # the loop is closed
+            self.native.call_later(_MOMENT, act, *args)
 
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""

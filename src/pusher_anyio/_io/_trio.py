@@ -90,6 +90,9 @@ class TrioLoop(Loop):
         """Return whether the current task is cancelled itself."""
         return trio.current_effective_deadline() == -inf
 
+    def later(self, *_: object) -> None:
+        """Do nothing: only the end of the run cancels its system tasks."""
+
     def ring_at(self, at: float) -> None:
         """Ring at `at`."""
         if self._sleep is None:

@@ -17,6 +17,9 @@ __all__ = ["EventLoop", "call_on_loop"]
 class EventLoop(Protocol):
     """The part of an event loop that `call_on_loop` needs. `LoopIO` has it."""
 
+    cancelled: type[BaseException]
+    """The exception in a task that was cancelled."""
+
     def start(
         self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *args: Any
     ) -> Callable[[], object]:
@@ -27,6 +30,9 @@ class EventLoop(Protocol):
 
     def soon(self, act: Callable[..., object], *args: object) -> object:
         """Call `act(*args)` in a later turn of the event loop. Called from any thread."""
+
+    def later(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act(*args)` a moment later, unless the event loop is about to end."""
 
 
 def call_on_loop(
@@ -49,9 +55,13 @@ def call_on_loop(
         result: object
         try:
             result = await begin()
+        except loop.cancelled:
+            result = TimeoutError("the call was cancelled")
+            if not is_cancelled:  # but the task, or something within the function
+                loop.later(done, result)
+                return
         except BaseException as error:
-            # Only something within the function may have been cancelled: then that is its result.
-            result = TimeoutError("the call was cancelled") if is_cancelled else error
+            result = error
         done(result)
 
     def returned(result: object) -> None:

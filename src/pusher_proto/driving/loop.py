@@ -114,6 +114,14 @@ class LoopIO(IO):
             return True
         return False
 
+    def later(self, act: Callable[..., object], *args: object) -> None:
+        """Call `act(*args)` a moment later, unless the event loop is about to end.
+
+        It is used when something else cancels a task of this object. Many event loops do so at their end; without a
+        delay, errors would be logged and connections retried in the last turns.
+        """
+        self.soon(act, *args)
+
     def start(
         self,
         name: str,
@@ -155,6 +163,11 @@ class LoopIO(IO):
             task, cancel = self.wires[wire]
             self.wires[wire] = task, _nothing
             cancel()
+
+    def cut_off(self, wire: Wire) -> None:
+        """Handle the end of the task of a wire that is not over: something else cancelled the task."""
+        if not wire.over:
+            self.later(wire.failed, "given up")
 
     def gone(self, wire: Wire) -> None:
         """Forget a wire: its connection is closed."""
@@ -266,7 +279,7 @@ class LoopIO(IO):
     def _moved(self, wire: Wire, _: object) -> None:
         """Handle the end of the task of a wire."""
         if wire.moved_by is None:
-            wire.failed("given up")
+            self.cut_off(wire)
             self.gone(wire)
         else:
             self.wires[wire] = None, _nothing  # the connection lives longer than its dial

@@ -55,7 +55,7 @@ class WireStream:
         except Exception as error:
             wire.failed(self._io.cause(error))
         finally:
-            wire.failed("given up")
+            self._io.cut_off(wire)
             self._stop_writing()
 
     def attend(self) -> None:
