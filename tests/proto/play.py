@@ -136,6 +136,8 @@ class Play:
         """The name of the last input."""
         self.fired: list[float] = []
         """The deadlines of the timers that it fired, in order."""
+        self.next_deadline: float | None = None
+        """The deadline after the last input. Taking events can set another one: when it ends a pause of reading."""
         self._sequence = sequence
         self._cut = cut
         self._stray = stray
@@ -191,6 +193,7 @@ class Play:
         self.latest = max(self.latest, self.now)
         self.last, self.fired = given.__name__, []
         given(*args, now=self.latest if self._clamped else self.now)
+        self.next_deadline = self.session.next_deadline()
         self.drain()
         if self._after_input is not None:
             self._after_input(self)
