@@ -414,7 +414,7 @@ def named_predicate(event: Event) -> bool:
         ("x" * 100 + "\n", ("'" + "x" * 63 + "…'",)),
         (MemberAdded, ("MemberAdded",)),
         (named_predicate, ("named_predicate",)),
-        (functools.partial(named_predicate), ("partial",)),
+        (functools.partial(named_predicate), ("named_predicate",)),
         (("price", MemberAdded, named_predicate), ("'price'", "MemberAdded", "named_predicate")),
         ((), ()),
     ],
