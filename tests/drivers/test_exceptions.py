@@ -86,7 +86,7 @@ def test_an_exception_of_a_handler_comes_out_as_it_was_raised(
     kind: str, server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
-        for raised in of_its_own():
+        for raised in (*of_its_own(), GeneratorExit()):
             cause, heard = OSError("the cause"), list[object]()
             plain, waits = raising(raised, cause)
             with pytest.raises(type(raised)) as caught:

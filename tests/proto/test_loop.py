@@ -73,6 +73,17 @@ def test_a_bug_in_a_dial_that_is_no_exception_is_reported_to_broke() -> None:
     assert nothing_is_left(loop)
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_generator_exit_is_a_bug_unless_the_event_loop_has_ended(has_ended: bool) -> None:
+    """Then it is how Python closes the coroutine of a task that never ended."""
+    loop = Loop()
+    loop.start("task", for_ever)
+    loop.go_on()
+    loop.has_ended = has_ended
+    loop.started[0].coroutine.close()
+    assert [type(each) for each in loop.errors] == [GeneratorExit] * (not has_ended)
+
+
 def test_a_dial_that_ends_without_a_connection_has_failed() -> None:
     async def nothing(_: Wire) -> None: ...
 
@@ -277,9 +288,6 @@ def test_a_task_that_is_cut_off_is_not_reported() -> None:
     loop.start("is cut off", is_cut_off)
     loop.go_on()
     assert nothing_is_left(loop)
-    loop.start("is destroyed", for_ever)
-    loop.go_on()
-    loop.started.pop().coroutine.close()  # as when an event loop is forgotten
     assert not loop.errors
 
 

@@ -263,9 +263,11 @@ class LoopIO(IO):
     async def _run(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         try:
             await work(*args)
-        except (self.cancelled, GeneratorExit):
+        except self.cancelled:
             raise
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not self.soon(bool):
+                raise  # the event loop has ended, and Python closes the coroutine
             # Reported here, not raised: nothing awaits the task, and asyncio stops its loop for some exceptions.
             self.broke(error)
 
