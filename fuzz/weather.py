@@ -79,14 +79,14 @@ def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> 
         error = seen
     directory.mkdir(exist_ok=True)
     path = directory / f"weather-{weather.seed}.json"
-    told = {
+    failure = {
         "seed": weather.seed,
         "clients": weather.clients,
         "cluster": weather.cluster,
         "why": str(error),
         "steps": steps,
     }
-    path.write_text(json.dumps(told, indent=1) + "\n")
+    path.write_text(json.dumps(failure, indent=1) + "\n")
     for app in again.apps:
         path.with_suffix(f".{app.number}.jsonl").write_text("".join(app.recording))
     return path
@@ -94,9 +94,9 @@ def reported(weather: Weather, error: Exception, directory: Path = FAILURES) -> 
 
 def replayed(path: Path) -> None:
     """Run the steps of a failure again."""
-    told = json.loads(path.read_text())
-    weather = Weather(told["seed"], told["clients"], cluster=told["cluster"])
-    weather.play([(name, seed) for name, seed in told["steps"]])
+    failure = json.loads(path.read_text())
+    weather = Weather(failure["seed"], failure["clients"], cluster=failure["cluster"])
+    weather.play([(name, seed) for name, seed in failure["steps"]])
 
 
 def simulated(

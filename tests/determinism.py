@@ -14,12 +14,12 @@ from pathlib import Path
 from pusher_proto import SendData
 from pusher_proto.recording import replay
 
-__all__ = ["told"]
+__all__ = ["reported"]
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def told(path: Path) -> Iterator[str]:
+def reported(path: Path) -> Iterator[str]:
     """Yield a line for each input, effect and event of a recording."""
     for step in replay(path.read_text().splitlines()):
         if isinstance(step, SendData):
@@ -45,5 +45,5 @@ def unmasked(data: bytes) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    for line in told(Path(sys.argv[1])):
+    for line in reported(Path(sys.argv[1])):
         print(line)  # noqa: T201 - printing is what it is for

@@ -56,8 +56,8 @@ def secrets_in(text: str) -> set[str]:
 
 def rendered(error: BaseException, *, with_locals: bool = True) -> str:
     """Return an exception with its whole chain, and with the local variables of all frames, as error trackers do."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=with_locals)
-    return "".join(told.format()) + repr(error) + repr(error.__dict__)
+    reported = traceback.TracebackException.from_exception(error, capture_locals=with_locals)
+    return "".join(reported.format()) + repr(error) + repr(error.__dict__)
 
 
 class Watch(logging.Handler):

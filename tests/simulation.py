@@ -63,9 +63,9 @@ class Wire:
     dead: bool = False
     """It carries nothing any longer, and the device has not been notified."""
     loses_requests: bool = False
-    """What the device sends is lost from now on, and it is not told."""
+    """What the device sends is lost from now on, and it is not notified."""
     loses_answers: bool = False
-    """What the server sends is lost from now on, and it is not told."""
+    """What the server sends is lost from now on, and it is not notified."""
     ended: bool = False
     left: int | None = None
     """Bytes, in either direction, after which the connection is reset; None: it is not."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from determinism import told
+from determinism import reported
 from fuzz.world import Weather
 
 pytestmark = pytest.mark.timeout(300)
@@ -67,14 +67,14 @@ def others() -> list[str]:
 
 def test_two_runs_give_the_same(recording: Path) -> None:
     for path in of(recording):
-        first = list(told(path))
+        first = list(reported(path))
         assert len(first) > 100
-        assert list(told(path)) == first
+        assert list(reported(path)) == first
 
 
 def test_another_process_gives_the_same_whatever_its_hashes(recording: Path) -> None:
     path = of(recording)[0]
-    expected = "".join(f"{line}\n" for line in told(path))
+    expected = "".join(f"{line}\n" for line in reported(path))
     for hash_seed in ("0", "12345"):
         assert run(sys.executable, path, hash_seed) == expected
 
@@ -84,6 +84,6 @@ def test_every_other_python_gives_the_same(recording: Path) -> None:
     if not pythons:
         pytest.skip("no other Python at hand that has the dependencies (PUSHER_PROTO_PYTHONS)")
     for path in of(recording):
-        expected = "".join(f"{line}\n" for line in told(path))
+        expected = "".join(f"{line}\n" for line in reported(path))
         for python in pythons:
             assert run(python, path, "0") == expected, python

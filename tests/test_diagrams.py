@@ -43,13 +43,13 @@ def test_another_transition_is_another_diagram(name: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_transitions_are_the_table(name: str) -> None:
     machine = MACHINES[name]
-    told = {
+    reported = {
         (source.name, given, each.target.name)
         for each in transitions(machine)
         for source in each.sources
         for given in each.inputs
     }
-    assert told == {(a.name, i.name, b.name) for (a, i), b in machine.table.items()}
+    assert reported == {(a.name, i.name, b.name) for (a, i), b in machine.table.items()}
 
 
 @pytest.mark.parametrize("name", MACHINES)

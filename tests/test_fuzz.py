@@ -58,7 +58,7 @@ def test_a_failure_is_made_short_and_can_be_run_again(
     assert program.main(["messages", str(kept)]) == 0
 
 
-def test_the_program_fuzzes_as_long_as_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_fuzzes_as_long_as_it_is_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["secretbox", "--seconds", "0.05"]) == 0
     assert "secretbox:" in capsys.readouterr().out
 

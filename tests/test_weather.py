@@ -1,4 +1,4 @@
-"""The simulated world bites: bugs planted into the core are caught by its invariants, and told so that they replay."""
+"""The simulated world bites: bugs planted into the core are caught by its invariants, and their reports replay."""
 
 from __future__ import annotations
 
@@ -221,11 +221,11 @@ def secret_logged(patch: pytest.MonkeyPatch) -> None:
     """A token is in the log; one that the watch over this suite does not know."""
     original = Subscribing._use
 
-    def told(self: Subscribing, channel: Channel, result: Any, now: float) -> None:
+    def reported(self: Subscribing, channel: Channel, result: Any, now: float) -> None:
         logging.getLogger("pusher_proto.auth").debug("asked with %s", TOKEN)
         original(self, channel, result, now)
 
-    patch.setattr(Subscribing, "_use", told)
+    patch.setattr(Subscribing, "_use", reported)
 
 
 def goodness_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def gap_too_short(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Subscriptions, "lost", lambda self, now, _: original(self, now, now))
 
 
-def gap_told_late(patch: pytest.MonkeyPatch) -> None:
+def gap_reported_late(patch: pytest.MonkeyPatch) -> None:
     """Events that come before the success are given before the gap is reported."""
     patch.setattr(Channel, "_is_early", False)
 
@@ -277,7 +277,7 @@ def never_back(patch: pytest.MonkeyPatch) -> None:
         goodness_forgotten,
         channel_given_up,
         gap_too_short,
-        gap_told_late,
+        gap_reported_late,
     ],
     ids=lambda plant: plant.__name__,
 )
@@ -575,7 +575,7 @@ def test_a_bug_that_shows_in_a_cluster_is_caught(
 # What is reported about a failure
 
 
-def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(
+def test_a_failure_is_reported_by_few_steps_that_replay_and_recordings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(program, "FAILURES", tmp_path)
@@ -583,9 +583,9 @@ def test_a_failure_is_told_by_few_steps_that_replay_and_recordings(
     roster_merged(monkeypatch)
     with pytest.raises(Broken, match="presence-"):
         program.main(["--hours", "1000", "--seed", "0", "--world", "60"])
-    told = capsys.readouterr()
+    reported = capsys.readouterr()
     (steps,) = tmp_path.glob("*.json")
-    assert f"--replay {steps}" in told.err
+    assert f"--replay {steps}" in reported.err
     assert len(json.loads(steps.read_text())["steps"]) < 12
     assert program.main(["--replay", str(steps)]) == 1
     recordings = sorted(tmp_path.glob("*.jsonl"))

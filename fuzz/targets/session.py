@@ -127,7 +127,7 @@ class _Play(Play):
 
     def _send(self, which: int, data: bytes) -> None:
         live: list[tuple[int, Stream]] = [
-            (number, stream) for number, stream in self._live(opened=True) if not stream.told
+            (number, stream) for number, stream in self._live(opened=True) if not stream.reported
         ]
         if live and data:
             self.receive(live[which % len(live)][0], data)

@@ -200,7 +200,7 @@ def secure(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         yield Secure(running, path)
 
 
-def test_a_certificate_is_told_with_who_made_it_and_until_when_it_is_good(
+def test_a_certificate_is_reported_with_who_made_it_and_until_when_it_is_good(
     secure: Secure, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", *secure.trusted]) == 0
@@ -239,12 +239,12 @@ def test_a_certificate_that_is_not_good_is_status_3(
     secure: Secure, trust: bool, advice: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = secure.trusted if trust else secure.arguments
-    status, step, detail, told = last_step(*arguments, capfd=capfd)
-    assert (status, step, told) == (3, "TLS and certificate", advice)
+    status, step, detail, reported = last_step(*arguments, capfd=capfd)
+    assert (status, step, reported) == (3, "TLS and certificate", advice)
     assert detail.startswith("the certificate of 127.0.0.1 is invalid: ")
 
 
-def test_a_server_without_tls_is_told_from_one_with_it(
+def test_a_server_without_tls_is_distinguished_from_one_with_it(
     running: ServerInThread, capfd: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [a for a in at(running.port) if a != "--no-tls"]
@@ -253,7 +253,7 @@ def test_a_server_without_tls_is_told_from_one_with_it(
     assert advice == "The server does not speak TLS on this port: try --no-tls, or another port."
 
 
-def test_a_server_that_wants_tls_is_told_from_one_without_it(
+def test_a_server_that_wants_tls_is_distinguished_from_one_without_it(
     secure: Secure, capfd: pytest.CaptureFixture[str]
 ) -> None:
     status, step, _, advice = last_step(*secure.arguments, "--no-tls", capfd=capfd)
@@ -313,7 +313,9 @@ def test_what_is_no_proxy_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_a_proxy_that_is_not_there_is_told_from_a_server(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_proxy_that_is_not_there_is_distinguished_from_a_server(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with nobody() as port:
         found = last_step(*at(1), "--proxy", f"socks5://127.0.0.1:{port}", capfd=capfd)
     assert found == (1, "TCP", "Connection refused", "Nothing listens there: check --proxy.")

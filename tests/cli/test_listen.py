@@ -49,9 +49,9 @@ def test_events_are_printed_as_json_and_counted(
         {"channel": "a", "event": "price", "data": {"n": 1}},
         {"channel": "private-b", "event": "price", "data": {"n": 1}},
     ]
-    told = err.splitlines()
-    assert told[0].startswith("connected, socket id ")
-    assert told[1:] == ["subscribed to a", "subscribed to private-b"]
+    reported = err.splitlines()
+    assert reported[0].startswith("connected, socket id ")
+    assert reported[1:] == ["subscribed to a", "subscribed to private-b"]
 
 
 def test_the_first_connection_is_shown_on_a_slow_machine(
@@ -126,7 +126,7 @@ def test_the_sender_of_a_client_event_on_a_presence_channel_is_named(
     assert f"presence-x: {sender} joined\n" in err
 
 
-def test_a_lost_connection_comes_back_and_is_told(
+def test_a_lost_connection_comes_back_and_is_reported(
     running: ServerInThread,
     address: list[str],
     when_subscribed: WhenSubscribed,

@@ -117,19 +117,19 @@ def test_a_line_for_a_person_commands_no_terminal(event: ChannelEvent, line: str
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Event) else "",
 )
-def test_what_happens_is_told_in_words(event: Event, line: str | None) -> None:
+def test_what_happens_is_reported_as_text(event: Event, line: str | None) -> None:
     assert describe(event, "h:1") == line
 
 
-def test_what_is_told_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_reported_text_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_stderr("a\x1b[2Jb")
     assert capsys.readouterr().err == "a\\x1b[2Jb\n"
 
 
-def test_logs_that_repeat_what_is_told_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_that_repeat_what_is_reported_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     with logs_on_stderr(verbose=False):
-        logging.getLogger("pusher_proto.connection").warning("told already")
-        logging.getLogger("pusher_proto.session").error("told already")
+        logging.getLogger("pusher_proto.connection").warning("logged already")
+        logging.getLogger("pusher_proto.session").error("logged already")
         logging.getLogger("pusher_proto.client").warning("new")
         logging.getLogger("pusher_proto.client").info("for developers")
     assert capsys.readouterr().err == "new\n"

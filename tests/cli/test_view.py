@@ -74,7 +74,7 @@ def test_the_line_below_tells_state_channels_and_rates(
     ]
 
 
-def test_what_ends_listen_is_told_after_the_line_below_is_gone(
+def test_what_ends_listen_is_reported_after_the_line_below_is_gone(
     running: ServerInThread, address: list[str]
 ) -> None:
     with at_terminal("listen", *address[:-1], "other", "room", size=(24, 200)) as at:

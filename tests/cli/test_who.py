@@ -72,17 +72,17 @@ def test_once_prints_who_is_there_and_ends(
     assert {"id": "ada", "info": {"name": "Ada"}} in here["roster"]
 
 
-def test_who_is_there_is_told_anew_after_a_reconnect(
+def test_who_is_there_is_reported_again_after_a_reconnect(
     running: ServerInThread, own_key: list[str]
 ) -> None:
     with command("who", *own_key, "presence-x") as process:
-        told = [json.loads(line_with(process.stdout, "here"))]
+        reported = [json.loads(line_with(process.stdout, "here"))]
         running.drop(4200)
-        told.append(json.loads(line_with(process.stdout, "here")))
+        reported.append(json.loads(line_with(process.stdout, "here")))
         running.drop(4009, "You got disconnected by the app.")
         assert end(process)[:2] == (3, "")
-    assert [each["members"] for each in told] == [1, 1]
-    assert told[0]["me"] == told[1]["me"]
+    assert [each["members"] for each in reported] == [1, 1]
+    assert reported[0]["me"] == reported[1]["me"]
 
 
 def test_another_channel_is_a_usage_error(

@@ -65,7 +65,7 @@ ABOUT_STREAMS = {
     "leaving_while_the_handshake_of_tls_stalls",
     "leaving_while_the_server_does_not_answer_the_close",
     "tls_to_a_port_without_it_says_what_to_do",
-    "a_stream_that_ends_amid_the_TLS_handshake_is_told",
+    "a_stream_that_ends_amid_the_TLS_handshake_is_reported",
     "a_server_whose_certificate_is_not_good_hears_so",
     # The connection in memory leads to one server alone.
     "a_merged_stream_survives_the_loss_of_either_server",
@@ -150,7 +150,7 @@ async def the_steps_of_connecting_are_reported(driver: Driver, server: RunningSe
 
 
 @scenario
-async def disconnecting_keeps_the_wishes_and_connecting_fulfils_them(
+async def disconnecting_keeps_the_subscriptions_and_connecting_renews_them(
     driver: Driver, server: RunningServer
 ) -> None:
     async with driver(quick(server)) as client:
@@ -932,7 +932,7 @@ class Authority:
 
 
 @scenario
-async def a_stream_that_ends_amid_the_TLS_handshake_is_told(
+async def a_stream_that_ends_amid_the_TLS_handshake_is_reported(
     driver: Driver, server: RunningServer
 ) -> None:
     async def hang_up(stream: anyio.abc.SocketStream) -> None:

@@ -516,7 +516,7 @@ def test_no_handshake_is_begun_for_an_attempt_that_was_given_up(silent: Options)
 
 
 class Moody(socket.socket):
-    """A socket that fails when told to."""
+    """A socket that fails on demand."""
 
     is_full = False
     """Whether nothing can be written for the moment."""

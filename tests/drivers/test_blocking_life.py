@@ -338,7 +338,7 @@ def test_W36_a_wait_in_a_signal_handler_within_a_call_is_refused(server: ServerI
 
 
 @pytest.mark.parametrize("flags", [("-OO",), ("-X", "dev")], ids=" ".join)
-def test_a_client_works_whatever_the_interpreter_is_told(
+def test_a_client_works_whatever_options_the_interpreter_has(
     flags: tuple[str, ...], server: ServerInThread
 ) -> None:
     """All of them with `-W error`: no warning comes from the client."""
@@ -486,7 +486,7 @@ def test_W13_disconnecting_gives_up_a_slow_dial_at_once(server: ServerInThread) 
     go_on.set()
 
 
-def test_W14_a_tls_error_at_the_first_step_is_told_at_once(server: ServerInThread) -> None:
+def test_W14_a_tls_error_at_the_first_step_is_reported_at_once(server: ServerInThread) -> None:
     authority = Authority()
     authority.client.set_ciphers("ECDHE-RSA-AES256-GCM-SHA384")
     authority.client.maximum_version = authority.client.minimum_version = (

@@ -616,7 +616,7 @@ def test_W35_callbacks_of_a_run_of_trio_may_give_any_command(server: ServerInThr
 
 
 @on_both
-def test_W17_another_thread_is_told_what_to_call_before_anything_has_changed(
+def test_W17_another_thread_gets_an_error_that_says_what_to_call_before_anything_has_changed(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -652,7 +652,9 @@ def test_W17_another_thread_is_told_what_to_call_before_anything_has_changed(
 
 
 @on_both
-def test_W17_another_event_loop_is_told_as_well(server: ServerInThread, backend: str) -> None:
+def test_W17_another_event_loop_gets_the_error_as_well(
+    server: ServerInThread, backend: str
+) -> None:
     async def main() -> None:
         async with open_pusher(quick(server)) as client:
             await client.wait_connected(5)
@@ -1144,7 +1146,7 @@ def test_W13_leaving_in_the_turn_that_opened_it_gives_the_dial_up_at_once(backen
 
 
 @on_both
-def test_W14_a_TLS_error_at_the_first_step_is_told_at_once(backend: str) -> None:
+def test_W14_a_TLS_error_at_the_first_step_is_reported_at_once(backend: str) -> None:
     async def main() -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -236,7 +236,7 @@ SCRIPT = """
     from pusher_anyio import open_pusher
     from pusher_proto import Options, SubscriptionCount
 
-    # A busy machine makes asyncio warn of slow callbacks in development mode; errors are still told.
+    # A busy machine makes asyncio warn of slow callbacks in development mode; errors are still logged.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
     def exits(event):

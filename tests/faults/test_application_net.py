@@ -105,9 +105,9 @@ async def test_A1_a_callback_raises(driver: Driver, server: RunningServer) -> No
             server.publish("room", "price", 2)
             await until(lambda: seen == others == [1, 2])
             await client.close()
-    told = [each.getMessage().partition("<locals>.")[2] for each in records if each.exc_info]
-    assert told.count("clumsy raised for price on room") == 2
-    assert "clumsy_about_states raised for StateChanged on the client" in told
+    reported = [each.getMessage().partition("<locals>.")[2] for each in records if each.exc_info]
+    assert reported.count("clumsy raised for price on room") == 2
+    assert "clumsy_about_states raised for StateChanged on the client" in reported
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), SystemExit(3), Odd()], ids=repr)

@@ -275,7 +275,7 @@ def test_U8_the_answer_of_the_endpoint_drips() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "told", "again"),
+    ("outcome", "reported", "again"),
     [
         (RuntimeError("boom"), "the authorizer raised: RuntimeError: boom", False),
         (OSError("no route"), "the authorizer raised: OSError: no route", True),
@@ -286,7 +286,7 @@ def test_U8_the_answer_of_the_endpoint_drips() -> None:
         (AuthResponse(5), "the authorization has a `auth` of type int", False),  # type: ignore[arg-type]  # on purpose
     ],
 )
-def test_U9_the_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> None:
+def test_U9_the_authorizer_is_wrong(outcome: Any, reported: str, again: bool) -> None:
     """The exception or the wrong value is in the error of the channel; after a network error the authorizer is
     called again.
     """
@@ -296,7 +296,7 @@ def test_U9_the_authorizer_is_wrong(outcome: Any, told: str, again: bool) -> Non
     failed_ = isinstance(outcome, Exception)
     give = script.session.authorization_failed if failed_ else script.session.authorized
     failed = failure(script.do(give, asked.request, outcome))
-    assert str(failed.error).startswith(told)
+    assert str(failed.error).startswith(reported)
     assert "c0ffee" not in str(failed.error)
     assert (failed.retry_in is not None) is again
 

@@ -147,7 +147,7 @@ async def test_N19_IPv6_leads_nowhere(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there are network namespaces on Linux only")
-def test_what_is_missing_for_the_hosts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_for_the_hosts_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert why_not() == "only root may make network namespaces"
     monkeypatch.setattr(os, "geteuid", lambda: 0)

@@ -391,11 +391,11 @@ def test_M21_subscribe_and_unsubscribe_in_every_order(length: int) -> None:
         server.hear(script)
         while server.asked:
             server.step(script)
-        wishes = [step for step in steps if step != "a"]
-        wanted = bool(wishes) and wishes[-1] == "s"
+        calls = [step for step in steps if step != "a"]
+        wanted = bool(calls) and calls[-1] == "s"
         assert server.subscribed is wanted, steps
         state = script.session.channel(ROOM).state
-        left = ChannelState.UNSUBSCRIBED if "s" in wishes else ChannelState.IDLE
+        left = ChannelState.UNSUBSCRIBED if "s" in calls else ChannelState.IDLE
         assert state is (ChannelState.SUBSCRIBED if wanted else left), steps
 
 

@@ -146,10 +146,10 @@ def test_R5_a_consumer_that_drops_is_slower_than_the_server() -> None:
     client, stream, seen = flooded("drop_oldest")
     assert seen["paused"] == 0
     assert seen["most"] <= 51
-    told = client.events(EventsDropped)
+    reported = client.events(EventsDropped)
     kept = [event.data for event in stream.ready()]
     assert kept == list(range(1151, 1200))
-    (dropped,) = told.ready()
+    (dropped,) = reported.ready()
     assert dropped == EventsDropped("room", stream.dropped)
     assert stream.dropped == 1200 - 120 - 49
 

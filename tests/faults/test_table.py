@@ -66,12 +66,12 @@ def test_the_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
 
 def test_the_limits_are_those_of_the_options() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
+    reported = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
     limits = ("max_", "limit", "_rate", "_queue", "_buffer", "auth_connections")
     defaults = {
         spec.name: str(spec.default)
         for spec in dataclasses.fields(Options)
         if any(part in spec.name for part in limits) and spec.name != "max_attempts"
     }
-    assert told == defaults
+    assert reported == defaults
     assert f"JSON is decoded to {MAX_DEPTH} levels" in page

@@ -180,10 +180,10 @@ async def test_both_know_how_many_are_subscribed(driver: Driver, house: House) -
         await aside(bob.join, "news")
         assert await first(counts) == SubscriptionCount("news", 2)
         assert channel.subscription_count == 2
-        told = await aside(bob.next, "news", "pusher:subscription_count")
-        assert told.data == {"subscription_count": 2}
-    told = await aside(bob.next, "news", "pusher:subscription_count")
-    assert told.data == {"subscription_count": 1}
+        reported = await aside(bob.next, "news", "pusher:subscription_count")
+        assert reported.data == {"subscription_count": 2}
+    reported = await aside(bob.next, "news", "pusher:subscription_count")
+    assert reported.data == {"subscription_count": 1}
 
 
 async def test_both_come_back_after_a_drop(driver: Driver, house: House) -> None:
@@ -227,20 +227,20 @@ async def test_a_user_has_its_events_on_all_its_connections(driver: Driver, hous
 async def test_who_watches_whom_hears_of_it(driver: Driver, house: House) -> None:
     bob = house.member("bob")
     async with driver(house.options("ann")) as client:
-        told = client.events((WatchlistOnline, WatchlistOffline))
+        reported = client.events((WatchlistOnline, WatchlistOffline))
         client.signin()
-        assert await first(told) == WatchlistOffline(("bob", "eve"))
+        assert await first(reported) == WatchlistOffline(("bob", "eve"))
         assert client.watchlist.online == frozenset()
         await aside(bob.signin)
         assert await aside(bob.next, "watchlist") == Heard(
             "online", {"name": "online", "user_ids": ["ann"]}
         )
-        assert await first(told) == WatchlistOnline(("bob",))
+        assert await first(reported) == WatchlistOnline(("bob",))
         assert client.watchlist.online == {"bob"}
         bob.disconnect()
-        assert await first(told) == WatchlistOffline(("bob",))
+        assert await first(reported) == WatchlistOffline(("bob",))
         bob.connect()
-        assert await first(told) == WatchlistOnline(("bob",))
+        assert await first(reported) == WatchlistOnline(("bob",))
     heard = await aside(bob.next, "watchlist", "offline")
     assert heard.data["user_ids"] == ["ann"]
 
@@ -270,7 +270,7 @@ async def test_the_library_signs_for_our_client(driver: Driver, house: House) ->
         assert dict(client.channel("presence-room").members) == {"ann": ANN}
 
 
-async def test_what_the_server_refuses_our_client_is_told(driver: Driver, house: House) -> None:
+async def test_what_the_server_refuses_our_client_is_reported(driver: Driver, house: House) -> None:
     forger = OwnKey(APP.key, "wrong", user={"id": "1"}, master_key=MASTER_KEY)
     async with driver(house.options("ann")) as client:
         good = client.subscribe("private-orders")

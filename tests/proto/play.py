@@ -65,7 +65,7 @@ class Stream:
 
     effect: OpenTransport
     opened: bool = False
-    told: bool = False
+    reported: bool = False
     """The session wants it to end."""
     ended: bool = False
     upgrade: bytes | None = None
@@ -149,7 +149,7 @@ class Play:
         self.writes = True
         self._sockets = 0
         self._acts: list[tuple[int, Act]] = []
-        self._told: list[str] = []
+        self._reported: list[str] = []
         self.timers: set[Timer] = set()
         """The timers that fired so far."""
         timers: Any = _WatchedTimers(self.session._timers, self._fired)
@@ -170,7 +170,7 @@ class Play:
         if self._stray:
             self._answer_strays()
         acts, self._acts = self._acts, []
-        events, self._told = self._told, []
+        events, self._reported = self._reported, []
         return Played(step, acts, events, self.session.next_deadline())
 
     def finish(self) -> None:
@@ -215,7 +215,7 @@ class Play:
         try:
             self.input(command, *args)
         except (LocalProtocolError, TypeError) as error:
-            self._told.append(repr(error))
+            self._reported.append(repr(error))
             assert self.session.next_effect() is None
             assert self.looks() == before
 
@@ -306,7 +306,7 @@ class Play:
         event = self.session.next_event()
         if event is not None:
             self.events.append(event)
-            self._told.append(repr(event))  # the errors in events are other objects each time
+            self._reported.append(repr(event))  # the errors in events are other objects each time
 
     def _answer(self, which: int, what: int) -> None:
         if self.called:
@@ -391,7 +391,7 @@ class Play:
     def _end(self, which: int, what: int) -> None:
         if live := self._live():
             number, stream = live[which % len(live)]
-            if what % 3 == 0 or stream.told:  # most connections should live for a while
+            if what % 3 == 0 or stream.reported:  # most connections should live for a while
                 self._end_stream(number, stream, [None, "reset", ConnectionResetError()][what % 3])
 
     def _end_stream(self, number: int, stream: Stream, error: Any) -> None:
@@ -414,7 +414,7 @@ class Play:
         """Let the next good thing happen: a transport opens or ends, a server or the application answers."""
         things: list[Callable[[], None]] = []
         for number, stream in self._live():
-            if stream.told:
+            if stream.reported:
                 things.append(lambda n=number, s=stream: self._end_stream(n, s, None))  # type: ignore[misc]  # mypy infers no lambda with defaults
             elif not stream.opened:
                 things.append(lambda n=number, s=stream: self._open_stream(n, s))  # type: ignore[misc]  # mypy infers no lambda with defaults
@@ -438,7 +438,9 @@ class Play:
 
     def _serve(self, which: int, what: int) -> None:
         """Let a server say something, good or bad."""
-        live = [(number, stream) for number, stream in self._live(opened=True) if not stream.told]
+        live = [
+            (number, stream) for number, stream in self._live(opened=True) if not stream.reported
+        ]
         if not live:
             return
         number, stream = live[which % len(live)]
@@ -525,7 +527,7 @@ class Play:
                 self.streams[effect.transport].securing = True
                 self._acts.append((effect.transport, effect))
             case CloseTransport():
-                self.streams[effect.transport].told = True
+                self.streams[effect.transport].reported = True
                 self._acts.append((effect.transport, effect))
             case CallApplication():
                 self.called.add(effect.request)

@@ -64,8 +64,8 @@ def test_F12_a_client_event_that_is_refused_names_its_channel(dialect: str) -> N
     world.run(1)
     device.trigger("private-a", "client-x", 1)
     world.run(1)
-    (told,) = device.of(ServerError)
-    assert told.channel == "private-a"
+    (reported,) = device.of(ServerError)
+    assert reported.channel == "private-a"
 
 
 # A session and a server of any habit, by hand.
@@ -121,13 +121,13 @@ def test_nothing_good_is_refused_and_everything_bad_is(
         if turn:
             answered(script, rng, bad, order)
     answered(script, rng, bad, order)
-    told = script.take()
-    failed = [one.channel for one in told if isinstance(one, SubscriptionFailed)]
+    reported = script.take()
+    failed = [one.channel for one in reported if isinstance(one, SubscriptionFailed)]
     assert sorted(failed) == sorted(bad - {"sign-in"})
     for name in "abcdef":
         state = C.FAILED if name in bad else C.SUBSCRIBED
         assert script.session.channel(name).state is state
-    signed = [type(one) for one in told if isinstance(one, SignedIn | SignInFailed)]
+    signed = [type(one) for one in reported if isinstance(one, SignedIn | SignInFailed)]
     assert signed == [SignInFailed if "sign-in" in bad else SignedIn]
     user = UserState.FAILED if "sign-in" in bad else UserState.SIGNED_IN
     assert script.session.user.state is user

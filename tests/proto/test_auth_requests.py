@@ -177,14 +177,14 @@ class World:
             self.call()
         self.now = until
 
-    def told(self) -> list[tuple[str | None, str]]:
+    def reported(self) -> list[tuple[str | None, str]]:
         """Return the answers since the last look: the channel, and what was given or wrong."""
-        told = [
+        reported = [
             (details.channel, "authorization" if isinstance(result, AuthResponse) else str(result))
             for details, result in self.answers
         ]
         self.answers.clear()
-        return told
+        return reported
 
 
 # Signed here, or ready.
@@ -282,7 +282,7 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "reported"),
     [
         (None, "an authorizer returns an AuthResponse, not NoneType"),
         ("KEY:5ec2e7", "an authorizer returns an AuthResponse, not str"),
@@ -295,12 +295,12 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
     ],
 )
 def test_what_the_application_answers_in_place_of_an_authorization_is_why_there_is_none(
-    result: object, told: str
+    result: object, reported: str
 ) -> None:
     world = World()
     world.authorized(world.number(), result)
     ((details, error),) = world.answers
-    assert (details.channel, str(error)) == ("private-x", told)
+    assert (details.channel, str(error)) == ("private-x", reported)
     assert error is result if isinstance(result, AuthorizationError) else True
 
 
@@ -321,7 +321,7 @@ def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn()
     world.authorized(4)
     world.authorized(5)
     assert world.asked == []
-    assert len(world.told()) == 4
+    assert len(world.reported()) == 4
 
 
 def test_D1_an_application_that_never_answers_holds_others_up_for_three_times_auth_timeout() -> (
@@ -332,20 +332,20 @@ def test_D1_an_application_that_never_answers_holds_others_up_for_three_times_au
         world.number(f"private-{name}")
     why = "the authorizer did not answer within 10 s"
     world.passes(9.9)
-    assert (world.asked, world.told()) == ([1], [])
+    assert (world.asked, world.reported()) == ([1], [])
     world.passes(0.1)
     assert world.effects == [CancelCall(1)]
-    assert world.told() == [("private-a", why)]
+    assert world.reported() == [("private-a", why)]
     world.passes(19.9)
-    assert (world.asked, world.told()) == ([], [])
+    assert (world.asked, world.reported()) == ([], [])
     world.passes(0.1)
     assert world.asked == [2]
     world.authorized(2)
     assert world.asked == [3]
     world.authorized(3)
-    assert world.told() == [("private-b", "authorization"), ("private-c", "authorization")]
+    assert world.reported() == [("private-b", "authorization"), ("private-c", "authorization")]
     world.authorized(1, GRANT)  # at last
-    assert (world.told(), world.timers.next()) == ([], None)
+    assert (world.reported(), world.timers.next()) == ([], None)
 
 
 def test_that_it_did_not_answer_in_time_may_pass() -> None:
@@ -370,11 +370,11 @@ def test_a_late_answer_is_ignored(end: str) -> None:
             world.authorizations.drop_all(world.now)
         case "answer":
             world.authorized(number)
-    world.told()
+    world.reported()
     world.authorized(number)
     world.authorized(number, LookupError())
     world.answered(number)
-    assert world.told() == []
+    assert world.reported() == []
 
 
 def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
@@ -385,11 +385,11 @@ def test_an_answer_to_what_was_not_asked_is_ignored() -> None:
         world.authorized(number)
     for number in (asked, waiting, 99):
         world.answered(number)
-    assert world.told() == []
+    assert world.reported() == []
     world.authorized(asked)
     world.authorized(waiting)
     world.answered(at_endpoint)
-    assert world.told() == [
+    assert world.reported() == [
         ("private-x", "authorization"),
         ("private-y", "authorization"),
         ("private-x", "authorization"),
@@ -411,7 +411,7 @@ def test_cancelling_what_is_not_there_changes_nothing() -> None:
     world.authorizations.cancel(99, world.now)
     world.authorized(number)
     world.authorizations.cancel(number, world.now)
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
 
 
 def test_losing_the_connection_drops_what_several_wait_for() -> None:
@@ -423,7 +423,7 @@ def test_losing_the_connection_drops_what_several_wait_for() -> None:
     world.authorizations.drop_all(world.now)
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
     world.answered(batch, all_of(body))
-    assert world.told() == []
+    assert world.reported() == []
 
 
 def test_losing_the_connection_drops_every_request() -> None:
@@ -440,7 +440,7 @@ def test_losing_the_connection_drops_every_request() -> None:
         world.answered(number)
     assert world.timers.next() is None
     world.passes(100)
-    assert world.told() == []
+    assert world.reported() == []
     assert world.number() == 6  # numbers are never used again
     assert world.asked == [6]
 
@@ -476,12 +476,12 @@ def test_the_time_of_a_request_runs_from_when_its_turn_has_come() -> None:
         world.number(f"private-{name}")
     why = "the auth endpoint did not answer within 10 s"
     world.passes(10)
-    assert world.told() == [("private-a", why)]
+    assert world.reported() == [("private-a", why)]
     assert world.endpoint.under_way == [2]
     world.passes(9.9)
-    assert world.told() == []
+    assert world.reported() == []
     world.passes(0.1)
-    assert (world.told(), world.endpoint.under_way) == ([("private-b", why)], [])
+    assert (world.reported(), world.endpoint.under_way) == ([("private-b", why)], [])
 
 
 BUSY = HttpResponse(503, Headers(), b"")
@@ -514,7 +514,7 @@ def test_it_is_asked_again_until_it_answers() -> None:
     world.answered(number, BUSY)
     world.passes(1)
     world.answered(number)
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
 
 
 def test_a_request_that_will_be_made_again_lets_others_go_first() -> None:
@@ -536,7 +536,7 @@ def test_all_attempts_together_take_no_longer_than_auth_timeout() -> None:
         if number in world.endpoint.under_way:
             world.answered(number, BUSY)
         world.passes(0.25)
-    assert world.told() == [("private-x", "the auth endpoint did not answer within 10 s")]
+    assert world.reported() == [("private-x", "the auth endpoint did not answer within 10 s")]
     assert world.timers.next() is None
 
 
@@ -544,14 +544,14 @@ def test_all_attempts_together_take_no_longer_than_auth_timeout() -> None:
 def test_a_refusal_is_not_asked_about_again(status: int) -> None:
     world = World(ENDPOINT)
     world.answered(world.number(), HttpResponse(status, Headers(), b""))
-    assert len(world.told()) == 1
+    assert len(world.reported()) == 1
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
 def test_an_answer_that_is_no_authorization_is_not_asked_about_again() -> None:
     world = World(ENDPOINT)
     world.answered(world.number(), HttpResponse(200, Headers(), b"{}"))
-    assert world.told() == [("private-x", "the answer of the auth endpoint has no `auth`")]
+    assert world.reported() == [("private-x", "the answer of the auth endpoint has no `auth`")]
 
 
 # Refreshing.
@@ -590,7 +590,7 @@ def test_W5_a_token_that_is_not_accepted_is_refreshed_once(status: int) -> None:
     assert tokens.refreshed == 1
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0", b"token=1"]
     world.answered(number)
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
 
 
 def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
@@ -600,7 +600,7 @@ def test_a_token_that_is_still_not_accepted_is_not_refreshed_again() -> None:
     world.answered(number, HttpResponse(401, Headers(), b""))
     world.answered(number, HttpResponse(403, Headers(), b""))
     assert tokens.refreshed == 1
-    ((channel, why),) = world.told()
+    ((channel, why),) = world.reported()
     assert (channel, why.partition(" (")[0]) == ("private-x", "the auth endpoint answered 403")
 
 
@@ -613,9 +613,9 @@ def test_each_request_may_refresh_and_keeps_its_time() -> None:
         world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 2
     world.passes(1.9)
-    assert world.told() == []
+    assert world.reported() == []
     world.passes(4.1)
-    assert world.told() == [("private-x", "the auth endpoint did not answer within 10 s")] * 2
+    assert world.reported() == [("private-x", "the auth endpoint did not answer within 10 s")] * 2
 
 
 def test_many_requests_with_an_old_token_refresh_it_once() -> None:
@@ -633,7 +633,7 @@ def test_many_requests_with_an_old_token_refresh_it_once() -> None:
         for number in list(world.endpoint.under_way):
             world.answered(number)
     assert [body[-7:] for body in world.endpoint.bodies] == [b"token=0"] * 2 + [b"token=1"] * 3
-    assert world.told() == [(name, "authorization") for name in names]
+    assert world.reported() == [(name, "authorization") for name in names]
 
 
 def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None:
@@ -645,7 +645,7 @@ def test_many_requests_with_a_token_that_is_never_good_refresh_it_once() -> None
         for number in list(world.endpoint.under_way):
             world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 1
-    assert [channel for channel, _ in world.told()] == ["private-a", "private-b", "private-c"]
+    assert [channel for channel, _ in world.reported()] == ["private-a", "private-b", "private-c"]
     assert len(world.endpoint.bodies) == 6
 
 
@@ -670,7 +670,9 @@ def test_a_refresh_that_raises_is_the_answer() -> None:
     world.answered(world.number(), HttpResponse(401, Headers(), b""))
     ((_, error),) = world.answers
     assert refused(error)[1:3] == ("private-x", False)
-    assert world.told() == [("private-x", "AuthEndpoint.refresh raised: LookupError: no session")]
+    assert world.reported() == [
+        ("private-x", "AuthEndpoint.refresh raised: LookupError: no session")
+    ]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
@@ -687,7 +689,7 @@ def test_a_refresh_that_raises_lets_the_next_have_its_turn() -> None:
 
 
 class Flaky:
-    """Params that fail when told to."""
+    """Params that fail on demand."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -709,11 +711,11 @@ def test_a_request_that_cannot_be_made_fails_at_once() -> None:
     flaky.error = LookupError("no token")
     world = World(flaky.endpoint())
     world.number()
-    assert world.told() == [("private-x", WHY)]
+    assert world.reported() == [("private-x", WHY)]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
     flaky.error = None
     world.answered(world.number())
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
 
 
 def test_a_request_that_cannot_be_made_when_its_turn_comes_fails_then() -> None:
@@ -724,7 +726,11 @@ def test_a_request_that_cannot_be_made_when_its_turn_comes_fails_then() -> None:
     flaky.error = LookupError("no token")
     world.answered(1)
     world.passes(0)
-    assert world.told() == [("private-a", "authorization"), ("private-b", WHY), ("private-c", WHY)]
+    assert world.reported() == [
+        ("private-a", "authorization"),
+        ("private-b", WHY),
+        ("private-c", WHY),
+    ]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
@@ -736,7 +742,7 @@ def test_a_request_that_cannot_be_made_again_fails_then(status: int) -> None:
     flaky.error = LookupError("no token")
     world.answered(number, HttpResponse(status, Headers(), b""))
     world.passes(1)
-    assert world.told() == [("private-x", WHY)]
+    assert world.reported() == [("private-x", WHY)]
 
 
 # The key of another app.
@@ -767,7 +773,7 @@ def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixt
         world.answered(number, HttpResponse(200, Headers(), b'{"auth":"OTHER:hidden"}'))
     else:
         world.authorized(number, AuthResponse("OTHER:hidden"))
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
     assert caplog.messages == [
         "the authorization for private-x has another app key than this client"
     ]
@@ -797,7 +803,7 @@ def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     world.answered(
         number, HttpResponse(200, Headers(), b'{"auth":"OTHER:hidden","channel_data":{}}')
     )
-    assert len(world.told()) == 1
+    assert len(world.reported()) == 1
     assert caplog.messages[0].startswith("the auth endpoint answered 503; next request in ")
     assert "hidden" not in caplog.text
 
@@ -831,7 +837,7 @@ def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
     for number, body in list(world.endpoint.body_of.items()):
         assert number in numbers
         world.answered(number, all_of(body))
-    assert world.told() == [(f"private-{name}", "authorization") for name in "abc"]
+    assert world.reported() == [(f"private-{name}", "authorization") for name in "abc"]
     assert world.timers.next() is None
 
 
@@ -844,7 +850,7 @@ def test_a_request_for_several_is_made_again_for_those_in_trouble_within_auth_ti
             world.answered(number, BUSY)
         world.passes(0.25)
     why = "the auth endpoint did not answer within 10 s"
-    assert world.told() == [("private-a", why), ("private-b", why)]
+    assert world.reported() == [("private-a", why), ("private-b", why)]
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
@@ -858,7 +864,7 @@ def test_an_application_that_answers_several_is_asked_once_for_a_turn() -> None:
     assert world.effects == [AuthorizeMany((numbers[0], numbers[2]), asked)]
     world.authorized(numbers[2])
     world.authorized(numbers[0])
-    assert world.told() == [("private-c", "authorization"), ("private-a", "authorization")]
+    assert world.reported() == [("private-c", "authorization"), ("private-a", "authorization")]
 
 
 def test_a_way_of_its_own_is_asked_alone_all_the_same() -> None:
@@ -886,9 +892,9 @@ def test_a_request_for_several_is_refreshed_once(error: Exception | None) -> Non
             world.answered(number, HttpResponse(401, Headers(), b""))
     assert tokens.refreshed == 1
     why = "AuthEndpoint.refresh raised: LookupError: no session" if error else "the auth endpoint"
-    told = world.told()
-    assert [channel for channel, _ in told] == ["private-a", "private-b"]
-    assert all(text.startswith(why) for _, text in told)
+    reported = world.reported()
+    assert [channel for channel, _ in reported] == ["private-a", "private-b"]
+    assert all(text.startswith(why) for _, text in reported)
     assert (world.endpoint.under_way, world.timers.at(Timer.AUTH)) == ([], None)
 
 
@@ -916,7 +922,7 @@ def test_a_request_for_several_that_cannot_be_made_fails_each() -> None:
     for name in "ab":
         world.number(f"private-{name}")
     world.passes(0)
-    assert world.told() == [("private-a", WHY), ("private-b", WHY)]
+    assert world.reported() == [("private-a", WHY), ("private-b", WHY)]
     assert world.timers.next() is None
 
 
@@ -930,7 +936,7 @@ def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
     world.authorizations.cancel(numbers[1], world.now)
     assert world.endpoint.under_way == []
     world.answered(batch, all_of(body))
-    assert world.told() == []
+    assert world.reported() == []
 
 
 # With real connections.

@@ -298,10 +298,10 @@ def test_every_message_is_given_to_all_who_listen_or_once_to_the_first_who_comes
         matching = [one for one in backlog if means(scope, name, *one[1:])]
         if action == "publish" and scope is not None:
             publish(world, number, channel=scope, event=name)
-            takers = [one for one in opened if means(one[0], one[1], scope, name)]
-            for taker in takers:
-                taker[3].append(number)
-            if not takers:
+            listeners = [one for one in opened if means(one[0], one[1], scope, name)]
+            for listener in listeners:
+                listener[3].append(number)
+            if not listeners:
                 of_channel = [one for one in backlog if one[1] == scope]
                 if len(of_channel) == limit:
                     backlog.remove(of_channel[0])

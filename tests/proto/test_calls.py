@@ -62,7 +62,7 @@ def test_D1_a_channel_is_not_asked_for_again_before_its_call_has_returned() -> N
     world = World(max_authorizing=2)
     world.number("private-a")
     world.passes(10)
-    assert world.told() == [("private-a", NEVER)]
+    assert world.reported() == [("private-a", NEVER)]
     again = world.number("private-a")
     other = world.number("private-b")
     assert world.asked == [1, other]
@@ -71,7 +71,7 @@ def test_D1_a_channel_is_not_asked_for_again_before_its_call_has_returned() -> N
     world.authorized(1, GRANT)  # late: for nothing
     assert world.asked == [again]
     world.authorized(again)
-    assert world.told() == [("private-b", NEVER), ("private-a", "authorization")]
+    assert world.reported() == [("private-b", NEVER), ("private-a", "authorization")]
 
 
 def test_D1_when_the_calls_return_all_channels_are_authorized() -> None:
@@ -80,7 +80,7 @@ def test_D1_when_the_calls_return_all_channels_are_authorized() -> None:
     for _ in range(30):
         asked += world.asked
         world.passes(10)
-    failed = {channel for channel, _ in world.told()}
+    failed = {channel for channel, _ in world.reported()}
     assert len(failed) == 8
     for channel in sorted(filter(None, failed)):
         world.number(channel)
@@ -89,8 +89,8 @@ def test_D1_when_the_calls_return_all_channels_are_authorized() -> None:
     for _ in range(10):
         for number in world.asked:
             world.authorized(number)
-    told = world.told()
-    assert sorted(told) == [(f"private-{n}", "authorization") for n in range(10)]
+    reported = world.reported()
+    assert sorted(reported) == [(f"private-{n}", "authorization") for n in range(10)]
     assert world.timers.next() is None
 
 
@@ -178,7 +178,7 @@ def test_D1_a_call_for_several_counts_until_each_is_answered() -> None:
     world.authorized(1)
     world.passes(10)
     assert world.cancelled == [1]
-    assert world.told() == [("private-a", "authorization"), ("private-b", NEVER)]
+    assert world.reported() == [("private-a", "authorization"), ("private-b", NEVER)]
     world.number("private-c")
     world.passes(0)
     assert world.effects == []
@@ -195,7 +195,7 @@ def test_an_answer_for_one_of_several_that_was_left_is_dropped() -> None:
     assert world.cancelled == []  # the other one is still wanted
     world.authorized(1)
     world.authorized(2)
-    assert world.told() == [("private-b", "authorization")]
+    assert world.reported() == [("private-b", "authorization")]
 
 
 # Headers, params and refresh.
@@ -219,7 +219,7 @@ def test_house_2_8_headers_and_params_are_called_where_they_may_take_their_time(
     world.authorized(params.request, {"b": "2"})
     assert world.endpoint.bodies == [b"socket_id=1.1&channel_name=private-x&b=2"]
     world.answered(number)
-    assert world.told() == [("private-x", "authorization")]
+    assert world.reported() == [("private-x", "authorization")]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_headers_that_are_none_fail_the_channel_alone(result: object, why: str) 
     world.number("private-b")
     (one,) = world.calls()
     world.authorized(one.request, result)
-    assert world.told() == [("private-a", why)]
+    assert world.reported() == [("private-a", why)]
     (other,) = world.calls()
     world.authorized(other.request, {})
     assert world.endpoint.bodies == [b"socket_id=1.1&channel_name=private-b"]
@@ -282,12 +282,12 @@ def test_D1_headers_that_hang_fail_the_request_and_are_bounded() -> None:
     (call,) = world.calls()
     world.passes(10)
     why = "the function of AuthEndpoint.headers or params did not answer within 10 s"
-    assert world.told() == [("private-x", why)]
+    assert world.reported() == [("private-x", why)]
     assert world.cancelled == [call.request]
     world.number()
     world.passes(50)
     assert world.calls() == []  # one call for a channel
-    assert world.told() == []  # its time runs from the call
+    assert world.reported() == []  # its time runs from the call
 
 
 def test_house_2_8_a_refresh_that_takes_its_time_serves_all_that_wait_for_it() -> None:
@@ -328,7 +328,7 @@ def test_D1_a_refresh_that_hangs_is_cancelled_and_its_requests_fail() -> None:
     world.answered(world.number("private-b"), HttpResponse(401, Headers(), b""))
     world.passes(8)
     assert world.cancelled == [refresh.request]
-    assert world.told() == [
+    assert world.reported() == [
         ("private-a", "AuthEndpoint.refresh did not answer within 10 s"),
         ("private-b", "AuthEndpoint.refresh raised: TimeoutError: it did not return within 10 s"),
     ]
@@ -353,7 +353,7 @@ def test_a_request_that_fails_at_once_in_place_of_a_cancelled_one_is_reported() 
     world.number("private-b", bad)
     world.authorizations.cancel(good, world.now)
     world.passes(0)
-    ((channel, why),) = world.told()
+    ((channel, why),) = world.reported()
     assert channel == "private-b"
     assert "the request for the auth endpoint cannot be made" in why
     failed = world.ask("private-c", bad)

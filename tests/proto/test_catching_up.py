@@ -237,7 +237,7 @@ def test_once_the_gap_is_over_nothing_is_kept_of_what_the_function_raised(failur
     assert len(raised) > 1
 
 
-def test_after_catch_up_timeout_the_consumer_is_told_and_live_events_go_on() -> None:
+def test_after_catch_up_timeout_the_consumer_is_notified_and_live_events_go_on() -> None:
     story = Story(catch_up_timeout=10.0).run()
     story.said()
     story.log.fails = [OSError("503")] * 100
@@ -250,12 +250,12 @@ def test_after_catch_up_timeout_the_consumer_is_told_and_live_events_go_on() -> 
     assert story.run(5).said() == ["gap", 5, 6]
     story.log.add()
     assert story.run().said() == [7]
-    [told] = story.of(GapNotClosed)
-    assert told.channel == "orders"
-    assert told.gap.last.data == {"id": 2}
-    assert told.reason.startswith("the catch_up function failed ")
-    assert told.reason.endswith("within 10 s (catch_up_timeout): OSError: 503")
-    assert isinstance(told.error, OSError)
+    [reported] = story.of(GapNotClosed)
+    assert reported.channel == "orders"
+    assert reported.gap.last.data == {"id": 2}
+    assert reported.reason.startswith("the catch_up function failed ")
+    assert reported.reason.endswith("within 10 s (catch_up_timeout): OSError: 503")
+    assert isinstance(reported.error, OSError)
     assert story.client.stats.gaps_not_closed == 1
     story.log.fails = []
     story.lose().client.wait_connected()
@@ -272,14 +272,14 @@ def test_a_function_that_does_not_return_is_given_up_and_cancelled() -> None:
     story.log.add()
     assert story.said() == []
     assert story.run(6).said() == ["gap", 0]
-    [told] = story.of(GapNotClosed)
-    assert told.reason == "the catch_up function did not return within 10 s (catch_up_timeout)"
+    [reported] = story.of(GapNotClosed)
+    assert reported.reason == "the catch_up function did not return within 10 s (catch_up_timeout)"
     assert story.client.device.cancelled
     story.run(2000)  # it returns at last, for nothing
     assert story.said() == []
 
 
-def test_when_the_buffer_is_full_the_consumer_is_told_and_nothing_that_was_received_is_lost() -> (
+def test_when_the_buffer_is_full_the_consumer_is_notified_and_nothing_that_was_received_is_lost() -> (
     None
 ):
     story = Story(catch_up_buffer=3).run()
@@ -293,8 +293,10 @@ def test_when_the_buffer_is_full_the_consumer_is_told_and_nothing_that_was_recei
     assert story.run().said() == []
     story.log.add(2)
     assert story.run().said() == ["gap", 4, 5, 6, 7, 8]
-    [told] = story.of(GapNotClosed)
-    assert told.reason == "more than 3 live events were received in the meantime (catch_up_buffer)"
+    [reported] = story.of(GapNotClosed)
+    assert (
+        reported.reason == "more than 3 live events were received in the meantime (catch_up_buffer)"
+    )
     assert story.run(100).said() == []
 
 
@@ -324,7 +326,7 @@ def test_a_loss_while_catching_up_begins_again_with_the_wider_gap() -> None:
     assert second.offline_for > first.offline_for + 2
 
 
-def test_holes_between_held_events_are_told_at_their_places() -> None:
+def test_holes_between_held_events_are_reported_at_their_places() -> None:
     story = Story(catch_up_timeout=20.0).run()
     story.said()
     story.log.fails = [OSError()] * 100
@@ -341,7 +343,7 @@ def test_holes_between_held_events_are_told_at_their_places() -> None:
     story.log.add(1)
     story.run(30)
     assert story.said() == ["gap", 4, "gap", 6]
-    assert [told.gap.last.data["id"] for told in story.of(GapNotClosed)] == [2, 4]
+    assert [reported.gap.last.data["id"] for reported in story.of(GapNotClosed)] == [2, 4]
 
 
 def test_the_time_runs_on_while_the_channel_is_not_subscribed() -> None:
@@ -360,8 +362,8 @@ def test_the_time_runs_on_while_the_channel_is_not_subscribed() -> None:
     story.world.network.refuse = False
     story.client.wait_connected()
     assert story.run(3).said() == [4]
-    [told] = story.of(GapNotClosed)
-    assert told.reason == (
+    [reported] = story.of(GapNotClosed)
+    assert reported.reason == (
         "the server did not confirm the subscription within 20 s (catch_up_timeout)"
     )
 
@@ -540,10 +542,10 @@ def test_a_key_that_raises_or_cannot_be_hashed_loses_no_event(
 ) -> None:
     story = Story(key=key, before=9).run()
     assert story.said() == list(range(9))
-    told = [line for line in caplog.records if "may be a duplicate: its key" in line.message]
-    assert [line.levelname for line in told] == ["ERROR"] * 4  # of nine: the log is not flooded
-    assert [line.exc_info is not None for line in told] == [True, False, False, False]
-    assert told[-1].message.endswith("(8 times so far)")
+    reported = [line for line in caplog.records if "may be a duplicate: its key" in line.message]
+    assert [line.levelname for line in reported] == ["ERROR"] * 4  # of nine: the log is not flooded
+    assert [line.exc_info is not None for line in reported] == [True, False, False, False]
+    assert reported[-1].message.endswith("(8 times so far)")
 
 
 class Unprintable(Exception):
@@ -684,8 +686,8 @@ NOT_EVENTS = (
 )
 def test_a_result_that_is_wrong_is_named(result: Any, reason: str) -> None:
     story = Story(before=0, fetch=lambda _: lambda _: result, catch_up_timeout=1.0).run(5)
-    [told] = story.of(GapNotClosed)
-    assert told.reason.endswith(f"within 1 s (catch_up_timeout): {reason}")
+    [reported] = story.of(GapNotClosed)
+    assert reported.reason.endswith(f"within 1 s (catch_up_timeout): {reason}")
 
 
 def test_fetched_events_keep_what_they_were_given() -> None:
@@ -768,12 +770,12 @@ def test_handlers_typed_streams_and_waits_get_fetched_events() -> None:
     assert (first.data, first.caught_up, second.data) == (Order(0), True, Order(1))
 
 
-def test_typed_streams_and_handlers_of_the_class_are_told_of_a_gap() -> None:
+def test_typed_streams_and_handlers_of_the_class_are_notified_of_a_gap() -> None:
     story = Story(catch_up_timeout=5.0)
     handled: list[Any] = []
     story.channel.bind("order", handled.append)
-    told: list[Any] = []
-    story.client.bind(GapNotClosed, told.append)
+    reported: list[Any] = []
+    story.client.bind(GapNotClosed, reported.append)
     others: FakeStream[Any] = story.channel.events(Subscribed)
     typed: FakeStream[Any] = story.channel.events(type=Order)
     predicate: FakeStream[Any] = story.client.events(
@@ -786,7 +788,7 @@ def test_typed_streams_and_handlers_of_the_class_are_told_of_a_gap() -> None:
     assert isinstance(story.events[-1], ChannelEvent)
     assert [type(event) for event in typed.ready()] == [GapNotClosed, TypedEvent]
     assert [type(event) for event in predicate.ready()] == [GapNotClosed, ChannelEvent]
-    assert [type(event) for event in (*told, *handled)] == [GapNotClosed, ChannelEvent]
+    assert [type(event) for event in (*reported, *handled)] == [GapNotClosed, ChannelEvent]
     assert [type(event) for event in others.ready()] == [Subscribed]
 
 
@@ -846,8 +848,8 @@ def test_a_server_that_answers_the_ping_with_an_error_holds_nothing_up_for_ever(
     story.run(4)
     assert len(story.log.gaps) == 1
     story.run(2)
-    [told] = story.of(GapNotClosed)
-    assert told.reason == (
+    [reported] = story.of(GapNotClosed)
+    assert reported.reason == (
         "the server did not answer the ping after a pause of reading within 5 s (catch_up_timeout)"
     )
     assert len(story.log.gaps) == 1
@@ -1033,7 +1035,7 @@ def test_a_gap_that_is_given_up_before_the_pong_is_looked_at_again_after_it() ->
     assert story.run(1).said() == [48, 49]
 
 
-def test_a_hole_before_the_pong_is_told_at_its_place() -> None:
+def test_a_hole_before_the_pong_is_reported_at_its_place() -> None:
     story = stalled(catch_up_timeout=10.0)
     story.said()
     story.log.fails = [OSError()] * 100
@@ -1073,12 +1075,12 @@ def test_another_object_reports_no_gap_where_there_was_none() -> None:
     assert seen(device.take()) == [1, 2]
 
 
-def test_a_driver_that_does_not_call_the_function_is_told() -> None:
+def test_a_driver_that_does_not_call_the_function_is_reported() -> None:
     story = Story(before=0, catch_up_timeout=2.0)
     story.client.calls_take = 1e6
     story.run(1)
     with story.client._guard:
         story.client.session.call_ended(1, {"X": "1"}, now=story.world.now)
     story.run(5)
-    [told] = story.of(GapNotClosed)
-    assert told.reason.endswith("TypeError: the events of a gap are a list, not dict")
+    [reported] = story.of(GapNotClosed)
+    assert reported.reason.endswith("TypeError: the events of a gap are a list, not dict")

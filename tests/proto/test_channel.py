@@ -184,7 +184,7 @@ def test_a_snapshot_has_all_that_is_known_and_stays_as_it_is() -> None:
     assert dict(snapshot.members) == {"1": Member("1")}
 
 
-def test_a_renounced_channel_keeps_nothing_of_its_wish() -> None:
+def test_a_renounced_channel_keeps_nothing_of_its_subscription() -> None:
     channel = channel_in(C.UNSUBSCRIBING, "presence-x")
     channel.auth = channel.held_authorization = AuthResponse("key:x")
     channel.lost_at = channel.key_asked_at = 5.0

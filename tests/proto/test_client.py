@@ -71,7 +71,7 @@ def close_soon(client: FakeClient) -> None:
 # Commands
 
 
-def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made() -> None:
+def test_each_change_of_the_state_is_reported_once_with_its_reason_after_it_was_made() -> None:
     world = World()
     client = FakeClient(world, world.options(unavailable_after=3.0), connect=False)
     assert client.state is C.INITIALIZED
@@ -94,7 +94,7 @@ def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made
     client.wait_connected()
     fail(world)
     client.close()
-    assert recorder.told == [
+    assert recorder.reported == [
         (C.INITIALIZED, C.CONNECTING, "connecting"),
         (C.CONNECTING, C.CONNECTED, ""),
         (C.CONNECTED, C.DISCONNECTED, "disconnect() was called"),
@@ -106,7 +106,7 @@ def test_each_change_of_the_state_is_told_once_with_its_reason_after_it_was_made
         (C.CONNECTED, C.FAILED, "no such app: disconnected by the app"),
         (C.FAILED, C.DISCONNECTED, "close() was called"),
     ]
-    assert recorder.states == [current for _, current, _ in recorder.told]
+    assert recorder.states == [current for _, current, _ in recorder.reported]
 
 
 class Recorder(FakeBinding):
@@ -114,12 +114,12 @@ class Recorder(FakeBinding):
 
     def __init__(self, client: FakeClient) -> None:
         super().__init__(client._host, Choice(StateChanged, None), print)
-        self.told: list[tuple[ConnectionState, ConnectionState, str]] = []
+        self.reported: list[tuple[ConnectionState, ConnectionState, str]] = []
         self.states: list[ConnectionState] = []
 
     def put(self, event: Event) -> None:
         assert isinstance(event, StateChanged)
-        self.told.append((event.previous, event.current, event.reason))
+        self.reported.append((event.previous, event.current, event.reason))
         self.states.append(self._client.state)
 
 

@@ -332,7 +332,7 @@ def test_on_a_cache_channel_too_and_a_number_becomes_text() -> None:
     assert [event.user_id for event in device.of(ChannelEvent)] == ["7", "8", None]
 
 
-def test_a_full_outbox_is_told_before_anything_is_sent() -> None:
+def test_a_full_outbox_is_reported_before_anything_is_sent() -> None:
     world = World()
     device = on(world, outbox_limit=10)
     with pytest.raises(OutboxFull):

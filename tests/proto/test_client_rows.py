@@ -771,7 +771,7 @@ def test_8_20_signing_out_before_the_sign_in_was_sent_keeps_the_connection() -> 
     assert client.user.state == "signed_out"
 
 
-def test_wish_6_many_channels_in_one_call() -> None:
+def test_many_channels_in_one_call() -> None:
     world = World()
     client = connected(world, world.options(auth=None))
     with pytest.raises(UnsupportedFeature, match="'private-c' needs an authorization"):
@@ -791,7 +791,7 @@ def test_wish_6_many_channels_in_one_call() -> None:
         goal.check()
 
 
-def test_wish_6_channels_in_one_call_are_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_in_one_call_are_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     client = connected(world, world.options(max_channels=2))
     changed, calls = client._changed, list[int]()

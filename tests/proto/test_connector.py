@@ -151,8 +151,8 @@ def test_each_command_in_each_state_does_this_and_no_more(
     script = make()
     script.do(getattr(script.session, command))
     assert (script.acts(), script.take()) == (acts, events)
-    told = [event.current for event in events if isinstance(event, StateChanged)]
-    assert script.session.state is (told[-1] if told else STATES[make])
+    reported = [event.current for event in events if isinstance(event, StateChanged)]
+    assert script.session.state is (reported[-1] if reported else STATES[make])
     assert (script.session.failure is not None) == (script.session.state is FAILED)
 
 
@@ -219,7 +219,7 @@ def test_a_server_that_does_not_answer_the_close_frame_is_left_after_close_timeo
     assert script.take(Closed) == [Closed()]
 
 
-def test_a_driver_that_does_not_end_the_stream_is_told_again_and_no_longer_waited_for() -> None:
+def test_a_driver_that_does_not_end_the_stream_is_asked_again_and_no_longer_waited_for() -> None:
     script = connected(answers=False).end().close(1000)
     assert script.acts() == [("close", 1000, ""), CloseTransport(1)]
     assert script.wait(2).acts() == [CloseTransport(1, abort=True)]
@@ -534,7 +534,7 @@ def test_after_a_refusal_or_a_disconnect_the_name_begins_anew() -> None:
     ]
 
 
-def test_each_change_of_state_is_told_once_with_its_reason() -> None:
+def test_each_change_of_state_is_reported_once_with_its_reason() -> None:
     script = Script().connect().fail("no route").retry().greet().close(1001, "restart").retry()
     script.greet().close(4009, "disconnected by the app").connect().disconnect().end()
     assert script.take(StateChanged) == [
@@ -550,7 +550,7 @@ def test_each_change_of_state_is_told_once_with_its_reason() -> None:
 
 @tried
 @given(sequences)
-def test_the_states_told_make_a_chain_that_ends_in_the_state_of_the_session(
+def test_the_states_reported_make_a_chain_that_ends_in_the_state_of_the_session(
     sequence: Sequence,
 ) -> None:
     play = Play(sequence, stalls=False)
@@ -744,7 +744,7 @@ def test_without_reconnect_a_url_that_cannot_be_had_is_final() -> None:
 # What is emitted and logged.
 
 
-def test_how_long_it_was_offline_is_told() -> None:
+def test_how_long_it_was_offline_is_reported() -> None:
     script = connecting().wait(3).greet().wait(100).eof("reset").wait(1).fail().wait(5)
     script.wait(2).greet()
     established = script.take(ConnectionEstablished)

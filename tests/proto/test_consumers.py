@@ -336,12 +336,12 @@ def test_a_stream_that_was_left_full_holds_nobody_up() -> None:
     assert client.reads
 
 
-def test_a_driver_is_told_when_a_stream_was_left() -> None:
+def test_a_driver_is_notified_when_a_stream_was_left() -> None:
     world, client, channel = room(receive_buffer=2000)
-    told: list[int] = []
+    reported: list[int] = []
 
     def wake() -> None:
-        told.append(1)
+        reported.append(1)
         world.at(0, client.device.pump)
 
     client._delivery._driver = client._delivery._driver._replace(wake=wake)  # a driver's
@@ -352,7 +352,7 @@ def test_a_driver_is_told_when_a_stream_was_left() -> None:
     assert 0 < read < 1000
     world.at(1, left.clear)
     assert next(other).data == read
-    assert told == [1]
+    assert reported == [1]
 
 
 def test_opening_a_stream_lets_go_what_a_stream_that_was_left_held() -> None:
@@ -420,7 +420,7 @@ def test_a_stream_that_waits_raises_the_terminal_error_at_once() -> None:
         next(stream)
 
 
-def test_the_terminal_error_is_told_even_when_the_client_was_closed_after_it() -> None:
+def test_the_terminal_error_is_reported_even_when_the_client_was_closed_after_it() -> None:
     world, client, channel = room()
     stream = channel.events("price")
     fail(world)

@@ -199,7 +199,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
         auth = [
             stream
             for stream in play.streams.values()
-            if stream.effect.host == AUTH_HOST and not stream.told and not stream.ended
+            if stream.effect.host == AUTH_HOST and not stream.reported and not stream.ended
         ]
         assert len(auth) <= options.auth_connections
         for calls in (session._auth_requests._calls, session._catch_ups.calls):
@@ -298,14 +298,14 @@ def expected(sequence: Sequence, socket_id: str, channel: str | None, data: dict
 
 @tried
 @given(sequences)
-def test_11_after_closed_nothing_is_done_and_nothing_told(sequence: Sequence) -> None:
+def test_11_after_closed_nothing_is_done_and_nothing_reported(sequence: Sequence) -> None:
     """Closed is the end. After `Closed` there are no effects and no deadline, and inputs do nothing."""
     play = Play(sequence)
     play.run()
     play.finish()
     assert [type(event) for event in play.events].count(Closed) == 1
     assert play.events[-1] == Closed()
-    told, before = len(play.events), play.looks()
+    reported, before = len(play.events), play.looks()
     for step in sequence.steps:
         play.play(step)
     play._answer_strays()
@@ -314,7 +314,7 @@ def test_11_after_closed_nothing_is_done_and_nothing_told(sequence: Sequence) ->
     play.input(play.session.subscribe, "room")
     play.input(play.session.trigger, "room", "x", None)
     play.input(play.session.authorized, 1, AuthResponse("key:late"))
-    assert (len(play.events), play.looks()) == (told, before)
+    assert (len(play.events), play.looks()) == (reported, before)
     assert play.session.next_effect() is None
     assert play.session.next_deadline() is None
 
@@ -350,7 +350,7 @@ def test_the_sequences_reach_every_corner() -> None:
         play = Play(random_sequence(rng))
         for step in play.run():
             acts |= {kind_of_act(act) for _, act in step.acts}
-            refusals |= {told.partition("(")[0] for told in step.events}
+            refusals |= {reported.partition("(")[0] for reported in step.events}
         play.finish()
         events |= {type(event) for event in play.events}
         timers |= play.timers

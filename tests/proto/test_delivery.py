@@ -120,12 +120,12 @@ def take(stream: FakeStream[Any]) -> Any:
     st.integers(1, 6),
     st.lists(st.tuples(st.booleans(), st.integers(1, 9)), max_size=16),
 )
-def test_what_is_dropped_is_counted_exactly_and_told_once_an_episode(
+def test_what_is_dropped_is_counted_exactly_and_reported_once_an_episode(
     overflow: Overflow, buffer: int, steps: list[tuple[bool, int]]
 ) -> None:
     world, client, channel = room()
     stream = channel.events("price", buffer=buffer, overflow=overflow)
-    told = client.events(EventsDropped)
+    reported = client.events(EventsDropped)
     model, numbers = Model(overflow, buffer), count()
     handler = Warnings()
     logging.getLogger("pusher_proto.streams").addHandler(handler)
@@ -144,7 +144,7 @@ def test_what_is_dropped_is_counted_exactly_and_told_once_an_episode(
         model.end_episode()
     finally:
         logging.getLogger("pusher_proto.streams").removeHandler(handler)
-    assert told.ready() == [EventsDropped("room", many) for many in model.episodes]
+    assert reported.ready() == [EventsDropped("room", many) for many in model.episodes]
     assert handler.messages == (
         ["a stream of 'price' on room is not read fast enough: events are dropped"] * model.began
     )
@@ -167,12 +167,12 @@ def test_the_oldest_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     world, client, channel = room()
     stream = channel.events("price", buffer=3, overflow="drop_oldest")
     of_client = client.events("price", buffer=3, overflow="drop_oldest")
-    told = client.events(EventsDropped)
+    reported = client.events(EventsDropped)
     publish(world, 1, 2, 3, 4, 5)
-    assert told.ready() == []
+    assert reported.ready() == []
     assert datas(stream.ready()) == [3, 4, 5]
     assert datas(of_client.ready()) == [3, 4, 5]
-    assert told.ready() == [EventsDropped("room", 2), EventsDropped(None, 2)]
+    assert reported.ready() == [EventsDropped("room", 2), EventsDropped(None, 2)]
     assert (stream.dropped, client.stats.dropped) == (2, 4)
     assert warnings(caplog) == [
         "a stream of 'price' on room is not read fast enough: events are dropped",
@@ -190,7 +190,7 @@ def test_the_newest_are_dropped() -> None:
     assert stream.dropped == 2
 
 
-def test_what_was_dropped_is_told_to_all_others_and_not_to_the_stream_itself() -> None:
+def test_what_was_dropped_is_reported_to_all_others_and_not_to_the_stream_itself() -> None:
     world, client, channel = room()
     stream = channel.events("price", buffer=2, overflow="drop_oldest")
     others = [channel.events(EventsDropped), client.events(EventsDropped)]
@@ -212,11 +212,11 @@ def test_what_was_dropped_is_told_to_all_others_and_not_to_the_stream_itself() -
 
 def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
     world, client, channel = room()
-    told = client.events(EventsDropped)
+    reported = client.events(EventsDropped)
     stream = channel.events("price", buffer=1, overflow="drop_newest")
     publish(world, 1, 2, 3)
     stream.close()
-    assert told.ready() == [EventsDropped("room", 2)]
+    assert reported.ready() == [EventsDropped("room", 2)]
     channel.events("price", buffer=1, overflow="drop_newest")  # and nothing references it
     publish(world, 1)
     assert client.stats.dropped == 2
@@ -677,7 +677,7 @@ def test_a_router_knows_its_sinks() -> None:
 # What is logged without a consumer
 
 
-def test_a_message_without_a_taker_is_told_with_what_is_bound(
+def test_a_message_without_a_listener_is_reported_with_what_is_bound(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def is_cheap(event: Event) -> bool:
@@ -707,7 +707,7 @@ def test_a_message_without_a_taker_is_told_with_what_is_bound(
     ]
 
 
-def test_a_stream_of_everything_is_told_as_such() -> None:
+def test_a_stream_of_everything_is_reported_as_such() -> None:
     _, client, channel = room()
     stream = channel.events()
     assert client._delivery.router.selectors_of("room") == "everything"

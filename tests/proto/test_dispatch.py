@@ -246,7 +246,7 @@ def test_messages_of_the_protocol_about_unknown_channels_are_ignored(event: str)
     assert (script.take(), script.acts()) == ([], [])
 
 
-def test_a_count_of_subscribers_is_told() -> None:
+def test_a_count_of_subscribers_is_reported() -> None:
     script = on("room")
     script.send("pusher_internal:subscription_count", '{"subscription_count":0}', "room")
     assert script.take() == [SubscriptionCount("room", 0)]

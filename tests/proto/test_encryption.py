@@ -80,15 +80,15 @@ class Alone:
             self.channel, AuthResponse("key:x", shared_secret=key_of(key)), 0.0
         )
 
-    def told(self) -> list[tuple[str, str]]:
+    def reported(self) -> list[tuple[str, str]]:
         """Return and clear the name of each event and its data, or why there is none."""
-        told = [
+        reported = [
             (event.name, event.raw_data if isinstance(event, ChannelEvent) else str(event.error))
             for event in self.events
             if isinstance(event, ChannelEvent | DecryptionFailed)
         ]
         self.events.clear()
-        return told
+        return reported
 
 
 WRONG = "the channel's key does not decrypt the data"
@@ -110,18 +110,18 @@ def test_an_event_that_does_not_open_waits_for_a_new_key_and_the_later_ones_with
     alone.receive("a", box("1", NEW), now=5.0)
     alone.receive("b", box("2", OLD), now=5.1)
     alone.receive("c", box("3", NEW), now=5.2)
-    assert (alone.told(), alone.asked) == ([], [5.0])
+    assert (alone.reported(), alone.asked) == ([], [5.0])
     alone.refreshed(NEW)
-    assert alone.told() == [("a", "1"), ("b", WRONG), ("c", "3")]
+    assert alone.reported() == [("a", "1"), ("b", WRONG), ("c", "3")]
     alone.receive("d", box("4", NEW))
-    assert (alone.told(), alone.asked) == ([("d", "4")], [5.0])
+    assert (alone.reported(), alone.asked) == ([("d", "4")], [5.0])
 
 
 def test_an_event_that_the_new_key_does_not_open_either_is_given_up() -> None:
     alone = Alone()
     alone.receive("a", box("1", b"\1" * 32))
     alone.refreshed(NEW)
-    assert alone.told() == [("a", WRONG)]
+    assert alone.reported() == [("a", WRONG)]
 
 
 def test_there_is_at_most_one_new_key_in_a_while() -> None:
@@ -130,16 +130,16 @@ def test_there_is_at_most_one_new_key_in_a_while() -> None:
     for tenth in range(250):
         alone.receive("poison", box("x", NEW), now=tenth / 10)
     assert alone.asked == [0.0, 10.0, 20.0]
-    assert alone.told() == [("poison", WRONG)] * 250
+    assert alone.reported() == [("poison", WRONG)] * 250
 
 
 def test_a_thousand_events_that_do_not_open_ask_for_one_key() -> None:
     alone = Alone(encrypted_backlog_limit=1000)
     for _ in range(1000):
         alone.receive("poison", box("x", NEW))
-    assert (alone.told(), alone.asked) == ([], [0.0])
+    assert (alone.reported(), alone.asked) == ([], [0.0])
     alone.refreshed(OLD)
-    assert (alone.told(), alone.asked) == ([("poison", WRONG)] * 1000, [0.0])
+    assert (alone.reported(), alone.asked) == ([("poison", WRONG)] * 1000, [0.0])
 
 
 def test_a_malformed_event_asks_for_no_key_and_fails_alone() -> None:
@@ -147,7 +147,7 @@ def test_a_malformed_event_asks_for_no_key_and_fails_alone() -> None:
     for data in ({"hello": "world"}, "plain text", None, {"nonce": "x", "ciphertext": "y"}):
         alone.receive("bad", data)
     alone.receive("good", box("1"))
-    assert [name for name, _ in alone.told()] == ["bad", "bad", "bad", "bad", "good"]
+    assert [name for name, _ in alone.reported()] == ["bad", "bad", "bad", "bad", "good"]
     assert alone.asked == []
 
 
@@ -156,21 +156,21 @@ def test_a_malformed_event_keeps_its_place_among_those_that_wait() -> None:
     alone.receive("a", box("1", NEW))
     alone.receive("bad", {"hello": "world"})
     alone.receive("c", box("3", NEW))
-    assert alone.told() == []
+    assert alone.reported() == []
     alone.refreshed(NEW)
-    assert [name for name, _ in alone.told()] == ["a", "bad", "c"]
+    assert [name for name, _ in alone.reported()] == ["a", "bad", "c"]
 
 
 def test_no_more_than_a_bounded_number_waits() -> None:
     alone = Alone(encrypted_backlog_limit=2)
     for name in "abcd":
         alone.receive(name, box(name, NEW))
-    assert alone.told() == [
+    assert alone.reported() == [
         ("c", "more than 2 messages wait for a new key (Options.encrypted_backlog_limit)"),
         ("d", "more than 2 messages wait for a new key (Options.encrypted_backlog_limit)"),
     ]
     alone.refreshed(NEW)
-    assert alone.told() == [("a", "a"), ("b", "b")]
+    assert alone.reported() == [("a", "a"), ("b", "b")]
 
 
 def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
@@ -199,7 +199,7 @@ def test_without_a_key_one_is_asked_for_and_the_event_waits() -> None:
     alone.channel.key = None
     alone.receive("a", box("1", NEW))
     alone.refreshed(NEW)
-    assert (alone.told(), alone.asked) == ([("a", "1")], [0.0])
+    assert (alone.reported(), alone.asked) == ([("a", "1")], [0.0])
 
 
 def test_without_a_key_and_without_an_authorization_nothing_is_delivered() -> None:
@@ -209,13 +209,13 @@ def test_without_a_key_and_without_an_authorization_nothing_is_delivered() -> No
     alone.receive("a", box("1", NEW), now=1.0)
     alone.receive("b", box("2", NEW), now=2.0)
     why = "there is no key for the channel"
-    assert (alone.told(), alone.asked) == ([("a", why), ("b", why)], [1.0])
+    assert (alone.reported(), alone.asked) == ([("a", why), ("b", why)], [1.0])
 
 
 def test_text_is_made_by_the_hook() -> None:
     alone = Alone(decrypted_text=lambda data: data.decode().upper())
     alone.receive("a", box("loud"))
-    assert alone.told() == [("a", "LOUD")]
+    assert alone.reported() == [("a", "LOUD")]
 
 
 def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
@@ -223,7 +223,7 @@ def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
     sealed = SecretBox(OLD).encrypt(b"\xff", b"n" * 24)
     data = {"nonce": key_of(sealed.nonce), "ciphertext": key_of(sealed.ciphertext)}
     alone.receive("a", data)
-    assert alone.told() == [
+    assert alone.reported() == [
         ("a", "the decrypted bytes cannot be decoded as text: UnicodeDecodeError")
     ]
     assert alone.asked == []

@@ -133,14 +133,14 @@ def test_headers_of_the_application_replace_ours_whatever_their_case(own: dict[s
 def test_functions_for_headers_and_params_are_called_for_each_request() -> None:
     calls: list[str] = []
 
-    def told(what: str) -> Callable[[], dict[str, str]]:
+    def reported(what: str) -> Callable[[], dict[str, str]]:
         def count() -> dict[str, str]:
             calls.append(what)
             return {what: str(len(calls))}
 
         return count
 
-    endpoint = AuthEndpoint(URL, headers=told("h"), params=told("p"))
+    endpoint = AuthEndpoint(URL, headers=reported("h"), params=reported("p"))
     requests = [request_for(endpoint, USER)[1] for _ in range(2)]
     assert calls == ["h", "p", "h", "p"]
     assert [(r.body, r.headers[-1]) for r in requests] == [
@@ -260,7 +260,7 @@ LOGIN = "the auth endpoint answered with a page, not with JSON: a login page? Se
         ({"auth": TOKEN, "channel_data": "{}"}, "presence-x", "the authorization has no user_id in its channel_data"),
     ],
 )  # fmt: skip
-def test_an_answer_that_lacks_something_is_told_what(
+def test_an_answer_that_lacks_something_is_reported_with_what_it_lacks(
     body: bytes | str | dict[str, Any], channel: str | None, message: str
 ) -> None:
     result = read(body, channel=channel)
@@ -504,7 +504,7 @@ def test_a_parser_that_raises_concerns_this_channel_only(body: str, message: str
 
 
 @pytest.mark.parametrize("result", [None, TOKEN, [TOKEN], AuthResponse(TOKEN)])
-def test_a_parser_that_returns_no_mapping_is_told(result: Any) -> None:
+def test_a_parser_that_returns_no_mapping_is_reported(result: Any) -> None:
     message = f"the auth endpoint answered with {type(result).__name__}, not with an object that has `auth`"
     assert failure(read("{}", parse=lambda _: result))[0] == message
 
@@ -553,7 +553,7 @@ NO_KEY = "the authorization has no shared_secret of 32 bytes in base64"
         (AuthResponse(TOKEN, shared_secret=KEY[:-4]), "private-encrypted-cache-x", NO_KEY),
     ],
 )  # fmt: skip
-def test_an_authorization_that_lacks_something_is_told_what(
+def test_an_authorization_that_lacks_something_is_reported_with_what_it_lacks(
     authorization: Any, channel: str | None, message: str
 ) -> None:
     assert failure(check_authorization(authorization, channel)) == (
@@ -588,7 +588,7 @@ def test_an_authorization_that_passes_can_be_sent(
 SEVERAL = [AuthRequest("1.1", "private-a"), AuthRequest("1.1", None)]
 
 
-def test_several_answers_are_told_apart_by_their_order_or_by_their_channels() -> None:
+def test_several_answers_are_distinguished_by_their_order_or_by_their_channels() -> None:
     authorizations = [AuthResponse(TOKEN), LookupError("no")]
     assert each_of(authorizations, SEVERAL) == authorizations
     assert each_of(tuple(authorizations), SEVERAL) == authorizations

@@ -112,7 +112,7 @@ def test_a_message_is_an_object_with_an_event(text: str, envelope: Envelope) -> 
         ('{"event":"a","channel":["x"]}', "its `channel` is not a string"),
     ],
 )
-def test_json_that_is_no_message_is_told_why(text: str, why: str) -> None:
+def test_json_that_is_no_message_is_reported_with_the_reason(text: str, why: str) -> None:
     assert refusal(text) == why
 
 
@@ -154,7 +154,7 @@ def test_text_that_is_no_json_is_refused(text: bytes) -> None:
     assert refusal(text)
 
 
-def test_it_is_told_where_text_is_no_json() -> None:
+def test_it_is_reported_where_text_is_no_json() -> None:
     assert refusal('{"event":"a",}').startswith("JSON is malformed: ")
     assert refusal('{"event":"a",}').endswith(" (byte 13)")
 

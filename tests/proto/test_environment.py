@@ -29,7 +29,7 @@ WS = "ws://ws.example.com:6001/app/KEY"
         ({"HTTPS_PROXY": ""}, WSS, None),
     ],
 )  # fmt: skip
-def test_wish_2_the_proxy_for_a_url(env: dict[str, str], url: str, proxy: str | None) -> None:
+def test_the_proxy_for_a_url(env: dict[str, str], url: str, proxy: str | None) -> None:
     assert proxy_from_env(env, url) == proxy
 
 
@@ -59,7 +59,7 @@ def test_wish_2_the_proxy_for_a_url(env: dict[str, str], url: str, proxy: str | 
         ("example.com", "wss://ws.example.com./app/KEY", True),
     ],
 )
-def test_wish_2_no_proxy(no_proxy: str, url: str, excluded: bool) -> None:
+def test_no_proxy(no_proxy: str, url: str, excluded: bool) -> None:
     env = {"ALL_PROXY": "http://proxy.test", "NO_PROXY": no_proxy}
     assert (proxy_from_env(env, url) is None) == excluded
 

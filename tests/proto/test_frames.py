@@ -208,7 +208,7 @@ def test_a_ping_before_the_end_is_answered_first(fast: bool) -> None:
         (close(4100, b"x" * 123), PeerClosed(4100, "x" * 123), b"\x10\x04" + b"x" * 123),
     ],
 )
-def test_the_close_of_the_peer_is_answered_and_told(
+def test_the_close_of_the_peer_is_answered_and_reported(
     data: bytes, closed: PeerClosed, answer: bytes, pieces: Pieces, fast: bool
 ) -> None:
     client = upgraded(fast=fast)

@@ -228,7 +228,7 @@ def test_an_idle_connection_that_talks_is_not_to_be_trusted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "reported"),
     [
         ("ConnectionResetError: reset", "ConnectionResetError: reset"),
         ("", "the connection ended without an answer"),
@@ -236,14 +236,14 @@ def test_an_idle_connection_that_talks_is_not_to_be_trusted() -> None:
     ],
 )
 def test_a_fresh_connection_that_dies_before_its_answer_fails_the_request(
-    error: str, told: str
+    error: str, reported: str
 ) -> None:
     for opened in (False, True):
         world = World()
         world.submit(1)
         if opened:
             world.opens(1)
-        assert world.ends(1, error) == [("outcome", 1, told)]
+        assert world.ends(1, error) == [("outcome", 1, reported)]
 
 
 def test_a_kept_connection_that_dies_before_the_first_byte_is_tried_once_more_on_a_fresh_one() -> (

@@ -69,7 +69,7 @@ def test_what_is_listened_for_has_the_name_that_echo_gives_it(
         ("OrderShipped", "", ".OrderShipped"),
     ],
 )
-def test_a_name_is_told_as_one_would_listen_for_it(
+def test_a_name_is_reported_as_one_would_listen_for_it(
     name: str, namespace: str | None, event: str
 ) -> None:
     assert short_name(name, namespace) == event
@@ -79,7 +79,9 @@ def test_a_name_is_told_as_one_would_listen_for_it(
     st.text(alphabet="AEv.\\", max_size=12) | st.text(max_size=8).map(lambda t: rf"App\Events\{t}"),
     st.sampled_from(["App.Events", "A", "", None]),
 )
-def test_listening_for_what_was_told_gives_the_name_again(name: str, namespace: str | None) -> None:
+def test_listening_for_what_was_reported_gives_the_name_again(
+    name: str, namespace: str | None
+) -> None:
     assert event_name(short_name(name, namespace), namespace) == name
 
 
@@ -127,7 +129,7 @@ def test_listen_gets_the_clients_own_events_under_laravels_names() -> None:
     def paid(event: Any) -> None:
         got.append(("paid", event.data))
 
-    orders.notification(lambda event: got.append(("told", event.data["id"])))
+    orders.notification(lambda event: got.append(("notified", event.data["id"])))
     orders.listen_to_all(lambda name, event: got.append((name, event.channel)))
     world.run(1)
     world.publish("private-orders.1", r"App\Events\OrderShipped", {"id": 1})
@@ -137,7 +139,7 @@ def test_listen_gets_the_clients_own_events_under_laravels_names() -> None:
     assert got == [("paid", {"id": 2}), (".order.paid", "private-orders.1")]
     got.clear()
     world.publish("private-orders.1", NOTIFICATION, {"id": "n-1", "type": r"App\Told"})
-    assert got[0] == ("told", "n-1")
+    assert got[0] == ("notified", "n-1")
     orders.stop_listening("OrderShipped", shipped)
     got.clear()
     world.publish("private-orders.1", r"App\Events\OrderShipped", {})
@@ -223,7 +225,7 @@ def test_a_whisper_that_reverb_would_refuse_is_an_error_here(data: Any) -> None:
         room.whisper("typing", data)
 
 
-def test_error_is_told_why_a_channel_was_refused() -> None:
+def test_error_reports_why_a_channel_was_refused() -> None:
     world = World()
     echo, _ = echo_in(world)
     world.act(world.server.refuse_channel, "private-orders", code=4009)

@@ -309,7 +309,7 @@ def test_an_error_before_the_greeting_ends_the_attempt(code: int | None, expecte
     assert follows(script) == expected
 
 
-def test_an_error_that_refuses_is_told_with_its_code_and_what_to_do() -> None:
+def test_an_error_that_refuses_is_reported_with_its_code_and_what_to_do() -> None:
     script = upgraded().error(4001, "App key key not in this cluster")
     assert script.take() == [
         StateChanged(CONNECTING, FAILED, "App key key not in this cluster"),

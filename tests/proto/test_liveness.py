@@ -13,7 +13,7 @@ from pusher_proto._connection.liveness import BACKLOG, DRAINING, Liveness
 ACTIVITY = 120.0
 PONG = 30.0
 
-Told = list[tuple[float, str]]
+Reported = list[tuple[float, str]]
 
 
 class Connection:
@@ -23,7 +23,7 @@ class Connection:
         self.timers = Timers()
         self.now = now
         self.life = Liveness(self.timers, activity=activity, pong=pong, now=now)
-        self.told: Told = []
+        self.reported: Reported = []
         self.dead = False
 
     def until(self, now: float) -> None:
@@ -33,7 +33,7 @@ class Connection:
             assert due is not None
             self.now = at
             if due[0] is Timer.PONG:
-                self.told.append((at, "dead"))
+                self.reported.append((at, "dead"))
                 self.life.stop()
                 self.dead = True
             else:
@@ -43,7 +43,7 @@ class Connection:
         self.now = now
 
     def ping(self) -> None:
-        self.told.append((self.now, "ping"))
+        self.reported.append((self.now, "ping"))
         self.life.ping_sent(self.now)
 
     def hears(self, *times: float) -> None:
@@ -59,7 +59,7 @@ class Connection:
 def test_a_silent_server_is_asked_after_activity_timeout_and_given_up_after_pong_timeout() -> None:
     connection = Connection(now=5.0)
     connection.until(1000)
-    assert connection.told == [(125.0, "ping"), (155.0, "dead")]
+    assert connection.reported == [(125.0, "ping"), (155.0, "dead")]
     assert connection.timers.next() is None
 
 
@@ -67,9 +67,9 @@ def test_the_ping_comes_exactly_activity_timeout_after_the_last_byte() -> None:
     connection = Connection()
     connection.hears(1.0, 50.0, 119.9, 130.0)
     connection.until(250.0 - 1e-6)
-    assert connection.told == []
+    assert connection.reported == []
     connection.until(250.0)
-    assert connection.told == [(250.0, "ping")]
+    assert connection.reported == [(250.0, "ping")]
 
 
 def test_hearing_moves_no_timer_until_it_is_due() -> None:
@@ -86,9 +86,9 @@ def test_any_byte_in_time_is_an_answer() -> None:
     connection.hears(149.9)
     assert connection.timers.next() == 269.9
     connection.until(269.8)
-    assert connection.told == [(120.0, "ping")]
+    assert connection.reported == [(120.0, "ping")]
     connection.until(500)
-    assert connection.told == [(120.0, "ping"), (269.9, "ping"), (299.9, "dead")]
+    assert connection.reported == [(120.0, "ping"), (269.9, "ping"), (299.9, "dead")]
 
 
 def test_pings_of_the_application_do_not_put_the_deadline_off() -> None:
@@ -97,7 +97,7 @@ def test_pings_of_the_application_do_not_put_the_deadline_off() -> None:
         connection.until(at)
         connection.ping()
     connection.until(1000)
-    assert connection.told == [
+    assert connection.reported == [
         *((at, "ping") for at in (10.0, 20.0, 30.0, 39.9)),
         (40.0, "dead"),
     ]
@@ -108,7 +108,7 @@ def test_a_ping_of_the_application_is_enough_while_it_is_unanswered() -> None:
     connection.until(100.0)
     connection.ping()
     connection.until(1000)
-    assert connection.told == [(100.0, "ping"), (130.0, "dead")]
+    assert connection.reported == [(100.0, "ping"), (130.0, "dead")]
 
 
 def test_the_round_trip_is_from_a_ping_to_its_pong() -> None:
@@ -142,7 +142,12 @@ def test_while_nothing_is_read_pings_go_out_and_no_answer_is_missed() -> None:
     connection = Connection()
     connection.reads(False, 10.0)
     connection.until(500)
-    assert connection.told == [(120.0, "ping"), (240.0, "ping"), (360.0, "ping"), (480.0, "ping")]
+    assert connection.reported == [
+        (120.0, "ping"),
+        (240.0, "ping"),
+        (360.0, "ping"),
+        (480.0, "ping"),
+    ]
 
 
 def test_stopping_to_read_suspends_the_wait_for_a_pong() -> None:
@@ -151,7 +156,7 @@ def test_stopping_to_read_suspends_the_wait_for_a_pong() -> None:
     connection.reads(False, 149.0)
     assert not connection.timers.is_set(Timer.PONG)
     connection.until(300)
-    assert connection.told == [(120.0, "ping"), (269.0, "ping")]
+    assert connection.reported == [(120.0, "ping"), (269.0, "ping")]
 
 
 def test_a_pause_does_not_bring_the_ping_forward() -> None:
@@ -159,7 +164,7 @@ def test_a_pause_does_not_bring_the_ping_forward() -> None:
     connection.hears(119.0)
     connection.reads(False, 119.5)
     connection.until(300)
-    assert connection.told == [(239.0, "ping")]
+    assert connection.reported == [(239.0, "ping")]
 
 
 def test_after_a_pause_silence_is_counted_from_its_end() -> None:
@@ -167,7 +172,7 @@ def test_after_a_pause_silence_is_counted_from_its_end() -> None:
     connection.reads(False, 10.0)
     connection.reads(True, 200.0)
     connection.until(1000)
-    assert connection.told == [(120.0, "ping"), (320.0, "ping"), (350.0, "dead")]
+    assert connection.reported == [(120.0, "ping"), (320.0, "ping"), (350.0, "dead")]
 
 
 def test_saying_again_that_it_is_read_changes_little() -> None:
@@ -176,7 +181,7 @@ def test_saying_again_that_it_is_read_changes_little() -> None:
     connection.reads(False, 20.0)
     connection.reads(False, 30.0)
     connection.until(131.0)
-    assert connection.told == [(130.0, "ping")]
+    assert connection.reported == [(130.0, "ping")]
 
 
 def test_an_answer_is_missing_once_all_was_read_for_as_long_as_it_may_take() -> None:
@@ -227,9 +232,9 @@ moves = st.lists(
 )
 
 
-def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: float) -> Told:
-    """Return what is to be told: all that counts is when silence began, and whether an answer is awaited."""
-    told: Told = []
+def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: float) -> Reported:
+    """Return what is to be reported: all that counts is when silence began, and whether an answer is awaited."""
+    reported: Reported = []
     silent, asked, reads = 0.0, None, True
     at = 0.0
     for pause, move in [*moves, (end, "end")]:
@@ -238,17 +243,17 @@ def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: 
             if asked is not None:
                 if asked + pong > at:
                     break
-                return [*told, (asked + pong, "dead")]
+                return [*reported, (asked + pong, "dead")]
             if silent + activity > at:
                 break
             silent += activity
-            told.append((silent, "ping"))
+            reported.append((silent, "ping"))
             asked = silent if reads else None
         match move:
             case "hear":
                 silent, asked = at, None
             case "ping":
-                told.append((at, "ping"))
+                reported.append((at, "ping"))
                 if asked is None:
                     silent, asked = at, at if reads else None
             case "stop":
@@ -259,7 +264,7 @@ def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: 
                 if not reads:
                     silent = at
                 reads = True
-    return told
+    return reported
 
 
 @tried
@@ -286,7 +291,7 @@ def test_every_ping_and_the_end_come_when_they_are_foreseen(
                     connection.reads(True, at)
     else:
         connection.until(at + 50.0)
-    assert connection.told == foreseen(moves, activity, pong, 50.0)
+    assert connection.reported == foreseen(moves, activity, pong, 50.0)
 
 
 # The way to the server alone.

@@ -71,11 +71,11 @@ def test_a_new_client_tells_its_options_without_secrets(heard: Heard) -> None:
     assert "token" not in line
 
 
-def test_each_change_of_state_is_told(heard: Heard) -> None:
+def test_each_change_of_state_is_reported(heard: Heard) -> None:
     script = script_connected()
-    told = lines(heard, "connection", logging.INFO)
-    assert "connecting, was initialized: connecting" in told
-    assert "connected, was connecting" in told
+    reported = lines(heard, "connection", logging.INFO)
+    assert "connecting, was initialized: connecting" in reported
+    assert "connected, was connecting" in reported
     script.close(4200, "restarting")
     assert "connecting, was connected: restarting" in lines(heard, "connection", logging.INFO)
 
@@ -135,7 +135,7 @@ def test_what_a_server_can_repeat_without_end_does_not_flood_the_log(heard: Hear
     assert client.stats.violations == 1000
 
 
-def test_a_message_that_nobody_asked_for_is_told_aloud_once(
+def test_a_message_that_nobody_asked_for_is_reported_aloud_once(
     heard: Heard,
 ) -> None:
     world = World()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.loop_by_hand import Cancelled, Loop, Task, Until
-from proto.test_wire import Told, wire
+from proto.test_wire import Reported, wire
 from pusher_proto.driving import Driver, Wire
 
 
@@ -23,11 +23,11 @@ async def for_ever(*_: object) -> None:
     await Until(bool)
 
 
-def one_wire(dial: Callable[[Wire], Awaitable[None]] = for_ever) -> tuple[Loop, Wire, Told]:
+def one_wire(dial: Callable[[Wire], Awaitable[None]] = for_ever) -> tuple[Loop, Wire, Reported]:
     loop = Loop(dial)
-    opened, told = wire()
+    opened, reported = wire()
     loop.open(opened)
-    return loop, opened, told
+    return loop, opened, reported
 
 
 def nothing_is_left(loop: Loop) -> bool:
@@ -52,9 +52,9 @@ def test_a_dial_that_fails_is_reported_by_its_cause() -> None:
         raise Mine from refused
 
     refused = OSError("refused")
-    loop, _, told = one_wire(fails)
+    loop, _, reported = one_wire(fails)
     loop.go_on()
-    assert told.said == [("failed", refused)]
+    assert reported.said == [("failed", refused)]
     assert nothing_is_left(loop)
     assert not loop.errors
 
@@ -66,10 +66,10 @@ def test_a_bug_in_a_dial_that_is_no_exception_is_reported_to_broke() -> None:
     async def fails(_: Wire) -> None:
         raise Bug
 
-    loop, _, told = one_wire(fails)
+    loop, _, reported = one_wire(fails)
     loop.go_on()
     assert [type(each) for each in loop.errors] == [Bug]
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
     assert nothing_is_left(loop)
 
 
@@ -87,37 +87,37 @@ def test_a_generator_exit_is_a_bug_unless_the_event_loop_has_ended(has_ended: bo
 def test_a_dial_that_ends_without_a_connection_has_failed() -> None:
     async def nothing(_: Wire) -> None: ...
 
-    loop, _, told = one_wire(nothing)
+    loop, _, reported = one_wire(nothing)
     loop.go_on()
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
     assert nothing_is_left(loop)
 
 
 @pytest.mark.parametrize("turns", [0, 2])
 def test_a_wire_that_is_over_cancels_its_dial(turns: int) -> None:
     """Also before the task has begun, where it never runs."""
-    loop, opened, told = one_wire()
+    loop, opened, reported = one_wire()
     loop.go_on(turns)
     opened.close(abort=True)
     loop.attend(opened)
     loop.go_on()
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
     assert nothing_is_left(loop)
 
 
 def test_a_dial_that_something_else_cancels_has_failed_later() -> None:
     """An event loop may cancel all tasks as it ends: then nothing calls the function."""
-    loop, _, told = one_wire()
+    loop, _, reported = one_wire()
     waiting: list[Callable[[], object]] = []
     loop.later = lambda act, *args: waiting.append(partial(act, *args))  # type: ignore[method-assign]  # as on asyncio
     loop.go_on()
     loop.started[0].cancel()
     loop.go_on()
-    assert told.said == []
+    assert reported.said == []
     assert nothing_is_left(loop)
     [call] = waiting
     call()
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
 
 
 def test_a_wire_that_is_over_when_its_task_begins_is_not_dialed() -> None:
@@ -172,9 +172,9 @@ def test_a_connection_may_live_longer_than_its_dial() -> None:
         wire.moved_by = mover
         wire.opened()
 
-    loop, opened, told = one_wire(dial)
+    loop, opened, reported = one_wire(dial)
     loop.go_on()
-    assert told.said == [("opened",)]
+    assert reported.said == [("opened",)]
     assert loop.wires[opened][0] is None, "the task is not kept"
     opened.close(abort=True)
     loop.attend(opened)
@@ -192,10 +192,10 @@ def test_a_connection_may_be_gone_before_its_dial_ends() -> None:
         loop.gone(wire)
 
     loop = Loop(dial)
-    opened, told = wire()
+    opened, reported = wire()
     loop.open(opened)
     loop.go_on()
-    assert told.said == [("opened",), ("closed", "")]
+    assert reported.said == [("opened",), ("closed", "")]
     assert nothing_is_left(loop)
 
 
@@ -251,8 +251,8 @@ def test_each_wire_gets_one_answer_and_is_forgotten(steps: list[tuple[str, bool]
         lose(opened)
     loop.go_on()
     assert nothing_is_left(loop)
-    for _, told in pairs:
-        assert told.names() in (["failed"], ["opened", "closed"])
+    for _, reported in pairs:
+        assert reported.names() in (["failed"], ["opened", "closed"])
 
 
 # Tasks and the end.

@@ -118,7 +118,9 @@ def test_every_other_name_is_refused(name: str) -> None:
         ("x" * 201, "a channel name has at most 200 characters, not 201"),
     ],
 )
-def test_a_refused_channel_name_is_told_what_is_wrong_with_it(name: str, message: str) -> None:
+def test_a_refused_channel_name_gets_an_error_that_says_what_is_wrong(
+    name: str, message: str
+) -> None:
     with pytest.raises(InvalidName) as raised:
         check_channel(name)
     assert str(raised.value) == message
@@ -163,7 +165,9 @@ def test_any_text_after_client_and_a_dash_names_a_client_event(rest: str) -> Non
         ("client-" + "x" * 194, "an event name has at most 200 characters, not 201"),
     ],
 )
-def test_a_refused_event_name_is_told_what_is_wrong_with_it(event: str, message: str) -> None:
+def test_a_refused_event_name_gets_an_error_that_says_what_is_wrong(
+    event: str, message: str
+) -> None:
     with pytest.raises(InvalidName) as raised:
         check_client_event(event)
     assert str(raised.value) == message

@@ -483,7 +483,7 @@ def made(**more: Any) -> Callable[[], Options]:
         (lambda: Options.from_url("wss://ws.test/"), "a URL that ends in /app/KEY is needed, not 'wss://ws.test/'"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_told_what_is_wrong_with_it(
+def test_a_wrong_value_gets_an_error_that_says_what_is_wrong(
     make: Callable[[], Options], message: str
 ) -> None:
     with pytest.raises(ValueError) as raised:
@@ -519,7 +519,7 @@ def test_a_wrong_value_is_told_what_is_wrong_with_it(
          "Options(auth=...) is an OwnKey, an AuthEndpoint, an AuthResponse or a function, not str"),
     ],
 )  # fmt: skip
-def test_a_value_of_another_type_is_told_which_is_needed(
+def test_a_value_of_another_type_gets_an_error_that_names_the_needed_one(
     name: str, value: Any, message: str
 ) -> None:
     with pytest.raises(TypeError) as raised:

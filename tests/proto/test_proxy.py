@@ -204,7 +204,7 @@ def test_socks_is_given_the_login_when_it_wants_it() -> None:
         ("a.b", b"\x03\x03a.b"),
     ],
 )
-def test_socks_is_told_names_and_addresses(host: str, written: bytes) -> None:
+def test_socks_gets_names_and_addresses(host: str, written: bytes) -> None:
     way = tunnel("socks5://proxy.test", host, 80)
     assert said(way, b"\x05\x00")[1] == b"\x05\x01\x00" + written + b"\x00\x50"
 

@@ -267,7 +267,7 @@ def test_a_resolver_of_the_application_is_not_called_again() -> None:
         [BEGUN, '{"input":"subscribe","now":1,"args":[{"value":"a"}],"auth":{"own_key":"k"}}'],
     ],
 )
-def test_what_is_no_recording_is_told_so(lines: list[str]) -> None:
+def test_what_is_no_recording_is_reported(lines: list[str]) -> None:
     with pytest.raises(ValueError):
         list(replay(lines))
 
@@ -490,6 +490,6 @@ def test_a_catch_up_function_that_raised_raises_in_the_replay() -> None:
 
     device.subscribe("orders", catch_up=CatchUp(fails, lambda event: event.data["id"]))
     world.run(5)
-    (told,) = device.of(GapNotClosed)
+    (reported,) = device.of(GapNotClosed)
     again = [step for step in replay(lines) if isinstance(step, GapNotClosed)]
-    assert [one.channel for one in again] == [told.channel]
+    assert [one.channel for one in again] == [reported.channel]

@@ -147,9 +147,9 @@ def test_before_the_first_roster_nobody_is_known() -> None:
 def test_a_member_is_added_once() -> None:
     roster = Roster(ROOM, 10)
     ada = Member("ada", {"name": "Ada"})
-    told = {"user_id": "ada", "user_info": {"name": "Ada"}}
-    assert roster.add(told) == MemberAdded(ROOM, ada)
-    assert roster.add(told) is None
+    reported = {"user_id": "ada", "user_info": {"name": "Ada"}}
+    assert roster.add(reported) == MemberAdded(ROOM, ada)
+    assert roster.add(reported) is None
     assert roster.members == {"ada": ada}
 
 
@@ -174,7 +174,7 @@ def test_who_is_added_is_read_leniently(data: Any, member: Member) -> None:
     assert Roster(ROOM, 10).add(data) == MemberAdded(ROOM, member)
 
 
-def test_who_is_removed_is_told_with_the_last_info_known() -> None:
+def test_who_is_removed_is_reported_with_the_last_info_known() -> None:
     roster = roster_of(presence(hash={"7": {"name": "Seven"}, "8": None}))
     assert roster.remove({"user_id": 7}) == MemberRemoved(ROOM, Member("7", {"name": "Seven"}))
     assert roster.remove('{"user_id":"8"}') == MemberRemoved(ROOM, Member("8"))
@@ -291,7 +291,7 @@ def test_a_subscriber_knows_the_members_and_itself() -> None:
     assert (channel.me, channel.server_count) == (Member("bob", {"name": "Bob"}), 2)
 
 
-def test_others_who_come_and_go_are_told_and_oneself_is_not() -> None:
+def test_joins_and_leaves_of_others_are_reported_and_own_ones_are_not() -> None:
     world = World()
     ada = joined(world, "ada")
     bob = joined(world, "bob")
@@ -306,7 +306,7 @@ def test_others_who_come_and_go_are_told_and_oneself_is_not() -> None:
     assert bob.session.channel(ROOM).members.count == 0
 
 
-def test_the_roster_is_there_before_the_success_is_told() -> None:
+def test_the_roster_is_there_before_the_success_is_reported() -> None:
     world = World()
     device = joined(world, "ada")
     device.pulls = False
@@ -314,8 +314,8 @@ def test_the_roster_is_there_before_the_success_is_told() -> None:
     world.run_until(lambda: device.session.channel(ROOM).members)
     device.pulls = True
     device.pump()
-    told = [event for event in device.take() if getattr(event, "channel", None) == ROOM]
-    assert [type(event) for event in told] == [Subscribed]
+    reported = [event for event in device.take() if getattr(event, "channel", None) == ROOM]
+    assert [type(event) for event in reported] == [Subscribed]
 
 
 def test_nobody_is_known_to_be_there_while_the_connection_is_down() -> None:
@@ -329,7 +329,7 @@ def test_nobody_is_known_to_be_there_while_the_connection_is_down() -> None:
     assert [event for event in ada.events if isinstance(event, MemberRemoved)] == []
 
 
-def test_after_a_reconnect_the_differences_are_told_after_the_success() -> None:
+def test_after_a_reconnect_the_differences_are_reported_after_the_success() -> None:
     world = World()
     ada, bob, eve = (joined(world, user) for user in ("ada", "bob", "eve"))
     eve.unsubscribe(ROOM)
@@ -342,9 +342,9 @@ def test_after_a_reconnect_the_differences_are_told_after_the_success() -> None:
     world.run(1)
     world.network.refuse = False
     world.run_until(lambda: ada.session.channel(ROOM).members)
-    told = [event for event in ada.take() if getattr(event, "channel", None) == ROOM]
-    offline = told[0].offline_for  # type: ignore[attr-defined]  # of the class that the test brings about
-    assert told == [
+    reported = [event for event in ada.take() if getattr(event, "channel", None) == ROOM]
+    offline = reported[0].offline_for  # type: ignore[attr-defined]  # of the class that the test brings about
+    assert reported == [
         Subscribed(ROOM, offline),
         MemberRemoved(ROOM, Member("bob", {"name": "Bob"})),
         MemberAdded(ROOM, Member("eve", {"name": "Eve"})),
@@ -393,8 +393,8 @@ def test_C2_the_differences_after_a_reconnect_include_early_joins_and_leaves() -
     world.say("pusher_internal:member_added", {"user_id": "stays"}, ROOM)
     world.say("pusher_internal:member_added", {"user_id": "new"}, ROOM)
     world.run(2)
-    told = [event for event in device.take() if isinstance(event, MemberAdded | MemberRemoved)]
-    assert told == [MemberRemoved(ROOM, Member("goes")), MemberAdded(ROOM, Member("new"))]
+    reported = [event for event in device.take() if isinstance(event, MemberAdded | MemberRemoved)]
+    assert reported == [MemberRemoved(ROOM, Member("goes")), MemberAdded(ROOM, Member("new"))]
 
 
 def test_C2_early_joins_are_bounded_and_make_no_sense_without_an_id() -> None:
@@ -521,7 +521,7 @@ def test_a_change_that_makes_no_sense_is_reported(event: str) -> None:
     assert list(device.session.channel(ROOM).members) == ["ada"]
 
 
-def test_what_changes_nothing_is_not_told() -> None:
+def test_what_changes_nothing_is_not_reported() -> None:
     world = World()
     device = joined(world, "ada")
     world.say(

@@ -545,12 +545,12 @@ def test_an_answer_for_a_connection_that_is_gone_is_dropped() -> None:
     assert script.acts() == [subscribe_frame("private-x", auth="key:new")]
 
 
-def test_a_subscribe_that_is_not_answered_is_told_after_its_time() -> None:
+def test_a_subscribe_that_is_not_answered_is_reported_after_its_time() -> None:
     script = connected().subscribe("room").wait(30)
     assert [type(event) for event in script.take()] == [SubscriptionFailed]
 
 
-def test_a_sign_in_that_is_not_answered_is_told_after_its_time() -> None:
+def test_a_sign_in_that_is_not_answered_is_reported_after_its_time() -> None:
     script = connected(auth=OwnKey("key", "secret", user={"id": "u"}))
     script.do(script.session.signin)
     assert script.session.user.state is UserState.SIGNING_IN

@@ -203,7 +203,7 @@ def test_connecting_and_being_connected_end_alike_in_a_loss_or_a_refusal() -> No
 # A channel.
 
 
-def test_losing_the_connection_keeps_every_wish_and_forgets_what_was_being_left() -> None:
+def test_losing_the_connection_keeps_every_subscription_and_forgets_what_was_being_left() -> None:
     after = {state: advance(CHANNEL, state, ChannelInput.LOSE) for state in ChannelState}
     assert after.pop(ChannelState.IDLE) is ChannelState.IDLE
     unwanted = {ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING}
@@ -214,7 +214,7 @@ def test_losing_the_connection_keeps_every_wish_and_forgets_what_was_being_left(
     }
 
 
-def test_leaving_ends_every_wish() -> None:
+def test_leaving_ends_every_subscription() -> None:
     known = set(ChannelState) - {ChannelState.IDLE}
     after = {advance(CHANNEL, state, ChannelInput.LEAVE) for state in known}
     assert after == {ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING}

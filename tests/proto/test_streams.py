@@ -419,7 +419,7 @@ def named_predicate(event: Event) -> bool:
         ((), ()),
     ],
 )
-def test_what_is_asked_for_can_be_told(selector: Selector, asked: tuple[str, ...]) -> None:
+def test_what_is_asked_for_can_be_reported(selector: Selector, asked: tuple[str, ...]) -> None:
     assert sink(selector).choice.shown == asked
 
 

@@ -270,12 +270,14 @@ def test_wanted_again_before_the_answer_nothing_is_sent(name: str) -> None:
     assert state_of(device, name) is C.SUBSCRIBING
     world.run(10)
     assert world.heard() == [(SUBSCRIBE, name)]
-    told = [event for event in device.take() if not isinstance(event, SubscriptionCount)]
-    assert told == [Unsubscribed(name), Subscribed(name)]
+    reported = [event for event in device.take() if not isinstance(event, SubscriptionCount)]
+    assert reported == [Unsubscribed(name), Subscribed(name)]
     assert world.server.subscriptions(name) == {device.session.socket_id}
 
 
-def test_wanted_again_in_time_keeps_neither_the_auth_nor_the_absence_of_the_wish_before() -> None:
+def test_wanted_again_in_time_keeps_neither_the_auth_nor_the_absence_of_the_subscription_before() -> (
+    None
+):
     world, device = world_with("presence-b", auth=None)
     first = world.own_key(member={"user_id": "first"})
     device.subscribe("presence-b", auth=first)
@@ -311,7 +313,7 @@ def test_a_channel_being_left_does_not_come_back_with_the_next_connection() -> N
     assert (state_of(device, "room"), device.session.channels()) == (C.UNSUBSCRIBED, ())
 
 
-def test_a_channel_that_is_refused_while_being_left_is_out_and_nobody_is_told() -> None:
+def test_a_channel_that_is_refused_while_being_left_is_out_and_nothing_is_reported() -> None:
     world, device = asking("room")
     world.act(world.server.refuse_channel, "room", shape="soketi")
     device.unsubscribe("room")
@@ -687,14 +689,14 @@ def test_errors_that_name_no_channel_are_put_down_to_the_right_one() -> None:
     world, device = world_with()
     world.server.mute(now=world.now)
     device.subscribe("private-a", "private-a,b", "presence-c")
-    for name, told in (
+    for name, reported in (
         ("private-a,b", "private-a,b"),
         ('presence-c:{"user_id":"me"}', "presence-c"),
         ("private-a", "private-a"),
     ):
         message = f"Invalid signature: Expected HMAC SHA256 hex digest of 1.2:{name}, but got x"
         world.say("pusher:error", {"code": None, "message": message})
-        assert failed(device).channel == told
+        assert failed(device).channel == reported
 
 
 def test_an_error_that_names_nothing_is_put_down_to_the_only_channel_that_was_asked_for() -> None:
@@ -720,9 +722,9 @@ def test_an_error_that_names_nothing_is_put_down_to_none_of_several() -> None:
     assert device.take() == [ServerError(4009, "Connection is unauthorized")]
     assert [state_of(device, n) for n in ("private-a", "private-b")] == [C.SUBSCRIBING] * 2
     world.run(31)
-    for told in device.take():
-        assert isinstance(told, SubscriptionFailed)
-        assert str(told.error).endswith(
+    for reported in device.take():
+        assert isinstance(reported, SubscriptionFailed)
+        assert str(reported.error).endswith(
             "this error of the server may be about it: 'Connection is unauthorized' (4009)"
         )
 
@@ -779,7 +781,7 @@ def test_a_channel_being_left_that_was_blamed_wrongly_is_left_on_the_server_too(
     ],
 )
 @pytest.mark.parametrize("name", ["room", "unknown"])
-def test_an_error_about_a_channel_that_is_not_being_asked_for_is_told_and_changes_nothing(
+def test_an_error_about_a_channel_that_is_not_being_asked_for_is_reported_and_changes_nothing(
     name: str, event: str, data: Any
 ) -> None:
     world, device = world_with("room")
@@ -818,8 +820,8 @@ def test_a_cache_channel_begins_with_its_last_event_after_each_success(name: str
     device.subscribe(name)
     world.run(1)
     world.publish(name, "price", 2)
-    told = [e for e in device.take() if not isinstance(e, SubscriptionCount)]
-    assert told == [
+    reported = [e for e in device.take() if not isinstance(e, SubscriptionCount)]
+    assert reported == [
         Subscribed(name),
         ChannelEvent(name, "price", "1", cached=True),
         ChannelEvent(name, "price", "2"),
@@ -844,7 +846,7 @@ def test_a_cache_channel_without_an_event_begins_with_a_miss() -> None:
     ]
 
 
-def test_a_miss_is_told_on_any_channel_that_is_subscribed() -> None:
+def test_a_miss_is_reported_on_any_channel_that_is_subscribed() -> None:
     world, device = world_with("room")
     world.say("pusher:cache_miss", None, "room")
     world.say("pusher:cache_miss", None, "other")
@@ -862,7 +864,7 @@ def test_a_miss_is_told_on_any_channel_that_is_subscribed() -> None:
         ({"subscription_count": 0}, 0),
     ],
 )
-def test_the_count_is_kept_and_told(data: Any, count: int) -> None:
+def test_the_count_is_kept_and_reported(data: Any, count: int) -> None:
     world, device = world_with("room")
     world.say("pusher_internal:subscription_count", data, "room")
     assert device.take() == [SubscriptionCount("room", count)]
@@ -996,7 +998,7 @@ def test_whatever_a_server_says_nothing_raises_and_the_connection_is_kept(
 NAMES = ("a", "cache-b", "private-c", "presence-d", "private-encrypted-e")
 
 
-class WishModel(RuleBasedStateMachine):
+class SubscriptionsModel(RuleBasedStateMachine):
     """One device wants and leaves channels while answers are late, authorizations fail and connections end."""
 
     delays: tuple[float, ...] = (0.0, 0.015, 0.5, 6.0)
@@ -1112,8 +1114,10 @@ class WishModel(RuleBasedStateMachine):
             self.world.publish(name, "last", 2)
         self.answer(6, "authorization")  # for a new key, perhaps
         self.world.run(1)
-        told = [(event.channel, event.name, event.data) for event in self.device.of(ChannelEvent)]
-        assert sorted(told) == sorted((name, "last", 2) for name in self.wanted)
+        reported = [
+            (event.channel, event.name, event.data) for event in self.device.of(ChannelEvent)
+        ]
+        assert sorted(reported) == sorted((name, "last", 2) for name in self.wanted)
 
     def check_failures(self) -> None:
         """Nothing was sent that the server had a reason to refuse, such as an authorization for another socket."""
@@ -1133,7 +1137,7 @@ class WishModel(RuleBasedStateMachine):
                 subscribed.remove(place)
 
 
-class PatienceModel(WishModel):
+class PatienceModel(SubscriptionsModel):
     """The same with late answers, which the client no longer waits for."""
 
     delays = (0.0, 0.5, 20.0, 40.0, 70.0)
@@ -1150,7 +1154,7 @@ class PatienceModel(WishModel):
         pass  # an unanswered subscribe may be repeated
 
 
-TestWishModel = WishModel.TestCase
+TestWishModel = SubscriptionsModel.TestCase
 TestWishModel.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
 TestPatienceModel = PatienceModel.TestCase
 TestPatienceModel.settings = settings(max_examples=EXAMPLES, stateful_step_count=20, deadline=None)

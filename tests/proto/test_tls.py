@@ -119,7 +119,7 @@ def test_what_is_not_tls_is_an_error_after_what_was_said(garbage: bytes) -> None
     assert client.end is error
 
 
-def test_a_server_with_a_certificate_that_is_not_good_is_told() -> None:
+def test_a_server_with_a_certificate_that_is_not_good_is_reported() -> None:
     client, server = Tls(ssl.create_default_context(), HOST), Server()
     client.decrypt(server.answer(client.to_send()))
     assert isinstance(client.end, ConnectionUnsafe)
@@ -135,7 +135,7 @@ def test_a_server_with_a_certificate_that_is_not_good_is_told() -> None:
         raise AssertionError("the server heard nothing")
 
 
-def test_W14_what_fails_before_the_first_byte_is_told_at_once() -> None:
+def test_W14_what_fails_before_the_first_byte_is_reported_at_once() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("AES128-SHA")

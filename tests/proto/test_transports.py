@@ -107,7 +107,7 @@ def test_reports_about_unknown_numbers_change_nothing() -> None:
     assert (transports.bytes_received, transports.bytes_sent) == (0, 0)
 
 
-def test_nothing_is_sent_before_a_stream_is_open_nor_after_it_was_told_to_close() -> None:
+def test_nothing_is_sent_before_a_stream_is_open_nor_after_it_was_asked_to_close() -> None:
     transports, _ = made()
     number = transports.open(ADDRESS, Someone())
     transports.send(number, b"too early")
@@ -155,7 +155,7 @@ def test_unsent_bytes_are_counted_until_the_driver_has_written_them() -> None:
     assert transports.unsent(number) == 0
 
 
-def test_a_stream_told_to_close_has_close_timeout_to_end_and_is_aborted_then() -> None:
+def test_a_stream_asked_to_close_has_close_timeout_to_end_and_is_aborted_then() -> None:
     transports, timers = made()
     number = transports.open(ADDRESS, Someone())
     transports.transport_opened(number)
@@ -237,10 +237,10 @@ class WithADriver(RuleBasedStateMachine):
         self.transports, self.timers = made()
         self.now = 0.0
         self.asked: dict[int, bytes] = {}
-        """What was to be sent on each stream that is open and not told to close."""
+        """What was to be sent on each stream that is open and that it was not asked to close."""
         self.seen: dict[int, bytes] = {}
         """The bytes that the driver has to write, by stream, for streams that were opened and did not end."""
-        self.told_to_close: set[int] = set()
+        self.asked_to_close: set[int] = set()
         self.ended: set[int] = set()
         self.opened_: set[int] = set()
         self.closed: set[int] = set()
@@ -299,11 +299,11 @@ class WithADriver(RuleBasedStateMachine):
                     self.seen[number] = b""
                 case SendData(transport=number, data=data):
                     assert data
-                    assert number not in self.told_to_close
+                    assert number not in self.asked_to_close
                     self.seen[number] += data
                 case CloseTransport(transport=number):
                     assert number in self.seen
-                    self.told_to_close.add(number)
+                    self.asked_to_close.add(number)
                 case None:
                     return
 
@@ -313,8 +313,8 @@ class WithADriver(RuleBasedStateMachine):
             assert self.asked[number].startswith(data)
 
     @invariant()
-    def every_stream_told_to_close_has_a_deadline(self) -> None:
-        for number in self.told_to_close & self.seen.keys():
+    def every_stream_asked_to_close_has_a_deadline(self) -> None:
+        for number in self.asked_to_close & self.seen.keys():
             assert number not in self.transports or self.timers.is_set(Timer.CLOSE, number)
 
     def teardown(self) -> None:

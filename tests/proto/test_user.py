@@ -95,7 +95,7 @@ def test_the_user_is_signed_in_and_their_channel_subscribed() -> None:
     ]
 
 
-def test_nobody_signs_in_who_was_not_told_to() -> None:
+def test_nobody_signs_in_who_was_not_asked_to() -> None:
     world = World()
     device = device_of(world)
     world.run(1)
@@ -234,8 +234,8 @@ def test_an_error_while_signing_in_is_its_refusal(code: int | None, message: str
     device = mute(world)
     world.say("pusher:error", {"code": code, "message": message})
     world.say("pusher:pong")
-    told = message.replace("::{}", "::***")  # no message says who it is
-    assert failure(device) == f"the server refused the sign-in: {told}"
+    reported = message.replace("::{}", "::***")  # no message says who it is
+    assert failure(device) == f"the server refused the sign-in: {reported}"
     assert device.session.state is ConnectionState.CONNECTED
 
 
@@ -272,9 +272,9 @@ def test_soketi_s_refusal_ends_the_connection_for_good() -> None:
     reason = "Connection not authorized within timeout."
     world.act(world.server.drop, 4009, reason, error_event=True)
     world.run(1)
-    told = device.take()
-    assert [event for event in told if isinstance(event, SignInFailed)] == []
-    assert [event for event in told if isinstance(event, ConnectionLost)] == [
+    reported = device.take()
+    assert [event for event in reported if isinstance(event, SignInFailed)] == []
+    assert [event for event in reported if isinstance(event, ConnectionLost)] == [
         ConnectionLost(4009, reason, will_retry=False)
     ]
     assert device.session.state is ConnectionState.FAILED
@@ -536,7 +536,7 @@ def test_channel_data_of_the_authorization_counts_more_than_the_sign_in() -> Non
 # Messages for the user.
 
 
-def test_messages_for_the_user_are_told_as_such() -> None:
+def test_messages_for_the_user_are_reported_as_such() -> None:
     world = World()
     device = signed_in(world)
     world.act(world.server.send_to_user, "ada", "notice", {"n": 1})
@@ -566,7 +566,7 @@ def test_control_messages_of_the_user_s_channel_are_not_for_the_application() ->
 @pytest.mark.parametrize(
     "event", ["pusher:subscription_error", "pusher_internal:subscription_error"]
 )
-def test_a_refusal_of_the_user_s_channel_is_told(event: str) -> None:
+def test_a_refusal_of_the_user_s_channel_is_reported(event: str) -> None:
     world = World()
     device = signed_in(world)
     world.say(event, {"error": "no", "status": 401}, "#server-to-user-ada")
@@ -648,7 +648,7 @@ def test_an_event_called_online_is_nothing_special_unless_signed_in_and_without_
 
 
 @pytest.mark.parametrize(
-    ("event", "data", "told"),
+    ("event", "data", "reported"),
     [
         ("pusher_internal:watchlist_events", None, "watchlist_events without events"),
         ("pusher_internal:watchlist_events", {"events": {}}, "watchlist_events without events"),
@@ -667,12 +667,12 @@ def test_an_event_called_online_is_nothing_special_unless_signed_in_and_without_
         ("offline", "x", "a watchlist event without users"),
     ],
 )
-def test_a_watchlist_that_makes_no_sense_is_reported(event: str, data: Any, told: str) -> None:
+def test_a_watchlist_that_makes_no_sense_is_reported(event: str, data: Any, reported: str) -> None:
     world = World()
     device = signed_in(world)
     world.say(event, data)
     reports: list[Event] = device.take()
-    assert [e.reason for e in reports if isinstance(e, ProtocolViolation)] == [told]
+    assert [e.reason for e in reports if isinstance(e, ProtocolViolation)] == [reported]
     assert len(reports) == 1
 
 
@@ -711,8 +711,8 @@ def test_a_watchlist_that_is_cut_refuses_neither_the_sign_in_nor_a_channel() -> 
     device.do(device.session.signin)
     device.subscribe("room")
     world.run(0.5)
-    told = device.take()
-    assert [event for event in told if isinstance(event, SignedIn | ServerError)] == [
+    reported = device.take()
+    assert [event for event in reported if isinstance(event, SignedIn | ServerError)] == [
         SignedIn("ada", user),
         ServerError(
             4302, "The watchlist has more than 100 users; the others are not watched", None

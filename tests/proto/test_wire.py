@@ -15,7 +15,7 @@ from pusher_proto import OpenTransport
 from pusher_proto.driving.wire import PIECE, WIRE, Wire, WireInput, WireState
 
 
-class Told:
+class Reported:
     """A session that records its inputs, and may answer at once."""
 
     def __init__(self) -> None:
@@ -67,13 +67,13 @@ class Told:
         return sum(each[1] for each in self.said if each[0] == "sent")
 
 
-def wire(*, tls: bool = False) -> tuple[Wire, Told]:
-    told = Told()
-    session: Any = told
-    made = Wire(OpenTransport(7, HOST, 443, tls), session, told.tell)
+def wire(*, tls: bool = False) -> tuple[Wire, Reported]:
+    reported = Reported()
+    session: Any = reported
+    made = Wire(OpenTransport(7, HOST, 443, tls), session, reported.tell)
     if tls:
         made.secure(authority().client)
-    return made, told
+    return made, reported
 
 
 def write_all(stream: Wire, most: int = 100000) -> bytes:
@@ -95,17 +95,17 @@ def secured(stream: Wire, *, server: Server | None = None) -> Server:
     return server
 
 
-def opened(*, tls: bool = False) -> tuple[Wire, Told, Server]:
-    stream, told = wire(tls=tls)
+def opened(*, tls: bool = False) -> tuple[Wire, Reported, Server]:
+    stream, reported = wire(tls=tls)
     stream.opened()
     server = secured(stream) if tls else Server()
-    assert told.said == [("opened",)]
-    told.said.clear()
-    return stream, told, server
+    assert reported.said == [("opened",)]
+    reported.said.clear()
+    return stream, reported, server
 
 
 def test_bytes_there_and_back() -> None:
-    stream, told = wire()
+    stream, reported = wire()
     assert (stream.host, stream.port, stream.number) == (HOST, 443, 7)
     assert not stream.wants_data
     stream.opened()
@@ -115,24 +115,24 @@ def test_bytes_there_and_back() -> None:
     assert write_all(stream, most=2) == b"hello"
     stream.received(b"good day")
     stream.eof()
-    assert told.said == [
+    assert reported.said == [
         ("opened",), ("sent", 2), ("sent", 2), ("sent", 1), ("data", b"good day"), ("closed", ""),
     ]  # fmt: skip
     assert stream.over
 
 
 def test_bytes_there_and_back_in_tls() -> None:
-    stream, told, server = opened(tls=True)
+    stream, reported, server = opened(tls=True)
     stream.send(b"hello")
     server.answer(write_all(stream, most=10))
     assert server.tls.read() == b"hello"
     stream.received(server.says(b"good ", b"day"))
-    assert told.said == [("sent", 5), ("data", b"good day")]
+    assert reported.said == [("sent", 5), ("data", b"good day")]
 
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_close_comes_after_what_was_sent(tls: bool) -> None:
-    stream, told, server = opened(tls=tls)
+    stream, reported, server = opened(tls=tls)
     stream.send(b"x" * 3 * PIECE)
     stream.send(b"last words")
     stream.close(abort=False)
@@ -140,8 +140,8 @@ def test_a_close_comes_after_what_was_sent(tls: bool) -> None:
     assert not stream.over
     sent = write_all(stream)
     assert stream.over
-    assert told.said[-1] == ("closed", "")
-    assert told.sent() == 3 * PIECE + 10
+    assert reported.said[-1] == ("closed", "")
+    assert reported.sent() == 3 * PIECE + 10
     if tls:
         server.answer(sent)
         while data := server.tls.read():
@@ -151,82 +151,82 @@ def test_a_close_comes_after_what_was_sent(tls: bool) -> None:
 
 
 def test_a_close_with_nothing_to_write_is_the_end() -> None:
-    stream, told, _ = opened()
+    stream, reported, _ = opened()
     stream.close(abort=False)
-    assert told.said == [("closed", "")]
+    assert reported.said == [("closed", "")]
     assert stream.over
 
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("abort", [False, True])
 def test_W13_a_stream_that_is_not_open_is_given_up_at_once(tls: bool, abort: bool) -> None:
-    stream, told = wire(tls=tls)
+    stream, reported = wire(tls=tls)
     stream.close(abort=abort)
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
     assert stream.over
     stream.opened()
     stream.failed(OSError("late"))
-    assert told.names() == ["failed"]
+    assert reported.names() == ["failed"]
 
 
 def test_W13_neither_is_a_handshake_waited_for() -> None:
-    stream, told = wire(tls=True)
+    stream, reported = wire(tls=True)
     stream.opened()
     assert write_all(stream)
     stream.close(abort=True)
-    assert told.said == [("failed", "given up")]
+    assert reported.said == [("failed", "given up")]
 
 
-def test_W14_a_handshake_that_cannot_begin_is_told_at_once() -> None:
-    stream, told = wire()
-    stream, told = Wire(OpenTransport(7, ".test", 443, True), told, told.tell), told  # type: ignore[arg-type]  # it does
+def test_W14_a_handshake_that_cannot_begin_is_reported_at_once() -> None:
+    stream, reported = wire()
+    stream, reported = Wire(OpenTransport(7, ".test", 443, True), reported, reported.tell), reported  # type: ignore[arg-type]  # it does
     stream.secure(authority().client)
     stream.opened()
-    assert told.names() == ["failed"]
-    assert isinstance(told.said[0][1], ValueError)
+    assert reported.names() == ["failed"]
+    assert isinstance(reported.said[0][1], ValueError)
 
 
 def test_W15_a_goodbye_together_with_data_is_the_end_though_tcp_stays_open() -> None:
-    stream, told, server = opened(tls=True)
+    stream, reported, server = opened(tls=True)
     stream.received(server.says(b"bye") + server.closes())
-    assert told.said == [("data", b"bye"), ("closed", "")]
+    assert reported.said == [("data", b"bye"), ("closed", "")]
     assert stream.over
 
 
 def test_a_server_with_a_bad_certificate_hears_why_before_the_end() -> None:
-    told = Told()
-    session: Any = told
-    stream = Wire(OpenTransport(7, HOST, 443, True), session, told.tell)
+    reported = Reported()
+    session: Any = reported
+    stream = Wire(OpenTransport(7, HOST, 443, True), session, reported.tell)
     stream.secure(ssl.create_default_context())
     stream.opened()
     server = Server()
     stream.received(server.answer(write_all(stream)))
     assert stream.state is WireState.REFUSING
-    assert told.said == []
+    assert reported.said == []
     assert not stream.wants_data
     with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
         server.answer(write_all(stream))
-    assert told.names() == ["failed"]
+    assert reported.names() == ["failed"]
     assert stream.over
 
 
 def test_a_handshake_that_is_cut_off_failed() -> None:
-    stream, told = wire(tls=True)
+    stream, reported = wire(tls=True)
     stream.opened()
     stream.eof()
-    assert told.names() == ["failed"]
-    assert isinstance(told.said[0][1], ssl.SSLError)
+    assert reported.names() == ["failed"]
+    assert isinstance(reported.said[0][1], ssl.SSLError)
 
 
 def test_what_is_not_tls_any_more_ends_it_with_the_error() -> None:
-    stream, told, server = opened(tls=True)
+    stream, reported, server = opened(tls=True)
     stream.received(server.says(b"yes") + b"\x00" * 20)
-    assert told.names() == ["data", "closed"]
-    assert isinstance(told.said[1][1], ssl.SSLError)
+    assert reported.names() == ["data", "closed"]
+    assert isinstance(reported.said[1][1], ssl.SSLError)
 
 
 def test_tls_behind_a_proxy_begins_after_what_was_sent_before() -> None:
-    stream, told, _ = opened()
+    stream, reported, _ = opened()
     stream.secure(authority().client)
     stream.send(b"CONNECT")
     stream.start_tls(HOST)
@@ -237,15 +237,15 @@ def test_tls_behind_a_proxy_begins_after_what_was_sent_before() -> None:
     stream.written(4)
     assert stream.wants_data
     server = secured(stream)
-    assert told.names() == ["sent", "sent", "tls"]
+    assert reported.names() == ["sent", "sent", "tls"]
     stream.send(b"hello")
     server.answer(write_all(stream))
     assert server.tls.read() == b"hello"
 
 
 def test_reading_goes_on_when_tls_begins_after_what_was_written_late() -> None:
-    stream, told, _ = opened()
-    told.wire = stream
+    stream, reported, _ = opened()
+    reported.wire = stream
     stream.secure(authority().client)
     stream.send(b"CONNECT")
     piece = stream.to_write()
@@ -253,31 +253,31 @@ def test_reading_goes_on_when_tls_begins_after_what_was_written_late() -> None:
     assert not stream.wants_data
     stream.written(len(piece))
     assert stream.wants_data
-    assert told.attended[-1]
+    assert reported.attended[-1]
 
 
 def test_what_a_proxy_says_before_tls_is_for_the_session_to_judge() -> None:
-    stream, told, _ = opened()
+    stream, reported, _ = opened()
     stream.start_tls(HOST)
     stream.received(b"HTTP")
-    assert told.said == [("data", b"HTTP")]
+    assert reported.said == [("data", b"HTTP")]
 
 
 def test_tls_waits_for_its_context() -> None:
-    told = Told()
-    session: Any = told
-    stream = Wire(OpenTransport(7, HOST, 443, True), session, told.tell)
+    reported = Reported()
+    session: Any = reported
+    stream = Wire(OpenTransport(7, HOST, 443, True), session, reported.tell)
     stream.opened()
     assert not stream.wants_data
     assert not stream.to_write()
     stream.secure(authority().client)
     stream.secure(ssl.create_default_context())  # too late
     secured(stream)
-    assert told.said == [("opened",)]
+    assert reported.said == [("opened",)]
 
 
 def test_after_a_write_error_what_came_is_still_read() -> None:
-    stream, told, _ = opened()
+    stream, reported, _ = opened()
     stream.send(b"into the void")
     broken = BrokenPipeError()
     stream.write_failed(broken)
@@ -286,39 +286,39 @@ def test_after_a_write_error_what_came_is_still_read() -> None:
     assert stream.wants_data
     stream.received(b"4001")
     stream.eof()
-    assert told.said == [("data", b"4001"), ("closed", broken)]
+    assert reported.said == [("data", b"4001"), ("closed", broken)]
 
 
 def test_a_write_error_in_tls_hides_nothing_either() -> None:
-    stream, told, server = opened(tls=True)
+    stream, reported, server = opened(tls=True)
     broken = BrokenPipeError()
     stream.send(b"into the void")
     stream.write_failed(broken)
     assert not stream.to_write()
     stream.received(server.says(b"4001"))
     stream.eof()
-    assert told.said == [("data", b"4001"), ("closed", broken)]
+    assert reported.said == [("data", b"4001"), ("closed", broken)]
 
 
 def test_a_write_error_while_closing_is_the_end() -> None:
-    stream, told, _ = opened()
+    stream, reported, _ = opened()
     stream.send(b"x")
     stream.close(abort=False)
     stream.write_failed("no")
-    assert told.said == [("closed", "no")]
+    assert reported.said == [("closed", "no")]
 
 
 def test_reading_pauses_when_the_session_says_so() -> None:
-    stream, told, _ = opened()
-    told.wanted = False
+    stream, reported, _ = opened()
+    reported.wanted = False
     assert not stream.wants_data
-    told.wanted = True
+    reported.wanted = True
     assert stream.wants_data
 
 
 def test_handshakes_are_read_whatever_the_session_wants() -> None:
-    stream, told = wire(tls=True)
-    told.wanted = False
+    stream, reported = wire(tls=True)
+    reported.wanted = False
     stream.opened()
     assert stream.wants_data
 
@@ -352,7 +352,7 @@ steps = st.lists(
 def test_lines_2_4_and_9_hold_whatever_both_sides_do(
     tls: bool, steps: list[tuple[str, Any]]
 ) -> None:
-    stream, told = wire(tls=tls)
+    stream, reported = wire(tls=tls)
     stream.secure(authority().client)
     server = Server()
     in_tls = tls
@@ -360,9 +360,9 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
     was_opened = False
     for name, detail in steps:
         over = stream.over
-        before = list(told.said)
+        before = list(reported.said)
         match name:
-            case "send" if "opened" in told.names() and stream.state is WireState.OPEN:
+            case "send" if "opened" in reported.names() and stream.state is WireState.OPEN:
                 stream.send(detail)
                 asked += detail
             case "start_tls" if stream.state is WireState.OPEN and not in_tls:
@@ -371,7 +371,7 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
             case "close":
                 stream.close(abort=detail)
             case "pause":
-                told.wanted = not detail
+                reported.wanted = not detail
             case "write" if was_opened:
                 piece = stream.to_write()[:detail]
                 if stream._tls is None:
@@ -399,11 +399,11 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
             case "failed":
                 stream.failed("gone")
         if over:  # line 2: nothing after the end
-            assert told.said == before
-        if told.wanted is False and stream.state is WireState.OPEN:
+            assert reported.said == before
+        if reported.wanted is False and stream.state is WireState.OPEN:
             assert not stream.wants_data  # line 9
         assert (clear + secret) == asked[: len(clear + secret)]  # line 4
-        assert told.data() == said[: len(told.data())]
+        assert reported.data() == said[: len(reported.data())]
     if stream.state is WireState.CLOSING:
         rest = write_all(stream)
         assert stream.over
@@ -415,6 +415,6 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
                 secret += plain
             assert clear + secret == asked
     stream.failed("the end")
-    names = [each for each in told.names() if each not in ("data", "sent", "tls")]
+    names = [each for each in reported.names() if each not in ("data", "sent", "tls")]
     assert names in (["failed"], ["opened", "closed"])
-    assert told.sent() <= len(asked)
+    assert reported.sent() <= len(asked)

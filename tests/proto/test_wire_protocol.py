@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.test_wire import Told, wire
+from proto.test_wire import Reported, wire
 from pusher_proto.driving import READ_SIZE, Wire, WireProtocol
 
 
@@ -89,20 +89,20 @@ class Turns:
             function()
 
 
-def connected(transport: Transport) -> tuple[Wire, Told, WireProtocol, Turns]:
-    stream, told = wire()
+def connected(transport: Transport) -> tuple[Wire, Reported, WireProtocol, Turns]:
+    stream, reported = wire()
     turns = Turns()
     protocol = transport.protocol = WireProtocol(stream, turns.soon)
     protocol.connection_made(transport)
-    return stream, told, protocol, turns
+    return stream, reported, protocol, turns
 
 
 def test_the_wire_is_open_with_its_connection() -> None:
-    _, told, protocol, _ = connected(Transport())
-    assert told.names() == ["opened"]
+    _, reported, protocol, _ = connected(Transport())
+    assert reported.names() == ["opened"]
     protocol.data_received(bytearray(b"one"))  # type: ignore[arg-type]  # Windows gives this
-    assert told.said[-1] == ("data", b"one")
-    assert type(told.said[-1][1]) is bytes
+    assert reported.said[-1] == ("data", b"one")
+    assert type(reported.said[-1][1]) is bytes
 
 
 def test_a_transport_that_can_reads_as_much_as_other_drivers() -> None:
@@ -113,7 +113,7 @@ def test_a_transport_that_can_reads_as_much_as_other_drivers() -> None:
 
 def test_what_is_sent_in_one_turn_is_written_at_once() -> None:
     transport = Transport()
-    stream, told, protocol, turns = connected(transport)
+    stream, reported, protocol, turns = connected(transport)
     for data in (b"one", b"two"):
         stream.send(data)
         protocol.attend()
@@ -121,17 +121,17 @@ def test_what_is_sent_in_one_turn_is_written_at_once() -> None:
     assert transport.sent == b""
     turns.take()
     assert transport.sent == b"onetwo"
-    assert told.sent() == 6
+    assert reported.sent() == 6
 
 
 def test_reading_follows_the_wire() -> None:
     transport = Transport()
-    _, told, protocol, _ = connected(transport)
+    _, reported, protocol, _ = connected(transport)
     for wanted in (False, False, True, True):
-        told.wanted = wanted
+        reported.wanted = wanted
         protocol.attend()
     assert transport.calls == ["pause", "resume"]
-    transport.closing, told.wanted = True, False
+    transport.closing, reported.wanted = True, False
     protocol.attend()
     assert transport.calls == ["pause", "resume"]
 
@@ -156,13 +156,13 @@ def test_a_wire_that_is_over_aborts_the_transport() -> None:
 
 @pytest.mark.parametrize("error", [None, OSError("reset")])
 def test_the_end_of_the_connection_is_the_wires(error: OSError | None) -> None:
-    stream, told, protocol, _ = connected(Transport())
+    stream, reported, protocol, _ = connected(Transport())
     if error is None:
         assert protocol.eof_received() is True
     protocol.connection_lost(error)
     assert stream.over
-    assert told.said[-1] == ("closed", error or "")
-    assert told.names().count("closed") == 1
+    assert reported.said[-1] == ("closed", error or "")
+    assert reported.names().count("closed") == 1
 
 
 @given(
@@ -173,7 +173,7 @@ def test_bytes_are_written_in_order_and_reported_once_they_have_left(
     room: int, steps: list[str]
 ) -> None:
     transport = Transport(room)
-    stream, told, protocol, turns = connected(transport)
+    stream, reported, protocol, turns = connected(transport)
     sent = bytearray()
     for number, step in enumerate(steps):
         if step == "send":
@@ -185,12 +185,12 @@ def test_bytes_are_written_in_order_and_reported_once_they_have_left(
         else:
             transport.drain()
         assert sent.startswith(bytes(transport.sent))
-        assert told.sent() <= len(transport.sent)
+        assert reported.sent() <= len(transport.sent)
     while turns.due or transport.kept:
         turns.take()
         transport.drain()
     assert transport.sent == sent
-    assert told.sent() == len(sent)
+    assert reported.sent() == len(sent)
 
 
 def details(function: Any) -> list[str]:

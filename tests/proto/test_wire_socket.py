@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.test_wire import Told, wire
+from proto.test_wire import Reported, wire
 from pusher_proto.driving import READ_SIZE, SMALL_READ, Wire, WireSocket
 
 READ, WRITE = 1, 2
@@ -102,9 +102,9 @@ class Selector:
                 ready(watched & events)
 
 
-def connected(sock: Sock) -> tuple[Wire, Told, Selector]:
+def connected(sock: Sock) -> tuple[Wire, Reported, Selector]:
     """Return a wire on the socket, which is attended after each input as a driver does it."""
-    stream, told = wire()
+    stream, reported = wire()
     tell, selector = stream._tell, Selector()
 
     def settle(answer: Callable[..., None], *details: object) -> None:
@@ -114,17 +114,17 @@ def connected(sock: Sock) -> tuple[Wire, Told, Selector]:
 
     stream._tell = settle
     WireSocket.opened(stream, selector, sock)
-    return stream, told, selector
+    return stream, reported, selector
 
 
 def test_a_connected_socket_carries_the_wire() -> None:
     sock = Sock()
-    stream, told, selector = connected(sock)
-    assert told.names() == ["opened"]
+    stream, reported, selector = connected(sock)
+    assert reported.names() == ["opened"]
     assert selector.events == [READ]
     sock.incoming.append(b"one")
     selector.reports(READ)
-    assert told.data() == b"one"
+    assert reported.data() == b"one"
     stream.send(b"two")
     stream.moved_by.attend()
     assert sock.sent == b"two"
@@ -134,12 +134,12 @@ def test_a_connected_socket_carries_the_wire() -> None:
 
 
 def test_a_socket_for_a_wire_that_is_over_is_closed() -> None:
-    stream, told = wire()
+    stream, reported = wire()
     stream.close(abort=True)
     sock = Sock()
     WireSocket.opened(stream, Selector(), sock)
     assert sock.is_closed
-    assert told.names() == ["failed"]
+    assert reported.names() == ["failed"]
 
 
 @given(
@@ -151,7 +151,7 @@ def test_all_is_written_in_order_whenever_the_socket_has_room(
 ) -> None:
     sock = Sock()
     sock.room = 0
-    stream, told, selector = connected(sock)
+    stream, reported, selector = connected(sock)
     for data in pieces:
         stream.send(data)
     stream.moved_by.attend()
@@ -160,67 +160,67 @@ def test_all_is_written_in_order_whenever_the_socket_has_room(
         sock.room = room
         selector.reports(WRITE)
     assert sock.sent == b"".join(pieces)
-    assert sum(each[1] for each in told.said if each[0] == "sent") == len(sock.sent)
+    assert sum(each[1] for each in reported.said if each[0] == "sent") == len(sock.sent)
     assert selector.events == [READ]
 
 
 def test_reading_pauses_and_goes_on() -> None:
     sock = Sock()
-    stream, told, selector = connected(sock)
-    told.wanted = False
+    stream, reported, selector = connected(sock)
+    reported.wanted = False
     sock.incoming.append(b"later")
     ready = selector.keys[5][2]
     stream.moved_by.attend()
     assert selector.keys == {}
     ready(READ)
-    assert told.data() == b""
-    told.wanted = True
+    assert reported.data() == b""
+    reported.wanted = True
     stream.moved_by.attend()
     selector.reports(READ)
-    assert told.data() == b"later"
+    assert reported.data() == b"later"
 
 
 def test_the_buffer_is_small_until_much_comes() -> None:
     sock = Sock()
-    _, told, selector = connected(sock)
+    _, reported, selector = connected(sock)
     for size in (10, SMALL_READ, 2 * SMALL_READ, 10, 10):
         sock.incoming.append(bytes(size))
         selector.reports(READ)
     assert sock.asked == [SMALL_READ, SMALL_READ, READ_SIZE, READ_SIZE, SMALL_READ]
-    assert len(told.data()) == 3 * SMALL_READ + 30
+    assert len(reported.data()) == 3 * SMALL_READ + 30
 
 
 @pytest.mark.parametrize("end", [b"", ConnectionResetError("gone")])
 def test_the_end_closes_the_socket(end: bytes | OSError) -> None:
     sock = Sock()
-    stream, told, selector = connected(sock)
+    stream, reported, selector = connected(sock)
     sock.incoming += [ssl.SSLWantReadError(), b"last", end]
     for _ in range(3):
         selector.reports(READ)
-    assert told.said[-2:] == [("data", b"last"), ("closed", end or "")]
+    assert reported.said[-2:] == [("data", b"last"), ("closed", end or "")]
     assert stream.over
     assert sock.is_closed
 
 
 def test_a_socket_that_speaks_tls_is_read_until_it_has_nothing_decrypted() -> None:
     sock = Secure()
-    _, told, selector = connected(sock)
+    _, reported, selector = connected(sock)
     sock.incoming += [b"one", b"two"]
     selector.reports(READ)
-    assert told.data() == b"onetwo"
+    assert reported.data() == b"onetwo"
 
     def pause() -> None:
-        told.wanted = False
+        reported.wanted = False
 
-    told.then["data"] = pause
+    reported.then["data"] = pause
     sock.incoming += [b"three", b"four"]
     selector.reports(READ)
-    assert told.data() == b"onetwothree"
+    assert reported.data() == b"onetwothree"
 
 
 def test_what_came_before_an_error_of_writing_is_read() -> None:
     sock = Sock()
-    stream, told, selector = connected(sock)
+    stream, reported, selector = connected(sock)
     sock.failure = BrokenPipeError("gone")
     sock.incoming += [b"why", b""]
     stream.send(b"x")
@@ -229,46 +229,46 @@ def test_what_came_before_an_error_of_writing_is_read() -> None:
     assert not stream.over
     selector.reports(READ)
     selector.reports(READ)
-    assert told.said[1:] == [("data", b"why"), ("closed", sock.failure)]
+    assert reported.said[1:] == [("data", b"why"), ("closed", sock.failure)]
     assert sock.is_closed
 
 
 def test_tls_of_the_socket_goes_on_after_an_error_of_writing() -> None:
     """To shut the socket down would end TLS, and the next read would return bytes that are encrypted."""
     sock = Secure()
-    stream, told, selector = connected(sock)
+    stream, reported, selector = connected(sock)
     sock.failure = BrokenPipeError("gone")
     sock.incoming += [b"why", b""]
     stream.send(b"x")
     stream.moved_by.attend()
     assert sock.down == []
     selector.reports(READ)
-    assert told.said[1:] == [("data", b"why"), ("closed", sock.failure)]
+    assert reported.said[1:] == [("data", b"why"), ("closed", sock.failure)]
 
 
 def test_a_socket_that_the_application_closed_fails_when_it_is_written() -> None:
     sock = Sock()
-    stream, told, _ = connected(sock)
+    stream, reported, _ = connected(sock)
     sock.number, sock.failure = -1, OSError("bad file descriptor")
     stream.send(b"x")
     stream.moved_by.attend()
-    assert told.said[1:] == [("closed", sock.failure)]
+    assert reported.said[1:] == [("closed", sock.failure)]
 
 
 def test_a_socket_that_the_application_closed_fails_when_it_is_watched() -> None:
     sock = Sock()
-    stream, told, _ = connected(sock)
-    told.wanted = False
+    stream, reported, _ = connected(sock)
+    reported.wanted = False
     stream.moved_by.attend()
-    sock.number, told.wanted = -1, True
+    sock.number, reported.wanted = -1, True
     stream.moved_by.attend()
-    assert told.names() == ["opened", "closed"]
+    assert reported.names() == ["opened", "closed"]
     assert stream.over
 
 
 def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed() -> None:
     one, other = Sock(5), Sock(5)
-    first, told, selector = connected(one)
+    first, reported, selector = connected(one)
     one.number = -1
     second, _ = wire()
     WireSocket.opened(second, selector, other)
@@ -276,4 +276,4 @@ def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed(
     assert [key[0] for key in selector.keys.values()] == [other]
     first.moved_by.close()
     assert [key[0] for key in selector.keys.values()] == [other]
-    assert told.names() == ["opened"]
+    assert reported.names() == ["opened"]

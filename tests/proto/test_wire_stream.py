@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.loop_by_hand import Loop, Task, Until
-from proto.test_wire import Told, wire
+from proto.test_wire import Reported, wire
 from pusher_proto.driving import READ_SIZE, Wire, WireStream
 
 
@@ -47,9 +47,9 @@ class Hand:
     def __init__(self, abort_at: str = "") -> None:
         self.stream = Stream()
         self.wire: Wire
-        self.told: Told
-        self.wire, self.told = wire()
-        self.told.then[abort_at] = self.abort
+        self.reported: Reported
+        self.wire, self.reported = wire()
+        self.reported.then[abort_at] = self.abort
         self.loop = Loop(self.move)
         self.closed = 0
         self.loop.open(self.wire)
@@ -85,15 +85,15 @@ class Hand:
 
 def test_bytes_are_read_until_the_wire_is_over() -> None:
     hand = Hand()
-    assert hand.told.names() == ["opened"]
+    assert hand.reported.names() == ["opened"]
     hand.stream.arrived += [b"one", b"two"]
     hand.go_on()
-    assert hand.told.data() == b"onetwo"
+    assert hand.reported.data() == b"onetwo"
     hand.wire.close(abort=True)
     hand.stream.arrived.append(b"late")
     hand.go_on()
     assert hand.is_over()
-    assert hand.told.data() == b"onetwo"
+    assert hand.reported.data() == b"onetwo"
 
 
 def test_a_wire_that_is_over_ends_the_read_that_waits() -> None:
@@ -101,27 +101,27 @@ def test_a_wire_that_is_over_ends_the_read_that_waits() -> None:
     hand.abort()
     hand.go_on()
     assert hand.is_over()
-    assert hand.told.names() == ["opened", "closed"]
+    assert hand.reported.names() == ["opened", "closed"]
 
 
 def test_nothing_is_read_while_the_session_wants_nothing() -> None:
     hand = Hand()
-    hand.told.wanted = False
+    hand.reported.wanted = False
     hand.stream.arrived.append(b"one")
     hand.go_on()  # this read had begun
     hand.stream.arrived.append(b"two")
     hand.attend()
     hand.go_on()
-    assert hand.told.data() == b"one"
-    hand.told.wanted = True
+    assert hand.reported.data() == b"one"
+    hand.reported.wanted = True
     hand.attend()
     hand.go_on()
-    assert hand.told.data() == b"onetwo"
+    assert hand.reported.data() == b"onetwo"
 
 
 def test_a_pause_ends_with_the_wire() -> None:
     hand = Hand()
-    hand.told.wanted = False
+    hand.reported.wanted = False
     hand.stream.arrived.append(b"one")
     hand.go_on()
     hand.abort()
@@ -133,7 +133,7 @@ def test_the_end_of_the_stream_is_the_end_of_the_wire() -> None:
     hand = Hand()
     hand.stream.arrived.append(End())
     hand.go_on()
-    assert hand.told.said == [("opened",), ("closed", "")]
+    assert hand.reported.said == [("opened",), ("closed", "")]
     assert hand.is_over()
 
 
@@ -143,7 +143,7 @@ def test_an_error_of_the_stream_is_reported_by_its_cause() -> None:
     broken.__cause__ = OSError("reset")
     hand.stream.arrived.append(broken)
     hand.go_on()
-    assert hand.told.said == [("opened",), ("closed", broken.__cause__)]
+    assert hand.reported.said == [("opened",), ("closed", broken.__cause__)]
     assert hand.is_over()
 
 
@@ -155,9 +155,9 @@ def test_an_error_of_writing_is_reported_and_reading_goes_on() -> None:
     hand.go_on()
     hand.stream.arrived.append(b"a reason")
     hand.go_on()
-    assert hand.told.data() == b"a reason"
+    assert hand.reported.data() == b"a reason"
     hand.wire.eof()
-    assert hand.told.said[-1] == ("closed", broken)
+    assert hand.reported.said[-1] == ("closed", broken)
 
 
 def test_the_end_of_the_wire_cancels_the_task_that_writes() -> None:
@@ -187,7 +187,7 @@ def test_a_task_that_is_cancelled_from_outside_ends_the_wire() -> None:
     [task] = hand.loop.started
     task.cancel()
     hand.go_on()
-    assert hand.told.said == [("opened",), ("closed", "given up")]
+    assert hand.reported.said == [("opened",), ("closed", "given up")]
     assert hand.is_over()
 
 
@@ -217,7 +217,7 @@ def test_whenever_the_wire_ends_the_stream_is_closed_once_and_in_peace(
     hand.abort()
     hand.go_on()
     assert hand.is_over()
-    assert [name for name in hand.told.names() if name in ("opened", "closed")] == [
+    assert [name for name in hand.reported.names() if name in ("opened", "closed")] == [
         "opened",
         "closed",
     ]
@@ -236,7 +236,7 @@ def test_bytes_are_written_in_order_by_one_task_at_a_time(steps: list[str]) -> N
             hand.stream.room += 1
         hand.go_on()
         assert sent.startswith(b"".join(hand.stream.sent))
-        assert hand.told.sent() == sum(map(len, hand.stream.sent))
+        assert hand.reported.sent() == sum(map(len, hand.stream.sent))
     hand.stream.room = 100
     hand.go_on()
     assert b"".join(hand.stream.sent) == sent

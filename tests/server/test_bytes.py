@@ -77,7 +77,7 @@ def test_connections_are_kept_unless_asked_otherwise() -> None:
     assert old.closed == "end"
 
 
-def test_a_client_that_waits_to_be_told_is_told_to_go_on() -> None:
+def test_a_client_that_waits_to_be_asked_is_asked_to_go_on() -> None:
     world = World()
     wire = world.wire()
     head, _, body = form("/pusher/auth", {"Expect": "100-continue"}, socket_id="1.1").partition(

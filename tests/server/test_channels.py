@@ -239,7 +239,7 @@ def counts(client: Client) -> list[int]:
     ]
 
 
-def test_subscribers_are_told_how_many_they_are() -> None:
+def test_subscribers_get_their_count() -> None:
     world = World()
     first, second = world.client(), world.client()
     assert first.subscribe("room") == [
@@ -257,7 +257,7 @@ def test_subscribers_are_told_how_many_they_are() -> None:
     assert counts(first) == [2, 1, 2, 1]
 
 
-def test_large_channels_are_told_every_five_seconds() -> None:
+def test_counts_of_large_channels_are_sent_every_five_seconds() -> None:
     world = World()
     first, *others = [world.client() for _ in range(103)]
     for client in (first, *others):

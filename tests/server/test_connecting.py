@@ -193,7 +193,7 @@ def test_what_was_for_a_client_that_has_gone_is_not_sent() -> None:
     "apps",
     [[], [DEMO_APP, DEMO_APP], [DEMO_APP, App(id="1", key="other", secret="s")]],
 )
-def test_apps_must_be_told_apart(apps: list[App]) -> None:
+def test_apps_must_be_distinguished(apps: list[App]) -> None:
     with pytest.raises(ValueError):
         Server(apps)
 

@@ -94,7 +94,7 @@ def test_the_official_library_of_python_takes_them() -> None:
     assert library.validate_webhook(key, signature, request.body.decode() + " ") is None
 
 
-def test_members_client_events_and_cache_misses_are_told() -> None:
+def test_members_client_events_and_cache_misses_are_reported() -> None:
     world = Hooked()
     first, second = world.client(), world.client()
     first.subscribe("presence-room", {"user_id": "7", "user_info": {"a": 1}})

@@ -177,14 +177,14 @@ async def test_K4_each_of_many_refusals_is_that_of_its_channel(
             good.append(client.subscribe(fresh("news")))
             good.append(client.subscribe(fresh("private-orders")))
         with anyio.fail_after(TIMEOUT / 2):  # far below `subscribe_timeout`: by order, not by time
-            told = {}
+            reported = {}
             for _ in wrong:
                 failure = await first(failures)
                 assert isinstance(failure.error, SubscriptionError)
-                told[failure.channel] = failure.error.code
+                reported[failure.channel] = failure.error.code
             for channel in good:
                 await channel.wait_subscribed(TIMEOUT)
-        assert told == {name: code for name, (_, code) in wrong.items()}
+        assert reported == {name: code for name, (_, code) in wrong.items()}
 
 
 async def test_K5_a_refused_channel_beside_a_sign_in_is_not_the_refusal_of_the_sign_in(

@@ -331,7 +331,7 @@ def test_another_lock_is_installed(fake_tools: FakeTools) -> None:
     assert fake_tools.installations == [NPM_CI, NPM_CI]
 
 
-def test_a_failed_installation_is_told_by_its_last_lines_and_tried_again(
+def test_a_failed_installation_is_reported_by_its_last_lines_and_tried_again(
     fake_tools: FakeTools,
 ) -> None:
     fake_tools.add("npm", "i=0; while [ $i -lt 50 ]; do echo line $((i += 1)) >&2; done; exit 3")

@@ -262,9 +262,9 @@ class Wire:
 
     def _decrypt(self, tls: Tls, data: bytes) -> None:
         data = tls.decrypt(data)
-        told = False
+        reported = False
         if tls.established and self.state in _SHAKING_HANDS:
-            told = True
+            reported = True
             self._enter(WireInput.SECURED)
             self._trace.secured(tls.describe)
             if self._is_unknown:
@@ -272,10 +272,10 @@ class Wire:
             else:
                 self._tell(self._session.tls_started, self.number)
         if data and self.state is not _OVER:
-            told = True
+            reported = True
             self._tell(self._session.receive_data, self.number, data)
         self._check_tls(tls)
-        if not told:
+        if not reported:
             # The handshake, or another record without data, may need an answer.
             self._tell(_no_input)
 
