@@ -83,6 +83,7 @@ class Client(Waiting, ClientBase[Binding, Channel, User], Source):
 
         That includes events that wait in an outbox, over reconnects. Raises `ConnectionEnded` when a connection ends
         before the answer, so that events may be lost, `NotConnected` when there is none and nothing waits,
+        `AuthorizationError` or `SubscriptionError` when the remaining events wait for a channel that is refused,
         `ConnectionFailed`, `ClientClosed`, and `PusherTimeout` after `timeout` seconds, or when an event waited longer
         than its `max_age`.
         """

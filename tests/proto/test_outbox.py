@@ -25,6 +25,7 @@ from pusher_proto import (
     OutboxFull,
     PusherTimeout,
     RateLimited,
+    SubscriptionError,
     UnsupportedFeature,
 )
 from pusher_proto._base.timers import Timer, Timers
@@ -418,6 +419,26 @@ def test_a_flush_that_finds_everything_confirmed_needs_no_connection() -> None:
     with client.no_time():
         client._wait(flushing, 60)
     assert heard.take() == [("client-x", 1)]
+
+
+def test_a_flush_ends_when_only_channels_that_are_refused_wait() -> None:
+    world, client, room, heard = away()
+    world.act(world.server.refuse_channel, "private-no", message="no", code=4009)
+    refused = client.subscribe("private-no").outbox(max_age=None)
+    room.trigger("client-a", 1, queue=True)
+    refused.trigger("client-b", 2)
+    world.network.refuse = False
+    with pytest.raises(SubscriptionError, match="the server refused 'private-no': no"):
+        flush(client, None)
+    world.run(1)
+    assert heard.take() == [("client-a", 1)]
+    assert refused.waiting_events == 1
+    with pytest.raises(SubscriptionError):  # each call says so
+        flush(client, None)
+    world.act(world.server.allow_channel, "private-no")
+    refused.subscribe()
+    flush(client)
+    assert refused.waiting_events == 0
 
 
 def test_a_flush_ends_when_nothing_can_go_out_any_more() -> None:

@@ -128,6 +128,10 @@ class ClientEvents:
         """Return whether an event waits whose number is at most `number`."""
         return bool(self._waiting) and next(iter(self._waiting)) <= number
 
+    def waited_for(self, number: int) -> list[str | None]:
+        """Return the channels of the waiting events whose number is at most `number`: one for each event."""
+        return [waiting.channel for waiting in self._waiting.values() if waiting.number <= number]
+
     # Commands.
 
     def trigger(

@@ -107,6 +107,12 @@ class Checks:
         if refused is not None:
             raise fresh(refused)
 
+    def any_possible(self, scopes: Iterable[str | None]) -> None:
+        """Raise the error of one of these channels if no further attempt is planned for any of them."""
+        refused = [None if scope is None else self._refused(scope) for scope in scopes]
+        if refused and refused[0] is not None and all(refused):
+            raise fresh(refused[0])
+
     def awaited(self, scope: str | None) -> None:
         """Do the same as `scope` for a wait that started while the client was open."""
         if self._session.closed and self._delivery.terminal_error is None:

@@ -25,7 +25,8 @@ class Flush:
     def check(self) -> bool | Pending:
         """Return True when the server has answered the ping.
 
-        Raises `NotConnected`, `ConnectionEnded` when events may be lost, and `PusherTimeout` when events were dropped.
+        Raises `NotConnected`, `ConnectionEnded` when events may be lost, `PusherTimeout` when events were dropped, and
+        the error of a channel that is refused when only events of such channels wait.
         """
         session, events = self._host.session, self._host.session.client_events
         if self._upto is None:
@@ -45,6 +46,7 @@ class Flush:
             )
         if events.waits(self._upto):
             self._host.checks.alive()
+            self._host.checks.any_possible(events.waited_for(self._upto))
             return PENDING
         if gone:
             return True  # the server had confirmed everything before the connection ended
