@@ -37,7 +37,7 @@ from pusher_proto.states import CallState
 
 SOCKET = "1.1"
 ENDPOINT = AuthEndpoint("https://app.test/auth")
-GRANT = AuthResponse("KEY:5ec2e7")
+RESPONSE = AuthResponse("KEY:5ec2e7")
 GOOD = HttpResponse(200, Headers(), b'{"auth":"KEY:5ec2e7"}')
 
 
@@ -152,7 +152,7 @@ class World:
             self.authorizations._pool_answered(number, outcome, self.now)
             self.call()
 
-    def authorized(self, number: int, result: object = GRANT) -> None:
+    def authorized(self, number: int, result: object = RESPONSE) -> None:
         """Let the application answer."""
         self.authorizations.call_ended(number, result, self.now)
         self.call()
@@ -191,8 +191,8 @@ class World:
 
 
 def test_a_ready_authorization_is_the_answer() -> None:
-    assert World(GRANT).ask() is GRANT
-    assert World().ask(auth=GRANT) is GRANT
+    assert World(RESPONSE).ask() is RESPONSE
+    assert World().ask(auth=RESPONSE) is RESPONSE
 
 
 def test_an_own_key_signs_at_once() -> None:
@@ -203,9 +203,9 @@ def test_an_own_key_signs_at_once() -> None:
 
 def test_what_was_given_for_one_channel_counts_before_what_counts_for_all() -> None:
     world = World(OwnKey("KEY", "secret"))
-    assert world.ask(auth=GRANT) is GRANT
+    assert world.ask(auth=RESPONSE) is RESPONSE
     assert isinstance(world.ask(auth=ENDPOINT), int)
-    assert isinstance(world.ask(auth=lambda _: GRANT), int)
+    assert isinstance(world.ask(auth=lambda _: RESPONSE), int)
     assert (world.endpoint.under_way, world.asked) == ([1], [2])
 
 
@@ -251,8 +251,8 @@ def test_names_of_a_server_of_one_s_own_are_signed_when_the_options_allow_them()
     ("auth", "channel", "message"),
     [
         (AuthResponse(""), "private-x", "the authorization has no `auth`"),
-        (GRANT, None, "the authorization has no user_data with an id"),
-        (GRANT, "private-encrypted-x", "the authorization has no shared_secret of 32 bytes in base64"),
+        (RESPONSE, None, "the authorization has no user_data with an id"),
+        (RESPONSE, "private-encrypted-x", "the authorization has no shared_secret of 32 bytes in base64"),
         (OwnKey("KEY", "s"), "private-encrypted-x",
          "OwnKey has no `master_key`, and 'private-encrypted-x' is encrypted"),
     ],
@@ -271,7 +271,7 @@ def test_the_application_is_asked_and_its_authorization_is_the_answer() -> None:
     number = world.number("presence-x")
     assert world.effects == [Authorize(number, AuthRequest(SOCKET, "presence-x"))]
     world.authorized(number)
-    assert world.answers == [(AuthRequest(SOCKET, "presence-x"), GRANT)]
+    assert world.answers == [(AuthRequest(SOCKET, "presence-x"), RESPONSE)]
     assert world.timers.next() is None
 
 
@@ -344,7 +344,7 @@ def test_D1_an_application_that_never_answers_holds_others_up_for_three_times_au
     assert world.asked == [3]
     world.authorized(3)
     assert world.reported() == [("private-b", "authorization"), ("private-c", "authorization")]
-    world.authorized(1, GRANT)  # at last
+    world.authorized(1, RESPONSE)  # at last
     assert (world.reported(), world.timers.next()) == ([], None)
 
 
@@ -453,7 +453,7 @@ def test_the_endpoint_is_asked_and_its_answer_is_the_answer() -> None:
     number = world.number()
     assert world.endpoint.bodies == [b"socket_id=1.1&channel_name=private-x"]
     world.answered(number)
-    assert world.answers == [(AuthRequest(SOCKET, "private-x"), GRANT)]
+    assert world.answers == [(AuthRequest(SOCKET, "private-x"), RESPONSE)]
     assert world.timers.next() is None
 
 
@@ -1063,7 +1063,9 @@ class Askers(RuleBasedStateMachine):
         self.pending[number] = channel
         self.settle()
 
-    @rule(which=st.integers(0, 40), result=st.sampled_from([GRANT, None, LookupError(), OSError()]))
+    @rule(
+        which=st.integers(0, 40), result=st.sampled_from([RESPONSE, None, LookupError(), OSError()])
+    )
     def application_answers(self, which: int, result: object) -> None:
         number = self.pick(which)
         self.out.discard(number)

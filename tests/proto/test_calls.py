@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proto.scripted import Script, connected, forgetful
-from proto.test_auth_requests import BATCH, ENDPOINT, GRANT, SOCKET, World
+from proto.test_auth_requests import BATCH, ENDPOINT, RESPONSE, SOCKET, World
 from pusher_proto._wire.http import Headers, HttpResponse
 from pusher_proto.auth import AuthEndpoint, AuthRequest, AuthResponse
 from pusher_proto.effects import Authorize, AuthorizeMany, CallApplication, CancelCall
@@ -68,7 +68,7 @@ def test_D1_a_channel_is_not_asked_for_again_before_its_call_has_returned() -> N
     assert world.asked == [1, other]
     world.passes(100)
     assert world.asked == []
-    world.authorized(1, GRANT)  # late: for nothing
+    world.authorized(1, RESPONSE)  # late: for nothing
     assert world.asked == [again]
     world.authorized(again)
     assert world.reported() == [("private-b", NEVER), ("private-a", "authorization")]

@@ -120,11 +120,6 @@ def test_a_longer_message_is_refused_at_its_header(head: bytes, pieces: Pieces, 
     assert receive(client, [b"x" * 1001, frame(b"p", PING)]) == ([], b"")
 
 
-def test_a_message_has_at_least_one_frame(fast: bool) -> None:
-    with pytest.raises(ValueError, match="max_fragments"):
-        upgraded(fast=fast, max_fragments=0)
-
-
 @in_any_pieces
 def test_a_message_of_too_many_frames_is_refused(pieces: Pieces, fast: bool) -> None:
     client = upgraded(fast=fast, max_fragments=3)

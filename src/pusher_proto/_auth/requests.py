@@ -123,7 +123,8 @@ class AuthRequests:
         if request is not None:
             self._forget(request, now)
             self._start_waiting(now)
-            if self._answers:  # a request that started in its place failed at once
+            if self._answers:
+                # A request that started instead failed at once. Deliver that after the command that cancels this one.
                 self._timers.set(Timer.GATHER, now)
 
     def drop_all(self, now: float) -> None:

@@ -30,7 +30,7 @@ class Timer(Enum):
     FETCH = "the delay before the events of a gap are fetched again"
     FETCH_CALL = "one call of a function that fetches events: until its slot is free"
     PAUSED = "a pause of reading that is over: a ping shows when the server's buffers are empty"
-    GATHER = "collecting the authorizations of one batch request: until the end of the current turn"
+    GATHER = "the current turn: at its end requests for authorizations are sent together, and answers delivered"
     REAUTHORIZE = "the delay before the authorization of a channel is requested again after a temporary failure"
     LOOK = "the client's next look at consumers that hold up others, and at waits that ended"
     TRIGGER = "the client events that wait until the rate allows them"

@@ -58,8 +58,6 @@ class Frames:
     def __init__(
         self, *, max_message_size: int, max_fragments: int, control_frame_rate: int, fast: bool
     ) -> None:
-        if max_fragments < 1:
-            raise ValueError("max_fragments must be at least 1")
         self.output = bytearray()
         self._max_message_size = max_message_size
         self._max_fragments = max_fragments
