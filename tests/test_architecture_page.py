@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from proto.fake_client import publish, room
+from proto.scripted import connected
+from proto.test_channel import calls_of
+from pusher_proto import AuthEndpoint, OpenTransport
+
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 STEPS = re.findall(r"\| `(src/[\w/.]+\.py)` \| (?:`([\w.]+)`)? ?\|$", PAGE, re.MULTILINE)
@@ -34,8 +39,41 @@ def test_each_named_function_exists(path: str, name: str) -> None:
         body = found[0].body
 
 
-def test_both_walks_are_there() -> None:
-    assert len(STEPS) >= 25
+def walk(title: str) -> list[tuple[str, str]]:
+    """Return the steps of a walk in the core, without the driver's, as `calls_of` returns them."""
+    section = PAGE.partition(f"## {title}")[2].partition("\n## ")[0]
+    steps = re.findall(r"\| `(src/[\w/.]+\.py)` \| `([\w.]+)` \|$", section, re.MULTILINE)
+    core = [step for step in steps if "pusher_proto" in step[0] and "/driving/" not in step[0]]
+    return [(Path(path).name, name.split(".")[-1]) for path, name in core]
+
+
+def test_a_byte_takes_the_steps_of_the_page() -> None:
+    world, _, channel = room()
+    stream = channel.events("price")
+    called = calls_of(lambda: publish(world, 7))
+    assert [event.data for event in stream.ready()] == [7]
+    steps = walk("A byte on its way to a handler")
+    assert len(steps) >= 8
+    assert [step for step in steps if step not in called] == []
+
+
+def test_a_subscribe_takes_the_steps_of_the_page_in_their_order() -> None:
+    script = connected(auth=AuthEndpoint("http://auth.test/"))
+    session, now = script.session, script.now
+    body = b'{"auth":"key:signature"}'
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    def subscribe() -> None:
+        session.subscribe("private-a", now=now)
+        opened = session.next_effect()
+        assert isinstance(opened, OpenTransport)
+        session.transport_opened(opened.transport, now=now)
+        session.receive_data(opened.transport, response, now=now)
+
+    called = iter(calls_of(subscribe))
+    steps = walk("A `subscribe` on its way to the wire")[1:]  # without the client's
+    assert len(steps) >= 14
+    assert [step for step in steps if step not in called] == []  # `in` moves on to the step
 
 
 @pytest.mark.parametrize("room", ROOMS)
