@@ -13,9 +13,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.strategies import tried
-from pusher_proto import ChannelEvent
+from pusher_proto import ChannelEvent, ProtocolMessage
 from pusher_proto._protocol import channel_messages
-from pusher_proto._protocol.channel_messages import event_of, read_plain
+from pusher_proto._protocol.channel_messages import READERS, event_of, read_plain
 from pusher_proto._wire.envelope import MAX_DEPTH, BadMessage, decode
 from pusher_proto._wire.fast_lane import LONG
 
@@ -166,3 +166,17 @@ def test_data_that_is_no_string_is_measured_where_it_can_be_deep() -> None:
         if levels == MAX_DEPTH:
             with pytest.raises(BadMessage):
                 decode(text)
+
+
+@pytest.mark.parametrize("name", ["pusher:cache_miss", "pusher_internal:member_added"])
+def test_the_reader_for_protocol_messages_leaves_them_and_reads_events(name: str) -> None:
+    reader = READERS[ProtocolMessage]
+
+    def text(event: str) -> bytes:
+        return json.dumps({"event": event, "channel": "c", "data": "1"}).encode()
+
+    assert reader.short(text("e")) == reader.long(memoryview(text("e"))) == read_plain(text("e"))
+    with pytest.raises(ValueError, match=r"^$"):
+        reader.short(text(name))
+    with pytest.raises(ValueError, match=r"^$"):
+        reader.long(memoryview(text(name)))
