@@ -39,8 +39,9 @@ from ._channels.error_attribution import suspicion
 from ._channels.subscribing import Subscribing
 from ._channels.subscriptions import Subscriptions
 from ._channels.user import User, UserSnapshot
-from ._connection.connector import Connector, Reports
+from ._connection.connector import Connector
 from ._connection.ledger import PingCounts
+from ._connection.reports import Reports
 from ._session.dispatch import Dispatch
 from ._session.event_queue import EventQueue
 from ._session.parts import Parts, fire

@@ -9,13 +9,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .._base.checks import is_int
 from .._base.timers import Timer, Timers
 from .._connection.connector import Connector
 from .._connection.ledger import RequestKind, Verdict
 from .._protocol.control import ErrorReceived, read_error
 from .._protocol.failures import Cause, cause_of_refusal
-from .._wire.envelope import encode, text_of, value_of
+from .._wire.envelope import encode, text_of
 from .._wire.secretbox import check_available
 from ..auth import Auth, AuthRequest, AuthResponse
 from ..errors import (
@@ -31,7 +30,6 @@ from ..events import (
     ProtocolViolation,
     ServerError,
     Subscribed,
-    SubscriptionCount,
     Unsubscribed,
 )
 from ..names import ChannelKind, check_channel, is_cache, kind_of
@@ -47,7 +45,8 @@ from .error_attribution import (
     refusal_of,
     says_not_subscribed,
 )
-from .roster import BadPresence, Roster
+from .notices import Notices
+from .roster import BadPresence
 from .subscribing import Subscribing
 from .user import User
 
@@ -87,8 +86,7 @@ class Subscriptions:
         """The number of the ping after `leave_all`; None before it was called."""
         self._unsettled: dict[str, None] = {}
         """The encrypted cache channels that were subscribed since the last pong."""
-        self.drifts = 0
-        """How many messages about members contradicted a roster."""
+        self.notices: Notices = Notices(connector.emit)
         self._abandoned: dict[str, int] = {}
         """How many subscribes of removed channels are unanswered: a late success is followed by an unsubscribe."""
         self._last_success: str | None = None
@@ -278,14 +276,16 @@ class Subscriptions:
                 self._refuse(name, read_refusal(event), now)
             case "pusher_internal:subscription_count":
                 if channel is not None and channel.receives:
-                    self._count(channel, event)
+                    self.notices.count(channel, event)
             case "pusher:cache_miss":
                 if channel is not None and channel.receives:
                     channel.cache_missed()
                     self._emit(CacheMiss(name))
             case "pusher_internal:member_added" | "pusher_internal:member_removed":
                 if channel is not None and channel.roster is not None:
-                    self._member(channel, channel.roster, event, now)
+                    own_removed = self.notices.member(channel, channel.roster, event)
+                    if own_removed and self._renewals.may_rejoin(name, now):
+                        self._renew(channel, now, now)
             case _:
                 pass  # an event of the protocol that this client does not know
 
@@ -447,38 +447,6 @@ class Subscriptions:
             check_available()
         self.channels[name] = channel
         return channel
-
-    def _member(self, channel: Channel, roster: Roster, event: ChannelEvent, now: float) -> None:
-        joined = event.name.endswith("member_added")
-        try:
-            if channel.state is not C.SUBSCRIBED:
-                roster.note(event.wire_data, joined=joined)
-                return
-            if not joined and channel.is_cached(event.name):
-                return  # on Reverb it can be the cached event of a presence-cache channel
-            before = roster.drifts
-            change = roster.add(event.wire_data) if joined else roster.remove(event.wire_data)
-            self.drifts += roster.drifts - before
-            if not joined and change is None and roster.is_own(event.wire_data):
-                # Other clients no longer see this client's member, although it is subscribed.
-                if self._renewals.may_rejoin(channel.name, now):
-                    self._renew(channel, now, now)
-                return
-        except BadPresence as error:
-            self._emit(ProtocolViolation(str(error), excerpt(event.raw_data)))
-        else:
-            if change is not None:
-                self._emit(change)
-
-    def _count(self, channel: Channel, event: ChannelEvent) -> None:
-        data = value_of(event.wire_data)
-        count = data.get("subscription_count") if isinstance(data, dict) else None
-        if not is_int(count) or count < 0:
-            what = "a subscription_count without a count"
-            self._emit(ProtocolViolation(what, excerpt(event.raw_data)))
-        else:
-            channel.counted(count)
-            self._emit(SubscriptionCount(channel.name, count))
 
     def _left(self, channel: Channel, now: float, *, answered: bool) -> None:
         """Remove a channel that was unsubscribed before its subscribe was answered, and send the unsubscribe."""

@@ -7,7 +7,6 @@ step follows a failure, and `Attempts` decides when.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from .._base.backoff import Rng
 from .._base.logs import logger
@@ -35,9 +34,10 @@ from ..states import SESSION, SessionInput, SessionState, Watcher, advance, unwa
 from .attempts import Attempts
 from .ledger import Ledger, RequestKind
 from .link import Link
+from .reports import Reports
 from .wording import PHASES, error_text
 
-__all__ = ["Connector", "Reports"]
+__all__ = ["Connector"]
 
 S, G = SessionState, SessionInput
 _TRYING = (S.OPENING, S.UPGRADING, S.GREETING, S.WAITING)
@@ -50,19 +50,6 @@ _PUBLIC = {
     S.CLOSED: ConnectionState.DISCONNECTED,
 }
 _log = logger("connection")
-
-
-class Reports(NamedTuple):
-    """Functions of the session that the connector calls."""
-
-    emit: Callable[[Event], None]
-    """Emits an event for the application."""
-    established: Callable[[float], None]
-    """Called with the time when a connection is established: it has a socket id."""
-    lost: Callable[[float, float], None]
-    """Called at the end of a connection or attempt, with the time of the end and of the last received byte."""
-    authorizing: Callable[[], bool]
-    """Returns whether an authorization is pending, or has failed and will be requested again."""
 
 
 class Connector:

@@ -47,7 +47,7 @@ class Parts(NamedTuple):
             violations,
             connector.round_trip,
             reading_paused=connector.pauses,
-            roster_drifts=self.subscriptions.drifts,
+            roster_drifts=self.subscriptions.notices.drifts,
             calls_hanging=len(hanging),
             gaps_closed=catch_ups.gaps_closed,
             gaps_not_closed=catch_ups.gaps_not_closed,
