@@ -39,6 +39,7 @@ from pusher_proto import (
     OwnKey,
     Progress,
     ProgressState,
+    ProtocolMessage,
     PusherTimeout,
     SubscriptionError,
     UnsupportedFeature,
@@ -1134,6 +1135,21 @@ async def every_message_can_be_had(driver: Driver, server: RunningServer) -> Non
             "pusher_internal:subscription_succeeded",
         ]
         assert names[-1] == "n"
+
+
+@scenario
+async def messages_of_the_protocol_can_be_had_alone(driver: Driver, server: RunningServer) -> None:
+    async with driver(quick(server)) as client:
+        stream = client.events(ProtocolMessage)
+        room = client.subscribe("room")
+        await room.wait_subscribed(5)
+        server.publish("room", "n", 1)
+        server.send_raw(None, '{"event":"maintenance","data":"soon"}')
+        names: list[str] = []
+        while names[-1:] != ["maintenance"]:
+            names.append((await stream.next(5)).event)
+        assert "pusher_internal:subscription_succeeded" in names
+        assert "n" not in names
 
 
 @scenario
