@@ -82,17 +82,16 @@ class WatchedServer(Server):
             if auth is not None:
                 said: Any = data.get("channel_data")
                 self._check(
-                    auth,
-                    *(sign_channel(key, s, socket.id, channel, said) for s in self._secrets),
+                    auth, lambda secret: sign_channel(key, secret, socket.id, channel, said)
                 )
         elif message.event == "pusher:unsubscribe":
             self.repeats.discard((socket.id, str(data["channel"])))
         elif message.event == "pusher:signin":
             user: Any = data["user_data"]
-            self._check(auth, *(sign_user(key, s, socket.id, user) for s in self._secrets))
+            self._check(auth, lambda secret: sign_user(key, secret, socket.id, user))
 
-    def _check(self, auth: object, *good: str) -> None:
-        if auth not in good:
+    def _check(self, auth: object, sign: Callable[[str], str]) -> None:
+        if not any(auth == sign(secret) for secret in self._secrets):
             raise Broken("an authorization was used that is not for this connection")
 
 

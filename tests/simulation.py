@@ -383,8 +383,7 @@ class World:
     def _deliver(self, wire: Wire, data: bytes, arrive: Callable[[Wire, bytes], None]) -> None:
         """Let `data` arrive, after everything sent before: bytes of one connection never overtake each other."""
         size = self.network.chunk or len(data)
-        way = wire.arrivals
-        key = arrive.__name__
+        way, key = wire.arrivals, arrive.__name__
         way[key] = at = max(way.get(key, 0.0), self.now + self.network.latency)
         if len(data) <= size:
             self.at(at - self.now, partial(arrive, wire, data))

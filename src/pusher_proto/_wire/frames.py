@@ -318,10 +318,12 @@ class Frames:
         opcode = held[0] & 0x0F
         if opcode == 1 or (opcode == 0 and self._is_text):
             start = 2 if held[1] < 126 else 4 if held[1] == 126 else 10
-            fresh = bytes(held[start + self._checked :])
+            fresh = held[start + self._checked :]
             self._checked += len(fresh)
+            if not self._cut and fresh.isascii():
+                return
             try:
-                self._check_text(fresh)
+                self._check_text(bytes(fresh))
             except UnicodeDecodeError:
                 self._fail(1007, _NOT_UTF8, items)
 

@@ -171,7 +171,8 @@ class Server(Controls):
             known.last_received = now
             known.receive_data(data)
             self._pump(known, now)
-        self._settle(now)
+        if self._ended:
+            self._settle(now)
 
     def connection_closed(self, connection: int, *, now: float) -> None:
         """Report that a client has disconnected. The caller closes its own end; no effect asks for it."""
