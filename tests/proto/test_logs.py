@@ -88,6 +88,24 @@ def test_an_error_of_the_server_is_a_warning(heard: Heard) -> None:
     ]
 
 
+def test_errors_of_the_server_are_counted_by_their_code(heard: Heard) -> None:
+    script = script_connected()
+    for _ in range(100):
+        script.text(error_message(4301, "too fast"))
+    script.text(error_message(4302, "another"))
+    loud = [r.getMessage() for r in heard.records if r.levelno == logging.WARNING]
+    assert len(loud) == 8
+    assert loud[0] == "the server sent an error (4301): too fast"
+    assert loud[6] == "the server sent an error (4301): too fast (64 times so far)"
+    assert loud[7] == "the server sent an error (4302): another"
+    assert sum("too fast" in r.getMessage() for r in heard.records) >= 100
+    heard.clear()
+    for code in range(1000):
+        script.text(error_message(10_000 + code, "many codes"))
+    assert sum(r.levelno == logging.WARNING for r in heard.records) < 80
+    assert len(script.session._dispatch._errors) < 80
+
+
 def test_an_authorization_that_cannot_be_got_is_an_error(heard: Heard) -> None:
     world = World()
     client = connected(world, world.options(auth=AuthEndpoint("http://pusher.test/pusher/auth")))

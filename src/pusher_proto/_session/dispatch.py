@@ -32,13 +32,18 @@ from .event_queue import EventQueue
 
 __all__ = ["Dispatch"]
 
+_MOST_CODES = 64
+"""How many codes of errors are counted separately; all others are counted together."""
+
 _log = logger("session")
 
 
 class Dispatch:
     """Passes the items of a link to the parts of the session that process them."""
 
-    __slots__ = ("_catch_ups", "_connector", "_events", "_subscriptions", "_user", "messages")
+    __slots__ = (
+        "_catch_ups", "_connector", "_errors", "_events", "_subscriptions", "_user", "messages",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,6 +58,8 @@ class Dispatch:
         self._subscriptions = subscriptions
         self._user = user
         self._catch_ups = catch_ups
+        self._errors: dict[int | None, int] = {}
+        """How many errors with each code the server sent, for the log."""
         self.messages: int = 0
         """How many messages were received."""
 
@@ -116,6 +123,13 @@ class Dispatch:
         else:
             _log.debug("dropped %s: its channel is unknown", excerpt(event.name, 64))
 
+    def _count_error(self, code: int | None) -> int:
+        """Count an error of the server; return how many errors with this code there were."""
+        known = code in self._errors or len(self._errors) < _MOST_CODES
+        key = code if known else None  # the server chooses the codes
+        count = self._errors[key] = self._errors.get(key, 0) + 1
+        return count
+
     def _emit_message(self, text: bytes) -> None:
         """Emit a `Message`, if its class is wanted.
 
@@ -144,8 +158,9 @@ class Dispatch:
             case Greeted():
                 connector.greeted(item.socket_id, now)
             case ErrorReceived():
-                message = excerpt(item.message)
-                _log.warning("the server sent an error (%s): %s", item.code, message)
+                count = self._count_error(item.code)
+                text = "the server sent an error (%s): %s"
+                log_seldom(_log, logging.WARNING, count, text, item.code, excerpt(item.message))
                 if self._subscriptions.error(item, now):
                     connector.forget_error()
             case Malformed():
