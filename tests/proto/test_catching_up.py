@@ -926,6 +926,36 @@ def test_held_messages_count_in_the_receive_buffer() -> None:
     assert story.client.reads
 
 
+def test_held_messages_do_not_keep_the_pong_after_a_pause_from_being_read() -> None:
+    story = Story(before=1, receive_buffer=2000).run()
+    story.said()
+    story.log.add(200)
+    story.run(3)
+    assert not story.client.reads
+    taken: Seen = []
+    for _ in range(20):
+        taken += story.said()
+        story.run(0.1)
+    assert taken == list(range(1, 201))
+    assert story.client.stats.gaps_not_closed == 0
+
+
+def test_held_messages_do_not_keep_the_confirmation_after_a_loss_from_being_read() -> None:
+    story = Story(before=0, receive_buffer=2000)
+    story.client.calls_take = 20.0
+    story.run(1)
+    story.log.add(60)
+    story.run(1)
+    assert not story.client.reads
+    story.client.calls_take = 0.0
+    story.lose().client.wait_connected()
+    story.run(1)
+    assert story.channel.state is ChannelState.SUBSCRIBED
+    story.run(25)
+    assert story.said() == list(range(60))
+    assert story.client.stats.gaps_not_closed == 0
+
+
 def test_closing_cancels_the_calls() -> None:
     story = Story()
     story.client.calls_take = 5.0

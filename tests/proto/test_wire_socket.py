@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from proto.test_wire import Reported, wire
 from pusher_proto.driving import READ_SIZE, SMALL_READ, Wire, WireSocket
+from pusher_proto.driving.sockets import checked_socket
 
 READ, WRITE = 1, 2
 
@@ -277,3 +279,12 @@ def test_the_next_socket_may_have_the_number_of_one_that_the_application_closed(
     first.moved_by.close()
     assert [key[0] for key in selector.keys.values()] == [other]
     assert reported.names() == ["opened"]
+
+
+def test_a_socket_is_checked_and_does_not_block_from_then_on() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert checked_socket(one) is one
+        assert not one.getblocking()
+    with pytest.raises(TypeError, match="connect= returns a connected socket, not int, which has"):
+        checked_socket(5)

@@ -35,6 +35,12 @@ Ended = Callable[[int, object, float], None]
 IsNew = Callable[[CatchUp, ChannelEvent, int], bool]
 """The type of `CatchUp.is_new`, and of the functions of a recording and a replay that replace it."""
 
+_COUNTED = (S.FETCHING, S.RETRYING)
+"""The states whose held messages count in the receive buffer.
+
+In the others an answer of the server ends the hold. It could not be received if held messages paused reading.
+"""
+
 _HOLE: Final = None
 """Marks a place among the held messages where others may be missing."""
 
@@ -45,7 +51,7 @@ class Queue(Protocol):
     """The queue of events for the application."""
 
     held: int
-    """The bytes of messages that are held before the queue."""
+    """The bytes of held messages that count in the receive buffer."""
 
     def append(self, event: Event, /) -> None:
         """Queue a received message."""
@@ -53,16 +59,16 @@ class Queue(Protocol):
     def emit(self, event: Event) -> None:
         """Queue another event."""
 
-    def release(self, size: int) -> None:
-        """Report that held messages of `size` bytes were queued or dropped."""
+    def count_held(self, change: int) -> None:
+        """Report that the bytes of held messages that are counted have changed."""
 
 
 class CatchingUp:
     """Catches up on one channel."""
 
     __slots__ = (
-        "_all", "_attempt", "_call", "_channel", "_error", "_held", "_name", "_size", "memory",
-        "state",
+        "_all", "_attempt", "_call", "_channel", "_counted", "_error", "_held", "_name", "_size",
+        "memory", "state",
     )  # fmt: skip
 
     def __init__(self, catch_ups: CatchUps, channel: Channel, memory: CatchUp) -> None:
@@ -76,6 +82,8 @@ class CatchingUp:
         """The held messages, and a `_HOLE` at each place where others may be missing."""
         self._size = 0
         """Their bytes."""
+        self._counted = 0
+        """How many of these bytes count in the receive buffer: all or none."""
         self._call: Call | None = None
         """The pending call of the function, in FETCHING."""
         self._attempt = 0
@@ -100,7 +108,9 @@ class CatchingUp:
         self._held.append(event)
         size = size_of(event)
         self._size += size
-        self._all.events.held += size
+        if self.state in _COUNTED:
+            self._counted += size
+            self._all.events.held += size
 
     def confirmed(self, now: float) -> None:
         """Start to fetch: the server confirmed the subscription, or answered the ping after a pause."""
@@ -112,6 +122,7 @@ class CatchingUp:
             return
         self._attempt, self._error = 0, None
         self._move(G.CONFIRM)
+        self._count()
         self._fetch(now)
 
     def lost(self, since: float | None) -> None:
@@ -177,6 +188,7 @@ class CatchingUp:
         self._stop()
         self._move(given)
         self._mark_hole()
+        self._count()
 
     def _mark_hole(self) -> None:
         """Record that messages after the held ones may be missing."""
@@ -289,10 +301,15 @@ class CatchingUp:
     def _free(self) -> list[ChannelEvent | DecryptionFailed | None]:
         """Remove and return the held messages."""
         held, self._held = self._held, []
-        size, self._size = self._size, 0
-        if size:
-            self._all.events.release(size)
+        self._size = 0
+        self._count()
         return held
+
+    def _count(self) -> None:
+        """Count the held messages in the receive buffer, or no longer; that pauses or resumes reading."""
+        before, self._counted = self._counted, self._size if self.state in _COUNTED else 0
+        if self._counted != before:
+            self._all.events.count_held(self._counted - before)
 
     def _deliver(self, event: ChannelEvent | DecryptionFailed, window: int) -> None:
         if not isinstance(event, ChannelEvent) or self._is_new(event, window):

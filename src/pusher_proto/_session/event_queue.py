@@ -39,7 +39,7 @@ class EventQueue(deque[Event]):
         self.violations: int = 0
         """How many `ProtocolViolation` were queued."""
         self.held: int = 0
-        """The bytes of messages that are held before the queue, while missed events are fetched."""
+        """The bytes of messages that are held before the queue, while the application fetches missed events."""
         self._recount = recount
 
     def emit(self, event: Event) -> None:
@@ -64,9 +64,9 @@ class EventQueue(deque[Event]):
         if self.bytes >= self.recount_at:
             self._recount()
 
-    def release(self, size: int) -> None:
-        """Report that held messages of `size` bytes were queued or dropped."""
-        self.held -= size
+    def count_held(self, change: int) -> None:
+        """Report that the bytes of held messages that are counted have changed."""
+        self.held += change
         self._recount()
 
     def waiting(self) -> int:
