@@ -41,7 +41,11 @@ class HeadReader:
         """
         part, rest = data[: self._room], data[self._room :]
         self._room -= len(part)
+        # Behind its first byte, which h11 checks, a head can only end with a line.
+        incomplete = bool(part) and b"\n" not in part and self.http.trailing_data[0] != b""
         self.http.receive_data(part)
+        if incomplete and self._room:
+            return None, rest
         event = self.http.next_event()
         # h11's events are abstract classes, on which isinstance() takes ten times as long.
         while type(event) is h11.InformationalResponse and event.status_code != 101:

@@ -112,13 +112,13 @@ class Connection:
     def next_item(self) -> Item | None:
         """Return the next complete request or message, if it may be handled now."""
         match self.state:
+            case State.OPEN | State.CLOSING:
+                return self._next_message()
             case State.READING:
                 return self._next_request()
             case State.ANSWERING:
                 self._limit_waiting()
                 return None
-            case State.OPEN | State.CLOSING:
-                return self._next_message()
             case State.STREAMING:
                 self._http.take_rest()
                 return None
