@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Any, Generic, Self, TypeVar, overload
 from urllib.parse import unquote
 
-from ._base.checks import check_secret
+from ._base.checks import check_handler, check_secret
 from ._client.handles import ChannelBase
 from .auth import Auth, AuthEndpoint
 from .client import BindingBase, ClientBase
@@ -196,6 +196,7 @@ class EchoChannel(Generic[ChannelT]):
     def _add(self, selector: str | type[Event], fn: Handler, called: Handler | None = None) -> Self:
         """Bind `fn`, or the function `called` that calls it, under the name of `fn`."""
         own: Any = ChannelEvent if selector == _ALL else selector
+        check_handler(fn)
         binding: BindingBase = self.channel.bind(own, fn if called is None else wraps(fn)(called))
         self._bindings = [each for each in self._bindings if not each[2].closed]
         self._bindings.append((selector, fn, binding))

@@ -521,3 +521,16 @@ def test_r15_the_status_of_the_connection_has_echos_words() -> None:
     seen.append(echo.connection_status)
     assert echo.socket_id is None
     assert seen == ["disconnected", "connecting", "connected", "reconnecting", "disconnected"]
+
+
+@pytest.mark.parametrize("method", ["here", "joining", "leaving", "listen_to_all"])
+def test_a_function_that_a_call_would_not_run_is_refused(method: str) -> None:
+    def generator(*_: object) -> Any:
+        yield 1
+
+    room = Echo(connected(World())).join("room")
+    before = len(room._bindings)
+    for wrong, words in ((generator, "without `yield`"), (5, "a handler is a function of the ev")):
+        with pytest.raises(TypeError, match=words):
+            getattr(room, method)(wrong)
+    assert len(room._bindings) == before

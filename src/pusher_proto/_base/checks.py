@@ -14,6 +14,7 @@ from ..errors import excerpt
 __all__ = [
     "IN_BLOCKING",
     "check_each_header",
+    "check_handler",
     "check_header",
     "check_headers",
     "check_no_newline",
@@ -104,6 +105,13 @@ def check_runs(function: object, what: str) -> None:
         inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in _forms(function)
     ):
         raise TypeError(f"{what} is a function without `yield`: with it, a call runs nothing")
+
+
+def check_handler(fn: object) -> None:
+    """Raise TypeError unless `fn` is a function that can be a handler."""
+    if not callable(fn):
+        raise TypeError(f"a handler is a function of the event, not {fn!r}")
+    check_runs(fn, "a handler")
 
 
 def check_plain(function: object, what: str, why: str = "because it is not awaited") -> None:

@@ -8,7 +8,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar, overload
 
 import msgspec
 
-from .._base.checks import IN_BLOCKING, check_plain, check_runs
+from .._base.checks import IN_BLOCKING, check_handler, check_plain
 from .._channels.channel import ChannelSnapshot
 from .._channels.user import UserSnapshot
 from ..auth import Auth
@@ -113,13 +113,10 @@ class SourceBase(Generic[BindingT_co]):
             for binding in self._host.bindings.find(self._scope, choice, fn):
                 binding.cancel()
 
-    def _bind(self, selector: Selector, fn: object, once: bool) -> BindingT_co:
+    def _bind(self, selector: Selector, fn: Any, once: bool) -> BindingT_co:
         """Bind a handler. Raises TypeError if `fn` is not a function, or async in blocking code."""
-        if not callable(fn):
-            raise TypeError(f"a handler is a function of the event, not {fn!r}")
-        if self._binding_class.awaits:
-            check_runs(fn, "a handler")
-        else:
+        check_handler(fn)
+        if not self._binding_class.awaits:
             check_plain(fn, "a handler", IN_BLOCKING)
         host = self._host
         choice = Choice(selector, self._scope)
