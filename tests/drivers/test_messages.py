@@ -50,6 +50,8 @@ class Played:
         self.stuck = threading.Event()
         """Set: `close` returns."""
         self.stuck.set()
+        self.has_closed = False
+        """Whether `close` ran to its end."""
         self.incoming.put(GREETING)
 
     def send(self, text: str) -> None:
@@ -68,6 +70,7 @@ class Played:
         self.closed.append((code, reason))
         self.incoming.put(END)
         self.stuck.wait()
+        self.has_closed = True
 
 
 class Awaited:
@@ -86,6 +89,7 @@ class Awaited:
         self._played.closed.append((code, reason))
         while not self._played.stuck.is_set():  # noqa: ASYNC110 - nothing notifies
             await anyio.sleep(0.001)
+        self._played.has_closed = True
 
 
 class Opener:
@@ -320,6 +324,30 @@ def test_a_message_past_the_limit_closes_with_its_code(runner: str) -> None:
             opener.opened[0].incoming.put(encode("e", channel="room", data="x" * 100))
             await until(lambda: opener.opened[0].closed)
             assert opener.opened[0].closed == [(1009, "message of more than 100 bytes")]
+
+    scenario(runner, act)
+
+
+@pytest.mark.parametrize("how", ["a message", "an error", "the session"])
+@on_every_driver
+def test_a_close_that_takes_its_time_runs_to_its_end(runner: str, how: str) -> None:
+    """Whatever ended the connection: a message that was received, an exception of `receive`, or the client."""
+
+    async def act(driver: Driver) -> None:
+        opener = Opener(driver)
+        async with driver(options(max_message_size=100), connect_messages=opener.connect) as client:
+            await client.wait_connected(5)
+            [played] = opener.opened
+            played.stuck.clear()
+            if how == "the session":
+                client.disconnect()
+            elif how == "an error":
+                played.incoming.put(OSError("broken"))
+            else:
+                played.incoming.put(encode("e", channel="room", data="x" * 100))
+            await until(lambda: played.closed)
+            played.stuck.set()
+            await until(lambda: played.has_closed)
 
     scenario(runner, act)
 

@@ -117,7 +117,6 @@ class Loop(LoopIO):
         self.new_event = Event
         self.new_future = lambda: Answer(self)
         self.current: Task | None = None
-        self.current_task = lambda: self.current
         self.turn: deque[Callable[[], object]] = deque()
         self.has_ended = False
         self.started: list[Task] = []
@@ -125,7 +124,7 @@ class Loop(LoopIO):
         self.rings = inf
         self.errors: list[BaseException] = []
         self.broke = self.errors.append
-        self.post = self.append
+        self.call_soon = self.call_soon_threadsafe = self.append
 
     def append(self, act: Callable[..., object], *args: object) -> None:
         if self.has_ended:
@@ -139,6 +138,9 @@ class Loop(LoopIO):
         self.started.append(task)
         self.turn.append(task.go_on)
         return task, task.cancel
+
+    def current_task(self) -> Task | None:
+        return self.current
 
     def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
         self.threads.append((name, work, daemon))

@@ -22,6 +22,10 @@ def fails(_: object) -> object:
     raise KeyError("mine")
 
 
+async def fails_there(_: object) -> object:
+    raise KeyError("mine")
+
+
 async def quick(argument: object) -> object:
     return ("quick", argument)
 
@@ -48,7 +52,7 @@ def begins(argument: object) -> object:
     return waits(argument)
 
 
-FUNCTIONS = [plain, fails, quick, waits, is_cut_off, begins]
+FUNCTIONS = [plain, fails, fails_there, quick, waits, is_cut_off, begins]
 
 
 def finish(loop: Loop) -> None:
@@ -74,7 +78,9 @@ def test_the_result_is_handed_to_done(function: Callable[[Any], object], expecte
     assert ended == [expected]
 
 
-@pytest.mark.parametrize(("function", "kind"), [(fails, KeyError), (is_cut_off, TimeoutError)])
+@pytest.mark.parametrize(
+    ("function", "kind"), [(fails, KeyError), (fails_there, KeyError), (is_cut_off, TimeoutError)]
+)
 def test_an_exception_is_a_result_too(
     function: Callable[[Any], object], kind: type[BaseException]
 ) -> None:

@@ -78,6 +78,12 @@ class Hand:
         self.loop.go_on()
         assert len(self.writers) <= 1, "one at a time"
 
+    def end(self) -> None:
+        """End the wire, and check that nothing is left."""
+        self.abort()
+        self.go_on()
+        assert self.is_over()
+
     def is_over(self) -> bool:
         """Whether nothing is left, and no more was called than had to be."""
         return self.closed == 1 and not (self.loop.started or self.loop.wires or self.loop.errors)
@@ -98,9 +104,7 @@ def test_bytes_are_read_until_the_wire_is_over() -> None:
 
 def test_a_wire_that_is_over_ends_the_read_that_waits() -> None:
     hand = Hand()
-    hand.abort()
-    hand.go_on()
-    assert hand.is_over()
+    hand.end()
     assert hand.reported.names() == ["opened", "closed"]
 
 
@@ -117,6 +121,7 @@ def test_nothing_is_read_while_the_session_wants_nothing() -> None:
     hand.attend()
     hand.go_on()
     assert hand.reported.data() == b"onetwo"
+    hand.end()
 
 
 def test_a_pause_ends_with_the_wire() -> None:
@@ -124,9 +129,7 @@ def test_a_pause_ends_with_the_wire() -> None:
     hand.reported.wanted = False
     hand.stream.arrived.append(b"one")
     hand.go_on()
-    hand.abort()
-    hand.go_on()
-    assert hand.is_over()
+    hand.end()
 
 
 def test_the_end_of_the_stream_is_the_end_of_the_wire() -> None:
@@ -158,6 +161,7 @@ def test_an_error_of_writing_is_reported_and_reading_goes_on() -> None:
     assert hand.reported.data() == b"a reason"
     hand.wire.eof()
     assert hand.reported.said[-1] == ("closed", broken)
+    hand.end()
 
 
 def test_the_end_of_the_wire_cancels_the_task_that_writes() -> None:
@@ -179,6 +183,7 @@ def test_a_wire_that_is_over_writes_nothing() -> None:
     hand.wire.send(b"one")
     hand.attend()
     assert hand.writers == []
+    hand.end()
 
 
 def test_a_task_that_is_cancelled_from_outside_ends_the_wire() -> None:
@@ -214,9 +219,7 @@ def test_whenever_the_wire_ends_the_stream_is_closed_once_and_in_peace(
                 hand.stream.arrived.append(End())
             case "breaks":
                 hand.stream.breaks = OSError("reset")
-    hand.abort()
-    hand.go_on()
-    assert hand.is_over()
+    hand.end()
     assert [name for name in hand.reported.names() if name in ("opened", "closed")] == [
         "opened",
         "closed",
@@ -240,3 +243,4 @@ def test_bytes_are_written_in_order_by_one_task_at_a_time(steps: list[str]) -> N
     hand.stream.room = 100
     hand.go_on()
     assert b"".join(hand.stream.sent) == sent
+    hand.end()

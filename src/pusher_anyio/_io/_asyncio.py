@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from functools import partial
 from math import inf
+from typing import Any
 
 from pusher_proto.driving import Wire, WireProtocol
 from pusher_proto.driving.loop import Ended, Spawned, Work
@@ -63,12 +63,14 @@ class AsyncioLoop(Loop):
     """An asyncio event loop."""
 
     body_class = _Body
+    cancelled = asyncio.CancelledError
+    new_event = asyncio.Event
 
     def __init__(self) -> None:
         super().__init__()
         self.native = loop = asyncio.get_running_loop()
-        self.time, self.post = loop.time, loop.call_soon_threadsafe
-        self.current_task = partial(asyncio.current_task, loop)
+        self.time, self.call_soon = loop.time, loop.call_soon
+        self.call_soon_threadsafe = loop.call_soon_threadsafe
         self._thread = threading.get_ident()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -77,6 +79,10 @@ class AsyncioLoop(Loop):
         task = self.native.create_task(work(), name=name, context=context)
         task.add_done_callback(ended)
         return task, task.cancel
+
+    def current_task(self) -> asyncio.Task[Any] | None:
+        """Return the current task."""
+        return asyncio.current_task(self.native)
 
     def running(self) -> object:
         """Return the event loop that runs in this thread. This one, if it could run here and does not run now."""
@@ -87,7 +93,8 @@ class AsyncioLoop(Loop):
 
     def is_cancelled(self) -> bool:
         """Return whether the current task is cancelled itself."""
-        return bool(self.current_task().cancelling())
+        task = self.current_task()
+        return task is not None and task.cancelling() > 0
 
     def later(self, act: Callable[..., object], *args: object) -> None:
         """Call `act(*args)` a moment later, and not in the last turns of the event loop."""
@@ -103,7 +110,7 @@ class AsyncioLoop(Loop):
     async def dial(self, wire: Wire) -> None:
         """Dial. After that the event loop calls the connection."""
         sock = await connected(wire, self)
-        connection = _Connection(wire, self.native.call_soon, self.gone)
+        connection = _Connection(wire, self.call_soon, self.gone)
         try:
             await self.native.create_connection(lambda: connection, sock=sock)
         except BaseException:

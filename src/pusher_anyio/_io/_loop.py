@@ -58,9 +58,6 @@ class Loop(LoopIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cancelled: type[BaseException] = anyio.get_cancelled_exc_class()
-        # The class for this event loop: `anyio.Event()` looks it up each time, which takes ten times as long.
-        self.new_event: Callable[[], anyio.Event] = type(anyio.Event())
         self.anchor: object = None
         """An object that lives as long as the event loop holds this one."""
 
@@ -73,8 +70,8 @@ class Loop(LoopIO):
         """Return whether the current task is cancelled itself, and not only something within it."""
 
     @abstractmethod
-    async def dial(self, wire: Wire) -> None:
-        """Dial, and move the bytes of `wire`."""
+    async def dial(self, wire: Wire) -> ByteStream | None:
+        """Dial. Return the stream, or None if a `WireProtocol` moves the bytes of `wire`."""
 
     def why_not_here(self) -> str:
         """Return why commands cannot be given from here, or "" if they can."""
@@ -90,16 +87,13 @@ class Loop(LoopIO):
         threading.Thread(target=run, args=(work,), name=name, daemon=daemon).start()
 
     async def move(self, wire: Wire) -> None:
-        """Dial, or let the application do it, and move the bytes of `wire`."""
+        """Dial, or let the application do it. Move the bytes of `wire` over the stream, and close it."""
         if self.connect_messages is not None and isinstance(wire, MessageWire):
-            await self.move_stream(wire, await open_messages(self.connect_messages, wire))
+            stream: Any = await open_messages(self.connect_messages, wire)
         elif self.connect is not None:
-            await self.move_stream(wire, await self.connect(wire.host, wire.port))
-        else:
-            await self.dial(wire)
-
-    async def move_stream(self, wire: Wire, stream: Any) -> None:
-        """Move the bytes of `wire` over an open stream, and close it."""
+            stream = await self.connect(wire.host, wire.port)
+        elif (stream := await self.dial(wire)) is None:
+            return
         try:
             # None for a stream that does not know the address of its other end.
             extra = getattr(stream, "extra", lambda _, default: default)

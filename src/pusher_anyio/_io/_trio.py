@@ -56,31 +56,37 @@ def _interrupt() -> NoReturn:
     raise _Interrupted
 
 
+async def _live(scope: trio.CancelScope, work: Work, ended: Ended) -> None:
+    try:
+        with scope:
+            await work()
+    finally:
+        ended(lowlevel.current_task())
+
+
 class TrioLoop(Loop):
     """A trio event loop."""
 
     body_class = _Body
+    cancelled = trio.Cancelled
+    new_event = trio.Event
 
     def __init__(self) -> None:
         super().__init__()
         self.native = lowlevel.current_trio_token()
-        self.time, self.post = trio.current_time, self.native.run_sync_soon
-        self.current_task = lowlevel.current_task
+        self.time = trio.current_time
+        self.call_soon = self.call_soon_threadsafe = self.native.run_sync_soon
         self._sleep: trio.CancelScope | None = None
 
     def spawn(self, name: str, context: Context, work: Work, ended: Ended) -> Spawned:
         """Run `work` in a new task."""
         scope = trio.CancelScope()
-
-        async def live() -> None:
-            try:
-                with scope:
-                    await work()
-            finally:
-                ended(lowlevel.current_task())
-
-        task = lowlevel.spawn_system_task(live, name=name, context=context)
+        task = lowlevel.spawn_system_task(_live, scope, work, ended, name=name, context=context)
         return task, scope.cancel
+
+    def current_task(self) -> lowlevel.Task:
+        """Return the current task."""
+        return lowlevel.current_task()
 
     def running(self) -> object:
         """Return the token of the run in this thread."""
@@ -108,6 +114,6 @@ class TrioLoop(Loop):
             self._sleep = trio.CancelScope()
             self.due(sleep.deadline)
 
-    async def dial(self, wire: Wire) -> None:
-        """Dial, and move the bytes of `wire`."""
-        await self.move_stream(wire, await SocketStream.from_socket(await connected(wire, self)))
+    async def dial(self, wire: Wire) -> SocketStream:
+        """Dial, and return the stream."""
+        return await SocketStream.from_socket(await connected(wire, self))

@@ -48,11 +48,11 @@ class LoopIO(IO):
     """Called with each exception that a task raises. Give it to the driver as well."""
     time: Callable[[], float]
     """Returns monotonic seconds, as in `ring_at`."""
-    post: Callable[..., object]
-    """Calls a function with arguments in a later turn of the event loop, as `call_soon_threadsafe` of asyncio: from any
-    thread, in a signal handler, in the garbage collector. Raises RuntimeError or OSError when the loop has ended."""
-    current_task: Callable[[], Any]
-    """Returns the current task, or None in a callback."""
+    call_soon: Callable[..., object]
+    """Calls a function with arguments in a later turn of the event loop. Used on the event loop only."""
+    call_soon_threadsafe: Callable[..., object]
+    """Does the same from any thread, in a signal handler, in the garbage collector. Raises RuntimeError or OSError when
+    the event loop has ended."""
     cancelled: type[BaseException]
     """The exception in a task that was cancelled."""
     new_event: Callable[[], Any]
@@ -68,7 +68,7 @@ class LoopIO(IO):
         self.ended: bool = False
         """Whether the tasks were cancelled: start no others."""
         self.context: Context = copy_context()
-        """The context of which every task and every thread gets a copy."""
+        """The context of which every task gets a copy."""
         self._fewer: Any = None
         """The event that is set when a wire or a task ends, while something waits for it."""
 
@@ -81,6 +81,10 @@ class LoopIO(IO):
         Call `ended(task)` after the end of the task, also if it was cancelled before it began, but never within this
         call. Return the task and a function that cancels it.
         """
+
+    @abstractmethod
+    def current_task(self) -> Any:
+        """Return the current task, as `spawn` returned it, or None in a callback."""
 
     @abstractmethod
     def start_thread(self, name: str, work: Callable[[], None], *, daemon: bool) -> None:
@@ -110,7 +114,7 @@ class LoopIO(IO):
         Return False, and do nothing, when the event loop has ended.
         """
         with suppress(RuntimeError, OSError):
-            self.post(act, *args)
+            self.call_soon_threadsafe(act, *args)
             return True
         return False
 
@@ -138,7 +142,7 @@ class LoopIO(IO):
     def due(self, at: float, turns: int = TURNS) -> None:
         """Fire the timers of the time `at`, given to `ring_at`, after the data that has arrived by now."""
         if turns:
-            self.soon(self.due, at, turns - 1)
+            self.call_soon(self.due, at, turns - 1)
         elif self.driver.rings_at == at:  # else another time was set in between
             self.driver.ring()
 
@@ -146,9 +150,9 @@ class LoopIO(IO):
 
     def open(self, wire: Wire) -> None:
         """Dial, and move the bytes of `wire`, in a new task."""
-        name, work = f"pusher dial {wire.host}:{wire.port}", partial(self._run, self._move, wire)
-        moved = partial(self._moved, wire)
-        self.wires[wire] = self.spawn(name, self.context.copy(), work, moved)
+        name = f"pusher dial {wire.host}:{wire.port}"
+        work, ended = partial(self._move, wire), partial(self._moved, wire)
+        self.wires[wire] = self.spawn(name, self.context.copy(), work, ended)
 
     def attend(self, wire: Wire) -> None:
         """Read, write or end as the wire requires."""
@@ -255,7 +259,8 @@ class LoopIO(IO):
     async def wait_until(self, reached: Callable[[], bool]) -> None:
         """Wait until `reached()` is true; it is checked when a wire or a task ends."""
         while not reached():
-            self._fewer = self._fewer or self.new_event()
+            if self._fewer is None:
+                self._fewer = self.new_event()
             await self._fewer.wait()
 
     # Steps.
@@ -266,17 +271,24 @@ class LoopIO(IO):
         except self.cancelled:
             raise
         except BaseException as error:
-            if isinstance(error, GeneratorExit) and not self.soon(bool):
-                raise  # the event loop has ended, and Python closes the coroutine
-            # Reported here, not raised: nothing awaits the task, and asyncio stops its loop for some exceptions.
-            self.broke(error)
+            self._report(error)
 
     async def _move(self, wire: Wire) -> None:
         try:
             if not wire.over:
                 await self.move(wire)
+        except self.cancelled:
+            raise
         except Exception as error:
             wire.failed(self.cause(error))
+        except BaseException as error:
+            self._report(error)
+
+    def _report(self, error: BaseException) -> None:
+        """Report what a task raised. Nothing awaits the task, and asyncio stops its loop for some exceptions."""
+        if isinstance(error, GeneratorExit) and not self.soon(bool):
+            raise error  # the event loop has ended, and Python closes the coroutine
+        self.broke(error)
 
     def _moved(self, wire: Wire, _: object) -> None:
         """Handle the end of the task of a wire."""
@@ -284,7 +296,7 @@ class LoopIO(IO):
             self.cut_off(wire)
             self.gone(wire)
         else:
-            self.wires[wire] = None, _nothing  # the connection lives longer than its dial
+            self.wires[wire] = _NO_TASK  # the connection lives longer than its dial
 
     def _ended(self, task: Any) -> None:
         self.tasks.pop(task, None)
@@ -298,3 +310,6 @@ class LoopIO(IO):
 
 def _nothing() -> None:
     """Do nothing: the task has ended, or is cancelled already."""
+
+
+_NO_TASK: Spawned = None, _nothing

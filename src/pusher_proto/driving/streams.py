@@ -49,7 +49,19 @@ class WireStream:
         wire.moved_by = self
         try:
             wire.opened(peer)
-            await self._read()
+            while not wire.over:
+                if not wire.wants_data:
+                    self._paused = self._io.new_event()
+                    await self._paused.wait()
+                    continue
+                self._receiving = True
+                try:
+                    data = await self._stream.receive(READ_SIZE)
+                finally:
+                    # From now on the task may close the stream, and must not be cancelled.
+                    self._receiving = False
+                wire.received(data)
+                del data  # or it would be kept until the next read, and it may be large
         except self._end:
             wire.eof()
         except Exception as error:
@@ -70,22 +82,6 @@ class WireStream:
         elif not self._writing and wire.has_to_write:
             self._writing = True
             self._stop_writing = self._io.start("pusher write", self._write)
-
-    async def _read(self) -> None:
-        wire = self._wire
-        while not wire.over:
-            if not wire.wants_data:
-                self._paused = self._io.new_event()
-                await self._paused.wait()
-                continue
-            self._receiving = True
-            try:
-                data = await self._stream.receive(READ_SIZE)
-            finally:
-                # After this the task closes the stream, and must not be cancelled.
-                self._receiving = False
-            wire.received(data)
-            del data  # or it would be kept until the next read, and it may be large
 
     async def _write(self) -> None:
         wire = self._wire
