@@ -32,6 +32,7 @@ def tunnel(url: str, host: str = "ws.test", port: int = 443, max_head: int = 100
         (SOCKS, Proxy("socks5", "proxy.test", 1080, Secret("ada"), Secret("hunter2"), 1000)),
         ("http://proxy.test", Proxy("http", "proxy.test", 80, None, Secret(""), 1000)),
         ("HTTP://proxy.test/", Proxy("http", "proxy.test", 80, None, Secret(""), 1000)),
+        ("socks://127.0.0.1:7890", Proxy("socks", "127.0.0.1", 7890, None, Secret(""), 1000)),
         ("socks5h://[::1]:9", Proxy("socks5h", "::1", 9, None, Secret(""), 1000)),
         ("http://a%40b:c%3A@x", Proxy("http", "x", 80, Secret("a@b"), Secret("c:"), 1000)),
         ("http://a@x", Proxy("http", "x", 80, Secret("a"), Secret(""), 1000)),
@@ -66,6 +67,13 @@ def test_what_is_no_proxy_is_refused_without_its_login(url: str) -> None:
     with pytest.raises(ValueError, match="a proxy is http://host:port or") as caught:
         proxy_of(Secret(url), 1000)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_proxy_over_tls_is_refused_with_the_likely_reason() -> None:
+    with pytest.raises(
+        ValueError, match=r"not 'https://\*\*\*@proxy.test': the connection to the pr"
+    ):
+        proxy_of(Secret("https://ada:hunter2@proxy.test"), 1000)
 
 
 # CONNECT

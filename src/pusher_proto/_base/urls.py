@@ -56,7 +56,7 @@ _HOST = re.compile(r"""[^\x00-\x20\x7f/?#@\[\]\\"<>]+\Z""")
 # The last @ ends the login: a password that was not percent-encoded may contain others.
 # An unknown scheme before an @ may be a part of the login.
 _PARTS = re.compile(
-    r"((?:wss?|https?|socks5h?)://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL
+    r"((?:wss?|https?|socks(?:5h?)?)://)?(.*@)?([^?]*)([?].*)?", re.IGNORECASE | re.DOTALL
 )
 _TLS = {"ws": False, "http": False, "wss": True, "https": True}
 

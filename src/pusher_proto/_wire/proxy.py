@@ -23,7 +23,8 @@ from .http_head import HeadReader, HeadTooLarge
 
 __all__ = ["Proxy", "ProxyFailed", "Tunnel", "proxy_of"]
 
-_PORTS = {"http": 80, "socks5": 1080, "socks5h": 1080}
+# Desktops set `socks://` in ALL_PROXY, without a version.
+_PORTS = {"http": 80, "socks": 1080, "socks5": 1080, "socks5h": 1080}
 
 
 class ProxyFailed(Exception):
@@ -80,9 +81,15 @@ def proxy_of(url: Secret, max_head: int) -> Proxy:
     """Return the proxy at `http://user:password@host:port` or `socks5://...`. Raises ValueError."""
     proxy = _parsed(url.reveal(), max_head)
     if proxy is None:
+        shown = shown_url(url.reveal())
+        hint = ""
+        if shown.lower().startswith("https://"):
+            hint = (
+                ": the connection to the proxy itself has no TLS, that to the server behind it does"
+            )
         raise ValueError(
             "a proxy is http://host:port or socks5://host:port, with user:password@ before the host if it needs a "
-            f"login, not {shown_url(url.reveal())!r}"
+            f"login, not {shown!r}{hint}"
         )
     return proxy
 
