@@ -317,6 +317,8 @@ def test_what_cannot_be_sent_is_logged(
         "'pusher:subscribe' was",
     ):
         assert says in caplog.text
+    pusher.connection.send_event("whisper", {"a": 1}, "room")
+    server.wait_until(lambda s: any(each.event == "whisper" for each in s.received))
 
 
 def test_a_token_counts_for_its_connection_and_headers_may_change(

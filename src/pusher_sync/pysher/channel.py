@@ -52,4 +52,7 @@ class Channel(CallbackBase):
 
     def trigger(self, event_name: str, data: Any) -> None:
         """Send a client event to the other subscribers. An event that cannot be sent is logged, with what to do."""
-        self.connection.send_event(event_name, data, self.name)
+        if event_name.startswith("client-"):
+            self.connection.send_event(event_name, data, self.name)
+        else:
+            self.logger.error("%r was not sent: write %r", event_name, f"client-{event_name}")

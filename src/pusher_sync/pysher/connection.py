@@ -17,9 +17,6 @@ from .proxies import PROXY, proxy_for
 
 __all__ = ["Connection"]
 
-_PATIENCE = 5.0
-"""Seconds that `disconnect` waits for a callback that is running, unless its `timeout` says otherwise."""
-
 _SOCKET_KWARGS = {*PROXY, "proxy_type", "origin", "ping_timeout"}
 """What can be in `socket_kwargs`. `ping_timeout` has no effect: in Pysher it has none either."""
 
@@ -105,7 +102,7 @@ class Connection(CallbackBase, Thread):
             client.close()
             self.state = "disconnected"
         if self.is_alive() and current_thread() is not self:
-            self.join(_PATIENCE if timeout is None else timeout)
+            self.join(5.0 if timeout is None else timeout)
 
     def reconnect(self, reconnect_interval: float | None = None) -> None:  # noqa: ARG002 - of Pysher
         """End the connection and open another at once; `reconnect_interval` has no effect."""
@@ -136,22 +133,20 @@ class Connection(CallbackBase, Thread):
                 self.unsubscribe(data["channel"])
             elif (client := self._client) is None:
                 raise proto.NotConnected("there is no connection: call connect() first")
-            elif channel_name:
+            elif channel_name and event_name.startswith("client-"):
                 client.channel(channel_name).trigger(event_name, data)
             else:
-                client.send_event(event_name, data)
+                client.send_event(event_name, data, channel_name)
         except (proto.PusherError, TypeError, ValueError, LookupError, AttributeError) as error:
             self.logger.error("%r was not sent: %s", event_name, error)
 
     def _options(self) -> proto.Options:
         """Return the options of the client. Raises TypeError or ValueError for an argument that is not supported."""
         for name in self.socket_kwargs.keys() - _SOCKET_KWARGS:
-            instead = "it is for websocket-client; see the arguments of open_pusher"
-            raise TypeError(f"socket_kwargs[{name!r}] is not supported: {instead}")
+            raise TypeError(f"socket_kwargs[{name!r}] is not supported: use open_pusher for it")
         interval = self.reconnect_interval
         if type(interval) not in (int, float) or not interval >= 0:
             raise ValueError(f"reconnect_interval is a number of seconds, not {interval!r}")
-        cap = interval or 1.0
         # websocket-client sends this header; Reverb may demand it.
         origin = "/".join(self.url.split("/")[:3]).replace("ws", "http", 1)
         return proto.Options.from_url(
@@ -159,7 +154,7 @@ class Connection(CallbackBase, Thread):
             origin=self.socket_kwargs.get("origin") or origin,
             proxy=proxy_for(self.url, self.socket_kwargs),
             activity_timeout=self.ping_interval, pong_timeout=self.pong_timeout,
-            retry_base=min(1.0, cap), retry_cap=cap,
+            retry_base=min(1.0, interval or 1.0), retry_cap=interval or 1.0,
         )  # fmt: skip
 
     def _take(self, event: proto.Event) -> None:
