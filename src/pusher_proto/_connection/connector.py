@@ -481,7 +481,7 @@ class Connector:
     def _report_state(self, before: ConnectionState, reason: str) -> None:
         """Log and emit a change of the public state, if it changed."""
         if self.public_state is not before:
-            _log.info(
-                "%s, was %s%s", self.public_state.value, before.value, reason and f": {reason}"
-            )
-            self.emit(StateChanged(before, self.public_state, reason))
+            state = self.public_state
+            because = f": {reason}" if reason not in ("", state.value) else ""
+            _log.info("%s, was %s%s", state.value, before.value, because)
+            self.emit(StateChanged(before, state, reason))
