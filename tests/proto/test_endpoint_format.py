@@ -661,5 +661,9 @@ def test_what_the_application_raised_is_the_cause_and_may_pass_when_the_network_
 
 
 def test_a_long_text_of_an_application_s_error_is_cut() -> None:
+    assert (
+        str(caused_by(EOFError(), "the authorizer raised", None))
+        == "the authorizer raised: EOFError"
+    )
     caused = caused_by(ValueError("x" * 10_000), "the authorizer raised", None)
     assert len(str(caused)) < 200

@@ -203,7 +203,9 @@ def caused_by(error: BaseException, what: str, channel: str | None) -> Authoriza
     """
     status = _status_of(error)
     temporary = _is_of_the_network(error) if status is None else is_temporary(status)
-    text = f"{what}: {type(error).__name__}: {excerpt(masked(message_of(error)))}"
+    text, message = f"{what}: {type(error).__name__}", message_of(error)
+    if message:
+        text += f": {excerpt(masked(message))}"
     caused = AuthorizationError(text, channel=channel, status=status, temporary=temporary)
     caused.__cause__ = error
     return caused
