@@ -23,6 +23,7 @@ from ._base.recent_keys import RecentKeys
 from ._wire.envelope import text_of
 from .errors import excerpt
 from .events import ChannelEvent, Event
+from .names import is_of_protocol
 
 __all__ = [
     "CatchUp",
@@ -273,7 +274,7 @@ def _event(one: object, channel: str, number: int) -> ChannelEvent:
             f"the fetched event {number} is a {type(one).__name__}: return a ChannelEvent, a mapping with 'event' and "
             "'data', or a pair (event, data)"
         )
-    if not isinstance(name, str) or name.startswith(("pusher:", "pusher_internal:")):
+    if not isinstance(name, str) or is_of_protocol(name):
         raise ValueError(f"the fetched event {number} has no valid name: {excerpt(repr(name), 64)}")
     try:
         text = data if data is None or isinstance(data, str) else text_of(data)

@@ -13,6 +13,7 @@ __all__ = [
     "check_channel",
     "check_client_event",
     "is_cache",
+    "is_of_protocol",
     "kind_of",
 ]
 
@@ -71,6 +72,11 @@ _CACHE = ("cache-", "private-cache-", "private-encrypted-cache-", "presence-cach
 def is_cache(channel: str) -> bool:
     """Return whether this is a cache channel: the server sends its last event after a success."""
     return channel.startswith(_CACHE)
+
+
+def is_of_protocol(event: str) -> bool:
+    """Return whether the protocol defines the messages of this name: an application cannot publish them."""
+    return event.startswith(("pusher:", "pusher_internal:"))
 
 
 def check_channel(channel: str, *, strict: bool = True) -> None:

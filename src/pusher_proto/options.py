@@ -80,7 +80,8 @@ class Options:
     path: str = ""
     """The part of the path before `/app/KEY` (Reverb: REVERB_SERVER_PATH, Soketi: pathPrefix)."""
     resolve_url: Callable[[Metadata], str] | None = None
-    """Called before each attempt, instead of host, port, tls and path; returns the ws or wss URL."""
+    """A pure and quick function that returns the ws or wss URL, called before each attempt; it replaces host, port, tls
+    and path."""
 
     auth: Auth | None = None
     """The source of authorizations: `OwnKey`, `AuthEndpoint`, an `AuthResponse`, or a function like the `authorizer` of

@@ -31,7 +31,7 @@ from ..events import (
     WatchlistOffline,
     WatchlistOnline,
 )
-from ..names import USER_PREFIX
+from ..names import USER_PREFIX, is_of_protocol
 from ..options import Options
 from ..states import USER, UserInput, UserState, advance
 from .error_attribution import suspicion
@@ -221,7 +221,7 @@ class User:
         self._timers.stop(Timer.USER_CHANNEL)
         if event.name.endswith(":subscription_error"):
             return False  # the session emits it as an error of the server
-        if not event.name.startswith(("pusher:", "pusher_internal:")):
+        if not is_of_protocol(event.name):
             user_event = UserEvent(event.channel, event.name, event.wire_data, None, event.extra)
             self._emit(user_event)
             return True

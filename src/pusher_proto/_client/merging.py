@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
-from .._base.checks import check_plain
+from .._base.checks import check_plain, is_int
 from .._base.logs import log_seldom, logger
 from .._base.recent_keys import RecentKeys
 from ..errors import (
@@ -76,7 +76,7 @@ class MergedBase(Generic[T]):
                 f"key is the name of a field of the data, or a function of the event, not {key!r}"
             )
         check_plain(key, "key")
-        if isinstance(window, bool) or not isinstance(window, int):
+        if not is_int(window):
             raise TypeError(f"window is a number of keys, not {window!r}")
         if window < 1:
             raise ValueError(f"window is a number of keys and at least 1, not {window!r}")

@@ -11,7 +11,7 @@ from .._wire.envelope import Envelope
 from .._wire.fast_lane import LONG, NO_READER, Reader
 from ..events import ChannelEvent, Message, ProtocolMessage
 
-__all__ = ["FIRST", "LAST", "PLAIN", "READERS", "event_of", "is_of_protocol", "read_plain"]
+__all__ = ["FIRST", "LAST", "PLAIN", "READERS", "event_of", "read_plain"]
 
 _loads: Callable[[bytes | memoryview], Any] | None
 try:  # The extra `fast`: with it or without, the same text gives the same event.
@@ -50,12 +50,8 @@ PLAIN = Reader(_decode, _decode_long)
 """Decodes plain messages of channels. A text that it rejects has to be decoded by `envelope.decode`."""
 
 
-def is_of_protocol(name: str) -> bool:
-    """Return whether messages of this name are defined by the protocol."""
-    return name.startswith(("pusher:", "pusher_internal:"))
-
-
 def _decode_event(text: bytes) -> ChannelEvent:
+    """Decode a message. Raises ValueError for one of the protocol."""
     event = _decode(text)
     if FIRST <= event.name < LAST:
         raise ValueError
@@ -63,6 +59,7 @@ def _decode_event(text: bytes) -> ChannelEvent:
 
 
 def _decode_long_event(text: memoryview) -> ChannelEvent:
+    """Do the same for a long message."""
     event = _decode_long(text)
     if FIRST <= event.name < LAST:
         raise ValueError

@@ -12,7 +12,7 @@ from .._channels.channel import Channel
 from .._channels.subscriptions import Subscriptions
 from .._channels.user import SIGNED_IN, USER_MESSAGES, User
 from .._connection.connector import Connector
-from .._protocol.channel_messages import FIRST, LAST, is_of_protocol
+from .._protocol.channel_messages import FIRST, LAST
 from .._protocol.control import (
     Ended,
     ErrorReceived,
@@ -28,6 +28,7 @@ from .._wire.envelope import BadMessage, Envelope, decode
 from .._wire.fast_lane import Run
 from ..errors import excerpt
 from ..events import ChannelEvent, Message, ProtocolMessage, ProtocolViolation
+from ..names import is_of_protocol
 from .event_queue import EventQueue
 
 __all__ = ["Dispatch"]
