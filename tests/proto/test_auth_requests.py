@@ -286,7 +286,10 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
     [
         (None, "an authorizer returns an AuthResponse, not NoneType"),
         ("KEY:5ec2e7", "an authorizer returns an AuthResponse, not str"),
-        ({"auth": "KEY:5ec2e7"}, "an authorizer returns an AuthResponse, not dict"),
+        (
+            {"auth": "KEY:5ec2e7"},
+            "an authorizer returns an AuthResponse, not dict: write AuthResponse(answer['auth'])",
+        ),
         (AuthResponse(""), "the authorization has no `auth`"),
         (LookupError("hm"), "the authorizer raised: LookupError: hm"),
         (KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),

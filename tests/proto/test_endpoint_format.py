@@ -251,10 +251,11 @@ LOGIN = "the auth endpoint answered with a page, not with JSON: a login page? Se
         ({"auth": None}, "private-x", "the answer of the auth endpoint has no `auth`"),
         ({"auth": 7}, "private-x", "`auth` in the answer of the auth endpoint is not a string"),
         ({"auth": TOKEN, "channel_data": {"user_id": "1"}}, "presence-x",
-         "`channel_data` in the answer of the auth endpoint is not a string"),
+         "`channel_data` in the answer of the auth endpoint is not a string: return the JSON text that was signed"),
         ({"auth": TOKEN, "shared_secret": 7}, "private-x",
          "`shared_secret` in the answer of the auth endpoint is not a string"),
-        ({"auth": TOKEN, "user_data": {}}, None, "`user_data` in the answer of the auth endpoint is not a string"),
+        ({"auth": TOKEN, "user_data": {}}, None,
+         "`user_data` in the answer of the auth endpoint is not a string: return the JSON text that was signed"),
         ({"auth": TOKEN}, None, "the authorization has no user_data with an id"),
         ({"auth": TOKEN}, "private-encrypted-x", "the authorization has no shared_secret of 32 bytes in base64"),
         ({"auth": TOKEN, "channel_data": "{}"}, "presence-x", "the authorization has no user_id in its channel_data"),
@@ -530,14 +531,15 @@ NO_KEY = "the authorization has no shared_secret of 32 bytes in base64"
     ("authorization", "channel", "message"),
     [
         (None, "private-x", "an authorizer returns an AuthResponse, not NoneType"),
-        ({"auth": TOKEN}, "private-x", "an authorizer returns an AuthResponse, not dict"),
+        ({"auth": TOKEN}, "private-x",
+         "an authorizer returns an AuthResponse, not dict: write AuthResponse(answer['auth'])"),
         (TOKEN, "private-x", "an authorizer returns an AuthResponse, not str"),
         (AuthResponse(""), "private-x", "the authorization has no `auth`"),
         (AuthResponse(None), "private-x", "the authorization has no `auth`"),  # type: ignore[arg-type]  # wrong on purpose
         (AuthResponse(7), "private-x", "the authorization has a `auth` of type int, not a string"),  # type: ignore[arg-type]  # wrong on purpose
         (AuthResponse("\ud800"), "private-x", "the authorization has a `auth` that is not valid Unicode"),
         (AuthResponse(TOKEN, {"user_id": 1}), "presence-x",  # type: ignore[arg-type]  # wrong on purpose
-         "the authorization has a `channel_data` of type dict, not a string"),
+         "the authorization has a `channel_data` of type dict, not a string: return the JSON text that was signed"),
         (AuthResponse(TOKEN, '{"user_id":"\udfff"}'), "presence-x",
          "the authorization has a `channel_data` that is not valid Unicode"),
         (AuthResponse(TOKEN, "me"), "presence-x", "the authorization has no user_id in its channel_data"),

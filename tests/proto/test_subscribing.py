@@ -153,7 +153,11 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
         ),
         ("private-a", KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
         ("private-a", "key:signature", "an authorizer returns an AuthResponse, not str"),
-        ("private-a", {"auth": "key:x"}, "an authorizer returns an AuthResponse, not dict"),
+        (
+            "private-a",
+            {"auth": "key:x"},
+            "an authorizer returns an AuthResponse, not dict: write AuthResponse(answer['auth'])",
+        ),
         ("private-a", AuthResponse(""), "the authorization has no `auth`"),
         (
             "private-a",
@@ -164,7 +168,7 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
         (
             "presence-a",
             AuthResponse("key:x", channel_data={"user_id": "1"}),  # type: ignore[arg-type]  # wrong on purpose
-            "the authorization has a `channel_data` of type dict, not a string",
+            "the authorization has a `channel_data` of type dict, not a string: return the JSON text that was signed",
         ),
         (
             "private-encrypted-a",

@@ -381,7 +381,10 @@ def test_a_second_success_is_ignored() -> None:
             "the authorization has no user_data with an id",
         ),
         (AuthResponse("", user_data='{"id":"a"}'), "the authorization has no `auth`"),
-        ({"auth": "key:x"}, "an authorizer returns an AuthResponse, not dict"),
+        (
+            {"auth": "key:x"},
+            "an authorizer returns an AuthResponse, not dict: write AuthResponse(answer['auth'])",
+        ),
     ],
 )
 def test_without_a_good_authorization_nothing_is_sent(answer: Any, why: str) -> None:

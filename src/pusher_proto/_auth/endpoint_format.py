@@ -130,7 +130,9 @@ def read_answer(
     }
     for name, value in parts.items():
         if not isinstance(value, str | None):
-            return wrong(f"`{name}` in the answer of the auth endpoint is not a string")
+            return wrong(
+                f"`{name}` in the answer of the auth endpoint is not a string{_signed_text(value)}"
+            )
     if not parts["auth"]:
         return wrong(f"the answer of the auth endpoint has no `auth`{_keys_of(fields)}")
     return check_authorization(msgspec.convert(parts, AuthResponse), channel)
@@ -253,8 +255,11 @@ def check_authorization(
 ) -> AuthResponse | AuthorizationError:
     """Return `authorization` if it is complete for this channel (None: the sign-in), or the error."""
     if not isinstance(authorization, AuthResponse):
+        hint = ""
+        if isinstance(authorization, Mapping):
+            hint = ": write AuthResponse(answer['auth'])"
         return AuthorizationError(
-            f"an authorizer returns an AuthResponse, not {type(authorization).__name__}",
+            f"an authorizer returns an AuthResponse, not {type(authorization).__name__}{hint}",
             channel=channel,
         )
     wrong = _wrong(authorization, channel)
@@ -265,6 +270,11 @@ def check_authorization(
     )
 
 
+def _signed_text(value: object) -> str:
+    """Return a hint for a value that was decoded, or not encoded, or ""."""
+    return ": return the JSON text that was signed" if isinstance(value, Mapping) else ""
+
+
 def _wrong(authorization: AuthResponse, channel: str | None) -> str:
     """Return what is wrong with an authorization, or ""."""
     for name in AuthResponse.__struct_fields__:
@@ -272,7 +282,9 @@ def _wrong(authorization: AuthResponse, channel: str | None) -> str:
         if value is None:
             continue
         if not isinstance(value, str):
-            return f"has a `{name}` of type {type(value).__name__}, not a string"
+            return (
+                f"has a `{name}` of type {type(value).__name__}, not a string{_signed_text(value)}"
+            )
         if not value.isascii() and not _is_unicode(value):
             return f"has a `{name}` that is not valid Unicode"
     if not authorization.auth:
