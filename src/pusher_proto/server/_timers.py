@@ -37,9 +37,14 @@ class Timers:
 
     def next_due(self) -> float | None:
         """Return the earliest deadline."""
-        while self._heap and not self._is_live(self._heap[0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap, live = self._heap, self._live
+        while heap:
+            due, sequence, name = heap[0]
+            found = live.get(name)
+            if found is not None and found[0] == sequence:
+                return due
+            heapq.heappop(heap)
+        return None
 
     def fire(self, now: float) -> None:
         """Call the actions that are due, in the order of their deadlines."""
