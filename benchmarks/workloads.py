@@ -150,7 +150,7 @@ class Client:
     module: str
     mode: str
     needs: tuple[str, ...] = ()
-    """What must be importable; "node" for Node with pusher-js."""
+    """The packages that must be importable; "node" for Node with pusher-js."""
     slowness: int = 1
     kinds: tuple[str, ...] = ("stream", "pace", "subscribe", "idle")
     only: tuple[str, ...] = ()

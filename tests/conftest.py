@@ -1,4 +1,4 @@
-"""What all tests share: how Hypothesis searches, that Ctrl+C works, and the watch over what is logged."""
+"""Settings of all tests: the search of Hypothesis, Ctrl+C, and the watch over the log."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ SECRETS = {
     "a password": ("the-password-of-the-proxy",),
     "user data": ("ada@example.test", "bearer of a name"),
 }
-"""What the tests use, by what it is. A test with a new secret adds it here."""
+"""The secrets of the tests, by their kind. A test with a new secret adds it here."""
 
 SHAPES = {
     "a signature": re.compile(r"(?<![0-9A-Za-z])[0-9a-f]{64}(?![0-9A-Za-z])"),

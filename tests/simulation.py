@@ -37,7 +37,7 @@ HOST = "pusher.test"
 
 @dataclass
 class Network:
-    """How bytes travel. Times are in seconds; each may be changed while the world runs."""
+    """The network. Times are in seconds; each may be changed while the world runs."""
 
     latency: float = 0.01
     chunk: int | None = None
@@ -63,9 +63,9 @@ class Wire:
     dead: bool = False
     """It carries nothing any longer, and the device has not been notified."""
     loses_requests: bool = False
-    """What the device sends is lost from now on, and it is not notified."""
+    """Whether data that the device sends is lost from now on, without notice."""
     loses_answers: bool = False
-    """What the server sends is lost from now on, and it is not notified."""
+    """Whether data that the server sends is lost from now on, without notice."""
     ended: bool = False
     left: int | None = None
     """Bytes, in either direction, after which the connection is reset; None: it is not."""
@@ -173,7 +173,7 @@ class World:
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.epoch = 1_700_000_000.0
-        """What the wall clock shows at the time 0."""
+        """The time of the wall clock at the time 0."""
         self.network = Network()
         self.server = server or Server(apps, ServerOptions(**options), rng=random.Random(seed))
         self.app = apps[0]

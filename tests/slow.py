@@ -1,4 +1,4 @@
-"""Which tests run with `--slow` and in CI only, with the reasons, and which files take longest."""
+"""The tests that run with `--slow` and in CI only, with the reasons, and the files that take longest."""
 
 from __future__ import annotations
 

@@ -56,10 +56,10 @@ IMPURE = {
 IMPURE_IN = {"driving/tls.py": {"ssl"}}
 """The one impure import of the core: TLS over bytes in memory."""
 INSTALLED = {"h11", "idna", "msgspec", "nacl", "orjson", "wsproto"}
-"""What the core may import beside the standard library."""
+"""Packages that the core may import besides the standard library."""
 
 FOR_ITS_CLIENTS = {"running": {"auth", "options"}, "messages": {"_wire", "errors"}}
-"""What a module of `testing` may know beside, which hands out options for clients."""
+"""Modules that parts of `testing` may know in addition, such as the one that returns options for clients."""
 
 PROTOCOL = re.compile(r"pusher:|pusher_internal|json|websocket|http", re.IGNORECASE)
 
@@ -178,7 +178,7 @@ def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
 
 
 OUTSIDE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "trio"}
-"""What only the `_io` of a driver imports."""
+"""Modules that only the `_io` of a driver imports."""
 BESIDE = {"testing", "__main__", "_pytest_plugin"}
 """Modules of a driver's package that are not part of the driver."""
 

@@ -1,4 +1,4 @@
-"""What the package says of itself to pip."""
+"""The metadata of the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tests/slow.py names is there."""
+"""The tests that tests/slow.py names exist."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def silence_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def roster_merged(patch: pytest.MonkeyPatch) -> None:
-    """Who was there before the connection was lost is still there after it."""
+    """Members from before a lost connection are still listed after it."""
     replace = Roster.replace
 
     def merged(self: Roster, data: Any) -> Any:
@@ -229,7 +229,7 @@ def secret_logged(patch: pytest.MonkeyPatch) -> None:
 
 
 def goodness_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """What is refused is final, although the client was connected before."""
+    """A refusal is final, although the client was connected before."""
 
     def step_after(cause: Cause, *, good: bool, failures: int, options: Options) -> Step:
         return original(cause, good=False, failures=failures, options=options)
@@ -329,7 +329,7 @@ def fetched_too_early(patch: pytest.MonkeyPatch) -> None:
 
 
 def loss_ignored(patch: pytest.MonkeyPatch) -> None:
-    """What was fetched for a subscription that is lost counts for the next one."""
+    """Events that were fetched for a lost subscription count for the next one."""
     patch.setattr(CatchingUp, "_stop", lambda self: None)
     patch.setattr(CatchingUp, "lost", lambda *_: None)
 

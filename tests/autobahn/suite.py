@@ -45,7 +45,7 @@ class AutobahnError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one case went."""
+    """The result of one case."""
 
     case: str
     behavior: str

@@ -1,4 +1,4 @@
-"""What docs/cli.md and the picture in docs/img say of the command line is true."""
+"""docs/cli.md and the picture in docs/img agree with the command line."""
 
 from __future__ import annotations
 

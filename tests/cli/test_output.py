@@ -1,4 +1,4 @@
-"""What is printed, and how."""
+"""The output of the commands, and its form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands show at terminals of several widths, kept in the folder `screens`.
+"""The output of the commands at terminals of several widths, compared with the folder `screens`.
 
 `PUSHER_PROTO_SCREENS=write pytest tests/cli/test_screens.py` writes the files again: look at them before you keep them.
 """

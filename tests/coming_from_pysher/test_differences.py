@@ -1,4 +1,4 @@
-"""What differs from Pysher is in a table, each row of which is shown on both, and docs/coming-from-pysher.md has it."""
+"""The table of differences from Pysher in docs/coming-from-pysher.md: each row runs on both packages."""
 
 from __future__ import annotations
 

@@ -307,7 +307,7 @@ def free_port() -> int:
 
 @dataclass
 class Clock:
-    """How long a block took: `with Clock() as clock`, and then `clock.seconds`."""
+    """Measures a block: `with Clock() as clock`, and then `clock.seconds`."""
 
     seconds: float = 0.0
 

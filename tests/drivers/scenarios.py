@@ -1,4 +1,4 @@
-"""What every driver does, written once: each function is played on asyncio, on trio, and with the blocking client."""
+"""Scenarios for every driver, written once: each is played on asyncio, on trio, and by the blocking client."""
 
 from __future__ import annotations
 

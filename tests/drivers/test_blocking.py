@@ -1,4 +1,4 @@
-"""What only the blocking client does: threads, signals, processes, sockets in every state."""
+"""Behaviour of the blocking client alone: threads, signals, processes, sockets in every state."""
 
 from __future__ import annotations
 
@@ -521,7 +521,7 @@ class Moody(socket.socket):
     is_full = False
     """Whether nothing can be written for the moment."""
     failure: OSError | None = None
-    """What the next call raises."""
+    """Raised by the next call."""
 
     @classmethod
     def connector(cls, made: list[Moody]) -> Callable[[str, int], socket.socket]:
@@ -586,7 +586,7 @@ def test_a_stream_that_fails_is_replaced(way: str, server: ServerInThread) -> No
 def test_the_socket_of_the_application_may_speak_tls_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What it has decrypted already is read, though no selector reports it."""
+    """Data that TLS has decrypted already is read, though no selector reports it."""
     monkeypatch.setattr(reading_sockets, "READ_SIZE", 1000)
     authority = Authority()
 

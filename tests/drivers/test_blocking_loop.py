@@ -125,7 +125,7 @@ def test_without_room_for_a_thread_nothing_is_left_open(
 
 
 SELECTORS = [selectors.DefaultSelector, selectors.SelectSelector]
-"""What Linux has, and the least that a system has: Windows has only `select`."""
+"""The selector of Linux, and the one of every system: Windows has only `select`."""
 
 
 @pytest.mark.parametrize("selector", SELECTORS)

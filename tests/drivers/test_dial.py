@@ -56,7 +56,7 @@ def swallowing(stack: ExitStack) -> int:
 
 @pytest.fixture
 def addresses(monkeypatch: pytest.MonkeyPatch) -> list[Info]:
-    """What the name `host` stands for."""
+    """The addresses of the name `host`."""
     found: list[Info] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     return found

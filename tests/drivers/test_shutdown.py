@@ -65,7 +65,7 @@ async def refuses(host: str, port: int) -> anyio.abc.ByteStream:
 
 
 Phase = tuple[Options, dict[str, Any], Callable[[Client], object]]
-"""What a client is opened with to come into a phase, and what tells that it is there."""
+"""The arguments of a client that gets into a phase, and a function that waits until it is there."""
 
 
 def looking_up(server: ServerInThread, deaf: socket.socket) -> Phase:
@@ -264,7 +264,7 @@ AN_INTERRUPT = {
     "During handling of the above exception, another exception occurred:",
     "KeyboardInterrupt",
 }
-"""What Python prints of one, without the lines of code."""
+"""A traceback as Python prints it, without the lines of code."""
 
 
 @contextmanager

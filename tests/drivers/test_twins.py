@@ -22,9 +22,9 @@ TWINS = {
     "__aexit__": "__exit__",
 }
 ONLY_ASYNC = {"Client": {"aclose"}}
-"""What only the asynchronous twin has: the name that `contextlib.aclosing` calls."""
+"""Names of the asynchronous twin alone: `contextlib.aclosing` calls it."""
 OTHER_PARAMETERS = {"Client.call_from_thread"}
-"""What awaits an awaitable in the asynchronous twin, and returns it in the blocking one."""
+"""Methods that await an awaitable in the asynchronous twin, and return it in the blocking one."""
 MORE_IN_BLOCKING = {"Client.run": {"timeout"}}
 """Parameters that only the blocking twin has: it calls the handlers in `run`, and so must be able to come back."""
 OTHER_WORDS = {
@@ -129,7 +129,7 @@ def definitions(package: Any, module: str) -> list[str]:
 
 
 OTHERS = ("testing", "__main__", "_pytest_plugin")
-"""What is in the package besides the driver: a server for tests, and the command line."""
+"""The parts of the package besides the driver: a server for tests, and the command line."""
 
 
 @pytest.mark.parametrize(

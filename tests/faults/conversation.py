@@ -1,4 +1,4 @@
-"""What the tests of faults have in common: a session that listens, and what it means that it lives on.
+"""Common parts of the tests of faults: a session that listens, and the check that it still works.
 
 "Returns" means: a new connection, every wanted channel subscribed once on it with an authorization for its
 socket id, and events delivered, each once.

@@ -1,4 +1,4 @@
-"""How the test of one fault is written: once, named after the fault, and played on every driver.
+"""The form of the test of a fault: written once, named after the fault, and played on every driver.
 
 The first line of a test's docstring says what the client does about the fault.
 """

@@ -42,7 +42,7 @@ AREAS = {
     "A": "The application",
     "S": "Secrets",
 }
-"""What the letters of the ids stand for, in the order of the table."""
+"""The meanings of the letters of the ids, in the order of the table."""
 
 BEGIN, END = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
 

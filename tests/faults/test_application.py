@@ -1,4 +1,4 @@
-"""What an application asks for at the wrong time, wrongly, or all at once."""
+"""Commands of an application that are wrong, too early, too late, or too many at once."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ async def test_P6_the_server_pings_while_a_callback_is_slow(
 
 
 class Odd(BaseException):
-    """What no library expects."""
+    """An exception that no library expects."""
 
 
 @on_every_driver
@@ -168,7 +168,7 @@ async def test_A4_a_callback_gives_commands(driver: Driver, server: RunningServe
 
 @dataclass
 class Phase:
-    """How a client gets into a phase of connecting, and how to know that it is there."""
+    """How to bring a client into a phase of connecting, and how to see that it is there."""
 
     options: Options
     there: Callable[[Client], object]

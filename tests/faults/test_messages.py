@@ -352,7 +352,7 @@ def test_M20_an_event_comes_for_an_unsubscribed_channel() -> None:
 
 
 class Server:
-    """What a server knows of one channel. It does what was asked, one message at a time."""
+    """The state of one channel at a server, which carries out one message at a time."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

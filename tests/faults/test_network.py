@@ -1,4 +1,4 @@
-"""What the network does to a client, as far as bytes and time can show it: every deadline, every shape of an end."""
+"""Faults of the network that show in bytes and time: every deadline, every kind of end."""
 
 from __future__ import annotations
 

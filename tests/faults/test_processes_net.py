@@ -1,4 +1,4 @@
-"""What becomes of clients in processes that fork, end, forget them, or are stopped for a while."""
+"""Clients in processes that fork, end, forget them, or are stopped for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server ends a connection, and its pings: close codes, errors that stand for one, and what follows each."""
+"""Ends of connections by the server, and its pings: close codes, errors that replace one, and the client's reaction."""
 
 from __future__ import annotations
 

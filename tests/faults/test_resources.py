@@ -1,4 +1,4 @@
-"""What would use up memory, time or patience: it is refused, or bounded, or held back, and the client lives on."""
+"""Input that would use up memory or time is refused, limited or held back, and the client continues."""
 
 from __future__ import annotations
 

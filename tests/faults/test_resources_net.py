@@ -1,4 +1,4 @@
-"""What is left over and what piles up: after many reconnects, and against a consumer that never reads."""
+"""Leaks after many reconnects, and memory with a consumer that never reads."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ SAID = [
     f'{{"event":"pusher:error","data":{{"message":"got nine:{SIGNATURE}"}}}}',
     f'{{"event":"n","channel":"unknown","data":"nine:{SIGNATURE}"}}',
 ]
-"""What a server may say, good and bad."""
+"""Messages of a server, valid and invalid."""
 ANSWERED: list[tuple[int, object]] = [
     (403, {"auth": f"{APP.key}:{SIGNATURE}"}),
     (401, f"<html>Bearer {TOKEN} is not known"),
@@ -92,7 +92,7 @@ class Ways:
 
 
 class Seen:
-    """What the application got to see."""
+    """The events and errors that the application got."""
 
     def __init__(self) -> None:
         self.errors: list[BaseException] = []

@@ -48,7 +48,7 @@ def test_a_driver_has_fewer_than_eighty_lines(name: str) -> None:
 
 
 class Story:
-    """What happens to a session of a foreign loop: a drop, a refused channel, and a close in good order."""
+    """A session in a foreign loop: a drop, a refused channel, and an orderly close."""
 
     def __init__(self, server: ServerInThread) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""What docs/observing.md says: the loggers and counts that it names, the hook in both clients, and the metrics."""
+"""docs/observing.md: the loggers and counts that it names, the hook in both clients, and the metrics."""
 
 from __future__ import annotations
 

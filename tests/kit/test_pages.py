@@ -1,4 +1,4 @@
-"""What docs/servers.md and docs/laravel.md show runs."""
+"""The programs of docs/servers.md and docs/laravel.md run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_names_of_the_page_about_laravel_are_those_on_the_wire() -> None:
 
 
 class Printed(list[Any]):
-    """What a program printed; `enough` is set once there are so many."""
+    """The output of a program; `enough` is set once it has `wanted` entries."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted

@@ -31,7 +31,7 @@ class Heard:
     name: str
     data: Any = None
     user_id: str | None = None
-    """Who sent a client event on a presence channel, as far as pusher-js reported it."""
+    """The sender of a client event on a presence channel, if pusher-js reported it."""
 
 
 class Node:

@@ -1,1 +1,1 @@
-"""That everything the other clients do can be done here, by the names that the pages give."""
+"""Everything that other clients do can be done here, by the names that the pages give."""

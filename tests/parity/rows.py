@@ -20,7 +20,7 @@ class Row:
 
     @property
     def prefix(self) -> str:
-        """How the names of its tests begin."""
+        """The beginning of the names of its tests."""
         return f"test_row_{self.number.replace('.', '_')}_"
 
 

@@ -705,7 +705,7 @@ def test_row_step_a_step_of_a_stream_has_a_timeout(runner: str) -> None:
 
 @on_each
 def test_row_typed_handlers_have_exported_types_and_may_be_called_once(runner: str) -> None:
-    """What type checkers infer of it is in `tests/typing`."""
+    """Its types for type checkers are in `tests/typing`."""
     package = pusher_sync if runner == "blocking" else pusher_anyio
 
     async def scenario(driver: Driver, server: RunningServer) -> None:

@@ -1,4 +1,4 @@
-"""What a server may say in random sequences, good and bad, and the authorizations that an application gives in them."""
+"""Messages of a server in random sequences, valid and invalid, and the authorizations that the application gives."""
 
 from __future__ import annotations
 

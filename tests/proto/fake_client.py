@@ -272,7 +272,7 @@ class FakeClient(ClientBase[FakeBinding, FakeChannel, FakeUser], FakeSource):
 
     @property
     def reads(self) -> bool:
-        """Whether the driver would read from all its transports."""
+        """Return whether the driver would read from all its transports."""
         return all(self.session.wants_data(transport) for transport in self.device.wires)
 
     def wait_connected(self, timeout: float | None = None) -> str:

@@ -24,7 +24,7 @@ tried = settings(max_examples=EXAMPLES, deadline=None)
 
 
 class Step(NamedTuple):
-    """What happens; the numbers say to which transport, with which bytes and the like."""
+    """One input; the numbers choose the transport, the bytes and the like."""
 
     kind: str
     which: int

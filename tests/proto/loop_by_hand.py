@@ -15,7 +15,7 @@ __all__ = ["Cancelled", "Event", "Loop", "Task", "Until"]
 
 
 class Cancelled(BaseException):
-    """What a task is cancelled with."""
+    """Raised in a task that is cancelled."""
 
 
 class Until:

@@ -73,7 +73,7 @@ class Stream:
     upgraded: bool = False
     socket_id: str | None = None
     replies: list[bytes] = field(default_factory=list)
-    """What a good server would say next."""
+    """The next messages of a good server."""
     unread: bytes = b""
     """The data that arrived while the session wanted none."""
 
@@ -87,11 +87,11 @@ class Stream:
 
 
 class Played(NamedTuple):
-    """What one step brought about."""
+    """The results of one step."""
 
     step: Step
     acts: list[tuple[int, Act]]
-    """What the session wanted done, on which transport; 0 for none."""
+    """The effects of the session, each with its transport; 0 for none."""
     events: list[str]
     deadline: float | None
 

@@ -1,4 +1,4 @@
-"""What the tests and the fuzzer of WebSockets read texts with, in the fast lane: some, as a reader may."""
+"""A reader of texts in the fast lane, for the tests and the fuzzer of WebSockets: it takes some, as a reader may."""
 
 from __future__ import annotations
 

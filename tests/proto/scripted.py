@@ -50,7 +50,7 @@ START = 100.0
 GREETING = {"socket_id": "1.1", "activity_timeout": 120}
 
 Act = Any
-"""What a client did: an effect, a request line, a message as a dict, `("close", code, reason)` or the like."""
+"""An act of a client: an effect, a request line, a message as a dict, `("close", code, reason)` or the like."""
 
 ABORT = "abort"
 

@@ -1,4 +1,4 @@
-"""What properties are tried on: JSON values, and how often."""
+"""The examples of properties: JSON values, and their number."""
 
 from __future__ import annotations
 

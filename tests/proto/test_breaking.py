@@ -11,7 +11,7 @@ from pusher_proto.client import is_cut_short, raise_breakage
 
 
 class Cancelled(BaseException):
-    """What a task is cancelled with."""
+    """Raised in a task that is cancelled."""
 
 
 ONE, TWO, OWN = KeyError("one"), OSError("two"), ValueError("of the block")

@@ -39,7 +39,7 @@ class Log:
         self.stored: list[int] = []
         self.gaps: list[Gap] = []
         self.fails: list[Exception] = []
-        """What the next calls of `fetch` raise."""
+        """The exceptions that the next calls of `fetch` raise."""
         self.overlap = 0
         """How many events that were delivered already are fetched once more."""
 
@@ -207,7 +207,7 @@ def test_a_fetch_that_fails_is_tried_again_while_live_events_are_held(failures: 
 
 
 class Down(OSError):
-    """What a `catch_up` function raises."""
+    """Raised by a `catch_up` function."""
 
 
 @pytest.mark.parametrize("failures", [3, 100])

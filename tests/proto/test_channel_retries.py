@@ -1,4 +1,4 @@
-"""What follows when a channel fails: by the table of failures, on the same connection. And how fast subscribes go."""
+"""Retries of a failed channel on the same connection, by the table of failures, and the pace of subscribes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both clients share: commands, looks, waits, and that nothing is left behind."""
+"""The parts that both clients share: commands, queries, waits, and that nothing is left behind."""
 
 from __future__ import annotations
 

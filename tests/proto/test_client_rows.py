@@ -1,4 +1,4 @@
-"""What was reported of clients in the field, and what other clients have: one test and more for each row."""
+"""Reports about clients in the field, and features of other clients: at least one test for each."""
 
 from __future__ import annotations
 

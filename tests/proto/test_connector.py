@@ -175,7 +175,7 @@ def test_connecting_again_after_disconnect_works(make: Callable[..., Script]) ->
 
 
 def test_reconnecting_leaves_the_old_connection_to_its_end() -> None:
-    """What the old one still says is nothing to the new one."""
+    """Later inputs for the old connection do not affect the new one."""
     script = connected()
     script.disconnect().connect().greet({"socket_id": "2.2", "activity_timeout": 1})
     script.take()

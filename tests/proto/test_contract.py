@@ -340,7 +340,7 @@ def test_each_line_of_the_contract_has_its_property() -> None:
 
 
 def test_the_sequences_reach_every_corner() -> None:
-    """What the properties are worth: a few hundred sequences bring about every kind of event and of act."""
+    """Coverage of the properties: a few hundred sequences cause every kind of event and of act."""
     rng = random.Random(1)
     events: set[type[Event]] = set()
     acts: set[Any] = set()

@@ -415,7 +415,7 @@ def test_blocks_of_nothing_are_bounded_by_their_length() -> None:
 
 @st.composite
 def streams(draw: st.DrawFn) -> bytes:
-    """What a server sends, compressed or not, in fragments or not, and often with something wrong in it."""
+    """The output of a server, compressed or not, in fragments or not, and often with a fault in it."""
     server = Deflater(level=draw(st.sampled_from([0, 1, 9])), forgets=draw(st.booleans()))
     data = bytearray()
     for _ in range(draw(st.integers(1, 6))):

@@ -61,7 +61,7 @@ DROPPING: list[Overflow] = ["drop_oldest", "drop_newest", "raise"]
 
 
 class Model:
-    """What a stream of one policy is to do."""
+    """A model of a stream with one policy."""
 
     def __init__(self, overflow: Overflow, buffer: int) -> None:
         self.overflow = overflow

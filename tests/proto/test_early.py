@@ -157,7 +157,7 @@ def test_messages_of_a_subscribe_that_fails_lie_in_the_gap_that_is_reported_late
 
 
 def test_of_many_messages_the_oldest_do_not_wait() -> None:
-    """What is held must not stop reading: the success has to be read."""
+    """Held messages must not stop reading: the success has to be read."""
     world, device = lost("room", "other", receive_buffer=16 * 200)
     world.say("price", 0, "other")
     for number in range(5):

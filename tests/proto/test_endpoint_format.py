@@ -1,4 +1,4 @@
-"""What an auth endpoint is sent, and what every answer of it means."""
+"""The requests to an auth endpoint, and the meaning of its answers."""
 
 from __future__ import annotations
 

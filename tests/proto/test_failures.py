@@ -1,4 +1,4 @@
-"""What follows a failure: the table, the causes, and the delays."""
+"""The consequences of a failure: the table, the causes, and the delays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an error without a name is about: the ledger of one connection against servers of every habit."""
+"""The request that an error without a channel is about: the ledger of a connection, against every kind of server."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ class Server:
     names: bool
     now: float = 0.0
     asked: list[tuple[RequestKind, str | None, bool]] = field(default_factory=list)
-    """What has not been dealt with: kind, channel, and whether it is bad."""
+    """The unanswered requests: kind, channel, and whether it is bad."""
     bad: set[tuple[RequestKind, str | None]] = field(default_factory=set)
     good: set[tuple[RequestKind, str | None]] = field(default_factory=set)
     refused: list[tuple[RequestKind | None, str | None]] = field(default_factory=list)

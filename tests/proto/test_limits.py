@@ -371,7 +371,7 @@ def test_reading_stops_when_exactly_receive_buffer_bytes_wait() -> None:
 
 
 class Peak:
-    """How much more memory there was at the worst moment, in bytes."""
+    """The peak of the additional memory, in bytes."""
 
     value = 0
 

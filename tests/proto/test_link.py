@@ -338,7 +338,7 @@ def test_an_error_on_a_channel_before_the_greeting_is_a_verdict_too() -> None:
 
 
 ONCE_GOOD = {4004: "wait", 4009: "slow"}
-"""What follows these on a connection that was established; the other refusals are tried again slowly."""
+"""The retries after these on a connection that was established; other refusals are tried again slowly."""
 
 
 def once_good(code: int | None, expected: str) -> str:

@@ -1,4 +1,4 @@
-"""What is logged, on which logger and how loud; and what a program sees that does not configure logging."""
+"""The log: loggers and levels, and the output of a program that does not configure logging."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIGNATURE = "5ec7e7" * 10 + "5ec7"
 
 
 class Heard(logging.Handler):
-    """What was logged, at every level."""
+    """Collects log records of every level."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)

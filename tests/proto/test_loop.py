@@ -16,7 +16,7 @@ from pusher_proto.driving import Driver, Wire
 
 
 class Mine(Exception):
-    """What a function of the application, or a bug, raises."""
+    """Raised by a function of the application, or by a bug."""
 
 
 async def for_ever(*_: object) -> None:

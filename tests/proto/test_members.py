@@ -1,4 +1,4 @@
-"""What an application is given of a presence channel: a mapping that never changes in its hands."""
+"""The members that an application gets: an immutable mapping."""
 
 from __future__ import annotations
 

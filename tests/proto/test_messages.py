@@ -408,7 +408,7 @@ OF_THE_NETWORK = [
     act("eof"),
     act("eof", ConnectionResetError("reset")),
 ]
-"""What needs an open connection."""
+"""Inputs that need an open connection."""
 OF_ATTEMPTS = [
     act("greet"),
     act("accept"),
@@ -416,7 +416,7 @@ OF_ATTEMPTS = [
     act("refuse", 403, "Forbidden"),
     act("refuse", 503, "Busy"),
 ]
-"""What needs one that is being opened."""
+"""Inputs that need a connection that is being opened."""
 ANY_TIME = [
     *(command(name) for name in ("connect", "disconnect", "reconnect", "ping", "signin")),
     *(command("subscribe", name) for name in ("room", "private-room", "presence-room")),

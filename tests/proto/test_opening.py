@@ -1,4 +1,4 @@
-"""What is opened by `await` or by `async with`."""
+"""`Opening`: opened by `await` or by `async with`."""
 
 from __future__ import annotations
 

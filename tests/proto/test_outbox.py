@@ -697,7 +697,7 @@ def test_in_the_world_each_listener_hears_newer_values_alone_and_all_that_was_fl
 
 
 def test_a_flush_that_nothing_can_end_is_found() -> None:
-    """What the tests above are worth: a wait that no one wakes shows."""
+    """The tests above notice a wait that is not woken."""
     _world, client, channel, _heard = away()
     channel.outbox(max_age=None).trigger("client-x", 1)
     with pytest.raises(Stuck):

@@ -1,4 +1,4 @@
-"""What is said to a proxy, and what its answers mean."""
+"""The requests to a proxy, and the meaning of its answers."""
 
 from __future__ import annotations
 

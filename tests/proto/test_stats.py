@@ -1,4 +1,4 @@
-"""What is counted since a session began."""
+"""The counts of a session."""
 
 from __future__ import annotations
 

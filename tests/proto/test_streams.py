@@ -214,7 +214,7 @@ def test_a_buffer_that_makes_no_sense_is_refused(buffer: int, overflow: Any, tex
 
 
 class Model:
-    """What a buffer should do, written out."""
+    """A model of a buffer."""
 
     def __init__(self, buffer: int, overflow: Overflow) -> None:
         self.buffer = buffer

@@ -1108,7 +1108,7 @@ class SubscriptionsModel(RuleBasedStateMachine):
         self.check_delivery()
 
     def check_delivery(self) -> None:
-        """What is published now comes once to each channel that is wanted, and to no other."""
+        """An event that is published now arrives once on each subscribed channel, and on no other."""
         self.device.take()
         for name in NAMES:
             self.world.publish(name, "last", 2)

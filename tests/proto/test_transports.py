@@ -237,7 +237,7 @@ class WithADriver(RuleBasedStateMachine):
         self.transports, self.timers = made()
         self.now = 0.0
         self.asked: dict[int, bytes] = {}
-        """What was to be sent on each stream that is open and that it was not asked to close."""
+        """The bytes to send on each open stream that is not to be closed."""
         self.seen: dict[int, bytes] = {}
         """The bytes that the driver has to write, by stream, for streams that were opened and did not end."""
         self.asked_to_close: set[int] = set()

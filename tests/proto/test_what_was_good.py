@@ -1,4 +1,4 @@
-"""What was good once is not final: rows of public bug reports, each on the core with bytes and a clock."""
+"""Failures after a success are not final: rows of public bug reports, each on the core with bytes and a clock."""
 
 from __future__ import annotations
 

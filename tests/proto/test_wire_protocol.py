@@ -14,7 +14,7 @@ from pusher_proto.driving import READ_SIZE, Wire, WireProtocol
 
 
 class Transport:
-    """What an event loop has for a connection: it takes `room` bytes at once and keeps the others."""
+    """The transport of an event loop: it takes `room` bytes at once and keeps the others."""
 
     def __init__(self, room: int = 100_000) -> None:
         self.room = room

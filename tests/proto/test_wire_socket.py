@@ -74,7 +74,7 @@ class Secure(Sock):
 
 
 class Selector:
-    """What `selectors` has."""
+    """A selector as in `selectors`."""
 
     def __init__(self) -> None:
         self.keys: dict[int, tuple[Any, int, Callable[[int], None]]] = {}

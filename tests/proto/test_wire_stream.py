@@ -13,7 +13,7 @@ from pusher_proto.driving import READ_SIZE, Wire, WireStream
 
 
 class End(Exception):
-    """What the stream raises at the end of the data."""
+    """Raised by the stream at the end of the data."""
 
 
 class Stream:
@@ -85,7 +85,7 @@ class Hand:
         assert self.is_over()
 
     def is_over(self) -> bool:
-        """Whether nothing is left, and no more was called than had to be."""
+        """Return whether nothing is left, without unnecessary calls."""
         return self.closed == 1 and not (self.loop.started or self.loop.wires or self.loop.errors)
 
 

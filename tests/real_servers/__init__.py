@@ -1,1 +1,1 @@
-"""What the tests against real servers share: processes and ports, clients, and one list of scenarios."""
+"""Common parts of the tests against real servers: processes and ports, clients, and one list of scenarios."""

@@ -1,4 +1,4 @@
-"""What the scenarios of our clients on real servers have in common."""
+"""Common parts of the scenarios of our clients on real servers."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """What the scenarios must know of a server, as no two servers are the same."""
+    """The differences between servers that the scenarios must know."""
 
     options: str
     """The constructor of `Options` that is made for it."""
@@ -124,7 +124,7 @@ class Habits:
     info_is_required: bool = False
     """Whether a member needs `user_info`, though it may be null."""
     empty_info: Any = field(default_factory=dict)
-    """What becomes of the `user_info` `{}`."""
+    """The form in which the server sends the `user_info` `{}`."""
     presence_caches: bool
     """Whether `presence-cache-` channels can be joined."""
     encrypted_caches: bool = True

@@ -34,7 +34,7 @@ class RealSide:
         self.port = server.port
         self.clients: dict[str, tuple[ClientConnection, str]] = {}
         self.first: dict[str, list[Any]] = {}
-        """What clients have received since they joined a channel in this step."""
+        """The messages of clients since they joined a channel in this step."""
 
     def join(self, client: str, channel: str, channel_data: str | None) -> None:
         if client not in self.clients:

@@ -1,4 +1,4 @@
-"""What clients send to one another."""
+"""Client events between clients of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test can do to the server, and what the clients see of it."""
+"""The controls of the server, and their effects on clients."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ STEPS = st.lists(
 
 
 class View:
-    """What one client believes, from the roster and the changes alone."""
+    """The members as one client knows them, from the roster and the changes."""
 
     def __init__(self, client: Client) -> None:
         self.client = client

@@ -31,7 +31,7 @@ SECOND = App(id="1002", key="other-key", secret="other-secret")
 
 @dataclass
 class Case:
-    """How the server of a recording was configured, and what of it is not replayed."""
+    """The configuration of a recording's server, and the parts that are not replayed."""
 
     app: dict[str, Any] = field(default_factory=dict)
     server: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What Sockudo does that other servers do not: each failure that a real one has shown, by its number."""
+"""Peculiarities of Sockudo: each failure that a real one has shown, by its number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only Soketi does with our clients: its own refusals, and the sign-in that it ignores."""
+"""Peculiarities of Soketi: its own refusals, and the sign-in that it ignores."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What servers said, word for word, and what a client must make of it."""
+"""Recorded messages of servers, and the events that a client must make of them."""

@@ -103,7 +103,7 @@ class _Player:
         )
         self._keys = options["key"], options["secret"]
         self._channel_data = options.get("channel_data")
-        """What an auth endpoint signs instead of `OwnKey`; "none" for nothing."""
+        """The `channel_data` that an auth endpoint signs instead of `OwnKey`; "none" for nothing."""
         self._user = user or ""
         if self._channel_data is not None:
             auth = None

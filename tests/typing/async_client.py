@@ -1,4 +1,4 @@
-"""What type checkers infer of the asynchronous client. Nothing here runs: mypy reads it with the rest of the tests."""
+"""The types that type checkers infer for the asynchronous client. Nothing here runs: mypy checks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers infer of Laravel's names over each client. Nothing here runs: mypy reads it with the rest."""
+"""The types that type checkers infer for Laravel's names on each client. Nothing here runs: mypy checks it."""
 
 from __future__ import annotations
 

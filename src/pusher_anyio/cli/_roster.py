@@ -11,7 +11,7 @@ __all__ = ["Change", "Roster"]
 
 
 class Change(NamedTuple):
-    """What happened: `here` with all of them, or `joined`, `changed`, `left` with one member."""
+    """A change of the list: `here` with all members, or `joined`, `changed`, `left` with one."""
 
     what: str
     member: Member | None = None

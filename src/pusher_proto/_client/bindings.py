@@ -35,7 +35,7 @@ class BindingBase(Sink):
         self._client = host.client
         self.fn: Callable[..., object] = fn
         self.context: Context = copy_context()
-        """What the handler is called in."""
+        """The context in which the handler is called."""
 
     def cancel(self) -> None:
         """Stop calling the handler, even for buffered events. May be called in the handler itself."""

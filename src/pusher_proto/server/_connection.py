@@ -21,7 +21,7 @@ __all__ = ["Connection", "Item", "Left", "State"]
 
 
 class State(Enum):
-    """What a connection is doing."""
+    """The state of a connection."""
 
     READING = auto()
     """Waiting for a request, or for the rest of one."""
@@ -40,7 +40,7 @@ class State(Enum):
 
 
 class Habits(RequestHabits, Protocol):
-    """What a dialect decides about connections."""
+    """The properties of connections that a dialect decides."""
 
     @property
     def ends_at_once(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the server answers to the messages of a client: Pusher's side of the protocol.
+"""The answers of the server to messages of a client: Pusher's side of the protocol.
 
 It sends through a `Socket` and changes state through a `Realm`. Other dialects override its methods.
 """

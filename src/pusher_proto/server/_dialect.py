@@ -20,7 +20,7 @@ __all__ = ["Dialect", "Ending", "Manner"]
 
 
 class Manner(Enum):
-    """What a client sees when the server ends its connection."""
+    """The ways in which a server ends a connection."""
 
     CLOSE = "a `pusher:error`, then a close frame with the same code"
     FRAME = "a close frame"
@@ -125,7 +125,7 @@ class Dialect:
     body_limit_counts_head: bool = False
     """Whether the head of a request counts for `ServerLimits.body` too."""
     published: Mapping[str, object] = field(default_factory=dict)
-    """What the HTTP API answers to an event without `info`."""
+    """The answer of the HTTP API to an event without `info`."""
     checks_published: bool = True
     """Whether the HTTP API refuses the names that Pusher refuses."""
 

@@ -15,7 +15,7 @@ class ServerSend(msgspec.Struct, frozen=True):
     connection: int
     """The number that the caller gave to `connection_opened`."""
     data: bytes
-    """What to send, in the order of the effects."""
+    """The bytes to send, in the order of the effects."""
 
 
 class ServerClose(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ _NO_BODY = frozenset({204, 304})
 
 
 class RequestHabits(Protocol):
-    """What a dialect decides about requests that are too large."""
+    """The properties of requests that a dialect decides."""
 
     @property
     def too_large(self) -> HttpResponse | None:

@@ -18,7 +18,7 @@ from .proxies import PROXY, proxy_for
 __all__ = ["Connection"]
 
 _SOCKET_KWARGS = {*PROXY, "proxy_type", "origin", "ping_timeout"}
-"""What can be in `socket_kwargs`. `ping_timeout` has no effect: in Pysher it has none either."""
+"""The keys of `socket_kwargs`. `ping_timeout` has no effect: in Pysher it has none either."""
 
 
 class Connection(CallbackBase, Thread):
