@@ -459,7 +459,7 @@ def test_webhooks_are_posted_and_again_until_they_are_taken() -> None:
             assert bodies[0] == bodies[1]
             assert b'"channel_occupied"' in bodies[0]
             with pytest.raises(
-                AssertionError, match="webhook 'cache_miss' of 'x' expected 2 times"
+                AssertionError, match="expected webhook 'cache_miss' of 'x' 2 times"
             ):
                 running.expect_webhook("cache_miss", "x", times=2, timeout=0.1)
 
