@@ -16,7 +16,7 @@ import trustme
 from anyio.lowlevel import checkpoint
 
 from drivers.checkpoints import Checkpoints, CountedStream, run, tasks
-from drivers.runners import poll
+from drivers.runners import poll, until
 from pusher_anyio import Channel, Client, open_pusher
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 from pusher_proto import (
@@ -158,9 +158,15 @@ def test_an_event_that_comes_together_with_the_cancellation_is_not_lost(
                     waiting.signal.add(scope.cancel)
                 return True
 
-            server.publish("room", "n", 1)
-            with anyio.CancelScope() as scope:
-                taken.append((await room.wait_for("n", accept)).data)
+            async def publish() -> None:
+                """Publish once the wait can be woken: before that it ends at its own checkpoint."""
+                await until(lambda: any(wait.signal.waiters for wait in client._delivery.waits))
+                server.publish("room", "n", 1)
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(publish)
+                with anyio.CancelScope() as scope:
+                    taken.append((await room.wait_for("n", accept)).data)
             assert scope.cancelled_caught == (first == "cancellation")
             if not taken:
                 taken.append((await room.wait_for("n", timeout=5)).data)
