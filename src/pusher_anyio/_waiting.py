@@ -41,7 +41,9 @@ class Waiting(Leaving):
 
     async def _wait(self, goal: Goal[T], timeout: float | None = None) -> T:
         self._check_here()
-        # Before anything is taken: an event would be lost if the task was cancelled after that.
+        # Before anything is taken: an event would be lost if the task was cancelled after that. In the first of the two
+        # turns what the caller has just sent is written: it may leave its block as soon as this returns.
+        await checkpoint()
         await checkpoint()
         if timeout is None:
             return await self._until(goal)
