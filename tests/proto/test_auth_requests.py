@@ -292,7 +292,7 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
         ),
         (AuthResponse(""), "the authorization has no `auth`"),
         (LookupError("hm"), "the authorizer raised: LookupError: hm"),
-        (KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
+        (KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt"),
         (LocalProtocolError("hm"), "the authorizer raised: LocalProtocolError: hm"),
         (AuthorizationError("no", channel="private-x", status=403), "no"),
     ],

@@ -151,7 +151,7 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
             PermissionError("not you"),
             "the authorizer raised: PermissionError: not you",
         ),
-        ("private-a", KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt: "),
+        ("private-a", KeyboardInterrupt(), "the authorizer raised: KeyboardInterrupt"),
         ("private-a", "key:signature", "an authorizer returns an AuthResponse, not str"),
         (
             "private-a",
