@@ -368,6 +368,26 @@ def test_the_time_runs_on_while_the_channel_is_not_subscribed() -> None:
     )
 
 
+@pytest.mark.parametrize("result", ["noon", float("nan"), 1e300, ValueError("no battery")])
+def test_a_wall_clock_that_fails_costs_the_time_of_the_gap_alone(
+    result: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    def clock() -> Any:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    story = Story()
+    story.client.session._parts.catch_ups.wall_clock = clock
+    story.run().lose().run(5)
+    story.log.add(1)
+    story.run()
+    assert story.said() == [0, 1, 2, 3]
+    assert [gap.since for gap in story.log.gaps] == [None, None]
+    [logged] = [record for record in caplog.records if "wall_clock" in record.message]
+    assert logged.exc_info is not None
+
+
 def test_offline_for_and_since_begin_with_the_last_byte_that_was_heard() -> None:
     story = Story(retry_base=1.0).run()
     story.client.ping()

@@ -202,10 +202,19 @@ class CatchingUp:
             self._all.timers.set(Timer.CATCH_UP, at, self._name)
 
     def _note_time(self, now: float) -> None:
-        """Store the difference between wall clock and `now`, for `Gap.since`."""
+        """Store the difference between wall clock and `now`, for `Gap.since`. A clock that fails is not asked again."""
         clock = self._all.wall_clock
-        if clock is not None:
-            self.memory.note_time(clock() - now)
+        if clock is None:
+            return
+        try:
+            time = clock()
+            datetime.fromtimestamp(time, UTC)  # raises for anything but a time
+        except Exception:
+            self._all.wall_clock = None
+            text = "wall_clock=%s returns no seconds since the epoch: Gap.since is None from now on"
+            _log.exception(text, excerpt(clock))
+        else:
+            self.memory.note_time(time - now)
 
     def _gap(self, now: float) -> Gap:
         """Return the gap for the application."""
