@@ -20,7 +20,7 @@ from pusher_proto.server._realm import Socket
 from pusher_proto.signing import sign_channel, sign_user
 from pusher_proto.testing import Server
 
-__all__ = ["WatchedCluster", "WatchedServer", "no_secret_in_logs", "reachable"]
+__all__ = ["WatchedCluster", "WatchedServer", "log_frames", "no_secret_in_logs", "reachable"]
 
 SUBSCRIBE_TIMEOUT = 30.0
 """The default of `Options.subscribe_timeout`, which all applications have."""
@@ -140,6 +140,12 @@ def no_secret_in_logs(secrets: Iterable[str]) -> Iterator[None]:
     finally:
         logging.Logger._log = original  # type: ignore[method-assign]  # as it was
         logger.setLevel(level)
+        log_frames(True)
+
+
+def log_frames(logs: bool) -> None:
+    """Let the core log the frames at DEBUG or not. Only a core that does not log them reads plain events fast."""
+    logging.getLogger("pusher_proto.protocol").setLevel(logging.NOTSET if logs else logging.INFO)
 
 
 def reachable(root: object) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fuzz.application import CHANNELS, Application, Broken
 from fuzz.readers import LOGS
-from fuzz.watching import WatchedCluster, WatchedServer, reachable
+from fuzz.watching import WatchedCluster, WatchedServer, log_frames, reachable
 from pusher_proto import AuthEndpoint, ChannelState, ConnectionState, Options, OwnKey, UserState
 from pusher_proto.testing import DEMO_APP, App, ServerOptions
 from simulation import Wire, World
@@ -144,7 +144,8 @@ class Weather:
             self.take(name, seed)
 
     def take(self, name: str, seed: int) -> None:
-        """Run one step."""
+        """Run one step. Worlds with an even seed log the frames."""
+        log_frames(self.seed % 2 == 0)
         self.steps.append((name, seed))
         self.rng = random.Random(seed)
         self.storm = name != "quiet"

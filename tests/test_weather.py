@@ -606,6 +606,17 @@ def test_the_program_tells_how_much_it_simulated(capsys: pytest.CaptureFixture[s
     assert " in 3 worlds" in capsys.readouterr().out
 
 
+def test_every_second_world_reads_without_logging_frames() -> None:
+    frames = logging.getLogger("pusher_proto.protocol")
+    with no_secret_in_logs(program.SECRETS):
+        logged = []
+        for seed in (2, 3):
+            Weather(seed, clients=1).take("quiet", 0)
+            logged.append(frames.isEnabledFor(logging.DEBUG))
+        assert logged == [True, False]
+    assert frames.level == logging.NOTSET
+
+
 def test_what_hangs_on_an_object_is_counted() -> None:
     kept: list[object] = []
     before = reachable(kept)
