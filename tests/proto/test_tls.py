@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
@@ -184,6 +186,24 @@ def no_context() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tls, "_cached", None)
         yield
+
+
+@pytest.mark.usefixtures("no_context")
+def test_the_default_context_is_looked_up_in_a_worker_thread_where_files_may_not_be_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, paths = default_context(), ssl.get_default_verify_paths
+    here = threading.get_ident()
+
+    def paths_in_a_worker() -> ssl.DefaultVerifyPaths:
+        if threading.get_ident() == here:
+            raise RuntimeError("os.stat blocks")  # as blockbuster does
+        return paths()
+
+    monkeypatch.setattr(ssl, "get_default_verify_paths", paths_in_a_worker)
+    assert cached_context() is None
+    with ThreadPoolExecutor(1) as workers:
+        assert workers.submit(default_context).result() is context
 
 
 @pytest.mark.usefixtures("no_context")
