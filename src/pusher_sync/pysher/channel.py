@@ -46,8 +46,8 @@ class Channel(CallbackBase):
         """`auth` is the way to authorize it."""
         self.name = channel_name
         self.connection = connection
-        self.logger = connection.logger
-        self.event_callbacks = defaultdict(list)
+        self.logger: logging.Logger = connection.logger
+        self.event_callbacks: Callbacks = defaultdict(list)
         self.auth: Auth | None = auth
 
     def trigger(self, event_name: str, data: Any) -> None:

@@ -41,7 +41,7 @@ class Connection(CallbackBase, Thread):
     ) -> None:  # fmt: skip
         self.event_handler = event_handler
         self.url = url
-        self.reconnect_handler = reconnect_handler or (lambda: None)
+        self.reconnect_handler: Callable[[], object] = reconnect_handler or (lambda: None)
         self.event_callbacks: Callbacks = defaultdict(list)
         self.reconnect_interval = reconnect_interval
         self.socket_kwargs: Mapping[str, Any] = socket_kwargs or {}
