@@ -1,4 +1,4 @@
-"""The simulated world and its weather: the faults, their end, and the invariants afterwards."""
+"""The simulated world and its weather: the faults, the calm after them, and the invariants that must hold then."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from simulation import Wire, World
 __all__ = ["BACK_WITHIN", "OTHER_KEY", "OTHER_SECRET", "TOKEN", "Step", "Weather"]
 
 Step = tuple[str, int]
-"""A peril, or "quiet", and the seed of its random choices."""
+"""The name of a peril, or "quiet", and the seed of its random choices."""
 
 BACK_WITHIN = 240.0
-"""Seconds after the world has healed within which every client must be back, without a call of its application: a dead
-link is noticed (activity and pong, 135 s), and three delays at their cap pass."""
+"""Seconds within which every client must be connected again after the last fault, without a command of its application:
+noticing a dead link takes up to 135 s (activity and pong timeout), and three delays of at most 30 s follow."""
 SLOW = (10.0, 30.0, 60.0)
-"""Delays of the slow retries: those of the library reach an hour, which is longer than a quiet period."""
+"""The delays of the slow retries. The defaults reach an hour, which is longer than a quiet period."""
 UNAUTHORIZED = "Connection not authorized within timeout."
 OTHER_SECRET = "another-secret"
 OTHER_KEY = bytes(reversed(range(32)))
@@ -46,7 +46,7 @@ class Weather:
         self.cluster = cluster
         """Whether the server behaves like several nodes, and the clients have `several_nodes`."""
         self.records = records
-        """Whether the inputs of all sessions are kept."""
+        """Whether to keep the inputs of all sessions."""
         self.rng = random.Random(seed)
         self.server = server = (WatchedCluster if cluster else WatchedServer)(
             (DEMO_APP,),
@@ -63,14 +63,13 @@ class Weather:
         server.arrived = self.arrived
         self.early = 0
         """Events that were sent to a new subscriber before its success."""
-        if (
-            not cluster
-        ):  # in a cluster the subscription may be deaf after such an event, which nothing reports
+        # In a cluster a subscription may get no events after such an event, which nothing reports.
+        if not cluster:
             server.overtakes = self.overtake
         self.counts: Counter[str] = Counter()
         """Events published on each channel."""
         self.published: defaultdict[str, list[float]] = defaultdict(list)
-        """When each of them was published."""
+        """The time of each of these events."""
         self.done: Counter[str] = Counter()
         self.steps: list[Step] = []
         self.began = self.world.now
@@ -93,7 +92,7 @@ class Weather:
         return (self.world.now - self.began) / 3600 * len(self.apps)
 
     def options(self, source: str, member: dict[str, Any]) -> Options:
-        """Return options with one of the ways to get an authorization, and a queue small enough to be full."""
+        """Return options with one kind of authorization, and with buffers that are small enough to fill up."""
         auth: Any = None
         if source == "own key":
             auth = OwnKey(
@@ -159,7 +158,7 @@ class Weather:
             app.look()
 
     def quiet(self) -> None:
-        """End all faults, and let hours pass in which little happens; nothing may break in them."""
+        """End all faults, then let hours pass with few events; no connection may be lost in them."""
         self.clear_up()
         self.check()
         self.calm = True
@@ -173,7 +172,7 @@ class Weather:
     # Perils
 
     def act(self) -> None:
-        """Let an application act; in a cluster several, at nearly the same time."""
+        """Let an application act; in a cluster let several act at nearly the same time."""
         for _ in range(self.rng.randrange(1, 12) if self.cluster else 1):
             self.rng.choice(self.apps).act()
             if self.cluster:
@@ -185,11 +184,11 @@ class Weather:
             self.publish_on(self.rng.choice(self.channels))
 
     def publish_on(self, channel: str) -> None:
-        """Publish one event; store an entry of a log before."""
+        """Publish one numbered event, and carry it to the clients."""
         self.world.act(partial(self.published_on, channel))
 
     def published_on(self, channel: str, *, now: float) -> None:
-        """Publish one event, which the world has yet to carry."""
+        """Publish one numbered event; the world carries it later."""
         number, event = self.counts[channel], "entry" if channel in LOGS else "count"
         self.counts[channel] += 1
         self.published[channel].append(now)
@@ -200,14 +199,16 @@ class Weather:
         self.apps[data["from"]].outgoing.arrived(data)
 
     def overtake(self, channel: str) -> None:
-        """Publish an event on a channel whose new subscriber has yet to be sent the success, as happens on Sockudo."""
+        """Publish an event before the server confirms a new subscription to its channel, as happens on Sockudo."""
         if self.storm and channel in self.channels and self.rng.random() < 0.05:
             self.published_on(channel, now=self.world.now)
             self.early += 1
 
     def drops(self, wire: Wire, data: bytes) -> bool:
-        """Return whether the server drops entries of logs, as some servers do for a client that does not read for
-        seconds."""
+        """Return whether the server drops this data: some servers drop messages for a client that does not read.
+
+        Only entries of logs are dropped: their readers must notice that.
+        """
         connector = wire.device.session._connector
         unread = connector.reading_paused and wire.transport in wire.device.unread
         if unread and self.world.now - connector._paused_at > 1.0:
@@ -219,7 +220,7 @@ class Weather:
         self.world.at(self.world.network.latency, partial(self._full.discard, wire.connection))
 
     def lose(self) -> None:
-        """Let the server end one connection, or all, with some code or without."""
+        """Let the server end one connection, or all of them, with or without a close code."""
         code = self.rng.choice((None, None, 1000, 1001, 1011, 4009, 4100, 4200, 4201))
         which = self.rng.choice([None, *self.world.server.connections])
         shape = self.rng.choice(({}, {}, {"error_event": True}, {"close_frame": False}))
@@ -241,7 +242,7 @@ class Weather:
         self.world.network.refuse = False
 
     def refuse(self) -> None:
-        """Refuse new connections for a while, in some way."""
+        """Refuse the next one to three connections, by an HTTP status, a close code or a reset."""
         kinds: list[dict[str, Any]] = [
             *({"status": status} for status in (503, 429, 403)),
             *({"code": code} for code in (4100, 4200, 4001)),
@@ -251,7 +252,7 @@ class Weather:
         self.world.act(self.world.server.refuse, times=times, **self.rng.choice(kinds))
 
     def blackhole(self) -> None:
-        """Let nothing arrive, without an error on either side."""
+        """Drop all data in both directions, without an error on either side."""
         self.world.network.blackhole = True
         self.world.run(self.rng.uniform(0, 120))
         # Data lost until now stays lost: these connections are dead, and neither side has noticed.
@@ -271,7 +272,8 @@ class Weather:
 
     def change_network(self) -> None:
         """Change latency and chunking."""
-        # In a cluster the delays matter in which a node has not yet cleaned up: 0 to 6 and 100 to 140 ms after an end.
+        # In a cluster a node may not have removed a connection yet when the next one arrives: 0 to 6 and 100 to 140 ms
+        # after its end. Short latencies hit these times.
         latencies = (0.0003, 0.001, 0.03, 0.3) if self.cluster else (0.001, 0.02, 0.3)
         self.world.network.latency = self.rng.choice(latencies)
         self.world.network.chunk = self.rng.choice((None, None, 1, 50, 50, 1400, 1400))
@@ -291,7 +293,7 @@ class Weather:
         self.world.act(self.world.server.auth_answer, status, body, times=self.rng.randrange(1, 5))
 
     def slow(self) -> None:
-        """Delay answers; those of an auth endpoint or an authorizer for too long."""
+        """Delay answers of the server; answers of an auth endpoint or an authorizer may exceed their timeout."""
         self.rng.choice(self.apps).device.thinks = self.rng.choice((0.0, 1.0, 4.0, 30.0))
         what = self.rng.choice(("subscribe", "greeting", "auth", "auth", "signin"))
         seconds = self.rng.choice((0.0, 0.5, 5.0, 20.0) if what == "auth" else (0.0, 0.5, 5.0))
@@ -321,7 +323,7 @@ class Weather:
         self.world.act(self.world.server.allow)
 
     def bad_certificate(self) -> None:
-        """Present an invalid certificate to new connections for a while; some are lost, and no other follows."""
+        """Present an invalid certificate to new connections for a while, in which some connections are lost."""
         self.world.network.bad_certificate = self.rng.choice((9, 10, 18, 20, 62))
         for app in self.apps:
             if self.rng.random() < 0.5:
@@ -330,8 +332,7 @@ class Weather:
         self.world.network.bad_certificate = None
 
     def endpoint_astray(self) -> None:
-        """Let the auth endpoint answer with a redirect, a page or an error for a minute in which connections are
-        lost."""
+        """Let the auth endpoint answer with a redirect, a page or an error for a while, and drop all connections."""
         status, body = self.rng.choice(
             ((302, ""), (200, "<html>login</html>"), (404, "no"), (419, "no"), (401, "no"))
         )
@@ -348,13 +349,14 @@ class Weather:
             self.world.act(self.world.server.drop, 4200)
 
     def unauthorized(self) -> None:
-        """End connections as not authorized in time, rightly or not."""
+        """End connections as not authorized in time, whether that is true or not."""
         which = self.rng.choice([None, *self.world.server.connections])
         self.world.act(self.world.server.drop, 4009, UNAUTHORIZED, which, error_event=True)
 
     def jump(self) -> None:
         """Let the clock jump, as if the machine had slept."""
-        self.world.run(1.0)  # a message that is on its way would seem to take as long
+        # A message in transit would seem to take as long as the machine sleeps.
+        self.world.run(1.0)
         self.sleep(self.rng.uniform(10, 4000))
 
     def sleep(self, seconds: float) -> None:
@@ -364,21 +366,21 @@ class Weather:
         self.server.slept = asleep, self.world.now
 
     def endpoint_fails(self) -> None:
-        """Let the auth endpoint answer 503 for some seconds in which connections are lost."""
+        """Drop all connections, and let the auth endpoint answer 503 for some seconds."""
         self.world.act(self.world.server.auth_answer, 503, "")
         self.world.act(self.world.server.drop, 4200)
         self.world.run(self.rng.uniform(1, 20))
         self.world.act(self.world.server.auth_answer)
 
     def endpoint_hangs(self) -> None:
-        """Let the auth endpoint accept requests without an answer for some seconds in which connections are lost."""
+        """Drop all connections, and let the auth endpoint accept requests without an answer for some seconds."""
         self.world.act(self.world.server.delay, 120.0, "auth")
         self.world.act(self.world.server.drop)
         self.world.run(self.rng.uniform(1, 60))
         self.world.act(self.world.server.delay, 0.0, "auth")
 
     def calls_hang(self) -> None:
-        """Let the function of an application hang; it may continue when it is cancelled."""
+        """Let the authorizer of an application hang; it may continue to run after it was cancelled."""
         app = self.rng.choice(self.apps)
         app.hangs, app.device.stubborn = True, self.rng.random() < 0.5
         self.world.act(self.world.server.drop, 4200)
@@ -412,14 +414,14 @@ class Weather:
                 app.device.pump()
 
     def outboxes(self) -> None:
-        """Let an application trigger client events that wait for their channel, in the middle of everything."""
+        """Let an application trigger client events that wait for their channel."""
         app, channel = self.rng.choice(self.apps), self.rng.choice(("private-a", "presence-room"))
         if self.rng.random() < 0.9:
             app.want(channel)
         app.outgoing.trigger(channel, self.rng, self.world.run)
 
     def one_way(self) -> None:
-        """Let a link lose one direction, without an error."""
+        """Let a link lose the data of one direction, without an error."""
         for wire in self.rng.choice(self.apps).device.wires.values():
             wire.loses_requests = self.rng.random() < 0.5
             wire.loses_answers = not wire.loses_requests
@@ -427,7 +429,7 @@ class Weather:
     # After the storm
 
     def clear_up(self) -> None:
-        """Let everything work and every application read; check that all clients are back in time on their own."""
+        """End all faults, let every application read, and check that all clients recover in time by themselves."""
         world, server = self.world, self.world.server
         latency = world.network.latency if self.cluster else 0.01
         world.network = replace(world.network, latency=min(latency, 0.03), chunk=None)
@@ -446,7 +448,8 @@ class Weather:
             app.device.calls_take = 0.0
             world.release(app.device)
             app.device.pump()
-        world.run(5)  # pending refusals arrive, and a person sees them
+        # Pending refusals arrive, and the application sees them.
+        world.run(5)
         for app in self.apps:
             app.look()
         world.run(BACK_WITHIN)
@@ -460,11 +463,12 @@ class Weather:
                 snapshot = session.channel(channel)
                 if snapshot.state in (ChannelState.FAILED, ChannelState.TIMED_OUT):
                     if channel in app.was_in:
-                        raise Broken(f"{channel} was good and is given up: {snapshot.last_error}")
-                    app.want(channel)  # refused from the start: a person asks again
+                        raise Broken(f"{channel} was good and was given up: {snapshot.last_error}")
+                    # Refused from the start: the application asks again.
+                    app.want(channel)
             if session.wants_user and session.user.state is UserState.FAILED:
                 if app.was_signed_in:
-                    raise Broken(f"the sign-in was good and is given up: {session.user}")
+                    raise Broken(f"the sign-in was good and was given up: {session.user}")
                 app.device.do(session.signin)
         world.run(30)
 
@@ -507,7 +511,7 @@ class Weather:
             raise Broken(f"{name} lost the events after {app.expected[name]}")
 
     def check_bounds(self, app: Application) -> None:
-        """Check that nothing is left of the storm in memory."""
+        """Check that no request, transport, event or timer is left over from the storm."""
         device, session = app.device, app.device.session
         if (
             session._auth_requests._requests
@@ -523,7 +527,7 @@ class Weather:
             raise Broken(f"timers pile up: {list(session._timers._at)}")
 
     def check_memory(self) -> None:
-        """Check at the end of a world that sessions have not grown."""
+        """Check at the end of a world that no session refers to too many objects."""
         for app in self.apps:
             size = reachable(app.device.session)
             if size > _MOST_OBJECTS:

@@ -1,4 +1,4 @@
-"""Runs a soak, as the package describes. The exit status is 1 when an invariant did not hold."""
+"""The command `python -m fuzz.soak`. The exit status is 1 if an invariant did not hold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--plant",
         choices=("task", "timer", "file"),
         default="",
-        help="leak one for each connection",
+        help="leak such a thing at each connection, which the soak has to find",
     )
     arguments = parser.parse_args(argv)
     try:

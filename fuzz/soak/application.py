@@ -1,4 +1,4 @@
-"""A service with one client: its channels, and its random actions. The same on every runner."""
+"""A service with one client: its channels and its random actions, the same on every runner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FIXED = (
 )
 """Channels that every client always wants, with authorizations of the endpoint."""
 OWN = ("private-own-0", "private-own-1")
-"""Channels that the program's own function authorizes."""
+"""Channels that a function of the program authorizes."""
 POOL = ("pool-0", "pool-1", "pool-2", "private-pool-0", "private-pool-1", "presence-pool-0")
 REFUSED = "private-forbidden"
 """A channel that the endpoint always refuses."""
@@ -50,7 +50,7 @@ _NO_MESSAGES = (
     *(Subscribed, SubscriptionFailed, SubscriptionCount, CacheMiss),
     *(MemberAdded, MemberUpdated, MemberRemoved),
 )
-"""Events besides messages that a channel keeps for its first listener."""
+"""Events, other than messages, that a channel keeps for its first listener."""
 SLOW = (1.0, 5.0, 8.0)
 _PATIENCE = 12.0
 """Seconds after which the service asks again for a channel that was refused permanently."""
@@ -78,9 +78,9 @@ class Setup:
     watches: tuple[str, ...] = ()
     """The users on the watchlist; empty where the server has no watchlists."""
     ca: str = ""
-    """The file with the authority of the server and of the endpoint; without one they have no TLS."""
+    """The file with the certificate authority of the server and the endpoint; empty without TLS."""
     plant: str = ""
-    """The kind of leak to plant at each connection (a task, a timer or a file), which the soak has to find."""
+    """The leak to plant at each connection, which the soak has to find: "task", "timer", "file"; or empty."""
     mood: dict[str, float] = field(default_factory=dict)
 
     def own_key(self, secret: str = "") -> OwnKey:
@@ -101,7 +101,7 @@ class Setup:
         return ssl.create_default_context(cafile=self.ca) if self.ca else None
 
     def options(self) -> Options:
-        """Return options with short timeouts, so that minutes hold many failures."""
+        """Return options with short timeouts, so that many failures fit into minutes."""
         make = getattr(Options, self.constructor)
         options: Options = make(
             "127.0.0.1",
@@ -116,7 +116,7 @@ class Setup:
             subscribe_timeout=10.0,
             signin_timeout=6.0,
             retry_cap=8.0,
-            # So that what is kept for a first listener stops growing within minutes.
+            # Small, so that the backlogs of channels without a listener stop growing within minutes.
             backlog_limit=50,
             slow_retry=SLOW,
             refused_retry=SLOW,
@@ -156,7 +156,7 @@ class Logs(logging.Handler):
 
 
 class Application:
-    """The service. Its methods are called where commands of the client may be given; none of them waits."""
+    """The service. Call its methods where commands of the client are allowed; none of them waits."""
 
     def __init__(self, setup: Setup, client: Any, watch: Watch) -> None:
         self.setup = setup
@@ -177,7 +177,7 @@ class Application:
             self.want(name)
         self.client.bind(EVENT, self._count)
         self.client.user.bind(EVENT, self._count_for_user)
-        # Without a listener each channel keeps up to `backlog_limit` of them: they would look like a leak for an hour.
+        # Without a listener each channel keeps up to `backlog_limit` of them, which would look like a leak.
         self.client.bind(_NO_MESSAGES, id)
         self.client.channel("news-0").bind(Subscribed, self._raise)
         if self.setup.signs_in:
@@ -215,7 +215,8 @@ class Application:
             try:
                 self._act(self.rng.choice(_ACTS))
             except PusherError:
-                pass  # not connected, not subscribed, or too much is waiting
+                # Not connected, not subscribed, or an outbox is full.
+                pass
 
     def _ask_again(self, now: float) -> None:
         """Subscribe again after a final refusal, as a person or a service would."""
@@ -271,19 +272,19 @@ class Application:
             self.bindings.append(self.client.bind(ChannelEvent, id))
 
     def answer(self, request: AuthRequest) -> AuthResponse:
-        """Answer as the program's own function, which raises sometimes."""
+        """Authorize a request as a function of the program, which raises sometimes."""
         if random.random() < self.setup.mood.get("raises", 0.0):
             raise TimeoutError("the database is slow")
         return self.setup.own_key().authorization(request)
 
     def hangs(self) -> float:
-        """Return for how many seconds the next call hangs, mostly 0."""
+        """Return the seconds that the next call hangs, mostly 0."""
         if random.random() < self.setup.mood.get("hangs", 0.0):
             return self.setup.mood.get("hangs_for", 20.0)
         return 0.0
 
     def report(self) -> dict[str, Any]:
-        """Return what this client believes, and what was found since the last report."""
+        """Return the state of this client, and the gaps and breaches since the last report."""
         client, watch = self.client, self.watch
         gaps, watch.gaps = watch.gaps, []
         breaches, watch.breaches = watch.breaches, []

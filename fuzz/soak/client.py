@@ -59,7 +59,7 @@ class Process:
         self.orders.put({"do": "end"})
 
     def say(self, **fields: Any) -> None:
-        """Write one line."""
+        """Write one line of JSON."""
         sys.stdout.write(json.dumps(fields) + "\n")
         sys.stdout.flush()
 
@@ -73,7 +73,8 @@ class Process:
         """Watch every event; leak at each connection if a leak is planted."""
         self.watch.on_event(event)
         if self.setup.plant and isinstance(event, ConnectionEstablished):
-            for _ in range(3):  # so that few connections are enough to exceed the slack
+            # Three at once, so that few connections exceed the slack.
+            for _ in range(3):
                 self._leak()
 
     def _leak(self) -> None:
@@ -218,7 +219,7 @@ def blocking(process: Process) -> None:
         authorizer=authorize,
         on_event=process.on_event,
     )
-    # Before the application subscribes: its thread may begin after the first event.
+    # Open it before the application subscribes: its thread may start after the first event.
     stream = client.events(EVENT)
     app = process.opened(client)
     threads = [

@@ -18,20 +18,8 @@ from pusher_proto import AuthRequest
 __all__ = ["Endpoint"]
 
 _MOODS = (
-    *(
-        "500",
-        "503",
-        "429",
-        "404",
-        "403",
-        "page",
-        "cut JSON",
-        "cut body",
-        "reset",
-        "close",
-        "slow",
-        "hang",
-    ),
+    *("500", "503", "429", "404", "403", "page", "cut JSON", "cut body"),
+    *("reset", "close", "slow", "hang"),
 )
 
 
@@ -42,12 +30,12 @@ class Endpoint:
         self.rng = rng
         self.badness = 0.0
         self.setups: dict[str, Setup] = {}
-        """The clients by the name that they send."""
+        """The setups of the clients, by the name in their requests."""
         self.counts: Counter[str] = Counter()
         self.port = 0
 
     async def start(self, context: ssl.SSLContext | None = None) -> None:
-        """Begin to listen, with TLS if a context is given."""
+        """Start to listen, with TLS if a context is given."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
 
@@ -107,7 +95,7 @@ class Endpoint:
         return True
 
     def _signed(self, fields: dict[str, str]) -> tuple[int, str]:
-        """Return a valid answer."""
+        """Return the status and body of the answer that a working endpoint gives."""
         channel = fields.get("channel_name")
         if channel == REFUSED:
             return 403, "{}"

@@ -15,14 +15,14 @@ Sample = dict[str, int]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _SLACK = {"files": 5, "threads": 5, "tasks": 6, "timers": 6, "transports": 3}
-"""How many more of each may be held at rest than in the first calm, by calls that hang and kept connections."""
+"""How many more of each a later calm may have than the first one: hanging calls and kept connections vary."""
 _OBJECTS, _MORE_OBJECTS = 1.05, 3000
 _MEMORY, _MEMORY_AFTER = 4096, 6
-"""The most KB added between the calm in the middle and the last one, and the number of calms from which it counts."""
+"""The most KB added between the middle calm and the last one, and the least number of calms for this check."""
 
 
 def sample(client: Any, tasks: int) -> Sample:
-    """Return what this process holds now. Reads private attributes of `client`."""
+    """Return the current counts of this process. Reads private attributes of `client`."""
     gc.collect()
     session, driver = client._session, client._driver
     return {
@@ -38,7 +38,7 @@ def sample(client: Any, tasks: int) -> Sample:
 
 
 def grown(samples: Sequence[Sample]) -> list[str]:
-    """Return what has grown between calms, one sample from each."""
+    """Return descriptions of the counts that have grown, from one sample of each calm."""
     if len(samples) < 2:
         return []
     first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]

@@ -1,4 +1,4 @@
-"""Whether the events that a client missed were published in the times that it reported as missed."""
+"""Checks that the events that a client missed were published in the times that it reported as missed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Published(NamedTuple):
     asked: float
     answered: float
     taken: bool
-    """Whether the server said that it has it: otherwise it may or may not have been published."""
+    """Whether the server confirmed it. Otherwise it may or may not have been published."""
 
 
 def lost_in_silence(
     missing: Iterable[Published], windows: Sequence[Times], held: Sequence[Times]
 ) -> list[int]:
-    """Return the places of the missing events that were published in none of the times reported as missed.
+    """Return the indexes of the missing events that were published outside of all reported times (`windows`).
 
-    `held` are the times in which the proxy had data of the server that had not reached the client. What it had when a
-    window begins is lost with the connection, and was published before the client heard the last byte.
+    `held` are the times in which the proxy held back data of the server. The data that it held when a window began was
+    lost with the connection, although it was published before the client received its last byte.
     """
     begun = [(_begin(begin, held), end) for begin, end in windows]
     return [
@@ -43,5 +43,5 @@ def lost_in_silence(
 
 
 def _begin(begin: float, held: Sequence[Times]) -> float:
-    """Return when the oldest of the data was sent that was missed from `begin` on."""
+    """Return the time of the oldest data that was lost in a window that began at `begin`."""
     return min([begin, *(read for read, until in held if read <= begin <= until + _SLACK)])

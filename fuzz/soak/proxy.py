@@ -1,4 +1,4 @@
-"""A TCP proxy between clients and server that breaks connections in all ways in which networks and proxies do."""
+"""A TCP proxy between clients and server that breaks connections as networks and proxies do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["FAULTS", "MOODS", "Link", "Proxy"]
 _RESET = struct.pack("ii", 1, 0)
 _BLOCK = 65536
 _HELD = 0.5
-"""Seconds from which on it is noted how long data was held."""
+"""Seconds above which the proxy records that it held data."""
 
 FAULTS = (
     "reset",
@@ -30,10 +30,10 @@ FAULTS = (
     "delay",
     "slow",
 )
-"""Faults of open connections. "deaf": nothing from the server arrives; "dumb": nothing from the client does."""
+"""Faults of open connections. "deaf": the client receives nothing; "dumb": the server receives nothing."""
 MOODS = ("502", "503", "refuse", "silent", "mute")
-"""How new connections are answered. "mute": the upgrade succeeds, and nothing follows. With TLS "silent" leaves the
-handshake without an answer, and faults of open connections hit within its records."""
+"""Answers to new connections. "silent": none, not even to a TLS handshake; "mute": the upgrade succeeds, and nothing
+follows."""
 
 
 class Link:
@@ -46,14 +46,14 @@ class Link:
         self.loses_up = self.loses_down = False
         self.delay = 0.0
         self.rate: float | None = None
-        """Bytes per second from the server: more than are published, or the delay would grow without limit."""
+        """Bytes per second from the server: above the rate of publishing, or the delay would grow without limit."""
         self.left: int | None = None
         """Bytes from the server after which the connection is cut."""
         self.resets = False
         self.is_new = True
         """Whether no byte of the server has arrived yet."""
         self.waiting: deque[tuple[float, bytes]] = deque()
-        """Data of the server that was not passed on yet, each with the time of reading; empty at the end."""
+        """Data of the server for the client, each with the time of reading; empty data marks the end."""
         self.came = asyncio.Event()
 
     def end(self, *, reset: bool) -> None:
@@ -78,23 +78,23 @@ class Proxy:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
-        """The TLS contexts for clients and for the server, if the proxy must read or write within TLS."""
+        """The TLS contexts for clients and for the server, for answers of the proxy itself; None without TLS."""
         self.target = 0
         self.mood: str | None = None
         self.links: set[Link] = set()
         self.held: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-        """For each client when data of the server was read and when it was passed on or lost, if it was held long."""
+        """For each client the times of reading and of passing on (or losing) data that was held longer than `_HELD`."""
         self._servers: list[asyncio.Server] = []
 
     async def listen(self, name: str) -> int:
-        """Begin to listen for a client; return the port."""
+        """Start to listen for a client; return the port."""
         server = await asyncio.start_server(partial(self._accept, name), "127.0.0.1", 0)
         self._servers.append(server)
         port: int = server.sockets[0].getsockname()[1]
         return port
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         for server in self._servers:
             server.close()
 
@@ -125,7 +125,7 @@ class Proxy:
         return True
 
     def heal(self) -> None:
-        """Accept new connections again, and end connections that never reached the server."""
+        """Accept new connections again, end delays, and reset connections that never reached the server."""
         self.mood = None
         for link in list(self.links):
             link.delay, link.rate, link.left = 0.0, None, None
@@ -196,7 +196,7 @@ class Proxy:
                 await link.server.drain()
 
     async def _read(self, link: Link, reader: asyncio.StreamReader) -> None:
-        """Read from the server at once, so that it is known how long data is held."""
+        """Read from the server without waiting for the client, to measure how long data is held."""
         data = b"first"
         while data:
             try:
@@ -232,7 +232,7 @@ class Proxy:
             self._passed(link)
 
     def _passed(self, link: Link) -> None:
-        """Record how long the oldest data was held: it was passed on, or is lost."""
+        """Record how long the oldest data was held, which was now passed on or lost."""
         read, _ = link.waiting.popleft()
         now = time.time()
         if now - read > _HELD:

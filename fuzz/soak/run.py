@@ -33,17 +33,18 @@ __all__ = ["Soak"]
 ROOT = Path(__file__).parents[2]
 CHANNELS = (*FIXED, *OWN, *POOL)
 _BACK_WITHIN = 20.0
-"""Seconds in which a client is back, once either side has noticed that its connection is dead."""
+"""Seconds within which a client is connected again, after either side has noticed that its connection is dead."""
 _DELIVERED_WITHIN = 5.0
-"""The most seconds until an event that is published in a calm arrives on a working link."""
+"""Seconds within which an event that is published in a calm arrives on a working link."""
 _AT_REST = 4.0
-"""Seconds of agreement before measuring: idle connections to the endpoint end after two."""
+"""Seconds of calm before measuring: idle connections to the endpoint are closed after two (`auth_idle`)."""
 _EXIT = 2.6
+"""The most seconds for closing a client: `close_timeout` is 2."""
 _SERVER_FAULTS = ("SIGKILL", "SIGTERM", "SIGSTOP")
 
 
 class Client:
-    """One client process, seen by the soak."""
+    """One client process, as the soak controls it."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -102,7 +103,7 @@ class Client:
         self._stderr.close()
 
     def stderr(self) -> str:
-        """Return what it wrote to standard error."""
+        """Return the output of the process on standard error."""
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace").strip()
 
@@ -200,7 +201,7 @@ class Soak:
     # Faults
 
     async def _chaos(self, seconds: float) -> None:
-        """Let things fail for this number of seconds."""
+        """Cause faults for this number of seconds."""
         self._order(calm=False, mood={"raises": 0.15, "hangs": 0.04})
         self.endpoint.badness = 0.2
         end = time.monotonic() + seconds
@@ -242,7 +243,7 @@ class Soak:
             client.order(do="calm", calm=calm, mood=mood)
 
     async def _calm(self, seconds: float) -> None:
-        """Let everything work, and compare clients, server and lists of members until they agree."""
+        """End all faults, and compare clients and server until they agree; then measure the clients."""
         began = time.monotonic()
         self._order(calm=True, mood={"raises": 0.0, "hangs": 0.0})
         self.endpoint.badness = 0.0
@@ -269,7 +270,7 @@ class Soak:
                 self._check_gap(client, gap)
 
     def _check_gap(self, client: Client, gap: dict[str, Any]) -> None:
-        """Check that each missing event was published in the times that were reported as missed."""
+        """Check that each missing event was published in a time that the client reported as missed."""
         missing = self.publisher.log[gap["channel"]][gap["first"] : gap["last"] + 1]
         client.missed += sum(event.taken for event in missing)
         held = self.proxy.held[client.name]
@@ -277,8 +278,8 @@ class Soak:
             event = missing[place]
             client.bad_gaps += 1
             self.breaches.append(
-                f"{client.name}: {gap['channel']} lost {gap['first'] + place} of {event.asked:.2f} to "
-                f"{event.answered:.2f} in silence; reported: {gap['windows']}; held by the proxy: "
+                f"{client.name}: {gap['channel']} lost {gap['first'] + place}, published {event.asked:.2f} to "
+                f"{event.answered:.2f}, silently; reported: {gap['windows']}; held by the proxy: "
                 f"{held[-10:]}; the last events: {gap['recent']}"
             )
 
@@ -294,7 +295,7 @@ class Soak:
             if report["online"] != sorted(set(client.setup.watches) - {"nobody"}):
                 found.append(f"{client.name}: {report['online']} of the watchlist are online")
             for name in report["refused"]:
-                # Timed out if the answer was lost on a link that lives on; final until the next connection.
+                # It has timed out if the refusal was lost, and the connection was not.
                 if report["channels"][name] not in ("failed", "timed_out"):
                     state, why = report["channels"][name], report["errors"][name]
                     found.append(f"{client.name}: {name}, which is refused, is {state}: {why}")
@@ -310,7 +311,7 @@ class Soak:
             there = sorted(each.name for each in self.clients if name in each.report["wanted"])
             counted = "subscription_count"
             if name.startswith("presence-") and self.service.kind in ("reverb", "reverb-dialect"):
-                counted = "user_count"  # Reverb counts no connections of these
+                counted = "user_count"  # Reverb does not count the connections of these
             page = self.service.server.get(APP, f"/channels/{name}", info=counted)
             count = int(page.get(counted, 0))
             if count != len(there):
@@ -323,9 +324,9 @@ class Soak:
         return found
 
     async def _marker(self) -> list[str]:
-        """Publish once more on all channels; return the clients that did not get it.
+        """Publish once more on all channels; return the clients that did not get the event.
 
-        Until then a deaf link looks good on both sides.
+        Without it a link that loses data looks good on both sides.
         """
         self.publisher.paused.set()
         await asyncio.to_thread(self.publisher.idle.wait, 10)
@@ -335,7 +336,7 @@ class Soak:
                 self.breaches.append("the server took no event in a calm")
         missing = differ = ["not looked yet"]
         deadline = time.monotonic() + _DELIVERED_WITHIN
-        # Threads and tasks read the streams a moment later than `on_event` is called.
+        # Threads and tasks read the streams a moment after `on_event` was called.
         while (missing or differ) and time.monotonic() < deadline:
             await asyncio.sleep(0.5)
             await self._reports()

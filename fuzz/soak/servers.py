@@ -32,7 +32,7 @@ _MORE: dict[str, dict[str, Any]] = {
     "reverb": {"ping_interval": PING_AFTER, "activity_timeout": 10},
     "sockudo": {"enable_watchlist_events": True},
 }
-"""Settings of the app by the kind of the server."""
+"""Additional settings of the app, by the kind of the server."""
 
 
 class Own(RealServer):
@@ -82,7 +82,7 @@ class Own(RealServer):
 
 
 class OwnAsReverb(Own):
-    """The same in the dialect of Laravel Reverb."""
+    """`pusher-proto serve` in the dialect of Laravel Reverb."""
 
     dialect = "reverb"
     habits = Habits(
@@ -99,7 +99,7 @@ class OwnAsReverb(Own):
 
 
 class Service:
-    """The running server; it can be ended and started again on its port."""
+    """The running server, which can be ended and started again on the same port."""
 
     def __init__(self, kind: str, tls: Tls | None = None) -> None:
         self.kind = kind
@@ -116,16 +116,16 @@ class Service:
 
     @property
     def options(self) -> str:
-        """Return the constructor of `Options` for it."""
+        """Return the name of the constructor of `Options` for this server."""
         return self._class.habits.options
 
     def end(self, how: str) -> None:
-        """End it by SIGKILL or SIGTERM."""
+        """End the server by SIGKILL or SIGTERM."""
         self.is_up = False
         (self.server.kill if how == "SIGKILL" else self.server.terminate)()
 
     def start(self) -> None:
-        """Start it again on its port."""
+        """Start the server again on its port."""
         port = self.server.port
         self.server = self._class.start([self._app], port=port, tls=self.tls, **self._settings)
         self.is_up = True
@@ -141,11 +141,11 @@ class Kind(NamedTuple):
     server: type[RealServer]
     settings: dict[str, Any]
     why_not: Callable[[], str | None]
-    """Returns why it cannot run here, or None."""
+    """Returns the reason why it cannot run here, or None."""
     notices_after: float
     """Seconds after which it ends a connection on which it receives nothing, although it sends.
 
-    Reverb looks once a minute: it pings the silent ones, and ends them the next time.
+    Reverb checks once a minute: it pings silent connections, and ends them at the next check.
     """
 
 
@@ -170,7 +170,7 @@ class Publisher(threading.Thread):
         self.idle = threading.Event()
         self.numbers = dict.fromkeys(channels, 0)
         self.log: dict[str, list[Published]] = {name: [] for name in channels}
-        """For each channel what was published, by number."""
+        """The published events of each channel, by number."""
         self.taken = self.unknown = 0
         self._place = 0
         self._ended = False
@@ -189,7 +189,7 @@ class Publisher(threading.Thread):
             time.sleep(0.25)
 
     def publish(self, channels: Sequence[str]) -> bool:
-        """Publish the next event of each of these channels."""
+        """Publish the next event of each of these channels; return whether the server confirmed them."""
         server = self.service.server
         if self._client is None or self._client[0] is not server:
             key = b64encode(MASTER_KEY).decode()
@@ -205,7 +205,7 @@ class Publisher(threading.Thread):
         try:
             answer = self._client[1].trigger_batch(batch)
             taken = "error" not in answer
-        except Exception:  # the server is down, drains, or died in between
+        except Exception:  # the server is down, is stopping, or died during the request
             taken = False
         if taken:
             self.taken += len(batch)

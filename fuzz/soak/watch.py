@@ -1,4 +1,4 @@
-"""The invariants that a client of the soak checks at every event, and its record for the other checks."""
+"""The invariants that a client of the soak checks at every event, and the record of events for other checks."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ _LATE_CACHE = 2.0
 
 
 class Watch:
-    """Checks that one client gets nothing twice or out of order, and records the reported time of each gap.
+    """Checks that one client gets nothing twice or out of order, and records the reported times of each gap.
 
-    The soak compares `gaps` with the times of the publisher. The channels `refused`
-    must never be subscribed.
+    The soak compares `gaps` with the times of the publisher. The channels `refused` must never be subscribed.
     """
 
     def __init__(self, refused: Collection[str] = ()) -> None:
         self._refused = refused
         self.last: dict[str, int] = {}
-        """The number of the last event of each channel."""
+        """The number of the last event on each channel."""
         self.gaps: list[dict[str, Any]] = []
         self.breaches: list[str] = []
         self.good: set[str] = set()
@@ -52,12 +51,12 @@ class Watch:
         self.heard_for_user: Counter[str] = Counter()
         """Numbered events of the user, by consumer."""
         self._signed_out_since: float | None = None
-        """The reported beginning of the time in which events of the user are missed."""
+        """The time since which events of the user are missed, by `offline_for`; None while signed in."""
         self._windows: dict[str, list[tuple[float, float]]] = {}
-        """The times that were reported as missed since the last event of a channel."""
+        """The times reported as missed since the last event of each channel."""
         self._succeeded: dict[str, float] = {}
         self._recent: deque[tuple[str | None, str]] = deque(maxlen=400)
-        """The last events with their channels, shown when events were lost silently."""
+        """The last events with their channels, shown in a report about events that were lost silently."""
 
     def on_event(self, event: Event) -> None:
         """Check every event of the client, in order."""

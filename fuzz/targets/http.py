@@ -2,8 +2,8 @@
 
 For any bytes that answer a request: the only exception is HttpFailed; the answer, or the failure with its
 text, is the same however the bytes were split; head and body are within their limits; the answer becomes an
-authorization with an `auth`, or an AuthorizationError whose text quotes nothing of the JSON object in an answer that is
-nearly right; and a connection that counts as reusable carries the next request.
+authorization with an `auth`, or an AuthorizationError; the text of the error quotes nothing of the JSON object of a 2xx
+answer; and a connection that counts as reusable carries the next request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CHANNELS = ("private-a", "presence-a", "private-encrypted-a", None)
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte that chooses the purpose, and the received bytes."""
+    """Check the invariant on one input: a byte that chooses the channel, or the sign-in, then the received bytes."""
     source = Source(data)
     channel = source.one_of(CHANNELS)
     stream = source.rest()
@@ -34,7 +34,7 @@ def fuzz_one(data: bytes) -> None:
     )
     if isinstance(authorization, AuthorizationError):
         if isinstance(whole, HttpResponse) and 200 <= whole.status < 300 and b"<" not in whole.body:
-            # Text before or after the object is shown, masked: PHP's notices, a stray "0".
+            # The error shows text before and after the object: PHP's notices, a stray "0".
             begin, end = whole.body.find(b"{"), whole.body.rfind(b"}")
             if b"hunter2" not in whole.body[:begin] + whole.body[end + 1 :]:
                 assert "hunter2" not in f"{authorization} {authorization.body}"
@@ -53,7 +53,8 @@ def _answer(pieces: list[bytes]) -> HttpResponse | str:
     connection.send(REQUEST)
     try:
         for piece in pieces:
-            if not piece:  # it would mean the end
+            # Empty data would mean the end of the stream.
+            if not piece:
                 continue
             answer = connection.receive_data(piece)
             assert len(connection._body) <= BODY

@@ -1,9 +1,9 @@
 """Text messages, and the functions that read their contents.
 
-For any text: decoding gives an envelope or raises BadMessage with a short text; an envelope has what the JSON
-says (as Python's own reader reads it) and, written and decoded again, it is the same; every reader of its data
-returns, or raises the one exception it is said to raise. And a connected session takes the text as one frame, in
-fragments, and byte by byte, without raising and with the same events and frames.
+For any text: decoding gives an envelope or raises BadMessage with a short text; an envelope has the same
+values as the JSON decoded by the standard library, and encoding and decoding it again gives an equal one; every
+function that reads its data returns, or raises only its documented exception. And a connected session receives the text
+as one frame, in fragments, and byte by byte, without raising and with the same events and frames.
 """
 
 from __future__ import annotations

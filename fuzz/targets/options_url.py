@@ -1,8 +1,8 @@
-"""Addresses, as users write them.
+"""The addresses that users configure.
 
 For any text as URL, host, path, key or cluster: it is accepted, or refused with a ValueError or a
-PusherError whose text is short and shows no password and no value of a query. Accepted text makes a request that HTTP
-allows, to a host without white space, and the URL of the address leads to the same address.
+PusherError whose text is short and shows no password and no value of a query. An accepted address gives a valid HTTP
+request and a host without white space, and parsing the URL of the address gives the same address.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HIDDEN = "hunter2"
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte that says what the rest is, then text."""
+    """Check the invariant on one input: a byte that chooses what to make, then its texts, separated by 0xFF."""
     source = Source(data)
     kind = source.number() % 6
     parts = [part.decode("utf-8", "replace") for part in source.rest().split(b"\xff")]
@@ -50,7 +50,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def _options(make: Callable[[], Options], *, hidden: bool = False) -> bool:
-    """Make options and check them; return whether they could be made. `hidden`: they contain a secret."""
+    """Make options and check them; return whether they were accepted. With `hidden` they contain a secret."""
     try:
         options = make()
     except (ValueError, PusherError) as error:

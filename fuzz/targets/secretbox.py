@@ -1,8 +1,8 @@
 """Opening encrypted events.
 
 For any data of an event: opening it returns a text or raises MalformedBox or WrongKey, whose message is short and holds
-no key; it opens exactly when NaCl itself opens the data in canonical base64, and to the same text; a box that we seal
-opens, and does not with any bit changed; and an invalid key is a ValueError.
+no key; it opens exactly when NaCl itself opens the data in canonical base64, and to the same text; a box that NaCl has
+sealed opens, and no longer opens when one bit is changed; and an invalid key is a ValueError.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHARED = base64.b64encode(KEY).decode()
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte that says how to read the rest."""
+    """Check the invariant on one input: a byte that chooses the check, then its data."""
     source = Source(data)
     match source.number() % 4:
         case 0:

@@ -1,10 +1,9 @@
 """The test server, with any bytes from any clients.
 
-Clients connect, send raw bytes or events, and disconnect; time passes; controls are called. Then: nothing that a client
-sends
-makes the server raise; nothing is sent on a connection after its end; once the deadlines that are due have fired none
-is due; what is kept for a connection is bounded; when all clients have gone there is no subscription and no
-deadline is left; and splitting what clients send changes no byte of the answers.
+Clients connect, send raw bytes or events, and disconnect; time passes; controls are called. Then: no input from a
+client makes the server raise; nothing is sent on a connection after its end; after the due deadlines have fired, none
+is due; the memory kept for a connection is bounded; after all clients have disconnected, no subscription and no
+deadline is left; and splitting the received data changes no byte of the answers.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 class _Run:
-    """A server that goes through the steps."""
+    """One server, on which all steps are carried out."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class _Run:
         for number in self.output:
             self.server.connection_closed(number, now=self.now)
             self._drain()
-        # A tick of Reverb, and the ghosts of Sockudo, end by themselves.
+        # The last tick of Reverb and the ghost members of Sockudo end by themselves.
         for _ in range(len(self.output) + 1):
             if (due := self.server.next_deadline()) is not None:
                 self.server.handle_timeout(now=due)
@@ -87,7 +86,7 @@ class _Run:
         return self.output, self.ended, list(self.server.received), self.server.stats
 
     def _live(self, which: int) -> int:
-        """Return the number of a connection that is open; a new one when there is none."""
+        """Return the number of an open connection, or of a new one."""
         live = [number for number in self.output if number not in self.ended]
         if not live or which > 250:
             number = len(self.output) + 1
@@ -158,7 +157,7 @@ class _Run:
 
     def _drain(self) -> None:
         while (effect := self.server.next_effect()) is not None:
-            assert effect.connection not in self.ended, "something was done after the end"
+            assert effect.connection not in self.ended, "an effect after the end of its connection"
             if isinstance(effect, ServerSend):
                 self.output[effect.connection] += effect.data
             else:

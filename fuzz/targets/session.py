@@ -1,11 +1,10 @@
 """The whole session, with any sequence of inputs and any bytes from servers.
 
-Bytes are read as inputs: what the application does, how transports and requests for authorizations fare, how
-time passes,
-and what the server and the auth endpoint send, as raw bytes, as text messages or as a good server would. Then: no input
-raises but for wrong local use, which changes nothing; once drained a session is drained; no transport is used before
-it is open or after its end; timers that are due fire, and none stays due; without a connection no authorization and no
-subscription is left; and the session can be closed. While the application does not stall, splitting what is received
+The bytes choose inputs: commands of the application, the success or failure of transports and requests, the passing of
+time, and data of the server and the auth endpoint (raw bytes, text messages, or valid answers). Then: no input raises
+except for wrong local use, which changes nothing; a drained session has no further effect; no transport is used before
+it is open or after its end; due timers fire, and none stays due; without a connection no authorization and no
+subscription is left; and the session can be closed. While the application does not stall, splitting the received data
 changes no event and no effect.
 """
 
@@ -42,7 +41,7 @@ _KINDS = (
     *("close", "stall", "pull", "raw", "text", "text"),
 )
 _MOST = 200
-"""Steps that are played of one input."""
+"""The most steps of one input."""
 
 
 class _Input(NamedTuple):
@@ -59,7 +58,8 @@ def fuzz_one(data: bytes) -> None:
     stalls = not choices & 4
     sequence = Sequence(_AUTHS[choices & 3], choices >> 3, [])
     steps = []
-    if choices & 64:  # straight to a connection
+    # Connect first, so that more inputs reach a connected session.
+    if choices & 64:
         steps = [_Input("connect", 0, 0), *[_Input("go", 0, 2)] * 3]
     while source and len(steps) < _MOST:
         kind = source.one_of(_KINDS)
@@ -110,7 +110,7 @@ def _played(sequence: Sequence, steps: list[_Input], **how: Any) -> list[Played]
 
 
 class _Play(Play):
-    """A play whose steps may hold what the server sends."""
+    """A play whose steps may contain data of the server."""
 
     def take(self, given: _Input) -> Played:
         """Play one step."""
@@ -118,11 +118,11 @@ class _Play(Play):
         return self.play(Step(given.kind, given.which, given.what))
 
     def _raw(self, which: int, what: int) -> None:
-        """Let a server send these bytes."""
+        """Send the bytes of this step from the server."""
         self._send(which, self.data)
 
     def _text(self, which: int, what: int) -> None:
-        """Let a server send a message."""
+        """Send the bytes of this step from the server, as a text message."""
         self._send(which, frame(self.data))
 
     def _send(self, which: int, data: bytes) -> None:

@@ -1,9 +1,9 @@
-"""The client side of a WebSocket, in both lanes, with compression and without.
+"""The client side of a WebSocket: the fast lane and wsproto, with compression and without.
 
-For any bytes after the request for an upgrade, or after its success, and for a close from our side anywhere in between:
+For any bytes after the request for an upgrade, or after its success, and for a close by the client anywhere in between:
 nothing raises; the fast lane, with and without a reader of its texts, and wsproto alone report the same items and send
-the same frames; splitting the bytes changes no item and no frame, but how many of the pings in one read are answered;
-at most the size of one message is held; and after a violation or a close nothing is reported.
+the same frames; splitting the bytes changes no item and no frame, except how many of the pings in one read are
+answered; at most the size of one message is buffered; and after a violation or a close nothing is reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Outcome = tuple[list[object], list[tuple[int, bytes]]]
 
 
 def fuzz_one(data: bytes) -> None:
-    """Check the invariant on one input: a byte of choices, one for the place of our close, and the data."""
+    """Check the invariant on one input: a byte of choices, one for the place of the client's close, and the data."""
     source = Source(data)
     choices, close_at = source.number(), source.number()
     stream = source.rest()
@@ -101,7 +101,7 @@ def fuzz_one(data: bytes) -> None:
 
 
 def _comparable(outcome: Outcome) -> tuple[Any, ...]:
-    """Leave out pongs that a whole read does not send: all but its last."""
+    """Return an outcome without the pongs that depend on how data is split: all but the last."""
     frames = outcome[1]
     pongs = [frame for frame in frames if frame[0] == PONG]
     return [frame for frame in frames if frame[0] != PONG], pongs[-1:]

@@ -1,1 +1,1 @@
-"""The development server behind `pusher-proto serve`: its settings, and the loop that runs it."""
+"""The development server behind `pusher-proto serve`: its settings, and the functions that run it."""

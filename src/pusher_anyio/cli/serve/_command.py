@@ -45,7 +45,7 @@ def run(arguments: Arguments) -> int:
     for host in filter(is_reachable, settings.hosts):
         print_stderr(
             f"WARNING: other machines can reach {host}: this is a server for development, and "
-            "everyone who reaches it can do anything with it"
+            "anyone who can reach it controls it completely"
         )
 
     async def ready(running: RunningServer) -> int:
@@ -65,7 +65,7 @@ def run(arguments: Arguments) -> int:
 
 
 async def _announce(running: RunningServer, settings: Settings, arguments: Arguments) -> int:
-    """Announce that the server is ready, and sleep."""
+    """Announce that the server is ready, and sleep until cancelled."""
     shown = ready_of(running, settings)
     key = settings.apps[0].key
     tls = "" if running.tls else " --no-tls"

@@ -1,4 +1,4 @@
-"""Runs the development server for `pusher-proto serve`."""
+"""Runs the development server for `pusher-proto serve`, and writes the files and logs about it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,26 @@ from pusher_proto.testing import App, Report, Server, ServerOptions
 
 from ._settings import Settings, SettingsError, master_key_text
 
-__all__ = ["env_of", "env_text", "log_on_stderr", "machine", "ready_of", "run"]
+__all__ = [
+    "env_of",
+    "env_text",
+    "is_reachable",
+    "log_on_stderr",
+    "machine",
+    "ready_of",
+    "run",
+    "write_file",
+]
 
-_DRAIN = 1.0  # seconds that clients have to disconnect at the end
-_FRAMES = 5  # the level of reports of messages
+# Seconds that clients have to disconnect at the end.
+_DRAIN = 1.0
+# The log level of single messages.
+_FRAMES = 5
 _LOGGER = "pusher_proto.server"
 
 
 def machine(settings: Settings) -> Server:
-    """Return the server of some settings. Raises SettingsError."""
+    """Return a server with these settings. Raises SettingsError."""
     try:
         return Server(
             settings.apps,
@@ -38,7 +49,7 @@ def machine(settings: Settings) -> Server:
                 dialect=settings.dialect,
                 limits=settings.limits,
                 activity_timeout=settings.activity_timeout,
-                # Like Pusher, notice silent clients and check the clocks of publishers.
+                # Like Pusher, disconnect silent clients.
                 ping_after=settings.ping_after,
                 path_prefix=settings.path,
                 auth_user=settings.users or None,
@@ -47,6 +58,7 @@ def machine(settings: Settings) -> Server:
                 control=settings.control,
             ),
             rng=random.Random(),  # noqa: S311 - socket ids are not secret
+            # Like Pusher, check the timestamps of publishers.
             wall_clock=time.time,
         )
     except ValueError as wrong:
@@ -60,7 +72,8 @@ async def run(
 ) -> int:
     """Serve until `until(work)` returns, close all clients with 4200, and return its status.
 
-    `work` calls `ready`, which announces the server and sleeps. Raises OSError for an address that cannot be used.
+    `work` calls `ready`, which announces the server and sleeps. Raises OSError if the server cannot listen on an
+    address.
     """
     server = machine(settings)
     async with serve(
@@ -76,7 +89,7 @@ async def run(
 
 
 def _usable(settings: Settings) -> list[str]:
-    """Return the hosts to listen on; of the default hosts, only the ones that this machine has."""
+    """Return the hosts to listen on: the given ones, or those default hosts that this machine has."""
     if not settings.hosts_are_default:
         return list(settings.hosts)
     found = []
@@ -106,7 +119,7 @@ def _shown_host(host: str) -> str:
 
 
 def ready_of(running: RunningServer, settings: Settings) -> dict[str, Any]:
-    """Return what programs need to use a server, for the line of JSON."""
+    """Return the address, URLs and apps of a running server, for the line of JSON."""
     host = _shown_host(running.host)
     place = f"[{host}]:{running.port}" if ":" in host else f"{host}:{running.port}"
     web = f"{'https' if running.tls else 'http'}://{place}"
@@ -140,7 +153,7 @@ def _app_of(app: App) -> dict[str, str]:
 
 
 def env_of(ready: dict[str, Any]) -> dict[str, str]:
-    """Return the environment variables of a server, as back ends and front ends of Laravel name them."""
+    """Return the environment variables of a server, with the names that Laravel uses in back ends and front ends."""
     app = ready["apps"][0]
     found: dict[str, str] = {}
     for prefix in ("PUSHER", "REVERB"):
@@ -153,7 +166,7 @@ def env_of(ready: dict[str, Any]) -> dict[str, str]:
         found[f"{prefix}_HOST"] = ready["host"]
         found[f"{prefix}_PORT"] = str(ready["port"])
         found[f"{prefix}_SCHEME"] = ready["scheme"]
-    # pusher-js needs any cluster.
+    # pusher-js requires a cluster, and ignores it when a host is set.
     found["PUSHER_APP_CLUSTER"] = found["VITE_PUSHER_APP_CLUSTER"] = "mt1"
     found["PUSHER_AUTH_URL"] = ready["urls"]["auth"]
     found["PUSHER_USER_AUTH_URL"] = ready["urls"]["user_auth"]
@@ -161,7 +174,7 @@ def env_of(ready: dict[str, Any]) -> dict[str, str]:
 
 
 def env_text(env: Mapping[str, str]) -> str:
-    """Return the text of a .env file."""
+    """Return the text of a .env file with these variables."""
     return "".join(f"{name}={_quoted(value)}\n" for name, value in env.items())
 
 
@@ -173,7 +186,7 @@ def _quoted(value: str) -> str:
 
 
 def write_file(path: str, text: str) -> None:
-    """Write a file at once, readable by its owner only: it holds secrets. Raises SettingsError."""
+    """Replace a file in one step. Only its owner can read it, because it holds secrets. Raises SettingsError."""
     place = Path(path)
     try:
         handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
@@ -186,9 +199,9 @@ def write_file(path: str, text: str) -> None:
 
 @contextlib.contextmanager
 def log_on_stderr(form: Literal["text", "json"], *, verbose: bool) -> Iterator[None]:
-    """Write the reports of the server to stderr: refusals, at a terminal everything that happens.
+    """Log to stderr while the block runs: refusals, at a terminal connections and subscriptions too.
 
-    With `verbose` also messages.
+    With `verbose`, log each message as well.
     """
     logger = logging.getLogger(_LOGGER)
     handler = logging.StreamHandler(sys.stderr)
@@ -208,10 +221,10 @@ def log_on_stderr(form: Literal["text", "json"], *, verbose: bool) -> Iterator[N
 
 
 class _Json(logging.Formatter):
-    """One JSON object a line."""
+    """Formats each record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line of a report."""
+        """Return the line of one record."""
         report: Report | None = getattr(record, "report", None)
         line: dict[str, Any] = {"time": record.created, "level": record.levelname.lower()}
         line["message"] = record.getMessage()

@@ -1,4 +1,4 @@
-"""The settings of `pusher-proto serve`: from flags, the environment and a file, in this order of precedence."""
+"""The settings of `pusher-proto serve`: flags win over the environment, and the environment over a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Flags", "Settings", "SettingsError", "master_key_text", "read_settin
 
 _LOOPBACK = ("127.0.0.1", "::1")
 
-# Off by default in `serve`, as at Pusher.
+# Differs from the defaults of `App`: Pusher sends no subscription counts unless they are switched on.
 _DEFAULTS: dict[str, Any] = {"subscription_count": False}
 _STRICT: dict[str, Any] = {
     "client_events": False,
@@ -32,22 +32,22 @@ _STRICT: dict[str, Any] = {
 
 
 class SettingsError(ValueError):
-    """The settings are wrong; the message is one line that says what to change."""
+    """Raised for an invalid setting; the message is one line that says what to change."""
 
 
 @dataclass
 class Flags:
-    """The options of the command line. None and empty mean: not given."""
+    """The options of the command line. None or an empty sequence means that the option was not given."""
 
     hosts: Sequence[str] = ()
     port: int | None = None
     path: str | None = None
     dialect: str | None = None
     apps: Sequence[str] = ()
-    """Each as ID:KEY:SECRET."""
+    """Each is ID:KEY:SECRET."""
     encryption_master_key: str | None = None
     users: Sequence[str] = ()
-    """Each as TOKEN=ID:NAME."""
+    """Each is TOKEN=ID:NAME."""
     auth_token: str | None = None
     webhooks: Sequence[str] = ()
     webhook_events: Sequence[str] = ()
@@ -58,7 +58,7 @@ class Flags:
     config: str | None = None
     strict: bool | None = None
     app: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of all apps, by the names of the fields of `App`."""
+    """Fields of `App` that are set for every app."""
     activity_timeout: int | None = None
     ping_after: float | None = None
 
@@ -69,13 +69,13 @@ class Settings:
 
     hosts: tuple[str, ...] = _LOOPBACK
     hosts_are_default: bool = True
-    """Whether these are the default hosts, of which the ones that the machine lacks are left out."""
+    """Whether these are the default hosts: the server leaves out the ones that the machine does not have."""
     port: int = 0
     path: str = ""
     dialect: Literal["pusher", "reverb", "sockudo"] = "pusher"
     apps: tuple[App, ...] = ()
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The user of each Authorization header."""
+    """Users by the value of the Authorization header."""
     auth_token: str | None = None
     webhooks: tuple[Webhook, ...] = ()
     control: bool | str = False
@@ -93,7 +93,7 @@ class _UserTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _FileTable(msgspec.Struct, forbid_unknown_fields=True):
-    """The keys of a file."""
+    """The keys of a configuration file."""
 
     hosts: list[str] = []
     port: int | None = None
@@ -114,7 +114,7 @@ class _FileTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _File:
-    """A configuration file, and the line of each key in it."""
+    """A configuration file. Its errors name the line and the key."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -133,7 +133,7 @@ class _File:
         self.table = self.convert(self.value, _FileTable, ())
 
     def convert(self, value: Any, type_: type[Any], where: tuple[str | int, ...]) -> Any:
-        """Return `value` as `type_`. Raises SettingsError with file, line and key."""
+        """Convert `value` to `type_`. Raises SettingsError with the file, line and key."""
         if isinstance(value, dict) and hasattr(type_, "__dataclass_fields__"):
             for name in value:
                 if name not in type_.__dataclass_fields__:
@@ -154,7 +154,7 @@ class _File:
             raise self.error((*where, *parts), text) from None
 
     def error(self, where: tuple[str | int, ...], text: str) -> SettingsError:
-        """Return the error of a key."""
+        """Return an error about the key at `where`."""
         shown = ".".join(str(each + 1) if isinstance(each, int) else each for each in where)
         line = self._line_of(where)
         place = f"{self.path}, line {line}" if line else self.path
@@ -185,7 +185,7 @@ class _File:
 
 
 def read_settings(flags: Flags, env: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings. Raises SettingsError."""
+    """Return the settings from flags, environment and file. Raises SettingsError."""
     env = os.environ if env is None else env
     file = _File(flags.config) if flags.config is not None else None
     table = file.table if file is not None else _FileTable()
@@ -212,7 +212,7 @@ def _first(*values: Any) -> Any:
 
 
 def _place(settings: Settings, flags: Flags, env: Mapping[str, str], table: _FileTable) -> None:
-    """Fill in where the server listens."""
+    """Set the addresses, the path and the dialect of the server."""
     host = env.get("REVERB_SERVER_HOST")
     hosts = tuple(flags.hosts) or ((host,) if host else ()) or tuple(table.hosts)
     if hosts:
@@ -229,7 +229,7 @@ def _place(settings: Settings, flags: Flags, env: Mapping[str, str], table: _Fil
 def _apps(
     flags: Flags, env: Mapping[str, str], file: _File | None, *, strict: bool
 ) -> tuple[App, ...]:
-    """Return the apps: of the flags, else of the environment, else of the file, else the demonstration app."""
+    """Return the apps of the first source that has any: flags, environment, file; else the demonstration app."""
     given: list[dict[str, Any]] = [_app_of_flag(text) for text in flags.apps]
     named = "--app"
     if not given and (found := _app_of_env(env)) is not None:
@@ -271,7 +271,7 @@ def _with_master_key(app: App) -> App:
 def _app_of_flag(text: str) -> dict[str, Any]:
     parts = text.split(":", 2)
     if len(parts) < 3 or not all(parts):
-        # The text may hold a secret: it is not repeated.
+        # The text may contain a secret, so the error does not quote it.
         raise SettingsError("--app is written ID:KEY:SECRET")
     return dict(zip(("id", "key", "secret"), parts, strict=True))
 
@@ -324,7 +324,7 @@ def _webhooks(flags: Flags, file: _File | None) -> tuple[Webhook, ...]:
 
 
 def _users(flags: Flags, table: _FileTable) -> dict[str, dict[str, Any]]:
-    """Return the user of each value of the Authorization header."""
+    """Return the users by the value of the Authorization header: the token, alone or after "Bearer"."""
     found: dict[str, dict[str, Any]] = {}
     for each in table.users:
         user: dict[str, Any] = {"id": each.id, "user_info": {"name": each.id}}
