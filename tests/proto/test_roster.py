@@ -433,6 +433,7 @@ def test_an_early_removal_of_the_own_member_is_noted(
     before_the_success: list[tuple[str, bool]], removed: bool
 ) -> None:
     roster = Roster(ROOM, 100)
+    assert roster.own_removed is False
     roster.introduce('{"user_id":"me"}', None)
     roster.expect()
     for user, joined in before_the_success:

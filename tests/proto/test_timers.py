@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from proto.strategies import tried
 from proto.websocket_peer import EXAMPLES
-from pusher_proto._base.timers import Timer, Timers
+from pusher_proto._base.timers import Deadlines, Timer, Timers
 
 Name = tuple[Timer, Hashable]
 OF = [None, 1, "room"]
@@ -146,3 +146,12 @@ def test_looking_changes_nothing() -> None:
         False,
         None,
     ]
+
+
+def test_dropping_a_deadline_that_is_not_set_does_nothing() -> None:
+    deadlines: Deadlines[str] = Deadlines()
+    deadlines.drop("a")
+    assert deadlines.next() is None
+    deadlines.put("b", 1.0)
+    deadlines.drop("a")
+    assert deadlines.next() == 1.0
