@@ -1,2 +1,4 @@
-"""Measures what an event costs, with our clients and with others. See `python -m benchmarks --help`, and
-docs/performance.md for the method."""
+"""Measures the cost of an event, with this project's clients and with others.
+
+See `python -m benchmarks --help`, and docs/performance.md for the method.
+"""

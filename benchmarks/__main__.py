@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m benchmarks`, or a part of them."""
+"""Run all benchmarks, or some of them: `python -m benchmarks`."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def main() -> int:
 def run(
     workloads: list[str], clients: list[str], rounds: int, quick: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Run all clients in turn in each round; return the figures and the failures.
+    """Run all clients one after another in each round; return the figures and the failures.
 
-    Every second round runs in the opposite order, so that a client follows one that heats the machine only in half of
-    the rounds.
+    Every second round runs in the opposite order, so that the heat that one client leaves in the machine does not
+    always affect the same other client.
     """
     runs: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -127,9 +127,9 @@ def run(
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
-    """Make an authority and a certificate for localhost; return the files of both.
+    """Make a certificate authority and a certificate for localhost; return the paths of both files.
 
-    The authority's file begins with all authorities of this machine, which clients usually load and keep.
+    The file of the authority begins with all authorities of this machine, because clients usually load and keep these.
     """
     import trustme
 

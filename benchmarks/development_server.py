@@ -1,4 +1,4 @@
-"""The workload `server`: many connections of pusher-js on the development server, and events for all of them."""
+"""The workload `server`: events for many connections of pusher-js on the development server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVENTS = 40
 def measure_server(connections: int, environment: dict[str, str]) -> dict[str, Any]:
     """Return the milliseconds from a publish to the last connection, p50 and p99, and the KB of each connection.
 
-    Raises RuntimeError when the clients do not follow the plan.
+    Raises RuntimeError if the clients do not connect, ValueError if they end early.
     """
     cores = sorted(os.sched_getaffinity(0))
     server = subprocess.Popen(
@@ -83,7 +83,7 @@ def _pinned(core: int) -> list[str]:
 
 
 def _memory(pid: int) -> float:
-    """Return the KB that a process has in memory."""
+    """Return the resident memory of a process in KB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return float(line.split()[1])

@@ -1,6 +1,6 @@
-"""Runs in the process of a client in Python: counts, reads clocks, and prints one result.
+"""The measurements in the process of a Python client: counts events, reads clocks, and prints one result.
 
-An adapter connects one library to it. `event` is the handler that each library calls, at the same cost for all.
+The modules in `clients` connect each library to it. Every library calls the same handler, `Meter.on_event`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .payloads import FIRST_ID, channel_names
 __all__ = ["AT_ONCE", "Meter", "measure"]
 
 AT_ONCE = 50
-"""How many of a thousand clients are opened at once: more would wait for the single core of the server."""
+"""How many of a thousand clients are opened at the same time. More would wait for the one core of the server."""
 
 
 def used() -> float:
-    """Return the seconds of CPU time that this process took, all its threads together."""
+    """Return the seconds of CPU time of this process, with all its threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def resident() -> int:
-    """Return the bytes of memory that are resident."""
+    """Return the resident memory of this process in bytes."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
@@ -65,26 +65,22 @@ class Meter:
     # Events
 
     def ready(self) -> None:
-        """Ask the server for the first events, a warm-up that does not count. Call it when everything is bound."""
+        """Request the events of the warm-up, which is not measured. Call it when all handlers are bound."""
         if self.kind in ("stream", "pace"):
             self._orders.sendall(b"go %d\n" % self._warm)
 
     def event(self, data: Any) -> None:
-        """Count one event, whose data is `data`."""
+        """Count one event with this data."""
         self._count += 1
         if self._count == self._next:
             self._mark(data)
 
     def timed(self, data: Any) -> None:
-        """Count one event that says when it was sent."""
+        """Count one event, and record its latency: its data has the time of sending."""
         self._latencies.append(time.monotonic_ns() - data["at"])
         self._count += 1
         if self._count == self._next:
             self._mark(data)
-
-    def counted(self) -> None:
-        """Count one event without looking at its data."""
-        self.event(None)
 
     def _mark(self, data: Any) -> None:
         self._check(data)
@@ -105,7 +101,7 @@ class Meter:
         self.finish(**result)
 
     def _check(self, data: Any) -> None:
-        """Check that this is the last event, and that each was received once."""
+        """Check by the id in the last event that no event was lost or repeated."""
         if self.kind == "stream" and self.connections == len(self.channels) == 1:
             if isinstance(data, str | bytes):
                 data = json.loads(data)
@@ -120,7 +116,7 @@ class Meter:
     # Subscriptions
 
     def begin(self) -> None:
-        """Start the clock of subscribing, or of opening many clients."""
+        """Start to measure subscribing, or opening many clients."""
         self._cpu, self._began = used(), time.monotonic()
 
     def subscribed(self) -> None:
@@ -132,7 +128,7 @@ class Meter:
     # A roster
 
     def roster(self, members: int) -> None:
-        """Record the time of the complete roster, and ask for members that join and leave."""
+        """Record the time of the complete roster, and request members that join and leave."""
         if members != self.config["members"]:
             sys.exit(f"{members} members, not {self.config['members']}")
         self._roster = (used() - self._cpu) * 1e3, (time.monotonic() - self._began) * 1e3
@@ -149,7 +145,7 @@ class Meter:
     # Connecting
 
     def connected(self) -> NoReturn:
-        """Report time and memory when all clients are connected."""
+        """Report the time and the peak memory. Call it when all clients are connected."""
         cpu, wall = used() - self._cpu, time.monotonic() - self._began
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KB
         self.finish(cpu=cpu, wall=wall, peak=peak / 1024)
@@ -157,20 +153,20 @@ class Meter:
     # Idle connections
 
     def before_idling(self) -> None:
-        """Record the memory with one connection, when every module that it uses has been imported."""
+        """Record the memory with one connection. By then all modules that it uses are imported."""
         gc.collect()
         self._memory = resident()
         self._cpu = used()
 
     def idling(self) -> None:
-        """Start measuring when all connections are open."""
+        """Start to measure idle connections. Call it when all of them are open."""
         gc.collect()
         self._memory = resident() - self._memory
         self._opened = (used() - self._cpu) / (self.connections - 1)
         self._cpu, self._began = used(), time.monotonic()
 
     def idled(self) -> NoReturn:
-        """End measuring after the connections were idle."""
+        """Report the memory and CPU time of the idle connections."""
         each, seconds = self.connections - 1, time.monotonic() - self._began
         self.finish(
             memory=self._memory / each / 1024,
@@ -179,7 +175,7 @@ class Meter:
         )
 
     def finish(self, **result: float) -> NoReturn:
-        """Print the result and end the process at once."""
+        """Print the result, and end the process without cleaning up."""
         print(json.dumps(result), flush=True)
         self._orders.sendall(b"done\n")
         os._exit(0)
@@ -188,10 +184,9 @@ class Meter:
 async def measure(
     meter: Meter, connect: Callable[[Meter], Awaitable[Any]], *, together: bool = True
 ) -> NoReturn:
-    """Run one workload with a library for an event loop: `connect` returns connections that can `subscribe` to
-    channels.
+    """Run one workload with an asynchronous library: `connect` returns an object with a method `subscribe(channels)`.
 
-    They are opened at once if `together`, else one after the other.
+    Open all connections concurrently with `together`, else one after another.
     """
     connections = [await connect(meter)]
     if meter.kind == "idle":

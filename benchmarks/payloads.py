@@ -1,4 +1,4 @@
-"""The events of the benchmarks: data of a known size, as the frames that a server sends."""
+"""The events of the benchmarks, with data of a known size, and the frames of a server."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def channel_names(count: int, scope: str = "public") -> list[str]:
 
 
 def data_of(number: int, size: int) -> str:
-    """Return the data of one event as JSON text of about `size` bytes: a list of orders, which differ in the first
-    id."""
+    """Return the data of one event as JSON text of about `size` bytes: a list of orders. The first id is the number."""
     orders = [
         {
             "id": FIRST_ID + number + n,
@@ -39,7 +38,7 @@ def data_of(number: int, size: int) -> str:
 
 
 def seal(text: str) -> str:
-    """Return the data of an encrypted event."""
+    """Encrypt `text`; return the data of an encrypted event."""
     from nacl.secret import SecretBox
 
     box = SecretBox(base64.b64decode(SHARED_SECRET)).encrypt(text.encode())
@@ -48,7 +47,7 @@ def seal(text: str) -> str:
 
 
 def message(event: str, data: object, channel: str | None = None) -> bytes:
-    """Return one message of the protocol in one frame of a server."""
+    """Return one message of the protocol, as one frame of a server."""
     fields = {"event": event} | ({} if channel is None else {"channel": channel}) | {"data": data}
     return frame(json.dumps(fields, separators=(",", ":")).encode())
 
@@ -66,7 +65,7 @@ def frame(payload: bytes, first: int = 0x81) -> bytes:
 
 
 class Block:
-    """Events that are sent again and again, so that the server only has to write."""
+    """Events that are built once and sent repeatedly, so that the server only has to write."""
 
     def __init__(self, size: int, channels: list[str], *, encrypted: bool = False) -> None:
         count = max(len(channels), 1000 if size < 10_000 else 200)

@@ -1,4 +1,4 @@
-"""Turns figures into tables: medians over the rounds, ratios, and the targets."""
+"""Turns figures into tables: medians over the rounds, and ratios with their targets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAIN = {
     "reconnect": "wall",
     "server": "p50",
 }
-"""The figure that counts in each kind of workload."""
+"""The main figure of each kind of workload."""
 
 _MORE = {
     "pace": ("p90", "p99", "cpu"),
@@ -70,7 +70,7 @@ TARGETS: list[tuple[str, str, str, str, str, float]] = [
     ("encrypted", "ours", "encrypted", "picows+orjson", "cpu", 1.5),
     ("1KB", "ours-pysher", "1KB", "ours-blocking-untouched", "cpu", 1.5),
 ]
-"""The targets: the most that one figure may be of another (client and workload)."""
+"""The targets: workload and client of two figures, their name, and the largest ratio of the first to the second."""
 
 IDLE = {
     ("idle", "ours"): 20.0,
@@ -80,11 +80,11 @@ IDLE = {
     ("idle-tls", "ours-trio"): 100.0,
     ("idle-tls", "ours-blocking"): 100.0,
 }
-"""KB of memory for one idle client, at most, by workload and client."""
+"""The targets for the memory of one idle client in KB, by workload and client."""
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of everything that is measured, and of Python and the system."""
+    """Return the versions of the installed packages that are measured or used."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -120,7 +120,7 @@ def _ratios(middle: dict[tuple[str, str], dict[str, float]]) -> Iterator[tuple[s
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """Return all tables."""
+    """Return all tables as Markdown."""
     middle = medians(found)
     lines: list[str] = []
     names = [
@@ -169,7 +169,7 @@ def _cell(value: float | None) -> str:
 
 
 def plot(found: dict[str, Any], path: Path) -> None:
-    """Draw what an event costs each client, for three sizes of data."""
+    """Draw the CPU time per event of each client, for three sizes of data."""
     import matplotlib as mpl
 
     mpl.use("svg" if path.suffix == ".svg" else "agg")

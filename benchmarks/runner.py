@@ -1,4 +1,4 @@
-"""One measurement: a server process on one core, a client process on the other, and the result of both."""
+"""One measurement: a server process on one core, a client process on another, and the results of both."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ __all__ = ["Failed", "measure", "missing"]
 
 HERE = Path(__file__).parent
 PATIENCE = 120
+"""The most seconds for one measurement."""
 
 
 class Failed(Exception):
-    """Raised when a client did not do its work; says why."""
+    """Raised when a client did not complete a workload. The message has its last output."""
 
 
 def missing(client: Client) -> str | None:
-    """Return what is not installed for this client, or None."""
+    """Return the requirement of this client that is not installed, or None."""
     for need in client.needs:
         if need == "node":
             if shutil.which("node") is None or not (HERE / "node_modules" / "pusher-js").exists():

@@ -1,7 +1,8 @@
 """The server of the benchmarks, a separate process: `python -m benchmarks.server CONFIG`.
 
-It writes frames that were built before, so that only the client limits the speed. On a second port it takes commands
-from the measured client, one a line: `go N` sends N events, `done` ends it. Its last line says how busy it was.
+It writes frames that were built in advance, so that only the client limits the speed. On a second port it reads
+commands of the measured client, one per line: `go N` sends N events, `done` ends the server. Its last line of output
+has its load.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MEMBER = '{{"user_id":"{0}","user_info":{{"name":"Member {0}"}}}}'
 
 
 class Server:
-    """All connections of one run."""
+    """The connections and events of one run."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.config = config
@@ -56,7 +57,7 @@ class Server:
 
     @property
     def wanted(self) -> int:
-        """The number of subscriptions after which everything is subscribed."""
+        """The number of subscriptions of all connections together."""
         return self.connections * len(self.channels)
 
     def order(self, line: str, transport: asyncio.Transport) -> None:
@@ -91,7 +92,7 @@ class Server:
             peer.transport.close()
 
     def go_if_ready(self) -> None:
-        """Send the ordered events once everything is subscribed."""
+        """Send the requested events when all channels are subscribed."""
         if self.waiting is not None and self.subscribed >= self.wanted:
             count, _ = self.waiting
             self.waiting = None
@@ -100,7 +101,7 @@ class Server:
             task.add_done_callback(self.tasks.discard)
 
     async def send(self, count: int) -> None:
-        """Send this number of events in all."""
+        """Send `count` events, shared among all connections."""
         began, cpu = time.monotonic(), time.process_time()
         if self.config["kind"] == "pace":
             self.pace(count)
@@ -162,7 +163,7 @@ class Server:
 
 
 class Lines(asyncio.Protocol):
-    """Reads commands, one a line."""
+    """Reads commands, one per line."""
 
     def __init__(self, server: Server) -> None:
         self.server, self.buffer = server, b""
@@ -235,7 +236,7 @@ class Peer(asyncio.Protocol):
         )
 
     def upgrade(self, key: str) -> None:
-        """Answer the upgrade, and greet."""
+        """Answer the upgrade, and send the greeting."""
         accept = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
         self.transport.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -250,7 +251,7 @@ class Peer(asyncio.Protocol):
         self.transport.write(message("pusher:connection_established", json.dumps(greeting)))
 
     def take_frames(self) -> None:
-        """Read frames of the client; answer all of one read at once."""
+        """Read the frames in the buffer; write all answers together."""
         answers, data, at = [], self.buffer, 0
         while len(data) - at >= 6:
             length, start = data[at + 1] & 0x7F, at + 2

@@ -1,4 +1,4 @@
-"""The workloads, and the clients for each."""
+"""The workloads, and the clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["CLIENTS", "WORKLOADS", "Client", "Workload"]
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of work for a client, and its server."""
+    """One kind of work for a client, and its size."""
 
     name: str
     what: str
@@ -21,8 +21,7 @@ class Workload:
     scope: str = "public"
     tls: bool = False
     events: int = 100_000
-    """How many events the fastest clients get. Slower ones get fewer, so that all are measured for about the same
-    time."""
+    """Events for the fastest clients. Slower ones get fewer, so that all are measured for about the same time."""
     unit: str = "µs CPU per event"
 
     @property
@@ -154,15 +153,15 @@ class Client:
     slowness: int = 1
     kinds: tuple[str, ...] = ("stream", "pace", "subscribe", "idle")
     only: tuple[str, ...] = ()
-    """The workloads that it is for, if not for all of its kinds."""
+    """The workloads that it runs; empty for all of its kinds."""
     without: tuple[str, ...] = ()
-    """Workloads that it is not for."""
+    """Workloads that it does not run."""
     encrypted: bool = True
     tls: bool = True
     ours: bool = False
 
     def does(self, workload: Workload) -> bool:
-        """Return whether the client can do this workload, and whether its figure is of interest."""
+        """Return whether the client runs this workload."""
         if workload.name in self.without or (self.only and workload.name not in self.only):
             return False
         if workload.kind not in self.kinds:
@@ -193,7 +192,7 @@ CLIENTS = {
             "iterate",
             ours=True,
             kinds=_ALL,
-            without=("100-connections",),  # that takes a hundred threads
+            without=("100-connections",),  # it would need a hundred threads
         ),
         Client(
             "ours-blocking-handler",
@@ -245,7 +244,7 @@ CLIENTS = {
             ("sockudo_python",),
             slowness=5,
             kinds=_ALL,
-            without=("reconnect",),  # it does not come back from a drop
+            without=("reconnect",),  # it does not reconnect after the drop
         ),
         Client("pysher", "others_blocking", "pysher", ("pysher",), slowness=40, encrypted=False),
     )

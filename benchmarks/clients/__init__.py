@@ -1,1 +1,1 @@
-"""One file for each library that is measured: how it connects, subscribes, and hands an event to the meter."""
+"""One module for each measured library, which connects, subscribes, and passes each event to the meter."""

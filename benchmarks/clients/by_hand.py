@@ -1,6 +1,7 @@
-"""No Pusher client: the least code that works, on three WebSocket libraries, with orjson.
+"""Programs without a Pusher client: the least code that works, on three WebSocket libraries, with orjson.
 
-A dictionary from channel and event to a handler, both JSON texts decoded. No reconnection, liveness, or errors.
+They decode the message and its data, and find the handler in a dictionary by channel and event. They do not reconnect,
+check liveness or handle errors.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SUCCEEDED = "pusher_internal:subscription_succeeded"
 
 
 class Handlers:
-    """Handles a message, in the same way for all libraries."""
+    """Passes messages to handlers, in the same way for all libraries."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
@@ -43,7 +44,7 @@ class Handlers:
         self.meter.on_event(orjson.loads(text))
 
     def bind(self, channel: str) -> bytes:
-        """Add the handlers of a channel; return the message that subscribes to it."""
+        """Bind the handlers of a channel; return the message that subscribes to it."""
         meter = self.meter
         if meter.kind == "subscribe":
             self.known[channel, SUCCEEDED] = lambda _: meter.subscribed()
@@ -55,7 +56,7 @@ class Handlers:
 
 
 class Connection:
-    """One connection: `send` takes text."""
+    """One connection; `send` sends a text message."""
 
     def __init__(self, handlers: Handlers, send: Callable[[str], Any], task: Any = None) -> None:
         self.handlers, self.send, self.task = handlers, send, task
@@ -79,7 +80,7 @@ def context(meter: Meter) -> Any:
 
 
 async def with_websockets(meter: Meter) -> Connection:
-    """websockets, the asyncio client."""
+    """Connect with the asyncio client of websockets."""
     import websockets
 
     handlers = Handlers(meter)
@@ -95,7 +96,7 @@ async def with_websockets(meter: Meter) -> Connection:
 
 
 async def with_aiohttp(meter: Meter) -> Connection:
-    """aiohttp."""
+    """Connect with aiohttp."""
     import aiohttp
 
     handlers = Handlers(meter)
@@ -109,12 +110,12 @@ async def with_aiohttp(meter: Meter) -> Connection:
     task = asyncio.ensure_future(read())
     await handlers.greeted.wait()
     connection = Connection(handlers, socket.send_str, task)
-    connection.session = session  # type: ignore[attr-defined]  # or it is closed
+    connection.session = session  # type: ignore[attr-defined]  # else it is collected, and closes
     return connection
 
 
 async def with_picows(meter: Meter) -> Connection:
-    """picows, which is written in Cython."""
+    """Connect with picows, which is written in Cython."""
     import picows
 
     handlers = Handlers(meter)
@@ -132,7 +133,7 @@ async def with_picows(meter: Meter) -> Connection:
 
 
 def blocking(meter: Meter) -> None:
-    """websockets, the blocking client: one channel, and its events are timed."""
+    """Run a workload with the blocking client of websockets."""
     from websockets.sync.client import connect
 
     handlers = Handlers(meter)

@@ -1,4 +1,5 @@
-// Many connections of pusher-js: prints "ready" when all are subscribed, and for each event when the last one had it.
+// Many connections of pusher-js. Prints "ready" when all are subscribed, and for each event the time (in ns) at which
+// the last connection received it.
 const Pusher = require("pusher-js");
 const config = JSON.parse(process.argv[2]);
 

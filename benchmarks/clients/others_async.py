@@ -33,7 +33,7 @@ class AsyncPusher:
 
 
 async def with_asyncpusher(meter: Meter) -> AsyncPusher:
-    """Connect one."""
+    """Open one connection."""
     from asyncpusher.pusher import Pusher
 
     more: dict[str, Any] = {"ssl": ssl.create_default_context()} if meter.tls else {}
@@ -71,7 +71,7 @@ class Sockudo:
 
 
 async def with_sockudo(meter: Meter) -> Sockudo:
-    """Connect one."""
+    """Open one connection."""
     from sockudo_python import client as library
 
     async def authorize(request: Any) -> Any:  # noqa: ARG001 - the other library's call

@@ -1,6 +1,7 @@
-"""Pysher, and our package of the same names: callbacks in a thread of the library, data as text.
+"""Pysher, and `pusher_sync.pysher`, which has its names: callbacks in a thread of the library, with data as text.
 
-Callbacks on Pysher decode it. On ours they do not, for comparison with a handler that does not either.
+With Pysher the callbacks decode the data. With `pusher_sync.pysher` they do not, for the comparison with
+`ours-blocking-untouched`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from benchmarks.payloads import EVENT, KEY
 
 
 def connect(meter: Meter) -> Any:
-    """Connect one."""
+    """Open one connection."""
     module: Any = importlib.import_module(
         "pysher" if meter.mode == "pysher" else "pusher_sync.pysher"
     )

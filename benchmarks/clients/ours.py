@@ -24,5 +24,5 @@ def options_of(meter: Meter) -> Options:
 
 
 def context_of(meter: Meter) -> ssl.SSLContext | None:
-    """Return the TLS context: many clients use the default one; SSL_CERT_FILE names the authority."""
+    """Return a TLS context for streams over TLS; None for the default one. SSL_CERT_FILE names the authority."""
     return ssl.create_default_context() if meter.tls and meter.kind == "stream" else None

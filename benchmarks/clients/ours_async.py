@@ -1,4 +1,4 @@
-"""pusher_anyio. The mode says how events are consumed, and on which event loop."""
+"""pusher_anyio. The mode is the way of consuming events, and the event loop."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Connection:
 async def main(meter: Meter) -> None:
     """Open the connections of the workload."""
     if meter.mode == "msgspec":
-        channel_messages._loads = None  # noqa: SLF001 - as where orjson is not installed
+        channel_messages._loads = None  # noqa: SLF001 - as if orjson was not installed
     options, context = options_of(meter), context_of(meter)
     async with AsyncExitStack() as stack, anyio.create_task_group() as group:
 

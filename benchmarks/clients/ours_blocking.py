@@ -1,4 +1,4 @@
-"""pusher_sync: `for`, or handlers called by `run`."""
+"""pusher_sync: a `for` loop over a stream, or handlers called by `run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// pusher-js under Node. What meter.py is for the others is here in small.
+// pusher-js on Node, with its own copy of the measurements of meter.py.
 const net = require("net");
 const fs = require("fs");
 const Pusher = require("pusher-js");

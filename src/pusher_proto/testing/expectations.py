@@ -1,4 +1,4 @@
-"""Waits of tests for actions of clients. Their errors say what happened instead."""
+"""Waits for actions of clients, for tests. Their errors show what happened instead."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["AsyncExpectations", "Expectations"]
 R = TypeVar("R")
 Condition = Callable[[Server], R]
 
-_SHOWN = 20  # messages in the error of a wait that failed
+# The most messages in the error of a failed wait.
+_SHOWN = 20
 
 
 class _Expected:
-    """A condition to wait for, and the error when it is not met in time."""
+    """A condition to wait for, and the error if it is not met in time."""
 
     def __init__(
         self, what: str, condition: Condition[Any], there: Callable[[Server], object]
@@ -96,7 +97,7 @@ class _Sent(ABC):
     """The messages of clients so far, without waiting."""
 
     server: Server
-    """The server, as a machine."""
+    """The server as a machine, without I/O."""
 
     @abstractmethod
     def do(self, action: Callable[[Server, float], R]) -> R:

@@ -22,11 +22,11 @@ class MessageClient:
         """The bytes for `Server.receive_data`; clear it after the call."""
         self.messages: deque[str] = deque()
         self.end: ConnectionEnded | None = None
-        """How the server ended the connection, or refused it: by a close code or an HTTP status."""
+        """How the server ended or refused the connection: the close code or the HTTP status. None while it has not."""
 
     @property
     def is_open(self) -> bool:
-        """Whether the server accepted the connection, and neither side has begun to close."""
+        """Whether the server has accepted the connection and neither side has begun to close it."""
         return self._websocket.is_open
 
     def received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The controls of a running server: those of the machine, without their `now`."""
+"""The controls of a running server: the methods of `Server`, without `now`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Controls(ABC):
-    """The controls of a running server. They are documented at `pusher_proto.testing.Server`."""
+    """The controls of a running server. `pusher_proto.testing.Server` documents them in detail."""
 
     server: Server
     """The machine. Use its controls through this object, which carries out their effects."""
@@ -126,7 +126,7 @@ class Controls(ABC):
         )
 
     def terminate_user(self, user_id: str, *, app: str | None = None) -> None:
-        """Close all connections that are signed in as a user, with 4009."""
+        """Close all connections on which this user is signed in, with 4009."""
         self.do(lambda server, now: server.terminate_user(user_id, app=app, now=now))
 
     # Members and senders without a client
@@ -187,7 +187,7 @@ class Controls(ABC):
         self.do(lambda server, now: server.mute(connection, now=now))
 
     def unmute(self, connection: int | None = None) -> None:
-        """Answer again."""
+        """Undo `mute`."""
         self.do(lambda server, now: server.unmute(connection, now=now))
 
     def send_raw(self, connection: int | None, data: str | bytes) -> None:

@@ -40,7 +40,7 @@ _codes = st.sampled_from((None, 4001, 4004, 4009, 4100, 4200, 4201, 4301))
 
 
 def texts(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[str]:
-    """Return a strategy for text messages of a server: events of `channels`, messages of the protocol, and nonsense."""
+    """Return a strategy for text messages of a server: events of `channels`, messages of the protocol, invalid ones."""
     channel = st.sampled_from([*channels, "unknown"])
     data = _values.map(json.dumps) | _values | _words
     event = _message(_names, channel, data, user_id=_ids)
@@ -65,8 +65,8 @@ def texts(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[str]:
 def frames(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[bytes]:
     """Return a strategy for pieces of a server's output: mostly a text message, whole or in fragments.
 
-    Among them are pings, pongs, binary messages and, seldom, frames that end the connection: a close with a code, text
-    that is not UTF-8, a frame that is not allowed.
+    Some are pings, pongs and binary messages, and a few end the connection: a close with a code, text that is not
+    UTF-8, or an invalid frame.
     """
     text = texts(channels).map(lambda message: message.encode("utf-8", "replace"))
     control = st.builds(_frame, st.binary(max_size=125), st.sampled_from((_PING, _PONG)))
@@ -79,10 +79,10 @@ def frames(channels: Sequence[str] = CHANNELS) -> st.SearchStrategy[bytes]:
 
 @st.composite
 def sessions(draw: st.DrawFn, channels: Sequence[str] = CHANNELS, *, most: int = 20) -> list[bytes]:
-    """Draw one connection as a client reads it after the upgrade: a list of reads that are not empty.
+    """Draw the data that a client reads on one connection after the upgrade: a list of reads, none of them empty.
 
-    First a greeting, then answers to the subscribes of `channels` (a success, a refusal, or none), up to `most` frames,
-    and perhaps an end. The reads are cut anywhere. `accept` answers the upgrade.
+    It is a greeting, answers to the subscribes of `channels` (a success, a refusal or none), up to `most` frames, and
+    perhaps a close. Reads may end anywhere in a frame. `accept` answers the upgrade.
     """
     said = [_frame(_greeting(draw(st.integers(1, 10**9))))]
     for channel in draw(st.permutations(list(channels))):
@@ -117,7 +117,7 @@ def accept(request: bytes) -> bytes:
 class Fault:
     """One fault of the server: the name of a control and its arguments.
 
-    Call it with a `Server` and `now=...`, or with a server of `pusher_anyio.testing` alone.
+    Call it with a `Server` and `now=...`, or with a running server of `pusher_anyio.testing` and no `now`.
     """
 
     control: str
@@ -126,17 +126,17 @@ class Fault:
     """Seconds before the next fault."""
 
     def __call__(self, server: Any, **time: float) -> Any:
-        """Call the control; return its result."""
+        """Call the control on `server`; return its result."""
         return getattr(server, self.control)(**self.arguments, **time)
 
 
 def faults(
     channels: Sequence[str] = CHANNELS, *, most: int = 8, seconds: float = 5.0
 ) -> st.SearchStrategy[list[Fault]]:
-    """Return a strategy for at most `most` faults in turn, up to `seconds` apart.
+    """Return a strategy for a list of at most `most` faults, up to `seconds` apart.
 
-    No fault lasts: a refusal is repeated a few times, and `Fault("unmute")` follows each `mute`. After the last fault a
-    client that retries succeeds.
+    Each fault ends: a refusal is repeated at most three times, and each `mute`, which counts as one fault, is followed
+    by `Fault("unmute")` and `Fault("drop")`. A client that retries succeeds after the last fault.
     """
     times = st.integers(1, 3)
     pause = st.floats(0, seconds)
@@ -195,7 +195,7 @@ def _message(
 def _named(
     event: str, channel: st.SearchStrategy[str | None], data: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[str]:
-    """Return a strategy for messages of the protocol. Their data is a string or a value, as servers send both."""
+    """Return a strategy for messages of the protocol. Their data is a string or a value: servers send both."""
     either = data.flatmap(
         lambda value: (
             st.just(value) if value is None else st.sampled_from((json.dumps(value), value))
@@ -232,7 +232,7 @@ def _errors() -> st.SearchStrategy[Any]:
 
 
 def _frame(payload: bytes, opcode: int = _TEXT, *, final: bool = True) -> bytes:
-    """Return one frame of a server, without a mask."""
+    """Return one unmasked frame of a server."""
     size = len(payload)
     if size < 126:
         length = bytes([size])
@@ -243,7 +243,7 @@ def _frame(payload: bytes, opcode: int = _TEXT, *, final: bool = True) -> bytes:
 
 
 def _fragments(message: bytes) -> st.SearchStrategy[bytes]:
-    """Return a strategy for a message in two or three frames."""
+    """Return a strategy for this message, in two or three frames."""
 
     def cut(places: list[int]) -> bytes:
         ends = [0, *sorted(places), len(message)]
