@@ -239,7 +239,7 @@ def test_the_core_has_no_sockets_threads_clocks_or_environment(path: Path) -> No
 
 
 @in_the_core
-def test_the_core_has_no_chance_of_its_own(path: Path) -> None:
+def test_the_core_has_no_random_source(path: Path) -> None:
     tree = parsed(path)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -249,7 +249,7 @@ def test_the_core_has_no_chance_of_its_own(path: Path) -> None:
 
 
 @in_the_core
-def test_the_core_asks_nobody_what_time_it_is(path: Path) -> None:
+def test_the_core_does_not_read_a_clock(path: Path) -> None:
     asked = [
         ast.unparse(node)
         for node in ast.walk(parsed(path))

@@ -107,7 +107,7 @@ def test_a_phone_shows_it_at_its_full_size(name: str) -> None:
         assert all(0 <= float(x) <= WIDTH for x in re.findall(r"[MH]([\d.]+)", line.get("d", "")))
 
 
-def test_the_layers_are_those_that_the_architecture_test_has() -> None:
+def test_the_layers_are_those_of_the_architecture_test() -> None:
     rows = {name: row for row, names in enumerate(test_architecture.ROWS) for name in names}
     drawn_rows = [
         {rows[name] for title, _ in row for name in title.split(", ") if name in rows}

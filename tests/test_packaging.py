@@ -65,7 +65,7 @@ def test_importing_a_package_brings_in_nothing_heavy_that_it_can_do_without(pack
     assert modules & HEAVY[package] == set()
 
 
-def test_the_version_stands_in_one_place() -> None:
+def test_the_version_is_in_one_place() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     assert "version" in PROJECT["dynamic"]
     assert re.findall(r"^## ([0-9.]+)", text, re.MULTILINE)[0] == pusher_proto.__version__

@@ -76,13 +76,13 @@ def test_code_is_not_prose(tmp_path: Path) -> None:
     assert [finding.line for finding in findings(page)] == [8]
 
 
-def test_quantities_are_no_findings(tmp_path: Path) -> None:
+def test_quantities_are_not_findings(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("There are no more files.\n\nIt waits no more.\n")
     assert [finding.line for finding in findings(page)] == [3]
 
 
-def test_words_that_are_right_elsewhere_are_no_findings(tmp_path: Path) -> None:
+def test_words_that_are_right_elsewhere_are_not_findings(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "There is no key, and it is no longer JSON.\n\nThis is no JSON.\n\nIt has so many others that one fails.\n"

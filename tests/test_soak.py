@@ -73,7 +73,7 @@ def test_a_gap_has_the_times_that_were_reported_for_it() -> None:
     assert len(silent["recent"]) == 4
 
 
-def test_a_channel_that_was_left_begins_again() -> None:
+def test_a_channel_that_was_unsubscribed_begins_again() -> None:
     assert seen(number(4), Unsubscribed("news"), Subscribed("news"), number(9)).gaps == []
 
 

@@ -597,7 +597,7 @@ def test_a_failure_is_reported_by_few_steps_that_replay_and_recordings(
     assert program.main(["--replay", str(steps)]) == 0
 
 
-def test_the_program_tells_how_much_it_simulated(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_program_reports_how_much_it_simulated(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["--hours", "20", "--seed", "3", "--world", "10"]) == 0
     assert "connection-hours in" in capsys.readouterr().out
     assert program.main(["--hours", "10", "--seed", "3", "--cluster"]) == 0

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["answering", "nobody"]
+__all__ = ["answering", "unused_port"]
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _closing() -> Iterator[list[socket.socket]]:
 
 
 @contextmanager
-def nobody() -> Iterator[int]:
+def unused_port() -> Iterator[int]:
     """Yield a port on which nothing listens, and which no other program gets."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))

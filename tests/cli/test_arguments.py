@@ -197,7 +197,7 @@ def test_bad_input_gets_one_line_and_status_2(
     assert says in err
 
 
-def test_secrets_are_not_repeated_in_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_are_not_repeated_in_messages(capsys: pytest.CaptureFixture[str]) -> None:
     for flag in (["--secrt=hush"], ["--secrt", "hush"]):
         assert main(["trigger", *HOST, *flag, "private-x", "client-x", "1"]) == 2
     header = ["--auth-url", "http://a/", "--header", "Authorization Bearer hush"]
@@ -213,7 +213,7 @@ def test_a_file_without_certificates_is_a_usage_error(tmp_path: Path) -> None:
         ssl_context_from(parse(["listen", *HOST, "--ca", str(path), "room"]))
 
 
-def test_a_certificate_of_ones_own_is_trusted_beside_others(tmp_path: Path) -> None:
+def test_a_private_certificate_is_trusted_beside_others(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     context = ssl_context_from(parse(["listen", *HOST, "--ca", str(path), "room"]))

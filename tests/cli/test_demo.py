@@ -38,7 +38,7 @@ STORY = [
 ]
 
 
-def assert_tells_the_story(text: str) -> None:
+def assert_prints_the_demo(text: str) -> None:
     assert re.search(r"(.|\n)*".join(STORY), text), text
     assert "Missed by everyone" not in text
 
@@ -54,11 +54,11 @@ def test_it_fits_80_columns_and_24_rows_and_ends_with_a_next_step(
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_it_tells_its_story_on_both_event_loops(
+def test_it_prints_the_demo_on_both_event_loops(
     backend: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert anyio.run(_demo._show, 0.0, backend=backend) == 0
-    assert_tells_the_story(capfd.readouterr().out)
+    assert_prints_the_demo(capfd.readouterr().out)
 
 
 def test_it_ends_by_itself_in_less_than_10_seconds() -> None:
@@ -67,10 +67,10 @@ def test_it_ends_by_itself_in_less_than_10_seconds() -> None:
         status, out, err = end(process)
     assert time.monotonic() - began < 10
     assert (status, err) == (0, "")
-    assert_tells_the_story(out)
+    assert_prints_the_demo(out)
 
 
-def test_it_keeps_on_until_ctrl_c_and_others_may_listen_meanwhile() -> None:
+def test_it_runs_until_ctrl_c_and_serves_other_listeners() -> None:
     with command("demo", "--keep") as process:
         line = line_with(process.stdout, "pusher-proto listen").split()
         listen = [*line[1:-2], "--count", "1", *line[-2:]]
@@ -80,7 +80,7 @@ def test_it_keeps_on_until_ctrl_c_and_others_may_listen_meanwhile() -> None:
         assert end(process, signal.SIGINT)[::2] == (0, "")
 
 
-def test_nobody_reading_it_is_no_error() -> None:
+def test_a_closed_output_is_not_an_error() -> None:
     with command("demo") as process:
         assert process.stdout is not None
         process.stdout.close()

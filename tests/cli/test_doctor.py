@@ -21,7 +21,7 @@ from pusher_anyio.__main__ import main
 from pusher_anyio.cli._advice import ALL_IS_WELL
 from pusher_anyio.testing import ServerInThread, serve_in_thread
 
-from .answers import answering, nobody
+from .answers import answering, unused_port
 from .processes import command, end
 
 WELL = f"\n{ALL_IS_WELL}\n"
@@ -67,7 +67,7 @@ OPEN = (
 UPGRADED = (*OPEN, "  ok      upgrade  TIME")
 
 
-def test_a_server_that_is_right_is_said_to_be(
+def test_a_good_server_is_reported_as_good(
     address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", *address]) == 0
@@ -94,7 +94,7 @@ def test_channels_are_tried_with_the_secret(
     ]
 
 
-def test_an_authorization_of_the_endpoint_is_a_step_of_its_own(
+def test_an_authorization_of_the_endpoint_is_its_own_step(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", *address, "--auth-url", running.auth_url, "private-x", "room"]) == 0
@@ -118,8 +118,8 @@ def test_a_wrong_key_is_status_3(address: list[str], capfd: pytest.CaptureFixtur
     )
 
 
-def test_a_port_that_nobody_listens_on_is_status_1(capfd: pytest.CaptureFixture[str]) -> None:
-    with nobody() as port:
+def test_a_port_without_a_listener_is_status_1(capfd: pytest.CaptureFixture[str]) -> None:
+    with unused_port() as port:
         assert main(["doctor", *at(port)]) == 1
     assert report_of(capfd) == lines(
         "ws://127.0.0.1:PORT, key demo",
@@ -140,7 +140,7 @@ def test_a_port_that_nobody_listens_on_is_status_1(capfd: pytest.CaptureFixture[
         (["--cluster", "uk"], "ws-uk.pusher.com", "Check --cluster for a typing error"),
     ],
 )
-def test_a_name_that_nobody_knows_is_status_1(
+def test_an_unknown_host_name_is_status_1(
     server: list[str],
     title: str,
     advice: str,
@@ -264,7 +264,7 @@ def test_a_server_that_wants_tls_is_distinguished_from_one_without_it(
 # Proxies.
 
 
-def test_a_proxy_is_a_step_of_its_own(secure: Secure, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_proxy_is_its_own_step(secure: Secure, capfd: pytest.CaptureFixture[str]) -> None:
     with FaultServer(HttpProxy()) as proxy:
         url = f"http://{LOGIN}@127.0.0.1:{proxy.port}"
         assert main(["doctor", *secure.trusted, "--proxy", url, "room"]) == 0
@@ -303,7 +303,7 @@ def test_a_proxy_that_wants_another_login_is_status_3(capfd: pytest.CaptureFixtu
     assert advice == "Give the login of the proxy: --proxy http://USER:PASSWORD@HOST:PORT."
 
 
-def test_what_is_no_proxy_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_proxy_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     with answering(b"SSH-2.0-OpenSSH_9.2\r\n\r\n") as port:
         url = f"http://127.0.0.1:{port}"
         status, step, _, advice = last_step(*at(1), "--proxy", url, capfd=capfd)
@@ -316,7 +316,7 @@ def test_what_is_no_proxy_is_said(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_proxy_that_is_not_there_is_distinguished_from_a_server(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with nobody() as port:
+    with unused_port() as port:
         found = last_step(*at(1), "--proxy", f"socks5://127.0.0.1:{port}", capfd=capfd)
     assert found == (1, "TCP", "Connection refused", "Nothing listens there: check --proxy.")
 
@@ -370,7 +370,7 @@ NO_PUSHER = "A web server answers here, not a Pusher server: check --host, --por
         ),
     ],
 )
-def test_a_web_server_that_is_no_pusher_server_fails_at_the_upgrade(
+def test_a_web_server_that_is_not_a_pusher_server_fails_at_the_upgrade(
     answer: str, status: int, detail: str, advice: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     text = f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n"
@@ -527,7 +527,7 @@ def test_an_endpoint_that_gives_no_authorization_is_status_4(
 def test_an_endpoint_that_is_not_there_is_status_4(
     address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with nobody() as port:
+    with unused_port() as port:
         url = f"http://127.0.0.1:{port}/auth"
         found = last_step(*address, "--auth-url", url, "private-x", capfd=capfd)
     assert found[:2] == (4, "auth endpoint, private-x")
@@ -607,7 +607,7 @@ def test_an_authorization_that_the_server_does_not_take_points_to_the_endpoint(
     assert advice == ("Check that the auth endpoint signs with the key and the secret of this app.")
 
 
-def test_a_connection_that_ends_meanwhile_is_said(
+def test_a_connection_that_ends_during_the_checks_is_reported(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.refuse_channel("room", shape="silent")
@@ -724,7 +724,7 @@ def test_it_leaves_no_connection_behind(
     assert capfd.readouterr().err == ""
 
 
-def test_it_ends_quietly_when_nobody_reads(address: list[str]) -> None:
+def test_it_ends_quietly_when_its_output_is_closed(address: list[str]) -> None:
     with command("doctor", *address, "--secret", "wrong", "private-x") as process:
         assert process.stdout is not None
         process.stdout.close()

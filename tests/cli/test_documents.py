@@ -13,7 +13,7 @@ from pusher_anyio.cli._arguments import Exit
 from pusher_anyio.cli._help import EXAMPLES, STATUSES
 from pusher_anyio.cli._program import parse
 
-from .test_demo import assert_tells_the_story
+from .test_demo import assert_prints_the_demo
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def test_the_exit_statuses_are_those_of_the_help() -> None:
     assert sorted(map(int, helped)) == sorted(Exit)
 
 
-def test_each_command_has_a_part_of_its_own() -> None:
+def test_each_command_has_its_own_part() -> None:
     assert [
         name for name in re.findall(r"^## (.*)$", TEXT, re.MULTILINE) if name in EXAMPLES
     ] == list(EXAMPLES)
@@ -52,4 +52,4 @@ def test_the_picture_shows_the_demo_as_it_is() -> None:
         lines[at] = lines.get(at, "") + (text.text or "").replace("\xa0", " ")
     shown = "\n".join(lines[at] for at in sorted(lines))
     assert "$ pusher-proto demo" in shown
-    assert_tells_the_story(shown)
+    assert_prints_the_demo(shown)

@@ -73,7 +73,7 @@ def test_the_first_connection_is_shown_on_a_slow_machine(
     assert capfd.readouterr().err.startswith("connected, socket id ")
 
 
-def test_only_events_of_the_names_that_are_asked_for_are_printed(
+def test_only_events_of_the_requested_names_are_printed(
     running: ServerInThread,
     address: list[str],
     when_subscribed: WhenSubscribed,
@@ -126,7 +126,7 @@ def test_the_sender_of_a_client_event_on_a_presence_channel_is_named(
     assert f"presence-x: {sender} joined\n" in err
 
 
-def test_a_lost_connection_comes_back_and_is_reported(
+def test_a_lost_connection_is_reported_and_replaced(
     running: ServerInThread,
     address: list[str],
     when_subscribed: WhenSubscribed,
@@ -196,7 +196,7 @@ def test_a_channel_that_is_refused_is_status_4(
     assert "private-x" in err.splitlines()[-1]
 
 
-def test_an_endpoint_that_says_no_is_status_4(
+def test_an_endpoint_that_refuses_is_status_4(
     running: ServerInThread, address: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     running.auth_answer(403, "no")
@@ -204,7 +204,7 @@ def test_an_endpoint_that_says_no_is_status_4(
     assert "403" in capfd.readouterr().err
 
 
-def test_an_endpoint_that_fails_for_the_moment_is_no_refusal(
+def test_an_endpoint_that_fails_for_the_moment_is_not_a_refusal(
     running: ServerInThread,
     address: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -245,14 +245,14 @@ def test_a_refusal_is_one_line(running: ServerInThread, capfd: pytest.CaptureFix
 
 
 def test_no_connection_in_time_is_status_5(capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = str(nobody.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = str(unused.getsockname()[1])
         address = ["--host", "127.0.0.1", "--port", port, "--no-tls", "--key", "demo"]
         assert main(["listen", *address, "--timeout", "0.2", "room"]) == 5
     assert capfd.readouterr().err == "timed out after 0.2 s; connecting\n"
 
 
-def test_an_error_of_ours_comes_out_as_it_is(
+def test_an_error_of_the_library_is_raised_unchanged(
     address: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -276,7 +276,7 @@ def test_a_terminal_gets_json_when_asked(
     os.close(ours)
 
 
-def test_each_line_comes_at_once(running: ServerInThread, address: list[str]) -> None:
+def test_each_line_is_flushed_at_once(running: ServerInThread, address: list[str]) -> None:
     with command("listen", *address, "room") as process:
         line_with(process.stderr, "subscribed to room")
         for number in range(3):
@@ -285,7 +285,7 @@ def test_each_line_comes_at_once(running: ServerInThread, address: list[str]) ->
         assert end(process, signal.SIGINT) == (0, "", "")
 
 
-def test_it_ends_quietly_when_nobody_reads_any_more(
+def test_it_ends_quietly_when_its_output_is_closed(
     running: ServerInThread, address: list[str]
 ) -> None:
     with command("listen", *address, "room") as process:
@@ -297,7 +297,9 @@ def test_it_ends_quietly_when_nobody_reads_any_more(
         assert end(process)[::2] == (0, "")
 
 
-def test_a_signal_ends_it_while_nobody_reads(running: ServerInThread, address: list[str]) -> None:
+def test_a_signal_ends_it_while_its_output_is_not_read(
+    running: ServerInThread, address: list[str]
+) -> None:
     with command("listen", *address, "room") as process:
         line_with(process.stderr, "subscribed to room")
         running.publish("room", "long", "x" * 500_000)
@@ -309,7 +311,7 @@ def test_a_signal_ends_it_while_nobody_reads(running: ServerInThread, address: l
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_a_full_disk_is_said(running: ServerInThread, address: list[str]) -> None:
+def test_a_full_disk_is_reported(running: ServerInThread, address: list[str]) -> None:
     with (
         open("/dev/full", "w") as full,
         command("listen", *address, "room", stdout=full) as process,

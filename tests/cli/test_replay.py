@@ -38,7 +38,7 @@ def test_what_was_recorded_is_printed(
         (None, "No such file or directory"),
     ],
 )
-def test_what_is_no_recording_is_a_usage_error(
+def test_what_is_not_a_recording_is_a_usage_error(
     text: str | None, says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "recording.jsonl"

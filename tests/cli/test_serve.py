@@ -182,14 +182,14 @@ def test_the_control_api_is_served_on_demand() -> None:
         (["--env-file", "/nowhere/.env"], "/nowhere/.env: No such file or directory"),
     ],
 )
-def test_settings_that_make_no_sense_end_with_status_2(
+def test_invalid_settings_end_with_status_2(
     flags: list[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["serve", *flags]) == 2
     assert message in capfd.readouterr().err
 
 
-def test_a_port_that_is_taken_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 1
@@ -198,7 +198,7 @@ def test_a_port_that_is_taken_is_said(capfd: pytest.CaptureFixture[str]) -> None
     assert err == f"cannot serve on port {port}: Address already in use\n"
 
 
-def test_it_goes_on_when_nobody_reads_its_line() -> None:
+def test_it_keeps_serving_when_its_line_is_not_read() -> None:
     with command("serve", stdin=None) as process:
         assert process.stdout is not None
         process.stdout.close()

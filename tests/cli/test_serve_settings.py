@@ -229,7 +229,7 @@ def test_a_wrong_file_is_named_with_line_and_key(file: Path, text: str, message:
     assert message in str(raised.value)
 
 
-def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff")
     with pytest.raises(SettingsError, match="it is not UTF-8"):
         settings(config=str(file))

@@ -46,7 +46,7 @@ def test_without_a_terminal_rich_is_not_imported_nor_an_event_loop() -> None:
     assert brought == HEAVY - {"rich", "anyio", "asyncio"}
 
 
-def test_the_package_gives_its_names_when_they_are_asked_for() -> None:
+def test_the_package_gives_its_names_when_they_are_requested() -> None:
     assert set(pusher_anyio.__all__) <= set(dir(pusher_anyio))
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
         pusher_anyio.nonsense  # type: ignore[attr-defined]  # noqa: B018

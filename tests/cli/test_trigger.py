@@ -47,7 +47,7 @@ def test_F12_an_event_that_the_server_refuses_is_status_4(
     assert "sent client-note" not in err
 
 
-def test_it_reaches_who_listens(address: list[str]) -> None:
+def test_it_reaches_the_listeners(address: list[str]) -> None:
     own_key = [*address, "--secret", "demo-secret"]
     with command("listen", *own_key, "--count", "1", "private-x") as listener:
         line_with(listener.stderr, "subscribed to private-x")
@@ -78,8 +78,8 @@ def test_a_channel_that_is_refused_is_status_4(
 
 
 def test_no_connection_in_time_is_status_5(capfd: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = str(nobody.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = str(unused.getsockname()[1])
         address = ["--host", "127.0.0.1", "--port", port, "--no-tls", "--key", "demo"]
         assert main(["trigger", *address, "--secret", "s", "--timeout", "0.2", *EVENT]) == 5
     assert "within 0.2 s" in capfd.readouterr().err
@@ -95,7 +95,9 @@ def test_data_that_servers_refuse_is_a_usage_error(
     assert "xxx" not in err
 
 
-def test_ctrl_c_before_it_is_out_is_no_success(running: ServerInThread, own_key: list[str]) -> None:
+def test_ctrl_c_before_the_event_is_sent_is_not_a_success(
+    running: ServerInThread, own_key: list[str]
+) -> None:
     running.refuse_channel("private-x", shape="silent")
     with command("trigger", *own_key, *EVENT) as process:
         line_with(process.stderr, "connected")

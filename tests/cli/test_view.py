@@ -49,7 +49,7 @@ def test_listen_shows_what_happens_in_order_and_leaves_nothing_else_behind(
     assert b"\x1b[31mred" not in at.written
 
 
-def test_the_line_below_tells_state_channels_and_rates(
+def test_the_line_below_shows_state_channels_and_rates(
     running: ServerInThread, address: list[str]
 ) -> None:
     with at_terminal("listen", *address, "room", size=(24, 100)) as at:
@@ -113,9 +113,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     ]
 
 
-def test_who_shows_a_table_of_those_who_are_there(
-    running: ServerInThread, address: list[str]
-) -> None:
+def test_who_shows_a_table_of_the_members(running: ServerInThread, address: list[str]) -> None:
     who = ["who", *address, "--secret", "demo-secret", "presence-x"]
     with at_terminal(*who, size=(12, 60)) as at:
         at.wait_until(lambda lines: "presence-x: 1 here" in lines)

@@ -30,18 +30,16 @@ def objects(text: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def as_ada(running: ServerInThread, meanwhile: Callable[[], object] = lambda: None) -> None:
+def as_ada(running: ServerInThread, during: Callable[[], object] = lambda: None) -> None:
     """Be a member for a moment."""
     member = {"user_id": "ada", "user_info": {"name": "Ada"}}
     options = running.options(auth=OwnKey("demo", "demo-secret", member=member))
     with open_pusher(options) as client:
         client.subscribe("presence-x").wait_subscribed(10)
-        meanwhile()
+        during()
 
 
-def test_those_who_are_there_come_and_go_as_json(
-    running: ServerInThread, own_key: list[str]
-) -> None:
+def test_members_that_join_and_leave_are_json(running: ServerInThread, own_key: list[str]) -> None:
     with command("who", *own_key, "presence-x") as process:
         here = json.loads(line_with(process.stdout, ""))
         as_ada(running)
@@ -119,7 +117,7 @@ def test_nothing_in_time_is_status_5(
     assert "timed out after 0.2 s; " in capfd.readouterr().err
 
 
-def test_a_roster_tells_each_change_once() -> None:
+def test_a_roster_reports_each_change_once() -> None:
     roster = Roster()
     assert roster.here({"ada": ADA}, ADA) == Change("here")
     assert roster.joined(ADA) is None  # the roster was ahead of the event

@@ -66,8 +66,8 @@ ABOUT_STREAMS = {
     "leaving_while_the_handshake_of_tls_stalls",
     "leaving_while_the_server_does_not_answer_the_close",
     "tls_to_a_port_without_it_says_what_to_do",
-    "a_stream_that_ends_amid_the_TLS_handshake_is_reported",
-    "a_server_whose_certificate_is_not_good_hears_so",
+    "a_stream_that_ends_during_the_TLS_handshake_is_reported",
+    "a_server_with_a_bad_certificate_gets_an_alert",
     # The connection in memory leads to one server alone.
     "a_merged_stream_survives_the_loss_of_either_server",
 }
@@ -248,9 +248,7 @@ async def _a_private_channel_opens(client: Client, server: RunningServer) -> Non
 
 
 @scenario
-async def an_authorization_is_signed_with_the_own_key(
-    driver: Driver, server: RunningServer
-) -> None:
+async def an_authorization_is_signed_with_an_own_key(driver: Driver, server: RunningServer) -> None:
     async with driver(quick(server, auth=own_key())) as client:
         await _a_private_channel_opens(client, server)
 
@@ -329,7 +327,7 @@ async def a_private_channel_needs_a_way_to_an_authorization(
 
 
 @scenario
-async def the_user_signs_in_and_hears_what_is_for_it_alone(
+async def the_user_signs_in_and_receives_messages_for_this_user(
     driver: Driver, server: RunningServer
 ) -> None:
     async with driver(quick(server, auth=own_key(user={"id": "7"}))) as client:
@@ -428,7 +426,9 @@ async def a_wait_for_a_channel_that_is_tried_again_names_the_reason(
 
 
 @scenario
-async def what_comes_before_anybody_listens_is_kept(driver: Driver, server: RunningServer) -> None:
+async def messages_before_the_first_listener_are_kept(
+    driver: Driver, server: RunningServer
+) -> None:
     messages = [
         encode("pusher_internal:subscription_succeeded", channel="room", data="{}"),
         *(encode("price", channel="room", data=str(n)) for n in range(3)),
@@ -491,12 +491,14 @@ async def a_connection_that_breaks_is_replaced(driver: Driver, server: RunningSe
 
 
 @scenario
-async def a_server_that_restarts_is_come_back_to(driver: Driver, server: RunningServer) -> None:
+async def the_client_reconnects_to_a_server_that_restarts(
+    driver: Driver, server: RunningServer
+) -> None:
     await _lives_through(driver, server, 4200)
 
 
 @scenario
-async def what_came_before_a_reset_is_delivered_first(
+async def messages_before_a_reset_are_delivered_first(
     driver: Driver, server: RunningServer
 ) -> None:
     if driver.runner not in ("trio", "blocking"):
@@ -530,9 +532,7 @@ async def a_server_that_falls_silent_is_left(driver: Driver, server: RunningServ
 
 
 @scenario
-async def a_refusal_for_good_comes_out_of_everything_that_waits(
-    driver: Driver, server: RunningServer
-) -> None:
+async def a_final_refusal_is_raised_by_every_wait(driver: Driver, server: RunningServer) -> None:
     async with driver(quick(server)) as client:
         room = client.subscribe("room")
         await room.wait_subscribed(5)
@@ -641,7 +641,7 @@ async def leaving_while_an_authorizer_works(driver: Driver, server: RunningServe
 
 
 @scenario
-async def an_exception_of_the_block_comes_out_as_itself(
+async def an_exception_of_the_block_is_raised_unchanged(
     driver: Driver, server: RunningServer
 ) -> None:
     class MyOwn(Exception):
@@ -716,7 +716,7 @@ async def waits_end_after_their_timeout(driver: Driver, server: RunningServer) -
 
 
 @scenario
-async def a_timeout_tells_why_the_last_attempt_failed(
+async def a_timeout_reports_why_the_last_attempt_failed(
     driver: Driver, server: RunningServer
 ) -> None:
     async with driver(lost_port()) as client:
@@ -774,7 +774,7 @@ async def closing_a_stream_ends_its_iteration(driver: Driver, server: RunningSer
 
 
 @scenario
-async def data_is_decoded_to_the_type_that_was_asked_for(
+async def data_is_decoded_to_the_type_that_was_requested(
     driver: Driver, server: RunningServer
 ) -> None:
     class Price(msgspec.Struct):
@@ -825,7 +825,7 @@ async def handlers_are_called_in_order(driver: Driver, server: RunningServer) ->
 
 
 @scenario
-async def a_handler_that_raises_ends_the_run_when_that_is_asked_for(
+async def a_handler_that_raises_ends_the_run_when_the_options_say_so(
     driver: Driver, server: RunningServer
 ) -> None:
     def clumsy(event: ChannelEvent) -> None:
@@ -901,7 +901,7 @@ async def a_stream_that_is_not_read_stops_the_reading_and_loses_nothing(
 
 
 @scenario
-async def what_was_kept_for_nobody_may_be_more_than_a_stream_holds(
+async def the_backlog_may_be_more_than_a_stream_holds(
     driver: Driver, server: RunningServer
 ) -> None:
     async with driver(quick(server)) as client:
@@ -933,7 +933,7 @@ class Authority:
 
 
 @scenario
-async def a_stream_that_ends_amid_the_TLS_handshake_is_reported(
+async def a_stream_that_ends_during_the_TLS_handshake_is_reported(
     driver: Driver, server: RunningServer
 ) -> None:
     async def hang_up(stream: anyio.abc.SocketStream) -> None:
@@ -954,7 +954,7 @@ async def a_stream_that_ends_amid_the_TLS_handshake_is_reported(
 
 
 @scenario
-async def a_server_whose_certificate_is_not_good_hears_so(
+async def a_server_with_a_bad_certificate_gets_an_alert(
     driver: Driver, server: RunningServer
 ) -> None:
     heard: list[str] = []
@@ -1153,7 +1153,7 @@ async def messages_of_the_protocol_can_be_had_alone(driver: Driver, server: Runn
 
 
 @scenario
-async def missed_events_are_fetched_and_come_before_live_ones(
+async def missed_events_are_fetched_and_delivered_before_live_ones(
     driver: Driver, server: RunningServer
 ) -> None:
     stored: list[int] = []

@@ -31,7 +31,7 @@ async def begun(channel: Channel, server: Any) -> Stream[ChannelEvent]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
+async def test_the_asynchronous_client_continues_after_a_break_out_of_a_loop() -> None:
     async with (
         serve() as server,
         open_pusher(server.options(receive_buffer=2000)) as client,
@@ -56,7 +56,7 @@ async def test_the_asynchronous_client_goes_on_after_a_loop_was_left() -> None:
         assert seen == list(range(200))
 
 
-def test_a_handler_that_waits_goes_on_where_the_loop_is_not_anyios() -> None:
+def test_a_handler_that_waits_continues_where_the_loop_is_not_anyios() -> None:
     async def main() -> None:
         seen: list[int] = []
         async with open_pusher(server.options(receive_buffer=2000)) as client:
@@ -87,7 +87,7 @@ def test_time_passes_where_the_loop_is_not_anyios() -> None:
         asyncio.run(main())
 
 
-def test_the_blocking_client_goes_on_after_a_loop_was_left() -> None:
+def test_the_blocking_client_continues_after_a_break_out_of_a_loop() -> None:
     with serve_in_thread() as server, pusher_sync.open_pusher(server.options()) as client:
         channel = client.subscribe("room").wait_subscribed(5)
         everything = client.events("count")

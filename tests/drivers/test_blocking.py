@@ -125,7 +125,7 @@ def test_ctrl_c_ends_a_wait_at_once(wait: Callable[[Client], object], silent: Op
         assert quickest(measure, AT_ONCE) < AT_ONCE
 
 
-def test_ctrl_c_in_a_handler_comes_out_of_the_block(server: ServerInThread) -> None:
+def test_ctrl_c_in_a_handler_is_raised_by_the_block(server: ServerInThread) -> None:
     def handler(event: object) -> None:
         interrupt()
         time.sleep(10)
@@ -223,7 +223,7 @@ def test_a_function_that_the_clients_own_thread_calls_may_give_commands(
 # Running handlers
 
 
-def test_run_with_no_time_handles_what_waits(server: ServerInThread) -> None:
+def test_run_with_no_time_handles_waiting_events(server: ServerInThread) -> None:
     seen: list[object] = []
     with open_pusher(quick(server)) as client:
         room = client.subscribe("room")
@@ -283,7 +283,7 @@ def test_what_a_cancelled_binding_had_not_handled_is_forgotten(server: ServerInT
         client.run(timeout=0)
 
 
-def test_run_handles_what_came_before_the_end(server: ServerInThread) -> None:
+def test_run_handles_events_before_the_end(server: ServerInThread) -> None:
     seen: list[object] = []
     with open_pusher(quick(server, reconnect=False)) as client:
         room = client.subscribe("room")
@@ -316,7 +316,7 @@ def test_only_one_thread_runs_the_handlers(server: ServerInThread) -> None:
     assert problems == ["run() is running already: one thread calls the handlers"]
 
 
-def test_it_is_said_once_that_nobody_runs_the_handlers(
+def test_it_is_reported_once_that_no_thread_runs_the_handlers(
     server: ServerInThread, caplog: pytest.LogCaptureFixture
 ) -> None:
     def said() -> list[str]:
@@ -360,7 +360,7 @@ def test_handlers_are_cancelled_by_another_thread_while_they_are_called(
         running.join()
 
 
-def test_a_handler_that_is_cancelled_before_anybody_calls_leaves_nothing(
+def test_a_handler_that_is_cancelled_before_its_first_call_leaves_nothing(
     server: ServerInThread,
 ) -> None:
     heard: list[int] = []
@@ -401,7 +401,7 @@ def test_a_recording_of_a_client_that_is_forgotten_breaks_nothing(
     assert poll(lambda: '"transport_closed"' in file.read_text())
 
 
-def test_an_error_of_the_loop_comes_out_of_everything(server: ServerInThread) -> None:
+def test_an_error_of_the_loop_is_raised_by_every_call(server: ServerInThread) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
@@ -428,7 +428,7 @@ def test_what_a_stream_had_not_read_at_the_end_can_be_read(server: ServerInThrea
         assert [event.data for event in stream] == list(range(10))
 
 
-def test_a_stream_hears_of_the_end(server: ServerInThread) -> None:
+def test_a_stream_is_notified_of_the_end(server: ServerInThread) -> None:
     for _ in range(20):
         with open_pusher(lost_port(retry_base=30.0)) as client:
             ends = client.events(Closed)
@@ -440,14 +440,14 @@ def test_a_stream_hears_of_the_end(server: ServerInThread) -> None:
 # Sockets
 
 
-def test_a_lookup_that_hangs_holds_nobody_up(
+def test_a_lookup_that_hangs_delays_neither_the_wait_nor_the_close(
     silent: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
 
     def hang(*_: object, **__: object) -> list[Any]:
         assert go_on.wait(10)
-        raise socket.gaierror("nobody cares any more")
+        raise socket.gaierror("the application has left")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     with Clock() as clock, open_pusher(silent) as client, pytest.raises(PusherTimeout):
@@ -549,7 +549,7 @@ class Moody(socket.socket):
         return super().send(*args)
 
 
-def test_a_stream_is_closed_after_what_waits_to_be_written(server: ServerInThread) -> None:
+def test_a_stream_is_closed_after_the_bytes_that_wait_to_be_written(server: ServerInThread) -> None:
     sockets: list[Moody] = []
     options = quick(server, close_timeout=60.0)
     with open_pusher(options, connect=Moody.connector(sockets)) as client:

@@ -116,7 +116,7 @@ def test_a_generator_that_holds_the_block_may_be_forgotten(server: ServerInThrea
     assert poll(lambda: not client_threads())
 
 
-def test_an_exception_of_the_block_comes_out_before_an_error_of_the_client(
+def test_an_exception_of_the_block_is_raised_before_an_error_of_the_client(
     server: ServerInThread,
 ) -> None:
     with pytest.raises(KeyError), open_pusher(quick(server)) as client:
@@ -124,7 +124,7 @@ def test_an_exception_of_the_block_comes_out_before_an_error_of_the_client(
         raise KeyError
 
 
-def test_W30_an_error_of_the_clients_own_parts_comes_out_of_every_wait_and_of_close(
+def test_W30_an_error_of_the_clients_own_parts_is_raised_by_every_wait_and_by_close(
     server: ServerInThread,
 ) -> None:
     client = open_pusher(quick(server))
@@ -438,7 +438,7 @@ def test_W9_no_thread_to_dial_with_is_an_attempt_that_failed(
         client.wait_connected(5)
 
 
-def test_W9_no_thread_for_the_authorizer_does_not_refuse_the_channel_for_good(
+def test_W9_no_thread_for_the_authorizer_is_not_a_final_refusal_of_the_channel(
     server: ServerInThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def authorizer(request: AuthRequest) -> AuthResponse:
@@ -636,7 +636,7 @@ def test_W39_a_coroutine_function_for_one_channel_is_refused_at_the_call(
         assert client.channels == {}
 
 
-def test_W39_an_authorizer_whose_result_is_to_be_awaited_is_refused_in_words(
+def test_W39_an_authorizer_whose_result_is_to_be_awaited_is_refused_with_a_clear_error(
     server: ServerInThread,
 ) -> None:
     async def later(request: AuthRequest) -> AuthResponse:

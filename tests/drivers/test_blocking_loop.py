@@ -69,7 +69,7 @@ def test_other_threads_dial_and_call_functions_of_the_application(server: Server
     assert seen == [f"pusher-dial 127.0.0.1:{server.port}", name]
 
 
-def test_each_hears_its_own(server: ServerInThread) -> None:
+def test_each_client_receives_its_own_events(server: ServerInThread) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(open_pusher(quick(server))) for _ in range(4)]
         streams = []
@@ -99,7 +99,7 @@ def test_one_that_breaks_breaks_alone(server: ServerInThread) -> None:
         assert good.stats.attempts == 1
 
 
-def test_who_waits_hears_that_it_broke_though_nothing_follows(server: ServerInThread) -> None:
+def test_a_wait_raises_when_the_loop_broke_though_nothing_follows(server: ServerInThread) -> None:
     options = quick(server, activity_override=3000.0)
     with pytest.raises(ZeroDivisionError), open_pusher(options) as bad:
         bad.wait_connected(5)
@@ -201,7 +201,7 @@ def three_sockets() -> tuple[socket.socket, socket.socket, socket.socket]:
     return socket.socket(), second, peer
 
 
-def test_clients_come_and_go_in_many_threads_at_once(server: ServerInThread) -> None:
+def test_clients_are_opened_and_closed_in_many_threads_at_once(server: ServerInThread) -> None:
     errors: list[BaseException] = []
 
     def work(seed: int) -> None:
@@ -227,7 +227,7 @@ def test_clients_come_and_go_in_many_threads_at_once(server: ServerInThread) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_process_opens_clients_of_its_own(server: ServerInThread) -> None:
+def test_a_forked_process_opens_its_own_clients(server: ServerInThread) -> None:
     script = f"""
         import os, warnings
         warnings.simplefilter("ignore")

@@ -126,7 +126,7 @@ def test_an_address_that_does_not_answer_is_overtaken(
 
 
 @on_all
-def test_when_all_fail_the_last_error_comes_out(addresses: list[Info], dial: Dial) -> None:
+def test_when_all_fail_the_last_error_is_raised(addresses: list[Info], dial: Dial) -> None:
     addresses += [info(free_port()), info(free_port())]
     with pytest.raises(ConnectionRefusedError):
         dial()

@@ -50,7 +50,7 @@ def of_its_own() -> list[BaseException]:
 
 
 @on_both
-def test_an_exception_of_the_block_comes_out_as_it_was_raised(
+def test_an_exception_of_the_block_is_raised_unchanged(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -82,7 +82,7 @@ def raising(error: BaseException, cause: BaseException) -> tuple[Callable[..., A
 
 @on_both
 @pytest.mark.parametrize("kind", ["plain", "async"])
-def test_an_exception_of_a_handler_comes_out_as_it_was_raised(
+def test_an_exception_of_a_handler_is_raised_unchanged(
     kind: str, server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -103,7 +103,7 @@ def test_an_exception_of_a_handler_comes_out_as_it_was_raised(
 
 
 @on_both
-def test_two_exceptions_come_out_together(server: ServerInThread, backend: str) -> None:
+def test_two_exceptions_are_raised_together(server: ServerInThread, backend: str) -> None:
     async def main() -> None:
         def fails_with(error: Exception) -> Callable[[object], Awaitable[None]]:
             async def handler(_: object) -> None:
@@ -138,7 +138,7 @@ def test_two_exceptions_come_out_together(server: ServerInThread, backend: str) 
 
 
 @on_both
-def test_what_only_follows_from_an_exception_does_not_come_out_beside_it(
+def test_a_consequence_of_an_exception_is_not_raised_beside_it(
     server: ServerInThread, backend: str
 ) -> None:
     def fails(_: object) -> None:

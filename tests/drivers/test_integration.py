@@ -69,7 +69,7 @@ def test_two_clients_live_in_one_stack(server: ServerInThread, backend: str, fai
 
 
 @on_both
-def test_a_sibling_that_fails_ends_the_client_and_comes_out_alone(
+def test_an_exception_of_a_sibling_ends_the_client_and_is_raised_alone(
     server: ServerInThread, backend: str
 ) -> None:
     async def listens(client_there: anyio.Event) -> None:
@@ -204,7 +204,7 @@ def test_a_client_serves_the_cleaning_up_of_its_cancelled_block(
 
 
 @on_both
-def test_handlers_hear_of_an_orderly_end_and_of_nothing_later(
+def test_handlers_are_called_for_an_orderly_end_and_for_nothing_later(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -281,7 +281,7 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
 
 
 @on_both
-def test_a_consumer_that_is_quick_goes_on_until_its_turn_is_over(
+def test_a_consumer_that_is_quick_continues_until_its_turn_is_over(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -341,7 +341,7 @@ def test_a_consumer_that_is_slow_lets_others_run_after_each_step(
 
 
 @on_both
-def test_a_handler_that_is_quick_goes_on_until_its_turn_is_over(
+def test_a_handler_that_is_quick_continues_until_its_turn_is_over(
     server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[object] = []
@@ -478,7 +478,7 @@ def test_a_client_that_waits_does_not_hold_what_it_read_last(
 
 
 @on_both
-def test_what_goes_wrong_when_time_has_passed_comes_out_of_the_block(
+def test_an_error_of_a_timer_is_raised_by_the_block(
     server: ServerInThread, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def handle_timeout(*, now: float) -> None:

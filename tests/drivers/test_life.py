@@ -372,7 +372,7 @@ def _fails(_: object) -> None:
 
 
 @on_both
-def test_W30_an_error_comes_out_of_run_every_wait_and_close(
+def test_W30_an_error_is_raised_by_run_every_wait_and_close(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -427,7 +427,7 @@ def test_an_error_interrupts_the_body_of_a_block_wherever_it_waits(
 
 
 @on_both
-def test_a_body_that_hears_of_the_error_and_goes_on_is_not_interrupted(
+def test_a_body_that_catches_the_error_and_continues_is_not_interrupted(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:
@@ -445,7 +445,7 @@ def test_a_body_that_hears_of_the_error_and_goes_on_is_not_interrupted(
 
 
 @on_both
-def test_a_body_that_never_waits_hears_of_it_at_the_end(
+def test_a_body_that_never_waits_gets_the_error_at_the_end(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:

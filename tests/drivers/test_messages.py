@@ -204,7 +204,7 @@ def test_a_certificate_that_is_not_accepted_is_final(runner: str) -> None:
 
 
 @on_every_driver
-def test_an_object_that_is_no_connection_is_named(runner: str) -> None:
+def test_an_object_that_is_not_a_connection_is_named(runner: str) -> None:
     async def act(driver: Driver) -> None:
         async def connect(*_: Any) -> Any:
             return object()

@@ -72,7 +72,7 @@ def read_to_the_end(sock: socket.socket) -> bytes:
 
 @anyio_marked
 @pytest.mark.parametrize("auth_endpoint", [False, True], ids=["own key", "endpoint"])
-async def test_a_client_subscribes_and_hears_what_is_published(
+async def test_a_client_subscribes_and_receives_published_events(
     contexts: Contexts, auth_endpoint: bool
 ) -> None:
     async with serve(ssl_context=contexts.server) as running:
@@ -102,7 +102,7 @@ async def test_a_large_message_arrives_whole(contexts: Contexts) -> None:
 
 @anyio_marked
 @pytest.mark.parametrize("code", [4200, None], ids=["closed politely", "aborted"])
-async def test_a_client_that_is_dropped_comes_back(contexts: Contexts, code: int | None) -> None:
+async def test_a_client_that_is_dropped_reconnects(contexts: Contexts, code: int | None) -> None:
     async with serve(ssl_context=contexts.server) as running:
         options = running.options(retry_base=0.0)
         async with open_pusher(options, ssl_context=contexts.client) as client:
@@ -113,7 +113,7 @@ async def test_a_client_that_is_dropped_comes_back(contexts: Contexts, code: int
 
 
 @anyio_marked
-async def test_answers_that_are_delayed_come_when_they_are_due() -> None:
+async def test_delayed_answers_arrive_when_they_are_due() -> None:
     async with serve() as running, open_pusher(running.options()) as client:
         running.delay(0.05, "subscribe")
         began = anyio.current_time()
@@ -214,7 +214,7 @@ async def test_a_client_that_does_not_read_is_dropped_in_the_end(
 
 
 @anyio_marked
-async def test_what_is_no_tls_is_ended_and_others_are_served(tls: Contexts) -> None:
+async def test_what_is_not_tls_is_ended_and_others_are_served(tls: Contexts) -> None:
     def speak_plainly(port: int) -> None:
         with dial(port) as sock:
             sock.sendall(REQUEST + b"\r\n")
@@ -251,7 +251,7 @@ async def test_leaving_the_block_does_not_wait_for_a_handshake(tls: Contexts) ->
 
 
 @anyio_marked
-async def test_an_exception_of_the_block_comes_out_as_itself() -> None:
+async def test_an_exception_of_the_block_is_raised_unchanged() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with serve():
             raise KeyError("mine")
@@ -375,7 +375,7 @@ def test_controls_may_be_used_from_any_thread() -> None:
 
 
 @pytest.mark.usefixtures("no_thread_stays")
-def test_errors_of_controls_and_of_the_block_come_out_as_they_are() -> None:
+def test_errors_of_controls_and_of_the_block_are_raised_unchanged() -> None:
     def use() -> None:
         with serve_in_thread() as running:
             with pytest.raises(ValueError, match="a close code is between"):

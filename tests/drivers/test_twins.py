@@ -135,7 +135,7 @@ OTHERS = ("testing", "__main__", "_pytest_plugin")
 @pytest.mark.parametrize(
     "package", [pusher_anyio, pusher_sync], ids=lambda package: package.__name__
 )
-def test_a_driver_says_no_word_of_the_protocol(package: Any) -> None:
+def test_a_driver_contains_no_word_of_the_protocol(package: Any) -> None:
     folder = Path(package.__file__).parent
     files = [each for each in folder.glob("*.py") if each.stem not in OTHERS]
     files += (folder / "_io").glob("*.py")

@@ -193,7 +193,7 @@ def application(server: ServerInThread) -> Iterator[str]:
         yield address
 
 
-def test_the_worker_beside_laravel_renews_its_token_and_goes_on() -> None:
+def test_the_worker_beside_laravel_renews_its_token_and_continues() -> None:
     valid = {"Bearer 1|token"}
 
     def user(headers: Mapping[str, str]) -> Mapping[str, object] | None:
@@ -233,7 +233,7 @@ def test_the_worker_beside_laravel_ends_in_order_on_sigterm() -> None:
 # Who is online
 
 
-def test_who_is_online_tells_who_comes_and_goes() -> None:
+def test_who_is_online_reports_users_that_come_and_go() -> None:
     users: dict[str, dict[str, object]] = {
         f"Bearer {name}": {"id": name, "user_info": {"name": name.title()}}
         for name in ("ann", "bob")
@@ -309,7 +309,7 @@ def test_the_script_prints_the_event_that_it_waited_for(server: ServerInThread) 
     assert program.lines[-1] == '{"ok": true}'
 
 
-def test_the_script_ends_when_nothing_comes_or_nothing_can_come(server: ServerInThread) -> None:
+def test_the_script_ends_when_nothing_arrives_or_nothing_can_arrive(server: ServerInThread) -> None:
     quiet = ["--timeout", "0.2", "builds", "finished"]
     with running("wait_for_event.py", "--url", url_of(server), *quiet) as program:
         assert program.end() == 1

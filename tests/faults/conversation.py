@@ -32,7 +32,7 @@ __all__ = [
     "assert_kept",
     "assert_returns",
     "confirm",
-    "ended_for_good",
+    "ended_permanently",
     "listening",
     "lost",
     "messages",
@@ -101,7 +101,7 @@ def lost(script: Script, delay: Delay = FIRST_DELAY) -> Lost:
     return Lost(loss.code, loss.reason, plan.delay)
 
 
-def ended_for_good(script: Script) -> ConnectionFailed:
+def ended_permanently(script: Script) -> ConnectionFailed:
     """Return why the session has failed; nothing follows, however long one waits."""
     (loss,) = script.take(ConnectionLost, RetryScheduled)
     assert isinstance(loss, ConnectionLost)

@@ -35,7 +35,7 @@ def why_not() -> str | None:
     try:
         with Cable() as cable:
             cable.cut()
-            cable.mend()
+            cable.restore()
     except (OSError, subprocess.CalledProcessError) as error:
         return f"the system does not let us: {error}"
     return None
@@ -137,7 +137,7 @@ class Cable:
         self._rules("add chain inet fault in { type filter hook input priority 0; }")
         self._rules("add rule inet fault in ip6 nexthdr tcp drop")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """Let everything through again."""
         self._server.run("nft -f -", "flush ruleset\n")
 

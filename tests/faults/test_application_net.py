@@ -291,7 +291,7 @@ async def test_A5_disconnecting_in_every_phase(
             assert clock.seconds < 5  # no step of it waits: the phases last for longer
             assert client.state is ConnectionState.DISCONNECTED
             await until(lambda: not client._driver.wires)
-            await until(lambda: any(map(tells_of_the_end, heard)))
+            await until(lambda: any(map(reports_the_end, heard)))
             attempts, count = way.attempts(), len(heard)
             way.leave()
             await anyio.sleep(0.2)  # longer than any delay before an attempt
@@ -300,7 +300,7 @@ async def test_A5_disconnecting_in_every_phase(
             await client.close()
 
 
-def tells_of_the_end(event: Event) -> bool:
+def reports_the_end(event: Event) -> bool:
     return isinstance(event, StateChanged) and event.current is ConnectionState.DISCONNECTED
 
 

@@ -201,7 +201,7 @@ def test_U5_the_endpoint_never_answers() -> None:
     assert subscribes(script) == ["key:good"]
 
 
-def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
+def test_U6_an_authorization_arrives_after_the_connection_was_replaced() -> None:
     """It is dropped: a new one is requested, and only the new one is sent, once."""
     script = forgetful(connected(auth=None).subscribe(ROOM))
     script.eof().retry().greet({"socket_id": "2.2", "activity_timeout": 120})
@@ -216,7 +216,7 @@ def test_U6_an_authorization_comes_after_the_connection_was_replaced() -> None:
 
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "close"])
-def test_U6b_an_authorization_comes_after_unsubscribe(end: str) -> None:
+def test_U6b_an_authorization_arrives_after_unsubscribe(end: str) -> None:
     """After unsubscribe, disconnect and close it is dropped: nothing is subscribed."""
     script = connected(auth=None).subscribe(ROOM)
     given = [ROOM] if end == "unsubscribe" else []

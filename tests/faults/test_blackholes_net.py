@@ -39,7 +39,7 @@ def hosts() -> Iterator[Cable]:
 @pytest.fixture
 def cable(hosts: Cable) -> Iterator[Cable]:
     """The cable between the hosts, whole at first. The test is on the host of the client."""
-    hosts.mend()
+    hosts.restore()
     with hosts.at_the_client():
         yield hosts
 
@@ -88,13 +88,13 @@ async def test_N1b_the_network_swallows_everything(
             silence = time.monotonic() - script.answered
             assert (event.code, event.reason) == (1006, "the server did not answer a ping")
             assert activity + pong <= silence < LATE
-            cable.mend()
+            cable.restore()
             await room.wait_subscribed(10)
             cable.cut()
             with Clock() as clock:
                 await client.close()
             assert close <= clock.seconds < LATE
-        cable.mend()  # what the server still had to say is answered with a reset
+        cable.restore()  # what the server still had to say is answered with a reset
 
 
 @on_every_driver
@@ -111,7 +111,7 @@ async def test_N1c_the_server_has_forgotten_the_connection(
             cable.cut_from_server()
             far.end_all(reset=True)  # neither side gets the reset
             await until(lambda: not far.live)
-            cable.mend()
+            cable.restore()
             assert client.socket_id == "1.1"
             client.ping()
             event = await anext(lost)

@@ -142,7 +142,7 @@ def test_what_was_to_be_taken_when_it_was_cancelled_is_taken_next(
 
 @on_both
 @pytest.mark.parametrize("first", ["event", "cancellation"])
-def test_an_event_that_comes_together_with_the_cancellation_is_not_lost(
+def test_an_event_that_arrives_together_with_the_cancellation_is_not_lost(
     server: ServerInThread, backend: str, first: str
 ) -> None:
     async def main() -> None:
@@ -313,7 +313,7 @@ async def live(
 
 
 @on_both
-def test_who_holds_on_to_a_cancelled_client_hears_of_its_end(
+def test_a_cancelled_client_that_is_still_held_reports_its_end(
     server: ServerInThread, backend: str
 ) -> None:
     async def main() -> None:

@@ -67,7 +67,7 @@ def assert_no_message(text: bytes, reason: str = "") -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"rubbish", b"{", b'{"event":}', b"<html>" * 1000])
-def test_M1_text_that_is_not_JSON_comes(text: bytes) -> None:
+def test_M1_text_that_is_not_JSON_arrives(text: bytes) -> None:
     """It is reported by a `ProtocolViolation` that shows at most 128 characters of it, and the connection is kept."""
     assert_no_message(text)
 
@@ -78,7 +78,7 @@ def test_M2_JSON_that_is_not_a_message(text: bytes) -> None:
     assert_no_message(text)
 
 
-def test_M4_JSON_comes_nested_a_hundred_thousand_levels_deep() -> None:
+def test_M4_JSON_arrives_nested_a_hundred_thousand_levels_deep() -> None:
     """More than 512 levels are refused, the same on every interpreter; the connection is kept. In a string of data
     they are not JSON, and the data stays text."""
     nested = "[" * 100_000 + "]" * 100_000
@@ -89,7 +89,7 @@ def test_M4_JSON_comes_nested_a_hundred_thousand_levels_deep() -> None:
     assert_kept(script)
 
 
-def test_M6_a_number_of_five_thousand_digits_comes() -> None:
+def test_M6_a_number_of_five_thousand_digits_arrives() -> None:
     """It is refused as a message and inside one; in a string of data it stays text."""
     digits = "9" * 5000
     assert_no_message(digits.encode())
@@ -111,7 +111,7 @@ def test_M6_a_number_of_five_thousand_digits_comes() -> None:
     ],
     ids=["NaN", "infinity", "too large", "lone surrogate", "byte order mark", "NUL"],
 )
-def test_M7_JSON_comes_that_the_standard_forbids(text: bytes) -> None:
+def test_M7_JSON_arrives_that_the_standard_forbids(text: bytes) -> None:
     """NaN, infinities, lone surrogates, a byte order mark and a bare NUL make it no message; in a string of data they
     make it text."""
     assert_no_message(text)
@@ -119,7 +119,7 @@ def test_M7_JSON_comes_that_the_standard_forbids(text: bytes) -> None:
     assert messages(script) == [(ROOM, '{"a":NaN}'), (ROOM, '"\\ud800"')]
 
 
-def test_M7_a_key_comes_twice() -> None:
+def test_M7_a_key_is_repeated() -> None:
     """The last one counts. An escaped NUL is a character like any other."""
     script = listening()
     script.text(
@@ -154,7 +154,7 @@ def test_M8_an_internal_event_lacks_a_field(event: str, said: str, data: Any) ->
     assert_kept(script, PRESENCE)
 
 
-def test_M10_a_binary_message_comes() -> None:
+def test_M10_a_binary_message_arrives() -> None:
     """The protocol has no binary messages: it is reported and dropped, and the connection is kept."""
     script = listening().receive(frame(b"\x00\xff", BINARY))
     assert violations(script) == ["a binary message of 2 bytes: the protocol has none"]
@@ -198,13 +198,13 @@ def test_M11_text_is_not_valid_UTF8(wrong: bytes, pieces: Pieces) -> None:
         *(frame(b"{}", rsv=rsv) for rsv in (1, 2, 4)),
     ],
 )
-def test_M12_a_frame_comes_with_reserved_bits_or_opcodes(wrong: bytes, pieces: Pieces) -> None:
+def test_M12_a_frame_arrives_with_reserved_bits_or_opcodes(wrong: bytes, pieces: Pieces) -> None:
     """The connection is closed with 1002; the next attempt follows after a second or two."""
     assert_closed(wrong, 1002, pieces)
 
 
 @in_any_pieces
-def test_M13_a_masked_frame_comes(pieces: Pieces) -> None:
+def test_M13_a_masked_frame_arrives(pieces: Pieces) -> None:
     """The connection is closed with 1002; the next attempt follows after a second or two."""
     assert_closed(frame(b"{}", masked=True), 1002, pieces)
 
@@ -223,7 +223,7 @@ def test_M13_a_masked_frame_comes(pieces: Pieces) -> None:
         (frame(b"x", width=2), 1002),
     ],
 )
-def test_M14_a_malformed_control_frame_comes(wrong: bytes, code: int, pieces: Pieces) -> None:
+def test_M14_a_malformed_control_frame_arrives(wrong: bytes, code: int, pieces: Pieces) -> None:
     """The connection is closed with 1002, or with 1007 for invalid text; the next attempt follows after a second or
     two.
     """
@@ -243,7 +243,7 @@ def test_M15_the_activity_timeout_is_invalid(said: str, caplog: pytest.LogCaptur
     assert pings(script) == 1
 
 
-def test_M17_data_comes_as_text_or_as_a_value() -> None:
+def test_M17_data_arrives_as_text_or_as_a_value() -> None:
     """Text that holds JSON is decoded, other text stays text, and any other value is delivered as it is."""
     script = listening()
     for data in ("plain", '{"a":1}', {"a": 1}, [1], 5, None):
@@ -280,7 +280,7 @@ def change(script: Script, kind: str, user_id: str) -> None:
     script.send(f"pusher_internal:member_{kind}", data, PRESENCE)
 
 
-def test_M19_members_come_and_go_twice_or_unknown() -> None:
+def test_M19_members_join_and_leave_twice_or_unknown() -> None:
     """The roster equals the server's after every step; only actual changes are emitted."""
     pick = random.Random(1)
     script, there = in_presence("me"), {"me"}
@@ -296,7 +296,7 @@ def test_M19_members_come_and_go_twice_or_unknown() -> None:
 
 
 @pytest.mark.parametrize("hash_", [None, [], {}, "x"])
-def test_M19_a_roster_comes_without_infos_or_me(hash_: Any) -> None:
+def test_M19_a_roster_arrives_without_infos_or_me(hash_: Any) -> None:
     """The ids are the members, without infos; a user who is not among them is not a member, `me` included."""
     script = in_presence("me")
     script.eof().retry().greet()
@@ -308,7 +308,7 @@ def test_M19_a_roster_comes_without_infos_or_me(hash_: Any) -> None:
     assert channel.me is None
 
 
-def test_M19_a_roster_of_ten_thousand_comes() -> None:
+def test_M19_a_roster_of_ten_thousand_arrives() -> None:
     """All of them are members."""
     script = in_presence(*map(str, range(10_000)))
     channel = script.session.channel(PRESENCE)
@@ -330,7 +330,7 @@ def test_M19_a_channel_is_refused(event: str) -> None:
     assert_kept(script)
 
 
-def test_M19_a_count_or_a_cache_miss_comes() -> None:
+def test_M19_a_count_or_a_cache_miss_arrives() -> None:
     """Each is an event of its channel; for other channels they are ignored."""
     script = listening(ROOM, "cache-room")
     for channel in (ROOM, "unknown"):
@@ -342,7 +342,7 @@ def test_M19_a_count_or_a_cache_miss_comes() -> None:
     assert_kept(script, ROOM, "cache-room")
 
 
-def test_M20_an_event_comes_for_an_unsubscribed_channel() -> None:
+def test_M20_an_event_arrives_for_an_unsubscribed_channel() -> None:
     """It is dropped, also before the server has received the unsubscribe."""
     script = listening()
     script.do(script.session.unsubscribe, ROOM).take()
@@ -360,7 +360,7 @@ class Server:
 
     def step(self, script: Script) -> None:
         """Do the next thing that was asked, if there is one."""
-        self.hear(script)
+        self.receive(script)
         if self.asked:
             asked = self.asked.pop(0)
             if asked == "pusher:subscribe":
@@ -369,9 +369,9 @@ class Server:
                 confirm(script, ROOM)
             else:
                 self.subscribed = False
-        self.hear(script)
+        self.receive(script)
 
-    def hear(self, script: Script) -> None:
+    def receive(self, script: Script) -> None:
         self.asked += [act["event"] for act in script.acts() if isinstance(act, dict)]
 
 
@@ -388,7 +388,7 @@ def test_M21_subscribe_and_unsubscribe_in_every_order(length: int) -> None:
                     script.do(script.session.unsubscribe, ROOM)
                 case _:
                     server.step(script)
-        server.hear(script)
+        server.receive(script)
         while server.asked:
             server.step(script)
         calls = [step for step in steps if step != "a"]
@@ -431,9 +431,7 @@ def test_M22_a_sign_in_is_confirmed_too_late() -> None:
 
 @pytest.mark.parametrize("channel", [None, ROOM, "unknown"])
 @pytest.mark.parametrize("event", ["pusher:new_thing", "pusher_internal:new_thing", "new_thing"])
-def test_M23_an_event_of_the_protocol_comes_that_is_not_known(
-    event: str, channel: str | None
-) -> None:
+def test_M23_an_unknown_event_of_the_protocol_arrives(event: str, channel: str | None) -> None:
     """It is ignored, and so is an event without a recipient."""
     script = listening().send(event, '{"a":1}', channel)
     own = event == "new_thing" and channel == ROOM
@@ -447,7 +445,7 @@ def test_M23_an_event_of_the_protocol_comes_that_is_not_known(
     "event",
     ["pusher:ping", "pusher:pong", "pusher:connection_established", "pusher:signin_success"],
 )
-def test_M23_an_event_of_the_connection_comes_on_a_channel(event: str, channel: str) -> None:
+def test_M23_an_event_of_the_connection_arrives_on_a_channel(event: str, channel: str) -> None:
     """It is ignored, as any publisher of the channel could send it."""
     script = listening().send(
         event, '{"socket_id":"6.6","user_data":"{\\"id\\":\\"u\\"}"}', channel

@@ -16,7 +16,7 @@ from faults.conversation import (
     Delay,
     assert_kept,
     assert_returns,
-    ended_for_good,
+    ended_permanently,
     listening,
     lost,
     messages,
@@ -219,14 +219,14 @@ def test_N6_the_upgrade_is_never_answered(drip: bytes) -> None:
 
 
 @pytest.mark.parametrize("drip", [b"", frame(greeting())])
-def test_N7_established_never_comes(drip: bytes) -> None:
+def test_N7_established_never_arrives(drip: bytes) -> None:
     """The attempt ends `connect_timeout` after it began, even if a byte arrives now and then; the error names the
     phase, and the next attempt follows.
     """
     attempt_ends(upgraded(), "the greeting", drip)
 
 
-def test_N10_bytes_come_one_at_a_time_or_split_anywhere() -> None:
+def test_N10_bytes_arrive_one_at_a_time_or_split_anywhere() -> None:
     """The events are the same, and so are the messages that the client sends."""
     conversation = b"".join(
         (
@@ -313,7 +313,7 @@ def test_N20_HTTP_refuses_the_upgrade(status: int) -> None:
     script.acts()
     script.receive(refusal)
     assert script.acts() == [CloseTransport(3, abort=True)]
-    assert ended_for_good(script).code == status
+    assert ended_permanently(script).code == status
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_N21_the_upgrade_is_accepted_wrongly(wrong: dict[str, str], reason: str)
     assert script.session.state is ConnectionState.CONNECTED
 
 
-def test_N22_frames_come_in_the_packet_of_the_upgrade() -> None:
+def test_N22_frames_arrive_in_the_packet_of_the_upgrade() -> None:
     """No frame is lost."""
     script = upgrading().subscribe("room")
     first = frame(greeting()) + frame(message(SUCCEEDED, "{}", "room")) + frame(SAID)

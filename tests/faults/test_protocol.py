@@ -10,7 +10,7 @@ from faults.conversation import (
     PATIENT_DELAY,
     assert_kept,
     assert_returns,
-    ended_for_good,
+    ended_permanently,
     listening,
     lost,
     messages,
@@ -100,7 +100,7 @@ def test_P5_the_server_refuses_the_app(code: int, closes: bool) -> None:
         script.close(code, "no such app")
     else:
         script.error(code, "no such app")
-    failure = ended_for_good(script)
+    failure = ended_permanently(script)
     assert (failure.code, failure.reason) == (code, "no such app")
     assert script.transport == 1
     script.connect().greet()
@@ -112,7 +112,7 @@ def test_P5b_the_app_takes_TLS_only(tls: bool) -> None:
     """The state is failed, with a hint: a server's message never changes whether TLS is used."""
     script = Script(Options.from_host(HOST, key="key", tls=tls))
     script.connect().open().upgrade().error(4000, "TLS only")
-    failure = ended_for_good(script)
+    failure = ended_permanently(script)
     assert failure.code == 4000
     assert "set tls=True" in str(failure)
 
@@ -133,13 +133,13 @@ def test_P5c_a_client_error_closes(code: int) -> None:
 def test_P5d_the_application_terminates_the_user() -> None:
     """After 4009 on an established connection no attempt follows, and the error says so."""
     script = listening().close(4009, "terminated by app")
-    failure = ended_for_good(script)
+    failure = ended_permanently(script)
     assert (failure.code, failure.reason) == (4009, "terminated by app")
     assert "terminated by the application" in failure.hint
 
 
 @pytest.mark.parametrize("code", [None, 0, 4001, 4009, 4100, 4200, 4999, 10**30, -1])
-def test_P5e_an_error_comes_without_a_close(code: int | None) -> None:
+def test_P5e_an_error_arrives_without_a_close(code: int | None) -> None:
     """It is an event, whatever its code, and the connection is kept."""
     script = listening().error(code, "why")
     (error,) = script.take()
@@ -161,7 +161,7 @@ def test_P6_the_server_pings() -> None:
     assert [data for _, data in messages(script)] == [0, 1, 2, 3]
 
 
-def test_P7_a_thousand_pings_come_in_a_burst() -> None:
+def test_P7_a_thousand_pings_arrive_in_a_burst() -> None:
     """The last 16 of them are answered, no memory is kept, and the next event is delivered."""
     script = listening()
     burst = b"".join(frame(str(number).encode(), PING) for number in range(1000))

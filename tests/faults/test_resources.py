@@ -36,7 +36,7 @@ __all__ = ["quiet"]
 
 
 @pytest.mark.parametrize("megabytes", [10, 100])
-def test_R1_an_event_of_a_hundred_megabytes_comes(megabytes: int) -> None:
+def test_R1_an_event_of_a_hundred_megabytes_arrives(megabytes: int) -> None:
     """The connection is closed with 1009 as soon as the length is known, nothing of the event is kept, and the next
     attempt follows after a second or two."""
     script = listening()
@@ -60,7 +60,7 @@ def test_R2_an_event_of_a_hundred_megabytes_does_not_end() -> None:
     assert len(text) > 9.9 * MEGABYTE
 
 
-def test_R3b_ten_million_empty_frames_come() -> None:
+def test_R3b_ten_million_empty_frames_arrive() -> None:
     """The connection is closed with 1009 after `max_fragments` (65 536) frames of one message, and the rest is not
     parsed.
     """
@@ -102,7 +102,7 @@ def flooded(overflow: Overflow) -> Flooded:
 
 
 @pytest.mark.parametrize("compression", [True, False])
-def test_R4_a_bomb_comes_that_inflates_to_a_hundred_megabytes(compression: bool) -> None:
+def test_R4_a_bomb_arrives_that_inflates_to_a_hundred_megabytes(compression: bool) -> None:
     """Compression is not offered by default, and then a compressed message closes the connection with 1002. With
     `compression=True` it is inflated to `max_message_size` and no further: the connection is closed with 1009."""
     script = upgrading(compression=compression).subscribe(*CHANNELS)
@@ -176,7 +176,7 @@ def test_R6_a_consumer_never_reads(overflow: Overflow) -> None:
     assert 95 <= left <= 105 if overflow == "wait" else left == 50
 
 
-def test_R7_thousands_of_connections_and_channels_come_and_go() -> None:
+def test_R7_thousands_of_connections_and_channels_are_opened_and_closed() -> None:
     """No memory is kept."""
     script = listening(retry_base=0.01, retry_cap=0.01)
     numbers = count()
@@ -195,7 +195,7 @@ def test_R7_thousands_of_connections_and_channels_come_and_go() -> None:
     assert script.session.state is ConnectionState.CONNECTED
 
 
-def test_R8_a_megabyte_of_small_objects_comes() -> None:
+def test_R8_a_megabyte_of_small_objects_arrives() -> None:
     """Decoded, it takes less than 30 times its size, and all of it is freed with the event."""
     script = listening()
     size = MEGABYTE // 4  # more of them would only take longer

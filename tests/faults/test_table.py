@@ -56,7 +56,7 @@ def test_a_fault_without_a_docstring_is_refused(tmp_path: Path) -> None:
         collected(tmp_path)
 
 
-def test_the_rows_stand_in_the_order_of_their_ids(tmp_path: Path) -> None:
+def test_the_rows_are_in_the_order_of_their_ids(tmp_path: Path) -> None:
     names = ("P1_z", "N10_c", "N2b_b", "N2_a")
     tests = [f"async def test_{name}():\n    '''{name[-1]} | so'''\n" for name in names]
     (tmp_path / "test_one.py").write_text("".join(tests) + "def test_other(): ...\n")

@@ -171,7 +171,7 @@ def _tkinter(session: Session, enough: Any) -> None:
         root.mainloop(-1)
 
 
-def test_the_program_for_tornado_prints_what_comes(pusher_server: ServerInThread) -> None:
+def test_the_program_for_tornado_prints_events(pusher_server: ServerInThread) -> None:
     pytest.importorskip("tornado", reason="tornado is not installed (pip install -e '.[test]')")
     url = f"ws://{pusher_server.host}:{pusher_server.port}/app/demo"
     program = subprocess.Popen(

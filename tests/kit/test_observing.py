@@ -22,7 +22,7 @@ PAGE = (ROOT / "docs" / "observing.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_the_page_names_each_logger_that_there_is() -> None:
+def test_the_page_names_each_logger() -> None:
     made = {
         name
         for path in (ROOT / "src").rglob("*.py")
@@ -90,7 +90,7 @@ def example() -> ModuleType:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_the_metrics_tell_what_happened(pusher_server: ServerInThread) -> None:
+async def test_the_metrics_count_events_and_connections(pusher_server: ServerInThread) -> None:
     module = example()
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader

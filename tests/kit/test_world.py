@@ -82,7 +82,7 @@ def test_handlers_are_called_by_run_in_the_order_of_the_events(world: World) -> 
         assert len(got) == 3
 
 
-def test_a_handler_that_raises_is_logged_and_the_next_event_still_comes(
+def test_a_handler_that_raises_is_logged_and_the_next_event_still_arrives(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     with world.open_pusher() as client:
@@ -96,7 +96,7 @@ def test_a_handler_that_raises_is_logged_and_the_next_event_still_comes(
     ]
 
 
-def test_the_exception_of_a_handler_comes_out_of_run_where_that_is_wanted(world: World) -> None:
+def test_run_raises_the_exception_of_a_handler_when_the_options_say_so(world: World) -> None:
     with world.open_pusher(on_handler_error="raise") as client:
         client.subscribe("room").bind("e", lambda event: 1 / event.data)
         world.expect_subscribed("room")
@@ -120,7 +120,7 @@ def test_a_handler_may_give_commands_and_wait(world: World) -> None:
     assert got == ["news"]
 
 
-def test_without_a_network_the_client_finds_out_by_itself_and_comes_back(world: World) -> None:
+def test_without_a_network_the_client_detects_the_loss_and_reconnects(world: World) -> None:
     with world.open_pusher() as client:
         room = client.subscribe("room").wait_subscribed()
         world.online = False
@@ -195,7 +195,7 @@ def test_expectations_count_and_forget(world: World) -> None:
         world.expect_subscribed("private-room", 0)
 
 
-def test_authorizations_come_from_an_endpoint_or_from_the_application(world: World) -> None:
+def test_an_endpoint_or_the_application_gives_authorizations(world: World) -> None:
     asked: list[str | None] = []
 
     def authorizer(request: AuthRequest) -> AuthResponse:
@@ -230,7 +230,7 @@ def test_a_consumer_that_does_not_read_loses_nothing(world: World) -> None:
         assert [next(stream).data for _ in range(200)] == list(range(200))
 
 
-def test_what_came_before_the_end_is_delivered(world: World) -> None:
+def test_messages_before_the_end_are_delivered(world: World) -> None:
     with world.open_pusher(world.options(receive_buffer=500)) as client:
         stream = client.subscribe("room").events("n", buffer=10)
         world.expect_subscribed("room")
@@ -265,7 +265,7 @@ def test_a_wait_for_anything_else_times_out(world: World) -> None:
     assert world.now == began + 30
 
 
-def test_an_exception_of_the_block_comes_out_and_the_client_is_closed(world: World) -> None:
+def test_an_exception_of_the_block_is_raised_and_the_client_is_closed(world: World) -> None:
     def use() -> None:
         with world.open_pusher() as client:
             client.wait_connected()
@@ -276,7 +276,7 @@ def test_an_exception_of_the_block_comes_out_and_the_client_is_closed(world: Wor
     assert world.connections == {}
 
 
-def test_a_server_of_ones_own_may_be_given() -> None:
+def test_a_custom_server_may_be_given() -> None:
     world = World(Server(options=ServerOptions(activity_timeout=5)), latency=0.5)
     with world.open_pusher() as client:
         client.wait_connected()

@@ -53,7 +53,7 @@ def test_a_batch_arrives_in_order(house: House) -> None:
     assert bob.next("private-orders", "tick").data == 1
 
 
-def test_a_wrong_key_is_refused_for_good(house: House) -> None:
+def test_a_wrong_key_is_a_final_refusal(house: House) -> None:
     stranger = house.open("nobody", {"authUrl": "", "userAuthUrl": "", "headers": {}})
     error = stranger.next("connection", "error")
     assert error.data["code"] == 4001
@@ -92,7 +92,7 @@ def test_a_forged_authorization_subscribes_to_nothing(house: House) -> None:
     assert house.server.channels() == ["news"]
 
 
-def test_an_unsubscribed_channel_is_left(house: House) -> None:
+def test_an_unsubscribed_channel_gets_no_events(house: House) -> None:
     bob = house.member("bob")
     for name in KINDS:
         bob.join(name)
@@ -139,7 +139,7 @@ def test_a_cache_channel_begins_with_a_miss_or_its_last_event(house: House, chan
     assert info["cache"]["ttl"] > 0
 
 
-def test_a_rotated_key_is_fetched_and_the_events_go_on(house: House) -> None:
+def test_a_rotated_key_is_fetched_and_the_events_continue(house: House) -> None:
     name, bob = "private-encrypted-x", house.member("bob")
     bob.join(name)
     house.library.trigger(name, "secret", 1)

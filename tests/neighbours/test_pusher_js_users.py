@@ -6,7 +6,7 @@ from neighbours.house import APP, MUTE_APP, USERS, House
 from neighbours.member import Heard, own_key
 
 
-def test_members_see_each_other_come_and_go(house: House) -> None:
+def test_members_see_each_other_join_and_leave(house: House) -> None:
     room, bob, ann = "presence-room", house.member("bob"), house.member("ann")
     assert bob.join(room) == {
         "count": 1,
@@ -27,7 +27,7 @@ def test_members_see_each_other_come_and_go(house: House) -> None:
     assert bob.members(room)["count"] == 1
 
 
-def test_a_member_with_two_connections_comes_and_goes_once(house: House) -> None:
+def test_a_member_with_two_connections_joins_and_leaves_once(house: House) -> None:
     room, bob = "presence-room", house.member("bob")
     ann, again = house.member("ann"), house.member("ann")
     bob.join(room)
@@ -76,7 +76,7 @@ def test_a_user_is_signed_in_again_after_a_drop(house: House) -> None:
     assert eve.next("user", "note") == Heard("note", 1)
 
 
-def test_a_terminated_user_does_not_come_back(house: House) -> None:
+def test_a_terminated_user_does_not_reconnect(house: House) -> None:
     eve, bob = house.member("eve"), house.member("bob")
     eve.signin()
     bob.signin()
@@ -87,7 +87,7 @@ def test_a_terminated_user_does_not_come_back(house: House) -> None:
     assert list(house.server.users()) == ["bob"]
 
 
-def test_a_forged_sign_in_signs_nobody_in(house: House) -> None:
+def test_a_forged_sign_in_is_refused(house: House) -> None:
     forger = house.open(APP.key, own_key("wrong", user={"id": "eve"}))
     forger.call("signin")
     assert forger.next("connection", "error").data["code"] == 4009
@@ -112,7 +112,7 @@ def test_a_signed_in_user_needs_no_member_in_the_authorization(house: House) -> 
     }
 
 
-def test_the_watchlist_tells_who_is_online_and_who_comes_and_goes(house: House) -> None:
+def test_the_watchlist_reports_users_that_are_online_come_and_go(house: House) -> None:
     bob = house.member("bob")
     bob.signin()
     assert bob.next("watchlist") == Heard("offline", {"name": "offline", "user_ids": ["ann"]})

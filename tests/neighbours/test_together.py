@@ -39,7 +39,7 @@ BOB = Member("bob", {"name": "Bob"})
 @pytest.mark.parametrize(
     "name", ["news", "private-orders", "presence-room", "private-encrypted-x", "cache-x"]
 )
-async def test_both_hear_what_the_library_publishes(
+async def test_both_receive_what_the_library_publishes(
     driver: Driver, house: House, name: str
 ) -> None:
     bob = house.member("bob")
@@ -68,7 +68,7 @@ async def test_the_publisher_may_exclude_either(driver: Driver, house: House) ->
         assert "b" not in [each.name for each in bob.rest("news")]
 
 
-async def test_members_see_each_other_come_and_go(driver: Driver, house: House) -> None:
+async def test_members_see_each_other_join_and_leave(driver: Driver, house: House) -> None:
     room, bob = "presence-room", house.member("bob")
     await aside(bob.join, room)
     async with driver(house.options("ann")) as client:
@@ -186,7 +186,7 @@ async def test_both_know_how_many_are_subscribed(driver: Driver, house: House) -
     assert reported.data == {"subscription_count": 1}
 
 
-async def test_both_come_back_after_a_drop(driver: Driver, house: House) -> None:
+async def test_both_reconnect_after_a_drop(driver: Driver, house: House) -> None:
     room, bob = "presence-room", house.member("bob")
     async with driver(house.options("ann")) as client:
         names = ["news", "private-orders", room, "private-encrypted-x"]
@@ -224,7 +224,7 @@ async def test_a_user_has_its_events_on_all_its_connections(driver: Driver, hous
         assert (await aside(other.next, "connection", "error")).data["code"] == 4009
 
 
-async def test_who_watches_whom_hears_of_it(driver: Driver, house: House) -> None:
+async def test_a_user_that_watches_another_is_notified(driver: Driver, house: House) -> None:
     bob = house.member("bob")
     async with driver(house.options("ann")) as client:
         reported = client.events((WatchlistOnline, WatchlistOffline))

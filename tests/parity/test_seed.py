@@ -461,7 +461,7 @@ def test_row_8_5_any_message_can_be_sent_within_limits(runner: str) -> None:
 
 
 @on_each
-def test_row_5_9_handlers_come_first_and_the_connection_later(runner: str) -> None:
+def test_row_5_9_handlers_are_bound_before_the_connection(runner: str) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
         assert Options.from_host("h", key="k").auto_connect is True
         async with driver(quick(server, auto_connect=False)) as client:
@@ -500,7 +500,7 @@ def test_row_1_19_other_options_keep_channels_and_streams(runner: str) -> None:
 
 
 @on_each
-def test_row_1_9b_the_auth_endpoint_has_a_context_of_its_own(runner: str) -> None:
+def test_row_1_9b_the_auth_endpoint_has_its_own_context(runner: str) -> None:
     authority = trustme.CA()
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(served)
@@ -519,7 +519,7 @@ def test_row_1_9b_the_auth_endpoint_has_a_context_of_its_own(runner: str) -> Non
     play(scenario, runner)
 
 
-def test_row_w2_the_proxy_comes_from_a_mapping() -> None:
+def test_row_w2_the_proxy_is_read_from_a_mapping() -> None:
     env = {"HTTPS_PROXY": "http://proxy.test:3128", "NO_PROXY": ".here.test,localhost"}
     assert proxy_from_env(env, "wss://ws-eu.pusher.com/app/key") == "http://proxy.test:3128"
     assert proxy_from_env(env, "wss://a.here.test/app/key") is None

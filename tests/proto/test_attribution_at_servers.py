@@ -133,7 +133,7 @@ def test_nothing_good_is_refused_and_everything_bad_is(
     assert script.session.user.state is user
 
 
-def test_F7_a_ping_that_a_rate_limit_refuses_is_no_sign_of_a_way_that_is_lost() -> None:
+def test_F7_a_ping_that_a_rate_limit_refuses_is_not_a_lost_connection() -> None:
     reverb = Options.for_reverb("ws.test", key="key", tls=False, pong_timeout=5.0)
     script = connected(reverb)
     script.do(script.session.ping).send("pusher:pong")

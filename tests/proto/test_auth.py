@@ -116,7 +116,7 @@ def test_a_socket_id_that_no_server_issues_is_not_signed(channel: str | None) ->
         own.authorization(AuthRequest("1.1:private-x", channel))
 
 
-def test_channel_names_of_a_server_of_one_s_own_are_signed_and_control_characters_never() -> None:
+def test_channel_names_of_a_custom_server_are_signed_and_control_characters_never() -> None:
     own, name = OwnKey(KEY, SECRET), "private-market:btc"
     authorization = own.authorization(asked(name), strict_names=False)
     assert authorization.auth == sign_channel(KEY, SECRET, SOCKET, name, strict_names=False)
@@ -157,7 +157,7 @@ def test_an_own_key_without_its_parts_is_refused(
 
 @pytest.mark.parametrize("name", ["member", "user"])
 @pytest.mark.parametrize("value", ["7", 7, ["7"]])
-def test_an_own_key_whose_member_or_user_is_no_mapping_is_refused(name: str, value: Any) -> None:
+def test_an_own_key_whose_member_or_user_is_not_a_mapping_is_refused(name: str, value: Any) -> None:
     more: dict[str, Any] = {name: value}
     with pytest.raises(TypeError, match=rf"OwnKey\({name}=\.\.\.\) is a mapping.*, not"):
         OwnKey(KEY, SECRET, **more)
@@ -272,7 +272,7 @@ def test_K11_F1_a_member_is_signed_with_a_text_id_and_with_user_info(member: Any
 
 
 @pytest.mark.parametrize("user_id", [True, 1.5, None])
-def test_an_id_that_is_no_id_is_left_for_the_check_of_the_authorization(user_id: object) -> None:
+def test_an_invalid_id_is_left_for_the_check_of_the_authorization(user_id: object) -> None:
     own = OwnKey(KEY, SECRET, member={"user_id": user_id})
     data = own.authorization(asked("presence-x")).channel_data
     assert data is not None

@@ -241,7 +241,7 @@ def test_a_member_function_that_raises_fails_the_channel(error: Exception, tempo
     assert refused(result) == (text, "presence-x", temporary, error)
 
 
-def test_names_of_a_server_of_one_s_own_are_signed_when_the_options_allow_them() -> None:
+def test_names_of_a_custom_server_are_signed_when_the_options_allow_them() -> None:
     own, name = OwnKey("KEY", "secret"), "private-market:btc"
     assert isinstance(World(own, strict_names=False).ask(name), AuthResponse)
     assert isinstance(World(own).ask(name), AuthorizationError)
@@ -297,7 +297,7 @@ def test_a_function_of_one_channel_is_named_in_the_effect() -> None:
         (AuthorizationError("no", channel="private-x", status=403), "no"),
     ],
 )
-def test_what_the_application_answers_in_place_of_an_authorization_is_why_there_is_none(
+def test_the_applications_answer_is_the_reason_when_it_is_not_an_authorization(
     result: object, reported: str
 ) -> None:
     world = World()
@@ -307,7 +307,7 @@ def test_what_the_application_answers_in_place_of_an_authorization_is_why_there_
     assert error is result if isinstance(result, AuthorizationError) else True
 
 
-def test_the_application_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() -> None:
+def test_the_application_gets_at_most_the_limit_of_requests_at_once_and_the_rest_in_turn() -> None:
     world = World(max_authorizing=2)
     for number in range(5):
         world.number(f"private-{number}")
@@ -460,7 +460,7 @@ def test_the_endpoint_is_asked_and_its_answer_is_the_answer() -> None:
     assert world.timers.next() is None
 
 
-def test_the_endpoint_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() -> None:
+def test_the_endpoint_gets_at_most_the_limit_of_requests_at_once_and_the_rest_in_turn() -> None:
     world = World(ENDPOINT, auth_connections=2)
     for _ in range(4):
         world.number()
@@ -473,7 +473,7 @@ def test_the_endpoint_is_asked_for_so_many_at_once_and_for_the_rest_in_turn() ->
     assert world.endpoint.under_way == [3, 4]
 
 
-def test_the_time_of_a_request_runs_from_when_its_turn_has_come() -> None:
+def test_the_time_of_a_request_starts_with_its_turn() -> None:
     world = World(ENDPOINT, auth_connections=1)
     for name in "ab":
         world.number(f"private-{name}")
@@ -551,7 +551,7 @@ def test_a_refusal_is_not_asked_about_again(status: int) -> None:
     assert (world.endpoint.under_way, world.timers.next()) == ([], None)
 
 
-def test_an_answer_that_is_no_authorization_is_not_asked_about_again() -> None:
+def test_an_answer_that_is_not_an_authorization_is_not_asked_about_again() -> None:
     world = World(ENDPOINT)
     world.answered(world.number(), HttpResponse(200, Headers(), b"{}"))
     assert world.reported() == [("private-x", "the answer of the auth endpoint has no `auth`")]
@@ -769,7 +769,9 @@ def test_an_authorization_for_another_key_is_used_and_warned_of(
 
 
 @pytest.mark.parametrize("source", ["application", "endpoint"])
-def test_so_is_one_that_was_asked_for(source: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_requested_authorization_with_another_app_key_is_reported(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
     world = World(ENDPOINT if source == "endpoint" else None)
     number = world.number()
     if source == "endpoint":
@@ -828,7 +830,7 @@ def all_of(body: bytes) -> HttpResponse:
     return HttpResponse(200, Headers(), json.dumps(authorizations).encode())
 
 
-def test_what_is_wanted_in_one_turn_goes_in_requests_of_so_many() -> None:
+def test_channels_wanted_in_one_turn_share_requests_of_at_most_the_batch_size() -> None:
     world = World(BATCH)
     numbers = [world.number(f"private-{name}") for name in "abc"]
     assert world.endpoint.bodies == []
@@ -870,7 +872,7 @@ def test_an_application_that_answers_several_is_asked_once_for_a_turn() -> None:
     assert world.reported() == [("private-c", "authorization"), ("private-a", "authorization")]
 
 
-def test_a_way_of_its_own_is_asked_alone_all_the_same() -> None:
+def test_a_channels_own_way_is_asked_alone_even_then() -> None:
     world = World(many=True)
     number = world.number(auth=print)
     assert world.effects == [Authorize(number, AuthRequest(SOCKET, "private-x"), print)]
@@ -929,7 +931,7 @@ def test_a_request_for_several_that_cannot_be_made_fails_each() -> None:
     assert world.timers.next() is None
 
 
-def test_an_answer_for_several_that_nobody_waits_for_is_ignored() -> None:
+def test_an_answer_for_several_without_a_pending_request_is_ignored() -> None:
     world = World(BATCH)
     numbers = [world.number(f"private-{name}") for name in "ab"]
     world.passes(0)

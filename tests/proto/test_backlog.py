@@ -69,9 +69,7 @@ def test_a_handler_is_called_for_what_was_kept() -> None:
     assert calls == [1, 2, 3]
 
 
-def test_a_stream_of_the_client_is_given_what_all_channels_kept_in_the_order_in_which_it_came() -> (
-    None
-):
+def test_a_stream_of_the_client_gets_the_backlog_of_all_channels_in_order() -> None:
     world = World()
     client, _ = subscribed(world, "a", "b", "c")
     for value, name in enumerate("abcbacba"):
@@ -124,7 +122,9 @@ def test_messages_for_the_user_are_kept_too() -> None:
     assert client.user.wait_for("note") == UserEvent("#server-to-user-7", "note", "1")
 
 
-def test_a_bounded_number_is_kept_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bounded_number_is_kept_and_the_limit_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world, client, channel = room(backlog_limit=5)
     publish(world, *range(5))
     assert warnings(caplog) == []
@@ -150,7 +150,7 @@ def test_what_is_left_after_some_was_claimed_is_bounded_too() -> None:
     assert kept(client) == {"room": [95, 96, 97, 98, 99]}
 
 
-def test_no_warning_when_somebody_listens_for_something_else(
+def test_no_warning_when_someone_listens_for_something_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world, client, channel = room(backlog_limit=5)
@@ -163,7 +163,7 @@ def test_no_warning_when_somebody_listens_for_something_else(
     assert kept(client) == {"room": [5, 6, 7, 8, 9]}
 
 
-def test_with_a_limit_of_nothing_nothing_is_kept_and_nothing_said(
+def test_with_a_limit_of_nothing_nothing_is_kept_or_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world, client, channel = room(backlog_limit=0)
@@ -199,7 +199,7 @@ def read(stream: FakeStream[Any]) -> list[Any]:
         ("raise", [0, 1, 2, "overflow"], 2),
     ],
 )
-def test_what_was_kept_counts_as_if_it_came_at_this_moment(
+def test_kept_messages_count_as_if_received_now(
     overflow: Overflow, expected: list[Any], dropped: int
 ) -> None:
     world, client, channel = room()
@@ -212,7 +212,7 @@ def test_what_was_kept_counts_as_if_it_came_at_this_moment(
     assert stream.dropped == dropped
 
 
-def test_what_was_kept_counts_as_waiting_once_a_stream_has_it() -> None:
+def test_kept_messages_count_as_waiting_once_a_stream_has_them() -> None:
     world, client, channel = room(receive_buffer=1000)
     publish(world, *range(100))
     assert client.reads
@@ -226,7 +226,7 @@ def test_what_was_kept_counts_as_waiting_once_a_stream_has_it() -> None:
     assert client.reads
 
 
-def test_nothing_is_kept_for_a_channel_that_was_left_meanwhile() -> None:
+def test_nothing_is_kept_for_a_channel_that_was_unsubscribed_before_it_arrived() -> None:
     world, client, channel = room()
     stalled = client.events("other", buffer=1)
     publish(world, 1, event="other")
@@ -251,7 +251,7 @@ def test_a_predicate_may_leave_the_channel_whose_messages_it_is_shown() -> None:
     assert kept(client) == {}
 
 
-def test_what_comes_while_a_predicate_is_asked_comes_after_what_was_kept() -> None:
+def test_messages_during_a_predicate_are_delivered_after_the_kept_ones() -> None:
     world, client, channel = room()
     publish(world, 1, 2)
 
@@ -280,7 +280,7 @@ def test_what_comes_while_a_predicate_is_asked_comes_after_what_was_kept() -> No
         max_size=30,
     )
 )
-def test_every_message_is_given_to_all_who_listen_or_once_to_the_first_who_comes(
+def test_every_message_is_given_to_all_listeners_or_once_to_the_first_one_to_listen(
     steps: list[tuple[str, str | None, str]],
 ) -> None:
     limit = 4

@@ -74,7 +74,7 @@ def test_a_least_delay_is_spread_by_up_to_as_much_again(place: float, delays: li
 
 
 @pytest.mark.parametrize("least", [0.0, 1.0])
-def test_a_thousand_clients_that_lose_one_server_do_not_come_back_together(least: float) -> None:
+def test_a_thousand_clients_that_lose_one_server_do_not_reconnect_together(least: float) -> None:
     rng = random.Random(7)
     delays = [delay_before(1, rng, at_least=least) for _ in range(1000)]
     assert all(least <= delay <= least + 1 for delay in delays)

@@ -124,7 +124,7 @@ def test_a_request_that_cannot_be_made_fails_its_channels() -> None:
     assert [world.error(name).channel for name in NAMES[:2]] == NAMES[:2]
 
 
-def test_each_endpoint_has_batches_of_its_own_and_all_that_cannot_be_made_fail() -> None:
+def test_each_endpoint_has_its_own_batches_and_those_that_cannot_be_made_fail() -> None:
     def headers() -> dict[str, str]:
         raise KeyError("no token")
 
@@ -199,7 +199,7 @@ def test_silence_fails_every_channel_of_the_batch_in_time() -> None:
 
 
 @pytest.mark.parametrize("why", ["left", "late"])
-def test_a_request_of_its_own_that_is_given_up_ends_its_stream(why: str) -> None:
+def test_a_single_request_that_is_given_up_ends_its_stream(why: str) -> None:
     world = ScriptedEndpoint(AuthEndpoint(URL))
     world.subscribe("private-a")
     (post,) = world.posts()
@@ -212,7 +212,7 @@ def test_a_request_of_its_own_that_is_given_up_ends_its_stream(why: str) -> None
     assert world.closed() == 1
 
 
-def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None:
+def test_an_answer_after_the_connection_was_lost_is_dropped() -> None:
     world = ScriptedEndpoint(ENDPOINT)
     world.subscribe("private-a", "private-b")
     world.posts()
@@ -230,7 +230,7 @@ def test_an_answer_that_comes_after_the_connection_was_lost_is_dropped() -> None
         HttpResponse(200, Headers(), b"no"),
     ],
 )
-def test_what_is_no_object_from_channel_to_authorization_is_everybodys(answer: Any) -> None:
+def test_an_answer_that_is_not_an_object_by_channel_is_for_every_channel(answer: Any) -> None:
     assert split_answer(ENDPOINT, WANTED, answer) == [answer] * 3
 
 

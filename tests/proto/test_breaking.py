@@ -64,7 +64,7 @@ def test_an_error_keeps_the_context_in_which_it_was_raised() -> None:
     assert error.__context__ is OWN
 
 
-def test_a_group_of_the_block_comes_out_whole_if_one_of_it_is_its_own() -> None:
+def test_a_group_of_the_block_is_raised_whole_if_one_of_it_is_its_own() -> None:
     group = ExceptionGroup("", [ONE, OWN])
     with pytest.raises(ExceptionGroup) as caught:
         raise_breakage([ONE], group)

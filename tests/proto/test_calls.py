@@ -307,7 +307,7 @@ def test_house_2_8_a_refresh_that_takes_its_time_serves_all_that_wait_for_it() -
     assert world.endpoint.under_way == [1, 2, 3]
 
 
-def test_a_refresh_goes_on_when_the_connection_is_lost() -> None:
+def test_a_refresh_continues_when_the_connection_is_lost() -> None:
     world = functions(refresh=dict)
     world.answered(world.number(), HttpResponse(401, Headers(), b""))
     (refresh,) = world.calls()
@@ -346,7 +346,7 @@ def test_a_token_that_is_refreshed_for_a_batch_is_used_for_all_of_it() -> None:
     assert world.endpoint.bodies[0] == world.endpoint.bodies[1]
 
 
-def test_a_request_that_fails_at_once_in_place_of_a_cancelled_one_is_reported() -> None:
+def test_a_request_that_fails_at_once_instead_of_a_cancelled_one_is_reported() -> None:
     bad = AuthEndpoint("https://app.test/auth", body="json", params={"x": object()})  # type: ignore[dict-item]  # wrong on purpose
     world = World(auth_connections=1)
     good = world.number("private-a", ENDPOINT)
@@ -415,7 +415,7 @@ def test_nonsense_of_an_authorizer_is_reported_once_and_costs_no_other_channel_a
     assert [event.channel for event in failures] == ["private-bad", "private-good"]
 
 
-def test_an_answer_for_a_channel_that_was_left_changes_nothing() -> None:
+def test_an_answer_for_a_channel_that_was_unsubscribed_changes_nothing() -> None:
     script = asking().subscribe("private-left", "private-kept")
     left, kept = script.asked
     script.do(script.session.unsubscribe, "private-left")
@@ -426,7 +426,7 @@ def test_an_answer_for_a_channel_that_was_left_changes_nothing() -> None:
     assert script.session.channel("private-kept").state is ChannelState.SUBSCRIBING
 
 
-def test_closing_cancels_the_calls_that_are_under_way() -> None:
+def test_closing_cancels_the_calls_that_are_in_progress() -> None:
     script = asking().subscribe("private-x")
     script.acts()
     script.session.close(now=script.now)

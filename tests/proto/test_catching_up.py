@@ -132,7 +132,7 @@ def test_the_first_subscription_brings_the_history_before_live_events() -> None:
     assert story.client.stats.gaps_closed == 1
 
 
-def test_after_a_loss_missed_events_come_before_live_ones() -> None:
+def test_after_a_loss_missed_events_are_delivered_before_live_ones() -> None:
     story = Story()
     story.run()
     assert story.said() == [0, 1, 2]
@@ -237,7 +237,7 @@ def test_once_the_gap_is_over_nothing_is_kept_of_what_the_function_raised(failur
     assert len(raised) > 1
 
 
-def test_after_catch_up_timeout_the_consumer_is_notified_and_live_events_go_on() -> None:
+def test_after_catch_up_timeout_the_consumer_is_notified_and_live_events_continue() -> None:
     story = Story(catch_up_timeout=10.0).run()
     story.said()
     story.log.fails = [OSError("503")] * 100
@@ -388,7 +388,7 @@ def test_a_wall_clock_that_fails_costs_the_time_of_the_gap_alone(
     assert logged.exc_info is not None
 
 
-def test_offline_for_and_since_begin_with_the_last_byte_that_was_heard() -> None:
+def test_offline_for_and_since_begin_with_the_last_byte_received() -> None:
     story = Story(retry_base=1.0).run()
     story.client.ping()
     heard = story.world.now + 2 * story.world.network.latency
@@ -435,7 +435,7 @@ def test_after_unsubscribing_the_handle_continues_behind_the_last_event() -> Non
     assert story.run().said() == [5]
 
 
-def test_the_gap_of_a_channel_that_was_left_begins_with_the_last_byte_received() -> None:
+def test_the_gap_of_a_channel_that_was_unsubscribed_begins_with_the_last_byte_received() -> None:
     story = Story().run()
     story.said()
     sent = story.world.now
@@ -452,7 +452,9 @@ def test_the_gap_of_a_channel_that_was_left_begins_with_the_last_byte_received()
     assert since.timestamp() <= story.world.epoch + sent + 0.1
 
 
-def test_the_gap_of_a_channel_that_was_left_begins_with_the_message_that_waits_for_a_key() -> None:
+def test_the_gap_of_a_channel_that_was_unsubscribed_begins_with_the_message_that_waits_for_a_key() -> (
+    None
+):
     auth = AuthEndpoint("http://pusher.test/pusher/auth")
     story = Story(channel="private-encrypted-x", before=0, auth=auth).run()
     story.log.add(1)

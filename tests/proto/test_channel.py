@@ -118,13 +118,13 @@ def test_a_message_before_the_success_is_not_the_cached_one() -> None:
     assert channel.is_cached("price")
 
 
-def test_F3_a_client_event_behind_the_success_is_the_cached_one() -> None:
+def test_F3_a_client_event_after_the_success_is_the_cached_one() -> None:
     """Reverb keeps client events as well; others send their last event, or a cache_miss, before any client event."""
     channel = channel_in(C.SUBSCRIBED, "private-cache-x")
     assert [channel.is_cached(name) for name in ("client-a", "price")] == [True, False]
 
 
-def test_F3_a_member_who_joins_behind_the_success_is_not_the_cached_event() -> None:
+def test_F3_a_member_who_joins_after_the_success_is_not_the_cached_event() -> None:
     channel = channel_in(C.SUBSCRIBED, "presence-cache-x")
     names = ("pusher_internal:member_added", "price", "price")
     assert [channel.is_cached(name) for name in names] == [False, True, False]
@@ -143,7 +143,7 @@ def test_a_second_success_does_not_make_the_next_message_a_cached_one() -> None:
     assert not channel.is_cached("price")
 
 
-def test_what_did_not_come_before_a_drop_is_not_awaited_after_it() -> None:
+def test_an_event_missing_before_a_drop_is_not_awaited_after_it() -> None:
     channel = channel_in(C.SUBSCRIBED, "cache-x")
     channel.handle(J.LOSE)
     channel.handle(J.SEND)
@@ -155,13 +155,13 @@ def test_what_did_not_come_before_a_drop_is_not_awaited_after_it() -> None:
 # What is known.
 
 
-def test_a_channel_that_nobody_wants_is_out() -> None:
+def test_a_channel_that_was_never_subscribed_is_idle() -> None:
     snapshot = World().device(connect=False).session.channel("presence-x")
     assert snapshot == ChannelSnapshot("presence-x", ChannelKind.PRESENCE, C.IDLE)
     assert (dict(snapshot.members), snapshot.me) == ({}, None)
 
 
-def test_a_snapshot_has_all_that_is_known_and_stays_as_it_is() -> None:
+def test_a_snapshot_has_everything_known_and_does_not_change() -> None:
     channel = channel_in(C.SUBSCRIBED, "presence-x")
     assert channel.roster is not None
     channel.roster.introduce('{"user_id":1}', None)

@@ -159,7 +159,7 @@ def test_no_message_can_set_what_is_the_clients_own(key: str, value: Any) -> Non
     assert (event.extra, event.cached, event.data) == ({key: value}, False, "d")
 
 
-def test_data_that_is_no_string_is_measured_where_it_can_be_deep() -> None:
+def test_data_that_is_not_a_string_is_measured_where_it_can_be_deep() -> None:
     for levels in (1, 6, 7, MAX_DEPTH - 1, MAX_DEPTH):
         text = b'{"event":"e","channel":"c","data":' + b"[" * levels + b"]" * levels + b"}"
         assert len(plain(text)) == 3 * (levels <= 6)

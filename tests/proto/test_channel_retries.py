@@ -81,7 +81,7 @@ def test_W6_a_refusal_that_can_pass_is_followed_by_another_try(code: int | None,
     assert 8.0 < max(delays) <= 30.0
 
 
-def test_F6_K7_a_full_channel_is_asked_for_again_after_a_minute_and_less_and_less_often() -> None:
+def test_F6_K7_a_full_channel_is_requested_again_after_a_minute_and_less_and_less_often() -> None:
     script = connected(
         Options.for_sockudo("ws.test", key="key", tls=False, activity_override=1000)
     ).subscribe("room")

@@ -121,7 +121,7 @@ def test_W20_headers_fit_the_body_and_each_other(
         ("X-A", b"hidden", "the value of the header 'X-A' is a bytes, not a str: decode() it"),
     ],
 )
-def test_a_header_that_is_no_text_is_a_type_error(name: Any, value: Any, message: str) -> None:
+def test_a_header_that_is_not_text_is_a_type_error(name: Any, value: Any, message: str) -> None:
     with pytest.raises(TypeError) as raised:
         check_header(name, value)
     assert str(raised.value) == message

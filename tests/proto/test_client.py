@@ -261,7 +261,7 @@ def test_each_of_many_authorizations_is_answered_for_itself(
                 channel.wait_subscribed()
 
 
-def test_an_authorization_that_nobody_can_be_asked_for_is_refused() -> None:
+def test_an_authorization_without_a_way_to_request_it_is_refused() -> None:
     world = World()
     client = connected(world, world.options(auth=None))
     client.device.subscribe("private-x")
@@ -415,7 +415,7 @@ def test_what_is_there_already_is_returned_at_once() -> None:
         assert client.wait_signed_in(timeout=0) == "7"
 
 
-def test_a_timeout_says_what_did_not_happen_and_what_the_last_attempt_came_to() -> None:
+def test_a_timeout_says_what_did_not_happen_and_how_the_last_attempt_ended() -> None:
     world = World()
     world.network.swallow_opens = True
     client = FakeClient(world, world.options(connect_timeout=2.0))
@@ -516,7 +516,7 @@ def test_waiting_for_a_channel_without_an_authorization_raises_why() -> None:
     assert isinstance(info.value.__cause__, ValueError)
 
 
-def test_waiting_for_a_channel_that_is_not_answered_goes_on_while_it_is_asked_for_again() -> None:
+def test_waiting_for_a_channel_that_is_not_answered_continues_while_it_is_requested_again() -> None:
     world = World()
     world.act(world.server.delay, 8.0, "subscribe")
     client = connected(world, world.options(subscribe_timeout=5.0))
@@ -526,7 +526,7 @@ def test_waiting_for_a_channel_that_is_not_answered_goes_on_while_it_is_asked_fo
     assert channel.wait_subscribed() is channel
 
 
-def test_waiting_for_a_channel_that_is_left_raises() -> None:
+def test_waiting_for_a_channel_that_is_unsubscribed_raises() -> None:
     world = World()
     world.act(world.server.delay, 8.0, "subscribe")
     client = connected(world)
@@ -547,7 +547,7 @@ def test_waiting_for_a_sign_in_that_is_refused_or_was_not_asked_for_raises() -> 
     assert client.user.last_error is not None
 
 
-def test_a_wait_goes_on_across_reconnects() -> None:
+def test_a_wait_continues_across_reconnects() -> None:
     world = World()
     client, [channel] = subscribed(world, "room")
     world.at(1, client.disconnect)
@@ -651,7 +651,7 @@ def test_nothing_is_left_of_ten_thousand_channels() -> None:
     assert client.session.channels() == ()
 
 
-def test_a_handle_lives_as_long_as_somebody_needs_it() -> None:
+def test_a_handle_lives_as_long_as_it_is_needed() -> None:
     world = World()
     client = FakeClient(world)
 
@@ -678,7 +678,7 @@ def test_a_handle_lives_as_long_as_somebody_needs_it() -> None:
     assert not is_there()
 
 
-def test_a_closed_client_is_freed_with_all_that_was_made_by_it() -> None:
+def test_a_closed_client_is_freed_with_everything_that_it_made() -> None:
     world = World()
     client, [channel] = subscribed(world, "room")
     stream = channel.events()

@@ -122,7 +122,7 @@ def test_the_frame_has_the_data_as_it_is(data: Any, text: bytes) -> None:
         "client-" + "x" * 194,
     ],
 )
-def test_a_name_that_is_no_client_event_is_refused(event: str) -> None:
+def test_a_name_that_is_not_a_client_event_is_refused(event: str) -> None:
     with pytest.raises(InvalidName):
         frame({}, event)
 
@@ -132,7 +132,7 @@ def test_a_name_of_200_characters_passes_and_without_strictness_any_length_does(
     assert frame({}, "client-" + "x" * 500, strict_names=False)
 
 
-def test_a_name_that_is_no_text_is_a_type_error() -> None:
+def test_a_name_that_is_not_text_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="an event name is a str, not int"):
         frame({}, 5)  # type: ignore[arg-type]  # wrong on purpose
 
@@ -167,7 +167,7 @@ def test_a_channel_that_is_not_subscribed_takes_none(state: ChannelState) -> Non
         guards().frame(ROOM, channel, "client-x", {}, 0.0)
 
 
-def test_a_channel_that_nobody_wants_takes_none() -> None:
+def test_a_channel_without_a_subscription_takes_none() -> None:
     with pytest.raises(NotSubscribed, match="never subscribed"):
         guards().frame(ROOM, None, "client-x", {}, 0.0)
 
@@ -184,7 +184,7 @@ def test_a_channel_that_nobody_wants_takes_none() -> None:
     ],
     ids=["object", "nan", "inf within", "key", "surrogate", "function"],
 )
-def test_data_that_is_no_json_is_refused(data: Any) -> None:
+def test_data_that_is_not_json_is_refused(data: Any) -> None:
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
         frame(data)
 
@@ -354,7 +354,7 @@ def test_the_rate_of_the_server_is_an_error_of_the_channel_and_keeps_the_connect
     assert device.session.socket_id == socket_id
 
 
-def test_a_refusal_that_names_no_channel_is_put_down_to_the_one_that_triggered() -> None:
+def test_a_refusal_that_names_no_channel_is_attributed_to_the_one_that_triggered() -> None:
     world = World()
     device = on(world)
     device.subscribe("private-other")
@@ -380,7 +380,7 @@ def test_a_refusal_that_names_no_channel_is_put_down_to_the_one_that_triggered()
     assert device.take() == [ServerError(4301, "rate limit", "private-other")]
 
 
-def test_a_refused_client_event_is_no_answer_to_the_subscribe_of_its_channel() -> None:
+def test_a_refused_client_event_is_not_an_answer_to_the_subscribe_of_its_channel() -> None:
     world = World()
     device = on(world)
     device.unsubscribe(ROOM)

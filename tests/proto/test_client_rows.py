@@ -149,7 +149,7 @@ def test_W7_a_loop_that_waits_already_is_woken_by_the_refusal(kind: int) -> None
     assert world.now < began + 6
 
 
-def test_W7_a_loop_goes_on_while_a_retry_is_planned() -> None:
+def test_W7_a_loop_continues_while_a_retry_is_planned() -> None:
     world, client = asking(3, temporary=True)
     channel = client.subscribe("private-room")
     world.run_until(lambda: channel.state is ChannelState.SUBSCRIBED)
@@ -168,7 +168,7 @@ def test_W7_a_loop_over_the_user_raises_a_refused_sign_in() -> None:
         client.wait_signed_in()
 
 
-def test_W7_what_came_before_the_refusal_is_given_first() -> None:
+def test_W7_messages_before_the_refusal_are_given_first() -> None:
     world, _client, channel = room()
     stream = channel.events("e", buffer=2)
     publish(world, 1, 2, 3, 4)
@@ -177,13 +177,13 @@ def test_W7_what_came_before_the_refusal_is_given_first() -> None:
 
 
 @pytest.mark.parametrize("failures", [1, 3, 5])
-def test_W8_a_wait_goes_on_while_a_retry_is_planned(failures: int) -> None:
+def test_W8_a_wait_continues_while_a_retry_is_planned(failures: int) -> None:
     _world, client = asking(failures, temporary=True)
     channel = client.subscribe("private-room")
     assert channel.wait_subscribed(300) is channel
 
 
-def test_W8_a_wait_for_the_sign_in_goes_on_while_a_retry_is_planned() -> None:
+def test_W8_a_wait_for_the_sign_in_continues_while_a_retry_is_planned() -> None:
     world = World()
     endpoint = Endpoint(world, 2, temporary=True)
     client = connected(world, world.options(auth=None), authorizer=endpoint)
@@ -211,7 +211,7 @@ def test_W33_a_confirmation_before_the_first_consumer_is_kept() -> None:
 
 @tried
 @given(st.permutations(["subscribed", "joined", "message"]), st.booleans())
-def test_W33_each_consumer_gets_what_it_asks_for_whenever_it_comes(
+def test_W33_each_consumer_gets_the_events_it_asks_for_at_any_time(
     order: list[str], by_name: bool
 ) -> None:
     world = World()
@@ -255,7 +255,7 @@ def test_W33_everything_means_everything() -> None:
     assert kinds[-1] is ChannelEvent
 
 
-def test_W33_a_channel_that_was_left_keeps_nothing() -> None:
+def test_W33_a_channel_that_was_unsubscribed_keeps_nothing() -> None:
     world, client, channel = room()
     channel.unsubscribe()
     world.run(1)
@@ -338,7 +338,7 @@ def test_W29_a_stream_that_is_not_read_and_does_not_pause_reading_is_not_named(
         ("room", TypedEvent, "select ChannelEvent or a name"),
     ],
 )
-def test_W40_a_name_that_can_never_come_is_refused_with_the_right_one(
+def test_W40_a_name_that_can_never_fire_is_refused_with_the_right_one(
     scope: str, selector: Any, advice: str
 ) -> None:
     _world, client, channel = room()
@@ -372,7 +372,7 @@ def test_names_of_other_clients_mean_events_of_the_connection() -> None:
 
 
 @pytest.mark.parametrize("predicate", [2, 2.5, "price", []])
-def test_W41_a_timeout_in_place_of_a_predicate_is_refused(predicate: Any) -> None:
+def test_W41_a_timeout_instead_of_a_predicate_is_refused(predicate: Any) -> None:
     _world, client, channel = room()
     with pytest.raises(TypeError, match=re.escape(f"write timeout={predicate!r}")):
         channel.wait_for("price", predicate)
@@ -417,7 +417,7 @@ def test_W41_a_handler_that_was_cancelled_may_be_bound_again(
     st.lists(st.sampled_from(["handler", "stream", "client", "wait"]), max_size=3),
     st.booleans(),
 )
-def test_D5_waits_in_a_row_get_every_event_whoever_else_listens(
+def test_D5_waits_in_a_row_get_every_event_beside_other_listeners(
     count: int, others: list[str], early: bool
 ) -> None:
     world, client, channel = room()
@@ -463,7 +463,7 @@ def test_D5_a_wait_that_timed_out_counts_as_one_that_returned() -> None:
     assert channel.wait_for("e", timeout=1).data == 1
 
 
-def test_D5_fresh_looks_at_what_comes_from_now_on() -> None:
+def test_D5_fresh_looks_only_at_events_from_now_on() -> None:
     world, _client, channel = room()
     publish(world, 1)
     world.at(1, lambda: publish(world, 2, 3))
@@ -650,7 +650,7 @@ def test_3_3_a_client_says_that_it_is_closed_and_when_a_disconnect_is_done() -> 
         assert client._checks.disconnected() is True
 
 
-def test_4_9_a_channel_that_was_left_is_not_one_that_was_never_asked_for() -> None:
+def test_4_9_an_unsubscribed_channel_differs_from_one_never_subscribed() -> None:
     _world, client, channel = room()
     assert client.channel("other").state is ChannelState.IDLE
     channel.unsubscribe()
@@ -825,7 +825,7 @@ def flush(client: FakeClient, timeout: float = 60) -> None:
     client._wait(client._goals.flushed(), timeout)
 
 
-def test_r5_a_flush_ends_when_the_server_has_all_that_was_triggered() -> None:
+def test_r5_a_flush_ends_when_the_server_has_every_triggered_event() -> None:
     world, client, channel = private_room(client_event_rate=2, client_event_overflow="wait")
     for number in range(5):
         channel.trigger("client-e", number)
@@ -865,7 +865,7 @@ def test_r7_past_the_rate_trigger_raises_and_says_when() -> None:
 
 @tried
 @given(st.integers(1, 5), st.lists(st.integers(0, 3), min_size=1, max_size=12))
-def test_r7_events_past_the_rate_wait_and_go_out_in_order(rate: int, bursts: list[int]) -> None:
+def test_r7_events_past_the_rate_wait_and_are_sent_in_order(rate: int, bursts: list[int]) -> None:
     world, client, channel = private_room(client_event_rate=rate, client_event_overflow="wait")
     other = connected(world)
     got = iter(other.subscribe("private-room").wait_subscribed())
@@ -880,7 +880,7 @@ def test_r7_events_past_the_rate_wait_and_go_out_in_order(rate: int, bursts: lis
     assert client.session.waiting_events == 0
 
 
-def test_r7_what_waits_is_bounded_and_lost_with_the_connection(
+def test_r7_waiting_events_are_bounded_and_lost_with_the_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _world, client, channel = private_room(
@@ -918,7 +918,7 @@ def test_r_options_auto_connect_false_waits_for_connect() -> None:
 # 5.3: every message of the server
 
 
-def test_5_3_every_message_is_given_as_it_came_before_what_it_becomes() -> None:
+def test_5_3_every_message_is_given_as_received_before_its_event() -> None:
     world = World()
     client = FakeClient(world, connect=False)
     messages, all_events = client.events(Message), client.events()
@@ -950,7 +950,7 @@ def test_5_3_every_message_is_given_as_it_came_before_what_it_becomes() -> None:
     assert not any(isinstance(event, Message) for event in all_events.ready())
 
 
-def test_5_3_messages_of_the_protocol_are_given_without_those_that_are_events() -> None:
+def test_5_3_messages_of_the_protocol_are_given_without_events() -> None:
     world = World()
     client = FakeClient(world, connect=False)
     messages, events = client.events(ProtocolMessage), client.events(ChannelEvent)
@@ -994,7 +994,7 @@ def test_5_3_messages_are_not_made_when_no_consumer_asks() -> None:
     assert client.events(Message).ready() == []  # none was kept
 
 
-def test_5_3_rubbish_is_no_message() -> None:
+def test_5_3_rubbish_is_not_a_message() -> None:
     world, client, _channel = room()
     messages, violations = client.events(Message), client.events(ProtocolViolation)
     world.act(world.server.send_raw, None, frame(b"rubbish"))
@@ -1101,7 +1101,7 @@ def test_D5_the_oldest_events_are_forgotten_after_ten_seconds_of_waiting() -> No
     assert channel.wait_for("e").data == 3
 
 
-def test_a_stream_that_a_driver_emptied_by_itself_lets_reading_go_on() -> None:
+def test_a_stream_that_a_driver_emptied_by_itself_lets_reading_continue() -> None:
     world, client, channel = room(receive_buffer=500)
     stream = channel.events("e")
     publish(world, *range(20))
@@ -1112,7 +1112,7 @@ def test_a_stream_that_a_driver_emptied_by_itself_lets_reading_go_on() -> None:
     assert client.reads
 
 
-def test_a_wait_goes_on_after_a_stream_that_was_left_held_up_other_events() -> None:
+def test_a_wait_continues_after_an_unread_stream_held_up_other_events() -> None:
     world, client, channel = room()
     left = [channel.events("other", buffer=1)]
     wait = channel.waiting("e")

@@ -145,7 +145,7 @@ def test_the_table_of_commands_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("make", "command", "acts", "events"), EFFECTS)
-def test_each_command_in_each_state_does_this_and_no_more(
+def test_each_command_in_each_state_does_exactly_this(
     make: Callable[..., Script], command: str, acts: list[Any], events: list[Event]
 ) -> None:
     script = make()
@@ -418,7 +418,7 @@ def test_flapping_that_stays_up_for_seconds_still_backs_off() -> None:
     assert means[-1] > 8
 
 
-def test_a_thousand_clients_that_lose_one_server_do_not_come_back_together() -> None:
+def test_a_thousand_clients_that_lose_one_server_do_not_reconnect_together() -> None:
     """Fault N5c."""
     delays = [connected(seed=seed).eof().delay() or 0.0 for seed in range(1000)]
     buckets = [0] * 10
@@ -524,7 +524,7 @@ def test_unavailable_is_counted_from_the_loss() -> None:
     assert script.session.state is UNAVAILABLE
 
 
-def test_after_a_refusal_or_a_disconnect_the_name_begins_anew() -> None:
+def test_after_a_refusal_or_a_disconnect_the_name_starts_again() -> None:
     script = unavailable().disconnect().connect()
     assert script.session.state is CONNECTING
     script = forgetful(unavailable().connect().greet().close(4009, TERMINATED).connect())
@@ -581,7 +581,7 @@ def test_max_attempts_is_how_often_a_connection_is_tried_in_a_row(limit: int) ->
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_a_stable_connection_makes_max_attempts_begin_anew(limit: int) -> None:
+def test_a_stable_connection_makes_max_attempts_start_again(limit: int) -> None:
     script = connecting(max_attempts=limit, unavailable_after=600.0)
     script.greet().wait(30).eof()
     assert script.delay() is not None
@@ -664,7 +664,7 @@ def resolving(resolve: Callable[[Metadata], Any], **more: Any) -> Options:
     return Options(resolve_url=resolve, **more)
 
 
-def test_the_url_is_asked_for_before_each_attempt() -> None:
+def test_the_url_is_requested_before_each_attempt() -> None:
     asked: list[Metadata] = []
 
     def resolve(metadata: Metadata) -> str:
@@ -728,7 +728,7 @@ def test_a_url_that_can_be_had_again_is_used() -> None:
 
 
 @pytest.mark.parametrize("zero", [{"retry_base": 0.0}, {"retry_cap": 0.0}])
-def test_without_any_delay_a_url_that_cannot_be_had_is_asked_for_once_a_second(
+def test_without_any_delay_a_url_that_is_not_available_is_requested_once_a_second(
     zero: dict[str, float],
 ) -> None:
     script = Script(resolving(raises, **zero)).connect().wait(10)
@@ -782,7 +782,7 @@ def test_an_error_without_text_has_the_name_of_its_class() -> None:
     )
 
 
-def test_the_log_tells_why_there_is_no_connection_and_when_the_next_attempt_is(
+def test_the_log_says_why_there_is_no_connection_and_when_the_next_attempt_is(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connecting().fail(OSError("no route"))

@@ -139,7 +139,7 @@ def test_a_stream_of_the_client_gives_the_events_of_all_channels_and_its_own() -
         users.ready()
 
 
-def test_messages_for_the_user_come_to_the_user_and_to_the_client() -> None:
+def test_messages_for_the_user_reach_the_user_and_the_client() -> None:
     world = World()
     client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
     client.signin()
@@ -223,7 +223,7 @@ def test_wrong_arguments_raise_and_open_nothing(
     assert [sink for sink in client._delivery.router if sink.claims] == []
 
 
-def test_what_a_predicate_raises_comes_out_of_the_step_and_the_stream_goes_on() -> None:
+def test_the_step_raises_what_a_predicate_raises_and_the_stream_continues() -> None:
     world, _, channel = room()
     stream = channel.events(lambda event: 1 / event.data > 0)
     other = channel.events("price")
@@ -295,7 +295,7 @@ def test_closing_a_stream_frees_it_at_once_and_ends_its_iteration() -> None:
     assert event() is None
 
 
-def test_a_stream_that_waits_ends_when_somebody_closes_it() -> None:
+def test_a_stream_that_waits_ends_when_it_is_closed() -> None:
     world, _, channel = room()
     stream = channel.events("price")
     world.at(5, stream.close)
@@ -317,7 +317,7 @@ def test_leaving_a_loop_over_a_channel_closes_its_stream() -> None:
     assert datas(iter(channel).ready()) == [3, 4, 5]
 
 
-def test_a_stream_that_was_left_full_holds_nobody_up() -> None:
+def test_a_full_stream_that_is_not_read_holds_up_no_other() -> None:
     world, client, channel = room(receive_buffer=40_000)
     other = channel.events("price")
     left = iter(channel)
@@ -517,7 +517,7 @@ def test_what_others_had_too_is_not_given_back() -> None:
     assert channel.events("price").ready() == []
 
 
-def test_what_was_not_taken_is_not_given_back_to_a_channel_that_was_left() -> None:
+def test_events_that_were_not_taken_are_not_given_back_to_an_unsubscribed_channel() -> None:
     world, client, channel = room()
     wait = channel.waiting("price")
     publish(world, 1)
@@ -537,7 +537,7 @@ def test_a_wait_for_a_change_gets_the_next_one() -> None:
     assert channel.wait_for(Unsubscribed) == Unsubscribed("room")
 
 
-def test_a_wait_ends_with_a_timeout_that_says_what_did_not_come() -> None:
+def test_a_wait_ends_with_a_timeout_that_names_the_missing_event() -> None:
     world, client, channel = room()
     began = world.now
     with pytest.raises(PusherTimeout, match=r"^no 'price' was received within 2.5 s$"):
@@ -548,7 +548,7 @@ def test_a_wait_ends_with_a_timeout_that_says_what_did_not_come() -> None:
         channel.wait_for("price")
 
 
-def test_what_a_predicate_raises_comes_out_of_the_wait() -> None:
+def test_the_wait_raises_what_a_predicate_raises() -> None:
     world, _, channel = room()
     publish(world, 0)
     with pytest.raises(ZeroDivisionError):
@@ -575,7 +575,7 @@ def refuse(world: World, client: FakeClient) -> None:
     ],
     ids=["it comes", "closed", "failed", "unsubscribed", "refused"],
 )
-def test_a_wait_ends_at_once_when_the_event_cannot_come(
+def test_a_wait_ends_at_once_when_the_event_cannot_arrive(
     cause: Callable[[World, FakeClient], object], error: type[Exception] | None, late: bool
 ) -> None:
     world = World()
@@ -609,7 +609,7 @@ def test_a_wait_ends_at_once_when_the_event_cannot_come(
     assert len(client._delivery.waits) == 0
 
 
-def test_a_wait_on_a_channel_that_nobody_subscribed_to_raises() -> None:
+def test_a_wait_on_a_channel_without_a_subscription_raises() -> None:
     _, client, _ = room()
     with (
         client.no_time(),
@@ -629,7 +629,7 @@ def test_a_wait_on_a_channel_without_an_authorization_raises_why() -> None:
         client.subscribe("private-room").wait_for("price")
 
 
-def test_a_wait_for_a_message_to_the_user_ends_when_nobody_will_be_signed_in() -> None:
+def test_a_wait_for_a_message_to_the_user_ends_when_no_user_will_be_signed_in() -> None:
     world = World()
     client = connected(world, world.options(auth=world.own_key(user={"id": "7"})))
     with client.no_time(), pytest.raises(LocalProtocolError, match="call signin"):
@@ -706,7 +706,7 @@ def test_a_typed_stream_gives_messages_and_nothing_else() -> None:
         next(stream)
 
 
-def test_data_that_does_not_fit_raises_and_the_stream_goes_on() -> None:
+def test_data_that_does_not_fit_raises_and_the_stream_continues() -> None:
     world, _, channel = room()
     stream = channel.events("price", type=Price)
     publish(world, {"of": "tea", "cents": "many"}, "not json", {"of": "tea", "cents": 5})
@@ -791,7 +791,7 @@ def test_bind_is_a_decorator_and_gives_the_handler_back() -> None:
     assert handler.__name__ == "handler"
 
 
-def test_what_is_no_function_cannot_be_bound() -> None:
+def test_what_is_not_a_function_cannot_be_bound() -> None:
     _, client, channel = room()
     with pytest.raises(TypeError, match="a handler is a function of the event, not 'price'"):
         channel.bind("price", "price")  # type: ignore[call-overload]  # wrong on purpose
@@ -800,7 +800,7 @@ def test_what_is_no_function_cannot_be_bound() -> None:
     assert [sink for sink in client._delivery.router if sink.claims] == []
 
 
-def test_a_handler_may_cancel_itself_and_is_not_called_for_what_waits() -> None:
+def test_a_handler_may_cancel_itself_and_is_not_called_for_waiting_events() -> None:
     world, _, channel = room()
     calls: list[Any] = []
 
@@ -844,7 +844,7 @@ def test_a_handler_may_do_anything() -> None:
     assert calls == [1, 2, ("other", 2), 3, 5, ("other", 5), 4, ("other", 4)]
 
 
-def test_an_exception_of_a_handler_is_logged_once_and_the_next_event_comes(
+def test_a_handlers_exception_is_logged_once_and_the_next_event_delivered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     world, client, channel = room()
@@ -865,7 +865,7 @@ def test_an_exception_of_a_handler_is_logged_once_and_the_next_event_comes(
     client.disconnect()
     world.run(1)
     assert calls == ["price", "price", "StateChanged"]
-    of_handler = "the handler test_an_exception_of_a_handler_is_logged_once_and_the_next_event_comes.<locals>.handler"
+    of_handler = "the handler test_a_handlers_exception_is_logged_once_and_the_next_event_delivered.<locals>.handler"
     of_callable = of_handler.replace(".handler", ".Callable")
     assert [record.getMessage() for record in caplog.records] == [
         f"{of_handler} raised for price on room",
@@ -922,7 +922,7 @@ def test_an_overflow_is_raised_where_the_gap_is() -> None:
     assert datas(stream.ready()) == [5]
 
 
-def test_a_stream_that_nobody_holds_is_freed_without_the_garbage_collector() -> None:
+def test_a_stream_without_a_reference_is_freed_without_the_garbage_collector() -> None:
     _, _, channel = room()
     gc.disable()
     try:

@@ -104,7 +104,7 @@ def test_3_stray_answers_change_nothing(sequence: Sequence) -> None:
 
 @tried
 @given(sequences)
-def test_4_what_is_done_with_a_transport_comes_in_order(sequence: Sequence) -> None:
+def test_4_effects_of_a_transport_are_in_order(sequence: Sequence) -> None:
     """Order. Effects of one transport are carried out in order; a close without `abort` follows all queued data."""
     play = Play(sequence)
     acts = [act for step in play.run() for act in step.acts]
@@ -132,7 +132,7 @@ def test_4_what_is_done_with_a_transport_comes_in_order(sequence: Sequence) -> N
 
 @tried
 @given(sequences)
-def test_5_only_handle_timeout_fires_and_it_fires_all_that_is_due(sequence: Sequence) -> None:
+def test_5_only_handle_timeout_fires_and_it_fires_everything_due(sequence: Sequence) -> None:
     """Time. `now` is monotonic seconds; a smaller value than before is replaced by the largest one so far. Only
     `handle_timeout` fires timers: all that are due, in the order of their deadlines; then no deadline is `<= now`.
     """
@@ -173,7 +173,7 @@ def letter(act: Any) -> str:
 
 @tried
 @given(sequences)
-def test_7_nothing_that_comes_raises_and_wrong_use_changes_nothing(sequence: Sequence) -> None:
+def test_7_no_received_bytes_raise_and_wrong_use_changes_nothing(sequence: Sequence) -> None:
     """Peers cannot raise. Nothing that a server sends makes an input raise. Wrong local use raises, and changes
     nothing.
     """
@@ -226,7 +226,9 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
 
 @tried
 @given(sequences)
-def test_9_reading_stops_and_goes_on_at_the_marks_and_pings_do_not_wait(sequence: Sequence) -> None:
+def test_9_reading_stops_and_continues_at_the_marks_and_pings_do_not_wait(
+    sequence: Sequence,
+) -> None:
     """Reading pauses, pings do not. `wants_data` of the WebSocket becomes False when `receive_buffer` bytes of messages
     wait, and True when half of them are left. While it is False, pings are sent, and the deadlines of the server's
     answers are suspended: pong, subscribe, sign-in. Auth transports always want data.

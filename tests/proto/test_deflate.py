@@ -100,7 +100,7 @@ class Deflater:
 # What is agreed upon.
 
 
-def test_it_is_offered_only_when_it_is_asked_for() -> None:
+def test_it_is_offered_only_when_it_is_requested() -> None:
     offers = [
         [line for line in client.open().split(b"\r\n") if b"xtensions" in line]
         for client in (
@@ -341,7 +341,7 @@ def test_a_message_that_cannot_be_small_enough_is_refused_by_its_length(pieces: 
 
 
 @in_both_lanes
-def test_a_compressed_message_has_so_many_frames_and_no_more(fast: bool) -> None:
+def test_a_compressed_message_has_a_limit_of_frames(fast: bool) -> None:
     for count, refused in ((5, False), (6, True)):
         client = inflating(fast=fast, max_fragments=5)
         items = client.receive_data(Deflater().fragments(b"x" * 100, count))

@@ -210,7 +210,7 @@ def test_what_was_dropped_is_reported_to_all_others_and_not_to_the_stream_itself
     assert [wait.check() for wait in waits] == expected[:1] * 2
 
 
-def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
+def test_a_stream_that_is_closed_in_an_episode_reports_it() -> None:
     world, client, channel = room()
     reported = client.events(EventsDropped)
     stream = channel.events("price", buffer=1, overflow="drop_newest")
@@ -225,7 +225,7 @@ def test_a_stream_that_is_closed_in_an_episode_tells_of_it() -> None:
 # Backpressure
 
 
-def test_a_stream_that_waits_loses_nothing_and_reading_goes_on_meanwhile() -> None:
+def test_a_stream_that_waits_loses_nothing_while_reading_continues() -> None:
     world, client, channel = room()
     stream = channel.events("price", buffer=10)
     publish(world, *range(5000))
@@ -392,14 +392,16 @@ def test_a_gap_counts_from_the_pause_unless_something_was_received_after_it(fres
     assert (offline_for > world.now - back + 14) is not fresh
 
 
-def test_a_read_of_more_than_receive_buffer_that_nobody_keeps_pauses_nothing_for_long() -> None:
+def test_a_read_of_more_than_receive_buffer_that_no_consumer_keeps_pauses_nothing_for_long() -> (
+    None
+):
     world, client, _ = room(receive_buffer=100)
     publish(world, "x" * 500)
     assert client.reads
 
 
 @pytest.mark.parametrize("overflow", DROPPING)
-def test_a_consumer_that_drops_and_does_not_read_holds_up_nobody(overflow: Overflow) -> None:
+def test_a_consumer_that_drops_and_does_not_read_holds_up_no_other(overflow: Overflow) -> None:
     world, client, channel = room(receive_buffer=20 * SIZE)
     stalled = channel.events("price", buffer=1, overflow=overflow)
     stream = channel.events("price", buffer=10)
@@ -443,7 +445,7 @@ def test_handlers_that_are_not_called_count_until_they_are_cancelled() -> None:
     st.lists(st.tuples(st.integers(0, 4), st.integers(1, 6)), max_size=24),
     st.sampled_from([50, 150, 500]),
 )
-def test_who_waits_loses_nothing_and_who_drops_knows_how_much(
+def test_a_consumer_that_waits_loses_nothing_and_one_that_drops_knows_how_much(
     kinds: list[tuple[Overflow, int]], steps: list[tuple[int, int]], receive_buffer: int
 ) -> None:
     world, client, channel = room(receive_buffer=receive_buffer)
@@ -473,7 +475,7 @@ def test_who_waits_loses_nothing_and_who_drops_knows_how_much(
         assert kind != "wait" or stream.dropped == 0
 
 
-def test_a_connection_lives_on_while_nobody_reads() -> None:
+def test_a_connection_stays_alive_while_no_consumer_reads() -> None:
     world = World(ping_after=150.0)  # the server itself gives up those who are silent
     client, [channel] = subscribed(world, "room", options=world.options(receive_buffer=10 * SIZE))
     stream = channel.events("price", buffer=1)
@@ -486,7 +488,7 @@ def test_a_connection_lives_on_while_nobody_reads() -> None:
     assert (lost.ready(), client.stats.connections) == ([], 1)
 
 
-def test_when_the_session_fails_everybody_gets_the_rest_though_somebody_does_not_read() -> None:
+def test_when_the_session_fails_every_consumer_gets_the_rest_though_one_does_not_read() -> None:
     world, client, channel = room()
     stalled = channel.events("price", buffer=2)
     stream, dropping = (
@@ -506,7 +508,7 @@ def test_when_the_session_fails_everybody_gets_the_rest_though_somebody_does_not
         next(stalled)
 
 
-def test_when_the_client_is_closed_everybody_gets_the_rest_though_somebody_does_not_read() -> None:
+def test_when_the_client_is_closed_every_consumer_gets_the_rest_though_one_does_not_read() -> None:
     world, client, channel = room()
     stalled, stream = channel.events("price", buffer=2), channel.events("price")
     publish(world, *range(10))
@@ -514,7 +516,7 @@ def test_when_the_client_is_closed_everybody_gets_the_rest_though_somebody_does_
     assert datas(list(stream)) == datas(list(stalled)) == list(range(10))
 
 
-def test_closing_the_client_from_a_predicate_lets_everybody_come_to_the_end() -> None:
+def test_closing_the_client_from_a_predicate_lets_every_consumer_reach_the_end() -> None:
     world = World()
     client = FakeClient(world, connect=False)
 
@@ -540,7 +542,7 @@ def test_closing_the_client_from_a_predicate_lets_everybody_come_to_the_end() ->
 # Order and routes
 
 
-def test_events_of_many_channels_and_names_come_in_order() -> None:
+def test_events_of_many_channels_and_names_are_delivered_in_order() -> None:
     world = World()
     names = [f"room-{n}" for n in range(3)]
     client, channels = subscribed(world, *names)
@@ -555,7 +557,7 @@ def test_events_of_many_channels_and_names_come_in_order() -> None:
         assert [e.data for e in stream.ready()] == [n for c, _, n in sent if c == name]
 
 
-def test_what_comes_at_once_keeps_its_order_between_the_names_of_one_stream_and_another() -> None:
+def test_messages_of_one_read_keep_their_order_between_the_names_of_two_streams() -> None:
     _, client, channel = room()
     both, other = channel.events(("a", "b")), channel.events("c")
     for _ in range(2):  # the first time their consumers are not known yet
@@ -589,7 +591,7 @@ messages = st.tuples(
 @pytest.mark.parametrize("logged", [False, True])
 @tried
 @given(data=st.data(), reads=st.lists(st.lists(messages, max_size=6), max_size=6))
-def test_in_whatever_runs_messages_come_each_consumer_has_its_own_in_order(
+def test_each_consumer_has_its_messages_in_order_in_whatever_runs_they_arrive(
     logged: bool, data: st.DataObject, reads: list[list[tuple[str, str, int]]]
 ) -> None:
     # Where they are logged they are read one by one.
@@ -649,7 +651,7 @@ def test_any_number_of_names_is_routed_and_a_bounded_number_remembered(
     assert len(client._delivery.router.known) <= 4096
 
 
-def test_presence_changes_do_not_go_to_who_asks_for_messages() -> None:
+def test_presence_changes_do_not_go_to_consumers_of_messages() -> None:
     world = World()
     first = connected(world, world.options(auth=world.own_key(member={"user_id": "1"})))
     channel = first.subscribe("presence-room").wait_subscribed()
@@ -715,7 +717,7 @@ def test_a_stream_of_everything_is_reported_as_such() -> None:
     assert client._delivery.router.selectors_of("room") == "nothing"
 
 
-def test_nothing_is_made_ready_for_the_log_when_nobody_reads_it(
+def test_nothing_is_formatted_for_a_log_without_a_handler(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "pusher_proto.client")
@@ -749,7 +751,7 @@ class Census:
 
 
 @pytest.mark.parametrize("overflow", [None, "wait", *DROPPING])
-def test_twenty_thousand_messages_that_nobody_reads_take_bounded_memory(
+def test_twenty_thousand_unread_messages_take_bounded_memory(
     monkeypatch: pytest.MonkeyPatch, overflow: Overflow | None
 ) -> None:
     world, _, channel = room(backlog_limit=500, receive_buffer=40_000)

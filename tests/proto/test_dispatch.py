@@ -71,7 +71,7 @@ def debug_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("null", None, "null"),
     ],
 )
-def test_a_message_is_delivered_with_its_data_as_it_came_and_decoded(
+def test_a_message_is_delivered_with_its_data_as_received_and_decoded(
     data: Any, value: Any, raw: str
 ) -> None:
     (event,) = on("room").send("price", data, "room").take()
@@ -103,13 +103,15 @@ def test_messages_of_several_channels_keep_their_order() -> None:
     assert script.take() == [ChannelEvent("a" if n % 3 else "b", "n", str(n)) for n in range(100)]
 
 
-def test_a_message_that_comes_before_the_success_is_delivered() -> None:
+def test_a_message_before_the_success_is_delivered() -> None:
     """The server may publish as soon as it has read the subscribe (protocol 8)."""
     script = connected().subscribe("room").send("price", "1", "room")
     assert script.take() == [ChannelEvent("room", "price", "1")]
 
 
-def test_a_message_for_a_channel_that_was_left_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_for_a_channel_that_was_unsubscribed_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """Fault M20: it was on its way when the channel was unsubscribed."""
     caplog.set_level(logging.DEBUG)
     script = on("room", "other").do(on("x").session.unsubscribe, "x")
@@ -141,7 +143,7 @@ def test_a_message_for_a_refused_channel_is_dropped() -> None:
         ("price", "#server-to-user-1"),
     ],
 )
-def test_a_message_for_nobody_is_dropped(
+def test_a_message_without_a_listener_is_dropped(
     event: str, channel: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -180,7 +182,7 @@ def test_unknown_names_of_the_protocol_are_ignored(
     assert script.acts() == []
 
 
-def test_a_success_that_nobody_asked_for_is_ignored() -> None:
+def test_a_success_that_was_not_requested_is_ignored() -> None:
     """Fault M18: for a channel never asked for, for one that was left, and twice."""
     script = on("left", "room")
     script.do(script.session.unsubscribe, "left")
@@ -288,7 +290,7 @@ def test_a_malformed_success_of_the_sign_in_is_reported_and_fails_it(data: Any) 
 # Changes.
 
 
-def test_events_that_are_no_messages_count_as_changes() -> None:
+def test_events_that_are_not_messages_count_as_changes() -> None:
     script = on("room")
     before = script.session.events.changes
     script.send("price", "1", "room")

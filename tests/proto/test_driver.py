@@ -135,7 +135,7 @@ def test_a_connection_on_an_io_written_by_hand() -> None:
     assert hand.errors == []
 
 
-def test_it_rings_for_earlier_times_only_and_anew_after_it_has_rung() -> None:
+def test_it_rings_for_earlier_times_only_and_again_after_it_has_rung() -> None:
     hand = Hand(options())
     hand.connected()
     rings = len(hand.rings)
@@ -227,7 +227,7 @@ def test_W9_no_thread_for_the_context_is_an_attempt_that_failed(
 
 
 @pytest.mark.usefixtures("no_context")
-def test_a_program_that_ends_amid_the_making_of_the_context_hears_nothing_of_it() -> None:
+def test_a_program_that_ends_while_the_context_is_made_gets_no_error_from_it() -> None:
     hand = Hand(options(tls=True))
     hand.command(hand.driver.session.connect)
     ((_, _, done),) = hand.calls
@@ -322,7 +322,7 @@ def test_a_call_that_ends_at_once_cannot_be_cancelled_afterwards() -> None:
     assert hand.cancelled == []
 
 
-def test_the_context_of_an_effect_is_used_in_place_of_that_of_the_driver() -> None:
+def test_the_context_of_an_effect_is_used_instead_of_that_of_the_driver() -> None:
     context = authority().client
     hand = Hand(options())
     hand.driver._carry_out(OpenTransport(7, "auth.test", 443, True, context))

@@ -72,7 +72,7 @@ def test_messages_before_the_first_success_are_not_held() -> None:
     assert news(device) == [ChannelEvent("room", "price", 7)]
 
 
-def test_a_cache_channel_gives_what_came_early_unmarked_and_its_last_event_behind_it() -> None:
+def test_a_cache_channel_gives_early_events_unmarked_and_its_last_event_after_them() -> None:
     world, device = lost("cache-x")
     world.say("price", 7, "cache-x")
     world.server.publish("cache-x", "price", 8, now=world.now)

@@ -151,7 +151,7 @@ def test_a_malformed_event_asks_for_no_key_and_fails_alone() -> None:
     assert alone.asked == []
 
 
-def test_a_malformed_event_keeps_its_place_among_those_that_wait() -> None:
+def test_a_malformed_event_keeps_its_place_among_waiting_events() -> None:
     alone = Alone()
     alone.receive("a", box("1", NEW))
     alone.receive("bad", {"hello": "world"})
@@ -173,7 +173,7 @@ def test_no_more_than_a_bounded_number_waits() -> None:
     assert alone.reported() == [("a", "a"), ("b", "b")]
 
 
-def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
+def test_after_a_refused_key_the_old_one_is_used_and_the_reason_reported() -> None:
     alone = Alone()
     alone.receive("a", box("1", NEW))
     alone.receive("b", box("2", OLD))
@@ -185,7 +185,7 @@ def test_a_refused_key_lets_go_on_with_the_old_one_and_says_why() -> None:
     assert opened == ChannelEvent(ROOM, "b", "2")
 
 
-def test_what_waits_is_forgotten_with_the_key() -> None:
+def test_waiting_events_are_forgotten_with_the_key() -> None:
     alone = Alone()
     alone.receive("a", box("1", NEW))
     alone.decryption.forget(alone.channel)
@@ -194,7 +194,7 @@ def test_what_waits_is_forgotten_with_the_key() -> None:
     assert alone.events == []
 
 
-def test_without_a_key_one_is_asked_for_and_the_event_waits() -> None:
+def test_without_a_key_one_is_requested_and_the_event_waits() -> None:
     alone = Alone()
     alone.channel.key = None
     alone.receive("a", box("1", NEW))
@@ -218,7 +218,7 @@ def test_text_is_made_by_the_hook() -> None:
     assert alone.reported() == [("a", "LOUD")]
 
 
-def test_bytes_that_are_no_text_are_reported_and_ask_for_no_key() -> None:
+def test_bytes_that_are_not_text_are_reported_and_ask_for_no_key() -> None:
     alone = Alone()
     sealed = SecretBox(OLD).encrypt(b"\xff", b"n" * 24)
     data = {"nonce": key_of(sealed.nonce), "ciphertext": key_of(sealed.ciphertext)}
@@ -267,7 +267,7 @@ def publish(world: World, name: str, data: Any) -> None:
     world.flush()
 
 
-def test_messages_come_opened() -> None:
+def test_messages_are_delivered_decrypted() -> None:
     world = World()
     device, _ = subscribed(world)
     world.publish(ROOM, "price", {"wörld": 1})
@@ -284,7 +284,7 @@ def test_the_shared_secret_is_not_sent_to_the_server() -> None:
     assert sorted(subscribe.data) == ["auth", "channel"]
 
 
-def test_a_rotated_key_is_got_once_and_nothing_is_lost_or_out_of_order() -> None:
+def test_a_rotated_key_is_requested_once_and_nothing_is_lost_or_out_of_order() -> None:
     world = World()
     device, asked = subscribed(world)
     publish(world, "price", 1)
@@ -320,7 +320,7 @@ def test_the_gap_begins_with_the_message_that_waits_for_a_key(ends: str) -> None
     assert event.offline_for > 6
 
 
-def test_other_channels_go_on_while_one_waits_for_its_key() -> None:
+def test_other_channels_continue_while_one_waits_for_its_key() -> None:
     world = World()
     device, asked = subscribed(world, ROOM, "room", "private-encrypted-other")
     other = base64.b64decode(
@@ -396,7 +396,7 @@ def test_a_reconnect_does_not_allow_another_refresh_at_once() -> None:
     assert len(asked.requests) == 2
 
 
-def test_with_a_key_of_ones_own_a_refresh_gives_the_same_key() -> None:
+def test_with_an_own_key_a_refresh_gives_the_same_key() -> None:
     world = World()
     device = world.connected()
     device.subscribe(ROOM)
@@ -437,7 +437,7 @@ def test_nothing_in_plain_text_is_ever_delivered(data: Any) -> None:
     assert device.take() == [ChannelEvent(ROOM, "good", "1")]
 
 
-def test_control_events_stand_in_plain_text() -> None:
+def test_control_events_are_plain_text() -> None:
     world = World()
     device, asked = subscribed(world)
     world.say("pusher_internal:subscription_count", '{"subscription_count":3}', ROOM)
@@ -512,7 +512,7 @@ def key_in(device: Device, name: str = ROOM) -> object:
     return channel.key if channel is not None else None
 
 
-def test_the_key_is_forgotten_when_the_channel_is_left() -> None:
+def test_the_key_is_forgotten_when_the_channel_is_unsubscribed() -> None:
     world = World()
     device, _ = subscribed(world)
     assert repr(key_in(device)) == "Key(***)"
@@ -567,7 +567,7 @@ def test_a_channel_left_and_wanted_again_while_its_subscribe_is_unanswered_gets_
     ]
 
 
-def test_a_refresh_under_way_when_the_channel_is_left_comes_to_nothing() -> None:
+def test_a_pending_refresh_is_dropped_when_the_channel_is_unsubscribed() -> None:
     world = World()
     device, asked = subscribed(world)
     rotate(world)
@@ -589,7 +589,7 @@ def test_a_refresh_under_way_when_the_channel_is_left_comes_to_nothing() -> None
     ]
 
 
-def test_a_refresh_under_way_at_a_drop_comes_to_nothing_and_messages_flow_after_it() -> None:
+def test_a_pending_refresh_is_dropped_with_the_connection_and_messages_flow_afterwards() -> None:
     world = World()
     device, asked = subscribed(world)
     rotate(world)
@@ -608,7 +608,7 @@ def test_a_refresh_under_way_at_a_drop_comes_to_nothing_and_messages_flow_after_
     assert device.take() == [ChannelEvent(ROOM, "price", "2")]
 
 
-def test_a_refresh_under_way_when_the_server_refuses_the_channel_comes_to_nothing() -> None:
+def test_a_pending_refresh_is_dropped_when_the_server_refuses_the_channel() -> None:
     world = World()
     asked = RequestKind(world)
     device = world.connected(world.options(auth=None), authorizer=asked)
@@ -633,9 +633,7 @@ def test_a_refresh_under_way_when_the_server_refuses_the_channel_comes_to_nothin
     ]
 
 
-def test_a_refresh_under_way_when_an_unanswered_channel_is_asked_for_anew_comes_to_nothing() -> (
-    None
-):
+def test_a_pending_refresh_is_dropped_when_an_unanswered_channel_is_requested_again() -> None:
     world = World()
     asked = RequestKind(world)
     options = world.options(auth=None, subscribe_timeout=1.0)
@@ -663,7 +661,7 @@ def test_a_refresh_under_way_when_an_unanswered_channel_is_asked_for_anew_comes_
 @pytest.mark.parametrize(
     "secret", [None, "", key_of(bytes(31)), key_of(bytes(33)), "_-" * 22, key_of(NEW) + "\n"]
 )
-def test_an_authorization_without_a_good_key_is_no_authorization(secret: str | None) -> None:
+def test_an_authorization_without_a_good_key_is_invalid(secret: str | None) -> None:
     world = World()
     device = world.connected()
     device.subscribe(ROOM, auth=AuthResponse("key:x", shared_secret=secret))
@@ -674,7 +672,7 @@ def test_an_authorization_without_a_good_key_is_no_authorization(secret: str | N
     assert world.heard() == []
 
 
-def test_no_key_stands_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_key_is_in_a_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         world = World()
         subscribed(world)

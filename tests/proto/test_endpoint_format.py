@@ -102,7 +102,7 @@ def test_whatever_the_names_are_they_arrive_as_they_are(
     assert json.loads(as_json.body) == fields
 
 
-def test_a_user_may_have_an_endpoint_of_its_own() -> None:
+def test_a_user_may_have_its_own_endpoint() -> None:
     endpoint = AuthEndpoint(URL, user_url="http://[::1]:8000/user?a=b")
     address, request = request_for(endpoint, USER)
     assert address == Address("::1", 8000, False, "/user?a=b")
@@ -169,7 +169,7 @@ def test_a_header_that_no_request_may_carry_is_the_application_s_error(
     assert "hidden" not in str(raised.value)
 
 
-def test_what_the_application_s_functions_raise_comes_out() -> None:
+def test_exceptions_of_the_applications_functions_are_raised() -> None:
     def fail() -> Mapping[str, str]:
         raise LookupError("no token")
 
@@ -342,7 +342,7 @@ def test_W23_a_parser_gets_status_all_headers_and_body() -> None:
 
 
 @pytest.mark.parametrize("reader", [json.loads, msgspec.json.decode, orjson.loads])
-def test_seed_7_10_a_parser_that_takes_bytes_goes_on_working(reader: Any) -> None:
+def test_seed_7_10_a_parser_that_takes_bytes_continues_working(reader: Any) -> None:
     def parse(body: bytes) -> Any:
         return reader(body)["data"]
 

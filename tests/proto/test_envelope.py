@@ -112,7 +112,7 @@ def test_a_message_is_an_object_with_an_event(text: str, envelope: Envelope) -> 
         ('{"event":"a","channel":["x"]}', "its `channel` is not a string"),
     ],
 )
-def test_json_that_is_no_message_is_reported_with_the_reason(text: str, why: str) -> None:
+def test_json_that_is_not_a_message_is_reported_with_the_reason(text: str, why: str) -> None:
     assert refusal(text) == why
 
 
@@ -150,11 +150,11 @@ def test_json_that_is_no_message_is_reported_with_the_reason(text: str, why: str
         '{"event":"a"}'.encode("utf-16"),
     ],
 )
-def test_text_that_is_no_json_is_refused(text: bytes) -> None:
+def test_text_that_is_not_json_is_refused(text: bytes) -> None:
     assert refusal(text)
 
 
-def test_it_is_reported_where_text_is_no_json() -> None:
+def test_it_is_reported_where_text_is_not_json() -> None:
     assert refusal('{"event":"a",}').startswith("JSON is malformed: ")
     assert refusal('{"event":"a",}').endswith(" (byte 13)")
 
@@ -292,7 +292,7 @@ def test_a_string_of_json_has_its_value_and_everything_else_is_one(data: Any, va
 
 @tried
 @given(json_values)
-def test_a_value_comes_out_of_its_text_as_it_went_in(value: Any) -> None:
+def test_a_value_is_decoded_from_its_text_unchanged(value: Any) -> None:
     text = json.dumps(value)
     assert value_of(text) == value
     assert loads(text) == loads(text.encode()) == value
@@ -342,7 +342,7 @@ def test_any_text_has_a_value(text: str) -> None:
         (10**30, "1" + "0" * 30),
     ],
 )
-def test_the_text_of_data_is_the_string_that_came_or_the_json_of_the_value(
+def test_the_text_of_data_is_the_received_string_or_the_json_of_the_value(
     data: Any, text: str
 ) -> None:
     assert text_of(data) == text
@@ -431,7 +431,7 @@ def test_data_that_json_cannot_hold_is_a_local_error(data: object) -> None:
         encode("client-x", data)
 
 
-def test_a_name_that_is_no_unicode_is_a_local_error() -> None:
+def test_a_name_that_is_not_unicode_is_a_local_error() -> None:
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):
         encode("\ud800", {})
     with pytest.raises(LocalProtocolError, match="cannot be written as JSON"):

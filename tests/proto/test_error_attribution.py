@@ -85,9 +85,7 @@ def test_the_channel_of_the_envelope_counts_more_than_the_text() -> None:
         ('... digest of 1.2:presence-gone:{"user_id":"1"}, but got x', "presence-gone"),
     ],
 )
-def test_a_channel_that_is_not_known_any_more_is_named_and_no_other(
-    message: str, name: str
-) -> None:
+def test_a_channel_that_is_no_longer_known_is_named_and_no_other(message: str, name: str) -> None:
     assert named_channel(error(message), channels("App", "private", "other")) == name
 
 

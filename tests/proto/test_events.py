@@ -75,7 +75,9 @@ SHAPES: list[tuple[Any, Any, str]] = [
 
 
 @pytest.mark.parametrize(("came", "value", "text"), SHAPES)
-def test_data_is_decoded_once_and_its_text_is_what_came(came: Any, value: Any, text: str) -> None:
+def test_data_is_decoded_once_and_its_text_is_what_was_received(
+    came: Any, value: Any, text: str
+) -> None:
     one = event(came)
     assert one.data == value
     assert type(one.data) is type(value)
@@ -139,7 +141,7 @@ def test_data_is_decoded_to_any_type_that_msgspec_knows(
         (DEEP, Any, json.loads(DEEP)),
     ],
 )
-def test_what_is_no_object_is_decoded_too(came: Any, type_: type[Any], value: Any) -> None:
+def test_what_is_not_an_object_is_decoded_too(came: Any, type_: type[Any], value: Any) -> None:
     assert event(came).decode(type_) == value
 
 
@@ -174,7 +176,7 @@ def test_a_decoder_is_made_once_for_many_events() -> None:
     assert [decode_as(event({"v": n}), decoder) for n in range(3)] == [Struct(n) for n in range(3)]
 
 
-def test_a_typed_event_has_the_value_that_was_decoded_beside_what_came() -> None:
+def test_a_typed_event_has_the_decoded_value_beside_the_received_data() -> None:
     typed = TypedEvent[Struct]("room", "price", '{"v":1}', None, None, False, Struct(1))
     assert (typed.data, typed.raw_data, typed.decode(Struct)) == (Struct(1), '{"v":1}', Struct(1))
 
@@ -182,7 +184,7 @@ def test_a_typed_event_has_the_value_that_was_decoded_beside_what_came() -> None
 # Comparing and showing.
 
 
-def test_messages_are_equal_when_all_that_came_is() -> None:
+def test_messages_are_equal_when_everything_received_is() -> None:
     base = event("1", user_id="u", extra={"a": 1}, cached=True)
     assert base == event("1", user_id="u", extra={"a": 1}, cached=True)
     others = [

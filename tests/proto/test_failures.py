@@ -239,7 +239,7 @@ def test_a_4009_without_a_pending_authorization_is_unauthorized() -> None:
     assert cause_of_close(4009, "Connection not authorized within timeout") is C.UNAUTHORIZED
 
 
-def test_a_thousand_clients_do_not_come_back_together_from_a_fixed_delay() -> None:
+def test_a_thousand_clients_do_not_reconnect_together_after_a_fixed_delay() -> None:
     delays = [
         delay_after(C.CERTIFICATE, S.SLOW, 1, options(), random.Random(seed))
         for seed in range(1000)
@@ -252,7 +252,7 @@ def test_nothing_follows_what_is_final() -> None:
         delay_after(C.REFUSED, S.FINAL, 1, options(), random.Random(0))
 
 
-def test_a_channel_is_asked_for_again_or_not_on_this_connection() -> None:
+def test_a_channel_is_requested_again_or_not_on_this_connection() -> None:
     rng = random.Random(0)
     made = options()
     assert retry_in(C.AUTH_REFUSED, good=False, failures=1, options=made, rng=rng) is None

@@ -38,7 +38,7 @@ def test_a_text_frame_of_any_length_is_a_message(size: int, pieces: Pieces, fast
     assert output == b""
 
 
-def test_all_messages_of_one_read_come_in_order(fast: bool) -> None:
+def test_all_messages_of_one_read_are_in_order(fast: bool) -> None:
     messages = [f'{{"n":{n},"text":"é€😀"}}'.encode() for n in range(500)]
     assert upgraded(fast=fast).receive_data(b"".join(map(frame, messages))) == messages
 
@@ -157,7 +157,7 @@ def test_of_many_pings_in_one_read_the_last_sixteen_are_answered(fast: bool) -> 
 
 
 @in_any_pieces
-def test_a_second_has_so_many_pings_and_pongs_and_no_more(pieces: Pieces, fast: bool) -> None:
+def test_a_second_has_a_limit_of_pings_and_pongs(pieces: Pieces, fast: bool) -> None:
     client = upgraded(fast=fast, control_frame_rate=4)
     second = frame(b"a", PING) + frame(b"b", PONG) + frame(b"text") + frame(b"c", PING) * 2
     for _ in range(2):
@@ -336,7 +336,7 @@ def test_a_character_may_be_cut_anywhere_and_binary_is_not_text(pieces: Pieces, 
     assert items == [EURO * 2, BinaryReceived(400), EURO * 100]
 
 
-def test_what_is_under_way_has_a_number_until_it_ends(fast: bool) -> None:
+def test_a_message_in_progress_has_a_number_until_it_ends(fast: bool) -> None:
     client = upgraded(fast=fast)
     numbers = []
     for piece in (

@@ -79,7 +79,7 @@ def test_handlers_are_called_in_the_order_of_arrival(at_hand: bool) -> None:
 
 
 @given(st.lists(st.sampled_from(["publish", "take", "at hand", "cancel", "bind"]), max_size=30))
-def test_each_call_comes_once_and_in_order_however_it_is_taken(steps: list[str]) -> None:
+def test_each_call_is_made_once_and_in_order_however_it_is_taken(steps: list[str]) -> None:
     world, client, channel, calls = room()
     stays = channel.bind("n", one)
     other = channel.bind("n", two)
@@ -142,7 +142,7 @@ def test_a_wait_for_the_next_call() -> None:
 
 
 @pytest.mark.parametrize("at_hand", [False, True])
-def test_reading_goes_on_when_the_calls_were_taken(at_hand: bool) -> None:
+def test_reading_continues_when_the_calls_were_taken(at_hand: bool) -> None:
     world, client, channel, calls = room(receive_buffer=2000)
     channel.bind("n", one)
     publish(world, *("x" * 500 for _ in range(8)))

@@ -91,7 +91,7 @@ def test_a_certificate_without_a_hint(code: int | None) -> None:
 
 
 @pytest.mark.parametrize("name", ["WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"])
-def test_an_answer_that_is_no_tls_is_explained(name: str) -> None:
+def test_an_answer_that_is_not_tls_is_explained(name: str) -> None:
     words = f"SSLError: [SSL: {name}] (_ssl.c:1006)"
     assert explained(words) == (
         f"the server does not speak TLS on this port: to connect without it set tls=False, or --no-tls ({words})"

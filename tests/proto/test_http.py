@@ -61,7 +61,7 @@ def test_one_connection_takes_many_requests(pieces: Pieces) -> None:
 
 
 @pytest.mark.parametrize("surplus", [b"x", ok(b'{"auth":"of somebody else"}'), ok()[:10]])
-def test_what_comes_behind_an_answer_is_never_the_answer_to_the_next_request(
+def test_bytes_after_an_answer_are_never_the_answer_to_the_next_request(
     surplus: bytes,
 ) -> None:
     http = asked()

@@ -112,7 +112,7 @@ class World:
         return acts
 
 
-def test_a_request_opens_a_connection_and_goes_out_when_it_is_open() -> None:
+def test_a_request_opens_a_connection_and_is_sent_when_it_is_open() -> None:
     world = World()
     assert world.submit(1) == [OPEN_A]
     assert world.opens(1) == [("send", 1, 1)]
@@ -182,7 +182,7 @@ def test_a_connection_that_is_used_again_is_not_idle() -> None:
     ],
     ids=["close", "HTTP/1.0", "talks on"],
 )
-def test_a_connection_that_can_serve_no_more_is_closed_and_what_waits_gets_another(
+def test_a_connection_that_can_serve_no_longer_is_closed_and_waiting_requests_get_another(
     last: bytes,
 ) -> None:
     world = World(connections=1)
@@ -284,7 +284,7 @@ def test_the_second_try_takes_no_kept_connection() -> None:
     assert world.opens(3) == [("send", 3, 3)]
 
 
-def test_the_second_try_ends_a_kept_connection_where_there_may_be_no_more() -> None:
+def test_the_second_try_ends_a_kept_connection_at_the_limit_of_connections() -> None:
     world = World(connections=3)
     for number in (1, 2, 3):
         world.submit(number)
@@ -414,7 +414,7 @@ def test_closing_forgets_all_requests_and_ends_all_connections() -> None:
     assert world.timers.next() is None
 
 
-def test_closing_forgets_what_waits_too() -> None:
+def test_closing_forgets_waiting_requests_too() -> None:
     world = World(connections=1)
     world.submit(1)
     world.submit(2)

@@ -160,7 +160,7 @@ def test_stop_listening_ends_the_handlers_of_one_event() -> None:
     assert got == [r"Shop\Paid"]
 
 
-def test_here_joining_and_leaving_tell_who_is_there() -> None:
+def test_here_joining_and_leaving_report_the_members() -> None:
     world = World()
     echo, client = echo_in(world)
     room = echo.join("room")
@@ -252,7 +252,7 @@ def test_leave_leaves_all_kinds_of_a_name_and_no_other() -> None:
     assert world.server.channels() == ["orders"]
 
 
-def test_handlers_of_a_channel_that_was_left_are_gone_when_it_is_wanted_again() -> None:
+def test_handlers_of_an_unsubscribed_channel_are_gone_when_it_is_subscribed_again() -> None:
     world = World()
     echo, _ = echo_in(world)
     got: list[str] = []
@@ -269,7 +269,7 @@ def test_handlers_of_a_channel_that_was_left_are_gone_when_it_is_wanted_again() 
     assert got == ["new"]
 
 
-def test_a_channel_that_was_left_behind_echos_back_is_subscribed_again() -> None:
+def test_a_channel_that_was_unsubscribed_behind_echos_back_is_subscribed_again() -> None:
     world = World()
     echo, client = echo_in(world)
     got: list[str] = []
@@ -301,7 +301,7 @@ def asked(endpoint: AuthEndpoint, channel: str | None = "private-x") -> tuple[An
     return address, {name.lower(): value for name, value in request.headers}
 
 
-def test_a_bearer_token_is_asked_for_each_time() -> None:
+def test_a_bearer_token_is_requested_each_time() -> None:
     tokens = iter(["first", "second"])
     endpoint = bearer_auth(
         "https://shop.test/", lambda: next(tokens), path="/api/broadcasting/auth"
@@ -330,7 +330,7 @@ def test_cookies_bring_their_csrf_token_and_the_origin() -> None:
 
 
 @pytest.mark.parametrize("csrf_token", ["page", lambda: "page"])
-def test_a_page_has_a_csrf_token_of_its_own(csrf_token: Any) -> None:
+def test_a_page_has_its_own_csrf_token(csrf_token: Any) -> None:
     endpoint = session_auth("https://shop.test", lambda: {"s": "1"}, csrf_token=csrf_token)
     _, headers = asked(endpoint)
     assert headers["x-csrf-token"] == "page"

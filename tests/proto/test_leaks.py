@@ -178,7 +178,7 @@ def test_requests_to_an_authorizer_leave_nothing_behind() -> None:
     assert_flat(ask, 2000)
 
 
-def test_members_that_come_and_go_leave_nothing_behind() -> None:
+def test_members_that_join_and_leave_leave_nothing_behind() -> None:
     script = connected()
     channel = "presence-room"
     script.subscribe(channel, auth=AuthResponse("key:x", channel_data='{"user_id":"me"}'))

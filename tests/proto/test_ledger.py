@@ -249,7 +249,7 @@ def test_a_request_whose_time_is_over_may_have_been_refused_by_an_open_error() -
     assert ledger.suspected(SUBSCRIBE, "b") == WRONG
 
 
-def test_a_channel_that_is_asked_for_twice_is_one_request() -> None:
+def test_a_channel_that_is_requested_twice_is_one_request() -> None:
     ledger = ledger_with("a", "b", "a")
     assert ledger.unanswered() == ["b", "a"]
     assert ledger.answered(SUBSCRIBE, "b") == []

@@ -290,7 +290,7 @@ def joins(script: Script, user_id: str) -> Script:
     return script.send("pusher_internal:member_added", data, "presence-room")
 
 
-def test_a_channel_has_exactly_max_members_and_no_more() -> None:
+def test_a_channel_has_exactly_max_members() -> None:
     script = presence(on(max_members=3), "0", "1", "2")
     assert [type(event) for event in script.take()] == [Subscribed]
     (refused,) = joins(script, "3").take()
@@ -475,7 +475,7 @@ def test_two_hundred_megabytes_of_headers_are_not_kept() -> None:
         answer("503 Busy", [("Transfer-Encoding", "chunked")], b"bebc200\r\n"),
     ],
 )
-def test_two_hundred_megabytes_in_place_of_the_upgrade_are_not_kept(start: bytes) -> None:
+def test_two_hundred_megabytes_instead_of_the_upgrade_are_not_kept(start: bytes) -> None:
     script = upgrading()
     script.answers = False
     peak = flood(script, start, b"x", 200 * MEGABYTE, transport=1)

@@ -92,7 +92,7 @@ def test_connecting_asks_for_a_transport_and_then_for_the_upgrade() -> None:
     ]
 
 
-def test_the_key_of_the_upgrade_is_drawn_anew_from_the_rng_of_the_session() -> None:
+def test_each_key_of_an_upgrade_is_drawn_from_the_rng_of_the_session() -> None:
     """The key is sixteen bytes (RFC 6455, 4.1), and the same session draws the same ones."""
 
     def keys(seed: int) -> list[bytes]:
@@ -434,7 +434,7 @@ def test_a_bare_end_is_reported_as_1006(error: Any, reason: str) -> None:
         (upgraded, 1006, BEHIND_UPGRADE.format("the connection ended without a close frame")),
     ],
 )
-def test_an_end_during_the_attempt_says_how_far_it_came(make: Any, code: Any, reason: str) -> None:
+def test_an_end_during_the_attempt_says_how_far_it_got(make: Any, code: Any, reason: str) -> None:
     assert make().eof().lost() == (code, reason, True)
 
 
@@ -620,7 +620,7 @@ def test_a_signature_that_the_server_quotes_is_not_repeated(
         "504 Gateway Timeout",
     ],
 )
-def test_an_http_answer_in_place_of_the_upgrade_is_tried_again_after_a_second(status: str) -> None:
+def test_an_http_answer_instead_of_the_upgrade_is_tried_again_after_a_second(status: str) -> None:
     script = upgrading().receive(answer(status, [("Content-Length", "0")]))
     assert script.acts() == [CloseTransport(1, abort=True)]
     events = script.take()
@@ -670,7 +670,7 @@ def test_retry_after_is_honoured_up_to_the_cap(value: str, delay: float | None) 
     assert got == delay or (delay is None and 1 <= got < 2)
 
 
-def test_the_status_counts_although_the_body_never_comes() -> None:
+def test_the_status_counts_although_the_body_never_arrives() -> None:
     script = upgrading().receive(answer("403 Forbidden", [("Content-Length", "1000000")]))
     assert script.lost() == (403, "the upgrade was answered with HTTP 403 Forbidden", True)
 
@@ -683,7 +683,9 @@ def test_the_status_counts_although_the_body_never_comes() -> None:
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16384, "the answer's head exceeds 16384 bytes"),
     ],
 )
-def test_an_answer_that_is_no_upgrade_is_retried_after_a_second(data: bytes, reason: str) -> None:
+def test_an_answer_that_is_not_an_upgrade_is_retried_after_a_second(
+    data: bytes, reason: str
+) -> None:
     script = upgrading().receive(data)
     assert script.acts() == [CloseTransport(1, abort=True)]
     events = script.take()
@@ -719,7 +721,7 @@ def test_of_a_burst_of_websocket_pings_the_last_few_are_answered() -> None:
     assert 1 <= len(pongs) <= 16
 
 
-def test_answers_go_out_in_the_order_of_what_they_answer() -> None:
+def test_answers_are_sent_in_the_order_of_what_they_answer() -> None:
     script = connected().subscribe("room")
     script.do(script.session.unsubscribe, "room").acts()
     success = message("pusher_internal:subscription_succeeded", "{}", "room")
@@ -737,7 +739,7 @@ def test_control_messages_with_a_channel_are_not_acted_on(event: str) -> None:
     assert (script.acts(), script.take()) == ([], [])
 
 
-def test_ten_thousand_websocket_pings_in_a_second_are_borne_and_no_more() -> None:
+def test_ten_thousand_websocket_pings_in_a_second_are_the_limit() -> None:
     script = connected()
     for _ in range(3):
         script.receive(frame(b"", PING) * 10_000)
@@ -795,7 +797,7 @@ def test_messages_each_of_which_ends_in_time_may_follow_without_a_gap() -> None:
     assert script.take() == [ChannelEvent("room", "price", "x" * 50)] * 10
 
 
-def test_the_time_for_a_message_begins_anew_when_reading_goes_on() -> None:
+def test_the_time_for_a_message_starts_again_when_reading_continues() -> None:
     script = connected().receive(frame(b"", length=100))
     link = script.session._connector._link
     assert link is not None
@@ -837,7 +839,7 @@ NEXT = ChannelEvent("room", "next", "1")
         (b'{"event":"x","channel":"room","data":"\x00"}', None),
     ],
 )
-def test_a_message_that_makes_no_sense_is_reported_once_and_the_next_is_delivered(
+def test_a_message_that_is_invalid_is_reported_once_and_the_next_is_delivered(
     text: bytes, reason: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     script = subscribed("room")
@@ -930,7 +932,7 @@ def test_closing_sends_1000_and_waits_for_the_answer() -> None:
     assert script.session.next_deadline() is None
 
 
-def test_while_closing_nothing_of_what_comes_counts() -> None:
+def test_while_closing_received_messages_do_not_count() -> None:
     script = subscribed("room").disconnect()
     script.take()
     script.acts()

@@ -46,7 +46,7 @@ class Connection:
         self.reported.append((self.now, "ping"))
         self.life.ping_sent(self.now)
 
-    def hears(self, *times: float) -> None:
+    def receives(self, *times: float) -> None:
         for at in times:
             self.until(at)
             self.life.received(at)
@@ -63,9 +63,9 @@ def test_a_silent_server_is_asked_after_activity_timeout_and_given_up_after_pong
     assert connection.timers.next() is None
 
 
-def test_the_ping_comes_exactly_activity_timeout_after_the_last_byte() -> None:
+def test_the_ping_is_sent_exactly_activity_timeout_after_the_last_byte() -> None:
     connection = Connection()
-    connection.hears(1.0, 50.0, 119.9, 130.0)
+    connection.receives(1.0, 50.0, 119.9, 130.0)
     connection.until(250.0 - 1e-6)
     assert connection.reported == []
     connection.until(250.0)
@@ -75,7 +75,7 @@ def test_the_ping_comes_exactly_activity_timeout_after_the_last_byte() -> None:
 def test_hearing_moves_no_timer_until_it_is_due() -> None:
     connection = Connection()
     assert connection.timers.at(Timer.ACTIVITY) == 120.0
-    connection.hears(*range(100))
+    connection.receives(*range(100))
     assert connection.timers.at(Timer.ACTIVITY) == 120.0
     connection.until(120.0)
     assert connection.timers.at(Timer.ACTIVITY) == 99.0 + 120.0
@@ -83,7 +83,7 @@ def test_hearing_moves_no_timer_until_it_is_due() -> None:
 
 def test_any_byte_in_time_is_an_answer() -> None:
     connection = Connection()
-    connection.hears(149.9)
+    connection.receives(149.9)
     assert connection.timers.next() == 269.9
     connection.until(269.8)
     assert connection.reported == [(120.0, "ping")]
@@ -118,7 +118,7 @@ def test_the_round_trip_is_from_a_ping_to_its_pong() -> None:
     life.pong(1.0)  # to nothing
     assert life.round_trip is None
     connection.until(120.0)
-    connection.hears(120.25)
+    connection.receives(120.25)
     life.pong(120.25)
     assert life.round_trip == 0.25
     life.pong(121.0)  # a second one
@@ -130,7 +130,7 @@ def test_of_pings_in_a_row_the_first_is_answered_first() -> None:
     for at in (10.0, 11.0):
         connection.until(at)
         connection.ping()
-    connection.hears(12.0)
+    connection.receives(12.0)
     connection.life.pong(12.0)
     assert connection.life.round_trip == 2.0
 
@@ -138,7 +138,7 @@ def test_of_pings_in_a_row_the_first_is_answered_first() -> None:
 # While nothing is read.
 
 
-def test_while_nothing_is_read_pings_go_out_and_no_answer_is_missed() -> None:
+def test_while_nothing_is_read_pings_are_sent_and_no_answer_is_missed() -> None:
     connection = Connection()
     connection.reads(False, 10.0)
     connection.until(500)
@@ -161,7 +161,7 @@ def test_stopping_to_read_suspends_the_wait_for_a_pong() -> None:
 
 def test_a_pause_does_not_bring_the_ping_forward() -> None:
     connection = Connection()
-    connection.hears(119.0)
+    connection.receives(119.0)
     connection.reads(False, 119.5)
     connection.until(300)
     assert connection.reported == [(239.0, "ping")]
@@ -207,12 +207,12 @@ def test_when_the_connection_is_gone_nothing_is_due() -> None:
         assert connection.timers.next() is None
 
 
-def test_a_message_that_began_has_a_limit_of_its_own() -> None:
+def test_a_message_that_began_has_its_own_limit() -> None:
     assert Connection(activity=1.0, pong=30.0).life.message_limit == 32.0
 
 
 @pytest.mark.parametrize("late", [0.0, 5.0, 1000.0])
-def test_a_ping_that_goes_out_late_leaves_the_server_its_whole_time(late: float) -> None:
+def test_a_ping_that_is_sent_late_leaves_the_server_its_whole_time(late: float) -> None:
     # The event loop was blocked by the application: faults K3 and K5.
     connection = Connection()
     now = 120.0 + late
@@ -269,7 +269,7 @@ def foreseen(moves: list[tuple[float, str]], activity: float, pong: float, end: 
 
 @tried
 @given(moves, st.floats(0.5, 20), st.floats(0.5, 20))
-def test_every_ping_and_the_end_come_when_they_are_foreseen(
+def test_every_ping_and_the_end_happen_at_the_planned_times(
     moves: list[tuple[float, str]], activity: float, pong: float
 ) -> None:
     connection = Connection(activity, pong)
@@ -281,7 +281,7 @@ def test_every_ping_and_the_end_come_when_they_are_foreseen(
             break
         match move:
             case "hear":
-                connection.hears(at)
+                connection.receives(at)
             case "ping":
                 connection.ping()
             case "stop":
@@ -365,7 +365,7 @@ def test_a_ping_within_a_read_does_not_start_the_wait_for_a_pong(
     assert timers.is_set(Timer.PONG) is limited
 
 
-def test_pings_in_an_interval_come_that_long_after_the_last_ping() -> None:
+def test_pings_in_an_interval_are_sent_that_long_after_the_last_ping() -> None:
     timers = Timers()
     life = Liveness(timers, activity=ACTIVITY, pong=PONG, now=0.0, interval=50.0)
     life.received(40.0)

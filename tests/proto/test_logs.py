@@ -62,7 +62,7 @@ def lines(heard: Heard, name: str, level: int) -> list[str]:
 # The log points that Pusher asks of libraries.
 
 
-def test_a_new_client_tells_its_options_without_secrets(heard: Heard) -> None:
+def test_a_new_client_logs_its_options_without_secrets(heard: Heard) -> None:
     Script(auth=OwnKey("key", "a-secret-of-the-app"), headers={"Authorization": "Bearer token"})
     (line,) = lines(heard, "connection", logging.INFO)
     assert line.startswith("pusher-proto ")
@@ -153,7 +153,7 @@ def test_what_a_server_can_repeat_without_end_does_not_flood_the_log(heard: Hear
     assert client.stats.violations == 1000
 
 
-def test_a_message_that_nobody_asked_for_is_reported_aloud_once(
+def test_a_message_without_a_listener_is_logged_at_info_once(
     heard: Heard,
 ) -> None:
     world = World()
@@ -187,7 +187,7 @@ def test_each_message_of_both_sides_is_a_detail(heard: Heard) -> None:
     ]
 
 
-def test_messages_are_not_even_looked_at_when_nobody_wants_them(
+def test_messages_are_not_formatted_when_the_logger_is_off(
     monkeypatch: pytest.MonkeyPatch, heard: Heard
 ) -> None:
     def look(data: bytes) -> str:
@@ -220,7 +220,7 @@ def test_messages_are_shown_without_what_vouches_and_not_whole(frame: str, shown
     assert shown_frame(frame.encode()) == shown
 
 
-def test_bytes_that_are_no_text_are_shown_all_the_same() -> None:
+def test_bytes_that_are_not_text_are_shown_too() -> None:
     assert shown_frame(b"\xff\xfe{}") == "\ufffd\ufffd{}"
 
 
@@ -254,7 +254,7 @@ with world.open_pusher() as client:
 """
 
 
-def test_a_program_without_logging_sees_the_failure_of_its_handler_and_no_more() -> None:
+def test_a_program_without_logging_sees_only_the_failure_of_its_handler() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
@@ -289,7 +289,7 @@ def test_the_hook_gets_every_event_at_once_and_claims_none() -> None:
     assert [event.data for event in room.events("price").ready()] == [1]
 
 
-def test_the_hook_hears_of_what_streams_drop() -> None:
+def test_the_hook_is_called_for_events_that_streams_drop() -> None:
     world = World()
     seen: list[str] = []
     client = connected(world, on_event=lambda event: seen.append(type(event).__name__))
@@ -303,7 +303,7 @@ def test_the_hook_hears_of_what_streams_drop() -> None:
     assert seen.count("EventsDropped") == 1
 
 
-def test_a_hook_that_raises_is_logged_and_disturbs_nobody(heard: Heard) -> None:
+def test_a_hook_that_raises_is_logged_and_disturbs_nothing(heard: Heard) -> None:
     world = World()
 
     def fail(event: Event) -> None:
@@ -333,7 +333,7 @@ def test_a_hook_may_give_commands() -> None:
     assert "Subscribed" in names
 
 
-def test_the_end_for_good_is_an_error(heard: Heard) -> None:
+def test_the_final_end_is_logged_as_an_error(heard: Heard) -> None:
     script = connecting()
     script.open().upgrade().text(error_message(4001, "no such app"))
     assert isinstance(script.session.failure, ConnectionFailed)

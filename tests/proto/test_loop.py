@@ -59,7 +59,7 @@ def test_a_dial_that_fails_is_reported_by_its_cause() -> None:
     assert not loop.errors
 
 
-def test_a_bug_in_a_dial_that_is_no_exception_is_reported_to_broke() -> None:
+def test_a_bug_in_a_dial_that_is_not_an_exception_is_reported_to_broke() -> None:
     class Bug(BaseException):
         pass
 

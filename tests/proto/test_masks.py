@@ -49,7 +49,7 @@ def test_a_frame_by_example() -> None:
     assert masks.text_frame(b"AAAAA") == b"\x81\x85\x01\x02\x03\x04" + b"@CBE@"
 
 
-def test_each_frame_has_a_mask_of_its_own() -> None:
+def test_each_frame_has_its_own_mask() -> None:
     masks = Masks(numbered())
     frames = [masks.text_frame(b"") for _ in range(200)]
     assert [int.from_bytes(frame[2:6], "big") for frame in frames] == list(range(1, 201))

@@ -22,7 +22,7 @@ def test_members_are_a_mapping_by_id() -> None:
     assert members == {"ada": ADA, "bob": BOB}
 
 
-def test_nobody_is_an_empty_mapping() -> None:
+def test_no_members_are_an_empty_mapping() -> None:
     assert dict(Members()) == {}
     assert Members().count == 0
     assert not Members()

@@ -288,7 +288,7 @@ def test_a_key_is_a_field_of_the_data_or_a_function_of_the_event(sites: tuple[Si
     assert by_function.ready() == [0, 1]
 
 
-def test_events_without_a_key_are_given_as_often_as_they_come(
+def test_events_without_a_key_are_given_as_often_as_they_arrive(
     sites: tuple[Site, Site], caplog: pytest.LogCaptureFixture
 ) -> None:
     def key(event: ChannelEvent) -> Any:

@@ -67,7 +67,7 @@ def test_each_piece_to_write_is_one_message() -> None:
     assert hand.driver.session.stats.bytes_sent == sum(map(len, pieces))
 
 
-def test_closing_comes_after_what_was_sent_and_has_a_code() -> None:
+def test_closing_follows_the_sent_messages_and_has_a_code() -> None:
     hand, wire = connected()
     hand.command(hand.driver.session.subscribe, "a")
     hand.command(hand.driver.session.close)
@@ -151,7 +151,7 @@ class Good:
     def close(self, code: int, reason: str) -> None: ...
 
 
-def test_what_is_no_connection_is_named() -> None:
+def test_what_is_not_a_connection_is_named() -> None:
     checked_connection(Good())
     with pytest.raises(TypeError, match="not SimpleNamespace, which has no receive and no close"):
         checked_connection(SimpleNamespace(send=len, close=3))
@@ -159,7 +159,7 @@ def test_what_is_no_connection_is_named() -> None:
         checked_connection(None)
 
 
-def test_what_is_no_message_is_named() -> None:
+def test_what_is_not_a_message_is_named() -> None:
     assert checked_message(Good(), "x") == "x"
     assert checked_message(Good(), b"x") == b"x"
     assert checked_message(Good(), None) is None

@@ -44,7 +44,7 @@ def data_of(script: Script) -> list[Any]:
 # What is sent and received.
 
 
-def test_1_13_a_connection_is_asked_for_with_everything_that_belongs_to_its_url() -> None:
+def test_1_13_a_connection_is_requested_with_everything_that_belongs_to_its_url() -> None:
     script = MessageScript(Options.from_host(HOST, key="k", path="/p", close_timeout=3)).connect()
     [asked] = script.acts()
     assert asked == OpenMessages(1, HOST, 443, True, asked.target, 3)
@@ -77,7 +77,7 @@ def test_each_size_of_a_message_is_read(size: int) -> None:
     assert data_of(script) == ["x" * size]
 
 
-def test_a_ping_is_answered_and_counts_as_a_sign_of_life() -> None:
+def test_a_ping_is_answered_and_counts_as_activity() -> None:
     script = greeted(activity_timeout=30)
     script.wait(29).send("pusher:ping", {})
     assert script.acts() == [{"event": "pusher:pong", "data": {}}]
@@ -109,7 +109,7 @@ def test_bytes_are_counted_as_utf_8() -> None:
     assert after.bytes_sent - before.bytes_sent == len(b'{"event":"pusher:pong","data":{}}')
 
 
-def test_what_waits_to_be_sent_is_limited_by_the_outbox() -> None:
+def test_messages_that_wait_to_be_sent_are_limited_by_the_outbox() -> None:
     script = greeted(outbox_limit=100)
     script.writes = False
     script.subscribe("private-room").send(

@@ -81,7 +81,7 @@ def test_a_proxy_is_connected_to_in_the_clear_and_asked_for_a_tunnel() -> None:
     assert way.do("data_sent", 1, len(request)) == []
 
 
-def test_tls_begins_behind_the_proxy_and_then_the_upgrade_goes_out() -> None:
+def test_tls_begins_behind_the_proxy_and_then_the_upgrade_is_sent() -> None:
     way = Way()
     way.effects()
     way.do("transport_opened", 1)
@@ -101,7 +101,7 @@ def test_tls_begins_behind_the_proxy_and_then_the_upgrade_goes_out() -> None:
 @pytest.mark.parametrize("proxy", [PROXY, PROXY.replace("http", "socks5")])
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
-def test_the_proxys_bytes_may_come_in_any_shape(proxy: str, seed: int) -> None:
+def test_the_proxys_bytes_may_arrive_in_any_pieces(proxy: str, seed: int) -> None:
     pick = random.Random(seed)
     way = Way(proxy=proxy, tls=False)
     way.effects()
@@ -117,7 +117,7 @@ def test_the_proxys_bytes_may_come_in_any_shape(proxy: str, seed: int) -> None:
     assert way.session.state is ConnectionState.CONNECTING
 
 
-def test_what_comes_behind_the_answer_is_the_servers_without_tls() -> None:
+def test_bytes_after_the_answer_are_the_servers_without_tls() -> None:
     way = Way(tls=False)
     way.effects()
     way.do("transport_opened", 1)
@@ -127,7 +127,7 @@ def test_what_comes_behind_the_answer_is_the_servers_without_tls() -> None:
 
 
 @pytest.mark.parametrize("pieces", [[GOOD + b"x"], [GOOD, b"x"]])
-def test_what_comes_behind_the_answer_is_an_error_with_tls(pieces: list[bytes]) -> None:
+def test_bytes_after_the_answer_are_an_error_with_tls(pieces: list[bytes]) -> None:
     way = Way()
     way.effects()
     way.do("transport_opened", 1)

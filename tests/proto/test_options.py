@@ -372,7 +372,7 @@ def test_W19_the_dot_of_an_absolute_name_is_for_the_lookup_alone() -> None:
     )
 
 
-def test_a_url_is_asked_for_before_each_attempt() -> None:
+def test_a_url_is_requested_before_each_attempt() -> None:
     asked: list[Metadata] = []
 
     def resolve(metadata: Metadata) -> str:
@@ -384,7 +384,7 @@ def test_a_url_is_asked_for_before_each_attempt() -> None:
     assert asked == [Metadata("KEY", 7, "pusher-proto-python", __version__)] * 2
 
 
-def test_what_resolve_url_raises_or_gets_wrong_comes_out() -> None:
+def test_errors_and_wrong_results_of_resolve_url_are_raised() -> None:
     def fail(_: Metadata) -> str:
         raise LookupError("no server")
 
@@ -539,7 +539,7 @@ MAY_BE_ZERO = {
 numbers = pytest.mark.parametrize("name", NUMBERS)
 
 
-def test_the_defaults_are_those_that_are_documented() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     assert {name: default for name, (_, default) in NUMBERS.items()} == {
         "connect_timeout": 15.0,
         "activity_timeout": 120.0,
@@ -582,7 +582,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
 
 @numbers
 @pytest.mark.parametrize("value", ["1", b"1", True, [1], 1j])
-def test_what_is_no_number_is_refused(name: str, value: object) -> None:
+def test_what_is_not_a_number_is_refused(name: str, value: object) -> None:
     with pytest.raises(TypeError) as raised:
         made(**{name: value})()
     assert str(raised.value) == f"Options({name}=...) is a number, not {type(value).__name__}"
@@ -590,7 +590,7 @@ def test_what_is_no_number_is_refused(name: str, value: object) -> None:
 
 @numbers
 @pytest.mark.parametrize("value", [-1, -0.5, float("nan"), float("inf"), float("-inf")])
-def test_a_number_that_makes_no_sense_is_refused(name: str, value: float) -> None:
+def test_a_number_that_is_invalid_is_refused(name: str, value: float) -> None:
     whole = "int" in str(NUMBERS[name][0])
     error = TypeError if whole and isinstance(value, float) else ValueError
     with pytest.raises(
@@ -647,7 +647,7 @@ def test_options_are_frozen_and_keep_what_they_were_given() -> None:
         ("retry_floor", 31, "retry_floor=31) is more than retry_cap=30.0"),
     ],
 )
-def test_ways_to_come_back_that_make_no_sense(option: str, value: Any, message: str) -> None:
+def test_invalid_reconnect_delays_are_refused(option: str, value: Any, message: str) -> None:
     with pytest.raises(ValueError) as raised:
         host(**{option: value})
     assert message in str(raised.value)

@@ -113,7 +113,7 @@ def test_W26_slanger_private_and_presence_channels_and_client_events() -> None:
     assert [event.data for event in script.take() if isinstance(event, ChannelEvent)] == [{"b": 2}]
 
 
-def test_W26_slanger_answers_a_ping_by_a_ping_which_is_a_sign_of_life() -> None:
+def test_W26_slanger_answers_a_ping_by_a_ping_which_counts_as_activity() -> None:
     script = slanger().wait(120)
     assert [act["event"] for act in script.frames()] == ["pusher:ping"]
     script.send("pusher:ping").wait(100)

@@ -79,7 +79,7 @@ def flush(client: FakeClient, timeout: float | None = 60) -> None:
 # One by one.
 
 
-def test_what_is_triggered_before_the_channel_is_subscribed_goes_out_when_it_is() -> None:
+def test_what_is_triggered_before_the_channel_is_subscribed_is_sent_when_it_is() -> None:
     world, client, channel, heard = away()
     for number in range(3):
         channel.trigger("client-step", number, queue=True)
@@ -102,7 +102,7 @@ def test_after_outbox_events_wait_unless_the_call_says_otherwise() -> None:
     assert channel.waiting_events == 1
 
 
-def test_of_the_latest_one_for_each_name_goes_out_in_the_order_of_the_last_ones() -> None:
+def test_of_the_latest_one_for_each_name_is_sent_in_the_order_of_the_last_ones() -> None:
     world, client, channel, heard = away()
     channel.outbox(keep="latest")
     for name, value in (("client-at", 1), ("client-to", 2), ("client-at", 3), ("client-at", 4)):
@@ -139,7 +139,7 @@ def test_without_an_age_events_wait_for_hours() -> None:
     assert heard.take() == [("client-step", 1)]
 
 
-def test_past_the_limit_trigger_raises_and_what_waits_stays() -> None:
+def test_past_the_limit_trigger_raises_and_waiting_events_stay() -> None:
     world, client, channel, heard = away()
     channel.outbox(limit=2)
     channel.trigger("client-step", 1)
@@ -183,7 +183,9 @@ def test_events_for_a_channel_that_was_not_asked_for_do_not_wait() -> None:
     assert client.stats.client_events_waiting == 0
 
 
-def test_what_waits_for_a_channel_that_is_left_is_dropped_and_another_keeps_its_own() -> None:
+def test_events_that_wait_for_an_unsubscribed_channel_are_dropped_and_another_keeps_its_own() -> (
+    None
+):
     world, client, channel, heard = away()
     other = client.subscribe("private-other").outbox()
     other.trigger("client-x", 1)
@@ -198,7 +200,7 @@ def test_what_waits_for_a_channel_that_is_left_is_dropped_and_another_keeps_its_
     assert other.waiting_events == 0
 
 
-def test_resubscribe_keeps_what_waits() -> None:
+def test_resubscribe_keeps_waiting_events() -> None:
     world, client, channel, heard = away()
     channel.outbox().trigger("client-x", 1)
     channel.resubscribe()
@@ -252,7 +254,7 @@ def test_past_the_rate_a_queued_event_waits_and_another_raises_when_it_may_be_se
     assert heard.take() == [("client-x", number) for number in range(7)]
 
 
-def test_of_the_latest_that_wait_for_the_rate_the_last_value_goes_out() -> None:
+def test_of_the_latest_that_wait_for_the_rate_the_last_value_is_sent() -> None:
     world = World()
     heard = Heard(world)
     client = connected(world, world.options(client_event_rate=1))
@@ -298,7 +300,9 @@ def test_a_silent_loss_takes_with_it_no_more_than_the_seconds_of_the_docs() -> N
     assert 10 <= numbers[0] <= 15
 
 
-def test_what_waits_when_the_client_is_closed_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_that_wait_when_the_client_is_closed_are_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     _world, client, channel, _heard = away()
     channel.trigger("client-x", 1, queue=True)
     client.close()
@@ -320,7 +324,7 @@ def test_what_waits_when_the_client_is_closed_is_logged(caplog: pytest.LogCaptur
         ({"limit": True}, TypeError, "limit is a number of events"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_and_the_old_ones_stay(
+def test_invalid_settings_are_refused_and_the_old_ones_stay(
     wrong: dict[str, Any], error: type[Exception], text: str
 ) -> None:
     _world, _client, channel, _heard = away()
@@ -353,7 +357,7 @@ def test_a_recording_has_the_outbox() -> None:
 # Flush.
 
 
-def test_a_flush_waits_for_what_waits_over_reconnects() -> None:
+def test_a_flush_waits_for_waiting_events_over_reconnects() -> None:
     world, client, channel, heard = away()
     channel.trigger("client-x", 1, queue=True)
     began = world.now
@@ -441,7 +445,7 @@ def test_a_flush_ends_when_only_channels_that_are_refused_wait() -> None:
     assert refused.waiting_events == 0
 
 
-def test_a_flush_ends_when_nothing_can_go_out_any_more() -> None:
+def test_a_flush_ends_when_nothing_can_be_sent_any_longer() -> None:
     world, client, channel, _heard = away()
     channel.trigger("client-x", 1, queue=True)
     world.at(1, lambda: client.close())
@@ -596,7 +600,7 @@ class Schedule:
     st.sampled_from(("raise", "wait")),
     st.lists(steps, max_size=60),
 )
-def test_no_old_value_follows_a_newer_one_nothing_too_old_goes_out_and_the_counts_are_right(
+def test_no_old_value_follows_a_newer_one_nothing_too_old_is_sent_and_the_counts_are_right(
     rate: int | None, overflow: str, schedule: list[Any]
 ) -> None:
     play = Schedule(rate, overflow)
@@ -613,7 +617,7 @@ def test_no_old_value_follows_a_newer_one_nothing_too_old_goes_out_and_the_count
     assert play.timers.next() is None
 
 
-def test_an_event_that_is_too_old_when_its_channel_is_subscribed_does_not_go_out() -> None:
+def test_an_event_that_is_too_old_when_its_channel_is_subscribed_is_not_sent() -> None:
     play = Schedule(None, "raise")
     play.trigger("private-a", 0, Outbox(max_age=1.0))
     play.wire.now += 1.0  # and no timer has fired yet
@@ -621,7 +625,7 @@ def test_an_event_that_is_too_old_when_its_channel_is_subscribed_does_not_go_out
     assert play.counts() == (0, 0, 1, 0)
 
 
-def test_an_event_whose_time_has_come_goes_out_before_a_newer_one() -> None:
+def test_an_event_whose_time_has_come_is_sent_before_a_newer_one() -> None:
     play = Schedule(1, "wait")
     play.subscribed("private-a")
     for _ in range(2):
@@ -656,7 +660,7 @@ moves = st.one_of(
 
 @tried
 @given(st.sampled_from((None, 5)), st.lists(moves, max_size=25))
-def test_in_the_world_each_listener_hears_newer_values_alone_and_all_that_was_flushed(
+def test_in_the_world_each_listener_gets_only_newer_values_and_every_flushed_event(
     rate: int | None, schedule: list[tuple[str, Any]]
 ) -> None:
     world = World()

@@ -63,7 +63,7 @@ def test_a_proxy_is_read_from_its_url(url: str, proxy: Proxy) -> None:
         "http://ada:hunter2@two words",
     ],
 )
-def test_what_is_no_proxy_is_refused_without_its_login(url: str) -> None:
+def test_what_is_not_a_proxy_is_refused_without_its_login(url: str) -> None:
     with pytest.raises(ValueError, match="a proxy is http://host:port or") as caught:
         proxy_of(Secret(url), 1000)
     assert "hunter2" not in str(caught.value)
@@ -220,7 +220,7 @@ def test_socks_gets_names_and_addresses(host: str, written: bytes) -> None:
 @pytest.mark.parametrize(
     "bound", [b"\x01" + bytes(4), b"\x03\x03a.b", b"\x03\x00", b"\x04" + bytes(16)]
 )
-def test_socks_may_tell_any_address_a_byte_at_a_time(bound: bytes) -> None:
+def test_socks_may_send_any_address_a_byte_at_a_time(bound: bytes) -> None:
     way = tunnel(SOCKS)
     dialogue = b"\x05\x02\x01\x00\x05\x00\x00" + bound + b"\x01\xbb"
     answers = said(way, *(bytes([byte]) for byte in dialogue))
@@ -262,7 +262,7 @@ def test_socks_without_a_login_has_none_to_give() -> None:
         st.one_of(st.binary(max_size=8), st.sampled_from([GOOD, b"\x05\x02\x01\x00\x05\x00"]))
     ),
 )
-def test_whatever_a_proxy_says_only_one_error_comes_of_it(url: str, answers: list[bytes]) -> None:
+def test_whatever_a_proxy_sends_causes_at_most_one_error(url: str, answers: list[bytes]) -> None:
     way = tunnel(url)
     way.open()
     for each in answers:

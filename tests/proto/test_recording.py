@@ -225,7 +225,7 @@ def test_what_cannot_be_written_ends_the_recording_and_nothing_else(
     ]
 
 
-def test_what_comes_after_the_end_is_not_recorded() -> None:
+def test_inputs_after_the_end_are_not_recorded() -> None:
     world, lines = World(), list[str]()
     device = Device(world, recording_session(Options.from_host("h", key="k"), lines.append))
     device.close()
@@ -267,7 +267,7 @@ def test_a_resolver_of_the_application_is_not_called_again() -> None:
         [BEGUN, '{"input":"subscribe","now":1,"args":[{"value":"a"}],"auth":{"own_key":"k"}}'],
     ],
 )
-def test_what_is_no_recording_is_reported(lines: list[str]) -> None:
+def test_what_is_not_a_recording_is_reported(lines: list[str]) -> None:
     with pytest.raises(ValueError):
         list(replay(lines))
 

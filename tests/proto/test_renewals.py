@@ -145,7 +145,7 @@ def test_C2_no_more_channels_are_remembered_than_there_may_be() -> None:
     ]
 
 
-def test_a_pong_that_nobody_asked_for_is_not_counted() -> None:
+def test_a_pong_that_was_not_requested_is_not_counted() -> None:
     ledger = Ledger(in_order=True)
     ledger.answered(RequestKind.PING)
     ledger.sent(RequestKind.PING)
@@ -223,7 +223,7 @@ def test_C4_members_are_refreshed_by_leaving_and_joining() -> None:
 
 
 @pytest.mark.parametrize("how", ["refresh", "goodbye"])
-def test_C4_a_channel_that_is_left_on_a_dead_connection_was_missing_since_the_last_byte(
+def test_C4_a_channel_unsubscribed_on_a_dead_connection_was_missing_since_the_last_byte(
     how: str,
 ) -> None:
     """The gap begins where the silence began, not where the client unsubscribed."""
@@ -546,7 +546,7 @@ class InOrder:
         max_size=60,
     )
 )
-def test_C2_the_list_is_the_server_s_however_often_the_channel_is_left_and_joined(
+def test_C2_the_list_is_the_server_s_however_often_the_channel_is_unsubscribed_and_subscribed(
     moments: list[str],
 ) -> None:
     server = InOrder()

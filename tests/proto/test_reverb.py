@@ -108,7 +108,7 @@ def test_an_error_long_before_the_end_has_nothing_to_do_with_it() -> None:
 @pytest.mark.parametrize(
     ("code", "text"), [(4009, "Origin not allowed"), (4001, "Application does not exist")]
 )
-def test_a_refusal_in_place_of_the_greeting_leaves_the_socket_open_and_we_close_it(
+def test_a_refusal_instead_of_the_greeting_leaves_the_socket_open_and_we_close_it(
     code: int, text: str
 ) -> None:
     script = connecting(reverb()).open().upgrade()
@@ -120,7 +120,7 @@ def test_a_refusal_in_place_of_the_greeting_leaves_the_socket_open_and_we_close_
     assert script.acts() == [("close", 1000, ""), CloseTransport(script.transport, abort=False)]
 
 
-def test_too_many_connections_is_no_reason_to_give_up() -> None:
+def test_too_many_connections_is_not_a_reason_to_give_up() -> None:
     script = connecting(reverb()).open().upgrade()
     error(script, 4100, "Application is over connection quota")
     assert script.lost() == (4100, "Application is over connection quota", True)
@@ -186,7 +186,7 @@ def test_rosters_in_the_shapes_of_php_are_read(
     assert {name: member.info for name, member in roster.items()} == members
 
 
-def test_members_come_with_all_that_was_signed_for_them() -> None:
+def test_members_have_everything_that_was_signed_for_them() -> None:
     script = subscribed("presence-room")
     joined = {"user_id": 8, "user_info": {"name": "Bob"}, "more": 1}
     send(script, "pusher_internal:member_added", joined, "presence-room")

@@ -100,7 +100,7 @@ def test_a_success_without_a_roster_says_what_is_missing(data: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "people", 3])
-def test_a_roster_that_is_no_object_is_none(value: Any) -> None:
+def test_a_roster_that_is_not_an_object_is_none(value: Any) -> None:
     with pytest.raises(BadPresence, match="without its members"):
         Roster(ROOM, 10).replace({"presence": value})
 
@@ -135,7 +135,7 @@ def test_a_roster_past_the_limit_is_refused_whole() -> None:
     assert (dict(roster.members), roster.server_count) == ({}, None)
 
 
-def test_before_the_first_roster_nobody_is_known() -> None:
+def test_before_the_first_roster_no_member_is_known() -> None:
     roster = Roster(ROOM, 10)
     assert roster.members == {}
     assert (roster.me, roster.server_count) == (None, None)
@@ -181,7 +181,7 @@ def test_who_is_removed_is_reported_with_the_last_info_known() -> None:
     assert dict(roster.members) == {}
 
 
-def test_the_removal_of_somebody_unknown_is_nothing() -> None:
+def test_the_removal_of_an_unknown_member_changes_nothing() -> None:
     roster = roster_of(presence(hash={"ada": None}))
     assert roster.remove({"user_id": "eve"}) is None
     assert list(roster.members) == ["ada"]
@@ -213,7 +213,7 @@ def test_members_who_were_looked_at_stay_as_they_were() -> None:
 # Across a drop.
 
 
-def test_the_roster_after_a_drop_tells_who_left_who_joined_and_who_changed() -> None:
+def test_the_roster_after_a_drop_reports_members_that_left_joined_and_changed() -> None:
     roster = roster_of(presence(hash={"stays": 1, "leaves": 2, "changes": 3}))
     roster.clear()
     assert roster.members == {}
@@ -272,7 +272,7 @@ def test_me_is_found_by_the_authorization_or_else_by_the_user(
     assert roster.me is None
 
 
-def test_who_was_not_introduced_is_nobody() -> None:
+def test_a_member_that_was_not_introduced_is_unknown() -> None:
     assert roster_of(presence(hash={"ada": None, "": None})).me is None
 
 
@@ -318,7 +318,7 @@ def test_the_roster_is_there_before_the_success_is_reported() -> None:
     assert [type(event) for event in reported] == [Subscribed]
 
 
-def test_nobody_is_known_to_be_there_while_the_connection_is_down() -> None:
+def test_no_member_is_known_while_the_connection_is_down() -> None:
     world = World()
     ada, bob = joined(world, "ada"), joined(world, "bob")
     world.network.refuse = True
@@ -397,7 +397,7 @@ def test_C2_the_differences_after_a_reconnect_include_early_joins_and_leaves() -
     assert reported == [MemberRemoved(ROOM, Member("goes")), MemberAdded(ROOM, Member("new"))]
 
 
-def test_C2_early_joins_are_bounded_and_make_no_sense_without_an_id() -> None:
+def test_C2_early_joins_are_bounded_and_invalid_without_an_id() -> None:
     roster = Roster(ROOM, 2)
     roster.note({"user_id": "before"}, joined=True)  # nothing was asked
     roster.expect()
@@ -429,7 +429,7 @@ def test_C2_early_joins_are_bounded_and_make_no_sense_without_an_id() -> None:
         ([("other", False)], False),
     ],
 )
-def test_an_early_removal_of_the_own_member_is_noted(
+def test_an_early_removal_of_the_own_member_is_recorded(
     before_the_success: list[tuple[str, bool]], removed: bool
 ) -> None:
     roster = Roster(ROOM, 100)
@@ -514,7 +514,7 @@ def test_C4_contradictions_to_the_roster_are_counted() -> None:
 
 
 @pytest.mark.parametrize("event", ["member_added", "member_removed"])
-def test_a_change_that_makes_no_sense_is_reported(event: str) -> None:
+def test_a_change_that_is_invalid_is_reported(event: str) -> None:
     world = World()
     device = joined(world, "ada")
     world.say(f"pusher_internal:{event}", {"user": "eve"}, ROOM)
@@ -653,7 +653,7 @@ class PresenceModel(RuleBasedStateMachine):
         self.world.reset(self.devices[device])
 
     @rule(device=devices_)
-    def lose_the_connection_without_a_word(self, device: int) -> None:
+    def lose_the_connection_silently(self, device: int) -> None:
         self.quiet = False
         self.world.sever(self.devices[device])
 
@@ -726,5 +726,5 @@ def test_each_sign_of_a_drift_is_counted() -> None:
 
 
 @pytest.mark.parametrize("data", [None, [], "[1]", '"a"', 7])
-def test_data_that_is_no_object_names_nobody(data: Any) -> None:
+def test_data_that_is_not_an_object_names_no_member(data: Any) -> None:
     assert not roster_of({"presence": {"ids": [], "hash": {}, "count": 0}}).is_own(data)

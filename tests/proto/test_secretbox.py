@@ -81,9 +81,7 @@ def test_the_vectors_open(secret: str, nonce: str, box: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(("secret", "box"), [(ROTATED, BOX), (SECRET, ROTATED_BOX)])
-def test_the_key_from_before_a_rotation_does_not_open_what_came_after(
-    secret: str, box: str
-) -> None:
+def test_the_key_from_before_a_rotation_does_not_open_later_messages(secret: str, box: str) -> None:
     with pytest.raises(WrongKey, match="the channel's key does not decrypt the data"):
         read_key(secret).open(boxed(box), None)
 
@@ -136,7 +134,7 @@ def test_nothing_else_opens(box: bytes) -> None:
         (boxed(b64(bytes(15))), "a ciphertext has 16 bytes at least, not 15"),
     ],
 )
-def test_data_that_is_no_box_is_malformed(data: Any, why: str) -> None:
+def test_data_that_is_not_a_box_is_malformed(data: Any, why: str) -> None:
     with pytest.raises(MalformedBox, match=why):
         read_key(SECRET).open(data, None)
 
@@ -151,7 +149,7 @@ def test_the_message_of_an_error_shows_no_whole_payload() -> None:
 # From bytes to text.
 
 
-def test_bytes_that_are_not_utf_8_are_no_text() -> None:
+def test_bytes_that_are_not_utf_8_are_not_text() -> None:
     with pytest.raises(
         MalformedBox, match="the decrypted bytes cannot be decoded as text: UnicodeDecodeError"
     ):
@@ -202,7 +200,7 @@ def test_a_key_that_is_not_32_bytes_in_base64_is_refused(text: Any) -> None:
     assert not text or str(text) not in str(caught.value)
 
 
-def test_a_key_shows_itself_to_nobody() -> None:
+def test_the_repr_of_a_key_hides_it_and_a_key_cannot_be_pickled() -> None:
     key = read_key(SECRET)
     assert repr(key) == str(key) == "Key(***)"
     assert not hasattr(key, "__dict__")

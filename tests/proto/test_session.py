@@ -80,7 +80,7 @@ def subscribe_frame(channel: str, **data: str) -> dict[str, Any]:
 # Reading pauses.
 
 
-def test_reading_stops_at_the_high_mark_and_goes_on_at_the_low_one() -> None:
+def test_reading_stops_at_the_high_mark_and_continues_at_the_low_one() -> None:
     script = stalled(7)
     session = script.session
     assert session.wants_data(1)
@@ -93,7 +93,7 @@ def test_reading_stops_at_the_high_mark_and_goes_on_at_the_low_one() -> None:
     assert marks == [(n, n >= 3) for n in range(8)]
 
 
-def test_what_comes_although_reading_is_stopped_is_taken_nonetheless() -> None:
+def test_bytes_received_although_reading_is_stopped_are_processed() -> None:
     script = stalled(8).send("n", "8", "room")
     script.pulls = True
     script.pump()
@@ -126,7 +126,7 @@ def test_only_the_websocket_is_paused() -> None:
     ]
 
 
-def test_the_next_connection_is_made_although_nobody_takes_events() -> None:
+def test_the_next_connection_is_made_although_events_are_not_taken() -> None:
     script = stalled(8).eof("reset").retry()
     assert script.session.wants_data(2)
     script.open()
@@ -141,7 +141,7 @@ def test_the_next_connection_is_made_although_nobody_takes_events() -> None:
     assert script.session.wants_data(2)
 
 
-def test_pings_go_out_while_reading_is_stopped_and_no_pong_is_missed() -> None:
+def test_pings_are_sent_while_reading_is_stopped_and_no_pong_is_missed() -> None:
     script = forgetful(
         upgraded(receive_buffer=8 * SIZE).greet({"socket_id": "1.1", "activity_timeout": 10})
     )
@@ -168,7 +168,7 @@ def test_a_pong_that_is_awaited_when_reading_stops_is_not_missed() -> None:
     assert script.session.state is CONNECTED
 
 
-def test_once_reading_goes_on_a_pong_is_awaited_again() -> None:
+def test_once_reading_continues_a_pong_is_awaited_again() -> None:
     script = stalled(8).wait(500)
     script.pulls = True
     script.pump()
@@ -191,7 +191,7 @@ def test_an_answer_to_a_subscribe_is_not_missed_while_nothing_is_read() -> None:
     assert script.take() == [Subscribed("late")]
 
 
-def test_once_reading_goes_on_a_subscribe_has_all_its_time_again() -> None:
+def test_once_reading_continues_a_subscribe_has_all_its_time_again() -> None:
     script = stalled(8).subscribe("late")
     script.wait(29)
     script.pulls = True
@@ -218,7 +218,7 @@ def test_an_answer_to_a_sign_in_is_not_missed_while_nothing_is_read() -> None:
     assert [type(event) for event in script.take()] == [SignInFailed]
 
 
-def test_silence_begins_anew_when_reading_goes_on() -> None:
+def test_silence_starts_again_when_reading_continues() -> None:
     """Data that waited in the network while nothing was read does not count as silence."""
     script = upgraded(receive_buffer=SIZE).greet({"socket_id": "1.1", "activity_timeout": 10})
     script.subscribe("room")
@@ -265,7 +265,7 @@ def test_client_events_are_refused_while_too_many_bytes_wait_to_be_sent() -> Non
     assert len(script.acts()) == 1
 
 
-def test_more_bytes_sent_than_were_to_be_sent_are_no_credit() -> None:
+def test_more_bytes_sent_than_were_to_be_sent_give_no_credit() -> None:
     script = on("private-room", outbox_limit=200)
     script.writes = False
     script.do(script.session.data_sent, 1, 10**9)
@@ -274,7 +274,7 @@ def test_more_bytes_sent_than_were_to_be_sent_are_no_credit() -> None:
         typing(script)
 
 
-def test_what_is_sent_in_a_row_comes_as_one_effect() -> None:
+def test_bytes_sent_in_a_row_are_one_effect() -> None:
     script = connected()
     for name in "abc":
         script.session.subscribe(name, now=script.now)
@@ -317,7 +317,7 @@ def test_a_client_event_that_cannot_be_right_is_refused_and_nothing_is_sent(
     assert (script.acts(), script.take()) == ([], [])
 
 
-def test_a_client_event_goes_out_as_it_was_given() -> None:
+def test_a_client_event_is_sent_as_it_was_given() -> None:
     script = on("private-room")
     script.do(script.session.trigger, "private-room", "client-x", {"a": [1, None]})
     assert script.acts() == [
@@ -347,7 +347,7 @@ def test_silence_is_followed_by_a_ping_and_then_by_the_end() -> None:
     ]
 
 
-def test_a_blackhole_is_noticed_and_everything_comes_back() -> None:
+def test_a_blackhole_is_detected_and_everything_is_restored() -> None:
     """Fault N1, in the simulated world: every wanted channel is subscribed again, once."""
     world = World(activity_timeout=1)
     device = world.connected()
@@ -383,7 +383,7 @@ def test_a_blackhole_is_noticed_and_everything_comes_back() -> None:
         frame(b"x" * 1000)[:20],
     ],
 )
-def test_whatever_comes_is_a_sign_of_life(data: bytes) -> None:
+def test_any_received_message_counts_as_activity(data: bytes) -> None:
     """Fault N1d: the server ignores pings, and something comes."""
     script = silent().wait(1)
     assert script.frames() == [PING_SENT]
@@ -462,7 +462,7 @@ def test_time_that_goes_back_is_taken_for_standing_still() -> None:
         ("handle_timeout", ()),
     ],
 )
-def test_every_input_tells_the_time(name: str, args: tuple[Any, ...]) -> None:
+def test_every_input_advances_the_time(name: str, args: tuple[Any, ...]) -> None:
     script = Script()
     getattr(script.session, name)(*args, now=START + 1000)
     script.disconnect().connect()
@@ -496,7 +496,7 @@ def test_without_a_connection_nothing_is_pinged(make: Callable[[], Script]) -> N
     assert (script.acts(), script.session.next_deadline()) == ([], deadline)
 
 
-def test_a_pong_tells_the_round_trip() -> None:
+def test_a_pong_gives_the_round_trip() -> None:
     script = connected()
     script.do(script.session.ping).wait(0.25).send("pusher:pong")
     script.wait(1).send("pusher:pong")
@@ -569,7 +569,7 @@ def at_endpoint(**options: Any) -> Script:
     return connected(**options).subscribe("private-x").open()
 
 
-def test_an_auth_endpoint_is_asked_over_a_transport_of_its_own() -> None:
+def test_an_auth_endpoint_is_asked_over_its_own_transport() -> None:
     script = at_endpoint()
     assert script.acts() == [
         OpenTransport(2, "auth.test", 80, False),
@@ -614,7 +614,7 @@ def test_a_request_for_many_channels_that_cannot_be_made_fails_them_all() -> Non
     assert script.acts() == []
 
 
-def test_losing_the_connection_ends_the_requests_under_way_and_begins_no_other() -> None:
+def test_losing_the_connection_ends_the_requests_in_progress_and_begins_no_other() -> None:
     script = connected(auth=AuthEndpoint("http://auth.test/"), auth_connections=2)
     script.subscribe(*(f"private-{number}" for number in range(10)))
     script.acts()
@@ -715,7 +715,7 @@ def test_after_closed_every_input_does_nothing() -> None:
     assert (session.closed, session.state) == (True, ConnectionState.DISCONNECTED)
 
 
-def test_while_closing_no_command_counts_any_more() -> None:
+def test_while_closing_commands_no_longer_count() -> None:
     script = forgetful(connected(answers=False).end())
     session = script.session
     script.do(session.subscribe, "room").do(session.unsubscribe, "room").do(session.signin)
@@ -759,7 +759,7 @@ def test_why_the_last_connection_ended_is_kept() -> None:
     assert script.retry().greet().session.last_loss == "no route"
 
 
-def test_a_session_without_an_rng_makes_one_of_its_own() -> None:
+def test_a_session_without_an_rng_makes_its_own() -> None:
     options = Script().session.options
     delays = set()
     for _ in range(3):

@@ -212,7 +212,7 @@ def test_a_presence_channel_without_a_user_waits_for_a_sign_in_that_succeeds_at_
 # Answers.
 
 
-def test_K5_a_success_counts_after_an_error_that_was_put_down_to_the_sign_in() -> None:
+def test_K5_a_success_counts_after_an_error_that_was_attributed_to_the_sign_in() -> None:
     script = scripted()
     script.send("pusher:error", {"code": 4300, "message": "Channel error: Missing user_id"})
     script.send("pusher:pong")
@@ -221,7 +221,7 @@ def test_K5_a_success_counts_after_an_error_that_was_put_down_to_the_sign_in() -
     assert script.take() == [SignedIn("ada", ADA)]
 
 
-def test_K5_a_late_success_ends_a_retry_that_is_under_way() -> None:
+def test_K5_a_late_success_ends_a_pending_retry() -> None:
     world = World()
     device, endpoint = signing_in(world)
     endpoint.away = True

@@ -76,9 +76,7 @@ def test_a_token_is_the_key_and_the_lowercase_hmac_of_what_is_signed(
 
 @tried
 @given(st.binary(min_size=32, max_size=32), channels, channels)
-def test_each_channel_has_32_bytes_of_its_own_for_a_key(
-    master_key: bytes, one: str, two: str
-) -> None:
+def test_each_channel_has_its_own_32_bytes_for_a_key(master_key: bytes, one: str, two: str) -> None:
     keys = [base64.b64decode(shared_secret(name, master_key), validate=True) for name in (one, two)]
     assert [len(key) for key in keys] == [32, 32]
     assert (keys[0] == keys[1]) == (one == two)
@@ -143,7 +141,7 @@ def test_a_channel_that_is_none_is_never_signed(channel: str) -> None:
         sign_channel(KEY, SECRET, SOCKET, channel)
 
 
-def test_a_server_of_one_s_own_may_have_its_own_names_signed() -> None:
+def test_a_custom_server_may_have_its_own_names_signed() -> None:
     signed = sign_channel(KEY, SECRET, SOCKET, "private-market:btc", strict_names=False)
     assert signed == f"{KEY}:{sign(SECRET, f'{SOCKET}:private-market:btc')}"
     with pytest.raises(InvalidName):

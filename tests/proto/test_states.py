@@ -220,7 +220,7 @@ def test_leaving_ends_every_subscription() -> None:
     assert after == {ChannelState.UNSUBSCRIBED, ChannelState.UNSUBSCRIBING}
 
 
-def test_wanting_again_what_is_being_left_takes_up_the_subscribe_under_way() -> None:
+def test_subscribing_again_while_unsubscribing_takes_up_the_pending_subscribe() -> None:
     left = advance(CHANNEL, ChannelState.SUBSCRIBING, ChannelInput.LEAVE)
     assert left is ChannelState.UNSUBSCRIBING
     assert advance(CHANNEL, left, ChannelInput.WANT) is ChannelState.SUBSCRIBING
@@ -248,5 +248,5 @@ def test_a_sign_in_is_for_one_connection() -> None:
     assert {advance(USER, state, UserInput.LOSE) for state in UserState} == {UserState.SIGNED_OUT}
 
 
-def test_a_refused_user_may_be_asked_for_anew() -> None:
+def test_a_refused_user_may_be_requested_again() -> None:
     assert advance(USER, UserState.FAILED, UserInput.ASK) is UserState.AUTHORIZING

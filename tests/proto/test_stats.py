@@ -38,7 +38,7 @@ def test_the_bytes_of_auth_requests_count_too() -> None:
     assert after.bytes_received - before.bytes_received == 25
 
 
-def test_messages_are_those_that_were_understood_after_the_greeting() -> None:
+def test_messages_received_counts_understood_messages_after_the_greeting() -> None:
     script = connected().subscribe("room")
     assert script.session.stats.messages_received == 0
     script.send("pusher_internal:subscription_succeeded", "{}", "room")
@@ -60,7 +60,7 @@ def test_all_that_made_no_sense_is_counted() -> None:
     assert script.session.stats.violations == 4
 
 
-def test_the_round_trip_is_that_of_the_connection_of_the_moment() -> None:
+def test_the_round_trip_is_that_of_the_current_connection() -> None:
     script = connected()
     assert script.session.stats.round_trip is None
     script.do(script.session.ping).wait(0.5)

@@ -70,7 +70,7 @@ def taken(one: Sink) -> list[Any]:
 # Signals.
 
 
-def test_everyone_who_waits_is_called_once() -> None:
+def test_each_waiting_function_is_called_once() -> None:
     signal, called = Signal(), []
     signal.add(lambda: called.append("a"))
     signal.add(lambda: called.append("b"))
@@ -79,7 +79,7 @@ def test_everyone_who_waits_is_called_once() -> None:
     assert called == ["a", "b"]
 
 
-def test_who_waits_no_more_is_not_called() -> None:
+def test_a_function_that_no_longer_waits_is_not_called() -> None:
     signal, called = Signal(), []
 
     def one() -> None:
@@ -93,7 +93,7 @@ def test_who_waits_no_more_is_not_called() -> None:
     assert called == ["one"]
 
 
-def test_who_waits_again_when_called_waits_for_the_next_time() -> None:
+def test_a_function_that_waits_again_when_called_waits_for_the_next_time() -> None:
     signal = Signal()
     called: list[int] = []
 
@@ -144,7 +144,7 @@ def test_a_buffer_that_waits_keeps_everything() -> None:
     assert (len(one.queue), one.dropped, one.look_at) == (100, 0, -1)
 
 
-def test_an_overflow_is_raised_where_the_gap_is_and_then_it_goes_on() -> None:
+def test_an_overflow_is_raised_where_the_gap_is_and_the_stream_continues() -> None:
     one = sink(buffer=2, overflow="raise")
     first, second, third, fourth, fifth = numbered(5)
     for event in (first, second, third):
@@ -180,7 +180,7 @@ def test_what_is_dropped_is_warned_of_once_an_episode(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("overflow", OVERFLOW)
-def test_every_event_wakes_who_waits_for_the_consumer(overflow: Overflow) -> None:
+def test_every_event_wakes_the_consumers_waiter(overflow: Overflow) -> None:
     one = sink(buffer=1, overflow=overflow)
     called: list[int] = []
     for count in (1, 2, 3):
@@ -207,7 +207,7 @@ def test_a_closed_buffer_keeps_nothing() -> None:
         (1, "drop", "overflow is one of wait, drop_oldest, drop_newest, raise, not 'drop'"),
     ],
 )
-def test_a_buffer_that_makes_no_sense_is_refused(buffer: int, overflow: Any, text: str) -> None:
+def test_a_buffer_that_is_invalid_is_refused(buffer: int, overflow: Any, text: str) -> None:
     with pytest.raises(ValueError) as raised:
         sink(buffer=buffer, overflow=overflow)
     assert str(raised.value) == text
@@ -387,7 +387,7 @@ def test_what_where_raises_is_raised_too_but_no_interrupt_is_kept() -> None:
         (JOINED, repr(JOINED)),
     ],
 )
-def test_what_is_no_selector_is_refused(selector: Any, shown: str) -> None:
+def test_what_is_not_a_selector_is_refused(selector: Any, shown: str) -> None:
     with pytest.raises(TypeError) as raised:
         sink(selector)
     assert str(raised.value) == (
@@ -397,7 +397,7 @@ def test_what_is_no_selector_is_refused(selector: Any, shown: str) -> None:
 
 
 @pytest.mark.parametrize("selector", [int, (MemberAdded, Member), Exception])
-def test_a_class_that_is_no_event_is_refused(selector: Any) -> None:
+def test_a_class_that_is_not_an_event_is_refused(selector: Any) -> None:
     with pytest.raises(TypeError, match="is not an event class of pusher_proto"):
         sink(selector)
 
@@ -419,7 +419,7 @@ def named_predicate(event: Event) -> bool:
         ((), ()),
     ],
 )
-def test_what_is_asked_for_can_be_reported(selector: Selector, asked: tuple[str, ...]) -> None:
+def test_requests_can_be_logged(selector: Selector, asked: tuple[str, ...]) -> None:
     assert sink(selector).choice.shown == asked
 
 
@@ -454,7 +454,7 @@ def test_messages_for_the_user_are_of_no_channel() -> None:
     assert router.route(HELLO).sinks == (user, client)
 
 
-def test_a_consumer_that_comes_or_goes_changes_what_was_remembered() -> None:
+def test_adding_or_removing_a_consumer_invalidates_the_cached_route() -> None:
     router, first, second = Router(), sink("price"), sink(channel="room")
     router.add(first)
     assert router.route(message()).sinks == (first,)

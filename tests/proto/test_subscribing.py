@@ -65,7 +65,7 @@ def failure(device: Device) -> SubscriptionFailed:
 # One authorization for one connection.
 
 
-def test_an_authorization_is_asked_for_the_channel_and_the_connection() -> None:
+def test_an_authorization_is_requested_for_the_channel_and_the_connection() -> None:
     _, device = manual("private-a", "presence-b")
     socket_id = str(device.session.socket_id)
     assert [request for _, request in device.asked] == [
@@ -75,7 +75,7 @@ def test_an_authorization_is_asked_for_the_channel_and_the_connection() -> None:
     assert [state_of(device, name) for name in ("private-a", "presence-b")] == [C.AUTHORIZING] * 2
 
 
-def test_an_authorization_for_a_lost_connection_is_dropped_and_another_is_asked_for() -> None:
+def test_an_authorization_for_a_lost_connection_is_dropped_and_another_is_requested() -> None:
     world, device = manual("private-a")
     world.act(world.server.drop, 4200)
     world.run(1)
@@ -128,7 +128,7 @@ def test_left_and_wanted_again_only_the_new_answer_counts() -> None:
 
 
 @pytest.mark.parametrize("name", ["private-a", "private-none"])
-def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_from(
+def test_an_authorization_for_another_connection_is_not_used_whatever_its_source(
     name: str,
 ) -> None:
     world, device = manual("private-a", "room")
@@ -203,7 +203,7 @@ def test_an_authorization_for_another_connection_is_not_used_wherever_it_comes_f
     ],
     ids=str,
 )
-def test_what_is_no_authorization_fails_the_channel_for_good(
+def test_what_is_not_an_authorization_fails_the_channel_permanently(
     name: str, result: Any, why: str
 ) -> None:
     world, device = manual(name)
@@ -279,7 +279,7 @@ def test_a_failure_of_one_channel_leaves_the_others_alone() -> None:
 
 
 @pytest.mark.parametrize("again", ["subscribe", "reconnect"])
-def test_a_refused_channel_is_asked_for_anew_when_that_may_help(again: str) -> None:
+def test_a_refused_channel_is_requested_again_when_that_may_help(again: str) -> None:
     world, device = manual("private-a")
     answer(world, device, -1, PermissionError("no"))
     if again == "subscribe":
@@ -319,7 +319,7 @@ def test_a_failure_for_the_moment_is_tried_again_with_growing_delays() -> None:
     assert device.of(Subscribed) == [Subscribed("private-a")]
 
 
-def test_the_delays_begin_anew_once_it_was_subscribed() -> None:
+def test_the_delays_start_again_once_it_was_subscribed() -> None:
     world, device = manual("private-a", auth_timeout=100.0)
 
     def fail_again() -> float:
@@ -342,7 +342,7 @@ def test_the_delays_begin_anew_once_it_was_subscribed() -> None:
 
 
 @pytest.mark.parametrize("end", ["unsubscribe", "disconnect", "reset"])
-def test_what_is_not_wanted_or_not_possible_any_more_is_not_tried_again(end: str) -> None:
+def test_a_channel_that_is_no_longer_wanted_or_possible_is_not_tried_again(end: str) -> None:
     world, device = manual("private-a")
     answer(world, device, -1, ConnectionError())
     world.network.refuse = True
@@ -356,9 +356,7 @@ def test_what_is_not_wanted_or_not_possible_any_more_is_not_tried_again(end: str
     assert len(device.asked) == 1
 
 
-def test_a_channel_that_was_subscribed_anew_and_refused_is_not_tried_again_for_the_failure_before() -> (
-    None
-):
+def test_a_channel_subscribed_again_and_refused_is_not_tried_again_for_the_failure_before() -> None:
     world, device = manual("private-a")
     answer(world, device, -1, ConnectionError())
     device.subscribe("private-a")
@@ -411,7 +409,7 @@ def test_an_answer_after_an_hour_is_dropped() -> None:
 # At most so many at once.
 
 
-def test_the_application_is_asked_for_so_many_at_once_and_in_order() -> None:
+def test_the_application_gets_at_most_the_limit_of_requests_at_once_and_in_order() -> None:
     names = [f"private-{n}" for n in range(20)]
     world, device = manual(*names, max_authorizing=8)
     assert [request.channel for _, request in device.asked] == names[:8]
@@ -423,14 +421,14 @@ def test_the_application_is_asked_for_so_many_at_once_and_in_order() -> None:
     assert world.heard() == [(SUBSCRIBE, name) for name in names]
 
 
-def test_whoever_is_left_while_waiting_for_its_turn_is_never_asked_for() -> None:
+def test_a_channel_that_is_unsubscribed_while_waiting_for_its_turn_is_never_requested() -> None:
     world, device = manual("private-a", "private-b", "private-c", max_authorizing=1)
     device.unsubscribe("private-b")
     answer(world, device)
     assert [request.channel for _, request in device.asked] == ["private-a", "private-c"]
 
 
-def test_leaving_one_that_is_asked_for_lets_the_next_have_its_turn() -> None:
+def test_unsubscribing_a_requested_channel_lets_the_next_have_its_turn() -> None:
     _, device = manual("private-a", "private-b", max_authorizing=1)
     device.unsubscribe("private-a")
     assert [request.channel for _, request in device.asked] == ["private-a"]
@@ -447,7 +445,7 @@ def test_leaving_and_wanting_over_and_over_keeps_no_queue() -> None:
     assert len(device.asked) == 1
 
 
-def test_those_who_wait_have_their_turn_when_the_others_hang() -> None:
+def test_waiting_channels_have_their_turn_when_the_others_hang() -> None:
     world, device = manual("private-a", "private-b", max_authorizing=1, auth_timeout=10.0)
     world.run(29)
     assert [request.channel for _, request in device.asked] == ["private-a"]
@@ -473,7 +471,7 @@ def test_a_slow_application_has_the_whole_time_for_each() -> None:
     assert [state_of(device, name) for name in names] == [C.SUBSCRIBED] * 40
 
 
-def test_nobody_who_waits_for_its_turn_is_asked_for_when_the_connection_is_lost() -> None:
+def test_no_channel_that_waits_for_its_turn_is_requested_when_the_connection_is_lost() -> None:
     world, device = manual("private-a", "private-b", "private-c", max_authorizing=1)
     world.network.refuse = True
     world.reset(device)
@@ -490,7 +488,7 @@ def test_nobody_who_waits_for_its_turn_is_asked_for_when_the_connection_is_lost(
 # Ways to get one.
 
 
-def test_a_way_of_its_own_counts_for_one_channel() -> None:
+def test_a_channels_own_way_counts_for_that_channel_only() -> None:
     world, device = manual(auth=AuthResponse("demo:wrong"))
     device.subscribe("private-a", auth=world.own_key())
     device.subscribe("private-b")
@@ -553,7 +551,7 @@ def test_a_ready_authorization_that_was_passed_without_a_connection_is_sent_on_e
         device.do(device.session.disconnect)
 
 
-def test_a_key_of_ones_own_without_a_master_key_has_no_key_for_encrypted_channels() -> None:
+def test_an_own_key_without_a_master_key_has_no_key_for_encrypted_channels() -> None:
     world = World()
     device = world.connected(world.options(auth=OwnKey(world.app.key, world.app.secret)))
     device.subscribe("private-encrypted-a")
@@ -562,7 +560,7 @@ def test_a_key_of_ones_own_without_a_master_key_has_no_key_for_encrypted_channel
     )
 
 
-def test_what_the_member_function_of_ones_own_key_raises_fails_the_channel() -> None:
+def test_what_the_member_function_of_an_own_key_raises_fails_the_channel() -> None:
     def member(channel: str) -> dict[str, Any]:
         raise LookupError(f"nobody on {channel}")
 
@@ -573,7 +571,7 @@ def test_what_the_member_function_of_ones_own_key_raises_fails_the_channel() -> 
     assert str(failure(device).error) == why
 
 
-def test_names_of_servers_of_ones_own_are_signed_when_the_options_allow_them() -> None:
+def test_names_of_custom_servers_are_signed_when_the_options_allow_them() -> None:
     world = World()
     device = world.connected(world.options(strict_names=False))
     device.subscribe("private-market:btc")
@@ -605,7 +603,7 @@ def test_an_endpoint_that_authorizations_is_asked_once_for_each_channel() -> Non
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 419])
-def test_a_refusal_of_the_endpoint_fails_that_channel_for_good(status: int) -> None:
+def test_a_refusal_of_the_endpoint_fails_that_channel_permanently(status: int) -> None:
     world = World()
     device = world.connected(world.options(auth=AuthEndpoint(URL)))
     world.act(world.server.auth_answer, status, {"error": "no"})
@@ -645,7 +643,7 @@ def test_a_failure_of_the_endpoint_is_tried_again_by_itself(status: int) -> None
         ("", "cannot be read"),
     ],
 )
-def test_an_answer_that_is_no_authorization_fails_the_channel_and_nothing_is_sent(
+def test_an_answer_that_is_not_an_authorization_fails_the_channel_and_nothing_is_sent(
     body: Any, why: str
 ) -> None:
     world = World()
@@ -727,7 +725,7 @@ def test_a_slow_endpoint_has_the_whole_time_for_each_and_few_connections() -> No
     assert len([effect for effect in device.effects if isinstance(effect, OpenTransport)]) == 1 + 6
 
 
-def test_a_request_whose_turn_comes_later_fails_as_one_that_goes_at_once() -> None:
+def test_a_request_with_a_later_turn_fails_like_one_that_is_sent_at_once() -> None:
     calls = 0
 
     def headers() -> dict[str, str]:
@@ -748,7 +746,7 @@ def test_a_request_whose_turn_comes_later_fails_as_one_that_goes_at_once() -> No
     assert device.of(Subscribed) == [Subscribed("private-b")]
 
 
-def test_the_delay_of_one_that_failed_holds_nobody_up() -> None:
+def test_the_delay_of_one_that_failed_holds_up_no_other() -> None:
     world = World()
     device = world.connected(world.options(auth=AuthEndpoint(URL), auth_connections=1))
     world.act(world.server.auth_answer, 503, "later", times=1)
@@ -759,7 +757,7 @@ def test_the_delay_of_one_that_failed_holds_nobody_up() -> None:
     assert state_of(device, "private-a") is C.SUBSCRIBED
 
 
-def test_leaving_a_channel_ends_its_request_and_the_next_goes_out() -> None:
+def test_leaving_a_channel_ends_its_request_and_the_next_is_sent() -> None:
     world = World()
     device = world.connected(world.options(auth=AuthEndpoint(URL), auth_connections=1))
     world.act(world.server.delay, 60.0, "auth")

@@ -106,7 +106,7 @@ def test_a_channel_that_needs_an_authorization_is_subscribed_with_it() -> None:
     assert device.of(SubscriptionFailed) == []
 
 
-def test_channels_wanted_before_there_is_a_connection_are_asked_for_in_that_order() -> None:
+def test_channels_wanted_before_there_is_a_connection_are_requested_in_that_order() -> None:
     world = World()
     device = world.device(connect=False)
     names = ["room", "private-b", "a", "private-a"]
@@ -188,7 +188,7 @@ def test_a_success_after_a_drop_says_how_long_the_channel_was_away() -> None:
 # Leaving.
 
 
-def test_a_subscribed_channel_is_left_at_once() -> None:
+def test_a_subscribed_channel_is_unsubscribed_at_once() -> None:
     world, device = world_with("room")
     device.unsubscribe("room")
     assert state_of(device, "room") is C.UNSUBSCRIBED
@@ -216,7 +216,7 @@ def test_a_channel_left_before_there_is_a_connection_is_never_asked_for() -> Non
     assert world.heard() == []
 
 
-def test_a_channel_left_while_its_authorization_is_got_is_never_asked_for() -> None:
+def test_a_channel_unsubscribed_while_it_is_authorized_is_never_requested() -> None:
     world, device = world_with(auth=None)
     device.subscribe("private-a")
     device.unsubscribe("private-a")
@@ -227,7 +227,7 @@ def test_a_channel_left_while_its_authorization_is_got_is_never_asked_for() -> N
     assert (world.heard(), device.take()) == ([], [Unsubscribed("private-a")])
 
 
-def test_a_refused_channel_is_left_without_a_word() -> None:
+def test_a_refused_channel_is_unsubscribed_silently() -> None:
     world, device = world_with(auth=AuthResponse("key:wrong"))
     device.subscribe("private-a")
     world.run(1)
@@ -304,7 +304,7 @@ def test_leaving_a_channel_that_was_away_and_wanting_it_again_is_a_new_beginning
     assert device.session.channel("presence-b").me is not None
 
 
-def test_a_channel_being_left_does_not_come_back_with_the_next_connection() -> None:
+def test_a_channel_being_unsubscribed_is_not_subscribed_on_the_next_connection() -> None:
     world, device = asking("room")
     device.unsubscribe("room")
     world.act(world.server.drop, 4200)
@@ -361,7 +361,7 @@ def test_a_success_for_a_channel_never_asked_for_is_ignored() -> None:
     assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.IDLE)
 
 
-def test_a_success_for_a_channel_that_was_left_is_ignored() -> None:
+def test_a_success_for_a_channel_that_was_unsubscribed_is_ignored() -> None:
     world, device = world_with("room")
     device.unsubscribe("room")
     world.say(SUCCEEDED, {}, "room")
@@ -374,7 +374,7 @@ def test_a_second_success_is_ignored() -> None:
     assert (device.take(), world.heard(), state_of(device, "room")) == ([], [], C.SUBSCRIBED)
 
 
-def test_a_success_that_comes_while_the_authorization_is_got_is_ignored() -> None:
+def test_a_success_during_the_authorization_is_ignored() -> None:
     world, device = world_with(auth=None)
     device.subscribe("private-a")
     world.say(SUCCEEDED, {}, "private-a")
@@ -427,7 +427,7 @@ def test_a_late_refusal_counts() -> None:
     assert state_of(device, "room") is C.FAILED
 
 
-def test_without_an_answer_it_is_asked_for_again_with_the_next_connection() -> None:
+def test_without_an_answer_it_is_requested_again_with_the_next_connection() -> None:
     world, device = unanswered("room")
     world.act(world.server.delay, 0.0)
     world.act(world.server.drop, 4200)
@@ -436,7 +436,7 @@ def test_without_an_answer_it_is_asked_for_again_with_the_next_connection() -> N
     assert device.of(Subscribed) == [Subscribed("room")]
 
 
-def test_without_an_answer_it_is_asked_for_again_when_subscribed_anew() -> None:
+def test_without_an_answer_it_is_requested_again_when_subscribed_again() -> None:
     world, device = unanswered("room")
     world.act(world.server.delay, 0.0)
     device.take()
@@ -471,7 +471,7 @@ def test_left_without_an_answer_it_is_unsubscribed_at_once() -> None:
 
 
 @pytest.mark.parametrize("when", ["after subscribe_timeout", "before it"])
-def test_a_success_that_comes_after_all_for_a_channel_that_was_left_is_undone(when: str) -> None:
+def test_a_late_success_for_an_unsubscribed_channel_is_undone(when: str) -> None:
     world, device = world_with(subscribe_timeout=30.0)
     world.act(world.server.delay, 40.0, "subscribe")
     device.subscribe("room")
@@ -514,7 +514,7 @@ def test_what_was_given_up_is_remembered_for_its_connection_and_to_a_limit() -> 
     assert world.heard() == []
 
 
-def test_the_server_s_no_to_an_unsubscribe_is_not_put_down_to_another_channel() -> None:
+def test_a_refused_unsubscribe_is_not_attributed_to_another_channel() -> None:
     world, device = unanswered("room")
     device.subscribe("other")  # answered after 40 s, and the only one that is requested
     device.take()
@@ -525,7 +525,7 @@ def test_the_server_s_no_to_an_unsubscribe_is_not_put_down_to_another_channel() 
     assert state_of(device, "other") is C.SUBSCRIBING
 
 
-def test_the_server_s_no_to_an_unsubscribe_is_no_answer_to_the_subscribe_that_followed() -> None:
+def test_a_refused_unsubscribe_is_not_the_answer_to_the_subscribe_that_followed() -> None:
     world, device = unanswered("room")
     world.act(world.server.delay, 0.5, "subscribe")
     device.unsubscribe("room")
@@ -540,7 +540,7 @@ def test_the_server_s_no_to_an_unsubscribe_is_no_answer_to_the_subscribe_that_fo
     ]
 
 
-def test_existing_subscription_is_a_success_where_nothing_else_comes_with_one() -> None:
+def test_existing_subscription_is_a_success_where_it_carries_nothing_else() -> None:
     world, device = world_with()
     world.server.mute(now=world.now)
     device.subscribe("private-a")
@@ -558,7 +558,7 @@ def test_existing_subscription_brings_no_cached_event() -> None:
     assert device.take() == [Subscribed("cache-x"), ChannelEvent("cache-x", "price", 1)]
 
 
-def test_a_presence_channel_that_exists_already_is_left_and_joined_anew_for_its_members() -> None:
+def test_a_presence_channel_that_exists_already_is_left_and_joined_again_for_its_members() -> None:
     world, device = world_with(auth=None, auth_timeout=60.0, subscribe_timeout=30.0)
     world.act(world.server.delay, 40.0, "subscribe")
 
@@ -670,7 +670,7 @@ def test_a_refused_channel_is_tried_again_with_the_next_connection() -> None:
     assert device.session.channel("private-a").last_error is None
 
 
-def test_a_refused_channel_is_tried_again_when_subscribed_anew() -> None:
+def test_a_refused_channel_is_tried_again_when_subscribed_again() -> None:
     world, device = world_with(auth=None)
     world.act(world.server.refuse_channel, "private-a", times=1)
     device.authorizer = world.authorization
@@ -685,7 +685,7 @@ def test_a_refused_channel_is_tried_again_when_subscribed_anew() -> None:
     assert len(device.asked) == 2
 
 
-def test_errors_that_name_no_channel_are_put_down_to_the_right_one() -> None:
+def test_errors_that_name_no_channel_are_attributed_to_the_right_one() -> None:
     world, device = world_with()
     world.server.mute(now=world.now)
     device.subscribe("private-a", "private-a,b", "presence-c")
@@ -699,7 +699,7 @@ def test_errors_that_name_no_channel_are_put_down_to_the_right_one() -> None:
         assert failed(device).channel == reported
 
 
-def test_an_error_that_names_nothing_is_put_down_to_the_only_channel_that_was_asked_for() -> None:
+def test_an_error_that_names_nothing_is_attributed_to_the_only_requested_channel() -> None:
     world, device = world_with("there")
     world.server.mute(now=world.now)
     device.subscribe("private-a")
@@ -713,7 +713,7 @@ def test_an_error_that_names_nothing_is_put_down_to_the_only_channel_that_was_as
     assert failure.error.code == 4009
 
 
-def test_an_error_that_names_nothing_is_put_down_to_none_of_several() -> None:
+def test_an_error_that_names_nothing_is_attributed_to_none_of_several() -> None:
     world, device = world_with()
     world.server.mute(now=world.now)
     device.subscribe("private-a", "private-b")
@@ -729,7 +729,7 @@ def test_an_error_that_names_nothing_is_put_down_to_none_of_several() -> None:
         )
 
 
-def test_an_error_about_a_channel_that_was_left_is_not_put_down_to_another() -> None:
+def test_an_error_about_an_unsubscribed_channel_is_not_attributed_to_another() -> None:
     world, device = asking("private-a")
     message = "Invalid signature: Expected HMAC SHA256 hex digest of 1.2:private-gone, but got x"
     world.say("pusher:error", {"code": None, "message": message})
@@ -737,7 +737,7 @@ def test_an_error_about_a_channel_that_was_left_is_not_put_down_to_another() -> 
     assert state_of(device, "private-a") is C.SUBSCRIBING
 
 
-def test_a_channel_that_was_blamed_wrongly_is_subscribed_when_the_success_comes() -> None:
+def test_a_channel_that_was_blamed_wrongly_is_subscribed_when_the_success_arrives() -> None:
     world, device = asking("private-a")
     world.say("pusher:error", {"code": 4009, "message": "The client is not a member"})
     world.run(1)
@@ -793,14 +793,14 @@ def test_an_error_about_a_channel_that_is_not_being_asked_for_is_reported_and_ch
 # Messages.
 
 
-def test_messages_may_come_before_the_success() -> None:
+def test_messages_may_arrive_before_the_success() -> None:
     world, device = asking("room", "cache-x")
     world.say("early", 1, "room")
     world.say("early", 2, "cache-x")
     assert device.take() == [ChannelEvent("room", "early", 1), ChannelEvent("cache-x", "early", 2)]
 
 
-def test_messages_for_channels_that_nobody_asked_for_are_dropped() -> None:
+def test_messages_for_channels_without_a_subscription_are_dropped() -> None:
     world, device = world_with("room", auth=None)
     device.subscribe("private-a")
     world.say("x", 1, "private-a")
@@ -893,7 +893,7 @@ def test_a_count_that_is_none_is_reported(data: Any) -> None:
     assert device.session.channel("room").subscription_count == 1
 
 
-def test_the_count_of_a_channel_that_nobody_wants_is_nothing() -> None:
+def test_the_count_of_a_channel_without_a_subscription_is_nothing() -> None:
     world, device = world_with()
     world.say("pusher_internal:subscription_count", {"subscription_count": 3}, "room")
     assert device.take() == []

@@ -123,7 +123,7 @@ def test_a_channel_that_was_poisonous_is_subscribed_once_it_is_good() -> None:
     assert len(device.of(ConnectionLost)) == losses + 1
 
 
-def test_a_poisonous_channel_that_is_left_is_forgotten() -> None:
+def test_a_poisonous_channel_that_was_unsubscribed_is_forgotten() -> None:
     world = Poisoned("poison")
     device = world.connected()
     device.subscribe("poison", "good")
@@ -202,7 +202,7 @@ def test_K3b_a_cached_event_too_large_to_be_read_is_its_channel_s_after_three_co
     assert script.session.channel("cache-large").state is C.SUBSCRIBING
 
 
-def test_ends_with_a_code_are_no_reason_to_suspect_a_channel() -> None:
+def test_ends_with_a_code_cause_no_suspicion_of_a_channel() -> None:
     script = connected().subscribe("a", "b")
     for _ in range(4):
         script.close(4200, "restarting")

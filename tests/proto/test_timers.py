@@ -67,7 +67,7 @@ class AgainstADict(RuleBasedStateMachine):
         assert popped == expected
 
     @rule(now=times)
-    def pop_one_and_set_it_anew_at_the_same_time(self, now: float) -> None:
+    def pop_one_and_set_it_again_at_the_same_time(self, now: float) -> None:
         expected = self.due(now)
         name = self.timers.pop_due(now)
         assert name == (expected[0] if expected else None)
@@ -90,7 +90,7 @@ AgainstADict.TestCase.settings = settings(tried, max_examples=max(1, EXAMPLES //
 TestAgainstADict = AgainstADict.TestCase
 
 
-def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() -> None:
+def test_deadlines_fire_in_order_and_equal_ones_in_the_order_of_setting() -> None:
     timers = Timers()
     timers.set(Timer.RETRY, 3.0)
     timers.set(Timer.AUTH, 2.0, 7)
@@ -110,7 +110,7 @@ def test_deadlines_come_in_their_order_and_equal_ones_in_the_order_of_setting() 
 
 
 @pytest.mark.parametrize(("names", "most"), [(1, 20), (2, 24), (16, 80), (100, 416)])
-def test_what_was_set_anew_is_kept_until_it_is_most_of_the_heap(names: int, most: int) -> None:
+def test_replaced_entries_are_kept_until_they_are_most_of_the_heap(names: int, most: int) -> None:
     timers, sizes = Timers(), []
     for n in range(most + 1):
         timers.set(Timer.AUTH, float(-n), n % names)  # each before all others: none is at the top
@@ -126,7 +126,7 @@ def test_a_deadline_is_due_at_its_time_and_not_before() -> None:
     assert timers.pop_due(5.0) is None
 
 
-def test_setting_a_deadline_anew_replaces_it_in_both_directions() -> None:
+def test_setting_a_deadline_again_replaces_it_in_both_directions() -> None:
     timers = Timers()
     for at in (5.0, 9.0, 1.0):
         timers.set(Timer.OPEN, at)

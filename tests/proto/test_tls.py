@@ -99,7 +99,7 @@ def test_any_pieces_say_the_same_and_then_the_end(texts: list[bytes], cuts: list
 
 
 @given(cuts=cuts, ended_after=st.integers(0, 6))
-def test_a_stream_may_be_cut_off_without_a_goodbye_but_not_amid_the_handshake(
+def test_a_stream_may_be_cut_off_without_a_goodbye_but_not_during_the_handshake(
     cuts: list[int], ended_after: int
 ) -> None:
     client, server = Tls(authority().client, HOST), Server()
@@ -112,7 +112,7 @@ def test_a_stream_may_be_cut_off_without_a_goodbye_but_not_amid_the_handshake(
 
 
 @given(garbage=st.binary(min_size=6, max_size=100))
-def test_what_is_not_tls_is_an_error_after_what_was_said(garbage: bytes) -> None:
+def test_bytes_that_are_not_tls_are_an_error_after_the_data_before(garbage: bytes) -> None:
     client, server = met()
     assert client.decrypt(server.says(b"yes") + b"\x00" + garbage) == b"yes"
     error = client.end
@@ -237,7 +237,7 @@ class Injected(ssl.SSLContext):
 
 
 @pytest.mark.usefixtures("no_context")
-def test_a_class_of_contexts_that_was_put_in_place_of_pythons_is_used(
+def test_a_class_of_contexts_that_replaces_pythons_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before, injected = default_context(), Injected(ssl.PROTOCOL_TLS_CLIENT)

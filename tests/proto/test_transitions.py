@@ -60,12 +60,12 @@ def refused_while_leaving() -> None:
     script.do(script.session.unsubscribe, "room").text(error_message(4009, "no", "room"))
 
 
-def refused_in_place_of_a_greeting() -> None:
+def refused_instead_of_a_greeting() -> None:
     """GREETING, REFUSED."""
     connecting().open().upgrade().error(4001)
 
 
-def refused_in_place_of_the_upgrade() -> None:
+def refused_instead_of_the_upgrade() -> None:
     """UPGRADING, REFUSED."""
     upgrading(first_attempts=1).receive(answer("404 Not Found"))
 
@@ -182,8 +182,8 @@ SCRIPTS: list[Callable[[], None]] = [
     close_at_once,
     certificate_refused,
     refused_while_leaving,
-    refused_in_place_of_a_greeting,
-    refused_in_place_of_the_upgrade,
+    refused_instead_of_a_greeting,
+    refused_instead_of_the_upgrade,
     terminated,
     connected_again_after_a_failure,
     connected_too_soon_after_a_failure,

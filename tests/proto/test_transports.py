@@ -57,7 +57,7 @@ def drained(transports: Transports) -> list[Effect]:
     return effects
 
 
-def test_a_stream_is_asked_for_by_a_number_that_is_never_used_again() -> None:
+def test_a_stream_is_requested_by_a_number_that_is_never_used_again() -> None:
     transports, _ = made()
     me = Someone()
     assert [transports.open(ADDRESS, me), transports.open(ADDRESS, me)] == [1, 2]
@@ -123,7 +123,7 @@ def test_nothing_is_sent_before_a_stream_is_open_nor_after_it_was_asked_to_close
     ]
 
 
-def test_what_is_sent_in_a_row_on_one_stream_comes_as_one() -> None:
+def test_bytes_sent_in_a_row_on_one_stream_are_one_effect() -> None:
     transports, _ = made()
     for number in (transports.open(ADDRESS, Someone()), transports.open(ADDRESS, Someone())):
         transports.transport_opened(number)

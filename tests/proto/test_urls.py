@@ -97,7 +97,7 @@ def test_a_host_is_a_name_or_an_address_in_ascii(host: str, name: str) -> None:
         "<ws.test>",
     ],
 )
-def test_what_is_no_host_is_refused(host: str) -> None:
+def test_what_is_not_a_host_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="not a host name: ") as raised:
         check_host(host)
     assert str(raised.value).endswith(" (a name or an address, without scheme, port or path)")
@@ -119,7 +119,7 @@ def test_every_name_and_address_is_a_host(host: str) -> None:
 
 @tried
 @given(any_text | st.text("ab.:%[]@/ \r\n"))
-def test_a_host_that_passes_may_stand_in_a_header(text: str) -> None:
+def test_a_host_that_passes_is_valid_in_a_header(text: str) -> None:
     try:
         host = check_host(text)
     except ValueError:
@@ -209,7 +209,7 @@ def test_a_url_is_a_text(url: Any) -> None:
 
 @tried
 @given(hosts, ports, st.sampled_from(["ws", "wss", "http", "https"]), any_text, any_text)
-def test_the_target_of_any_url_may_stand_in_a_request_and_means_the_same(
+def test_the_target_of_any_url_is_valid_in_a_request_and_means_the_same(
     host: str, port: int, scheme: str, path: str, query: str
 ) -> None:
     url = f"{scheme}://{bracketed(host)}:{port}/{path}?{query}"

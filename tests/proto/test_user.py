@@ -95,7 +95,7 @@ def test_the_user_is_signed_in_and_their_channel_subscribed() -> None:
     ]
 
 
-def test_nobody_signs_in_who_was_not_asked_to() -> None:
+def test_no_user_signs_in_without_a_request() -> None:
     world = World()
     device = device_of(world)
     world.run(1)
@@ -115,7 +115,7 @@ def test_signing_in_twice_is_signing_in_once() -> None:
     assert device.take() == [SignedIn("ada", ADA)]
 
 
-def test_the_sign_in_goes_out_before_the_channels_on_each_connection() -> None:
+def test_the_sign_in_is_sent_before_the_channels_on_each_connection() -> None:
     world = World()
     device = world.device(
         world.options(auth=world.own_key(user=ADA, member={"user_id": "x"})), connect=False
@@ -139,7 +139,7 @@ def test_the_sign_in_goes_out_before_the_channels_on_each_connection() -> None:
     assert world.server.users() == {"ada": {device.session.socket_id}}
 
 
-def test_while_there_is_no_connection_nobody_is_signed_in() -> None:
+def test_without_a_connection_no_user_is_signed_in() -> None:
     world = World()
     device = signed_in(world)
     world.network.refuse = True
@@ -148,7 +148,7 @@ def test_while_there_is_no_connection_nobody_is_signed_in() -> None:
     assert device.session.wants_user
 
 
-def test_an_authorization_for_a_lost_connection_signs_nobody_in() -> None:
+def test_an_authorization_for_a_lost_connection_signs_no_user_in() -> None:
     world = World()
     device = world.connected(world.options(auth=None))
     device.do(device.session.signin)
@@ -266,7 +266,7 @@ def test_a_wrong_signature_is_refused_by_the_server() -> None:
     assert failure(device).startswith("the server refused the sign-in: Invalid signature")
 
 
-def test_soketi_s_refusal_ends_the_connection_for_good() -> None:
+def test_soketi_s_refusal_ends_the_connection_permanently() -> None:
     world = World()
     device = mute(world)
     reason = "Connection not authorized within timeout."
@@ -281,7 +281,7 @@ def test_soketi_s_refusal_ends_the_connection_for_good() -> None:
     assert not device.session.user.id
 
 
-def test_a_user_whom_the_app_terminates_is_not_connected_again() -> None:
+def test_a_user_that_the_app_terminates_is_not_connected_again() -> None:
     world = World()
     device = signed_in(world)
     world.act(world.server.terminate_user, "ada")
@@ -323,7 +323,9 @@ def test_a_sign_in_that_was_answered_or_lost_does_not_time_out() -> None:
     assert device.of(SignInFailed) == []
 
 
-def test_D7_a_connection_that_ends_during_the_sign_in_is_no_failure_and_the_next_signs_in() -> None:
+def test_D7_a_connection_that_ends_during_the_sign_in_is_not_a_failure_and_the_next_signs_in() -> (
+    None
+):
     world = World()
     device = mute(world)
     world.server.unmute(now=world.now)
@@ -334,7 +336,7 @@ def test_D7_a_connection_that_ends_during_the_sign_in_is_no_failure_and_the_next
     assert device.session.user.last_error is None
 
 
-def test_after_a_refusal_asking_anew_tries_anew() -> None:
+def test_after_a_refusal_another_request_tries_again() -> None:
     world = World()
     device = mute(world)
     world.say("pusher:error", {"code": 4009, "message": "no"})
@@ -347,7 +349,7 @@ def test_after_a_refusal_asking_anew_tries_anew() -> None:
     assert device.session.user == UserSnapshot(UserState.SIGNED_IN, "ada", ADA)
 
 
-def test_a_success_that_nobody_asked_for_is_ignored() -> None:
+def test_a_success_that_was_not_requested_is_ignored() -> None:
     world = World()
     device = device_of(world)
     world.say("pusher:signin_success", {"user_data": '{"id":"eve"}'})
@@ -398,7 +400,7 @@ def test_without_a_good_authorization_nothing_is_sent(answer: Any, why: str) -> 
     assert world.heard() == []
 
 
-def test_a_key_of_ones_own_without_a_user_signs_nobody_in() -> None:
+def test_an_own_key_without_a_user_signs_no_user_in() -> None:
     world = World()
     device = world.connected()
     device.subscribe("room")
@@ -455,7 +457,7 @@ def test_it_is_subscribed_again_as_the_user_after_each_reconnect() -> None:
         world.act(world.server.drop, 4200)
 
 
-def test_it_is_refused_when_nobody_signs_in() -> None:
+def test_it_is_refused_when_no_user_signs_in() -> None:
     world = World()
     device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
     device.subscribe("presence-room")
@@ -481,9 +483,7 @@ def test_it_is_refused_when_the_sign_in_is() -> None:
     assert device.session.channel("presence-room").state is ChannelState.FAILED
 
 
-def test_what_waits_for_the_sign_in_is_forgotten_when_it_is_left_or_the_connection_is_lost() -> (
-    None
-):
+def test_waits_for_the_sign_in_are_forgotten_at_sign_out_or_a_lost_connection() -> None:
     world = World()
     device = world.connected(world.options(auth=None), authorizer=without_channel_data(world))
     world.act(world.server.delay, 2.0, "signin")
@@ -579,7 +579,7 @@ def test_a_refusal_of_the_user_s_channel_is_reported(event: str) -> None:
 # The watchlist.
 
 
-def test_the_watchlist_tells_who_comes_and_goes() -> None:
+def test_the_watchlist_reports_users_that_come_and_go() -> None:
     world = World()
     eve = signed_in(world, {"id": "eve"})
     ada = device_of(world, {"id": "ada", "watchlist": ["bob", "eve"]})
@@ -599,7 +599,7 @@ def test_the_watchlist_tells_who_comes_and_goes() -> None:
     assert ada.session.user.online == {"bob"}
 
 
-def test_nobody_is_known_to_be_online_without_a_connection() -> None:
+def test_no_user_is_known_to_be_online_without_a_connection() -> None:
     world = World()
     signed_in(world, {"id": "eve"})
     ada = signed_in(world, {"id": "ada", "watchlist": ["eve"]})
@@ -670,7 +670,7 @@ def test_an_event_called_online_is_nothing_special_unless_signed_in_and_without_
         ("offline", "x", "a watchlist event without users"),
     ],
 )
-def test_a_watchlist_that_makes_no_sense_is_reported(event: str, data: Any, reported: str) -> None:
+def test_a_watchlist_that_is_invalid_is_reported(event: str, data: Any, reported: str) -> None:
     world = World()
     device = signed_in(world)
     world.say(event, data)

@@ -65,7 +65,7 @@ def test_headers_and_subprotocols_of_the_caller_are_sent() -> None:
     assert b"Sec-WebSocket-Protocol: a, b" in lines
 
 
-def test_each_connection_has_a_key_of_its_own() -> None:
+def test_each_connection_has_its_own_key() -> None:
     one, two = (websocket(host="ws.test", target="/").open() for _ in range(2))
     assert one != two
 

@@ -154,7 +154,7 @@ def unsafe(code: int, authorities: int = 140) -> ConnectionUnsafe:
     return ConnectionUnsafe("it is not good", verify_code=code, authorities=authorities)
 
 
-def test_W2_a_device_without_a_clock_comes_back_when_its_clock_is_set() -> None:
+def test_W2_a_device_without_a_clock_reconnects_when_its_clock_is_set() -> None:
     script = connecting().fail(unsafe(9))
     lost = loss(script)
     assert lost.will_retry
@@ -238,7 +238,7 @@ def test_W4_4009_with_nothing_asked_is_final_within_ten_seconds(
     assert "requires a sign-in or a private channel" in lost.hint
 
 
-def test_W4_4009_after_an_hour_comes_back_slowly() -> None:
+def test_W4_4009_after_an_hour_reconnects_slowly() -> None:
     """K9: a deadline of an hour, and a client with public channels alone."""
     script = connected()
     for _ in range(3):
@@ -260,7 +260,7 @@ def test_W4_what_the_application_terminates_stays_away(make: Callable[[], Script
     assert script.session.state is FAILED
 
 
-def test_F11_an_origin_that_is_refused_has_a_hint_of_its_own() -> None:
+def test_F11_an_origin_that_is_refused_has_its_own_hint() -> None:
     script = upgraded().error(4009, "Origin not allowed")
     assert "Options(origin=...)" in str(script.session.failure)
 
@@ -296,7 +296,7 @@ def test_F6_a_full_server_is_not_the_end_of_a_client_that_was_connected() -> Non
     st.sampled_from([None, 1000, 1001, 1006]),
     st.integers(0, 2**32),
 )
-def test_K1_an_end_without_a_code_is_never_final_whatever_errors_came_before(
+def test_K1_an_end_without_a_code_is_never_final_after_any_errors(
     errors: list[tuple[int | None, float]], code: int | None, seed: int
 ) -> None:
     script = connected(seed=seed).subscribe("room")
@@ -392,7 +392,7 @@ def test_W9_W32_an_attempt_that_failed_for_now_says_where_and_why(
 
 
 @pytest.mark.parametrize("more", [{"reconnect": False}, {"max_attempts": 1}])
-def test_W32_giving_up_without_a_server_is_no_refusal(more: dict[str, Any]) -> None:
+def test_W32_giving_up_without_a_server_is_not_a_refusal(more: dict[str, Any]) -> None:
     error = socket.gaierror(-2, "Name or service not known")
     script = connecting(**more).fail(error)
     failure = script.session.failure
@@ -676,7 +676,7 @@ def test_W38_a_message_that_was_completed_counts_with_its_last_byte() -> None:
     assert back == ConnectionEstablished("2.2", 8.0)
 
 
-def test_W38_a_close_frame_is_heard() -> None:
+def test_W38_a_close_frame_is_handled() -> None:
     script = connected().wait(100).close(1001).wait(5)
     established(script)
     (back,) = script.take(ConnectionEstablished)
@@ -758,7 +758,9 @@ def levels(caplog: pytest.LogCaptureFixture) -> set[str]:
     return {record.levelname for record in caplog.records if record.levelno >= logging.WARNING}
 
 
-def test_D8_what_mends_itself_is_a_warning_with_the_delay(caplog: pytest.LogCaptureFixture) -> None:
+def test_D8_a_failure_that_is_retried_is_a_warning_with_the_delay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     script = connected().subscribe("room")
     script.error(4200, "Server shutting down").close(4200, "Server shutting down")
     script.retry().fail(OSError("no route")).retry()
@@ -787,7 +789,9 @@ def test_each_attempt_is_reported_once_with_its_delay() -> None:
     assert at - script.now == pytest.approx(plan.delay)
 
 
-def test_a_bug_of_ours_is_not_taken_for_a_missing_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_of_the_library_is_not_taken_for_a_missing_url(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
 

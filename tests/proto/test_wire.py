@@ -131,7 +131,7 @@ def test_bytes_there_and_back_in_tls() -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_close_comes_after_what_was_sent(tls: bool) -> None:
+def test_a_close_follows_the_bytes_that_were_sent(tls: bool) -> None:
     stream, reported, server = opened(tls=tls)
     stream.send(b"x" * 3 * PIECE)
     stream.send(b"last words")
@@ -193,7 +193,7 @@ def test_W15_a_goodbye_together_with_data_is_the_end_though_tcp_stays_open() -> 
     assert stream.over
 
 
-def test_a_server_with_a_bad_certificate_hears_why_before_the_end() -> None:
+def test_a_server_with_a_bad_certificate_gets_an_alert_before_the_end() -> None:
     reported = Reported()
     session: Any = reported
     stream = Wire(OpenTransport(7, HOST, 443, True), session, reported.tell)
@@ -218,7 +218,7 @@ def test_a_handshake_that_is_cut_off_failed() -> None:
     assert isinstance(reported.said[0][1], ssl.SSLError)
 
 
-def test_what_is_not_tls_any_more_ends_it_with_the_error() -> None:
+def test_bytes_that_are_no_longer_tls_end_it_with_the_error() -> None:
     stream, reported, server = opened(tls=True)
     stream.received(server.says(b"yes") + b"\x00" * 20)
     assert reported.names() == ["data", "closed"]
@@ -243,7 +243,7 @@ def test_tls_behind_a_proxy_begins_after_what_was_sent_before() -> None:
     assert server.tls.read() == b"hello"
 
 
-def test_reading_goes_on_when_tls_begins_after_what_was_written_late() -> None:
+def test_reading_continues_when_tls_begins_after_late_writes() -> None:
     stream, reported, _ = opened()
     reported.wire = stream
     stream.secure(authority().client)
@@ -276,7 +276,7 @@ def test_tls_waits_for_its_context() -> None:
     assert reported.said == [("opened",)]
 
 
-def test_after_a_write_error_what_came_is_still_read() -> None:
+def test_after_a_write_error_received_bytes_are_still_read() -> None:
     stream, reported, _ = opened()
     stream.send(b"into the void")
     broken = BrokenPipeError()

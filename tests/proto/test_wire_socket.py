@@ -166,7 +166,7 @@ def test_all_is_written_in_order_whenever_the_socket_has_room(
     assert selector.events == [READ]
 
 
-def test_reading_pauses_and_goes_on() -> None:
+def test_reading_pauses_and_continues() -> None:
     sock = Sock()
     stream, reported, selector = connected(sock)
     reported.wanted = False
@@ -182,7 +182,7 @@ def test_reading_pauses_and_goes_on() -> None:
     assert reported.data() == b"later"
 
 
-def test_the_buffer_is_small_until_much_comes() -> None:
+def test_the_read_buffer_grows_when_it_is_filled_and_shrinks_again() -> None:
     sock = Sock()
     _, reported, selector = connected(sock)
     for size in (10, SMALL_READ, 2 * SMALL_READ, 10, 10):
@@ -220,7 +220,7 @@ def test_a_socket_that_speaks_tls_is_read_until_it_has_nothing_decrypted() -> No
     assert reported.data() == b"onetwothree"
 
 
-def test_what_came_before_an_error_of_writing_is_read() -> None:
+def test_bytes_before_an_error_of_writing_are_read() -> None:
     sock = Sock()
     stream, reported, selector = connected(sock)
     sock.failure = BrokenPipeError("gone")
@@ -235,7 +235,7 @@ def test_what_came_before_an_error_of_writing_is_read() -> None:
     assert sock.is_closed
 
 
-def test_tls_of_the_socket_goes_on_after_an_error_of_writing() -> None:
+def test_tls_of_the_socket_continues_after_an_error_of_writing() -> None:
     """To shut the socket down would end TLS, and the next read would return bytes that are encrypted."""
     sock = Secure()
     stream, reported, selector = connected(sock)

@@ -150,7 +150,7 @@ def test_an_error_of_the_stream_is_reported_by_its_cause() -> None:
     assert hand.is_over()
 
 
-def test_an_error_of_writing_is_reported_and_reading_goes_on() -> None:
+def test_an_error_of_writing_is_reported_and_reading_continues() -> None:
     hand = Hand()
     hand.wire.send(b"one")
     hand.attend()

@@ -53,7 +53,9 @@ def options_of(server: RealServer, user: str = "1", **more: Any) -> Options:
     return options_for(server, special, auth=auth, **more)
 
 
-async def test_F1_a_member_without_info_disturbs_nobody(driver: Driver, server: RealServer) -> None:
+async def test_F1_a_member_without_info_disturbs_no_other(
+    driver: Driver, server: RealServer
+) -> None:
     room = fresh("presence-room")
     async with driver(options_of(server, "ann")) as ann, driver(options_of(server, "bob")) as bob:
         hers = await ann.subscribe(room).wait_subscribed(TIMEOUT)
@@ -132,7 +134,7 @@ async def test_F4_who_leaves_and_returns_is_on_the_list_of_a_channel_with_a_last
         assert (sorted(his.members), his.me and his.me.id) == (["ann", "bob"], "bob")
 
 
-async def test_F5_what_is_too_large_is_refused_here_and_the_connection_stays(
+async def test_F5_an_event_that_is_too_large_is_refused_here_and_the_connection_stays(
     driver: Driver, server: RealServer
 ) -> None:
     auth = OwnKey(PLAIN_APP.key, PLAIN_APP.secret, member={"user_id": "1", "user_info": '"' * 5000})
@@ -190,7 +192,7 @@ async def test_F11_an_origin_that_is_not_allowed_is_named_with_what_to_set(
         await client.wait_connected(TIMEOUT)
 
 
-async def test_F12_a_client_event_that_cannot_be_read_is_put_down_to_its_channel(
+async def test_F12_a_client_event_that_cannot_be_read_is_attributed_to_its_channel(
     driver: Driver, server: RealServer
 ) -> None:
     async with driver(options_of(server)) as client:

@@ -47,7 +47,7 @@ def options(node: RealServer, user: str) -> Options:
     return options_for(node, PLAIN_APP, auth=auth)
 
 
-async def test_events_reach_the_clients_of_all_nodes_and_members_only_those_of_their_own(
+async def test_events_reach_the_clients_of_all_nodes_and_members_only_clients_of_their_own_node(
     driver: Driver, nodes: list[RealServer]
 ) -> None:
     room, publisher = fresh("presence-room"), Publisher(nodes[0], PLAIN_APP)

@@ -40,7 +40,7 @@ def test_a_json_body_is_as_good_as_a_form() -> None:
         assert world.http(request("POST", "/pusher/auth", wrong, headers))[0] == 400
 
 
-def test_encrypted_channels_come_with_their_secret() -> None:
+def test_authorizations_of_encrypted_channels_have_the_shared_secret() -> None:
     world = World()
     status, authorization = ask(world, "private-encrypted-x")
     assert status == 200
@@ -65,7 +65,7 @@ def test_presence_users_are_numbered_by_their_sockets() -> None:
     }
 
 
-def test_a_function_or_a_mapping_says_who_asks() -> None:
+def test_a_function_or_a_mapping_names_the_user() -> None:
     def by_cookie(headers: Mapping[str, str]) -> dict[str, Any] | None:
         name = headers.get("cookie")
         return {"user_id": name, "user_info": {"name": name}} if name else None
@@ -231,7 +231,7 @@ def cors(raw: bytes) -> dict[str, str]:
     "path",
     ["/pusher/auth", "/pusher/user-auth", "/broadcasting/auth", "/broadcasting/user-auth"],
 )
-def test_a_preflight_is_answered_and_is_no_request_for_an_authorization(path: str) -> None:
+def test_a_preflight_is_answered_and_is_not_a_request_for_an_authorization(path: str) -> None:
     world = World()
     wire = world.wire()
     wanted = {

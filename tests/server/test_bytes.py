@@ -77,7 +77,7 @@ def test_connections_are_kept_unless_asked_otherwise() -> None:
     assert old.closed == "end"
 
 
-def test_a_client_that_waits_to_be_asked_is_asked_to_go_on() -> None:
+def test_a_client_that_waits_for_100_continue_gets_it() -> None:
     world = World()
     wire = world.wire()
     head, _, body = form("/pusher/auth", {"Expect": "100-continue"}, socket_id="1.1").partition(
@@ -115,7 +115,7 @@ MALFORMED = frame(
 PING_TEXT = b'{"event":"pusher:ping"}'
 
 
-def test_a_message_may_come_in_pieces_with_pings_in_between() -> None:
+def test_a_message_may_arrive_in_pieces_with_pings_in_between() -> None:
     raw, _, _ = spoken(
         frame(PING_TEXT[:5], final=False),
         frame(b"hi", opcode=9),

@@ -176,7 +176,7 @@ def test_unsubscribing_ends_the_events_and_needs_a_subscription(world: World) ->
         '{"event":"pusher:signin","data":{"auth":"x"}}',
     ],
 )
-def test_what_is_no_event_is_an_error_and_the_connection_stays(world: World, text: str) -> None:
+def test_what_is_not_an_event_is_an_error_and_the_connection_stays(world: World, text: str) -> None:
     client = world.client()
     client.text(text)
     assert client.take() == refused(4200, "Invalid message format")

@@ -130,7 +130,7 @@ def test_after_a_refused_handshake_the_connection_can_be_used_on() -> None:
     assert b"connection_established" in wire.raw
 
 
-def test_frames_that_come_with_the_handshake_are_read() -> None:
+def test_frames_received_with_the_handshake_are_read() -> None:
     world = World()
     wire = world.wire()
     wire.send(UPGRADE + event("pusher:ping"))

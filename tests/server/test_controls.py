@@ -75,7 +75,7 @@ def test_drop_can_send_an_error_first_and_leave_out_the_close_frame(world: World
     assert (third.take(), third.close, third.wire.closed) == ([error(None, "")], None, "end")
 
 
-def test_those_who_are_dropped_together_do_not_hear_of_one_another(world: World) -> None:
+def test_clients_dropped_together_are_not_notified_of_each_other(world: World) -> None:
     clients = [world.client() for _ in range(3)]
     for number, client in enumerate(clients):
         client.subscribe("presence-x", {"user_id": number})
@@ -85,7 +85,7 @@ def test_those_who_are_dropped_together_do_not_hear_of_one_another(world: World)
     assert [client.take() for client in clients] == [[], [], []]
 
 
-def test_drop_ends_a_connection_that_is_no_websocket(world: World) -> None:
+def test_drop_ends_a_connection_that_is_not_a_websocket(world: World) -> None:
     wire = world.wire()
     world.do(world.server.drop, 4200, connection=wire.number)
     assert wire.closed == "end"
@@ -122,7 +122,7 @@ def test_a_muted_server_reads_and_says_nothing(world: World) -> None:
     assert client.take() == [{"event": "pusher:pong", "data": "{}"}]
 
 
-def test_muting_all_includes_those_that_come(world: World) -> None:
+def test_muting_all_includes_later_clients(world: World) -> None:
     world.do(world.server.mute)
     late = world.client()
     wire = world.wire()
@@ -137,7 +137,7 @@ def test_muting_all_includes_those_that_come(world: World) -> None:
     assert world.server.stats.requests == 3
 
 
-def test_a_muted_websocket_that_closes_or_breaks_is_forgotten_without_a_word(world: World) -> None:
+def test_a_muted_websocket_that_closes_or_breaks_is_forgotten_silently(world: World) -> None:
     first, second = world.client(), world.client()
     world.do(world.server.mute)
     first.wire.send(frame(b"", opcode=8) + b"more")
@@ -170,7 +170,7 @@ def test_an_answer_that_was_held_is_lost_on_a_muted_connection(world: World) -> 
 # ---- the rest
 
 
-def test_raw_text_and_bytes_go_out_as_they_are(world: World) -> None:
+def test_raw_text_and_bytes_are_sent_as_they_are(world: World) -> None:
     client, plain = world.client(), world.wire()
     world.do(world.server.send_raw, None, '["no event"]')
     world.do(world.server.send_raw, client.wire.number, frame(b"{}", masked=False))
@@ -200,7 +200,7 @@ def test_what_clients_sent_is_kept_to_be_looked_at() -> None:
     assert world.server.stats.messages == 4
 
 
-def test_a_client_that_nobody_sends_to_is_aborted_in_the_end() -> None:
+def test_a_client_that_does_not_read_is_aborted_in_the_end() -> None:
     world = World(Server(options=ServerOptions(limits=ServerLimits(unsent=2000))))
     watcher, slow = world.client(), world.client()
     watcher.subscribe("presence-x", {"user_id": "w"})

@@ -188,7 +188,7 @@ def test_a_connection_that_authenticates_nothing_is_ended() -> None:
     assert (signed_in.close, private.close) == (None, None)
 
 
-def test_a_full_app_takes_the_next_client_when_one_has_gone() -> None:
+def test_a_full_app_takes_the_next_client_when_one_has_left() -> None:
     here = world("pusher", max_connections=1)
     first = here.client()
     assert here.client().close == (4004, "Application is over connection quota")
@@ -293,7 +293,7 @@ def test_sockudo_without_sign_in_says_so() -> None:
     assert error["data"]["message"].endswith("User authentication is disabled for this app")
 
 
-def test_a_protocol_that_is_no_number_is_answered_by_400_of_sockudo() -> None:
+def test_a_protocol_that_is_not_a_number_is_answered_by_400_of_sockudo() -> None:
     assert world("sockudo").client("/app/demo?protocol=x").rejected == 400
 
 
@@ -317,7 +317,7 @@ def test_a_member_of_reverb_without_info_breaks_the_list_for_all() -> None:
     )
 
 
-def test_a_delayed_cached_event_comes_behind_live_ones() -> None:
+def test_a_delayed_cached_event_arrives_after_live_ones() -> None:
     here = world("sockudo")
     here.do(here.server.publish, "cache-x", "e", "1")
     here.do(here.server.delay, 1.0, "cache")

@@ -63,7 +63,7 @@ def test_a_guest_sends_client_events_under_its_id(world: World) -> None:
     ]
 
 
-def test_a_client_event_on_a_private_channel_comes_from_nobody_in_particular(world: World) -> None:
+def test_a_client_event_on_a_private_channel_has_no_user_id(world: World) -> None:
     assert world.do(world.server.client_event, "private-room", "client-x", "text") == 0
     client = world.client()
     client.subscribe("private-room")

@@ -174,7 +174,7 @@ def test_events_that_the_library_encrypts_can_be_opened(loopback: Loopback, publ
         assert opened == [{"a": 1}, {"a": 2}]
 
 
-def test_channels_and_users_can_be_asked_for(loopback: Loopback, publisher: Any) -> None:
+def test_channels_and_users_can_be_listed(loopback: Loopback, publisher: Any) -> None:
     with Listener(loopback.port) as listener:
         listener.subscribe("room")
         for channel in ("presence-x", "presence-y"):

@@ -115,7 +115,7 @@ SOCKUDO: dict[str, Case] = {
 
 
 _ELSEWHERE = "the server was stopped, killed, restarted or cut off, which no client did"
-_HTTP = "the HTTP API ended connections, or published what nobody received"
+_HTTP = "the HTTP API ended connections, or published what no client received"
 _CROSSED = "messages of several connections crossed on their way"
 _DROPPED = "the real server dropped requests that were under way when a connection ended"
 _CONFIGURED = "a setting that the dialect does not have"

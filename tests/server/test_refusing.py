@@ -57,7 +57,7 @@ def test_websockets_can_be_refused_by_a_code(world: World) -> None:
     assert world.server.stats.refused == 3
 
 
-def test_websockets_can_be_dropped_as_they_come(world: World) -> None:
+def test_websockets_can_be_dropped_as_they_connect(world: World) -> None:
     world.do(world.server.refuse, times=1)
     client = world.client()
     assert (bytes(client.wire.raw), client.wire.closed) == (b"", "abort")

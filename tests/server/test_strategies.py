@@ -85,7 +85,7 @@ def test_sessions_bring_about_events_of_every_kind() -> None:
 
 @tried
 @given(texts(["mine"]))
-def test_a_text_is_of_ones_own_channels_or_nonsense(text: str) -> None:
+def test_a_text_names_given_channels_or_is_nonsense(text: str) -> None:
     try:
         message = json.loads(text)
     except ValueError:
@@ -116,7 +116,7 @@ def test_after_all_faults_a_client_is_back(drawn: list[Fault]) -> None:
 
 @tried
 @given(faults(most=20))
-def test_who_is_muted_is_heard_again(drawn: list[Fault]) -> None:
+def test_a_muted_client_is_unmuted_in_the_end(drawn: list[Fault]) -> None:
     server = Server()
     for fault in drawn:
         fault(server, now=0.0)
@@ -138,7 +138,7 @@ def test_the_default_channels_are_of_every_kind() -> None:
     assert len({channel.rpartition("-")[0] for channel in CHANNELS}) == len(CHANNELS)
 
 
-def test_without_hypothesis_it_is_said_what_to_install() -> None:
+def test_without_hypothesis_the_error_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['hypothesis'] = None\n"
         "import pusher_proto.testing\n"

@@ -130,7 +130,7 @@ def test_presence_without_channel_data_is_for_the_signed_in() -> None:
     assert world.server.members("presence-x") == {"u": {"n": 1}}
 
 
-def test_watchers_hear_who_is_there_and_who_comes_and_goes() -> None:
+def test_watchers_are_notified_of_users_that_are_online_come_and_go() -> None:
     world = World()
     watcher, first, second = (world.client() for _ in range(3))
     first.sign_in({"id": "a"})

@@ -54,7 +54,7 @@ class Hooked(World):
         return [event for each in self.requests for event in json.loads(each.body)["events"]]
 
 
-def test_a_channel_that_comes_and_goes_is_one_signed_batch() -> None:
+def test_a_channel_that_is_occupied_and_vacated_is_one_signed_batch() -> None:
     world = Hooked(wall_clock=lambda: 1_700_000_000.5)
     client = world.client()
     client.subscribe("room")
@@ -170,7 +170,7 @@ def test_a_batch_is_given_up_after_five_minutes() -> None:
     assert world.server.next_deadline() is None
 
 
-def test_batches_that_nobody_takes_are_bounded() -> None:
+def test_batches_that_are_not_taken_are_bounded() -> None:
     world = Hooked(limits=ServerLimits(webhooks=2))
     for number in range(4):
         world.client().subscribe(f"room-{number}")

@@ -105,7 +105,7 @@ class Wire:
         self._socket.close()
 
 
-def test_a_server_starts_and_tells_its_port_and_apps(server: RealServer) -> None:
+def test_a_server_starts_and_reports_its_port_and_apps(server: RealServer) -> None:
     assert 0 < server.port < 65536
     assert server.apps == DEFAULT_APPS
     assert server.returncode is None

@@ -77,7 +77,7 @@ def play(transcript: Transcript, split: Split) -> list[str]:
     said = b""
     for line in transcript.lines:
         if line[0] == "<":
-            said += player.hear(line)
+            said += player.bytes_of(line)
             continue
         if line[0] == "!":
             player.receive(said)
@@ -144,7 +144,7 @@ class _Player:
                 getattr(session, command)(now=now)
         self._drain()
 
-    def hear(self, line: str) -> bytes:
+    def bytes_of(self, line: str) -> bytes:
         """Return the bytes of what the server says."""
         self.lines.append(line)
         word, _, rest = line[1:].partition(" ")

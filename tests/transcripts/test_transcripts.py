@@ -47,13 +47,13 @@ def settled(lines: list[str]) -> list[str]:
 
 
 @each
-def test_a_transcript_comes_out_as_it_is_written(path: Path) -> None:
+def test_a_transcript_plays_as_it_is_written(path: Path) -> None:
     transcript = read(path.read_text())
     assert play(transcript, whole) == transcript.lines
 
 
 @each
-def test_it_comes_out_the_same_in_any_pieces(path: Path) -> None:
+def test_it_plays_the_same_in_any_pieces(path: Path) -> None:
     transcript = read(path.read_text())
     rng = random.Random(path.stem)
     splits = [bytewise, *(at(place) for place in range(2, 120))]

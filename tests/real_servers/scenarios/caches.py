@@ -71,7 +71,7 @@ async def test_an_empty_cache_is_missed_and_then_filled(
         assert (said(event), event.cached) == (("price", {"eur": 1}), True)
 
 
-async def test_the_last_event_comes_first_and_again_after_a_reconnect(
+async def test_the_last_event_is_delivered_first_and_again_after_a_reconnect(
     driver: Driver, server: RealServer, prefix: str
 ) -> None:
     name, publisher = fresh(prefix), Publisher(server, PLAIN_APP, MASTER_KEY)

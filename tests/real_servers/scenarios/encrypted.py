@@ -66,7 +66,7 @@ async def test_what_the_library_encrypts_is_opened(driver: Driver, server: RealS
             channel.trigger("client-hello", {})
 
 
-async def test_a_rotated_key_is_asked_for_once_and_the_order_is_kept(
+async def test_a_rotated_key_is_requested_once_and_the_order_is_kept(
     driver: Driver, server: RealServer
 ) -> None:
     name, authorizer = fresh("private-encrypted-x"), Rotating()
@@ -96,7 +96,7 @@ async def test_a_rotated_key_is_asked_for_once_and_the_order_is_kept(
         failures.close()
 
 
-async def test_what_no_key_opens_is_dropped_and_said_and_the_channel_goes_on(
+async def test_a_message_that_no_key_opens_is_dropped_and_reported_and_the_channel_continues(
     driver: Driver, server: RealServer
 ) -> None:
     name, authorizer = fresh("private-encrypted-x"), Rotating()

@@ -126,7 +126,7 @@ async def test_a_quiet_connection_is_kept_alive_by_pings(
         assert said(await next_of(channel)) == ("still", "here")
 
 
-async def test_tls_carries_all_the_same(
+async def test_tls_carries_the_same_messages(
     driver: Driver, secure_server: RealServer, trust: ssl.SSLContext
 ) -> None:
     name, publisher = fresh("private-orders"), Publisher(secure_server, PLAIN_APP)
@@ -155,7 +155,7 @@ async def test_one_event_for_many_channels_arrives_on_each(
         assert [said(await next_of(channel)) for channel in channels] == [("tick", {"n": 1})] * 3
 
 
-async def test_a_channel_that_is_left_is_silent_and_may_be_wanted_again(
+async def test_an_unsubscribed_channel_is_silent_and_can_be_subscribed_again(
     driver: Driver, server: RealServer
 ) -> None:
     left, kept = fresh("left"), fresh("kept")
@@ -174,7 +174,7 @@ async def test_a_channel_that_is_left_is_silent_and_may_be_wanted_again(
         assert said(await next_of(channel)) == ("heard", 2)
 
 
-async def test_an_excluded_socket_does_not_hear_what_others_do(
+async def test_an_excluded_socket_does_not_receive_the_event(
     driver: Driver, server: RealServer
 ) -> None:
     name, publisher = fresh("private-room"), Publisher(server, PLAIN_APP)
@@ -238,7 +238,7 @@ async def test_a_bad_signature_is_the_error_of_that_channel_alone(
         assert said(await next_of(orders)) == ("order", 1)
 
 
-async def test_a_channel_refused_for_its_signature_is_got_with_a_good_one(
+async def test_a_channel_refused_for_its_signature_is_subscribed_with_a_good_one(
     driver: Driver, server: RealServer
 ) -> None:
     name = fresh("private-orders")
@@ -316,7 +316,7 @@ async def test_too_large_client_events_are_answered_with_an_error(
         assert (error.code, error.channel) == (code, name)
 
 
-async def test_waiting_for_a_channel_that_is_left_is_an_error(
+async def test_waiting_for_a_channel_that_is_unsubscribed_is_an_error(
     driver: Driver, server: RealServer
 ) -> None:
     async with driver(options_for(server, PLAIN_APP)) as client:

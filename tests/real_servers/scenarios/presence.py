@@ -52,7 +52,7 @@ def neighbour(
         yield opened
 
 
-async def test_both_sides_see_each_other_come_and_go(
+async def test_both_sides_see_each_other_join_and_leave(
     driver: Driver, server: RealServer, node: Node
 ) -> None:
     room = fresh("presence-room")
@@ -85,7 +85,7 @@ async def test_both_sides_see_each_other_come_and_go(
         assert bob.members(room)["members"] == {"bob": {"name": "Bob"}}
 
 
-async def test_whoever_joins_later_has_the_whole_roster(
+async def test_a_member_that_joins_later_has_the_whole_roster(
     driver: Driver, server: RealServer, node: Node
 ) -> None:
     room = fresh("presence-room")
@@ -107,7 +107,7 @@ async def test_whoever_joins_later_has_the_whole_roster(
             assert seen.data == {"id": "ann", "info": {"name": "Änn"}}
 
 
-async def test_a_user_with_two_connections_comes_and_goes_once(
+async def test_a_user_with_two_connections_joins_and_leaves_once(
     driver: Driver, server: RealServer, node: Node
 ) -> None:
     room = fresh("presence-room")
@@ -164,7 +164,7 @@ async def test_client_events_carry_who_sent_them_in_both_directions(
             assert (said(event), event.user_id) == (("client-typing", [1]), his)
 
 
-async def test_a_reconnect_tells_who_came_and_who_went_meanwhile(
+async def test_a_reconnect_reports_members_that_joined_and_left_since(
     driver: Driver, server: RealServer, node: Node
 ) -> None:
     room = fresh("presence-room")

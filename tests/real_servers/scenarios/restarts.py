@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 PREFIXES = ("news", "private-orders", "presence-room", "private-encrypted-x", "cache-last")
 
 
-async def test_the_user_and_every_channel_come_back_after_each_kind_of_restart(
+async def test_the_user_and_every_channel_are_restored_after_each_kind_of_restart(
     driver: Driver, start_server: StartServer
 ) -> None:
     server = await anyio.to_thread.run_sync(start_server)

@@ -105,7 +105,7 @@ async def test_terminating_a_user_ends_all_its_connections_and_no_others(
         assert said(event) == ("note", "still here")
 
 
-async def test_a_user_who_was_sent_away_may_come_back(driver: Driver, server: RealServer) -> None:
+async def test_a_terminated_user_may_reconnect(driver: Driver, server: RealServer) -> None:
     user = fresh("user")
     async with driver(options_for(server, USERS_APP, auth=key_of(user))) as client:
         client.signin()
@@ -117,7 +117,7 @@ async def test_a_user_who_was_sent_away_may_come_back(driver: Driver, server: Re
         assert await client.wait_signed_in(TIMEOUT) == user
 
 
-async def test_waiting_for_a_sign_in_that_nobody_wanted_is_an_error(
+async def test_waiting_for_a_sign_in_that_was_not_requested_is_an_error(
     driver: Driver, server: RealServer
 ) -> None:
     async with driver(options_for(server, USERS_APP)) as client:
