@@ -120,6 +120,8 @@ RULES: list[tuple[str, str]] = [
     (r"\bwhat a person can do\b", "what the user can do"),
     (r"\bwhat became of\b", "the result of, the state of"),
     (r"\bkeeps? silent\b", "does not answer"),
+    # The beginning of a docstring, a comment or a line of a page.
+    (r"\A\s*(# )?(?-i:What|Who)\b(?!.*\?)", "begin with a verb or a noun"),
 ]
 
 PATTERNS = [

@@ -378,7 +378,7 @@ def test_a_driver_knows_no_word_of_the_protocol(path: Path) -> None:
     assert [word for word in words_of(path) if PROTOCOL.search(word)] == []
 
 
-# What is public.
+# Public names.
 
 
 def modules() -> list[ModuleType]:

@@ -17,7 +17,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 CONSTRAINTS = ROOT / "tests" / "constraints-lowest.txt"
 
-# What only tests and development need is not held at its lower bound: their tools may be new.
+# Dependencies of tests and development are not tested at their lower bounds: they may be new.
 OPTIONAL = PROJECT["optional-dependencies"]
 REQUIRED = [*PROJECT["dependencies"], *OPTIONAL["cli"], *OPTIONAL["fast"], *OPTIONAL["trio"]]
 
@@ -38,7 +38,7 @@ def test_the_constraints_for_the_lowest_versions_are_the_lower_bounds() -> None:
     assert constraints == [f"{name}=={low}" for name, low in sorted(lower_bounds().items())]
 
 
-# What an import may not bring in: a program that starts often pays for it each time.
+# Modules that an import must not load, because a program that starts often pays for them each time.
 HEAVY = {
     "pusher_proto": {
         "anyio",

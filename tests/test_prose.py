@@ -50,6 +50,8 @@ def test_each_kind_of_prose_in_a_module_is_read(text: str, tmp_path: Path) -> No
         ("Say what a person can do.", "Say what the user can do."),
         ("Report what became of it.", "It became slow."),
         ("Soketi keeps silent.", "It keeps the order."),
+        ("What the server sends.", "Return what the server sends."),
+        ("Who is online.", "What is a member?"),
     ],
 )
 def test_each_pattern_finds_what_it_is_for(wrong: str, right: str, tmp_path: Path) -> None:

@@ -572,7 +572,7 @@ def test_a_bug_that_shows_in_a_cluster_is_caught(
     assert broken(cluster=True).cluster
 
 
-# What is reported about a failure
+# Reports about a failure
 
 
 def test_a_failure_is_reported_by_few_steps_that_replay_and_recordings(

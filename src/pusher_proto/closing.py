@@ -1,4 +1,4 @@
-"""What follows the end of a connection, and hints for the user. Public path of `failures` and `hints`."""
+"""The consequences of the end of a connection, and hints for the user. Public path of `failures` and `hints`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class ConnectionLost(Event, frozen=True, eq=False):
     error: BaseException | None = None
     """The error of the system, with its traceback; a `ConnectionEnded` when the server ended the connection."""
     hint: str = ""
-    """What the user can do about it, or ""."""
+    """Advice for the user, or an empty string."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConnectionLost):
@@ -444,7 +444,7 @@ class ProtocolViolation(Event, frozen=True):
     """The server sent a message that the protocol does not allow. The connection is kept."""
 
     reason: str
-    """What is wrong with the message."""
+    """A description of the error in the message."""
     excerpt: str = ""
     """The start of the message, at most 128 characters."""
 

@@ -181,8 +181,8 @@ class Options:
     client_event_rate: int | None = None
     """The limit for client events per second; Pusher refuses more than 10. None: no limit."""
     client_event_overflow: Literal["raise", "wait"] = "raise"
-    """What `trigger` does beyond that rate: "raise" raises `RateLimited`; "wait" sends the event later, in order, while
-    at most `outbox_limit` bytes wait."""
+    """The behaviour of `trigger` above that rate: "raise" raises `RateLimited`; "wait" sends the event later, in order,
+    while at most `outbox_limit` bytes wait."""
     subscribe_rate: float | None = None
     """The limit for subscribes per second, for servers that limit messages; further ones wait. None: no limit."""
     max_frame: int | None = None

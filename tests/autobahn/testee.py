@@ -81,7 +81,7 @@ class Talk:
                 while not self._over and (data := sock.recv(65536)):
                     for start in range(0, len(data), self._piece):
                         sock.sendall(self._answer(data[start : start + self._piece], echo))
-                # What is unread when a socket is closed would make a reset of its end.
+                # Closing a socket with unread data would send a reset.
                 with suppress(OSError):  # ENOTCONN when it was faster
                     sock.shutdown(socket.SHUT_WR)
                 while sock.recv(65536):

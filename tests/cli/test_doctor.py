@@ -397,7 +397,7 @@ def test_what_speaks_no_http_fails_at_the_upgrade(
     )
 
 
-# What the server says.
+# Errors of the server.
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ ABOUT_STREAMS = {
     # `connect=` is for byte streams alone.
     "connect_replaces_how_a_stream_is_opened",
     "W11_whatever_connect_raises_is_an_attempt_that_failed",
-    # What moves messages does TLS, the upgrade and the close itself.
+    # A connection for whole messages does TLS, the upgrade and the close itself.
     "leaving_while_the_server_says_nothing",
     "leaving_while_the_handshake_of_tls_stalls",
     "leaving_while_the_server_does_not_answer_the_close",
@@ -982,7 +982,7 @@ async def a_server_with_a_bad_certificate_gets_an_alert(
         group.cancel_scope.cancel()
 
 
-# What applications hold
+# Handles of applications
 
 
 @scenario

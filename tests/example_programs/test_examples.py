@@ -230,7 +230,7 @@ def test_the_worker_beside_laravel_ends_in_order_on_sigterm() -> None:
         server.wait_until(lambda machine: not machine.connections, 30)
 
 
-# Who is online
+# The example who_is_online
 
 
 def test_who_is_online_reports_users_that_come_and_go() -> None:

@@ -61,7 +61,7 @@ class Peer:
         self._incoming = bytearray()
         self._upgraded = False
 
-    # What the client sends
+    # Data of the client
 
     def head(self) -> bytes:
         """Return the head of an HTTP request."""
@@ -122,7 +122,7 @@ class Peer:
         del self._incoming[:size]
         return taken
 
-    # What the server sends
+    # Data of the server
 
     def send(self, data: bytes) -> None:
         """Send bytes, right or wrong. Raises `Gone`."""

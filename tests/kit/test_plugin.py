@@ -13,7 +13,7 @@ pytest_plugins = ["pytester"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
 EXAMPLES = dict(re.findall(r"```python\n# (test_\w+\.py)\n(.*?)```", DOCS.read_text(), re.DOTALL))
-# What our own run is set up with is not what others have.
+# The inner run must not inherit the setup of this project's own run.
 ARGUMENTS = ("-p", "no:randomly", "-p", "no:cacheprovider", "--strict-markers", "-W", "error")
 
 

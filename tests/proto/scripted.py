@@ -155,7 +155,7 @@ class Script:
         self._events: list[Event] = []
         self._acts: list[Act] = []
 
-    # What the application does
+    # The application
 
     def do(self, command: Callable[..., None], *args: Any, **kw: Any) -> Script:
         """Give the session an input, now, and carry out what follows."""
@@ -178,7 +178,7 @@ class Script:
             self.do(self.session.subscribe, channel, **kw)
         return self
 
-    # What the network does
+    # The network
 
     def open(self) -> Script:
         """Let the transport be open."""
@@ -210,7 +210,7 @@ class Script:
         assert at is not None, "no attempt is planned"
         return self.wait(max(0.0, at - self.now))
 
-    # What the server does
+    # The server
 
     def receive(self, data: bytes) -> Script:
         """Let these bytes arrive, as they are."""

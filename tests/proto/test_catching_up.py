@@ -603,7 +603,7 @@ def test_arguments_of_earlier_calls_are_kept() -> None:
     assert len(story.log.gaps) == 3
 
 
-# What a function may be and return
+# Kinds of functions, and their results
 
 
 async def numbers(count: int) -> AsyncIterator[tuple[str, Any]]:

@@ -152,7 +152,7 @@ def test_an_event_missing_before_a_drop_is_not_awaited_after_it() -> None:
     assert channel.is_cached("price")
 
 
-# What is known.
+# Snapshots.
 
 
 def test_a_channel_that_was_never_subscribed_is_idle() -> None:

@@ -741,7 +741,7 @@ def test_without_reconnect_a_url_that_cannot_be_had_is_final() -> None:
     assert script.session.next_deadline() is None
 
 
-# What is emitted and logged.
+# Events and logs.
 
 
 def test_how_long_it_was_offline_is_reported() -> None:

@@ -209,7 +209,7 @@ def test_8_nothing_grows_beyond_its_limit(sequence: Sequence) -> None:
             assert running <= options.max_authorizing
         for one in session._catch_ups._channels.values():
             assert len(one._held) <= options.catch_up_buffer + 1
-        # What one read brings is taken, and what a new key opens; then reading stops.
+        # A read is taken as a whole, and so are the messages that a new key opens; then reading stops.
         assert session.events.waiting() <= options.receive_buffer + 4000
         link = session._connector._link
         if link is not None:

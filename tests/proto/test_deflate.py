@@ -97,7 +97,7 @@ class Deflater:
         )
 
 
-# What is agreed upon.
+# Negotiation.
 
 
 def test_it_is_offered_only_when_it_is_requested() -> None:

@@ -57,7 +57,7 @@ SIZE = size_of(ChannelEvent("room", "price", "10"))
 DROPPING: list[Overflow] = ["drop_oldest", "drop_newest", "raise"]
 
 
-# What happens when one does not read fast enough
+# Streams that are not read fast enough
 
 
 class Model:
@@ -676,7 +676,7 @@ def test_a_router_knows_its_sinks() -> None:
     assert router.route(elsewhere).sinks == (sinks[2],)
 
 
-# What is logged without a consumer
+# Logs about messages without a consumer
 
 
 def test_a_message_without_a_listener_is_reported_with_what_is_bound(

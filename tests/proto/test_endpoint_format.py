@@ -613,7 +613,7 @@ def test_too_few_answers_and_what_is_none_are_refused(result: object) -> None:
         each_of(result, SEVERAL)
 
 
-# What the application's code raises.
+# Exceptions of the application.
 
 
 class WithResponse(Exception):

@@ -96,7 +96,7 @@ def test_an_error_is_described_in_one_line(error: BaseException | str | None, li
     assert describe(error) == line
 
 
-# What is what.
+# The hierarchy.
 
 
 def test_every_error_is_a_pusher_error_and_exported() -> None:
@@ -140,7 +140,7 @@ def test_an_error_can_be_caught_as_its_parents(
     assert error.__bases__ == parents
 
 
-# What they say and carry.
+# Messages and attributes.
 
 
 @pytest.mark.parametrize(

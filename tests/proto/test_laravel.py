@@ -28,7 +28,7 @@ from pusher_proto.laravel import (
 )
 from simulation import World
 
-# What is listened for, the namespace, and the name on the wire. By the documents and the formatter of Laravel Echo 2.
+# Argument of `listen`, namespace, and name on the wire, by the documents and the formatter of Laravel Echo 2.
 GOLDEN = [
     ("OrderShipped", "App.Events", r"App\Events\OrderShipped"),
     ("Orders.Shipped", "App.Events", r"App\Events\Orders\Shipped"),

@@ -224,7 +224,7 @@ def test_bytes_that_are_not_text_are_shown_too() -> None:
     assert shown_frame(b"\xff\xfe{}") == "\ufffd\ufffd{}"
 
 
-# What is heard without configuration.
+# Logs without configuration.
 
 
 def test_the_loggers_of_the_library_are_silent_by_themselves_and_those_of_the_program_are_not() -> (

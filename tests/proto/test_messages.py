@@ -41,7 +41,7 @@ def data_of(script: Script) -> list[Any]:
     return [event.data for event in script.take() if isinstance(event, ChannelEvent)]
 
 
-# What is sent and received.
+# Sending and receiving.
 
 
 def test_1_13_a_connection_is_requested_with_everything_that_belongs_to_its_url() -> None:

@@ -443,7 +443,7 @@ def test_a_header_that_cannot_be_set_is_refused(headers: dict[str, str], message
         host(origin="https://app.test\r\n")
 
 
-# What is refused.
+# Refusals.
 
 
 def made(**more: Any) -> Callable[[], Options]:
@@ -624,7 +624,7 @@ def test_whole_numbers_are_taken_for_seconds_and_fractions_only_for_them(name: s
             made(**{name: 7.0})()
 
 
-# What they are.
+# Stored values.
 
 
 def test_options_are_frozen_and_keep_what_they_were_given() -> None:

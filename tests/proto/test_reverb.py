@@ -198,7 +198,7 @@ def test_members_have_everything_that_was_signed_for_them() -> None:
     ]
 
 
-# What Reverb does not take.
+# Messages that Reverb refuses.
 
 
 def test_a_scalar_in_a_client_event_is_an_error_of_the_server_and_ends_nothing() -> None:

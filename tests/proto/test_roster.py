@@ -243,7 +243,7 @@ def test_there_are_no_differences_from_a_roster_that_was_left() -> None:
     assert list(roster.replace(presence(hash={"b": 1}))) == []
 
 
-# Who is me.
+# The member `me`.
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_each_channel_has_its_own_32_bytes_for_a_key(master_key: bytes, one: str
     assert (keys[0] == keys[1]) == (one == two)
 
 
-# What is refused.
+# Refusals.
 
 
 @pytest.mark.parametrize(

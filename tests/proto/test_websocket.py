@@ -247,7 +247,7 @@ def test_a_longer_head_fails_the_upgrade(head: bytes, pieces: Pieces) -> None:
     assert items == [Violation(None, "the answer's head exceeds 16384 bytes")]
 
 
-# What may be called when.
+# Calls that the state does not allow.
 
 
 def test_nothing_is_sent_before_the_upgrade() -> None:

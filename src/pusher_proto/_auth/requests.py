@@ -47,7 +47,7 @@ _WAITS_FOR = {
     S.ASKING: "the auth endpoint",
     S.REFRESHING: "AuthEndpoint.refresh",
 }
-"""What a request waits for, by its state; in other states the auth endpoint has failed before."""
+"""The party whose answer a request waits for, by its state; in other states the auth endpoint has failed before."""
 
 _log = logger("auth")
 

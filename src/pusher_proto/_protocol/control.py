@@ -84,7 +84,7 @@ class Ended(Struct, frozen=True):
     abort: bool = False
     """Whether to abort the stream instead of closing it in an orderly way."""
     hint: str = ""
-    """What the user can do; empty when `hint_for` has a hint for the code."""
+    """Advice for the user; empty if `hint_for` has a hint for the code."""
 
 
 LinkNews = TextReceived | Upgraded | Greeted | ErrorReceived | Malformed | Ponged | Ended

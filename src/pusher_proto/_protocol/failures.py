@@ -58,7 +58,7 @@ class Subject(Enum):
 
 
 class Step(Enum):
-    """What follows a failure. The value is its description in the documentation."""
+    """The reaction to a failure. The value is its description in the documentation."""
 
     AT_ONCE = 'immediately the first time; when that repeats, as "wait"'
     BACK_OFF = "after a random delay of up to `retry_base`, doubled each time, at most `retry_cap`"

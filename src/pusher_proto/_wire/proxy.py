@@ -35,7 +35,7 @@ class ProxyFailed(Exception):
     ) -> None:
         super().__init__(reason)
         self.hint = hint
-        """What the user can do about it, or an empty string."""
+        """Advice for the user, or an empty string."""
         self.status = status
         """The status of the HTTP response, or None."""
         self.refused = refused

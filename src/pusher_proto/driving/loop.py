@@ -72,7 +72,7 @@ class LoopIO(IO):
         self._fewer: Any = None
         """The event that is set when a wire or a task ends, while something waits for it."""
 
-    # What an event loop adds.
+    # The parts of an event loop.
 
     @abstractmethod
     def spawn(self, name: str, context: Context, work: Work, ended: Ended) -> Spawned:
