@@ -257,7 +257,7 @@ def test_a_forked_process_opens_its_own_clients(server: ServerInThread) -> None:
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
-def test_a_system_without_epoll_does_as_well(
+def test_a_client_works_with_every_selector(
     server: ServerInThread, selector: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As macOS, where there is kqueue, and Windows, where there is only `select`."""
@@ -266,6 +266,7 @@ def test_a_system_without_epoll_does_as_well(
         client.subscribe("room").wait_subscribed(5)
         client.reconnect()
         client.wait_connected(5)
+        assert client.stats.connections == 2
 
 
 def test_a_signal_handler_that_raises_within_a_wake_up_does_not_lose_the_next(

@@ -483,6 +483,7 @@ def test_webhooks_over_tls_need_a_certificate_that_is_known(tls: Contexts) -> No
         machine.observers.append(reports.append)
         with serve_in_thread(machine) as running, subscribed(running.port):
             running.wait_until(lambda _: "webhook failed" in [each.kind for each in reports])
+        assert receiver.bodies.empty()
 
 
 def test_several_hosts_share_one_port() -> None:

@@ -301,7 +301,9 @@ def test_nothing_is_triggered_while_there_is_no_connection() -> None:
     device.take()
     wrong(device, lambda: device.trigger(ROOM, "client-x", {}))
     device.close()
+    effects = len(device.effects)
     device.trigger(ROOM, "client-x", {})  # after close a call does nothing
+    assert device.effects[effects:] == []
 
 
 def test_a_client_event_reaches_the_others_and_not_oneself() -> None:

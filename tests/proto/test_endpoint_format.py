@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.requesting import request_for
@@ -575,7 +575,8 @@ texts = (
 
 
 @tried
-@given(texts | st.integers(), texts | st.just({}), texts, texts)
+@given(texts | st.integers() | st.just(TOKEN), texts | st.just({}), texts, texts)
+@example(TOKEN, '{"user_id":"1"}', KEY, '{"id":"7"}')
 def test_an_authorization_that_passes_can_be_sent(
     auth: Any, member: Any, key: Any, user: Any
 ) -> None:

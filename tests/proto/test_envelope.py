@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.strategies import json_objects, json_values, tried
@@ -160,7 +160,13 @@ def test_it_is_reported_where_text_is_not_json() -> None:
 
 
 @tried
-@given(st.binary() | st.text().map(str.encode) | json_values.map(msgspec.json.encode))
+@given(
+    st.binary()
+    | st.text().map(str.encode)
+    | json_values.map(msgspec.json.encode)
+    | st.dictionaries(st.sampled_from(KNOWN), json_values).map(msgspec.json.encode)
+)
+@example(b'{"event":"a"}')
 def test_any_bytes_are_an_envelope_or_a_bad_message_and_nothing_else(text: bytes) -> None:
     try:
         envelope = decode(text)

@@ -262,7 +262,7 @@ def test_socks_without_a_login_has_none_to_give() -> None:
         st.one_of(st.binary(max_size=8), st.sampled_from([GOOD, b"\x05\x02\x01\x00\x05\x00"]))
     ),
 )
-def test_whatever_a_proxy_sends_causes_at_most_one_error(url: str, answers: list[bytes]) -> None:
+def test_whatever_a_proxy_sends_raises_only_proxy_failed(url: str, answers: list[bytes]) -> None:
     way = tunnel(url)
     way.open()
     for each in answers:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.scripted import forgetful, message, upgrade_for, upgrading
@@ -59,7 +59,8 @@ class FakeConnector(Connector):
         return seconds
 
 
-@given(st.lists(st.tuples(st.sampled_from(["read", "pull", "hold"]), st.integers(0, 6))))
+@given(st.lists(st.tuples(st.sampled_from(["read", "pull", "hold"]), st.integers(0, 12))))
+@example([("read", 10), ("pull", 9), ("hold", 9), ("hold", 0)])
 def test_reading_is_paused_at_the_limit_and_not_at_half_of_it(steps: list[tuple[str, int]]) -> None:
     limit, now, held = 400, 0.0, 0
     connector = FakeConnector()

@@ -50,7 +50,7 @@ class Server:
 
     def plain(self) -> bytes:
         """Return what can be read now."""
-        with suppress(ssl.SSLWantReadError):
+        with suppress(ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             return self.tls.read()
         return b""
 

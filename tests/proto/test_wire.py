@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proto.test_tls import HOST, Server, authority
@@ -332,23 +332,35 @@ def test_the_table_has_an_end_for_every_state_and_none_after_it() -> None:
 
 # Lines 2, 4 and 9, whatever both sides do.
 
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("send"), st.binary(min_size=1, max_size=2 * PIECE)),
-        st.tuples(st.just("close"), st.booleans()),
-        st.tuples(st.just("pause"), st.booleans()),
-        st.tuples(st.just("write"), st.integers(1, 3 * PIECE)),
-        st.tuples(st.just("server says"), st.binary(min_size=1, max_size=50)),
-        st.tuples(st.just("deliver"), st.integers(1, 3000)),
-        st.sampled_from(
-            [("opened", 0), ("eof", 0), ("write_failed", 0), ("failed", 0), ("server closes", 0), ("start_tls", 0)]
-        ),
-    ),
-    max_size=40,
-)  # fmt: skip
+ALL = 1_000_000
+shake = [("write", ALL), ("deliver", ALL)] * 2
+"""The steps of a TLS handshake, once the stream is open or `start_tls` was called."""
+
+moves = st.one_of(
+    st.tuples(st.just("send"), st.binary(min_size=1, max_size=2 * PIECE)),
+    st.tuples(st.just("pause"), st.booleans()),
+    st.tuples(st.just("write"), st.integers(1, 3 * PIECE)),
+    st.tuples(st.just("server says"), st.binary(min_size=1, max_size=50)),
+    st.tuples(st.just("deliver"), st.integers(1, 3000)),
+).map(lambda step: [step])
+ends = st.one_of(
+    st.tuples(st.just("close"), st.booleans()),
+    st.sampled_from([("eof", 0), ("write_failed", 0), ("failed", 0), ("server closes", 0)]),
+).map(lambda step: [step])
+steps = st.builds(
+    lambda *parts: [step for part in parts for group in part for step in group],
+    st.sampled_from([[], [[("opened", 0)]], [[("opened", 0)], shake]]),
+    st.lists(moves, max_size=12),
+    st.sampled_from([[], [[("start_tls", 0)]], [[("start_tls", 0)], shake]]),
+    st.lists(moves, max_size=12),
+    st.just([]) | st.lists(ends | moves | st.just([("opened", 0)]), max_size=12),
+    st.sampled_from([[], [[("send", b"last words"), ("close", False)]]]),
+)
+"""Steps of both sides: the streams open, and perhaps secured, before anything ends them."""
 
 
 @given(tls=st.booleans(), steps=steps)
+@example(tls=False, steps=[("opened", 0), ("send", b"last words"), ("close", False)])
 def test_lines_2_4_and_9_hold_whatever_both_sides_do(
     tls: bool, steps: list[tuple[str, Any]]
 ) -> None:
@@ -357,7 +369,7 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
     server = Server()
     in_tls = tls
     asked, clear, secret, arriving, said = b"", b"", b"", b"", b""
-    was_opened = False
+    was_opened = server_closed = False
     for name, detail in steps:
         over = stream.over
         before = list(reported.said)
@@ -381,11 +393,12 @@ def test_lines_2_4_and_9_hold_whatever_both_sides_do(
                     while server.established and (plain := server.plain()):
                         secret += plain
                 stream.written(len(piece))
-            case "server says" if server.established or not in_tls:
+            case "server says" if not server_closed and (server.established or not in_tls):
                 said += detail
                 arriving += server.says(detail) if in_tls else detail
-            case "server closes" if server.established:
+            case "server closes" if server.established and not server_closed:
                 arriving += server.closes()
+                server_closed = True
             case "deliver" if was_opened and stream.wants_data and arriving:
                 stream.received(arriving[:detail])
                 arriving = arriving[detail:]
