@@ -917,7 +917,7 @@ def test_a_gap_that_begins_before_a_message_that_waits_for_a_key_is_not_shortene
 # Bounds
 
 
-def test_fetching_has_slots_of_its_own_and_calls_that_hang_are_reported() -> None:
+def test_fetching_has_its_own_slots_and_calls_that_hang_are_reported() -> None:
     world = World()
     client = connected(world, world.options(max_authorizing=2, catch_up_timeout=10.0))
     client.calls_take = 1e6

@@ -301,7 +301,7 @@ def test_a_selector_is_a_name_a_class_a_predicate_or_several(
     assert set(map(id, wanted)) <= {id(event) for event in EVERY if one.may_want(event)}
 
 
-def test_an_event_of_the_application_s_own_may_have_the_name_of_ours() -> None:
+def test_an_applications_event_may_have_the_name_of_a_library_event() -> None:
     mine = message("online")
     assert [event for event in [*EVERY, mine] if sink("online").wants(event)] == [ONLINE, mine]
 

@@ -1027,6 +1027,12 @@ class SubscriptionsModel(RuleBasedStateMachine):
         self.leave(name)
         self.want(name)
 
+    @rule(name=names_)
+    def leave_once_subscribed(self, name: str) -> None:
+        self.want(name)
+        self.settle()
+        self.leave(name)
+
     @rule()
     def lose_the_connection(self) -> None:
         self.world.reset(self.device)
