@@ -468,7 +468,7 @@ def test_F3_after_a_pong_the_next_event_of_an_encrypted_cache_channel_is_live() 
     assert CacheMiss not in [type(event) for event in script.take()]
 
 
-def test_a_connection_that_ends_closes_what_waited_for_a_pong() -> None:
+def test_a_connection_that_ended_before_its_replacement_is_not_closed_again() -> None:
     script = on(SECRET, ROOM, several_nodes=True)
     script.do(script.session.reconnect).eof("reset").retry()
     script.greet()
