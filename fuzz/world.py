@@ -423,8 +423,11 @@ class Weather:
     def one_way(self) -> None:
         """Let a link lose the data of one direction, without an error."""
         for wire in self.rng.choice(self.apps).device.wires.values():
-            wire.loses_requests = self.rng.random() < 0.5
-            wire.loses_answers = not wire.loses_requests
+            # For good: no TCP connection loses bytes and then delivers later ones.
+            if self.rng.random() < 0.5:
+                wire.loses_requests = True
+            else:
+                wire.loses_answers = True
 
     # After the storm
 

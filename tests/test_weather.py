@@ -606,6 +606,18 @@ def test_the_program_reports_how_much_it_simulated(capsys: pytest.CaptureFixture
     assert " in 3 worlds" in capsys.readouterr().out
 
 
+def test_a_link_that_lost_a_direction_never_delivers_in_it_again() -> None:
+    weather = Weather(2, clients=1)
+    weather.world.run(5)
+    (wire,) = weather.apps[0].device.wires.values()
+    lost = set()
+    for _ in range(20):
+        weather.one_way()
+        lost |= {name for name in ("requests", "answers") if getattr(wire, f"loses_{name}")}
+        assert all(getattr(wire, f"loses_{name}") for name in lost)
+    assert lost == {"requests", "answers"}
+
+
 def test_every_second_world_reads_without_logging_frames() -> None:
     frames = logging.getLogger("pusher_proto.protocol")
     with no_secret_in_logs(program.SECRETS):
