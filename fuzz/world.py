@@ -423,7 +423,7 @@ class Weather:
     def one_way(self) -> None:
         """Let a link lose the data of one direction, without an error."""
         for wire in self.rng.choice(self.apps).device.wires.values():
-            # For good: no TCP connection loses bytes and then delivers later ones.
+            # Permanently: no TCP connection loses bytes and then delivers later ones.
             if self.rng.random() < 0.5:
                 wire.loses_requests = True
             else:
