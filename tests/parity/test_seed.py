@@ -170,10 +170,17 @@ def test_row_3_6_a_loss_has_its_exception_and_the_client_knows_the_last_and_the_
 ) -> None:
     async def scenario(driver: Driver, server: RunningServer) -> None:
         options = Options.from_host(
-            "127.0.0.1", key="demo", port=free_port(), tls=False, max_attempts=2, **QUICK
+            "127.0.0.1",
+            key="demo",
+            port=free_port(),
+            tls=False,
+            max_attempts=2,
+            auto_connect=False,
+            **QUICK,
         )
         async with driver(options) as client:
             losses = client.events(ConnectionLost)
+            client.connect()
             with pytest.raises(ConnectionFailed) as raised:
                 await client.wait_connected(5)
             assert isinstance(raised.value.__cause__, ConnectionRefusedError)
