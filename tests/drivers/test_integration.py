@@ -269,13 +269,15 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
         with anyio.CancelScope() as scope:
             async with open_pusher(options(server)) as client:
                 room = await client.subscribe("room").wait_subscribed(5)
-                for n in range(5):
+                for n in range(20):
                     server.publish("room", "n", n)
                 server.publish("room", "last", None)
                 await room.wait_for("last", timeout=5)
                 room.bind("n", handler)  # has all of them at once
                 await client.run()
-        assert calls in ([0], [0, 1])  # on trio the handlers may have another turn before the block
+        # On trio, whose turns are in random order, the handlers may have a few more before the block.
+        assert calls == [*range(len(calls))]
+        assert 1 <= len(calls) < 5
 
     run(main, backend)
 
