@@ -13,9 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
+from pusher_anyio import open_pusher
 from pusher_anyio._io import current_loop
 from pusher_anyio._io._dial import connected
-from pusher_proto import OpenTransport, Options, Session
+from pusher_proto import ConnectionFailed, OpenTransport, Options, Session
 from pusher_proto.driving import Wire, in_turns
 from pusher_sync._io._dial import connect_tcp
 
@@ -209,3 +210,22 @@ def test_of_two_that_answer_in_one_turn_one_is_taken(
         assert scope.cancelled_caught is cancelled
 
     anyio.run(main)
+
+
+def test_a_socket_whose_peer_is_gone_is_closed_on_trio(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+
+    async def connected_once(*_: object) -> socket.socket:
+        opened.append(socket.socket())  # as one that the server has reset: it has no peer
+        return opened[-1]
+
+    monkeypatch.setattr("pusher_anyio._io._trio.connected", connected_once)
+
+    async def main() -> None:
+        options = Options.from_host(LOCAL, port=free_port(), key="demo", max_attempts=1)
+        async with open_pusher(options) as client:
+            with pytest.raises(ConnectionFailed, match="not connected"):
+                await client.run()
+
+    anyio.run(main, backend="trio")
+    assert [sock.fileno() for sock in opened] == [-1]

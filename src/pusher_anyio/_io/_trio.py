@@ -116,4 +116,9 @@ class TrioLoop(Loop):
 
     async def dial(self, wire: Wire) -> SocketStream:
         """Dial, and return the stream."""
-        return await SocketStream.from_socket(await connected(wire, self))
+        sock = await connected(wire, self)
+        try:
+            return await SocketStream.from_socket(sock)
+        except BaseException:  # the server has ended the connection already
+            sock.close()
+            raise
