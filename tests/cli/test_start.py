@@ -49,4 +49,4 @@ def test_without_a_terminal_rich_is_not_imported_nor_an_event_loop() -> None:
 def test_the_package_gives_its_names_when_they_are_requested() -> None:
     assert set(pusher_anyio.__all__) <= set(dir(pusher_anyio))
     with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        pusher_anyio.nonsense  # type: ignore[attr-defined]  # noqa: B018
+        pusher_anyio.nonsense  # type: ignore[attr-defined]  # noqa: B018 - the test is that it is missing

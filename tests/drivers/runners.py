@@ -322,3 +322,29 @@ class Clock:
 def quickest(measure: Callable[[], float], limit: float) -> float:
     """Return the least of a few measurements, as the machine may have been busy with something else."""
     return next((taken for _ in range(3) if (taken := measure()) < limit), limit)
+
+
+class Lookup:
+    """Replaces the system's name lookup: knows `name.test`, and can fail or hang."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.failures = 0
+        """How many of the next lookups fail."""
+        self.answers = threading.Event()
+        """Whether lookups come back at all."""
+        self.answers.set()
+        self._really = socket.getaddrinfo
+        monkeypatch.setattr(socket, "getaddrinfo", self)
+
+    def __call__(self, host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:
+        # trio asks first whether it is a number, on its event loop: that cannot block.
+        numeric = (more.get("flags") or (args[3] if len(args) > 3 else 0)) & socket.AI_NUMERICHOST
+        if host not in ("name.test", b"name.test") or numeric:
+            return self._really(host, port, *args, **more)
+        self.asked += 1
+        assert self.answers.wait(30)
+        if self.failures:
+            self.failures -= 1
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return self._really("127.0.0.1", port, *args, **more)

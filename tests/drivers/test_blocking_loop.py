@@ -41,7 +41,7 @@ def test_each_client_has_one_thread_whose_name_says_what_it_does(server: ServerI
     with ExitStack() as stack:
         for count in range(1, 4):
             stack.enter_context(open_pusher(quick(server))).wait_connected(5)
-            assert poll(lambda: names() == ["pusher-io 127.0.0.1"] * count)  # noqa: B023 - at once
+            assert poll(lambda: names() == ["pusher-io 127.0.0.1"] * count)  # noqa: B023 - called before `count` changes
     assert names() == []
 
 

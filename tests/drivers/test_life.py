@@ -47,7 +47,7 @@ from pusher_proto.driving import tls
 from pusher_proto.testing import DEMO_APP
 
 from .checkpoints import tasks
-from .runners import PATIENCE, Clock, leaves_nothing, poll, silent_server, until
+from .runners import PATIENCE, Clock, Lookup, leaves_nothing, poll, silent_server, until
 from .scenarios import quick
 
 BACKENDS = ["asyncio", "trio"]
@@ -1288,38 +1288,23 @@ def test_a_server_breaks_in_its_own_block(backend: str) -> None:
 # Name lookups
 
 
-class HangingLookup:
-    """Replaces the system's name lookup by one that hangs until the test is over."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.began = threading.Event()
-        self.answer = threading.Event()
-        self._really = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self)
-
-    def __call__(self, host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:
-        numeric = (more.get("flags") or (args[3] if len(args) > 3 else 0)) & socket.AI_NUMERICHOST
-        if host not in ("name.test", b"name.test") or numeric:
-            return self._really(host, port, *args, **more)
-        self.began.set()
-        self.answer.wait(PATIENCE)
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-
 @pytest.fixture
-def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingLookup]:
+def lookup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookup]:
+    """A name lookup that hangs until the test is over, and fails then."""
     with leaves_nothing():
-        lookup = HangingLookup(monkeypatch)
+        lookup = Lookup(monkeypatch)
+        lookup.answers.clear()
+        lookup.failures = 1000
         yield lookup
-        lookup.answer.set()
+        lookup.answers.set()
         assert poll(lambda: not [t for t in threading.enumerate() if t.name.startswith("pusher")])
 
 
 @on_both
-def test_the_event_loop_ends_while_a_name_lookup_hangs(backend: str, lookup: HangingLookup) -> None:
+def test_the_event_loop_ends_while_a_name_lookup_hangs(backend: str, lookup: Lookup) -> None:
     async def main() -> None:
         async with open_pusher(Options.from_host("name.test", key="k")):
-            await until(lookup.began.is_set)
+            await until(lambda: lookup.asked)
 
     with Clock() as clock:
         anyio.run(main, backend=backend)
@@ -1327,12 +1312,12 @@ def test_the_event_loop_ends_while_a_name_lookup_hangs(backend: str, lookup: Han
 
 
 def test_hanging_name_lookups_leave_the_thread_pool_of_the_event_loop_to_the_program(
-    lookup: HangingLookup,
+    lookup: Lookup,
 ) -> None:
     async def main() -> None:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         async with open_pusher(Options.from_host("name.test", key="k")):
-            await until(lookup.began.is_set)
+            await until(lambda: lookup.asked)
             async with asyncio.timeout(PATIENCE / 2):
                 assert await asyncio.to_thread(int) == 0
 

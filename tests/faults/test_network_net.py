@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import pytest
 
-from drivers.runners import Clock, Driver, poll, until
+from drivers.runners import Clock, Driver, Lookup, poll, until
 from pusher_anyio.testing import RunningServer
 from pusher_proto import ConnectionLost, ConnectionState
 
@@ -162,32 +161,6 @@ async def test_N13_the_TLS_handshake_stalls(driver: Driver, server: RunningServe
         assert clock.seconds >= 2 * limit
         assert any(peer.bytes_received for peer in deaf.peers)
         await until(lambda: not deaf.live)
-
-
-class Lookup:
-    """Replaces the system's name lookup: knows `name.test`, and can fail or hang."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked = 0
-        self.failures = 0
-        """How many of the next lookups fail."""
-        self.answers = threading.Event()
-        """Whether lookups come back at all."""
-        self.answers.set()
-        self._really = socket.getaddrinfo
-        monkeypatch.setattr(socket, "getaddrinfo", self)
-
-    def __call__(self, host: Any, port: Any, *args: Any, **more: Any) -> list[Any]:
-        # trio asks first whether it is a number, on its event loop: that cannot block.
-        numeric = (more.get("flags") or (args[3] if len(args) > 3 else 0)) & socket.AI_NUMERICHOST
-        if host not in ("name.test", b"name.test") or numeric:
-            return self._really(host, port, *args, **more)
-        self.asked += 1
-        assert self.answers.wait(30)
-        if self.failures:
-            self.failures -= 1
-            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-        return self._really("127.0.0.1", port, *args, **more)
 
 
 @on_every_driver

@@ -103,15 +103,15 @@ class Spoken:
 class SpokenLater(Spoken):
     """The same for the asynchronous client."""
 
-    async def send(self, text: str) -> None:  # type: ignore[override]  # awaited
+    async def send(self, text: str) -> None:  # type: ignore[override]  # awaited, unlike that of the blocking double
         super().send(text)
 
-    async def receive(self) -> str | None:  # type: ignore[override]  # awaited
+    async def receive(self) -> str | None:  # type: ignore[override]  # awaited, unlike that of the blocking double
         while self._messages.empty():  # noqa: ASYNC110 - it has no event to wait for
             await anyio.sleep(0.001)
         return super().receive()
 
-    async def close(self, code: int, reason: str) -> None:  # type: ignore[override]  # awaited
+    async def close(self, code: int, reason: str) -> None:  # type: ignore[override]  # awaited, unlike that of the blocking double
         super().close(code, reason)
 
 

@@ -203,7 +203,7 @@ def test_an_answer_for_one_of_several_that_was_left_is_dropped() -> None:
 
 def functions(**more: Callable[[], Any]) -> World:
     """Return a world with an endpoint whose functions do not return before the test says so."""
-    world = World(AuthEndpoint("https://app.test/auth", **more))  # type: ignore[arg-type]  # by name
+    world = World(AuthEndpoint("https://app.test/auth", **more))  # type: ignore[arg-type]  # the names choose the arguments
     world.holds = True
     return world
 

@@ -452,15 +452,21 @@ def test_the_gap_of_a_channel_that_was_unsubscribed_begins_with_the_last_byte_re
     assert since.timestamp() <= story.world.epoch + sent + 0.1
 
 
-def test_the_gap_of_a_channel_that_was_unsubscribed_begins_with_the_message_that_waits_for_a_key() -> (
-    None
-):
+def waits_for_a_key() -> Story:
+    """Return a story of an encrypted channel: event 0 was received, and the next one waits for the new key."""
     auth = AuthEndpoint("http://pusher.test/pusher/auth")
     story = Story(channel="private-encrypted-x", before=0, auth=auth).run()
     story.log.add(1)
     assert story.run().said() == [0]
     story.world.act(story.world.server.rotate_key, b"k" * 32)
     story.world.act(story.world.server.delay, 60.0, "auth")
+    return story
+
+
+def test_the_gap_of_a_channel_that_was_unsubscribed_begins_with_the_message_that_waits_for_a_key() -> (
+    None
+):
+    story = waits_for_a_key()
     sent = story.world.now
     story.log.add(1)
     story.run(5)
@@ -894,12 +900,7 @@ def test_a_gap_that_is_given_up_before_the_pong_is_still_open_when_the_connectio
 
 
 def test_a_gap_that_begins_before_a_message_that_waits_for_a_key_is_not_shortened_by_it() -> None:
-    auth = AuthEndpoint("http://pusher.test/pusher/auth")
-    story = Story(channel="private-encrypted-x", before=0, auth=auth).run()
-    story.log.add(1)
-    assert story.run().said() == [0]
-    story.world.act(story.world.server.rotate_key, b"k" * 32)
-    story.world.act(story.world.server.delay, 60.0, "auth")
+    story = waits_for_a_key()
     session, paused_at = story.client.session, story.world.now
     session.hold(2**40, now=paused_at)
     story.run(50)

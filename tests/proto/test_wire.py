@@ -179,7 +179,7 @@ def test_W13_neither_is_a_handshake_waited_for() -> None:
 
 def test_W14_a_handshake_that_cannot_begin_is_reported_at_once() -> None:
     stream, reported = wire()
-    stream, reported = Wire(OpenTransport(7, ".test", 443, True), reported, reported.tell), reported  # type: ignore[arg-type]  # it does
+    stream, reported = Wire(OpenTransport(7, ".test", 443, True), reported, reported.tell), reported  # type: ignore[arg-type]  # it has the inputs of a session
     stream.secure(authority().client)
     stream.opened()
     assert reported.names() == ["failed"]

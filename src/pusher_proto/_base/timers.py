@@ -115,9 +115,7 @@ class Timers(Deadlines[tuple[Timer, Hashable]]):
 
     def stop(self, timer: Timer, of: Hashable = None) -> None:
         """Remove the deadline, if there is one."""
-        entry = self._at.pop((timer, of), None)
-        if entry is not None and entry is self._heap[0]:
-            self._skim()
+        self.drop((timer, of))
 
     def is_set(self, timer: Timer, of: Hashable = None) -> bool:
         """Return whether this deadline is set."""
