@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+from pusher_anyio.cli._output import not_blocking
 from pusher_anyio.cli._roster import Roster
 from pusher_anyio.cli._view import Rates, Signs, event_line, roster_table
 from pusher_anyio.testing import ServerInThread
@@ -96,6 +98,15 @@ def test_a_signal_ends_it_while_the_terminal_takes_nothing(
         running.wait_until(lambda server: server.subscriptions("room"))
         at.process.send_signal(signal.SIGTERM)
         assert at.process.wait(20) == 0
+
+
+def test_a_terminal_that_takes_nothing_blocks_no_write_while_a_view_ends() -> None:
+    reader, terminal = os.openpty()
+    with open(terminal, "w", encoding="utf-8") as stdout, open(reader, "rb", buffering=0):
+        with not_blocking(stdout), pytest.raises(BlockingIOError):
+            for _ in range(10_000):
+                os.write(terminal, b"x" * 200)
+        assert os.get_blocking(terminal)
 
 
 def test_a_dumb_terminal_gets_plain_lines(

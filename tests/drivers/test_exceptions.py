@@ -120,8 +120,14 @@ def test_two_exceptions_are_raised_together(server: ServerInThread, backend: str
                 for error in (one, other):
                     client.bind(ConnectionEstablished, fails_with(error))
                 await until(lambda: len(waiting) == 2)
-                await checkpoint()
-                client._io.soon(now.set)  # while `run` waits
+
+                def set_in(turns: int) -> None:
+                    if turns:
+                        client._io.soon(set_in, turns - 1)
+                    else:
+                        now.set()
+
+                set_in(10)  # `run` waits by then
                 await client.run()
         assert sorted(caught.value.exceptions, key=repr) == [other, one]
 

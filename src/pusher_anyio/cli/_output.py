@@ -37,8 +37,8 @@ __all__ = [
     "clock",
     "describe",
     "give_up_stdout",
-    "has_room",
     "logs_on_stderr",
+    "not_blocking",
     "print_line",
     "print_stderr",
     "printable",
@@ -156,12 +156,23 @@ def print_line(line: str) -> None:
             select.select([], [number], [])
 
 
-def has_room(stream: TextIO) -> bool:
-    """Return whether a terminal accepts output now: not after Ctrl+S, nor when its window hangs."""
+@contextlib.contextmanager
+def not_blocking(stream: TextIO) -> Iterator[None]:
+    """Have a write raise BlockingIOError where the terminal takes nothing: after Ctrl+S, or when its window hangs."""
     try:
-        return bool(select.select([], [stream.fileno()], [], 0)[1])
-    except (OSError, ValueError):  # Windows, or no file at all: then the write itself waits
-        return True
+        # Another descriptor, since `give_up_stdout` may replace the stream's own.
+        file = os.dup(stream.fileno())
+    except (OSError, ValueError):  # no file at all
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError, AttributeError):  # Windows: the write waits
+            os.set_blocking(file, False)
+        yield
+    finally:
+        with contextlib.suppress(OSError, AttributeError):
+            os.set_blocking(file, True)  # the shell uses the same terminal
+        os.close(file)
 
 
 def _encoded(text: str) -> bytes:

@@ -24,7 +24,7 @@ from rich.text import Text
 from pusher_proto import ChannelEvent, ChannelState, ConnectionState, Member
 from pusher_sync import Client
 
-from ._output import clock, give_up_stdout, has_room, printable
+from ._output import clock, give_up_stdout, not_blocking, printable
 from ._roster import Change, Roster
 
 __all__ = [
@@ -201,13 +201,13 @@ class _View:
 
     def close(self, *, interrupted: bool) -> None:
         """Remove the region."""
-        if interrupted and not has_room(sys.stdout):
-            give_up_stdout()  # the terminal is stopped, and would stop this program
         try:
-            if not interrupted:
-                self.refresh()
-            self._live.stop()
-        except OSError:  # the terminal has gone
+            # A terminal that is stopped must not stop this program.
+            with not_blocking(sys.stdout) if interrupted else contextlib.nullcontext():
+                if not interrupted:
+                    self.refresh()
+                self._live.stop()
+        except OSError:  # the terminal has gone, or takes nothing
             give_up_stdout()
         finally:
             self._redirected.close()
