@@ -277,7 +277,7 @@ def test_a_handler_that_never_waits_lets_others_run_and_can_be_cancelled(
                 await client.run()
         # On trio, whose turns are in random order, the handlers may have a few more before the block.
         assert calls == [*range(len(calls))]
-        assert 1 <= len(calls) < 5
+        assert 1 <= len(calls) < 10
 
     run(main, backend)
 
@@ -359,14 +359,15 @@ def test_a_handler_that_is_quick_continues_until_its_turn_is_over(
         with anyio.CancelScope() as scope:
             async with open_pusher(options(server)) as client:
                 room = await client.subscribe("room").wait_subscribed(5)
-                for n in range(500):
+                for n in range(900):
                     server.publish("room", "n", n)
                 server.publish("room", "last", None)
                 await room.wait_for("last", timeout=5)
                 room.bind("n", handler)
                 await client.run()
-        # On trio the handlers may have another turn before the block.
-        assert calls in ([*range(100)], [*range(200)], [*range(300)])
+        # Whole turns of 100 events. On trio, whose order is random, there may be a few before the block ends.
+        assert calls == [*range(len(calls))]
+        assert len(calls) in range(100, 900, 100)
 
     run(main, backend)
 
